@@ -1,0 +1,80 @@
+# Only python3 (3.11 or newer), make and git are taken for granted; the rest is installed into .venv.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Nothing outside the checkout is written to.
+export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+export SANDBOX_HOME ?= $(CURDIR)/.sandbox
+# Two runs in one checkout would install into the same .venv and start the same sandbox.
+LOCK = $(if $(shell command -v flock),flock --close --nonblock --conflict-exit-code 75 .cache/make.lock,)
+
+DEMO_REQUIREMENTS := requirements.txt apps/sandbox/requirements.txt
+TEST_REQUIREMENTS := requirements-test.txt apps/twitter-producer/requirements.txt apps/event-viewer/requirements.txt
+
+.PHONY: help demo down test lint unit integration e2e bench clean tools
+
+help: ## What can be done here
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: .cache/demo.stamp ## Sandbox up, site.yml on it: posts arrive in the viewer
+	@mkdir -p .cache
+	$(LOCK) bash -c '
+	  running=yes; sandbox status >/dev/null 2>&1 || running=no
+	  stop() { if [ "$$running" = no ]; then echo; echo "Interrupted: stopping the sandbox."; sandbox down; fi; exit 130; }
+	  trap stop INT TERM
+	  sandbox up
+	  ansible-playbook -i inventories/sandbox site.yml
+	' || { code=$$?; [ $$code -ne 75 ] || echo "Another 'make demo' runs in this checkout: wait for it, or stop it with Ctrl-C there." >&2; exit $$code; }
+
+down: ## Stop the sandbox; leaves nothing behind
+	@if [ -x $(BIN)/sandbox ]; then $(BIN)/sandbox down; else echo "Nothing to stop: no sandbox was ever set up here."; fi
+
+test: lint unit integration e2e ## Every check and test
+
+lint: .cache/test.stamp ## Style, types, ansible-lint, ansible-test sanity
+	@tests/lint.sh
+
+unit: .cache/test.stamp tools ## Tests of the plugins' logic and of the apps
+	@pytest -n 2 tests/unit tests/apps
+
+integration: .cache/test.stamp tools ## Tests of modules and roles against the sandbox
+	@pytest -n 2 tests/integration
+
+e2e: .cache/test.stamp tools ## site.yml, molecule and the pipeline from end to end
+	@pytest tests/e2e
+
+bench: .cache/test.stamp ## The benchmarks; BENCH=name runs one
+	@PYTHONPATH=tests python -m benchmarks $(BENCH)
+
+tools: .cache/test.stamp
+	@tests/tools.sh
+
+clean: down ## Also removes everything that was installed and built
+	@rm -rf $(VENV) .cache build
+
+# A stamp is written last, so an installation that was broken off is done again from the start.
+.cache/demo.stamp: $(DEMO_REQUIREMENTS) constraints.txt apps/sandbox/pyproject.toml
+	@$(call install,$(DEMO_REQUIREMENTS))
+
+.cache/test.stamp: .cache/demo.stamp $(TEST_REQUIREMENTS)
+	@$(call install,$(TEST_REQUIREMENTS))
+
+define install
+mkdir -p .cache
+command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed. Install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: 3.11 or newer is needed. Name another one: make PYTHON=python3.12" >&2; exit 1; }
+$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) cannot make virtual environments here. On Debian: apt-get install python3-venv" >&2; exit 1; }
+echo "Installing $(1) into $(VENV) ..."
+$(BIN)/python -m pip install --quiet -c constraints.txt $(foreach file,$(1),-r $(file))
+$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e apps/sandbox
+touch $@
+endef

@@ -1,0 +1,65 @@
+"""Runs benchmarks by name: prints each one's line of figures and writes build/bench/NAME.json."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Protocol, TypedDict
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = (
+    "demo",
+    "apply_noop",
+    "gcp_noop",
+    "site_noop",
+    "producer",
+    "viewer",
+    "image_rebuild",
+)
+
+
+class Result(TypedDict):
+    """What a benchmark returns.
+
+    `figures` holds every number with its unit in the key (`site_seconds`, `ratio_to_kubectl`);
+    `goals` says for each goal, keyed `ISSUE: goal`, whether this run met it.
+    """
+
+    name: str
+    summary: str
+    figures: dict[str, float | int | str | None]
+    goals: dict[str, bool]
+
+
+class Benchmark(Protocol):
+    """A module of this package that can be run."""
+
+    def run(self) -> Result: ...
+
+
+def main(arguments: list[str]) -> int:
+    """Run the benchmarks named (all, without names); 1 if one of them broke."""
+    unknown = sorted(set(arguments) - set(NAMES))
+    if unknown:
+        print(f"No benchmark called {', '.join(unknown)}. There are: {', '.join(NAMES)}")
+        return 2
+    broken = 0
+    for name in arguments or NAMES:
+        try:
+            result: Result = importlib.import_module(f"benchmarks.{name}").run()
+        except Exception:  # one broken benchmark must not hide the figures of the others
+            traceback.print_exc()
+            broken = 1
+            continue
+        folder = ROOT / "build" / "bench"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+        print(f"{name}: {result['summary']}", flush=True)
+    return broken
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

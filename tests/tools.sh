@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that some tests need, where it may; elsewhere those tests are skipped and say so.
+set -eu
+packages=()
+for pair in buildah:buildah chromium:chromium docker-registry:docker-registry kubectl:kubernetes-client \
+            redis-server:redis-server skopeo:skopeo wrk:wrk; do
+  command -v "${pair%%:*}" >/dev/null || packages+=("${pair##*:}")
+done
+[ ${#packages[@]} -gt 0 ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "Installing for the tests: ${packages[*]}"
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${packages[@]}" >/dev/null
+else
+  echo "Some tests will be skipped. To run them: sudo apt-get install ${packages[*]}"
+fi
