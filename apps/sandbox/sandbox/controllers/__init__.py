@@ -1,0 +1,1 @@
+"""The controllers of the core kinds: workloads, endpoints, garbage collection, namespaces."""

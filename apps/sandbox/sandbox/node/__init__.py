@@ -1,0 +1,1 @@
+"""The node agent: takes pods, runs their containers, probes them, keeps their logs."""
