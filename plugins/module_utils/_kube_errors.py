@@ -1,0 +1,66 @@
+"""What can go wrong between us and a Kubernetes API server, each with what to do next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class KubeError(Exception):
+    """Base of everything raised by the `_kube_*` utilities; the text is meant for a person."""
+
+
+class ConfigError(KubeError):
+    """The kubeconfig or the connection options cannot be used."""
+
+
+class Unreachable(KubeError):
+    """No answer from the API server: name, network, TLS or time."""
+
+
+class ApiError(KubeError):
+    """The API server answered with a Status other than success.
+
+    `status` is the HTTP code, `reason` the machine-readable word ("Conflict"), `causes` the list of
+    `{"reason", "message", "field"}` of the Status' details (meta/v1 Status in the Kubernetes API).
+    """
+
+    def __init__(self, status: int, body: dict[str, Any], action: str) -> None:
+        self.status = status
+        self.reason: str = body.get("reason") or ""
+        self.message: str = body.get("message") or f"HTTP {status}"
+        details = body.get("details") or {}
+        self.causes: list[dict[str, str]] = details.get("causes") or []
+        self.retry_after: int = details.get("retryAfterSeconds") or 0
+        self.action = action
+        super().__init__(f"{action}: {self.message}{_advice(status, self.message)}")
+
+    @property
+    def not_found(self) -> bool:
+        """Neither the object nor, perhaps, its kind is there."""
+        return self.status == 404
+
+    @property
+    def conflicts(self) -> list[dict[str, str]]:
+        """Fields another manager owns, as `{"manager", "field"}`; empty for other errors."""
+        return [
+            {"manager": _manager(cause.get("message", "")), "field": cause.get("field", "")}
+            for cause in self.causes
+            if cause.get("reason") == "FieldManagerConflict"
+        ]
+
+
+def _manager(message: str) -> str:
+    """Name in `conflict with "kubectl" using apps/v1` (the wording is the API server's)."""
+    parts = message.split('"')
+    return parts[1] if len(parts) > 2 else message
+
+
+def _advice(status: int, message: str) -> str:
+    if status == 401:
+        return (
+            ". The token or certificate was refused or has expired: log in again and renew the"
+            " kubeconfig, or give api_key, or client_cert and client_key."
+        )
+    if status == 403 and "cannot" in message:
+        return ". Ask an administrator for a role that allows this, or use another context."
+    return ""
