@@ -1,0 +1,248 @@
+#!/usr/bin/python
+# Copyright: The streamops.knative contributors
+# Apache License 2.0 (see LICENSE)
+"""Bind workloads to a sink with a Knative SinkBinding."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: sink_binding
+short_description: Bind workloads to a sink with a Knative SinkBinding
+version_added: 1.0.0
+author:
+  - The streamops.knative contributors (@streamops)
+description:
+  - Creates, changes or removes a SinkBinding, and waits until it is effective, which is more than Ready.
+  - A binding whose selector matches nothing is Ready all the same, and a workload that rolls out before the
+    binding's webhook knows its kind starts without C(K_SINK). This module waits for the webhook's rule and
+    looks for C(K_SINK) in the pod template of every subject.
+extends_documentation_fragment:
+  - streamops.knative.kubernetes
+  - streamops.knative.attributes
+attributes:
+  check_mode:
+    support: full
+    details: The sink and the subjects may not exist yet in check mode, so they are not looked for.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  name:
+    description: Name of the SinkBinding.
+    type: str
+    required: true
+  namespace:
+    description: Namespace of the SinkBinding and of its subjects.
+    type: str
+    required: true
+  state:
+    description:
+      - Whether the binding shall exist. When it goes, Knative takes C(K_SINK) out of the subjects, which roll out
+        again; remove the subjects first where that matters.
+    type: str
+    choices: [present, absent]
+    default: present
+  subject:
+    description: What is bound. Required with O(state=present).
+    type: dict
+    suboptions:
+      apiVersion:
+        description: API version of the subject, such as C(apps/v1).
+        type: str
+        required: true
+      kind:
+        description: Kind of the subject, such as C(Deployment).
+        type: str
+        required: true
+      name:
+        description: Name of the subject. One of this and O(subject.selector).
+        type: str
+      selector:
+        description: Label selector, C(matchLabels), of the subjects.
+        type: dict
+  sink:
+    description: Where the subjects shall send. Required with O(state=present).
+    type: dict
+    suboptions:
+      ref:
+        description: C(apiVersion), C(kind), C(name) and C(namespace) of an addressable object.
+        type: dict
+      uri:
+        description: A URL, or with O(sink.ref) a path relative to its address.
+        type: str
+      CACerts:
+        description: PEM text of further authorities to trust.
+        type: str
+      audience:
+        description: OIDC audience of the sink.
+        type: str
+  extensions:
+    description: CloudEvents extension attributes that the subjects shall put on each event.
+    type: dict
+    default: {}
+  labels:
+    description: Labels of the SinkBinding.
+    type: dict
+    default: {}
+  wait_for:
+    description:
+      - V(subjects) waits until every subject carries the sink.
+      - V(webhook) waits until the sink is resolved and the webhook knows the subjects' kind, for subjects that are
+        created afterwards.
+      - V(nothing) does not wait.
+    type: str
+    choices: [subjects, webhook, nothing]
+    default: subjects
+  timeout:
+    description: Seconds to wait.
+    type: float
+    default: 120
+"""
+
+EXAMPLES = """
+- name: Bind a Deployment to a Knative Service
+  streamops.knative.sink_binding:
+    name: twitter
+    namespace: streamops
+    subject:
+      apiVersion: apps/v1
+      kind: Deployment
+      name: twitter
+    sink:
+      ref:
+        apiVersion: serving.knative.dev/v1
+        kind: Service
+        name: event-viewer
+        namespace: streamops
+
+- name: Bind every Job with a label to a Broker, before there is one
+  streamops.knative.sink_binding:
+    name: imports
+    namespace: streamops
+    subject:
+      apiVersion: batch/v1
+      kind: Job
+      selector:
+        matchLabels:
+          app: import
+    sink:
+      ref:
+        apiVersion: eventing.knative.dev/v1
+        kind: Broker
+        name: default
+        namespace: streamops
+    wait_for: webhook
+"""
+
+RETURN = """
+sink_uri:
+  description: The URL the sink resolved to.
+  returned: when waited for
+  type: str
+  sample: http://event-viewer.streamops.svc.cluster.local
+subjects:
+  description: Names of the subjects that carry the sink.
+  returned: with O(wait_for=subjects)
+  type: list
+  elements: str
+  sample: [twitter]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.streamops.knative.plugins.module_utils._kube_argspec import (
+    CONNECTION,
+    connect,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Client, Object
+from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._sink_binding import (
+    Subjects,
+    Waiter,
+    check_sink,
+    definition,
+    delete,
+    write,
+)
+
+
+def present(client: Client, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Apply the binding and wait as asked."""
+    namespace = params["namespace"]
+    subject = {key: value for key, value in params["subject"].items() if value is not None}
+    sink = {key: value for key, value in params["sink"].items() if value is not None}
+    wanted: Object = definition(
+        params["name"], namespace, subject, sink, params["extensions"], params["labels"]
+    )
+    if not check_mode:
+        check_sink(client, sink, namespace)
+    result = write(client, wanted, dry_run=check_mode)
+    if check_mode or params["wait_for"] == "nothing":
+        return result
+    waiter = Waiter(client, params["name"], namespace, Subjects.of(subject))
+    waiter.wait(timeout=params["timeout"], for_subjects=params["wait_for"] == "subjects")
+    return {**result, "sink_uri": waiter.sink_uri, "subjects": waiter.bound}
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            **CONNECTION,
+            "name": {"type": "str", "required": True},
+            "namespace": {"type": "str", "required": True},
+            "state": {"choices": ["present", "absent"], "default": "present"},
+            "subject": {
+                "type": "dict",
+                "options": {
+                    "apiVersion": {"type": "str", "required": True},
+                    "kind": {"type": "str", "required": True},
+                    "name": {"type": "str"},
+                    "selector": {"type": "dict"},
+                },
+                "required_one_of": [("name", "selector")],
+                "mutually_exclusive": [("name", "selector")],
+            },
+            "sink": {
+                "type": "dict",
+                "options": {
+                    "ref": {"type": "dict"},
+                    "uri": {"type": "str"},
+                    "CACerts": {"type": "str"},
+                    "audience": {"type": "str"},
+                },
+                "required_one_of": [("ref", "uri")],
+            },
+            "extensions": {"type": "dict", "default": {}},
+            "labels": {"type": "dict", "default": {}},
+            "wait_for": {"choices": ["subjects", "webhook", "nothing"], "default": "subjects"},
+            "timeout": {"type": "float", "default": 120},
+        },
+        required_if=[("state", "present", ("subject", "sink"))],
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        client = connect(module)
+        if params["state"] == "absent":
+            result = delete(
+                client,
+                params["name"],
+                params["namespace"],
+                timeout=params["timeout"],
+                dry_run=module.check_mode,
+            )
+        else:
+            result = present(client, params, module.check_mode)
+    except KubeError as error:
+        module.fail_json(msg=str(error))
+    if not module._diff:
+        result.pop("diff")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
