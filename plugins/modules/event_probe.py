@@ -1,0 +1,145 @@
+#!/usr/bin/python
+# Copyright: The streamops.knative contributors
+# Apache License 2.0 (see LICENSE)
+"""Prove a pipeline with an event that can be recognised."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: event_probe
+short_description: Prove a pipeline with an event that can be recognised
+version_added: 1.0.0
+author:
+  - The streamops.knative contributors (@streamops)
+description:
+  - Asks the producer of a pipeline to send one event of the type C(com.streamops.probe) the way it sends posts, finds
+    it in the viewer, and returns the path it took with times.
+  - When it does not arrive, says which hop lost it and what to look at.
+  - Works through the API server (C(pods/proxy)), so the controller needs no other way into the cluster.
+extends_documentation_fragment:
+  - streamops.knative.kubernetes
+  - streamops.knative.attributes
+attributes:
+  check_mode:
+    support: none
+    details: In check mode the task is skipped, since an event would really be sent.
+  diff_mode:
+    support: N/A
+    details: Nothing that is configured changes.
+  idempotent:
+    support: full
+    details: Every run sends an event; nothing that is configured changes.
+options:
+  namespace:
+    description: Namespace of the pipeline.
+    type: str
+    required: true
+  producer_labels:
+    description: Labels of the producer's pods.
+    type: dict
+    required: true
+  producer_port:
+    description: Port on which the producer serves C(POST /probe).
+    type: int
+    default: 8080
+  viewer_labels:
+    description: Labels of the viewer's pods. Without them the path ends where the sink has taken the event.
+    type: dict
+  viewer_namespace:
+    description: Namespace of the viewer, if another.
+    type: str
+  viewer_port:
+    description: Port on which the viewer serves C(GET /api/events).
+    type: int
+    default: 8080
+  timeout:
+    description: Seconds within which the event has to arrive.
+    type: float
+    default: 120
+"""
+
+EXAMPLES = """
+- name: Prove that posts would arrive
+  streamops.knative.event_probe:
+    namespace: streamops
+    producer_labels:
+      app.kubernetes.io/instance: twitter
+    viewer_labels:
+      serving.knative.dev/service: event-viewer
+  register: probe
+
+- name: Show the way the event took
+  ansible.builtin.debug:
+    var: probe.msg
+"""
+
+RETURN = """
+id:
+  description: The event's id.
+  returned: success
+  type: str
+hops:
+  description: Where the event was, in order, with the seconds since it was asked for.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - hop: producer
+      name: twitter-5d9c7b8f6-abcde
+      seconds: 0.041
+    - hop: sink
+      name: http://event-viewer.streamops.svc.cluster.local
+      seconds: 0.041
+      status: 202
+    - hop: viewer
+      name: event-viewer-00001-deployment-6c5b7d9f4-fghij
+      seconds: 0.062
+      received: "2026-11-01T12:00:00.123Z"
+events:
+  description: Number of events the viewer keeps, this one included; V(0) without a viewer.
+  returned: success
+  type: int
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.streamops.knative.plugins.module_utils._event_probe import Pods, probe
+from ansible_collections.streamops.knative.plugins.module_utils._kube_argspec import (
+    CONNECTION,
+    connect,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            **CONNECTION,
+            "namespace": {"type": "str", "required": True},
+            "producer_labels": {"type": "dict", "required": True},
+            "producer_port": {"type": "int", "default": 8080},
+            "viewer_labels": {"type": "dict"},
+            "viewer_namespace": {"type": "str"},
+            "viewer_port": {"type": "int", "default": 8080},
+            "timeout": {"type": "float", "default": 120},
+        },
+        supports_check_mode=False,
+    )
+    params = module.params
+    producer = Pods(params["namespace"], params["producer_labels"], params["producer_port"])
+    viewer = None
+    if params["viewer_labels"]:
+        namespace = params["viewer_namespace"] or params["namespace"]
+        viewer = Pods(namespace, params["viewer_labels"], params["viewer_port"])
+    try:
+        path = probe(connect(module), producer, viewer, timeout=params["timeout"])
+    except KubeError as error:
+        module.fail_json(msg=f"The probe was lost: {error}")
+    module.exit_json(
+        changed=False, id=path.id, hops=path.hops, events=path.events, msg=f"The probe took {path}"
+    )
+
+
+if __name__ == "__main__":
+    main()
