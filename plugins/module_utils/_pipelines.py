@@ -40,7 +40,8 @@ def resolve(pipelines: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any])
 
     Added: `labels` of the producer; `sink` where it was empty (the Broker, or the viewer);
     `broker` as `{name, class, config, delivery}` (empty for direct delivery); `subject` of the
-    SinkBinding (None for a ContainerSource, which binds itself); `once` for Jobs.
+    SinkBinding (None for a ContainerSource, which binds itself); `once` for Jobs; `viewed` when
+    every event, a probe too, reaches the namespace's viewer.
     """
     return [_resolve({**defaults, **_given(pipeline)}) for pipeline in pipelines]
 
@@ -65,7 +66,15 @@ def _resolve(pipeline: Pipeline) -> Pipeline:
         "once": pipeline["workload"] in ("Job", "CronJob"),
         "sink": sink,
         "subject": _subject(pipeline, labels),
+        "viewed": _viewed(pipeline),
     }
+
+
+def _viewed(pipeline: Pipeline) -> bool:
+    if pipeline["delivery"] == "direct":
+        return bool(pipeline["viewer"] and not pipeline["sink"])
+    unfiltered = (t for t in pipeline["triggers"] if not t.get("sink") and not t.get("filters"))
+    return bool(pipeline["viewer"] and any(unfiltered))
 
 
 def _subject(pipeline: Pipeline, labels: dict[str, str]) -> dict[str, Any] | None:

@@ -15,6 +15,8 @@ DEFAULTS = {
     "sink": {},
     "broker": {},
     "topics": ["knative"],
+    "triggers": [{"name": "viewer"}],
+    "viewer": True,
 }
 
 
@@ -54,6 +56,21 @@ def test_a_sink_that_was_given_is_kept():
 def test_entries_override_and_missing_keys_fall_back():
     pipelines = resolve([{"name": "a", "topics": None}, {"name": "b", "topics": ["x"]}], DEFAULTS)
     assert [(p["name"], p["topics"]) for p in pipelines] == [("a", ["knative"]), ("b", ["x"])]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "viewed"),
+    [
+        ({}, True),
+        ({"viewer": False}, False),
+        ({"sink": {"uri": "http://a"}}, False),
+        ({"delivery": "broker"}, True),
+        ({"delivery": "broker", "triggers": [{"name": "a", "sink": {"uri": "http://a"}}]}, False),
+        ({"delivery": "broker", "triggers": [{"name": "a", "filters": [{"exact": {}}]}]}, False),
+    ],
+)
+def test_whether_a_probe_reaches_the_viewer(overrides, viewed):
+    assert one(**overrides)["viewed"] is viewed
 
 
 @pytest.mark.parametrize(
