@@ -1,0 +1,173 @@
+"""Google's APIs on one port: every request is checked against the discovery documents, then answered."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from ..clusters import ClusterManager
+from . import discovery
+from .control import Control
+from .errors import GoogleError, OAuthError, not_modelled
+from .federation import Federation
+from .oauth import OAuth
+from .principals import Principal
+from .secretmanager import SecretManager
+from .service import Call, Handler, handlers
+from .state import State
+from .tokens import Tokens, missing_credentials
+
+PROJECT = "streamops-sandbox"
+ACCOUNT = f"automation@{PROJECT}.iam.gserviceaccount.com"
+MAX_BODY_BYTES = 10 * 1024 * 1024
+_ECHO = frozenset({"name"})
+_logger = logging.getLogger(__name__)
+
+
+class Google:
+    """Dispatches requests to the services."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        clusters: ClusterManager,
+        enabled_services: Iterable[str],
+    ) -> None:
+        self.state = State()
+        self.tokens = Tokens()
+        self.account = Principal(f"serviceAccount:{ACCOUNT}", PROJECT, "101234567890123456789")
+        self.state.add_project(PROJECT, [self.account.member], services=set(enabled_services))
+        federation = Federation(self.state, clusters)
+        self.oauth = OAuth(self.tokens, federation, base_url)
+        self.control = Control(self.state, self.tokens, base_url)
+        self._handlers: dict[str, Handler] = {}
+        for service in (SecretManager(self.state),):
+            self._handlers |= handlers(service)
+
+    async def dispatch(self, request: web.Request) -> web.Response:
+        """Answer a request to a googleapis.com API."""
+        path = unquote(request.rel_url.raw_path).lstrip("/")
+        candidates = discovery.match(request.method, path)
+        host = request.host.partition(":")[0]
+        if host.endswith(".googleapis.com"):  # reached through a proxy: the service is named
+            candidates = [m for m in candidates if m.service == host]
+        if not candidates:
+            raise GoogleError(
+                "NOT_FOUND",
+                f"The requested URL {request.method} /{path} was not found on this server.",
+            )
+        method = self._choose(candidates, path)
+        principal, scope = self._caller(request, method)
+        handler = self._handlers.get(method.id)
+        if handler is None:
+            raise not_modelled(f"the method {method.id}")
+        query = method.api.check_query(method, dict(request.query))
+        call = Call(
+            method=method,
+            path=_path_parameters(method, path),
+            query=query,
+            body=await _body(request, method),
+            principal=principal,
+            scope=scope,
+            state=self.state,
+        )
+        self.control.meddle(call)
+        return web.json_response(await handler(call))
+
+    def _choose(self, candidates: list[discovery.Method], path: str) -> discovery.Method:
+        """Two services may have a path: the first that is modelled here answers."""
+        return next((m for m in candidates if m.id in self._handlers), candidates[0])
+
+    def _caller(self, request: web.Request, method: discovery.Method) -> tuple[Principal, str]:
+        kind, _, value = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() != "bearer":
+            raise missing_credentials(method.service, method.id)
+        token = self.tokens.lookup(value.strip())
+        return token.principal, token.scope
+
+
+def create_app(
+    *,
+    home: Path,
+    base_url: str,
+    clusters: ClusterManager,
+    enabled_services: Iterable[str] = (),
+) -> web.Application:
+    """The application that answers as Google's APIs at `base_url`.
+
+    Writes `service-account.json` into `home`: the key of the account that owns the one project
+    there is at first, `streamops-sandbox`. As in a new project, no service is enabled, except
+    those in `enabled_services` (DNS names such as `secretmanager.googleapis.com`).
+    """
+    google = Google(base_url=base_url, clusters=clusters, enabled_services=enabled_services)
+    write_private(home / "service-account.json", google.tokens.new_key(google.account, base_url))
+    app = web.Application(middlewares=[_errors], client_max_size=MAX_BODY_BYTES)
+    app.add_routes(google.oauth.routes())
+    app.add_routes(google.control.routes())
+    app.router.add_route("*", "/{path:.*}", google.dispatch)
+    return app
+
+
+def write_private(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON that only the owner can read, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+    partial.replace(path)
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Errors in Google's form."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except GoogleError as error:
+        return web.json_response(error.body(), status=error.code)
+    except OAuthError as error:
+        body = {"error": error.error, "error_description": error.description}
+        return web.json_response(body, status=error.code)
+    except web.HTTPException as error:
+        return web.json_response(
+            {"error": {"code": error.status, "message": error.reason, "status": "UNKNOWN"}},
+            status=error.status,
+        )
+    except Exception:
+        _logger.exception("%s %s", request.method, request.path)
+        return web.json_response(
+            GoogleError("INTERNAL", "The sandbox failed; its log says why.").body(), status=500
+        )
+    return response
+
+
+def _path_parameters(method: discovery.Method, path: str) -> dict[str, str]:
+    found = method.path.fullmatch(path)
+    return found.groupdict() if found else {}
+
+
+async def _body(request: web.Request, method: discovery.Method) -> dict[str, Any]:
+    text = await request.text()
+    if not method.request:
+        if text.strip() not in ("", "{}"):
+            raise GoogleError(
+                "INVALID_ARGUMENT",
+                'Invalid JSON payload received. Unknown name "": Root element must be a message.',
+            )
+        return {}
+    try:
+        raw = json.loads(text) if text.strip() else {}
+    except json.JSONDecodeError as error:
+        raise GoogleError(
+            "INVALID_ARGUMENT", f"Invalid JSON payload received. {error.msg}."
+        ) from None
+    return method.api.check_body(method.request, raw, echo=_ECHO)

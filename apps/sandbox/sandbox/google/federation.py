@@ -1,0 +1,118 @@
+"""Workload identity: Kubernetes tokens of this sandbox's clusters, verified by the clusters themselves.
+
+The contract is that of GKE (https://cloud.google.com/kubernetes-engine/docs/concepts/workload-identity):
+the metadata server of a node sends the pod's token, made for the pool as its audience, to the
+Security Token Service with the audience `identitynamespace:POOL:PROVIDER`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import ssl
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from ..clusters import Cluster, ClusterManager
+from .errors import OAuthError
+from .principals import Principal, federated
+from .state import Project, State
+
+REVIEW_SECONDS = 10
+
+
+class Federation:
+    """Verifies pods' tokens by TokenReview with the cluster that signed them."""
+
+    def __init__(self, state: State, clusters: ClusterManager) -> None:
+        self._state = state
+        self._clusters = clusters
+
+    async def verify(self, subject_token: str, audience: str) -> Principal:
+        """The principal of a pod's token; OAuthError where no cluster vouches for it.
+
+        `audience` is `identitynamespace:POOL:PROVIDER` (the provider says which cluster, and may be
+        any address of it: the clusters are asked) or the pool's full resource name.
+        """
+        project, pool = self._pool(audience)
+        for cluster in self._candidates(subject_token):
+            user = await _review(cluster, subject_token, pool)
+            if user:
+                _, _, namespace, account = user.split(":")
+                member = federated(project.number, pool, namespace, account)
+                return Principal(member, project.project_id)
+        raise OAuthError(
+            "invalid_grant",
+            "The given credential is rejected by the attribute condition or by its issuer: no"
+            f" cluster of the pool {pool} accepts the token.",
+        )
+
+    def _pool(self, audience: str) -> tuple[Project, str]:
+        if audience.startswith("identitynamespace:"):
+            pool = audience.split(":")[1]
+        elif "/workloadIdentityPools/" in audience:
+            pool = audience.partition("/workloadIdentityPools/")[2].partition("/")[0]
+        else:
+            raise OAuthError("invalid_request", f"Invalid value for 'audience': {audience!r}")
+        project = self._state.find_project(pool.removesuffix(".svc.id.goog"))
+        if project is None or not pool.endswith(".svc.id.goog"):
+            raise OAuthError(
+                "invalid_target", f"The target service indicated by the audience is invalid: {pool}"
+            )
+        return project, pool
+
+    def _candidates(self, token: str) -> Iterator[Cluster]:
+        """Clusters that may have signed the token; the one it names as its issuer first."""
+        try:
+            part = token.split(".")[1]
+            issuer = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["iss"]
+        except (IndexError, KeyError, ValueError, binascii.Error):
+            raise OAuthError("invalid_grant", "The subject token is no JWT.") from None
+        yield from sorted(self._clusters.list(), key=lambda c: c.url != issuer)
+
+
+async def _review(cluster: Cluster, token: str, audience: str) -> str:
+    """Ask a cluster whose token this is: `system:serviceaccount:NS:NAME`, or "" if not one of its own."""
+    review = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenReview",
+        "spec": {"token": token, "audiences": [audience]},
+    }
+    url = f"{cluster.url}/apis/authentication.k8s.io/v1/tokenreviews"
+    context, headers = _admin(cluster)
+    timeout = aiohttp.ClientTimeout(total=REVIEW_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        try:
+            async with session.post(url, json=review, headers=headers, ssl=context) as response:
+                answer: dict[str, Any] = await response.json() if response.status < 300 else {}
+        except (aiohttp.ClientError, TimeoutError):
+            return ""
+    status = answer.get("status", {})
+    if not status.get("authenticated") or audience not in status.get("audiences", []):
+        return ""
+    user: str = status["user"]["username"]
+    return user if user.startswith("system:serviceaccount:") else ""
+
+
+def _admin(cluster: Cluster) -> tuple[ssl.SSLContext, dict[str, str]]:
+    """TLS settings and headers of the cluster's own administrator."""
+    user = yaml.safe_load(Path(cluster.kubeconfig_path).read_text())["users"][0]["user"]
+    context = ssl.create_default_context(cadata=cluster.ca_pem)
+    if "token" in user:
+        return context, {"Authorization": f"Bearer {user['token']}"}
+    # load_cert_chain takes nothing but files
+    with tempfile.TemporaryDirectory() as folder:
+        chain = Path(folder, "admin.pem")
+        chain.touch(mode=0o600)
+        chain.write_bytes(
+            base64.b64decode(user["client-certificate-data"])
+            + base64.b64decode(user["client-key-data"])
+        )
+        context.load_cert_chain(chain)
+    return context, {}

@@ -1,0 +1,116 @@
+"""The token endpoints: oauth2.googleapis.com (/token, /tokeninfo) and sts.googleapis.com (/v1/token)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from .errors import GoogleError, OAuthError
+from .federation import Federation
+from .tokens import USERINFO_EMAIL, Tokens
+
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name, no password
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - likewise
+JWT_TYPES = ("urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token")
+
+
+class OAuth:
+    """Routes of the token endpoints; `base_url` is an audience of assertions."""
+
+    def __init__(self, tokens: Tokens, federation: Federation, base_url: str) -> None:
+        self._tokens = tokens
+        self._federation = federation
+        # google-auth always names Google's own endpoint, wherever the key's token_uri points
+        self._audiences = (f"{base_url}/token", "https://oauth2.googleapis.com/token")
+
+    def routes(self) -> list[web.RouteDef]:
+        """Paths as Google's."""
+        return [
+            web.post("/token", self.token),
+            web.get("/tokeninfo", self.tokeninfo),
+            web.post("/tokeninfo", self.tokeninfo),
+            web.post("/v1/token", self.exchange),
+        ]
+
+    async def token(self, request: web.Request) -> web.Response:
+        """JWT bearer grants of service accounts and refresh tokens of users."""
+        form = {k: str(v) for k, v in (await request.post()).items()}
+        grant = form.get("grant_type")
+        if grant == JWT_BEARER:
+            principal, scope = self._tokens.assertion(form.get("assertion", ""), self._audiences)
+        elif grant == "refresh_token":
+            principal = self._tokens.refresh(form.get("refresh_token", ""))
+            scope = form.get("scope") or (
+                f"openid {USERINFO_EMAIL} https://www.googleapis.com/auth/cloud-platform"
+            )
+        else:
+            raise OAuthError("unsupported_grant_type", f"Invalid grant_type: {grant}")
+        return web.json_response({**self._tokens.issue(principal, scope), "scope": scope})
+
+    async def tokeninfo(self, request: web.Request) -> web.Response:
+        """Whose token `access_token` is; the e-mail address only with the userinfo.email scope."""
+        value = request.query.get("access_token") or str(
+            (await request.post()).get("access_token", "")
+        )
+        try:
+            token = self._tokens.lookup(value)
+        except GoogleError:
+            raise OAuthError("invalid_token", "Invalid Value") from None
+        principal = token.principal
+        info = {
+            "azp": principal.unique_id,
+            "aud": principal.unique_id,
+            "sub": principal.unique_id or principal.member,
+            "scope": token.scope,
+            "exp": str(int(token.expires)),
+            "expires_in": str(int(token.expires - time.time())),
+            "access_type": "online",
+        }
+        if principal.email and USERINFO_EMAIL in token.scope.split():
+            info |= {"email": principal.email, "email_verified": "true"}
+        return web.json_response(info)
+
+    async def exchange(self, request: web.Request) -> web.Response:
+        """RFC 8693: a Kubernetes token of a cluster in the pool for a Google access token.
+
+        Form fields as RFC 8693 names them, or JSON with Google's camelCase names.
+        """
+        fields = await _exchange_fields(request)
+        if fields.get("grant_type") != TOKEN_EXCHANGE:
+            raise OAuthError(
+                "unsupported_grant_type", f"Invalid grant_type: {fields.get('grant_type')}"
+            )
+        if fields.get("requested_token_type", ACCESS_TOKEN) != ACCESS_TOKEN:
+            raise OAuthError("invalid_request", f"Only {ACCESS_TOKEN} can be requested.")
+        if fields.get("subject_token_type") not in JWT_TYPES:
+            raise OAuthError(
+                "invalid_request",
+                f"Invalid subject_token_type: {fields.get('subject_token_type')}",
+            )
+        if not fields.get("scope"):
+            raise OAuthError("invalid_request", "Missing required field: scope.")
+        principal = await self._federation.verify(
+            fields.get("subject_token", ""), fields.get("audience", "")
+        )
+        issued = self._tokens.issue(principal, fields["scope"])
+        return web.json_response({**issued, "issued_token_type": ACCESS_TOKEN})
+
+
+async def _exchange_fields(request: web.Request) -> Mapping[str, str]:
+    if request.content_type != "application/json":
+        return {k: str(v) for k, v in (await request.post()).items()}
+    try:
+        body = json.loads(await request.text())
+    except json.JSONDecodeError:
+        raise OAuthError("invalid_request", "Invalid JSON payload received.") from None
+    names = {
+        "grantType": "grant_type",
+        "requestedTokenType": "requested_token_type",
+        "subjectToken": "subject_token",
+        "subjectTokenType": "subject_token_type",
+    }
+    return {names.get(k, k): str(v) for k, v in body.items()}

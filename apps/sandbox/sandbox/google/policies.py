@@ -1,0 +1,222 @@
+"""IAM: what roles permit, and policies with their etags (https://cloud.google.com/iam/docs/allow-policies)."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from .errors import GoogleError, invalid, not_modelled
+from .principals import Principal
+
+_READ = ("*.get", "*.list", "*.getIamPolicy")
+
+#: Role -> patterns of the permissions it holds, of the services modelled here. Basic roles as in
+#: https://cloud.google.com/iam/docs/roles-overview: an editor reads no secret values.
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "roles/owner": ("*",),
+    "roles/editor": (
+        "container.*",
+        "artifactregistry.*",
+        "serviceusage.*",
+        "iam.serviceAccounts.*",
+        "secretmanager.secrets.create",
+        "secretmanager.secrets.update",
+        "secretmanager.secrets.delete",
+        "secretmanager.versions.[!a]*",
+        "secretmanager.versions.add",
+        *_READ,
+    ),
+    "roles/viewer": _READ,
+    "roles/secretmanager.admin": ("secretmanager.*", "resourcemanager.projects.get"),
+    "roles/secretmanager.secretAccessor": ("secretmanager.versions.access",),
+    "roles/secretmanager.viewer": (
+        "secretmanager.secrets.get",
+        "secretmanager.secrets.list",
+        "secretmanager.secrets.getIamPolicy",
+        "secretmanager.versions.get",
+        "secretmanager.versions.list",
+    ),
+    "roles/secretmanager.secretVersionAdder": ("secretmanager.versions.add",),
+    "roles/secretmanager.secretVersionManager": (
+        "secretmanager.versions.add",
+        "secretmanager.versions.destroy",
+        "secretmanager.versions.disable",
+        "secretmanager.versions.enable",
+        "secretmanager.versions.get",
+        "secretmanager.versions.list",
+    ),
+    "roles/container.admin": ("container.*", "resourcemanager.projects.get"),
+    "roles/container.clusterAdmin": (
+        "container.clusters.*",
+        "container.operations.*",
+        "resourcemanager.projects.get",
+    ),
+    "roles/container.clusterViewer": ("container.clusters.get", "container.clusters.list"),
+    "roles/container.developer": (
+        "container.clusters.get",
+        "container.clusters.list",
+        "container.clusters.connect",
+    ),
+    "roles/container.viewer": (
+        "container.clusters.get",
+        "container.clusters.list",
+        "container.operations.get",
+        "container.operations.list",
+    ),
+    "roles/container.defaultNodeServiceAccount": ("logging.*", "monitoring.*"),
+    "roles/artifactregistry.admin": ("artifactregistry.*",),
+    "roles/artifactregistry.reader": (
+        "artifactregistry.repositories.get",
+        "artifactregistry.repositories.list",
+        "artifactregistry.repositories.downloadArtifacts",
+    ),
+    "roles/artifactregistry.writer": (
+        "artifactregistry.repositories.get",
+        "artifactregistry.repositories.list",
+        "artifactregistry.repositories.downloadArtifacts",
+        "artifactregistry.repositories.uploadArtifacts",
+    ),
+    "roles/serviceusage.serviceUsageAdmin": ("serviceusage.*",),
+    "roles/serviceusage.serviceUsageConsumer": (
+        "serviceusage.services.get",
+        "serviceusage.services.list",
+        "serviceusage.services.use",
+    ),
+    "roles/iam.serviceAccountAdmin": ("iam.serviceAccounts.*",),
+    "roles/iam.serviceAccountUser": ("iam.serviceAccounts.actAs", "iam.serviceAccounts.get"),
+    "roles/iam.serviceAccountTokenCreator": ("iam.serviceAccounts.getAccessToken",),
+    "roles/iam.workloadIdentityUser": ("iam.serviceAccounts.getAccessToken",),
+    "roles/resourcemanager.projectIamAdmin": (
+        "resourcemanager.projects.get",
+        "resourcemanager.projects.getIamPolicy",
+        "resourcemanager.projects.setIamPolicy",
+    ),
+    "roles/browser": ("resourcemanager.projects.get",),
+}
+
+_MEMBER = re.compile(
+    r"allUsers|allAuthenticatedUsers|(user|serviceAccount|group|domain|deleted:\w+):[^\s:]\S*"
+    r"|(principal|principalSet)://\S+"
+)
+_EXPIRY = re.compile(r'request\.time\s*<\s*timestamp\(\s*"([^"]+)"\s*\)')
+
+
+@dataclass(slots=True)
+class Policy:
+    """The allow policy of one resource; `generation` makes its etag."""
+
+    bindings: list[dict[str, Any]] = field(default_factory=list)
+    generation: int = 0
+    version: int = 1
+
+    @property
+    def etag(self) -> str:
+        """Base64, as Google's; the empty policy has the one Google gives it, ACAB."""
+        if not self.generation:
+            return "ACAB"
+        return base64.b64encode(b"BwY" + self.generation.to_bytes(5)).decode()
+
+    def read(self, requested_version: int) -> dict[str, Any]:
+        """The policy as getIamPolicy answers it.
+
+        Asking for less than version 3 hides conditions, as Google does: such a binding comes with
+        its role's name mangled, so that it cannot be written back by mistake.
+        """
+        conditional = any("condition" in b for b in self.bindings)
+        shown: dict[str, Any] = {
+            "version": 3 if conditional and requested_version >= 3 else 1,
+            "etag": self.etag,
+        }
+        if self.bindings:
+            shown["bindings"] = copy.deepcopy(self.bindings)
+            if requested_version < 3:
+                for binding in shown["bindings"]:
+                    if binding.pop("condition", None):
+                        binding["role"] += "_withcond_" + self.etag[-8:].lower().strip("=")
+        return shown
+
+    def write(self, policy: Mapping[str, Any]) -> None:
+        """Replace the bindings, as setIamPolicy does with `policy`."""
+        etag = policy.get("etag")
+        if etag and etag != self.etag:
+            raise GoogleError(
+                "ABORTED",
+                "There were concurrent policy changes. Please retry the whole read-modify-write"
+                " with exponential backoff. The request's ETag "
+                f"'{etag}' did not match the current policy's ETag '{self.etag}'.",
+            )
+        bindings = [_checked(binding) for binding in policy.get("bindings", [])]
+        if any("condition" in b for b in [*bindings, *self.bindings]):
+            if policy.get("version") != 3:
+                raise GoogleError(
+                    "INVALID_ARGUMENT",
+                    "The specified policy version is not supported: a policy with conditions is"
+                    " written with version 3.",
+                )
+            if not etag:
+                raise GoogleError(
+                    "INVALID_ARGUMENT", "A policy with conditions is written with its etag."
+                )
+        self.bindings = bindings
+        self.generation += 1
+
+    def grants(self, permission: str, members: Iterable[str]) -> bool:
+        """Whether a binding gives `permission` to one of `members` now."""
+        names = frozenset(members)
+        return any(
+            names.intersection(binding.get("members", ()))
+            and _holds(binding.get("condition"))
+            and permits(binding["role"], permission)
+            for binding in self.bindings
+        )
+
+
+def permits(role: str, permission: str) -> bool:
+    """Whether a role holds a permission."""
+    return any(fnmatchcase(permission, pattern) for pattern in ROLES.get(role, ()))
+
+
+def allowed(principal: Principal, permission: str, policies: Iterable[Policy]) -> bool:
+    """Whether one of the policies, from the resource up to its project, allows it."""
+    members = principal.members()
+    return any(policy.grants(permission, members) for policy in policies)
+
+
+def _checked(binding: Mapping[str, Any]) -> dict[str, Any]:
+    role = binding.get("role", "")
+    if role not in ROLES:
+        if re.fullmatch(r"roles/[\w.]+", role):
+            raise invalid(
+                "policy.bindings.role",
+                f"Role {role} is not supported for this resource. (The sandbox knows:"
+                f" {', '.join(sorted(ROLES))}.)",
+            )
+        raise invalid("policy.bindings.role", f"The role name must be in the form roles/: {role!r}")
+    members = binding.get("members", [])
+    for member in members:
+        if not _MEMBER.fullmatch(member):
+            raise invalid("policy.bindings.member", f"Invalid member: {member!r}")
+    checked: dict[str, Any] = {"role": role, "members": sorted(set(members))}
+    condition = binding.get("condition")
+    if condition:
+        if not condition.get("title") or not condition.get("expression"):
+            raise invalid("policy.bindings.condition", "A condition needs a title and expression.")
+        _holds(condition)
+        checked["condition"] = dict(condition)
+    return checked
+
+
+def _holds(condition: Mapping[str, Any] | None) -> bool:
+    """Evaluate `request.time < timestamp("…")`, the one condition modelled."""
+    if not condition:
+        return True
+    found = _EXPIRY.fullmatch(condition["expression"].strip())
+    if not found:
+        raise not_modelled(f"the condition {condition['expression']!r}, only request.time < …")
+    return datetime.now(UTC) < datetime.fromisoformat(found[1].replace("Z", "+00:00"))

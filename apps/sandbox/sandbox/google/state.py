@@ -1,0 +1,206 @@
+"""What the stand-in knows: projects, their services and policies, operations, and planned faults."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from .errors import GoogleError, error_info, permission_denied
+from .policies import Policy, allowed
+from .principals import Principal
+
+#: Services that need no enabling: without them nothing could be enabled.
+ALWAYS_ENABLED = frozenset({"serviceusage.googleapis.com", "iamcredentials.googleapis.com"})
+#: Services that a project without a billing account cannot use.
+BILLED = frozenset(
+    {
+        "artifactregistry.googleapis.com",
+        "compute.googleapis.com",
+        "container.googleapis.com",
+        "containerregistry.googleapis.com",
+        "secretmanager.googleapis.com",
+    }
+)
+
+
+@dataclass(slots=True)
+class Project:
+    """One project."""
+
+    project_id: str
+    number: str
+    services: set[str] = field(default_factory=set)
+    billing: bool = True
+    policy: Policy = field(default_factory=Policy)
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def workload_pool(self) -> str:
+        """The pool that GKE gives the project's clusters."""
+        return f"{self.project_id}.svc.id.goog"
+
+
+@dataclass(slots=True)
+class State:
+    """Everything in memory; a new sandbox starts empty but for its first project."""
+
+    projects: dict[str, Project] = field(default_factory=dict)
+    #: Resource kind -> maximum per project, settable by a test.
+    quotas: dict[str, int] = field(default_factory=dict)
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(704512398001))
+    _sequence: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def add_project(self, project_id: str, owners: Iterable[str], **settings: Any) -> Project:
+        """A new project that `owners` (members, as in policies) own."""
+        project = Project(project_id, str(next(self._numbers)), **settings)
+        project.policy.write({"bindings": [{"role": "roles/owner", "members": list(owners)}]})
+        self.projects[project_id] = project
+        return project
+
+    def find_project(self, id_or_number: str) -> Project | None:
+        """A project by its ID or its number."""
+        by_id = self.projects.get(id_or_number)
+        return by_id or next((p for p in self.projects.values() if p.number == id_or_number), None)
+
+    def project(self, id_or_number: str, service: str) -> Project:
+        """The project that a request to `service` names.
+
+        Google tells a project that does not exist from one it may not be used by in the same words.
+        """
+        project = self.find_project(id_or_number)
+        if project is None:
+            raise GoogleError(
+                "PERMISSION_DENIED",
+                f"Permission denied on resource project {id_or_number}.",
+                [
+                    error_info(
+                        "CONSUMER_INVALID",
+                        consumer=f"projects/{id_or_number}",
+                        service=service,
+                        containerInfo=id_or_number,
+                    )
+                ],
+            )
+        return project
+
+    def require_service(self, project: Project, service: str, title: str) -> None:
+        """SERVICE_DISABLED or BILLING_DISABLED where the project cannot use the service."""
+        if service not in project.services and service not in ALWAYS_ENABLED:
+            raise _service_disabled(project, service, title)
+        if service in BILLED and not project.billing:
+            raise _billing_disabled(project, service)
+
+    def require(
+        self,
+        principal: Principal,
+        permission: str,
+        resource: str,
+        project: Project,
+        *policies: Policy,
+    ) -> None:
+        """PERMISSION_DENIED unless a policy of the resource or its project allows it."""
+        if not allowed(principal, permission, (*policies, project.policy)):
+            raise permission_denied(permission, resource)
+
+    def require_quota(self, kind: str, metric: str, used: int, project: Project) -> None:
+        """RESOURCE_EXHAUSTED where one more would be too many."""
+        limit = self.quotas.get(kind)
+        if limit is not None and used >= limit:
+            raise GoogleError(
+                "RESOURCE_EXHAUSTED",
+                f"Quota limit '{kind}' has been exceeded. Limit: {limit}.",
+                [
+                    error_info(
+                        "RATE_LIMIT_EXCEEDED",
+                        consumer=f"projects/{project.number}",
+                        quota_limit=kind,
+                        quota_limit_value=str(limit),
+                        quota_metric=metric,
+                    ),
+                    {
+                        "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                        "violations": [
+                            {
+                                "subject": f"project:{project.number}",
+                                "description": f"Limit {limit} of {kind} is used up",
+                            }
+                        ],
+                    },
+                ],
+            )
+
+    def next_id(self) -> int:
+        """A number that was not given before."""
+        return next(self._sequence)
+
+
+def now() -> str:
+    """The time as Google's APIs write it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def seconds() -> float:
+    """The wall clock, in one place so that tests can move it."""
+    return time.time()
+
+
+def _service_disabled(project: Project, service: str, title: str) -> GoogleError:
+    url = (
+        f"https://console.developers.google.com/apis/api/{service}/overview"
+        f"?project={project.number}"
+    )
+    return GoogleError(
+        "PERMISSION_DENIED",
+        f"{title} has not been used in project {project.number} before or it is disabled. Enable"
+        f" it by visiting {url} then retry. If you enabled this API recently, wait a few minutes"
+        " for the action to propagate to our systems and retry.",
+        [
+            error_info(
+                "SERVICE_DISABLED",
+                service=service,
+                serviceTitle=title,
+                consumer=f"projects/{project.number}",
+                containerInfo=project.number,
+                activationUrl=url,
+            ),
+            {
+                "@type": "type.googleapis.com/google.rpc.Help",
+                "links": [{"description": "Google developers console API activation", "url": url}],
+            },
+        ],
+    )
+
+
+def _billing_disabled(project: Project, service: str) -> GoogleError:
+    url = f"https://console.developers.google.com/billing/enable?project={project.number}"
+    return GoogleError(
+        "PERMISSION_DENIED",
+        "This API method requires billing to be enabled. Please enable billing on project"
+        f" #{project.number} by visiting {url} then retry. If you enabled billing for this project"
+        " recently, wait a few minutes for the action to propagate to our systems and retry.",
+        [
+            error_info(
+                "BILLING_DISABLED",
+                service=service,
+                consumer=f"projects/{project.number}",
+                containerInfo=project.number,
+            )
+        ],
+    )
+
+
+def page(
+    items: list[Any], query: Mapping[str, str], default_size: int = 25000
+) -> tuple[list[Any], str]:
+    """One page of a list, and the token of the next one ("" after the last)."""
+    try:
+        start = int(query.get("pageToken") or 0)
+        size = int(query.get("pageSize") or 0) or default_size
+    except ValueError:
+        raise GoogleError("INVALID_ARGUMENT", "The page token is invalid.") from None
+    token = str(start + size) if start + size < len(items) else ""
+    return items[start : start + size], token

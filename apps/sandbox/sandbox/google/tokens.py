@@ -1,0 +1,209 @@
+"""Credentials: service-account keys, access tokens, and the JWTs that keys sign."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import secrets
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from .errors import GoogleError, OAuthError, error_info
+from .principals import Principal
+
+CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
+USERINFO_EMAIL = "https://www.googleapis.com/auth/userinfo.email"
+MAX_ASSERTION_SECONDS = 3600
+CLOCK_SKEW_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One access token: whose it is, what for (scopes, space separated) and until when (epoch)."""
+
+    principal: Principal
+    scope: str
+    expires: float
+
+
+@dataclass(slots=True)
+class Tokens:
+    """Issues and checks credentials.
+
+    `lifetime` is that of access tokens in seconds; a test shortens it to see them renewed.
+    """
+
+    lifetime: int = 3600
+    _keys: dict[str, tuple[Principal, rsa.RSAPublicKey]] = field(default_factory=dict)
+    _tokens: dict[str, Token] = field(default_factory=dict)
+    _refresh: dict[str, Principal] = field(default_factory=dict)
+
+    def new_key(self, principal: Principal, base_url: str) -> dict[str, str]:
+        """A service-account key file whose token endpoint is the sandbox's."""
+        private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        key_id = secrets.token_hex(20)
+        self._keys[key_id] = (principal, private.public_key())
+        pem = private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return {
+            "type": "service_account",
+            "project_id": principal.project,
+            "private_key_id": key_id,
+            "private_key": pem.decode(),
+            "client_email": principal.email,
+            "client_id": principal.unique_id,
+            "auth_uri": f"{base_url}/o/oauth2/auth",
+            "token_uri": f"{base_url}/token",
+            "universe_domain": "googleapis.com",
+        }
+
+    def new_user(self, principal: Principal) -> dict[str, str]:
+        """An `authorized_user` file, as `gcloud auth application-default login` writes it."""
+        refresh = "1//" + secrets.token_urlsafe(32)
+        self._refresh[refresh] = principal
+        return {
+            "type": "authorized_user",
+            "client_id": "sandbox.apps.googleusercontent.com",
+            "client_secret": "sandbox",
+            "refresh_token": refresh,
+            "universe_domain": "googleapis.com",
+        }
+
+    def issue(
+        self, principal: Principal, scope: str, lifetime: int | None = None
+    ) -> dict[str, Any]:
+        """A new access token as a token endpoint answers it (RFC 6749, section 5.1)."""
+        self._forget_expired()
+        value = "ya29." + secrets.token_urlsafe(48)
+        seconds = self.lifetime if lifetime is None else lifetime
+        self._tokens[value] = Token(principal, scope, time.time() + seconds)
+        return {"access_token": value, "expires_in": seconds, "token_type": "Bearer"}
+
+    def refresh(self, refresh_token: str) -> Principal:
+        """The user whose refresh token this is."""
+        try:
+            return self._refresh[refresh_token]
+        except KeyError:
+            raise OAuthError("invalid_grant", "Token has been expired or revoked.") from None
+
+    def revoke_all(self) -> None:
+        """Make every access token invalid, as when they all expired at once."""
+        self._tokens.clear()
+
+    def forget_account(self, email: str) -> None:
+        """Make keys and tokens of a deleted service account invalid."""
+        self._keys = {k: v for k, v in self._keys.items() if v[0].email != email}
+        self._tokens = {k: v for k, v in self._tokens.items() if v.principal.email != email}
+
+    def lookup(self, value: str) -> Token:
+        """The token, or the 401 that Google's APIs answer."""
+        token = self._tokens.get(value)
+        if token is None and value.count(".") == 2:
+            token = self._self_signed(value)
+        if token is None:
+            raise _unauthenticated("ACCESS_TOKEN_TYPE_UNSUPPORTED")
+        if token.expires <= time.time():
+            raise _unauthenticated("ACCESS_TOKEN_EXPIRED")
+        return token
+
+    def assertion(self, jwt: str, audiences: Collection[str]) -> tuple[Principal, str]:
+        """Check a JWT bearer grant (RFC 7523): whose it is, and the scope it asks for."""
+        try:
+            principal, claims = self._verify(jwt)
+        except ValueError as error:
+            raise OAuthError("invalid_grant", str(error)) from None
+        if claims.get("aud") not in audiences:
+            raise OAuthError(
+                "invalid_grant", f"Invalid JWT: aud must be one of {', '.join(audiences)}"
+            )
+        if "target_audience" in claims:
+            raise OAuthError("unsupported_grant_type", "ID tokens are not modelled.", code=501)
+        if not claims.get("scope"):
+            raise OAuthError("invalid_scope", "Empty or missing scope not allowed.")
+        return principal, claims["scope"]
+
+    def _self_signed(self, jwt: str) -> Token | None:
+        """A JWT used as an access token (https://google.aip.dev/auth/4111)."""
+        try:
+            principal, claims = self._verify(jwt)
+        except ValueError:
+            return None
+        if claims.get("sub") != claims.get("iss"):
+            return None
+        return Token(principal, claims.get("scope", CLOUD_PLATFORM), float(claims["exp"]))
+
+    def _verify(self, jwt: str) -> tuple[Principal, dict[str, Any]]:
+        """Signature, key, issuer and times of a JWT; ValueError with Google's words."""
+        try:
+            head, body, signature = jwt.split(".")
+            header: dict[str, Any] = json.loads(_decode(head))
+            claims: dict[str, Any] = json.loads(_decode(body))
+            raw = _decode(signature)
+        except (ValueError, binascii.Error):
+            raise ValueError("Invalid JWT: not a signed token") from None
+        known = self._keys.get(header.get("kid", ""))
+        if known is None or header.get("alg") != "RS256":
+            raise ValueError("Invalid JWT Signature: unknown key")
+        principal, key = known
+        try:
+            key.verify(raw, f"{head}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256())
+        except InvalidSignature:
+            raise ValueError("Invalid JWT Signature.") from None
+        if claims.get("iss") != principal.email:
+            raise ValueError("Invalid grant: account not found")
+        _check_times(claims)
+        return principal, claims
+
+    def _forget_expired(self) -> None:
+        horizon = time.time() - 600  # kept a while, so that "expired" can be told from "unknown"
+        self._tokens = {k: v for k, v in self._tokens.items() if v.expires > horizon}
+
+
+def missing_credentials(service: str, method: str) -> GoogleError:
+    """401 for a request without an Authorization header."""
+    return GoogleError(
+        "UNAUTHENTICATED",
+        "Request is missing required authentication credential. Expected OAuth 2 access token,"
+        " login cookie or other valid authentication credential. See"
+        " https://developers.google.com/identity/sign-in/web/devconsole-project.",
+        [error_info("CREDENTIALS_MISSING", service=service, method=method)],
+    )
+
+
+def _unauthenticated(reason: str) -> GoogleError:
+    return GoogleError(
+        "UNAUTHENTICATED",
+        "Request had invalid authentication credentials. Expected OAuth 2 access token, login"
+        " cookie or other valid authentication credential. See"
+        " https://developers.google.com/identity/sign-in/web/devconsole-project.",
+        [error_info(reason)],
+    )
+
+
+def _check_times(claims: Mapping[str, Any]) -> None:
+    try:
+        issued, expires = float(claims["iat"]), float(claims["exp"])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError("Invalid JWT: iat and exp are required") from None
+    now = time.time()
+    if expires - issued > MAX_ASSERTION_SECONDS or issued > now + CLOCK_SKEW_SECONDS:
+        raise ValueError(
+            "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable"
+            " timeframe. Check your iat and exp values in the JWT claim."
+        )
+    if expires <= now:
+        raise ValueError("Invalid JWT: Token has expired")
+
+
+def _decode(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
