@@ -1,0 +1,56 @@
+"""The distribution specification's error codes as exceptions.
+
+https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#error-codes
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+#: Code -> HTTP status and default message.
+_CODES = {
+    "BLOB_UNKNOWN": (404, "blob unknown to registry"),
+    "BLOB_UPLOAD_INVALID": (400, "blob upload invalid"),
+    "BLOB_UPLOAD_UNKNOWN": (404, "blob upload unknown to registry"),
+    "DIGEST_INVALID": (400, "provided digest did not match uploaded content"),
+    "MANIFEST_BLOB_UNKNOWN": (404, "manifest references a manifest or blob unknown to registry"),
+    "MANIFEST_INVALID": (400, "manifest invalid"),
+    "MANIFEST_UNKNOWN": (404, "manifest unknown"),
+    "NAME_INVALID": (400, "invalid repository name"),
+    "NAME_UNKNOWN": (404, "repository name not known to registry"),
+    "SIZE_INVALID": (400, "provided length did not match content length"),
+    "TAG_INVALID": (400, "manifest tag did not match what is allowed"),
+    "UNAUTHORIZED": (401, "authentication required"),
+    "DENIED": (403, "requested access to the resource is denied"),
+    "UNSUPPORTED": (405, "the operation is unsupported"),
+    "RANGE_INVALID": (416, "invalid content range"),
+    "UNKNOWN": (500, "unknown error"),
+}
+
+
+class RegistryError(Exception):
+    """A request that is refused; becomes the specification's JSON error body."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: object = None,
+        *,
+        message: str | None = None,
+        status: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        default_status, default_message = _CODES[code]
+        self.code = code
+        self.detail = detail
+        self.message = message or default_message
+        self.status = status or default_status
+        self.headers = headers or {}
+        super().__init__(f"{code}: {self.message}")
+
+    def response(self) -> web.Response:
+        """Answer as `{"errors": [{"code", "message", "detail"}]}`."""
+        error: dict[str, object] = {"code": self.code, "message": self.message}
+        if self.detail is not None:
+            error["detail"] = self.detail
+        return web.json_response({"errors": [error]}, status=self.status, headers=self.headers)
