@@ -1,0 +1,93 @@
+"""A sandbox in a folder of its own, and the commands a person runs on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+TIMEOUT = 300
+
+
+@dataclass
+class Site:
+    """A sandbox in a folder of its own, and the environment in which commands see it."""
+
+    home: Path
+    environment: dict[str, str]
+
+    def run(
+        self, *command: str, check: bool = True, timeout: float = TIMEOUT
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of the virtual environment in the checkout."""
+        result = subprocess.run(
+            [str(BIN / command[0]) if (BIN / command[0]).exists() else command[0], *command[1:]],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check and result.returncode:
+            said = f"{result.stdout}{result.stderr}"
+            raise AssertionError(f"{' '.join(command)} ended with {result.returncode}\n{said}")
+        return result
+
+    def play(
+        self, playbook: str, *arguments: str, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a playbook on the sandbox's inventory."""
+        return self.run(
+            "ansible-playbook", "-i", "inventories/sandbox", playbook, *arguments, **options
+        )
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What `sandbox up` wrote down."""
+        state: dict[str, Any] = json.loads((self.home / "state.json").read_text())
+        return state
+
+
+def recap(output: str) -> dict[str, dict[str, int]]:
+    """Counts per host of a PLAY RECAP."""
+    lines = output.split("PLAY RECAP", 1)[1].splitlines()[1:]
+    counts = {}
+    for line in lines:
+        host, _, rest = line.partition(":")
+        if "=" in rest:
+            counts[host.strip()] = {
+                key: int(value) for key, value in (pair.split("=") for pair in rest.split())
+            }
+    return counts
+
+
+def environment_for(home: Path) -> dict[str, str]:
+    """The environment of a person who has activated .venv, with a sandbox of their own."""
+    return os.environ | {
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "SANDBOX_HOME": str(home),
+        "SANDBOX_PORT": "0",
+        "KUBECONFIG": str(home / "kubeconfig"),
+        "ANSIBLE_FORCE_COLOR": "0",
+        "ANSIBLE_HOME": str(ROOT / ".cache" / "ansible"),
+    }
+
+
+@contextmanager
+def sandbox(home: Path, *arguments: str) -> Iterator[Site]:
+    """`sandbox up` with the arguments, and `sandbox down` however it ends."""
+    running = Site(home, environment_for(home))
+    running.run("sandbox", "up", *arguments)
+    try:
+        yield running
+    finally:
+        running.run("sandbox", "down")
