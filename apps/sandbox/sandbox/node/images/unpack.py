@@ -1,0 +1,202 @@
+"""Applies a layer to a folder, as the OCI image specification describes, and never outside of it.
+
+https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md. Links are stored so that they
+stay inside without a chroot: an absolute target becomes a relative one. Devices, ownership and the
+set-user-ID bits are left out, as the node is not root.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import tarfile
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+_MAX_LINKS = 40
+_CHUNK = 1 << 20
+
+
+class LayerError(Exception):
+    """A layer that is damaged, or not of a kind that can be unpacked."""
+
+
+def resolve(root: Path, path: str, *, follow_last: bool = True) -> Path:
+    """Return where `path` is below `root`, following links as if `root` were `/`.
+
+    `..` never leads above `root`. Parts that do not exist are taken as they are.
+    """
+    pending = list(PurePosixPath("/", path).parts[:0:-1])
+    done: list[str] = []
+    links = 0
+    while pending:
+        part = pending.pop()
+        if part == "..":
+            del done[-1:]
+            continue
+        candidate = root.joinpath(*done, part)
+        if (pending or follow_last) and candidate.is_symlink():
+            links += 1
+            if links > _MAX_LINKS:
+                raise LayerError(f"too many links in {path}")
+            target = PurePosixPath(os.readlink(candidate))
+            if target.is_absolute():
+                done = []
+            pending.extend(part for part in reversed(target.parts) if part != "/")
+        else:
+            done.append(part)
+    return root.joinpath(*done)
+
+
+def apply_layer(blob: Path, media_type: str, root: Path) -> str:
+    """Unpack a layer's blob over what is in `root`; returns its diff ID (uncompressed digest)."""
+    with _open(blob, media_type) as opened:
+        stream = _Hashing(opened)
+        layer = _Layer(root)
+        try:
+            with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|", bufsize=_CHUNK) as tar:
+                for member in tar:
+                    layer.add(tar, member)
+            stream.drain()
+        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+            raise LayerError(f"{type(error).__name__}: {error}") from error
+    layer.finish()
+    return f"sha256:{stream.hasher.hexdigest()}"
+
+
+def _open(blob: Path, media_type: str) -> BinaryIO:
+    if media_type.endswith((".tar+gzip", ".tar.gzip")):
+        return cast(BinaryIO, gzip.open(blob))
+    if media_type.endswith(".tar"):
+        return blob.open("rb")
+    raise LayerError(f"layers of type {media_type} cannot be unpacked here")
+
+
+class _Hashing:
+    """A readable stream that digests what is read from it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.hasher = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.stream.read(size)
+        self.hasher.update(data)
+        return data
+
+    def drain(self) -> None:
+        while self.read(_CHUNK):
+            pass
+
+
+class _Layer:
+    """One layer on its way into `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        #: What this layer brought, and the folders above that: its whiteouts do not hide them.
+        self.own: set[Path] = set()
+        self.modes: list[tuple[Path, int]] = []
+
+    def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        """Apply one entry."""
+        name = str(PurePosixPath("/", member.name))
+        if ".." in PurePosixPath(member.name).parts:
+            raise LayerError(f"entry {member.name!r} leads out of the image")
+        if name == "/":
+            return
+        folder = self._folder(os.path.dirname(name))
+        base = os.path.basename(name)
+        if base == _OPAQUE:
+            for child in folder.iterdir():
+                self._remove_lower(child)
+            return
+        if base.startswith(_WHITEOUT):
+            self._remove_lower(folder / base.removeprefix(_WHITEOUT))
+            return
+        path = folder / base
+        if member.isdir():
+            self._make_folder(path)
+            self.modes.append((path, member.mode & 0o777 | 0o700))
+        elif member.issym():
+            self._clear(path)
+            path.symlink_to(self._inside(path, member.linkname))
+        elif member.islnk():
+            source = resolve(self.root, member.linkname, follow_last=False)
+            if not os.path.lexists(source):
+                raise LayerError(f"entry {member.name!r} links to {member.linkname!r}: not there")
+            if source != path:
+                self._clear(path)
+                os.link(source, path, follow_symlinks=False)
+        elif member.isfile():
+            self._clear(path)
+            self._write(tar, member, path)
+        else:
+            return  # a device, FIFO or socket
+        self.own.add(path)
+        while folder not in self.own and folder != self.root:
+            self.own.add(folder)
+            folder = folder.parent
+
+    def finish(self) -> None:
+        """Set the folders' modes, the deepest first, now that nothing more is written."""
+        for path, mode in reversed(self.modes):
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(mode)
+
+    def _write(self, tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+        source = tar.extractfile(member)
+        assert source is not None  # isfile()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            shutil.copyfileobj(source, file, _CHUNK)
+            os.fchmod(descriptor, member.mode & 0o777 | 0o600)
+            os.utime(descriptor, (member.mtime, member.mtime))
+
+    def _folder(self, name: str) -> Path:
+        """Return the folder `name`, made where it is missing; links on the way stay inside."""
+        path = resolve(self.root, name)
+        missing = path
+        while not missing.is_dir():
+            missing = missing.parent
+        for part in path.relative_to(missing).parts:
+            missing /= part
+            self._make_folder(missing)
+        return missing
+
+    def _make_folder(self, path: Path) -> None:
+        if path.is_symlink() or not path.is_dir():
+            self._clear(path)
+            path.mkdir(mode=0o755)
+
+    def _inside(self, path: Path, target: str) -> str:
+        """Return a link target that is relative and cannot climb above the root."""
+        depth = len(path.parent.relative_to(self.root).parts)
+        if target.startswith("/"):
+            parts = list(PurePosixPath(os.path.normpath(target)).parts[1:])
+            return "/".join([".."] * depth + parts) or "."
+        kept: list[str] = []
+        for part in PurePosixPath(target).parts:
+            if part == ".." and depth == 0:
+                continue
+            depth += -1 if part == ".." else 1
+            kept.append(part)
+        return "/".join(kept) or "."
+
+    def _remove_lower(self, path: Path) -> None:
+        """Remove what lower layers have at `path`; what this layer brought stays."""
+        if path not in self.own:
+            self._clear(path)
+        elif path.is_dir() and not path.is_symlink():
+            for child in path.iterdir():
+                self._remove_lower(child)
+
+    def _clear(self, path: Path) -> None:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
