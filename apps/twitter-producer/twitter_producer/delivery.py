@@ -1,0 +1,185 @@
+"""Delivers a batch of posts: oldest first, each until it is taken or refused for good.
+
+Order: a request is begun in the posts' order, and with DELIVERY_CONCURRENCY=1 only after the one
+before has been taken. With N, a post may be overtaken by at most N - 1 that follow it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cloudevents.core.v1.event import CloudEvent
+
+from twitter_producer import events
+from twitter_producer.deadletter import DeadLetter
+from twitter_producer.metrics import Metrics
+from twitter_producer.progress import Post
+from twitter_producer.settings import Settings
+from twitter_producer.sink import Answer, Sink
+from twitter_producer.stopping import Heartbeat, Stop
+
+log = logging.getLogger(__name__)
+
+_LOG_EVERY_SECONDS = 30.0
+
+
+@dataclass
+class Deliverer:
+    """Hands posts to the sink; what the sink refuses goes to the dead letter."""
+
+    settings: Settings
+    maker: events.EventMaker
+    sink: Sink
+    dead_letter: DeadLetter
+    metrics: Metrics
+    stop: Stop
+    heartbeat: Heartbeat
+
+    def deliver(self, posts: Sequence[Post]) -> list[bool]:
+        """Return for each post whether it is done with; all are, unless the end was asked for."""
+        size = self.settings.batch_size if self.settings.delivery_mode == "batch" else 1
+        groups = [posts[i : i + size] for i in range(0, len(posts), size)]
+        window = _Window(len(groups), self.settings.delivery_concurrency)
+        workers = min(self.settings.delivery_concurrency, len(groups))
+        if workers <= 1:
+            self._work(groups, window)
+        else:
+            threads = [
+                threading.Thread(target=self._work, args=(groups, window), name=f"delivery-{n}")
+                for n in range(workers)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        return [
+            done for group, done in zip(groups, window.done, strict=True) for _ in range(len(group))
+        ]
+
+    def _work(self, groups: Sequence[Sequence[Post]], window: _Window) -> None:
+        while not self.stop and (index := window.take()) is not None:
+            done = False
+            try:
+                done = self._deliver_group(groups[index])
+            finally:
+                window.finish(index, done)
+            if not done:
+                return
+
+    def _deliver_group(self, group: Sequence[Post]) -> bool:
+        made = [self.maker.post(post) for post in group]
+        answer = self._send_until_settled(made)
+        if answer is None:
+            return False
+        if answer.accepted:
+            self.metrics.delivered.inc(len(group))
+            self.metrics.seconds_behind.set(
+                max(0.0, time.time() - events.time_of(group[-1]).timestamp())
+            )
+            return True
+        if len(group) > 1:  # one of the batch may be to blame: find out which
+            return all(self._deliver_group([post]) for post in group)
+        return self._give_up(made[0], answer)
+
+    def _send_until_settled(self, made: Sequence[CloudEvent]) -> Answer | None:
+        """Return the answer that accepts or refuses; None if the end came first."""
+        message = events.MODES[self.settings.delivery_mode](made)
+        retries, complained = 0, 0.0
+        while True:
+            self.heartbeat.beat(self.settings.delivery_timeout_seconds)
+            began = time.monotonic()
+            answer = self.sink.send(message)
+            self.metrics.delivery_seconds.observe(time.monotonic() - began)
+            exhausted = 0 <= self.settings.delivery_retries <= retries
+            if answer.accepted or not answer.retryable or exhausted:
+                return answer
+            wait = self._backoff(retries, answer.retry_after)
+            retries += 1
+            if time.monotonic() - complained > _LOG_EVERY_SECONDS:
+                complained = time.monotonic()
+                log.warning(
+                    "the sink does not take events; they are kept and sent again",
+                    extra={
+                        "sink": self.sink.url,
+                        "status": answer.status,
+                        "reason": answer.reason,
+                        "attempt": retries,
+                        "next_in_seconds": round(wait, 1),
+                    },
+                )
+            if self._wait(wait):
+                return None
+            self.metrics.retried.inc()
+
+    def _give_up(self, event: CloudEvent, answer: Answer) -> bool:
+        log.error(
+            "the sink refuses an event",
+            extra={
+                "sink": self.sink.url,
+                "status": answer.status,
+                "reason": answer.reason,
+                "id": event.get_id(),
+            },
+        )
+        retries = 0
+        while not self.dead_letter.put(event, answer):
+            if self._wait(self._backoff(retries, None)):
+                return False
+            retries += 1
+        self.metrics.dead_lettered.inc()
+        return True
+
+    def _wait(self, seconds: float) -> bool:
+        self.heartbeat.beat(seconds)
+        return self.stop.wait(seconds)
+
+    def _backoff(self, retries: int, retry_after: float | None) -> float:
+        """Return the wait before the next attempt: exponential, with jitter, and as asked for."""
+        ceiling = min(
+            self.settings.backoff_max_seconds,
+            self.settings.backoff_seconds * 2.0 ** min(retries, 30),
+        )
+        wait = ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        if retry_after is None:
+            return wait
+        return max(wait, min(retry_after, self.settings.retry_after_max_seconds))
+
+
+@dataclass
+class _Window:
+    """Which groups are under way: at most `width` from the first that is not done."""
+
+    count: int
+    width: int
+    done: list[bool] = field(init=False)
+    _next: int = 0
+    _first: int = 0
+    _halted: bool = False
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def __post_init__(self) -> None:
+        self.done = [False] * self.count
+
+    def take(self) -> int | None:
+        """Return the next group to deliver once its turn has come; None: no more."""
+        with self._changed:
+            while not self._halted and self._next < self.count:
+                if self._next < self._first + self.width:
+                    self._next += 1
+                    return self._next - 1
+                self._changed.wait()
+            return None
+
+    def finish(self, index: int, done: bool) -> None:
+        """Take note that a group is settled, or that its delivery was broken off."""
+        with self._changed:
+            self.done[index] = done
+            self._halted = self._halted or not done
+            while self._first < self.count and self.done[self._first]:
+                self._first += 1
+            self._changed.notify_all()

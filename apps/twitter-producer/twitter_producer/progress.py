@@ -1,0 +1,163 @@
+"""What has been delivered and what is still to be read: the checkpoint.
+
+Ids are only roughly in order of time, so a plain "newest id" is not enough. What is still to be
+read is a list of windows of ids; the last one is open to the future. Each is read with an overlap
+below its lower end, and ids delivered in there are remembered as seen.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from twitter_producer import snowflake
+
+VERSION = 1
+
+
+class UnreadableCheckpoint(Exception):
+    """What is stored is no checkpoint of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Ids above `after` (or posts from `start` on) and below `before`; without it, open."""
+
+    after: int | None = None
+    before: int | None = None
+    start: datetime | None = None
+
+    def holds(self, post_id: int, overlap_seconds: float) -> bool:
+        """Tell whether reading this window can return the id."""
+        above = self.after is None or post_id > snowflake.earlier(self.after, overlap_seconds)
+        return above and (self.before is None or post_id < self.before)
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A post as X returned it."""
+
+    id: int
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Posts to deliver next, oldest first.
+
+    `window` is what was read, `left` its older end where that was not reached.
+    `newest` is the highest id X returned, delivered before or not.
+    """
+
+    posts: list[Post]
+    window: Window
+    left: Window | None = None
+    newest: int | None = None
+    ended: bool = False
+
+
+@dataclass
+class Progress:
+    """Windows still to be read, oldest first, and ids seen (id → UTC day it was billed on)."""
+
+    windows: list[Window]
+    seen: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, start: datetime) -> Progress:
+        """Return the progress of a first start."""
+        return cls([Window(start=start)])
+
+    @property
+    def next_window(self) -> Window:
+        """The oldest window that is still to be read."""
+        return self.windows[0]
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is something to read besides what is new."""
+        return len(self.windows) > 1
+
+    def advance(self, batch: Batch, done: list[bool], overlap_seconds: float, day: str) -> None:
+        """Take note of a batch: `done` says which of its posts need no delivery any more."""
+        window = batch.window
+        still = [batch.left] if batch.left else []
+        prefix = done.index(False) if False in done else len(done)
+        if prefix < len(done):
+            lower = batch.posts[prefix - 1].id if prefix else None
+            if lower is None and batch.left and batch.left.before is not None:
+                lower = batch.left.before - 1
+            part = replace(window, after=lower, start=None) if lower is not None else window
+            still.append(part)
+        elif window.before is None:
+            highest = max((i for i in (window.after, batch.newest) if i is not None), default=None)
+            still.append(window if highest is None else Window(after=highest))
+        self.windows = still + [w for w in self.windows if w != window]
+        for post, delivered in zip(batch.posts, done, strict=True):
+            if delivered:
+                self.seen[post.id] = day
+        self.seen = {
+            post_id: billed
+            for post_id, billed in self.seen.items()
+            if any(w.holds(post_id, overlap_seconds) for w in self.windows)
+        }
+
+    def dump(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        seen: dict[str, list[str]] = {}
+        for post_id, day in sorted(self.seen.items()):
+            seen.setdefault(day, []).append(str(post_id))
+        windows = [
+            {
+                name: str(value) if isinstance(value, int) else value.isoformat()
+                for name in ("after", "before", "start")
+                if (value := getattr(window, name)) is not None
+            }
+            for window in self.windows
+        ]
+        return {"windows": windows, "seen": seen}
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> Progress:
+        """Return the progress that `dump` wrote."""
+        windows = [
+            Window(
+                after=int(window["after"]) if "after" in window else None,
+                before=int(window["before"]) if "before" in window else None,
+                start=datetime.fromisoformat(window["start"]) if "start" in window else None,
+            )
+            for window in stored["windows"]
+        ]
+        if not windows or windows[-1].before is not None:
+            raise ValueError("the last window is not open")
+        seen = {int(post_id): day for day, ids in stored["seen"].items() for post_id in ids}
+        return cls(windows, seen)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that is stored: progress and the day's spending."""
+
+    progress: Progress
+    day: str
+    posts: int
+
+    def text(self, ceiling: int) -> str:
+        """Return the JSON text; `ceiling` is what may have been billed at most."""
+        budget = {"day": self.day, "posts": self.posts, "ceiling": ceiling}
+        return json.dumps({"version": VERSION, **self.progress.dump(), "budget": budget})
+
+    @classmethod
+    def parse(cls, text: str) -> Checkpoint:
+        """Return the checkpoint; after a crash all that may have been billed counts as spent."""
+        try:
+            stored = json.loads(text)
+            if stored["version"] != VERSION:
+                raise ValueError(f"version {stored['version']!r} is unknown")
+            budget = stored["budget"]
+            spent = max(int(budget["posts"]), int(budget["ceiling"]))
+            return cls(Progress.load(stored), str(budget["day"]), spent)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnreadableCheckpoint(f"{type(error).__name__}: {error}") from error

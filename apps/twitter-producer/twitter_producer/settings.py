@@ -1,0 +1,258 @@
+"""Everything that can be set, read from the environment; the table in README.md is the contract."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from twitter_producer import query as queries
+
+WEEK_SECONDS = 7 * 24 * 3600
+_EXTENSION = re.compile(r"[a-z0-9]{1,20}")
+_ATTRIBUTES = {"id", "source", "type", "specversion", "time", "subject", "datacontenttype", "data"}
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong; the message names every one."""
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _http_url(value: str) -> str:
+    url = urlsplit(value)
+    if value and (url.scheme not in {"http", "https"} or not url.hostname):
+        raise ValueError("is not a URL such as http://sink.namespace.svc.cluster.local")
+    return value
+
+
+def _container_path(path: Path | None) -> Path | None:
+    """Where the container's root is not the process's root, Kubernetes names it in the variable."""
+    root = os.environ.get("CONTAINER_SANDBOX_MOUNT_POINT")
+    if path is None or not root or not path.is_absolute():
+        return path
+    return Path(root) / path.relative_to("/")
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Url = Annotated[str, AfterValidator(_http_url)]
+ContainerPath = Annotated[Path | None, AfterValidator(_container_path)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """The producer's settings; each field is the environment variable of its name in capitals."""
+
+    model_config = SettingsConfigDict(extra="ignore", validate_default=True, frozen=True)
+
+    # What to read
+    pipeline: str = "twitter"
+    source: Literal["search", "stream", "replay"] = "search"
+    topics: Words = ()
+    languages: Words = ()
+    excludes: Words = ()
+    query_max_length: Annotated[int, Field(ge=1, le=4096)] = 512
+    query: str = ""
+    poll_interval_seconds: Seconds = 30
+    lookback_seconds: Annotated[float, Field(ge=0, le=WEEK_SECONDS)] = 3600
+    overlap_seconds: Annotated[float, Field(ge=0, le=3600)] = 30
+    max_results: Annotated[int, Field(ge=10, le=100)] = 100
+    max_pages: Annotated[int, Field(ge=1, le=100)] = 10
+    replay_file: ContainerPath = None
+    replay_rate: Annotated[float, Field(ge=0)] = 0
+    x_api_url: Url = "https://api.twitter.com"
+    x_timeout_seconds: Seconds = 15
+
+    # Where it goes
+    k_sink: Url = ""
+    k_ce_overrides: str = ""
+    k_ca_certs: str = ""
+    oidc_token_file: ContainerPath = Path("/oidc/token")
+    event_source: Annotated[str, Field(min_length=1)] = "https://x.com"
+    event_type: Annotated[str, Field(min_length=1)] = "com.x.post"
+    delivery_mode: Literal["binary", "structured", "batch"] = "binary"
+    batch_size: Annotated[int, Field(ge=1, le=1000)] = 100
+    delivery_concurrency: Annotated[int, Field(ge=1, le=32)] = 1
+    delivery_timeout_seconds: Seconds = 10
+    delivery_retries: Annotated[int, Field(ge=-1)] = -1
+    backoff_seconds: Seconds = 0.2
+    backoff_max_seconds: Seconds = 60
+    retry_after_max_seconds: Seconds = 300
+    dead_letter_sink: Url = ""
+    dead_letter_file: ContainerPath = None
+
+    # What it may cost
+    budget_posts: Annotated[int, Field(ge=0)] = 2000
+    budget_price: Annotated[float, Field(ge=0)] = 0.005
+    budget_stretch_from: Annotated[float, Field(gt=0, le=1)] = 0.8
+
+    # Credentials
+    credentials: Literal["secretmanager", "files", "environment"] = "environment"
+    credentials_refresh_seconds: Seconds = 900
+    x_api_key: SecretStr = SecretStr("")
+    x_api_secret: SecretStr = SecretStr("")
+    x_access_key: SecretStr = SecretStr("")
+    x_access_secret: SecretStr = SecretStr("")
+    x_bearer_token: SecretStr = SecretStr("")
+    credentials_dir: ContainerPath = Path("/etc/twitter")
+    google_cloud_project: str = ""
+    secret_api_key: str = "twitter-api-key"  # noqa: S105 - a secret's name
+    secret_api_secret: str = "twitter-api-secret"  # noqa: S105 - a secret's name
+    secret_access_key: str = "twitter-access-key"  # noqa: S105 - a secret's name
+    secret_access_secret: str = "twitter-access-secret"  # noqa: S105 - a secret's name
+    secret_bearer_token: str = ""
+    secret_manager_url: Url = "https://secretmanager.googleapis.com"  # noqa: S105 - an address
+    secret_manager_timeout_seconds: Seconds = 10
+
+    # State
+    state: Literal["configmap", "file", "none"] = "none"
+    state_configmap: str = "twitter-producer-state"
+    state_file: ContainerPath = None
+    lease: str = ""
+    lease_duration_seconds: Annotated[int, Field(ge=3, le=3600)] = 30
+    pod_name: str = Field(default_factory=socket.gethostname)
+    kubernetes_timeout_seconds: Seconds = 10
+
+    # Operations
+    host: str = "0.0.0.0"  # noqa: S104 - a container's port is reached through the pod's address
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    probe_enabled: bool = True
+    run_once: bool = False
+    shutdown_grace_seconds: Seconds = 25
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, values: Any) -> Any:
+        # Templates write `NAME=` for what is not set; only for a secret's name does it say "none".
+        return {
+            name: value
+            for name, value in values.items()
+            if value != "" or name.lower().startswith("secret_")
+        }
+
+    # The checks across fields stand at the later field, so that all problems show up together.
+
+    @field_validator("query")
+    @classmethod
+    def _query_fits_x(cls, query: str, info: ValidationInfo) -> str:
+        given = info.data
+        if given.get("source") == "replay":
+            return query
+        topics, languages, excludes = (
+            given.get(name, ()) for name in ("topics", "languages", "excludes")
+        )
+        if query and (topics or languages or excludes):
+            raise ValueError("QUERY stands alone: leave out TOPICS, LANGUAGES and EXCLUDES")
+        if not query and not topics:
+            raise ValueError("name what to look for: set TOPICS (or QUERY)")
+        return queries.check(
+            query or queries.build(topics, languages, excludes), given.get("query_max_length", 512)
+        )
+
+    @field_validator("replay_file")
+    @classmethod
+    def _replay_needs_file(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if info.data.get("source") == "replay" and (path is None or not path.is_file()):
+            raise ValueError("SOURCE=replay needs an existing file of posts")
+        return path
+
+    @field_validator("k_sink")
+    @classmethod
+    def _sink_is_there(cls, sink: str) -> str:
+        if not sink:
+            raise ValueError(
+                "no sink: it is set by a SinkBinding or ContainerSource whose sink is ready "
+                "(kubectl get sinkbinding), or by hand to the URL that takes the events"
+            )
+        return sink
+
+    @field_validator("k_ce_overrides")
+    @classmethod
+    def _overrides_are_extensions(cls, text: str) -> str:
+        parse_overrides(text)
+        return text
+
+    @field_validator("google_cloud_project")
+    @classmethod
+    def _secret_manager_needs_project(cls, project: str, info: ValidationInfo) -> str:
+        if info.data.get("credentials") == "secretmanager" and not project:
+            raise ValueError("CREDENTIALS=secretmanager needs the project that holds the secrets")
+        return project
+
+    @field_validator("x_bearer_token")
+    @classmethod
+    def _environment_has_keys(cls, bearer: SecretStr, info: ValidationInfo) -> SecretStr:
+        names = ("x_api_key", "x_api_secret", "x_access_key", "x_access_secret")
+        given = [name for name in names if info.data[name].get_secret_value()]
+        needed = info.data.get("source") != "replay"
+        if info.data.get("credentials") != "environment" or not needed:
+            return bearer
+        if not bearer.get_secret_value() and given not in (list(names), list(names[:2])):
+            missing = ", ".join(name.upper() for name in names if name not in given)
+            raise ValueError(f"no bearer and no complete set of keys: set {missing}")
+        return bearer
+
+    @field_validator("state_file")
+    @classmethod
+    def _state_needs_file(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if info.data.get("state") == "file" and path is None:
+            raise ValueError("STATE=file needs the path of the file")
+        return path
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """The extensions of K_CE_OVERRIDES."""
+        return parse_overrides(self.k_ce_overrides)
+
+
+def parse_overrides(text: str) -> dict[str, str]:
+    """Return the extensions in K_CE_OVERRIDES: JSON `{"extensions": {...}}` or nothing at all."""
+    if not text:
+        return {}
+    example = 'is not JSON like {"extensions": {"name": "value"}}'
+    try:
+        extensions = json.loads(text).get("extensions") or {}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(example) from error
+    if not isinstance(extensions, dict) or not all(isinstance(v, str) for v in extensions.values()):
+        raise ValueError(example)
+    for name in extensions:
+        if not _EXTENSION.fullmatch(name) or name in _ATTRIBUTES:
+            raise ValueError(f"{name!r} is no name for an extension: up to 20 of a-z and 0-9")
+    return extensions
+
+
+def load() -> Settings:
+    """Read the settings from the environment; SettingsError names everything that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as problems:
+        lines = []
+        for problem in problems.errors(include_url=False, include_context=False):
+            name = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
+            message = problem["msg"].removeprefix("Value error, ")
+            value = problem.get("input")
+            shown = isinstance(value, str | int | float) and value != "" and name != "K_CA_CERTS"
+            lines.append(f"{name}={value}: {message}" if shown else f"{name}: {message}")
+        raise SettingsError("; ".join(lines)) from None

@@ -1,0 +1,115 @@
+"""Recent search, polled: X answers newest first, the batches are oldest first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from twitter_producer import snowflake
+from twitter_producer.budget import BudgetSpent
+from twitter_producer.metrics import Metrics
+from twitter_producer.progress import Batch, Post, Progress, Window
+from twitter_producer.settings import WEEK_SECONDS, Settings
+from twitter_producer.sources import Reserve, parsing
+from twitter_producer.x import Page, SinceIdTooOld, XApi, XError, start_parameter
+
+log = logging.getLogger(__name__)
+
+#: Distance kept from X's limit of 7 days.
+_MARGIN = timedelta(minutes=1)
+#: X takes no start_time closer than 10 s to now.
+_SETTLED = timedelta(seconds=15)
+
+
+class SearchSource:
+    """Reads windows of ids page by page."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        api: XApi,
+        metrics: Metrics,
+        reserve: Reserve,
+        count: Callable[[list[Post]], None],
+    ) -> None:
+        self._settings, self._api, self._metrics = settings, api, metrics
+        self._reserve, self._count = reserve, count
+        self._smallest: int | None = None
+
+    def read(self, progress: Progress) -> Batch:
+        """Read the oldest window; what cannot be read now is left for the next time."""
+        window = progress.next_window
+        read: dict[int, Post] = {}
+        token: str | None = None
+        reached_end = False
+        for page_number in range(self._settings.max_pages):
+            try:
+                page = self._page(window, token)
+            except (XError, BudgetSpent):
+                if not read:
+                    raise
+                log.info("reading stops early; the rest is read later", extra={"page": page_number})
+                break
+            found = parsing.posts(page.posts, self._metrics)
+            self._count(found)
+            read |= {post.id: post for post in found}
+            token = page.next_token
+            reached_end = token is None
+            if reached_end:
+                break
+        fresh = [read[i] for i in sorted(read) if i not in progress.seen]
+        self._metrics.duplicates.inc(len(read) - len(fresh))
+        left = None
+        if not reached_end and (read or window.before is not None):
+            lowest = min(read, default=window.before)
+            left = Window(after=window.after, before=lowest, start=window.start)
+        return Batch(fresh, window, left, newest=max(read, default=None))
+
+    def pause(self) -> float:
+        """Return the polling interval."""
+        return self._settings.poll_interval_seconds
+
+    def close(self) -> None:
+        """Nothing is open between two polls."""
+
+    def _page(self, window: Window, token: str | None) -> Page:
+        size = self._reserve(self._settings.max_results)
+        self._metrics.polls.inc()
+        try:
+            page = self._api.search(self._settings.query, size, self._bounds(window, token))
+        except SinceIdTooOld as error:
+            page = self._after_recovery(window, size, error)
+        remaining = self._api.rate_limit.remaining
+        if remaining is not None:
+            self._metrics.rate_limit_remaining.set(remaining)
+        return page
+
+    def _bounds(self, window: Window, token: str | None) -> dict[str, Any]:
+        """Return the parameters that bound the search; at most one lower and one upper bound."""
+        bounds: dict[str, Any] = {"next_token": token} if token else {}
+        if window.before is not None:
+            bounds["until_id"] = str(window.before)
+        if window.after is not None:
+            since = snowflake.earlier(window.after, self._settings.overlap_seconds)
+            bounds["since_id"] = str(max(since, self._smallest or 0))
+            return bounds
+        now = self._api.clock.now()
+        oldest = now - timedelta(seconds=WEEK_SECONDS) + _MARGIN
+        start = min(max(window.start or oldest, oldest), now - _SETTLED)
+        bounds["start_time"] = start_parameter(start)
+        return bounds
+
+    def _after_recovery(self, window: Window, size: int, error: SinceIdTooOld) -> Page:
+        """Search again from the oldest id that X still knows."""
+        oldest = self._api.clock.now() - timedelta(seconds=WEEK_SECONDS) + _MARGIN
+        self._smallest = error.smallest or snowflake.first_at(oldest)
+        if (window.after or 0) < self._smallest:
+            log.warning(
+                "the checkpoint is older than what X remembers: posts in between are lost",
+                extra={"checkpoint": window.after, "continues_after": self._smallest},
+            )
+        if window.before is not None and window.before <= self._smallest:
+            return Page([], None)
+        return self._api.search(self._settings.query, size, self._bounds(window, None))
