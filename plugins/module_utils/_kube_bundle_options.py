@@ -1,0 +1,179 @@
+"""The options of the `apply` module: their specification, and what the utilities make of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.streamops.knative.plugins.module_utils import _kube_sources
+from ansible_collections.streamops.knative.plugins.module_utils._kube_apply import Settings
+from ansible_collections.streamops.knative.plugins.module_utils._kube_download import Downloader
+from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kube_patches import Patch
+from ansible_collections.streamops.knative.plugins.module_utils._kube_readiness import Condition
+from ansible_collections.streamops.knative.plugins.module_utils._kube_run import Options
+from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Source
+
+PROGRESS_EVERY = 5.0  # seconds
+
+_TEXT = {"type": "str", "default": ""}
+BUNDLE: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "definitions": {
+        "type": "list",
+        "elements": "raw",
+        "aliases": ["definition", "resource_definition"],
+    },
+    "templates": {"type": "list", "elements": "raw", "aliases": ["template"]},
+    "files": {"type": "list", "elements": "str", "aliases": ["src"]},
+    "urls": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"url": {"type": "str", "required": True}, "checksum": {"type": "str"}},
+    },
+    "contents": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "text": {"type": "str", "required": True, "no_log": True},
+        },
+    },
+    "cache_dir": {"type": "path"},
+    "patches": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "kind": _TEXT,
+            "name": _TEXT,
+            "namespace": _TEXT,
+            "merge": {"type": "dict", "required": True},
+            "optional": {"type": "bool", "default": False},
+        },
+    },
+    "namespace": {"type": "str", "default": "default"},
+    "field_manager": {"type": "str", "default": "streamops.knative"},
+    "force_conflicts": {"type": "bool", "default": False},
+    "validate": {"type": "str", "choices": ["strict", "warn", "ignore"], "default": "strict"},
+    "concurrency": {"type": "int", "default": 8},
+    "apply_set": {"type": "str"},
+    "apply_set_namespace": {"type": "str", "default": "default"},
+    "prune": {"type": "bool", "default": False},
+    "delete_custom_resources": {"type": "bool", "default": False},
+    "retry_timeout": {"type": "float", "default": 120.0},
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "float", "default": 300.0},
+    "wait_conditions": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "kind": {"type": "str", "required": True},
+            "api_version": _TEXT,
+            "name": _TEXT,
+            "namespace": _TEXT,
+            "type": {"type": "str", "default": "Ready"},
+            "status": {"type": "str", "default": "True"},
+            "reason": _TEXT,
+        },
+    },
+    "progress_file": {"type": "path"},
+}
+
+
+def sources(module: AnsibleModule) -> list[Source]:
+    """Read all manifests; raises Refused with everything that is wrong with them."""
+    params = module.params
+    if params["templates"]:
+        raise KubeError("templates are rendered by the action plugin: call streamops.knative.apply")
+    downloader = Downloader(_cache_dir(params["cache_dir"]), timeout=params["request_timeout"])
+    found = _kube_sources.read(
+        contents=params["contents"] + inline(params["definitions"] or []),
+        files=params["files"] or [],
+        urls=params["urls"],
+        downloader=downloader,
+    )
+    for warning in downloader.warnings:
+        module.warn(warning)
+    if not found and not (params["state"] == "absent" and params["apply_set"]):
+        raise KubeError(
+            "There is nothing to apply: give definitions, templates, files or urls"
+            " (or, with state: absent, the apply_set to remove)"
+        )
+    return found
+
+
+def inline(definitions: list[Any]) -> list[dict[str, str]]:
+    """Definitions as named texts."""
+    return [
+        {
+            "name": f"definitions[{number}]",
+            "text": value if isinstance(value, str) else json.dumps(value),
+        }
+        for number, value in enumerate(definitions)
+    ]
+
+
+def _cache_dir(given: str | None) -> Path:
+    if given:
+        return Path(given)
+    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(root).expanduser() / "streamops.knative"
+
+
+def settings(module: AnsibleModule) -> Settings:
+    """How to apply."""
+    params = module.params
+    return Settings(
+        field_manager=params["field_manager"],
+        force_conflicts=params["force_conflicts"],
+        validate=params["validate"],
+        namespace=params["namespace"],
+        concurrency=max(1, params["concurrency"]),
+        retry_timeout=params["retry_timeout"],
+        check_mode=module.check_mode,
+    )
+
+
+def options(module: AnsibleModule) -> Options:
+    """What else to do."""
+    params = module.params
+    return Options(
+        apply_set=params["apply_set"] or "",
+        apply_set_namespace=params["apply_set_namespace"],
+        prune=params["prune"],
+        patches=[Patch(**patch) for patch in params["patches"]],
+        wait=params["wait"],
+        wait_timeout=params["wait_timeout"],
+        wait_conditions=[Condition(**entry) for entry in params["wait_conditions"]],
+        delete_custom_resources=params["delete_custom_resources"],
+    )
+
+
+def progress(module: AnsibleModule) -> Callable[[str], None]:
+    """Write sentences to `progress_file`: a new one at once, then one every few seconds."""
+    path = module.params["progress_file"]
+    if not path:
+        return lambda _sentence: None
+    started = time.monotonic()
+    last_time, last_sentence = -PROGRESS_EVERY, ""
+
+    def tell(sentence: str) -> None:
+        nonlocal last_time, last_sentence
+        now = time.monotonic()
+        if sentence == last_sentence or now - last_time < PROGRESS_EVERY:
+            return
+        last_time, last_sentence = now, sentence
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{now - started:.0f} s: {sentence}\n")
+
+    return tell
