@@ -53,7 +53,12 @@ def _run(settings: Settings, stop: Stop) -> int:
     )
     log.info(
         "started",
-        extra={"source": settings.source, "query": settings.query, "sink": settings.k_sink},
+        extra={
+            "source": settings.source,
+            "query": settings.query,
+            "sink": settings.k_sink,
+            "port": server.port,
+        },
     )
     lease = None
     try:

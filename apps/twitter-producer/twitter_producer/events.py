@@ -5,6 +5,7 @@ Contract: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/h
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +21,20 @@ from twitter_producer.progress import Post
 PROBE_TYPE = "com.streamops.probe"
 BATCH_TYPE = "application/cloudevents-batch+json; charset=utf-8"
 
-_FORMAT = JSONFormat()
-_CLOUD_EVENT_HEADERS = "ce-"
+
+class _Utf8Format(JSONFormat):
+    """The library's format, with a post's characters as they are instead of as escapes."""
+
+    def write_data(
+        self, data: dict[str, Any] | str | bytes | None, datacontenttype: str | None
+    ) -> bytes:
+        """Return the body of a binary message."""
+        if isinstance(data, dict):
+            return json.dumps(data, ensure_ascii=False).encode()
+        return super().write_data(data, datacontenttype)
+
+
+_FORMAT = _Utf8Format()
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ _WAITS: dict[type[XError], tuple[float, float]] = {
     Forbidden: (60, 900),
     BadRequest: (60, 900),
 }
-_UNAVAILABLE_WAITS = (1.0, 120.0)
+_LONGEST_UNAVAILABLE_WAIT = 120.0
 _RATE_LIMIT_WAIT = 60.0
 
 
@@ -281,7 +281,8 @@ class Producer:
             now = self._clock.now().timestamp()
             wait = error.reset - now + 1 if error.reset else _RATE_LIMIT_WAIT
             return min(max(wait, 1.0), 16 * 60)
-        first, longest = _WAITS.get(type(error), _UNAVAILABLE_WAITS)
+        usual = (min(1.0, self._settings.poll_interval_seconds), _LONGEST_UNAVAILABLE_WAIT)
+        first, longest = _WAITS.get(type(error), usual)
         wait = min(longest, first * 2.0 ** min(self._failures, 20))
         return wait * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 

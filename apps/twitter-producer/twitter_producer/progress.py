@@ -48,7 +48,7 @@ class Batch:
     """Posts to deliver next, oldest first.
 
     `window` is what was read, `left` its older end where that was not reached.
-    `newest` is the highest id X returned, delivered before or not.
+    `newest` is the id up to which an open window has been read, as far as that is known.
     """
 
     posts: list[Post]

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class X:
     """The stand-in: what it knows, whom it bills, and how it answers."""
 
     def __init__(self, home: Path, base_url: str, posts: Path | None) -> None:
+        self.ahead = timedelta(0)
         self.keys_file = home / KEYS_FILE
         self.authenticator = Authenticator(AppKeys.at(self.keys_file), base_url)
         self.posts = Posts(Script.load(posts or OWN_POSTS), self.now())
@@ -41,8 +42,8 @@ class X:
         self.requests: deque[dict[str, Any]] = deque(maxlen=1000)
 
     def now(self) -> datetime:
-        """Return the time; X's day is UTC's."""
-        return datetime.now(UTC)
+        """Return X's time; its day is UTC's."""
+        return datetime.now(UTC) + self.ahead
 
     def publish(self, entry: dict[str, Any], *, matches_all: bool = False) -> Post:
         """Publish a post now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -28,6 +29,7 @@ class Control:
         app.router.add_delete(prefix + "/faults", self.clear_faults)
         app.router.add_put(prefix + "/credits", self.set_credits)
         app.router.add_put(prefix + "/limits", self.set_limits)
+        app.router.add_put(prefix + "/clock", self.set_clock)
         app.router.add_post(prefix + "/keys", self.renew_keys)
         app.router.add_post(prefix + "/disconnect", self.disconnect)
 
@@ -86,6 +88,11 @@ class Control:
             self._x.limits.limits[endpoint, kind] = int(limit)
         self._x.limits.forget()
         return web.json_response({})
+
+    async def set_clock(self, request: web.Request) -> web.Response:
+        """Set X's clock ahead of this machine's: {"ahead_seconds": 3600}."""
+        self._x.ahead = timedelta(seconds=float((await _body(request, dict))["ahead_seconds"]))
+        return web.json_response({"now": self._x.now().isoformat()})
 
     async def renew_keys(self, request: web.Request) -> web.Response:
         """Revoke the keys; new ones are written to the file, and answered."""

@@ -81,7 +81,6 @@ class Posts:
     def __init__(self, script: Script, now: datetime) -> None:
         self._script = script
         self._posts: list[Post] = []
-        self._deleted: set[int] = set()
         self._number = 0
         start = len(script.data) if script.start is None else script.start
         self._next_at = now + timedelta(seconds=script.every)
@@ -97,6 +96,8 @@ class Posts:
 
     def appear(self, now: datetime) -> list[Post]:
         """Publish what is due, forget what X would have forgotten; return what is new."""
+        while self._posts and self._posts[0].published <= now - MEMORY:
+            self._posts.pop(0)
         new = []
         while self._script.every and self._next_at <= now:
             post = self._publish_next(self._next_at)
@@ -135,7 +136,6 @@ class Posts:
             insort(self._posts, post, key=lambda p: p.id)
         else:
             self._posts[existing] = post
-        self._deleted.discard(post.id)
         return post
 
     def delete(self, post_id: int) -> bool:
@@ -144,7 +144,6 @@ class Posts:
         if position is None:
             return False
         del self._posts[position]
-        self._deleted.add(post_id)
         return True
 
     def newest_first(self, above: int, below: int | None) -> Iterator[Post]:

@@ -37,6 +37,7 @@ class SearchSource:
         self._settings, self._api, self._metrics = settings, api, metrics
         self._reserve, self._count = reserve, count
         self._smallest: int | None = None
+        self._current = False
 
     def read(self, progress: Progress) -> Batch:
         """Read the oldest window; what cannot be read now is left for the next time."""
@@ -65,7 +66,8 @@ class SearchSource:
         if not reached_end and (read or window.before is not None):
             lowest = min(read, default=window.before)
             left = Window(after=window.after, before=lowest, start=window.start)
-        return Batch(fresh, window, left, newest=max(read, default=None))
+        self._current = self._current or reached_end
+        return Batch(fresh, window, left, newest=max(read, default=self._smallest))
 
     def pause(self) -> float:
         """Return the polling interval."""
@@ -104,8 +106,9 @@ class SearchSource:
     def _after_recovery(self, window: Window, size: int, error: SinceIdTooOld) -> Page:
         """Search again from the oldest id that X still knows."""
         oldest = self._api.clock.now() - timedelta(seconds=WEEK_SECONDS) + _MARGIN
-        self._smallest = error.smallest or snowflake.first_at(oldest)
-        if (window.after or 0) < self._smallest:
+        smallest = error.smallest or snowflake.first_at(oldest)
+        self._smallest = snowflake.earlier(smallest, -_MARGIN.total_seconds())
+        if not self._current:  # else: there was nothing to find for 7 days
             log.warning(
                 "the checkpoint is older than what X remembers: posts in between are lost",
                 extra={"checkpoint": window.after, "continues_after": self._smallest},

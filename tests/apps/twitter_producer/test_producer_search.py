@@ -1,0 +1,175 @@
+"""The polling producer, as a process, against X's stand-in and a recording sink."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import requests
+from producer_kit import SHARED, Kit, wait_for
+
+RECORDED = SHARED / "recorded-posts.json"
+
+
+@pytest.mark.skipif(not RECORDED.is_file(), reason=f"no recorded posts at {RECORDED}")
+def test_recorded_posts_arrive_once_in_order_and_byte_for_byte(kit: Kit) -> None:
+    posts = json.loads(RECORDED.read_text())["data"]
+    x, sink = kit.x(RECORDED), kit.sink()
+    producer = kit.producer(**kit.searching(x, sink))
+    wait_for(lambda: len(sink.received) >= len(posts))
+    x.publish_many(1)
+    wait_for(lambda: len(sink.received) > len(posts))
+    assert producer.stop() == 0
+    assert sink.ids[:-1] == sorted((post["id"] for post in posts), key=int)
+    by_id = {post["id"]: post for post in posts}
+    for event in sink.received[:-1]:
+        assert event.data == by_id[event.id]
+        assert by_id[event.id]["text"] == event.data["text"]
+        assert json.dumps(by_id[event.id]["text"], ensure_ascii=False).encode() in event.body
+
+
+def test_event_has_the_required_attributes_and_the_overrides(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    [post_id] = x.publish({"text": "hello", "created_at": "2026-01-02T03:04:05.000Z"})
+    overrides = json.dumps({"extensions": {"team": "größe"}})
+    kit.producer(**kit.searching(x, sink, k_ce_overrides=overrides, event_source="https://x.com/t"))
+    wait_for(lambda: sink.received)
+    headers = sink.received[0].headers
+    assert headers["ce-specversion"] == "1.0"
+    assert headers["ce-id"] == post_id
+    assert headers["ce-source"] == "https://x.com/t"
+    assert headers["ce-type"] == "com.x.post"
+    assert headers["ce-time"] == "2026-01-02T03:04:05Z"
+    assert headers["ce-team"] == "gr%C3%B6%C3%9Fe"
+    assert headers["content-type"] == "application/json"
+
+
+def test_pages_are_delivered_oldest_first(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    ids = x.publish_many(237)
+    kit.producer(**kit.searching(x, sink, max_results=10, max_pages=100))
+    wait_for(lambda: len(sink.received) == len(ids))
+    assert sink.ids == ids
+
+
+def test_more_than_one_reading_takes_is_read_in_parts_and_none_is_lost(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    ids = x.publish_many(237)
+    producer = kit.producer(**kit.searching(x, sink, max_results=10, max_pages=3))
+    wait_for(lambda: len(sink.received) == len(ids))
+    assert producer.stop() == 0
+    assert sorted(sink.ids) == sorted(ids)
+
+
+def test_late_post_with_a_smaller_id_is_found_in_the_overlap(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    [first] = x.publish({"text": "first"})
+    producer = kit.producer(**kit.searching(x, sink))
+    wait_for(lambda: sink.ids == [first])
+    late = str(int(first) - (5000 << 22))
+    x.publish({"id": late, "text": "late", "edit_history_tweet_ids": [late]})
+    wait_for(lambda: sink.ids == [first, late])
+    polls = len(x.requests())
+    wait_for(lambda: len(x.requests()) > polls + 3)
+    assert producer.stop() == 0
+    assert sink.ids == [first, late]
+
+
+def test_restart_delivers_nothing_twice(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    ids = x.publish_many(30)
+    settings = kit.searching(x, sink)
+    first = kit.producer(**settings)
+    wait_for(lambda: len(sink.received) == 30)
+    assert first.stop() == 0
+    ids += x.publish_many(5)
+    second = kit.producer(**settings)
+    wait_for(lambda: len(sink.received) >= 35)
+    assert second.stop() == 0
+    assert sink.ids == ids
+
+
+def test_one_shot_ends_when_everything_new_is_delivered(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    ids = x.publish_many(25)
+    producer = kit.producer(**kit.searching(x, sink, run_once="true", max_results=10, max_pages=1))
+    assert producer.wait() == 0
+    assert sorted(sink.ids) == sorted(ids)
+
+
+def test_app_only_bearer_is_got_from_the_app_keys(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    x.publish_many(1)
+    kit.producer(**kit.searching(x, sink, x_access_key="", x_access_secret=""))
+    wait_for(lambda: sink.received)
+    assert any(r["url"] == "/oauth2/token" for r in x.requests())
+
+
+def test_first_start_looks_back_a_bounded_time(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    two_hours_ago = wait_for(lambda: _id_made(2 * 3600))
+    x.publish({"id": two_hours_ago, "text": "old", "created_at": _iso(2 * 3600)})
+    [recent] = x.publish({"text": "recent"})
+    producer = kit.producer(**kit.searching(x, sink, run_once="true", lookback_seconds=3600))
+    assert producer.wait() == 0
+    assert sink.ids == [recent]
+
+
+def test_too_old_checkpoint_goes_on_from_the_oldest_id_that_x_takes(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    state = {
+        "version": 1,
+        "windows": [{"after": _id_made(9 * 24 * 3600)}],
+        "seen": {},
+        "budget": {"day": "2026-01-01", "posts": 0, "ceiling": 0},
+    }
+    (kit.folder / "state.json").write_text(json.dumps(state))
+    six_days = 6 * 24 * 3600
+    x.publish({"id": _id_made(six_days), "text": "six days", "created_at": _iso(six_days)})
+    x.publish_many(2)
+    producer = kit.producer(**kit.searching(x, sink))
+    wait_for(lambda: len(sink.received) == 3)
+    assert producer.saying("older than what X remembers")["severity"] == "WARNING"
+    statuses = [r["status"] for r in x.requests()]
+    assert statuses.count(400) == 1
+
+
+def test_health_metrics_status_and_probe(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    x.publish_many(3)
+    producer = kit.producer(**kit.searching(x, sink, pipeline="birds"))
+    wait_for(lambda: len(sink.received) == 3)
+    url = producer.url
+    assert requests.get(url + "/healthz", timeout=5).status_code == 200
+    assert requests.get(url + "/readyz", timeout=5).status_code == 200
+    metrics = requests.get(url + "/metrics", timeout=5).text
+    assert "twitter_producer_delivered_total 3.0" in metrics
+    for name in ("polls_total", "rate_limit_remaining", "seconds_behind", "budget_left_posts"):
+        assert f"\ntwitter_producer_{name} " in metrics
+    status = requests.get(url + "/status", timeout=5).json()
+    assert status["counters"]["delivered"] == 3
+    assert status["budget"]["posts"] == 3
+    answer = requests.post(url + "/probe", json={"id": "probe-1"}, timeout=5)
+    assert answer.status_code == 200
+    assert answer.json()["status"] == 202
+    probe = sink.received[-1]
+    assert (probe.id, probe.headers["ce-type"]) == ("probe-1", "com.streamops.probe")
+    assert probe.headers["ce-source"] == sink.received[0].headers["ce-source"]
+    assert probe.data["pipeline"] == "birds"
+    assert requests.post(url + "/probe", data=b"[]", timeout=5).status_code == 400
+    sink.answers = [(400, {})]
+    answer = requests.post(url + "/probe", json={"id": "probe-2"}, timeout=5)
+    assert answer.status_code == 502
+    assert sink.url in answer.json()["message"]
+
+
+def _id_made(seconds_ago: float) -> str:
+    import time
+
+    return str((int((time.time() - seconds_ago) * 1000) - 1288834974657) << 22)
+
+
+def _iso(seconds_ago: float) -> str:
+    from datetime import UTC, datetime, timedelta
+
+    return (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
