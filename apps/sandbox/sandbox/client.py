@@ -301,6 +301,14 @@ class Client:
             self._informers[key] = Informer(self, *key)
         return self._informers[key]
 
+    async def drop_informer(self, informer: Informer) -> None:
+        """Stop an informer nobody needs any more; its kind is gone."""
+        self._informers = {
+            key: known for key, known in self._informers.items() if known is not informer
+        }
+        self.forget_resource(informer.api_version)
+        await informer.stop()
+
     # -- the protocol ------------------------------------------------------------------------
 
     async def path(

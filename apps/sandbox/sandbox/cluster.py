@@ -1,0 +1,165 @@
+"""One cluster as a process: API server, controllers, scheduler and node on one event loop.
+
+`python -m sandbox.cluster --name NAME --folder DIR` writes `DIR/kubeconfig` and then `ready` and a
+newline to its standard output, and runs until SIGTERM, or until its standard input is closed: it
+does not outlive who started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from sandbox.client import Client
+from sandbox.controllers import manager
+from sandbox.events import EventRecorder
+from sandbox.kube.server import ApiServer
+from sandbox.node.agent import NodeAgent, NodeConfig
+from sandbox.node.container import Backoff
+from sandbox.node.network import Network
+from sandbox.node.scheduler import Scheduler
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """What a cluster is made of; `google_url` is the base URL of Google's stand-in."""
+
+    name: str
+    folder: Path
+    google_url: str | None = None
+    image_folders: Mapping[str, Path] = field(default_factory=dict)
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+class ClusterRunner:
+    """Runs a cluster on the current event loop; an asynchronous context manager."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self._config = config
+        self._network = Network.reserve()
+        self._tasks: list[asyncio.Task[None]] = []
+        tokeninfo = f"{config.google_url}/tokeninfo" if config.google_url else None
+        self.server = ApiServer(
+            config.folder / "kube",
+            google_tokeninfo_url=tokeninfo,
+            service_cidr=self._network.service_cidr,
+        )
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The file that gives access as administrator."""
+        return self._config.folder / "kubeconfig"
+
+    async def __aenter__(self) -> ClusterRunner:
+        await self.server.start()
+        kubeconfig = self.server.admin_kubeconfig()
+        _write_private(self.kubeconfig, yaml.safe_dump(kubeconfig))
+        self._client = await Client.from_kubeconfig(
+            kubeconfig, user_agent="kube-controller-manager"
+        )
+        self._node_client = await Client.from_kubeconfig(kubeconfig, user_agent="kubelet")
+        ca_pem = self.server.ca_file.read_text(encoding="ascii")
+        config = NodeConfig(
+            folder=self._config.folder / "node",
+            ca_file=self.server.ca_file,
+            ca_key_file=self.server.ca_key_file,
+            image_folders=self._config.image_folders,
+            backoff=self._config.backoff,
+        )
+        self.node = NodeAgent(self._node_client, kubeconfig, self._network, config)
+        events = EventRecorder(self._client, "default-scheduler")
+        self._tasks = [
+            asyncio.create_task(manager.run(self._client, ca_pem)),
+            asyncio.create_task(events.run()),
+            asyncio.create_task(Scheduler(self._client, events).run()),
+            asyncio.create_task(self.node.run()),
+        ]
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.close()
+        await self._node_client.close()
+        await self.server.stop()
+        self._network.close()
+
+    async def failed(self) -> None:
+        """Return when a part has ended, raising what ended it."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def use_pidfd_watcher() -> None:
+    """Wait for child processes without a thread for each, as Python 3.12 does by itself."""
+    if sys.version_info < (3, 12):
+        policy = asyncio.get_event_loop_policy()
+        policy.set_child_watcher(asyncio.PidfdChildWatcher())
+
+
+async def _serve(config: ClusterConfig) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    async with ClusterRunner(config) as cluster:
+        print("ready", flush=True)
+        waiting = {
+            asyncio.create_task(stop.wait()),
+            asyncio.create_task(reader.read()),
+            asyncio.create_task(cluster.failed()),
+        }
+        done, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in rest:
+            task.cancel()
+        for task in done:
+            task.result()
+
+
+def main() -> int:
+    """Run a cluster until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.cluster", description=__doc__)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--folder", required=True, type=Path)
+    parser.add_argument("--google-url")
+    parser.add_argument("--image", action="append", default=[], metavar="NAME=FOLDER")
+    options = parser.parse_args()
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    images = (entry.partition("=") for entry in options.image)
+    use_pidfd_watcher()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    config = ClusterConfig(
+        name=options.name,
+        folder=options.folder.resolve(),
+        google_url=options.google_url,
+        image_folders={name: Path(folder).resolve() for name, _, folder in images},
+    )
+    asyncio.run(_serve(config))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

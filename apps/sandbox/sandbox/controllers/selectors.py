@@ -1,0 +1,39 @@
+"""Label selectors in their structured form (`matchLabels`, `matchExpressions`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Object = dict[str, Any]
+
+
+def matches(selector: Object | None, labels: Mapping[str, str] | None) -> bool:
+    """Whether labels satisfy a LabelSelector; none at all (None) selects nothing, {} everything."""
+    if selector is None:
+        return False
+    labels = labels or {}
+    wanted = selector.get("matchLabels") or {}
+    if any(labels.get(key) != value for key, value in wanted.items()):
+        return False
+    return all(_holds(entry, labels) for entry in selector.get("matchExpressions") or [])
+
+
+def matches_map(selector: Mapping[str, str] | None, labels: Mapping[str, str] | None) -> bool:
+    """Whether labels contain all of a plain map selector (a Service's); an empty one: never."""
+    labels = labels or {}
+    return bool(selector) and all(
+        labels.get(key) == value for key, value in (selector or {}).items()
+    )
+
+
+def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
+    key, operator = expression["key"], expression["operator"]
+    values = expression.get("values") or []
+    if operator == "In":
+        return labels.get(key) in values
+    if operator == "NotIn":
+        return labels.get(key) not in values
+    if operator == "Exists":
+        return key in labels
+    return key not in labels  # DoesNotExist

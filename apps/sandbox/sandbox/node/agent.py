@@ -1,0 +1,305 @@
+"""The node agent: registers this machine as a node and runs the pods bound to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from sandbox.client import ApiError, Client
+from sandbox.events import EventRecorder
+from sandbox.node import reaper
+from sandbox.node.fields import node_capacity
+from sandbox.node.image_source import Image, ImageSource
+from sandbox.node.launch import Launcher
+from sandbox.node.container import Backoff
+from sandbox.node.logs import ContainerLog
+from sandbox.node.network import Network
+from sandbox.node.pod import Pod
+from sandbox.node.proxy import ForwardProxy
+from sandbox.node.routing import Router
+from sandbox.node.runtime import MARK, Running
+from sandbox.node.server import KubeletServer
+from sandbox.node.service_proxy import ServiceProxy
+from sandbox.timestamps import now
+
+logger = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+
+_LEASE_SECONDS = 40
+_HEARTBEAT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """How a node is set up.
+
+    `folder` holds what pods have on disk, `ca_file` and `ca_key_file` the cluster's certificate
+    authority, `image_folders` maps image names to app folders.
+    """
+
+    folder: Path
+    ca_file: Path
+    ca_key_file: Path
+    name: str = "sandbox"
+    image_folders: Mapping[str, Path] = field(default_factory=dict)
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+class NodeAgent:
+    """Runs pods; see `sandbox.node.pod.Node` for what pods use of it."""
+
+    def __init__(
+        self, client: Client, kubeconfig: Object, network: Network, config: NodeConfig
+    ) -> None:
+        self.client = client
+        self.network = network
+        self.name = config.name
+        self.backoff = config.backoff
+        self.pods_folder = config.folder / "pods"
+        self.events = EventRecorder(client, "kubelet", config.name)
+        self.images = ImageSource(config.folder / "images", config.image_folders)
+        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+        self.run_id = uuid.uuid4().hex
+        self._config = config
+        self._pods: dict[str, Pod] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._informers = {
+            kind: client.informer("v1", kind)
+            for kind in ("Pod", "ConfigMap", "Secret", "Service", "ServiceAccount")
+        }
+        self._informers["EndpointSlice"] = client.informer("discovery.k8s.io/v1", "EndpointSlice")
+        self.router = Router(self._informers["Service"], self._informers["EndpointSlice"])
+        self._service_proxy = ServiceProxy(self._informers["Service"], self.router)
+        self._proxy = ForwardProxy(self.router)
+        self._server = KubeletServer(self, config.ca_file, config.ca_key_file)
+        self._launcher = Launcher(self, kubeconfig, config.ca_file, config.folder / "bin")
+        self._configuration_waiters: dict[str, asyncio.Event] = {}
+
+    async def run(self) -> None:
+        """Register the node and run its pods until cancelled; then end them all."""
+        self.pods_folder.mkdir(parents=True, exist_ok=True)
+        self._launcher.tools.mkdir(parents=True, exist_ok=True)
+        _link_interpreter(self._launcher.tools)
+        guard = await self._start_reaper()
+        for informer in self._informers.values():
+            await informer.start()
+        await asyncio.gather(*(informer.synced() for informer in self._informers.values()))
+        for kind in ("ConfigMap", "Secret"):
+            self._informers[kind].subscribe(self._on_configuration)
+        try:
+            self._launcher.proxy_url = await self._proxy.start(self.network.node_ip)
+            port = await self._server.start(self.network.node_ip)
+            await self._register(port)
+            self._informers["Pod"].subscribe(self._on_pod)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.events.run())
+                group.create_task(self._service_proxy.run())
+                group.create_task(self._heartbeat())
+        finally:
+            await self._end_pods()
+            await self._proxy.stop()
+            await self._server.stop()
+            await self.session.close()
+            if guard.stdin is not None:
+                guard.stdin.close()
+            await guard.wait()
+
+    # -- what pods ask for -----------------------------------------------------------------------
+
+    async def launch(
+        self, pod: Pod, container: Object, image: Image, root: Path, log: ContainerLog
+    ) -> Running:
+        """Start a container's program; see `Launcher.launch`."""
+        return await self._launcher.launch(pod, container, image, root, log)
+
+    def lookup(self, namespace: str, kind: str, name: str) -> Object | None:
+        """Return a ConfigMap or Secret."""
+        return self._informers[kind].get(name, namespace)
+
+    def services(self, namespace: str) -> list[Object]:
+        """Return a namespace's Services."""
+        return self._informers["Service"].list(namespace)
+
+    def service_account(self, namespace: str, name: str) -> Object | None:
+        """Return a ServiceAccount."""
+        return self._informers["ServiceAccount"].get(name, namespace)
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """Return a pod of this node."""
+        for pod in self._pods.values():
+            if (pod.namespace, pod.name) == (namespace, name):
+                return pod
+        return None
+
+    async def configuration_changed(self, namespace: str, seconds: float) -> None:
+        """Wait until a ConfigMap or Secret of the namespace changes, at most so long."""
+        event = self._configuration_waiters.setdefault(namespace, asyncio.Event())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)
+
+    async def attach(self, pod: Pod) -> None:
+        """Start what a pod gets from the node beside its containers."""
+
+    async def detach(self, pod: Pod) -> None:
+        """Stop what `attach` started."""
+
+    # -- pods ------------------------------------------------------------------------------------
+
+    def _on_pod(self, event_type: str, obj: Object) -> None:
+        uid = obj["metadata"]["uid"]
+        pod = self._pods.get(uid)
+        if event_type == "DELETED":
+            if pod is not None:
+                pod.kill()
+        elif pod is not None:
+            pod.update(obj)
+        elif obj["spec"].get("nodeName") == self.name and not _ended(obj):
+            pod = self._pods[uid] = Pod(self, obj)
+            task = asyncio.create_task(pod.run(), name=f"pod {pod.namespace}/{pod.name}")
+            self._running[uid] = task
+            task.add_done_callback(lambda done: self._pod_done(uid, done))
+            pod.update(obj)
+
+    def _pod_done(self, uid: str, task: asyncio.Task[None]) -> None:
+        pod = self._pods.pop(uid)
+        self._running.pop(uid)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("pod %s/%s", pod.namespace, pod.name, exc_info=error)
+
+    async def _end_pods(self) -> None:
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _on_configuration(self, _: str, obj: Object) -> None:
+        if event := self._configuration_waiters.pop(obj["metadata"]["namespace"], None):
+            event.set()
+
+    async def _start_reaper(self) -> asyncio.subprocess.Process:
+        """Start what ends our containers' processes should this process be killed."""
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-I", "-S", reaper.__file__, MARK, self.run_id),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={},
+            start_new_session=True,
+        )
+
+    # -- the Node object -------------------------------------------------------------------------
+
+    async def _register(self, port: int) -> None:
+        node = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {
+                "name": self.name,
+                "labels": {
+                    "kubernetes.io/hostname": self.name,
+                    "kubernetes.io/os": "linux",
+                    "kubernetes.io/arch": _architecture(),
+                },
+            },
+            "spec": {"podCIDR": self.network.pod_cidr, "podCIDRs": [self.network.pod_cidr]},
+        }
+        try:
+            created = await self.client.create(node)
+        except ApiError as error:
+            if not error.already_exists:
+                raise
+            created = await self.client.get("v1", "Node", self.name)
+        await self.client.patch(
+            "v1", "Node", self.name, None, {"status": self._status(port)}, subresource="status"
+        )
+        self.events.record(
+            created, "Normal", "NodeReady", f"Node {self.name} status is now: NodeReady"
+        )
+
+    def _status(self, port: int) -> Object:
+        capacity = node_capacity()
+        when = now()
+
+        def condition(kind: str, status: str, reason: str, message: str) -> Object:
+            return {
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": message,
+                "lastHeartbeatTime": when,
+                "lastTransitionTime": when,
+            }
+
+        return {
+            "capacity": capacity,
+            "allocatable": capacity,
+            "addresses": [
+                {"type": "InternalIP", "address": self.network.node_ip},
+                {"type": "Hostname", "address": self.name},
+            ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+            "conditions": [
+                condition("Ready", "True", "KubeletReady", "kubelet is posting ready status")
+            ],
+            "nodeInfo": {
+                "machineID": "",
+                "systemUUID": "",
+                "bootID": "",
+                "kernelVersion": platform.release(),
+                "osImage": f"sandbox on {platform.system()}",
+                "containerRuntimeVersion": "sandbox://1.0",
+                "kubeletVersion": "v1.34.0-sandbox",
+                "kubeProxyVersion": "",
+                "operatingSystem": "linux",
+                "architecture": _architecture(),
+            },
+        }
+
+    async def _heartbeat(self) -> None:
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self.name, "namespace": "kube-node-lease"},
+            "spec": {"holderIdentity": self.name, "leaseDurationSeconds": _LEASE_SECONDS},
+        }
+        while True:
+            lease["spec"] |= {"renewTime": f"{now()[:-1]}.000000Z"}  # type: ignore[operator] # a dict
+            try:
+                await self.client.apply(lease, field_manager="kubelet")
+            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+                logger.debug("lease: %s", error)
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+
+def _ended(pod: Object) -> bool:
+    """Whether a pod needs nothing of this node any more."""
+    done = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    return done and not pod["metadata"].get("deletionTimestamp")
+
+
+def _architecture() -> str:
+    machine = platform.machine()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def _link_interpreter(tools: Path) -> None:
+    """Give images without a Python of their own this machine's, not the sandbox's environment."""
+    interpreter = os.path.realpath(sys.executable)
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    for name in ("python", "python3", version):
+        link = tools / name
+        if not link.is_symlink():
+            link.symlink_to(interpreter)

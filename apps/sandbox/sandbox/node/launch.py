@@ -1,0 +1,147 @@
+"""Starting a container's program with the environment a pod of this cluster gets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+from typing import Any, Protocol
+
+from sandbox.node.command import arguments, image_env, process_command
+from sandbox.node.context import ContainerContext
+from sandbox.node.env import container_env, expand, service_env
+from sandbox.node.image_source import Image, clone
+from sandbox.node.logs import ContainerLog
+from sandbox.node.pod import Pod
+from sandbox.node.routing import Router
+from sandbox.node.runtime import MARK, ProcessContainer, ProgramContainer, Running
+from sandbox.node.volumes import mount
+
+Object = dict[str, Any]
+
+ACCOUNT_FOLDER = "var/run/secrets/kubernetes.io/serviceaccount"
+
+
+class Cluster(Protocol):
+    """What the launcher needs from the node."""
+
+    run_id: str
+    router: Router
+
+    def services(self, namespace: str) -> list[Object]:
+        """Return a namespace's Services."""
+
+
+class Launcher:
+    """Prepares a container's root folder and environment and starts it."""
+
+    def __init__(self, cluster: Cluster, kubeconfig: Object, ca_file: Path, tools: Path) -> None:
+        self._cluster = cluster
+        self._server: str = kubeconfig["clusters"][0]["cluster"]["server"]
+        self._ca = base64.b64encode(ca_file.read_bytes()).decode()
+        self.tools = tools
+        self.proxy_url = ""
+
+    async def launch(
+        self, pod: Pod, container: Object, image: Image, root: Path, log: ContainerLog
+    ) -> Running:
+        """Start a container's program.
+
+        Raises ConfigError or MountError where the spec cannot be carried out (yet), CommandError
+        or StartError where there is nothing to execute.
+        """
+        if image.root is not None:
+            await asyncio.to_thread(clone, image.root, root)
+        base = {
+            **image_env(image.config),
+            **self._node_env(pod, container, root),
+            **self._service_env(pod),
+        }
+        # Status fields come from what the node knows, which the API server may not have yet.
+        known = {**pod.pod, "status": {**pod.pod.get("status", {}), **pod.status()}}
+        env = container_env(known, container, pod.volumes.lookup, base)
+        mount(root, pod.volumes, container, lambda text: expand(text, env))
+        if image.program is not None:
+            context = self._context(pod, container, image, root, log, env)
+            return ProgramContainer(image.program, context, log)
+        command = process_command(container, image.config, env, root, self.tools)
+        _make_usual_folders(root)
+        return await ProcessContainer.start(command.argv, command.env, command.folder, log)
+
+    def _node_env(self, pod: Pod, container: Object, root: Path) -> dict[str, str]:
+        no_proxy = "localhost,127.0.0.1,127.0.0.0/8"
+        return {
+            "HOSTNAME": pod.pod["spec"].get("hostname") or pod.name,
+            "HOME": str(root),
+            "TMPDIR": str(root / "tmp"),
+            "HOST": pod.ip,
+            "CONTAINER_SANDBOX_MOUNT_POINT": str(root),
+            "HTTP_PROXY": self.proxy_url,
+            "http_proxy": self.proxy_url,
+            "HTTPS_PROXY": self.proxy_url,
+            "https_proxy": self.proxy_url,
+            "NO_PROXY": no_proxy,
+            "no_proxy": no_proxy,
+            MARK: f"{self._cluster.run_id}/{pod.uid}/{container['name']}",
+            **pod.extra_env,
+        }
+
+    def _service_env(self, pod: Pod) -> dict[str, str]:
+        host, _, port = self._server.partition("://")[2].rstrip("/").rpartition(":")
+        env: dict[str, str] = {}
+        if pod.pod["spec"].get("enableServiceLinks", True):
+            env = service_env(self._cluster.services(pod.namespace))
+        return env | {
+            "KUBERNETES_SERVICE_HOST": host,
+            "KUBERNETES_SERVICE_PORT": port,
+            "KUBERNETES_SERVICE_PORT_HTTPS": port,
+        }
+
+    def _context(
+        self,
+        pod: Pod,
+        container: Object,
+        image: Image,
+        root: Path,
+        log: ContainerLog,
+        env: dict[str, str],
+    ) -> ContainerContext:
+        return ContainerContext(
+            image=image.reference,
+            name=container["name"],
+            namespace=pod.namespace,
+            pod=pod.name,
+            pod_ip=pod.ip,
+            pod_uid=pod.uid,
+            pod_labels=dict(pod.pod["metadata"].get("labels") or {}),
+            service_account=pod.pod["spec"].get("serviceAccountName") or "default",
+            env=env,
+            args=arguments(container, {}, env),
+            ports=container.get("ports") or [],
+            root=root,
+            kubeconfig=self._kubeconfig(root),
+            log=log.write_text,
+            resolve=self._cluster.router,
+        )
+
+    def _kubeconfig(self, root: Path) -> Object:
+        """Return access as the pod's service account; anonymous where its token is not mounted."""
+        token = root / ACCOUNT_FOLDER / "token"
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {
+                    "name": "cluster",
+                    "cluster": {"server": self._server, "certificate-authority-data": self._ca},
+                }
+            ],
+            "users": [{"name": "pod", "user": {"tokenFile": str(token)} if token.exists() else {}}],
+            "contexts": [{"name": "pod", "context": {"cluster": "cluster", "user": "pod"}}],
+            "current-context": "pod",
+        }
+
+
+def _make_usual_folders(root: Path) -> None:
+    for name in ("tmp", "dev"):
+        (root / name).mkdir(exist_ok=True)

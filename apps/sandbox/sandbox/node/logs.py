@@ -1,0 +1,178 @@
+"""Container logs in the CRI's format: `2026-01-02T03:04:05.000000006Z stdout F text`.
+
+A log file is rotated at 10 MiB and one older file is kept, as the kubelet does (it keeps four).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+_ROTATE_BYTES = 10 * 1024 * 1024
+_MAX_LINE = 16 * 1024  # the CRI splits longer ones
+
+
+def timestamp() -> str:
+    """Return the current time as RFC 3339 with nanoseconds."""
+    seconds, nanos = divmod(time.time_ns(), 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
+
+
+class ContainerLog:
+    """The log of one run of a container; readers may follow while it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab", buffering=0)
+        self._size = 0
+        self._grown = asyncio.Event()
+        self.closed = False
+
+    def write(self, stream: str, data: bytes, *, whole: bool = True) -> None:
+        """Add a line (without its newline); `whole` is False where it goes on in the next."""
+        tag = "F" if whole else "P"
+        entry = f"{timestamp()} {stream} {tag} ".encode() + data + b"\n"
+        self._file.write(entry)
+        self._size += len(entry)
+        if self._size > _ROTATE_BYTES:
+            self._rotate()
+        self._grown.set()
+
+    def write_text(self, line: str) -> None:
+        """Add what a program said, which may be several lines."""
+        for part in line.splitlines() or [""]:
+            self.write("stdout", part.encode(errors="replace"))
+
+    async def copy(self, reader: asyncio.StreamReader, stream: str) -> None:
+        """Take over what a process writes, until it closes its end."""
+        rest = b""
+        while data := await reader.read(65536):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._write_line(stream, line)
+            while len(rest) >= _MAX_LINE:
+                self.write(stream, rest[:_MAX_LINE], whole=False)
+                rest = rest[_MAX_LINE:]
+        if rest:
+            self._write_line(stream, rest)
+
+    def close(self) -> None:
+        """Tell readers that nothing follows."""
+        if not self.closed:
+            self.closed = True
+            self._file.close()
+            self._grown.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until something was written, the log was closed or the time is over."""
+        self._grown.clear()
+        if self.closed:
+            return
+        try:
+            await asyncio.wait_for(self._grown.wait(), seconds)
+        except TimeoutError:
+            pass
+
+    def _write_line(self, stream: str, line: bytes) -> None:
+        while len(line) > _MAX_LINE:
+            self.write(stream, line[:_MAX_LINE], whole=False)
+            line = line[_MAX_LINE:]
+        self.write(stream, line)
+
+    def _rotate(self) -> None:
+        self._file.close()
+        os.replace(self.path, older(self.path))
+        self._file = self.path.open("ab", buffering=0)
+        self._size = 0
+
+
+def older(path: Path) -> Path:
+    """Return where a log's rotated part is."""
+    return path.with_name(path.name + ".1")
+
+
+async def read(
+    path: Path,
+    log: ContainerLog | None,
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    since: str | None = None,
+    timestamps: bool = False,
+    limit_bytes: int | None = None,
+) -> AsyncIterator[bytes]:
+    """Yield the text of a log as `kubectl logs` shows it.
+
+    `since` is a timestamp as in the log: only later lines count. `log` is the live log, which
+    `follow` waits on.
+    """
+    budget = limit_bytes
+    place: Place | None = None
+    while True:
+        closed = log is None or log.closed
+        data, next_place = _read_on(path, place)
+        entries = _entries(data, since)
+        if place is None and tail is not None:
+            entries = iter(_last_lines(entries, tail))
+        place = next_place
+        chunk = b"".join(_render(entry, timestamps) for entry in entries)
+        if budget is not None:
+            chunk = chunk[:budget]
+            budget -= len(chunk)
+        if chunk:
+            yield chunk
+        if closed or not follow or budget == 0 or log is None:
+            return
+        if not data:
+            await log.wait(30)
+
+
+Place = tuple[int, int]  # inode, position
+
+
+def _read_on(path: Path, place: Place | None) -> tuple[bytes, Place]:
+    """Read from a place on (or from the beginning), across a rotation."""
+    data = b""
+    with path.open("rb") as file:
+        inode = os.fstat(file.fileno()).st_ino
+        if place is not None and place[0] == inode:
+            file.seek(place[1])
+        elif older(path).exists():
+            with older(path).open("rb") as old:
+                if place is not None and place[0] == os.fstat(old.fileno()).st_ino:
+                    old.seek(place[1])
+                data = old.read()
+        data += file.read()
+        return data, (inode, file.tell())
+
+
+Entry = tuple[bytes, bool, bytes]  # timestamp, whether the line ends here, text
+
+
+def _entries(data: bytes, since: str | None) -> Iterator[Entry]:
+    for line in data.split(b"\n")[:-1]:
+        when, _, rest = line.partition(b" ")
+        if since is None or when.decode() >= since:
+            yield when, rest[7:8] == b"F", rest[9:]
+
+
+def _last_lines(entries: Iterator[Entry], count: int) -> deque[Entry]:
+    kept: deque[Entry] = deque()
+    ends = 0
+    for entry in entries:
+        kept.append(entry)
+        ends += entry[1]
+        while ends > count:
+            ends -= kept.popleft()[1]
+    return kept
+
+
+def _render(entry: Entry, timestamps: bool) -> bytes:
+    when, ends, text = entry
+    return (when + b" " if timestamps else b"") + text + (b"\n" if ends else b"")
