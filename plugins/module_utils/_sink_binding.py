@@ -176,11 +176,10 @@ def webhook_knows(client: Client, subjects: Subjects) -> bool:
 class Waiter:
     """Waits until a binding has done its work, and can say what is missing."""
 
-    def __init__(self, client: Client, name: str, namespace: str, subjects: Subjects) -> None:
+    def __init__(self, client: Client, name: str, namespace: str) -> None:
         self._client = client
         self._name = name
         self._namespace = namespace
-        self._subjects = subjects
         self.sink_uri = ""
         self.bound: list[str] = []
 
@@ -201,7 +200,7 @@ class Waiter:
     def _missing(self, for_subjects: bool) -> str:
         binding = self._client.get(binding_resource(self._client), self._name, self._namespace)
         if binding is None:
-            return "it was deleted meanwhile"
+            return "there is no such SinkBinding"
         status = binding.get("status") or {}
         if status.get("observedGeneration") != binding["metadata"]["generation"]:
             return (
@@ -214,15 +213,16 @@ class Waiter:
             reason = provided.get("message") or provided.get("reason") or "no reason given"
             return f"its sink does not resolve to an address: {reason}"
         self.sink_uri = status.get("sinkUri", "")
-        if not webhook_knows(self._client, self._subjects):
-            return f"the webhook {WEBHOOK} has no rule for {self._subjects.kind} yet"
-        return self._unbound() if for_subjects else ""
+        subjects = Subjects.of(binding["spec"]["subject"])
+        if not webhook_knows(self._client, subjects):
+            return f"the webhook {WEBHOOK} has no rule for {subjects.kind} yet"
+        return self._unbound(subjects) if for_subjects else ""
 
-    def _unbound(self) -> str:
-        found = self._subjects.find(self._client, self._namespace)
+    def _unbound(self, subjects: Subjects) -> str:
+        found = subjects.find(self._client, self._namespace)
         if not found:
-            return f"there is no {self._subjects} in namespace {self._namespace}"
-        reason = excluded(self._client, self._subjects, self._namespace)
+            return f"there is no {subjects} in namespace {self._namespace}"
+        reason = excluded(self._client, subjects, self._namespace)
         if reason:
             return reason
         # A finished Job is never changed; it tells what it ran with.

@@ -44,7 +44,8 @@ options:
     choices: [present, absent]
     default: present
   subject:
-    description: What is bound. Required with O(state=present).
+    description:
+      - What is bound. Together with O(sink); without both, a binding that something else applied is only waited for.
     type: dict
     suboptions:
       apiVersion:
@@ -62,7 +63,7 @@ options:
         description: Label selector, C(matchLabels), of the subjects.
         type: dict
   sink:
-    description: Where the subjects shall send. Required with O(state=present).
+    description: Where the subjects shall send. Together with O(subject).
     type: dict
     suboptions:
       ref:
@@ -133,6 +134,11 @@ EXAMPLES = """
         name: default
         namespace: streamops
     wait_for: webhook
+
+- name: Wait for a binding that came with a manifest
+  streamops.knative.sink_binding:
+    name: twitter
+    namespace: streamops
 """
 
 RETURN = """
@@ -160,7 +166,6 @@ from ansible_collections.streamops.knative.plugins.module_utils._kube_argspec im
 from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Client, Object
 from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
 from ansible_collections.streamops.knative.plugins.module_utils._sink_binding import (
-    Subjects,
     Waiter,
     check_sink,
     definition,
@@ -170,21 +175,26 @@ from ansible_collections.streamops.knative.plugins.module_utils._sink_binding im
 
 
 def present(client: Client, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Apply the binding and wait as asked."""
-    namespace = params["namespace"]
-    subject = {key: value for key, value in params["subject"].items() if value is not None}
-    sink = {key: value for key, value in params["sink"].items() if value is not None}
-    wanted: Object = definition(
-        params["name"], namespace, subject, sink, params["extensions"], params["labels"]
-    )
-    if not check_mode:
-        check_sink(client, sink, namespace)
-    result = write(client, wanted, dry_run=check_mode)
+    """Apply the binding, if it is described, and wait as asked."""
+    result: dict[str, Any] = {"changed": False, "diff": {"before": {}, "after": {}}}
+    if params["subject"]:
+        wanted = described(params)
+        if not check_mode:
+            check_sink(client, wanted["spec"]["sink"], params["namespace"])
+        result = write(client, wanted, dry_run=check_mode)
     if check_mode or params["wait_for"] == "nothing":
         return result
-    waiter = Waiter(client, params["name"], namespace, Subjects.of(subject))
+    waiter = Waiter(client, params["name"], params["namespace"])
     waiter.wait(timeout=params["timeout"], for_subjects=params["wait_for"] == "subjects")
     return {**result, "sink_uri": waiter.sink_uri, "subjects": waiter.bound}
+
+
+def described(params: dict[str, Any]) -> Object:
+    """The SinkBinding that the options describe."""
+    subject = {key: value for key, value in params["subject"].items() if value is not None}
+    sink = {key: value for key, value in params["sink"].items() if value is not None}
+    name, namespace = params["name"], params["namespace"]
+    return definition(name, namespace, subject, sink, params["extensions"], params["labels"])
 
 
 def main() -> None:
@@ -221,7 +231,7 @@ def main() -> None:
             "wait_for": {"choices": ["subjects", "webhook", "nothing"], "default": "subjects"},
             "timeout": {"type": "float", "default": 120},
         },
-        required_if=[("state", "present", ("subject", "sink"))],
+        required_together=[("subject", "sink")],
         supports_check_mode=True,
     )
     params = module.params
