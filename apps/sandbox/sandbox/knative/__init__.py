@@ -1,0 +1,1 @@
+"""Stand-ins for the upstream Knative images: both planes, one program per image."""

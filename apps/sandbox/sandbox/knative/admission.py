@@ -1,0 +1,185 @@
+"""A webhook server as knative.dev/pkg runs one: TLS from its Secret, registering itself.
+
+The process writes a certificate to its Secret, puts the CA, its path and its rules into the
+webhook configurations that came with the release, and answers AdmissionReview requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jsonpatch
+from aiohttp import web
+
+from sandbox.client import ApiError
+from sandbox.controller import Controller
+from sandbox.informer import Informer
+from sandbox.knative import certificates
+from sandbox.knative.process import Process, is_probe
+
+Object = dict[str, Any]
+Request = dict[str, Any]
+#: Takes an AdmissionReview's request, returns the object or raises Denied.
+Handle = Callable[[Request], Awaitable[Object]]
+
+_logger = logging.getLogger(__name__)
+_MUTATING, _VALIDATING = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
+_API = "admissionregistration.k8s.io/v1"
+
+
+class Denied(Exception):
+    """An object that is refused; the message is what the user reads."""
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """One webhook configuration and what answers for it.
+
+    `handle` gets the AdmissionReview's request and returns the object, changed or not, or raises
+    Denied. `settings` returns the fields of the webhook entry to maintain besides caBundle and
+    path: rules, selectors; called whenever something changes.
+    """
+
+    configuration: str
+    mutating: bool
+    path: str
+    handle: Handle
+    settings: Callable[[], Object]
+
+    @property
+    def kind(self) -> str:
+        """The configuration's kind."""
+        return _MUTATING if self.mutating else _VALIDATING
+
+
+def rules(kinds: Iterable[tuple[str, Iterable[str], str]], operations: list[str]) -> list[Object]:
+    """Return rules for (API group, versions, plural resource) in a stable order."""
+    return [
+        {
+            "apiGroups": [group],
+            "apiVersions": sorted(versions),
+            "operations": operations,
+            "resources": [resource, f"{resource}/status"],
+            "scope": "*",
+        }
+        for group, versions, resource in sorted(kinds, key=lambda item: (item[0], item[2]))
+    ]
+
+
+class WebhookServer(Controller):
+    """Serves the webhooks of one Deployment; queue keys are configurations' names."""
+
+    def __init__(self, process: Process, secret: str, webhooks: list[Webhook]) -> None:
+        super().__init__(process.client, "webhook registration")
+        self._process = process
+        self._service = process.ctx.env["WEBHOOK_NAME"]
+        self._port = int(process.ctx.env["WEBHOOK_PORT"])
+        self._secret = secret
+        self._webhooks = {webhook.configuration: webhook for webhook in webhooks}
+        self._paths = {webhook.path: webhook for webhook in webhooks}
+        self._ca = ""
+        self._configurations: dict[str, Informer] = {
+            kind: self.watch(process.client.informer(_API, kind), self._keys)
+            for kind in sorted({webhook.kind for webhook in webhooks})
+        }
+
+    async def serve(self) -> None:
+        """Get a certificate, listen, then keep the configurations right until cancelled."""
+        secret = await self._certificate()
+        self._ca = secret["data"][certificates.CA_CERT]
+        await self._process.listen(
+            self._port, self._answer, tls=certificates.server_context(secret)
+        )
+        await self.run()
+
+    def refresh(self) -> None:
+        """Have all configurations looked at again: their rules may have changed."""
+        for name in self._webhooks:
+            self.enqueue(None, name)
+
+    async def reconcile(self, namespace: str | None, name: str) -> None:
+        """Put CA, path and rules into one webhook configuration."""
+        webhook = self._webhooks[name]
+        current = self._configurations[webhook.kind].get(name)
+        if current is None:
+            return
+        wanted = copy.deepcopy(current)
+        for entry in wanted["webhooks"]:
+            if entry["name"] == name:
+                entry.update(webhook.settings())
+                entry["clientConfig"]["caBundle"] = self._ca
+                entry["clientConfig"].setdefault("service", {})["path"] = webhook.path
+        if wanted != current:
+            await self.client.update(wanted)
+
+    def _keys(self, obj: Object) -> list[tuple[None, str]]:
+        name = obj["metadata"]["name"]
+        return [(None, name)] if name in self._webhooks else []
+
+    async def _certificate(self) -> Object:
+        """Return the Secret with a usable certificate, made here unless another replica was first.
+
+        Waits for the Secret: like upstream, the release has to bring an empty one.
+        """
+        namespace = self._process.namespace
+        while True:
+            try:
+                secret = await self.client.get("v1", "Secret", self._secret, namespace)
+                if certificates.usable(secret):
+                    return secret
+                secret["data"] = certificates.create(self._service, namespace)
+                return await self.client.update(secret)
+            except ApiError as error:
+                if not error.conflict and not error.not_found:
+                    raise
+                await asyncio.sleep(0.5)
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if is_probe(request):
+            return web.Response()
+        webhook = self._paths.get(request.path)
+        if webhook is None:
+            return web.Response(status=404)
+        try:
+            review = json.loads(await request.read())
+            body = review["request"]
+        except (ValueError, KeyError):
+            return web.Response(status=400, text="not an AdmissionReview")
+        response = {"uid": body["uid"], **await _respond(webhook, body)}
+        return web.json_response(
+            {
+                "apiVersion": review["apiVersion"],
+                "kind": "AdmissionReview",
+                "response": response,
+            }
+        )
+
+
+async def _respond(webhook: Webhook, request: Request) -> Object:
+    try:
+        changed = await webhook.handle(request)
+    except Denied as error:
+        return _denial(400, str(error))
+    except Exception as error:
+        _logger.exception("webhook %s", webhook.configuration)
+        return _denial(500, str(error))
+    if not webhook.mutating:
+        return {"allowed": True}
+    patch = jsonpatch.make_patch(request.get("object") or {}, changed).patch
+    if not patch:
+        return {"allowed": True}
+    encoded = base64.b64encode(json.dumps(patch).encode()).decode()
+    return {"allowed": True, "patchType": "JSONPatch", "patch": encoded}
+
+
+def _denial(code: int, message: str) -> Object:
+    reason = "BadRequest" if code == 400 else "InternalError"
+    status = {"status": "Failure", "code": code, "reason": reason, "message": message}
+    return {"allowed": False, "status": status}

@@ -1,0 +1,1 @@
+"""Programs of Knative Eventing: webhook, controllers, channel dispatcher, broker and sources."""

@@ -1,0 +1,1 @@
+"""Programs of net-kourier: the ingress controller and its gateway."""

@@ -1,0 +1,1 @@
+"""Programs of Knative Serving: webhook, controller, autoscaler, activator and queue-proxy."""

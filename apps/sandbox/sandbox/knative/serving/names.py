@@ -1,0 +1,44 @@
+"""Labels, annotations and names Serving uses on its objects."""
+
+from __future__ import annotations
+
+API = "serving.knative.dev/v1"
+NETWORKING = "networking.internal.knative.dev/v1alpha1"
+AUTOSCALING = "autoscaling.internal.knative.dev/v1alpha1"
+
+_GROUP = "serving.knative.dev"
+SERVICE = f"{_GROUP}/service"
+SERVICE_UID = f"{_GROUP}/serviceUID"
+CONFIGURATION = f"{_GROUP}/configuration"
+CONFIGURATION_UID = f"{_GROUP}/configurationUID"
+CONFIGURATION_GENERATION = f"{_GROUP}/configurationGeneration"
+REVISION = f"{_GROUP}/revision"
+REVISION_UID = f"{_GROUP}/revisionUID"
+ROUTE = f"{_GROUP}/route"
+ROUTE_NAMESPACE = f"{_GROUP}/routeNamespace"
+ROUTES = f"{_GROUP}/routes"
+ROUTING_STATE = f"{_GROUP}/routingState"
+CREATOR = f"{_GROUP}/creator"
+LAST_MODIFIER = f"{_GROUP}/lastModifier"
+SKS = "networking.internal.knative.dev/serverlessservice"
+SERVICE_TYPE = "networking.internal.knative.dev/serviceType"
+VISIBILITY = "networking.knative.dev/visibility"
+INGRESS_CLASS = "networking.knative.dev/ingress.class"
+AUTOSCALER_CLASS = "autoscaling.knative.dev/class"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+KOURIER = "kourier.ingress.networking.knative.dev"
+
+#: Ports of the queue-proxy, which revisions' Services lead to.
+QUEUE_PORT, QUEUE_ADMIN_PORT, QUEUE_METRICS_PORT = 8012, 8022, 9090
+
+#: A request's revision, told to activator and queue-proxy by the gateway.
+REVISION_HEADER = "Knative-Serving-Revision"
+NAMESPACE_HEADER = "Knative-Serving-Namespace"
+#: Probes of the data plane; the value names who shall answer.
+PROBE_HEADER = "K-Network-Probe"
+
+
+def inherited(annotations: dict[str, str] | None) -> dict[str, str]:
+    """Return the annotations a child takes over from its parent."""
+    return {key: value for key, value in (annotations or {}).items() if key != LAST_APPLIED}
