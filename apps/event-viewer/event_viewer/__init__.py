@@ -1,0 +1,1 @@
+"""Receives CloudEvents, keeps a bounded history, shows it live."""

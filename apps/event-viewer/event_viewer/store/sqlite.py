@@ -1,0 +1,340 @@
+"""The history in a SQLite file, which the worker processes share."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from event_viewer.cloudevents import Event
+from event_viewer.settings import Settings
+from event_viewer.store.base import (
+    Minute,
+    Page,
+    Query,
+    Record,
+    Rejection,
+    StoreBusy,
+    StoreError,
+    text_matches,
+)
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  received INTEGER NOT NULL,
+  source TEXT NOT NULL,
+  id TEXT NOT NULL,
+  type TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  event BLOB NOT NULL,
+  UNIQUE (source, id)
+);
+CREATE TABLE IF NOT EXISTS rejected (seq INTEGER PRIMARY KEY, detail BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS minutes (
+  minute INTEGER PRIMARY KEY, accepted INTEGER NOT NULL, duplicates INTEGER NOT NULL,
+  rejected INTEGER NOT NULL
+);
+"""
+INSERT = """
+INSERT OR IGNORE INTO events (received, source, id, type, subject, event) VALUES (?, ?, ?, ?, ?, ?)
+"""
+COUNT = """
+INSERT INTO minutes VALUES (?, ?, ?, ?) ON CONFLICT (minute) DO UPDATE SET
+  accepted = accepted + excluded.accepted, duplicates = duplicates + excluded.duplicates,
+  rejected = rejected + excluded.rejected
+"""
+MINUTES_KEPT = 24 * 60
+#: A lock is waited for outside of SQLite, so that the event loop is not held up by it.
+LOCK_WAIT_MS = 20
+#: A checkpoint of this many pages (4 KiB) is forced when those in the background cannot keep up.
+CHECKPOINT_PAGES = 16_000
+
+
+class SqliteStore:
+    """See Store. One connection writes; each thread that reads has its own."""
+
+    slow = False
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = Path(settings.store)
+        self.shared = settings.workers > 1
+        self.keep = settings.keep_events
+        self.keep_ms = settings.keep_seconds * 1000
+        self.keep_rejected = settings.keep_rejected
+        # Deleting in portions is cheaper; what is to go is hidden from readers at once.
+        self.slack = max(100, self.keep // 20)
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._open()
+
+    # Opening
+
+    def _open(self) -> None:
+        """Open or create the file; one that is damaged is moved aside first."""
+        try:
+            with _lock(self.path.with_name(self.path.name + ".lock")):
+                try:
+                    self._writer = self._connect_checked()
+                except sqlite3.DatabaseError as error:
+                    if isinstance(error, sqlite3.OperationalError) and not _corrupt(error):
+                        raise
+                    self._move_aside(error)
+                    self._writer = self._connect_checked()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"cannot open the store {self.path}: {error}") from error
+        self._damaged = False
+
+    def _connect_checked(self) -> sqlite3.Connection:
+        connection = self._connect()
+        try:
+            result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if result != "ok":
+                raise sqlite3.DatabaseError(f"database disk image is malformed: {result}")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, VERSION):
+                raise StoreError(
+                    f"{self.path} was written by another version of the viewer ({version}); "
+                    "name another file in STORE"
+                )
+            connection.executescript(SCHEMA)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute(
+                "INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (secrets.token_hex(4),)
+            )
+            self.epoch = connection.execute(
+                "SELECT value FROM meta WHERE key = 'epoch'"
+            ).fetchone()[0]
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path,
+            timeout=LOCK_WAIT_MS / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A crash of the process loses nothing; one of the machine may lose the last seconds.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.create_function("holds", 2, text_matches, deterministic=True)
+        return connection
+
+    def _move_aside(self, error: sqlite3.Error) -> None:
+        aside = self.path.with_name(f"{self.path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S')}")
+        log.error(
+            "the store %s is damaged (%s): moved to %s, starting afresh", self.path, error, aside
+        )
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
+
+    def _reopen(self) -> None:
+        """Start afresh after the file turned out to be damaged."""
+        self.close()
+        self._open()
+
+    # Writing
+
+    def append(self, events: list[Event], rejections: list[Rejection]) -> list[bool]:
+        """See Store."""
+        if self._damaged:
+            self._reopen()
+        try:
+            return self._append(events, rejections)
+        except sqlite3.DatabaseError as error:
+            self._roll_back()
+            if _corrupt(error):
+                log.error("the store %s is damaged (%s)", self.path, error)
+                self._reopen()
+                return self._append(events, rejections)
+            raise _translated(error) from error
+
+    def _append(self, events: list[Event], rejections: list[Rejection]) -> list[bool]:
+        now = time.time_ns() // 1_000_000
+        writer = self._writer
+        execute = writer.execute
+        execute("BEGIN IMMEDIATE")
+        new = [
+            execute(
+                INSERT, (now, event.source, event.id, event.type, event.subject, event.json)
+            ).rowcount
+            == 1
+            for event in events
+        ]
+        if rejections and self.keep_rejected:
+            self._keep_rejections(rejections)
+        accepted = sum(new)
+        execute(COUNT, (now // 60_000, accepted, len(new) - accepted, len(rejections)))
+        if accepted:
+            self._trim()
+        execute("COMMIT")
+        return new
+
+    def _keep_rejections(self, rejections: list[Rejection]) -> None:
+        self._writer.executemany(
+            "INSERT INTO rejected (detail) VALUES (?)",
+            [(msgspec.json.encode(rejection),) for rejection in rejections],
+        )
+        self._writer.execute(
+            "DELETE FROM rejected WHERE seq <= (SELECT max(seq) FROM rejected) - ?",
+            (self.keep_rejected,),
+        )
+
+    def _trim(self) -> None:
+        first, last = self._writer.execute(
+            "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
+        ).fetchone()
+        if last - first + 1 > self.keep + self.slack:
+            self._writer.execute("DELETE FROM events WHERE seq <= ?", (last - self.keep,))
+
+    def probe(self) -> None:
+        """See Store."""
+        self._write("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (str(time.time_ns()),))
+
+    def maintain(self) -> None:
+        """See Store. Also moves what was written from the log to the database."""
+        connection = self._reader()
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            if self.keep_ms:
+                connection.execute("DELETE FROM events WHERE received < ?", (self._oldest(),))
+            connection.execute(
+                "DELETE FROM minutes WHERE minute < ?", (int(time.time() // 60) - MINUTES_KEPT,)
+            )
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+    def _write(self, statement: str, values: tuple[Any, ...]) -> None:
+        try:
+            self._writer.execute(statement, values)
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise _translated(error) from error
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+
+    # Reading
+
+    def after(self, seq: int, limit: int) -> list[Record]:
+        """See Store."""
+        rows = self._read(
+            "SELECT seq, received, event FROM events WHERE seq > ? AND received >= ?"
+            " AND seq > (SELECT max(seq) FROM events) - ? ORDER BY seq LIMIT ?",
+            (seq, self._oldest(), self.keep, limit),
+        )
+        return [Record(*row) for row in rows]
+
+    def last(self) -> int:
+        """See Store."""
+        rows = self._read("SELECT coalesce(max(seq), 0) FROM events", ())
+        return int(rows[0][0])
+
+    def page(self, query: Query) -> Page:
+        """See Store."""
+        conditions = ["received >= ?", "seq > (SELECT max(seq) FROM events) - ?"]
+        values: list[Any] = [max(self._oldest(), query.since), self.keep]
+        if query.cursor is not None:
+            conditions.append("seq < ?")
+            values.append(query.cursor)
+        for column in ("type", "source", "subject", "id"):
+            wanted = getattr(query, column)
+            if wanted:
+                conditions.append(f"{column} = ?")
+                values.append(wanted)
+        if query.text:
+            conditions.append("holds(event, ?)")
+            values.append(query.text.casefold())
+        rows = self._read(
+            f"SELECT seq, received, event FROM events WHERE {' AND '.join(conditions)}"  # noqa: S608 - names above, values bound
+            " ORDER BY seq DESC LIMIT ?",
+            (*values, query.limit + 1),
+        )
+        records = [Record(*row) for row in rows[: query.limit]]
+        more = len(rows) > query.limit and records
+        return Page(records, records[-1].seq if more else None)
+
+    def total(self) -> int:
+        """See Store."""
+        rows = self._read("SELECT count(*) FROM events WHERE received >= ?", (self._oldest(),))
+        return min(int(rows[0][0]), self.keep)
+
+    def rejected(self, limit: int) -> list[Rejection]:
+        """See Store."""
+        rows = self._read("SELECT detail FROM rejected ORDER BY seq DESC LIMIT ?", (limit,))
+        return [msgspec.json.decode(row[0], type=Rejection) for row in rows]
+
+    def minutes(self, since: int) -> list[Minute]:
+        """See Store."""
+        rows = self._read("SELECT * FROM minutes WHERE minute >= ? ORDER BY minute", (since,))
+        return [Minute(*row) for row in rows]
+
+    def _oldest(self) -> int:
+        return time.time_ns() // 1_000_000 - self.keep_ms if self.keep_ms else 0
+
+    def _read(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        try:
+            return self._reader().execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            self._damaged = self._damaged or _corrupt(error)  # the next write starts afresh
+            raise _translated(error) from error
+
+    def _reader(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None or connection not in self._connections:
+            connection = self._connect()
+            self._local.connection = connection
+            self._connections.append(connection)
+        return connection
+
+    def close(self) -> None:
+        """See Store."""
+        for connection in [*self._connections, self._writer]:
+            connection.close()
+        self._connections.clear()
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """One process at a time opens, checks and repairs the file."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _corrupt(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", None) in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    ) or "malformed" in str(error)
+
+
+def _translated(error: sqlite3.Error) -> StoreError:
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+    ):
+        return StoreBusy(str(error))
+    return StoreError(str(error))

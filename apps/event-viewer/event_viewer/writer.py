@@ -1,0 +1,169 @@
+"""Group commit: what comes in while the store writes is stored together, in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from event_viewer import metrics
+from event_viewer.cloudevents import Event
+from event_viewer.event_log import EventLog
+from event_viewer.store.base import Rejection, Store, StoreBusy, StoreError
+
+log = logging.getLogger(__name__)
+
+#: Events in one transaction, so that it does not hold up the event loop for long.
+MAX_COMMIT = 1000
+BUSY_PAUSE_SECONDS = 0.02
+#: How often the same trouble with the store is logged.
+COMPLAIN_SECONDS = 10
+
+
+class Overloaded(Exception):
+    """More is waiting than may wait; come back later."""
+
+
+@dataclass(slots=True)
+class _Item:
+    events: list[Event]
+    rejections: list[Rejection]
+    size: int
+    done: asyncio.Future[None] | None = field(default=None)
+
+
+class Writer:
+    """Stores events and rejections in the order they came, and tells `on_stored` of it."""
+
+    def __init__(
+        self,
+        store: Store,
+        event_log: EventLog,
+        max_pending: int,
+        timeout: float,
+        on_stored: Callable[[], None],
+    ) -> None:
+        self.store = store
+        self.log = event_log
+        self.max_pending = max_pending
+        self.timeout = timeout
+        self.on_stored = on_stored
+        #: Bytes of requests being read and of events that wait for the store.
+        self.pending = 0
+        #: Why the store could not be written the last time; empty once it could.
+        self.trouble = ""
+        self._complained = 0.0
+        self._stopping = False
+        self._items: list[_Item] = []
+        self._wake = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name="writer")
+
+    def reserve(self, size: int) -> None:
+        """Take `size` bytes of what may be pending; raises Overloaded. `release` gives it back."""
+        if self.pending + size > self.max_pending:
+            raise Overloaded
+        self.pending += size
+
+    def release(self, size: int) -> None:
+        """Give back what `reserve` took."""
+        self.pending -= size
+
+    def store_events(self, events: list[Event]) -> asyncio.Future[None]:
+        """Done when the events are stored; raises StoreError where they could not be."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(_Item(events, [], 0, done))
+        return done
+
+    def store_rejection(self, rejection: Rejection) -> None:
+        """Keep a refused request, when there is room; nobody waits for it."""
+        size = 500 + len(rejection.body)
+        if self.pending + size <= self.max_pending:
+            self.pending += size
+            self._put(_Item([], [rejection], size))
+
+    def _put(self, item: _Item) -> None:
+        self._items.append(item)
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Store what is waiting, then end."""
+        self._stopping = True
+        self._wake.set()
+        await self._task
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._items:
+                group = self._next_group()
+                await self._commit(group)
+                for item in group:
+                    self.pending -= item.size
+
+    def _next_group(self) -> list[_Item]:
+        count = size = 0
+        for item in self._items:
+            size += len(item.events) + len(item.rejections)
+            if count and size > MAX_COMMIT:
+                break
+            count += 1
+        group, self._items = self._items[:count], self._items[count:]
+        return group
+
+    async def _commit(self, group: list[_Item]) -> None:
+        events = [event for item in group for event in item.events]
+        rejections = [rejection for item in group for rejection in item.rejections]
+        started = time.perf_counter()
+        try:
+            new = await self._append(events, rejections)
+        except StoreError as error:
+            self._complain(error)
+            for item in group:
+                if item.done and not item.done.cancelled():
+                    item.done.set_exception(error)
+            return
+        self.trouble = ""
+        for item in group:
+            if item.done and not item.done.cancelled():
+                item.done.set_result(None)
+        metrics.commit_seconds.observe(time.perf_counter() - started)
+        accepted = sum(new)
+        metrics.accepted.inc(accepted)
+        metrics.duplicates.inc(len(new) - accepted)
+        self.log.events(events, new)
+        self.log.rejections(rejections)
+        if accepted:
+            self.on_stored()
+
+    async def _append(self, events: list[Event], rejections: list[Rejection]) -> list[bool]:
+        """Store them; while somebody else holds the store, try again until the timeout."""
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                if self.store.slow:
+                    return await asyncio.to_thread(self.store.append, events, rejections)
+                return self.store.append(events, rejections)
+            except StoreBusy:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(BUSY_PAUSE_SECONDS)
+
+    def _complain(self, error: StoreError) -> None:
+        metrics.store_errors.inc()
+        self.trouble = str(error)
+        if time.monotonic() - self._complained > COMPLAIN_SECONDS:
+            self._complained = time.monotonic()
+            log.error("the store cannot be written: %s", error)
+
+    async def healthy(self) -> str:
+        """Why the store cannot be written, empty when it can; tries, after a failure."""
+        if self.trouble:
+            try:
+                await asyncio.to_thread(self.store.probe)
+                self.trouble = ""
+            except StoreError as error:
+                self.trouble = str(error)
+        return self.trouble
