@@ -12,6 +12,10 @@ from support.site import ROOT, Site, sandbox
 POSTS = ROOT.parent / "shared" / "x-api" / "recorded-posts.json"
 
 
+#: The recorded posts carry no language, and some are retweets.
+EVERYTHING = json.dumps({"twitter_pipeline_languages": [], "twitter_pipeline_excludes": []})
+
+
 @pytest.fixture(scope="session")
 def posts() -> list[dict[str, Any]]:
     """The recorded posts, as X sent them."""
@@ -25,5 +29,6 @@ def posts() -> list[dict[str, Any]]:
 def site(tmp_path_factory: pytest.TempPathFactory, posts: list[dict[str, Any]]) -> Iterator[Site]:
     """site.yml, run once."""
     with sandbox(tmp_path_factory.mktemp("sandbox"), "--posts", str(POSTS)) as running:
-        running.play("site.yml", "-e", json.dumps(EVERYTHING))
+        running.variables = EVERYTHING
+        running.play("site.yml", "-e", EVERYTHING)
         yield running

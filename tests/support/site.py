@@ -23,6 +23,8 @@ class Site:
 
     home: Path
     environment: dict[str, str]
+    #: Extra variables, as JSON, with which the site was brought up.
+    variables: str = "{}"
 
     def run(
         self, *command: str, check: bool = True, timeout: float = TIMEOUT
@@ -36,6 +38,7 @@ class Site:
             capture_output=True,
             text=True,
             timeout=timeout,
+            check=False,
         )
         if check and result.returncode:
             said = f"{result.stdout}{result.stderr}"

@@ -1,0 +1,154 @@
+"""site.yml from nothing to posts in the viewer, again, changed, and gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import urllib.request
+from urllib.parse import urlsplit
+
+import pytest
+from support.site import recap
+
+
+def viewer_url(site):
+    """Address of the viewer, as Knative says it, and the port of the gateway on this machine."""
+    kubectl = ("kubectl", "-n", "streamops", "get")
+    host = site.run(*kubectl, "ksvc", "event-viewer", "-o", "jsonpath={.status.url}").stdout
+    gateway = site.run(
+        "kubectl", "-n", "kourier-system", "get", "service", "kourier", "-o",
+        "jsonpath={.spec.ports[?(@.port==80)].nodePort}",
+    ).stdout  # fmt: skip
+    return urlsplit(host).hostname, int(gateway)
+
+
+def fetch(site, path):
+    """GET from the viewer through Knative's gateway, as a browser would by *.localhost."""
+    host, port = viewer_url(site)
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Host": host})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return response.read().decode()
+
+
+def posts_in_viewer(site):
+    records = []
+    cursor = ""
+    while True:
+        page = json.loads(fetch(site, f"/api/events?type=com.x.post&limit=100{cursor}"))
+        records += page["events"]
+        if not page["next"]:
+            return records
+        cursor = f"&cursor={page['next']}"
+
+
+@pytest.mark.needs("kubectl")
+def test_every_recorded_post_arrives_exactly_once_and_unchanged(site, posts):
+    deadline = time.monotonic() + 90
+    while len(records := posts_in_viewer(site)) < len(posts) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    arrived = [record["event"] for record in records]
+    assert sorted(event["id"] for event in arrived) == sorted(post["id"] for post in posts)
+    texts = {event["id"]: event["data"]["text"] for event in arrived}
+    for post in posts:
+        assert texts[post["id"]].encode() == post["text"].encode()
+
+
+@pytest.mark.needs("kubectl")
+def test_kubectl_shows_what_the_blog_post_showed(site):
+    shown = site.run("kubectl", "get", "ksvc,sinkbinding,pods", "-A").stdout
+    assert "service.serving.knative.dev/event-viewer" in shown
+    assert "sinkbinding.sources.knative.dev/twitter" in shown
+    pods = site.run("kubectl", "-n", "streamops", "get", "pods", "--no-headers").stdout
+    assert pods
+    assert all(line.split()[2] == "Running" for line in pods.splitlines())
+    logs = site.run(
+        "kubectl", "-n", "streamops", "logs", "-l", "app.kubernetes.io/name=event-viewer",
+        "-c", "event-viewer", "--tail=-1",
+    ).stdout  # fmt: skip
+    assert logs.count("received event") >= 194
+
+
+def test_the_second_run_changes_nothing(site):
+    counts = recap(site.play("site.yml", "-e", site.variables).stdout)
+    assert counts
+    assert all(host["changed"] == 0 and host["failed"] == 0 for host in counts.values())
+
+
+def test_check_mode_on_a_running_site_predicts_nothing(site):
+    counts = recap(site.play("site.yml", "--check", "--diff", "-e", site.variables).stdout)
+    assert all(host["changed"] == 0 and host["failed"] == 0 for host in counts.values())
+
+
+def test_check_mode_shows_exactly_the_change_that_the_run_then_makes(site):
+    changed = json.dumps(json.loads(site.variables) | {"twitter_pipeline_interval": 31})
+    arguments = ("playbooks/pipeline.yml", "--diff", "-e", changed)
+    foreseen = site.play(*arguments, "--check").stdout
+    assert "31" in foreseen
+    done = site.play(*arguments).stdout
+    for output in (foreseen, done):
+        assert recap(output)["sandbox"]["changed"] == 1
+    assert recap(site.play(*arguments).stdout)["sandbox"]["changed"] == 0
+    site.play("playbooks/pipeline.yml", "-e", site.variables)
+
+
+@pytest.mark.needs("kubectl")
+def test_a_binding_deleted_by_hand_is_repaired(site):
+    site.run("kubectl", "-n", "streamops", "delete", "sinkbinding", "twitter", "--wait")
+    counts = recap(site.play("playbooks/pipeline.yml", "-e", site.variables).stdout)
+    assert counts["sandbox"]["changed"] >= 1
+    sink = site.run(
+        "kubectl", "-n", "streamops", "get", "deployment", "twitter", "-o",
+        "jsonpath={.spec.template.spec.containers[0].env[?(@.name=='K_SINK')].value}",
+    ).stdout  # fmt: skip
+    assert sink == "http://event-viewer.streamops.svc.cluster.local"
+
+
+def test_the_probe_prints_the_way_it_took(site):
+    output = site.play("playbooks/verify.yml").stdout
+    assert "The probe took twitter-" in output
+    assert "http://event-viewer.streamops.svc.cluster.local" in output
+
+
+def test_no_secret_is_in_what_a_verbose_run_prints(site):
+    keys = json.loads((site.home / "x-keys.json").read_text())
+    output = site.play("site.yml", "-vvvv", "--diff", "-e", site.variables)
+    for name, value in keys.items():
+        assert value not in output.stdout + output.stderr, f"{name} is in the output"
+
+
+def test_teardown_asks_first(site):
+    refused = site.play("playbooks/teardown.yml", check=False)
+    assert refused.returncode != 0
+    assert "-e teardown_confirm=yes" in refused.stdout
+
+
+@pytest.mark.needs("kubectl")
+def test_teardown_leaves_nothing_of_ours(site):
+    site.play("playbooks/teardown.yml", "-e", "teardown_confirm=yes", "-e", site.variables)
+    names = site.run("kubectl", "get", "namespaces", "-o", "name").stdout.split()
+    ours = {"streamops", "knative-serving", "knative-eventing", "kourier-system"}
+    assert not ours & {name.removeprefix("namespace/") for name in names}
+    kinds = site.run("kubectl", "get", "crds", "-o", "name").stdout
+    assert "knative" not in kinds
+    left = site.run(
+        "kubectl", "get",
+        "mutatingwebhookconfigurations,validatingwebhookconfigurations,clusterroles,configmaps",
+        "-A", "-o", "name",
+    ).stdout  # fmt: skip
+    assert "knative" not in left
+    assert "twitter" not in left
+
+
+def test_down_leaves_no_process_and_no_port(site):
+    state = site.state
+    site.run("sandbox", "down")
+    ports = [urlsplit(url).port for url in state["urls"].values()]
+    ports += [urlsplit(cluster["url"]).port for cluster in state["clusters"].values()]
+    for port in ports:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} still listens"
+    for pid in state["pids"]:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
