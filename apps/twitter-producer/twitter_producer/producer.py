@@ -86,6 +86,7 @@ class Producer:
         self._keys_read_at = 0.0
         self._progress = Progress.begin(self._clock.now())
         self._source = self._make_source()
+        self._saved = ""
         self._failures = 0
         self._answered = False
         self.starting: str | None = "the checkpoint has not been read yet"
@@ -224,11 +225,7 @@ class Producer:
 
     def _count(self, posts: list[Post]) -> None:
         """Count what X bills: each post once a day."""
-        day = self._budget.day
-        self._budget.count(sum(self._progress.seen.get(post.id) != day for post in posts))
-        for post in posts:
-            if post.id in self._progress.seen:
-                self._progress.seen[post.id] = day
+        self._budget.count(self._progress.billed((post.id for post in posts), self._budget.day))
         self._show_budget()
 
     def _show_budget(self) -> None:
@@ -363,7 +360,10 @@ class Producer:
     def _save(self) -> None:
         checkpoint = Checkpoint(self._progress, self._budget.day, self._budget.posts)
         text = checkpoint.text(self._budget.ceiling)
+        if text == self._saved:
+            return
         self._patiently(lambda: self._store.save(text))
+        self._saved = text
         self.metrics.checkpoints.inc()
 
     def _patiently(self, access: Any) -> Any:

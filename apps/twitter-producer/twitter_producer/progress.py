@@ -8,6 +8,7 @@ below its lower end, and ids delivered in there are remembered as seen.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -60,10 +61,14 @@ class Batch:
 
 @dataclass
 class Progress:
-    """Windows still to be read, oldest first, and ids seen (id → UTC day it was billed on)."""
+    """Windows still to be read, oldest first, and what is known of ids in there.
+
+    `seen` have been delivered, `read` have been read only; each with the UTC day it was billed on.
+    """
 
     windows: list[Window]
     seen: dict[int, str] = field(default_factory=dict)
+    read: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, start: datetime) -> Progress:
@@ -96,19 +101,31 @@ class Progress:
             still.append(window if highest is None else Window(after=highest))
         self.windows = still + [w for w in self.windows if w != window]
         for post, delivered in zip(batch.posts, done, strict=True):
-            if delivered:
-                self.seen[post.id] = day
-        self.seen = {
-            post_id: billed
-            for post_id, billed in self.seen.items()
-            if any(w.holds(post_id, overlap_seconds) for w in self.windows)
+            self.read.pop(post.id, None)
+            (self.seen if delivered else self.read)[post.id] = day
+        self.seen = self._within_windows(self.seen, overlap_seconds)
+        self.read = self._within_windows(self.read, overlap_seconds)
+
+    def billed(self, post_ids: Iterable[int], day: str) -> int:
+        """Return how many of the posts X bills when it returns them now; takes note of the day."""
+        new = 0
+        for post_id in post_ids:
+            known = self.seen if post_id in self.seen else self.read
+            if known.get(post_id) != day:
+                new += 1
+                if post_id in known:
+                    known[post_id] = day
+        return new
+
+    def _within_windows(self, ids: dict[int, str], overlap_seconds: float) -> dict[int, str]:
+        return {
+            post_id: day
+            for post_id, day in ids.items()
+            if any(window.holds(post_id, overlap_seconds) for window in self.windows)
         }
 
     def dump(self) -> dict[str, Any]:
         """Return what JSON can hold."""
-        seen: dict[str, list[str]] = {}
-        for post_id, day in sorted(self.seen.items()):
-            seen.setdefault(day, []).append(str(post_id))
         windows = [
             {
                 name: str(value) if isinstance(value, int) else value.isoformat()
@@ -117,7 +134,7 @@ class Progress:
             }
             for window in self.windows
         ]
-        return {"windows": windows, "seen": seen}
+        return {"windows": windows, "seen": _by_day(self.seen), "read": _by_day(self.read)}
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> Progress:
@@ -132,8 +149,18 @@ class Progress:
         ]
         if not windows or windows[-1].before is not None:
             raise ValueError("the last window is not open")
-        seen = {int(post_id): day for day, ids in stored["seen"].items() for post_id in ids}
-        return cls(windows, seen)
+        return cls(windows, _by_id(stored["seen"]), _by_id(stored["read"]))
+
+
+def _by_day(ids: dict[int, str]) -> dict[str, list[str]]:
+    days: dict[str, list[str]] = {}
+    for post_id, day in sorted(ids.items()):
+        days.setdefault(day, []).append(str(post_id))
+    return days
+
+
+def _by_id(days: dict[str, list[str]]) -> dict[int, str]:
+    return {int(post_id): day for day, ids in days.items() for post_id in ids}
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class X:
 
     def __init__(self, home: Path, base_url: str, posts: Path | None) -> None:
         self.ahead = timedelta(0)
+        self.field_names: tuple[str, ...] = parameters.POST_FIELDS
         self.keys_file = home / KEYS_FILE
         self.authenticator = Authenticator(AppKeys.at(self.keys_file), base_url)
         self.posts = Posts(Script.load(posts or OWN_POSTS), self.now())
@@ -56,7 +57,7 @@ class X:
         caller, now = self.authenticator.caller(request), self.now()
         headers = self.limits.take("search", caller.kind, now)
         given = _single(request)
-        parameters.known(given, parameters.SEARCH)
+        parameters.known(given, parameters.SEARCH.union(self.field_names))
         if "query" not in given:
             raise invalid("query", "", "The `query` query parameter is required")
         matches = parse(given["query"], QUERY_LENGTH)
@@ -80,7 +81,7 @@ class X:
         """GET /2/tweets/search/stream."""
         headers = self.limits.take("stream", self._app_only(request).kind, self.now())
         given = _single(request)
-        parameters.known(given, parameters.STREAM)
+        parameters.known(given, parameters.STREAM.union(self.field_names))
         for name in ("backfill_minutes", "start_time", "end_time"):
             if name in given:
                 raise not_modelled(f"{name} on the filtered stream")

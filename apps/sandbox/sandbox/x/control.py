@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from sandbox.x import parameters
 from sandbox.x.auth import AppKeys
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Control:
         app.router.add_post(prefix + "/faults", self.add_fault)
         app.router.add_delete(prefix + "/faults", self.clear_faults)
         app.router.add_put(prefix + "/credits", self.set_credits)
+        app.router.add_put(prefix + "/fields", self.set_spelling)
         app.router.add_put(prefix + "/limits", self.set_limits)
         app.router.add_put(prefix + "/clock", self.set_clock)
         app.router.add_post(prefix + "/keys", self.renew_keys)
@@ -78,6 +80,14 @@ class Control:
         """Set the account's credits in dollars; null: as many as wanted."""
         self._x.bill.credits = (await _body(request, dict)).get("dollars")
         return web.json_response(self._x.bill.report())
+
+    async def set_spelling(self, request: web.Request) -> web.Response:
+        """Take only one name for the fields of posts: {"spelling": "tweet.fields"}."""
+        spelling = (await _body(request, dict)).get("spelling")
+        if spelling not in parameters.POST_FIELDS:
+            raise web.HTTPBadRequest(text=f"one of {', '.join(parameters.POST_FIELDS)}\n")
+        self._x.field_names = (spelling,)
+        return web.json_response({})
 
     async def set_limits(self, request: web.Request) -> web.Response:
         """Set rate limits, {"search/user": 3}, and start their periods anew."""

@@ -25,13 +25,13 @@ FIELDS = {
     "referenced_posts", "referenced_tweets", "reply_settings", "scopes", "source", "suggested_source_links",
     "suggested_source_links_with_counts", "text", "username", "withheld",
 }  # fmt: skip
-_POST_FIELDS = ("post.fields", "tweet.fields")
+POST_FIELDS = ("post.fields", "tweet.fields")
 _OTHER_FIELDS = ("expansions", "user.fields", "media.fields", "poll.fields", "place.fields")
 SEARCH = {
     "query", "max_results", "next_token", "pagination_token", "start_time", "end_time", "since_id",
-    "until_id", "sort_order", *_POST_FIELDS, *_OTHER_FIELDS,
+    "until_id", "sort_order", *_OTHER_FIELDS,
 }  # fmt: skip
-STREAM = {"backfill_minutes", "start_time", "end_time", *_POST_FIELDS, *_OTHER_FIELDS}
+STREAM = {"backfill_minutes", "start_time", "end_time", *_OTHER_FIELDS}
 
 _ID = re.compile(r"[0-9]{1,19}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -49,7 +49,7 @@ def known(given: Mapping[str, str], names: Collection[str]) -> None:
 def post_fields(given: Mapping[str, str]) -> set[str]:
     """Return the fields of a post to show."""
     shown = set(ALWAYS)
-    for name in _POST_FIELDS:
+    for name in POST_FIELDS:
         if name in given:
             wanted = given[name].split(",")
             for field in wanted:

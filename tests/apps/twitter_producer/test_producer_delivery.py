@@ -1,0 +1,248 @@
+"""What sinks do, and what becomes of the posts."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+import requests
+from aiohttp import web
+from producer_kit import Kit, Loop, Received, Sink, wait_for
+
+
+@pytest.mark.parametrize("status", [404, 408, 409, 429, 500, 503, 0])
+def test_what_may_pass_is_sent_again_in_order(kit: Kit, status: int) -> None:
+    x, sink = kit.x(), kit.sink(answers=[(status, {})] * 3)
+    ids = x.publish_many(5)
+    producer = kit.producer(**kit.searching(x, sink))
+    wait_for(lambda: len(sink.received) == 5)
+    assert sink.ids == ids
+    assert [event.id for event in sink.refused] == [ids[0]] * 3
+    entry = producer.saying("they are kept and sent again")
+    assert (entry["status"], entry["sink"]) == (status, sink.url)
+
+
+@pytest.mark.parametrize("status", [301, 307, 400, 401, 403, 413, 415])
+def test_what_is_refused_for_good_goes_to_the_dead_letter_file(kit: Kit, status: int) -> None:
+    x = kit.x()
+    sink = kit.sink(answers=[(status, {"Location": "http://127.0.0.1:9/"})])
+    ids = x.publish_many(3)
+    letters = kit.folder / "dead.jsonl"
+    kit.producer(**kit.searching(x, sink, dead_letter_file=letters))
+    wait_for(lambda: len(sink.received) == 2)
+    assert sink.ids == ids[1:]
+    [letter] = [json.loads(line) for line in letters.read_text().splitlines()]
+    assert (letter["status"], letter["reason"]) == (status, "no thanks")
+    assert letter["event"]["id"] == ids[0]
+    assert letter["event"]["data"]["text"] == "post 0"
+
+
+def test_dead_letter_sink_gets_the_event_with_the_reason(kit: Kit) -> None:
+    x, sink, dead = kit.x(), kit.sink(answers=[(400, {})]), kit.sink(answers=[(503, {})])
+    ids = x.publish_many(2)
+    kit.producer(**kit.searching(x, sink, dead_letter_sink=dead.url))
+    wait_for(lambda: sink.ids == ids[1:])
+    assert dead.ids == ids[:1]
+    assert dead.received[0].headers["ce-knativeerrorcode"] == "400"
+    assert dead.received[0].headers["ce-knativeerrordata"] == "no%20thanks"
+
+
+def test_without_dead_letter_the_log_has_the_event(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink(answers=[(400, {})])
+    ids = x.publish_many(2)
+    producer = kit.producer(**kit.searching(x, sink))
+    wait_for(lambda: sink.ids == ids[1:])
+    assert producer.saying("refused for good")["event"]["id"] == ids[0]
+
+
+def test_retries_can_be_bounded(kit: Kit) -> None:
+    x = kit.x()
+    sink = kit.sink(answers=[(503, {})] * 3)
+    ids = x.publish_many(2)
+    letters = kit.folder / "dead.jsonl"
+    kit.producer(**kit.searching(x, sink, delivery_retries=2, dead_letter_file=letters))
+    wait_for(lambda: sink.ids == ids[1:])
+    assert json.loads(letters.read_text())["status"] == 503
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_waited_for(kit: Kit, form: str) -> None:
+    x = kit.x()
+    in_two = format_datetime(datetime.now(UTC) + timedelta(seconds=4), usegmt=True)
+    sink = kit.sink(answers=[(503, {"Retry-After": "2" if form == "seconds" else in_two})])
+    x.publish_many(1)
+    began = time.monotonic()
+    kit.producer(**kit.searching(x, sink))
+    wait_for(lambda: sink.received)
+    assert time.monotonic() - began > 2
+
+
+def test_retry_after_is_capped(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink(answers=[(429, {"Retry-After": "3600"})])
+    x.publish_many(1)
+    kit.producer(**kit.searching(x, sink, retry_after_max_seconds=0.1))
+    wait_for(lambda: sink.received, timeout=5)
+
+
+def test_slow_sink_is_given_up_and_asked_again(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink(answers=[(500, {"sleep": "30"})])
+    ids = x.publish_many(2)
+    kit.producer(**kit.searching(x, sink, delivery_timeout_seconds=0.3))
+    wait_for(lambda: sink.ids == ids, timeout=5)
+
+
+def test_structured_mode_has_all_in_the_body(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    [post_id] = x.publish({"text": 'a "quote"\nand 🐦'})
+    kit.producer(**kit.searching(x, sink, delivery_mode="structured"))
+    wait_for(lambda: sink.received)
+    event = sink.received[0]
+    assert event.headers["content-type"].startswith("application/cloudevents+json")
+    assert (event.data["id"], event.data["specversion"]) == (post_id, "1.0")
+    assert event.data["data"]["text"] == 'a "quote"\nand 🐦'
+
+
+def test_batch_mode_sends_several_and_finds_out_which_one_is_refused(kit: Kit) -> None:
+    x = kit.x()
+    sink = kit.sink(decide=lambda event: (400, {}) if b"poison" in event.body else None)
+    ids = x.publish({"text": "a"}, {"text": "poison"}, {"text": "b"}, {"text": "c"})
+    letters = kit.folder / "dead.jsonl"
+    settings = {"delivery_mode": "batch", "batch_size": 3, "dead_letter_file": letters}
+    kit.producer(**kit.searching(x, sink, **settings))
+    wait_for(lambda: sum(len(event.data) for event in sink.received) == 3)
+    assert [e["id"] for event in sink.received for e in event.data] == [ids[0], ids[2], ids[3]]
+    assert json.loads(letters.read_text())["event"]["id"] == ids[1]
+    assert sink.received[0].headers["content-type"].startswith("application/cloudevents-batch+json")
+
+
+def test_with_several_in_flight_a_post_is_overtaken_by_few(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    ids = x.publish_many(300)
+    stuck = {"left": 5}
+
+    def decide(event: Received) -> tuple[int, dict[str, str]] | None:
+        if event.id == ids[100] and stuck["left"]:
+            stuck["left"] -= 1
+            return 503, {}
+        return None
+
+    sink.decide = decide
+    kit.producer(**kit.searching(x, sink, delivery_concurrency=4))
+    wait_for(lambda: len(sink.received) == 300)
+    assert sorted(sink.ids) == sorted(ids)
+    place = {post_id: position for position, post_id in enumerate(sink.ids)}
+    overtaken = [place[post_id] - position for position, post_id in enumerate(ids)]
+    assert max(overtaken) <= 3
+
+
+def test_sink_that_is_down_for_long_gets_everything_afterwards(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink(decide=lambda _event: (0, {}))
+    ids = x.publish_many(3)
+    producer = kit.producer(**kit.searching(x, sink, backoff_max_seconds=0.1))
+    wait_for(lambda: len(sink.refused) > 10)
+    assert requests.get(producer.url + "/healthz", timeout=5).status_code == 200
+    assert requests.get(producer.url + "/readyz", timeout=5).status_code == 200
+    ids += x.publish_many(3)
+    sink.decide = None
+    wait_for(lambda: len(sink.received) == 6)
+    assert sink.ids == ids
+
+
+def test_sigterm_finishes_what_is_in_flight_and_stores_the_checkpoint(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    ids = x.publish_many(10)
+    sink.answers = [(202, {})] * 4 + [(503, {"Retry-After": "60"})]
+    settings = kit.searching(x, sink)
+    producer = kit.producer(**settings)
+    wait_for(lambda: sink.refused)
+    began = time.monotonic()
+    assert producer.stop() == 0
+    assert time.monotonic() - began < 3
+    assert sink.ids == ids[:4]
+    kit.producer(**settings)
+    wait_for(lambda: len(sink.received) == 10)
+    assert sink.ids == ids
+
+
+def test_oidc_token_is_read_for_each_request(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    token = kit.folder / "token"
+    token.write_text("first\n")
+    x.publish_many(1)
+    kit.producer(**kit.searching(x, sink, oidc_token_file=token))
+    wait_for(lambda: len(sink.received) == 1)
+    token.write_text("second\n")
+    x.publish_many(1)
+    wait_for(lambda: len(sink.received) == 2)
+    sent = [event.headers["authorization"] for event in sink.received]
+    assert sent == ["Bearer first", "Bearer second"]
+
+
+def test_sink_with_its_own_authority_is_trusted_by_k_ca_certs(kit: Kit, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "ca.pem", tmp_path / "ca.key"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *(
+                "-nodes",
+                "-days",
+                "1",
+                "-subj",
+                "/CN=sink",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+            ),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    x, sink = kit.x(), _TlsSink(kit.loop, context)
+    x.publish_many(1)
+    untrusting = kit.producer(**kit.searching(x, sink))
+    assert "certificate verify failed" in untrusting.saying("sent again")["reason"]
+    untrusting.kill()
+    kit.producer(**kit.searching(x, sink, k_ca_certs=certificate.read_text()))
+    wait_for(lambda: sink.received)
+
+
+class _TlsSink(Sink):
+    """The sink, behind TLS."""
+
+    def __init__(self, loop: Loop, context: ssl.SSLContext) -> None:
+        super().__init__(loop)
+
+        async def start() -> str:
+            app = web.Application()
+            app.router.add_post("/", self._take)
+            runner = web.AppRunner(app, access_log=None)
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+            await site.start()
+            self.loop._runners.append(runner)
+            return f"https://127.0.0.1:{runner.addresses[0][1]}/"
+
+        self.url = self.loop.run(start())
+
+
+def test_steady_state_makes_no_needless_requests(kit: Kit) -> None:
+    """One search per poll, and the checkpoint is written only when something has changed."""
+    x, sink = kit.x(), kit.sink()
+    x.publish_many(2)
+    kit.producer(**kit.searching(x, sink, budget_posts=1000))
+    wait_for(lambda: len(sink.received) == 2)
+    state = kit.folder / "state.json"
+    written = wait_for(lambda: state.exists() and state.stat().st_mtime_ns)
+    polls = len(x.requests())
+    wait_for(lambda: len(x.requests()) > polls + 5)
+    first = state.stat().st_mtime_ns
+    wait_for(lambda: len(x.requests()) > polls + 10)
+    assert state.stat().st_mtime_ns == first >= written
