@@ -27,7 +27,7 @@ LOOK_EVERY = 0.25  # seconds
 Text = dict[str, str]  # {"name": where it came from, "text": the manifests}
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
+class ActionModule(ActionBase):
     """See the module's DOCUMENTATION."""
 
     TRANSFERS_FILES = False

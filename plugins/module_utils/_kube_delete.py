@@ -12,6 +12,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kube_apply impo
     Bundle,
     Interrupted,
     Item,
+    Key,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kube_client import (
     Client,
@@ -21,6 +22,18 @@ from ansible_collections.streamops.knative.plugins.module_utils._kube_sources im
 
 Object = dict[str, Any]
 POLL_FIRST, POLL_MOST = 0.1, 1.0  # seconds between two looks
+# What every namespace has, or what the cluster makes of other objects.
+_BY_ITSELF = {
+    ("", "Endpoints"),
+    ("", "Event"),
+    ("apps", "ControllerRevision"),
+    ("coordination.k8s.io", "Lease"),
+    ("discovery.k8s.io", "EndpointSlice"),
+    ("events.k8s.io", "Event"),
+    ("metrics.k8s.io", "PodMetrics"),
+}
+_GIVEN = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
+NAMED = 5  # objects named when a namespace is kept
 
 
 class Deleter:
@@ -30,6 +43,7 @@ class Deleter:
         self._client = client
         self._applier = applier
         self._progress = progress
+        self.warnings: list[str] = []
 
     def with_custom_resources(self, bundle: Bundle, *, allowed: bool) -> None:
         """Add the custom resources that go with the bundle's definitions, or refuse.
@@ -73,6 +87,12 @@ class Deleter:
             if not any(owner.get("controller") for owner in _owners(obj))
         ]
 
+    def foresee(self, items: list[Item], action: str) -> None:
+        """Set the `action` of each: that given, or "kept" for a namespace others use too."""
+        for item in items:
+            item.action = action
+        self._spare(items)
+
     def delete(self, items: list[Item], *, timeout: float, wait: bool = True) -> None:
         """Delete all, the last wave first; raise Interrupted when `timeout` (seconds) is over."""
         waves: dict[int, list[Item]] = defaultdict(list)
@@ -80,19 +100,60 @@ class Deleter:
             waves[item.wave].append(item)
         deadline = time.monotonic() + timeout
         for number in sorted(waves, reverse=True):
-            self._applier.parallel(self._delete, waves[number])
+            if any(item.resource.kind == "Namespace" for item in waves[number]):
+                self._spare(items)  # again: somebody may have moved in meanwhile
+            going = [item for item in waves[number] if item.action != "kept"]
+            self._applier.parallel(self._delete, going)
             if wait:
-                self._await(waves[number], deadline, timeout)
+                self._await(going, deadline, timeout)
+
+    def _spare(self, items: list[Item]) -> None:
+        """Mark namespaces as kept that hold what is not of this bundle."""
+        known = {item.key for item in items}
+        namespaces = [
+            item for item in items if item.resource.kind == "Namespace" and item.action != "kept"
+        ]
+        for item in namespaces:
+            others = [title for key, title in self._contents(item.name) if key not in known]
+            if others:
+                more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+                item.action = "kept"
+                self.warnings.append(
+                    f"Namespace {item.name} is kept: it holds {', '.join(others[:NAMED])}{more}"
+                )
+
+    def _contents(self, namespace: str) -> list[tuple[Key, str]]:
+        """Objects in a namespace that somebody made, each once although served in many versions."""
+        kinds: dict[tuple[str, str], Resource] = {}
+        for resource in self._client.resources().values():
+            group_kind = (resource.group, resource.kind)
+            if resource.namespaced and "list" in resource.verbs and group_kind not in _BY_ITSELF:
+                kinds.setdefault(group_kind, resource)
+
+        def look(resource: Resource) -> list[tuple[Key, str]]:
+            found = [
+                live_item(resource, obj, "")
+                for obj in self._client.list(resource, namespace)
+                if not _owners(obj) and not obj["metadata"].get("deletionTimestamp")
+            ]
+            return [
+                (item.key, f"{item.resource.kind} {item.name}")
+                for item in found
+                if (item.resource.kind, item.name) not in _GIVEN
+            ]
+
+        return [
+            entry for found in self._applier.parallel(look, list(kinds.values())) for entry in found
+        ]
 
     def _delete(self, item: Item) -> None:
         assert item.before is not None  # the caller read it
-        workload = item.resource.group in ("apps", "batch")
         self._client.delete(
             item.resource,
             item.name,
             item.namespace,
             uid=item.before["metadata"]["uid"],
-            propagation="Foreground" if workload else "Background",
+            propagation="Foreground" if _has_dependents(item) else "Background",
         )
 
     def _await(self, items: list[Item], deadline: float, timeout: float) -> None:
@@ -136,6 +197,12 @@ class Deleter:
 def live_item(resource: Resource, obj: Object, origin: str) -> Item:
     """An item for something that is there but in nobody's manifests."""
     return Item(obj, origin, resource, before=obj)
+
+
+def _has_dependents(item: Item) -> bool:
+    """Whether it is gone only when its pods are."""
+    group = item.resource.group
+    return group in ("apps", "batch") or ("." in group and not group.endswith(".k8s.io"))
 
 
 def _owners(obj: Object) -> list[Object]:

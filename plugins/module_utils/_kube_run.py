@@ -49,7 +49,7 @@ class Result:
     @property
     def changed(self) -> bool:
         """Whether anything did, or in check mode would, change."""
-        return any(item.action != "unchanged" for item in self.items)
+        return any(item.action not in ("unchanged", "kept") for item in self.items)
 
     def objects(self) -> list[dict[str, str]]:
         """One short entry an object."""
@@ -73,7 +73,7 @@ class Result:
         return [
             difference(item.before, None if _gone(item) else item.after, item.title)
             for item in self.items
-            if item.action != "unchanged"
+            if item.action not in ("unchanged", "kept")
         ]
 
 
@@ -99,6 +99,8 @@ def present(
     if apply_set:
         apply_set.check(bundle)
     applier.plan(bundle)
+    deleter = Deleter(client, applier, progress)
+    deleter.foresee(surplus, "pruned")
     if not settings.check_mode:
         if apply_set:
             apply_set.announce(bundle)
@@ -108,13 +110,10 @@ def present(
             waiter.wait(bundle.items, options.wait_timeout)
         if surplus:
             # Last, when what takes its place is there.
-            deleter = Deleter(client, applier, progress)
             deleter.delete(surplus, timeout=options.wait_timeout, wait=options.wait)
         if apply_set and options.prune:
             apply_set.settle(bundle)
-    for item in surplus:
-        item.action = "pruned"
-    return Result([*bundle.items, *surplus], bundle.warnings)
+    return Result([*bundle.items, *surplus], _once(bundle.warnings + deleter.warnings))
 
 
 def _join(apply_set: ApplySet, bundle: Bundle) -> list[Item]:
@@ -159,13 +158,16 @@ def absent(
         bundle.items += [item for item in apply_set.members(bundle.items) if item.key not in known]
     deleter.with_custom_resources(bundle, allowed=options.delete_custom_resources)
     there = [item for item in bundle.items if item.before]
-    for item in there:
-        item.action = "deleted"
+    deleter.foresee(there, "deleted")
     if not settings.check_mode:
         deleter.delete(there, timeout=options.wait_timeout, wait=options.wait)
         if apply_set:
             apply_set.remove()
-    return Result(bundle.items, bundle.warnings)
+    return Result(bundle.items, _once(bundle.warnings + deleter.warnings))
+
+
+def _once(warnings: list[str]) -> list[str]:
+    return list(dict.fromkeys(warnings))
 
 
 def _is_served(client: Client, source: Source) -> bool:

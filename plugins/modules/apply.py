@@ -40,6 +40,7 @@ options:
       - With V(present) the objects are as described.
       - With V(absent) they are deleted in the reverse order, waiting for finalizers. Without any
         manifest everything that O(apply_set) remembers is deleted.
+      - A namespace is kept, with a warning, while it holds objects that are not of the bundle.
     type: str
     choices: [present, absent]
     default: present
@@ -285,7 +286,7 @@ objects:
       type: str
     action:
       description: >-
-        One of V(created), V(changed), V(unchanged), V(recreated), V(deleted), V(pruned).
+        One of V(created), V(changed), V(unchanged), V(recreated), V(deleted), V(pruned), V(kept).
       type: str
 counts:
   description: Number of objects by action.
