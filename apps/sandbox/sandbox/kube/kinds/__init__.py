@@ -1,0 +1,1 @@
+"""What Kubernetes' own kinds do beyond their schema: defaults, rules, side effects."""

@@ -1,0 +1,178 @@
+"""The API server: assembles the parts and listens on HTTPS."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+import secrets
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.kube import bootstrap
+from sandbox.kube.admission import NamespaceLifecycle
+from sandbox.kube.api import Api
+from sandbox.kube.authn import MASTERS, Authentication, User
+from sandbox.kube.authz import Authorizer
+from sandbox.kube.builtin import builtin_resources
+from sandbox.kube.callout import Callout
+from sandbox.kube.conversion import Conversion
+from sandbox.kube.deletion import Deletion
+from sandbox.kube.frontdoor import FrontDoor
+from sandbox.kube.kinds.table import strategies
+from sandbox.kube.objects import Objects
+from sandbox.kube.openapi import OpenApi
+from sandbox.kube.parts import Parts
+from sandbox.kube.patching import Patching
+from sandbox.kube.plainpaths import PlainPaths
+from sandbox.kube.resources import Registry
+from sandbox.kube.rest import Rest
+from sandbox.kube.tls import Authority, server_context, write_private
+from sandbox.kube.tokens import TokenSigner
+from sandbox.kube.webhooks import Webhooks
+
+Json = dict[str, Any]
+
+ISSUER = "https://kubernetes.default.svc.cluster.local"
+DEFAULT_SERVICE_NETWORK = "10.96.0.0/16"
+ADMIN = "kubernetes-admin"
+_MAX_BODY = 3 * 1024 * 1024
+_STOP_SECONDS = 2.0
+
+
+class ApiServer:
+    """A Kubernetes API server in memory.
+
+    `data_dir` keeps its certificate authority and keys; objects live as long as the process.
+    `service_cidr` is where cluster IPs come from. `google_tokeninfo_url` makes Google access
+    tokens valid, as on GKE.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        google_tokeninfo_url: str | None = None,
+        service_cidr: str | None = None,
+    ) -> None:
+        self._folder = Path(data_dir)
+        self._host = host
+        self._port = port
+        self._google_tokeninfo_url = google_tokeninfo_url
+        self._service_network = service_cidr or DEFAULT_SERVICE_NETWORK
+        self._admin_token = secrets.token_urlsafe(32)
+        self._runner: web.ServerRunner | None = None
+        self._parts: Parts | None = None
+        self._authority = Authority(self._folder)
+
+    @property
+    def url(self) -> str:
+        """Where the server listens: `https://HOST:PORT`."""
+        return f"https://{self._host}:{self._port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate authority's certificate, PEM."""
+        return self._authority.cert_file
+
+    @property
+    def ca_key_file(self) -> Path:
+        """The certificate authority's key, PEM."""
+        return self._authority.key_file
+
+    def admin_kubeconfig(self) -> Json:
+        """A kubeconfig of a member of `system:masters`."""
+        cluster = {
+            "server": self.url,
+            "certificate-authority-data": base64.b64encode(self._authority.pem).decode(),
+        }
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "sandbox", "cluster": cluster}],
+            "users": [{"name": ADMIN, "user": {"token": self._admin_token}}],
+            "contexts": [
+                {"name": "sandbox", "context": {"cluster": "sandbox", "user": ADMIN}}
+            ],
+            "current-context": "sandbox",
+        }
+
+    async def start(self) -> None:
+        """Begin to serve; the port is known afterwards."""
+        network = ipaddress.ip_network(self._service_network)
+        service_ip = str(network[1])
+        registry = Registry(builtin_resources())
+        api = Api(registry, strategies(service_network=self._service_network))
+        signer = TokenSigner(self._folder, issuer=ISSUER, find_uid=api.uid_of)
+        callout = Callout(api)
+        webhooks = Webhooks(api, callout)
+        lifecycle = NamespaceLifecycle(api)
+        objects = Objects(
+            api,
+            mutators=[lifecycle.mutate, webhooks.mutate],
+            validators=[webhooks.validate],
+        )
+        self._parts = Parts(
+            api=api,
+            objects=objects,
+            deletion=Deletion(api, objects),
+            patching=Patching(api, objects),
+            conversion=Conversion(callout),
+            webhooks=webhooks,
+            callout=callout,
+        )
+        authentication = Authentication()
+        authentication.add_token(self._admin_token, User(ADMIN, (MASTERS,)))
+        authentication.add_authenticator(signer.authenticate)
+        front = FrontDoor(
+            authentication,
+            Authorizer(api),
+            Rest(self._parts, {}),
+            PlainPaths(registry, signer, OpenApi(registry)),
+        )
+        await self._listen(front, service_ip)
+        bootstrap.fill(api, address=self._host, port=self._port, service_ip=service_ip)
+
+    async def _listen(self, front: FrontDoor, service_ip: str) -> None:
+        hosts = [
+            self._host, "localhost", "127.0.0.1", service_ip, "kubernetes", "kubernetes.default",
+            "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+        ]  # fmt: skip
+        cert, key = self._authority.issue("kube-apiserver", hosts=list(dict.fromkeys(hosts)))
+        cert_file, key_file = self._folder / "apiserver.crt", self._folder / "apiserver.key"
+        cert_file.write_bytes(cert)
+        write_private(key_file, key)
+        context = server_context(cert_file, key_file, self.ca_file)
+        loop = asyncio.get_running_loop()
+
+        def make_request(
+            message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]
+        ) -> web.BaseRequest:
+            return web.BaseRequest(
+                message, payload, protocol, writer, task, loop, client_max_size=_MAX_BODY
+            )
+
+        server = web.Server(
+            front.handle, request_factory=make_request, handler_cancellation=True, access_log=None
+        )
+        self._runner = web.ServerRunner(server, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner, self._host, self._port, ssl_context=context, shutdown_timeout=_STOP_SECONDS
+        )
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """End all watches and close every connection."""
+        if self._parts is not None:
+            for task in list(self._parts.watches):
+                task.cancel()
+            await self._parts.callout.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
