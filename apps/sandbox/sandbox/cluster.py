@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +35,6 @@ class ClusterConfig:
     name: str
     folder: Path
     google_url: str | None = None
-    image_folders: Mapping[str, Path] = field(default_factory=dict)
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -72,7 +70,6 @@ class ClusterRunner:
             folder=self._config.folder / "node",
             ca_file=self.server.ca_file,
             ca_key_file=self.server.ca_key_file,
-            image_folders=self._config.image_folders,
             backoff=self._config.backoff,
         )
         self.node = NodeAgent(self._node_client, kubeconfig, self._network, config)
@@ -141,21 +138,18 @@ def main() -> int:
     parser.add_argument("--name", required=True)
     parser.add_argument("--folder", required=True, type=Path)
     parser.add_argument("--google-url")
-    parser.add_argument("--image", action="append", default=[], metavar="NAME=FOLDER")
     options = parser.parse_args()
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    images = (entry.partition("=") for entry in options.image)
     use_pidfd_watcher()
     options.folder.mkdir(parents=True, exist_ok=True)
     config = ClusterConfig(
         name=options.name,
         folder=options.folder.resolve(),
         google_url=options.google_url,
-        image_folders={name: Path(folder).resolve() for name, _, folder in images},
     )
     asyncio.run(_serve(config))
     return 0

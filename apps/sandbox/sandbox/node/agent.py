@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import platform
 import sys
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from sandbox.client import ApiError, Client
 from sandbox.events import EventRecorder
 from sandbox.node import reaper
 from sandbox.node.fields import node_capacity
-from sandbox.node.image_source import Image, ImageSource
+from sandbox.node.image_source import ImageSource, Runnable
 from sandbox.node.launch import Launcher
 from sandbox.node.container import Backoff
 from sandbox.node.logs import ContainerLog
@@ -46,14 +44,13 @@ class NodeConfig:
     """How a node is set up.
 
     `folder` holds what pods have on disk, `ca_file` and `ca_key_file` the cluster's certificate
-    authority, `image_folders` maps image names to app folders.
+    authority.
     """
 
     folder: Path
     ca_file: Path
     ca_key_file: Path
     name: str = "sandbox"
-    image_folders: Mapping[str, Path] = field(default_factory=dict)
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -69,7 +66,7 @@ class NodeAgent:
         self.backoff = config.backoff
         self.pods_folder = config.folder / "pods"
         self.events = EventRecorder(client, "kubelet", config.name)
-        self.images = ImageSource(config.folder / "images", config.image_folders)
+        self.images = ImageSource(config.folder / "images")
         self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
         self.run_id = uuid.uuid4().hex
         self._config = config
@@ -84,14 +81,12 @@ class NodeAgent:
         self._service_proxy = ServiceProxy(self._informers["Service"], self.router)
         self._proxy = ForwardProxy(self.router)
         self._server = KubeletServer(self, config.ca_file, config.ca_key_file)
-        self._launcher = Launcher(self, kubeconfig, config.ca_file, config.folder / "bin")
+        self._launcher = Launcher(self, kubeconfig, config.ca_file)
         self._configuration_waiters: dict[str, asyncio.Event] = {}
 
     async def run(self) -> None:
         """Register the node and run its pods until cancelled; then end them all."""
         self.pods_folder.mkdir(parents=True, exist_ok=True)
-        self._launcher.tools.mkdir(parents=True, exist_ok=True)
-        _link_interpreter(self._launcher.tools)
         guard = await self._start_reaper()
         for informer in self._informers.values():
             await informer.start()
@@ -119,10 +114,10 @@ class NodeAgent:
     # -- what pods ask for -----------------------------------------------------------------------
 
     async def launch(
-        self, pod: Pod, container: Object, image: Image, root: Path, log: ContainerLog
+        self, pod: Pod, container: Object, runnable: Runnable, root: Path, log: ContainerLog
     ) -> Running:
         """Start a container's program; see `Launcher.launch`."""
-        return await self._launcher.launch(pod, container, image, root, log)
+        return await self._launcher.launch(pod, container, runnable, root, log)
 
     def lookup(self, namespace: str, kind: str, name: str) -> Object | None:
         """Return a ConfigMap or Secret."""
@@ -293,13 +288,3 @@ def _ended(pod: Object) -> bool:
 def _architecture() -> str:
     machine = platform.machine()
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-
-
-def _link_interpreter(tools: Path) -> None:
-    """Give images without a Python of their own this machine's, not the sandbox's environment."""
-    interpreter = os.path.realpath(sys.executable)
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    for name in ("python", "python3", version):
-        link = tools / name
-        if not link.is_symlink():
-            link.symlink_to(interpreter)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from sandbox.node.command import CommandError
 from sandbox.node.env import ConfigError
-from sandbox.node.image_source import Image, ImageError, ImageSource
+from sandbox.node.image_source import ImageSource, Policy, Runnable
+from sandbox.node.images import ImageError
 from sandbox.node.logs import ContainerLog, older
 from sandbox.node.probes import ProbeFailed, Prober, follow
 from sandbox.node.runtime import Running, StartError
@@ -67,10 +67,13 @@ class Host(Protocol):
     async def configuration_changed(self, seconds: float) -> None:
         """Wait until a ConfigMap or Secret of the namespace changes, at most so long."""
 
+    def pull_secrets(self) -> list[Object]:
+        """Return the docker configurations to pull images with."""
+
     async def launch(
-        self, container: Object, image: Image, root: Path, log: ContainerLog
+        self, container: Object, runnable: Runnable, root: Path, log: ContainerLog
     ) -> Running:
-        """Start a container's program. Raises ConfigError, CommandError, StartError, MountError."""
+        """Start a container's program. Raises what `Launcher.launch` does."""
 
     def prober(self, container: Object, running: Running) -> Prober:
         """Return what checks the container's probes."""
@@ -163,8 +166,7 @@ class Container:
             self._running.kill()
 
     async def _run_once(self) -> None:
-        image = await self._image()
-        running = await self._start(image)
+        running = await self._start(await self._image())
         if running is None:
             return
         self._running = running
@@ -179,20 +181,23 @@ class Container:
             self._running = None
         self._ended(code, "Completed" if code == 0 else "Error")
 
-    async def _image(self) -> Image:
+    async def _image(self) -> Runnable:
         """Return the image; tries again, less and less often, where it cannot be had."""
         reference = self.spec["image"]
-        policy = self.spec.get("imagePullPolicy") or "IfNotPresent"
+        policy: Policy = self.spec.get("imagePullPolicy") or "IfNotPresent"
         delay = self._host.backoff.first
         while True:
             try:
-                self._host.event("Normal", "Pulling", f'Pulling image "{reference}"', self.spec)
-                pulled = await self._unless_stopped(self._host.images.get(reference, policy))
+                runnable = await self._unless_stopped(
+                    self._host.images.get(reference, policy, self._host.pull_secrets())
+                )
             except ImageError as error:
                 self._image_failed(error)
                 await self._pause(min(1.0, delay))
                 if error.reason != "ErrImageNeverPull":
-                    message = f'Back-off pulling image "{reference}": {error.reason}: {error}'
+                    message = (
+                        f'Back-off pulling image "{reference}": {error.reason}: {error.message}'
+                    )
                     self._wait("ImagePullBackOff", message)
                     self._host.event(
                         "Normal", "BackOff", f'Back-off pulling image "{reference}"', self.spec
@@ -200,20 +205,22 @@ class Container:
                 await self._pause(delay)
                 delay = min(delay * 2, self._host.backoff.longest)
                 continue
-            if pulled.seconds is None:
+            if runnable.seconds is None:
                 message = f'Container image "{reference}" already present on machine'
             else:
-                message = f'Successfully pulled image "{reference}" in {pulled.seconds:.3f}s'
+                self._host.event("Normal", "Pulling", f'Pulling image "{reference}"', self.spec)
+                message = f'Successfully pulled image "{reference}" in {runnable.seconds:.3f}s'
             self._host.event("Normal", "Pulled", message, self.spec)
-            self.image_id = pulled.image.image_id
-            return pulled.image
+            self.image_id = runnable.image_id
+            return runnable
 
     def _image_failed(self, error: ImageError) -> None:
-        self._host.event("Warning", "Failed", str(error), self.spec)
+        text = f'Failed to pull image "{self.spec["image"]}": {error.message}'
+        self._host.event("Warning", "Failed", text, self.spec)
         self._host.event("Warning", "Failed", f"Error: {error.reason}", self.spec)
-        self._wait(error.reason, str(error))
+        self._wait(error.reason, error.message)
 
-    async def _start(self, image: Image) -> Running | None:
+    async def _start(self, runnable: Runnable) -> Running | None:
         """Start the program; None where that failed in a way that counts as its end."""
         root = self._folder / "rootfs"
         while True:
@@ -223,14 +230,15 @@ class Container:
             self.log = ContainerLog(self._folder / f"{self.restarts}.log")
             self.container_id = f"sandbox://{uuid.uuid4().hex}"
             try:
-                running = await self._host.launch(self.spec, image, root, self.log)
+                running = await self._host.launch(self.spec, runnable, root, self.log)
             except (ConfigError, MountError) as error:
                 self.log.close()
                 self._host.event("Warning", "Failed", f"Error: {error}", self.spec)
                 self._wait("CreateContainerConfigError", str(error))
                 await self._unless_stopped(self._host.configuration_changed(_CONFIG_RETRY_SECONDS))
-            except (CommandError, StartError) as error:
-                message = f"failed to create containerd task: failed to start: {error}: unknown"
+            except (ImageError, StartError) as error:
+                text = error.message if isinstance(error, ImageError) else str(error)
+                message = f"failed to create containerd task: {text}: unknown"
                 self._host.event("Warning", "Failed", f"Error: {message}", self.spec)
                 self.state = {"running": {"startedAt": now()}}
                 self._ended(128, "StartError", message)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from sandbox.node.command import arguments, image_env, process_command
 from sandbox.node.context import ContainerContext
 from sandbox.node.env import container_env, expand, service_env
-from sandbox.node.image_source import Image, clone
+from sandbox.node.image_source import Runnable
+from sandbox.node.images import ImageError, make_root, process
 from sandbox.node.logs import ContainerLog
 from sandbox.node.pod import Pod
 from sandbox.node.routing import Router
@@ -19,6 +20,8 @@ from sandbox.node.volumes import mount
 
 Object = dict[str, Any]
 
+#: Folders every container has for itself: for temporary files and its termination message.
+_OWN_FOLDERS = ("/tmp", "/dev")  # noqa: S108 - below the container's root
 ACCOUNT_FOLDER = "var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -35,47 +38,50 @@ class Cluster(Protocol):
 class Launcher:
     """Prepares a container's root folder and environment and starts it."""
 
-    def __init__(self, cluster: Cluster, kubeconfig: Object, ca_file: Path, tools: Path) -> None:
+    def __init__(self, cluster: Cluster, kubeconfig: Object, ca_file: Path) -> None:
         self._cluster = cluster
         self._server: str = kubeconfig["clusters"][0]["cluster"]["server"]
         self._ca = base64.b64encode(ca_file.read_bytes()).decode()
-        self.tools = tools
         self.proxy_url = ""
 
     async def launch(
-        self, pod: Pod, container: Object, image: Image, root: Path, log: ContainerLog
+        self, pod: Pod, container: Object, runnable: Runnable, root: Path, log: ContainerLog
     ) -> Running:
         """Start a container's program.
 
-        Raises ConfigError or MountError where the spec cannot be carried out (yet), CommandError
-        or StartError where there is nothing to execute.
+        Raises ConfigError or MountError where the spec cannot be carried out (yet), ImageError or
+        StartError where there is nothing to execute.
         """
-        if image.root is not None:
-            await asyncio.to_thread(clone, image.root, root)
-        base = {
-            **image_env(image.config),
-            **self._node_env(pod, container, root),
-            **self._service_env(pod),
-        }
+        base = {**self._node_env(pod, container, root), **self._service_env(pod)}
         # Status fields come from what the node knows, which the API server may not have yet.
         known = {**pod.pod, "status": {**pod.pod.get("status", {}), **pod.status()}}
         env = container_env(known, container, pod.volumes.lookup, base)
+        command, args = _expanded(container, "command", env), _expanded(container, "args", env)
+        if image := runnable.image:
+            mounts = [entry["mountPath"] for entry in container.get("volumeMounts") or []]
+            read_only = (container.get("securityContext") or {}).get("readOnlyRootFilesystem")
+            await asyncio.to_thread(
+                make_root, image, root, read_only=bool(read_only), mounts=[*mounts, *_OWN_FOLDERS]
+            )
         mount(root, pod.volumes, container, lambda text: expand(text, env))
-        if image.program is not None:
-            context = self._context(pod, container, image, root, log, env)
-            return ProgramContainer(image.program, context, log)
-        command = process_command(container, image.config, env, root, self.tools)
-        _make_usual_folders(root)
-        return await ProcessContainer.start(command.argv, command.env, command.folder, log)
+        for folder in _OWN_FOLDERS:
+            (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        if runnable.program is not None:
+            arguments = [*(command or []), *(args or [])]
+            context = self._context(pod, container, root, env=env, args=arguments, log=log)
+            return ProgramContainer(runnable.program, context, log)
+        if image is None:
+            raise ImageError("RunContainerError", "the image has neither program nor files")
+        working_dir = container.get("workingDir")
+        started = process(image, root, command=command, args=args, env=env, working_dir=working_dir)
+        return await ProcessContainer.start(started.argv, started.env, started.cwd, log)
 
     def _node_env(self, pod: Pod, container: Object, root: Path) -> dict[str, str]:
         no_proxy = "localhost,127.0.0.1,127.0.0.0/8"
         return {
             "HOSTNAME": pod.pod["spec"].get("hostname") or pod.name,
-            "HOME": str(root),
-            "TMPDIR": str(root / "tmp"),
             "HOST": pod.ip,
-            "CONTAINER_SANDBOX_MOUNT_POINT": str(root),
+            "CONTAINER_SANDBOX_MOUNT_POINT": str(root.absolute()),
             "HTTP_PROXY": self.proxy_url,
             "http_proxy": self.proxy_url,
             "HTTPS_PROXY": self.proxy_url,
@@ -101,13 +107,14 @@ class Launcher:
         self,
         pod: Pod,
         container: Object,
-        image: Image,
         root: Path,
-        log: ContainerLog,
+        *,
         env: dict[str, str],
+        args: list[str],
+        log: ContainerLog,
     ) -> ContainerContext:
         return ContainerContext(
-            image=image.reference,
+            image=container["image"],
             name=container["name"],
             namespace=pod.namespace,
             pod=pod.name,
@@ -116,7 +123,7 @@ class Launcher:
             pod_labels=dict(pod.pod["metadata"].get("labels") or {}),
             service_account=pod.pod["spec"].get("serviceAccountName") or "default",
             env=env,
-            args=arguments(container, {}, env),
+            args=args,
             ports=container.get("ports") or [],
             root=root,
             kubeconfig=self._kubeconfig(root),
@@ -142,6 +149,6 @@ class Launcher:
         }
 
 
-def _make_usual_folders(root: Path) -> None:
-    for name in ("tmp", "dev"):
-        (root / name).mkdir(exist_ok=True)
+def _expanded(container: Object, field: str, env: Mapping[str, str]) -> list[str] | None:
+    parts = container.get(field)
+    return None if parts is None else [expand(part, env) for part in parts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import logging
 import shutil
 import time
@@ -16,7 +17,8 @@ from sandbox.client import ApiError, Client
 from sandbox.events import EventRecorder
 from sandbox.node import status
 from sandbox.node.container import Backoff, Container
-from sandbox.node.image_source import Image, ImageSource
+from sandbox.node.env import data_of
+from sandbox.node.image_source import ImageSource, Runnable
 from sandbox.node.logs import ContainerLog
 from sandbox.node.network import Network
 from sandbox.node.probes import Prober
@@ -43,13 +45,13 @@ class Node(Protocol):
     pods_folder: Path
 
     def lookup(self, namespace: str, kind: str, name: str) -> Object | None:
-        """Return a ConfigMap or Secret."""
+        """Return a ConfigMap, Secret or ServiceAccount."""
 
     async def configuration_changed(self, namespace: str, seconds: float) -> None:
         """Wait until a ConfigMap or Secret of the namespace changes, at most so long."""
 
     async def launch(
-        self, pod: Pod, container: Object, image: Image, root: Path, log: ContainerLog
+        self, pod: Pod, container: Object, runnable: Runnable, root: Path, log: ContainerLog
     ) -> Running:
         """Start a container's program."""
 
@@ -145,11 +147,26 @@ class Pod:
         """Wait until a ConfigMap or Secret of the namespace changes, at most so long."""
         await self.node.configuration_changed(self.namespace, seconds)
 
+    def pull_secrets(self) -> list[Object]:
+        """Return the docker configurations of the pod's and its service account's secrets."""
+        name = self.pod["spec"].get("serviceAccountName") or "default"
+        account = self._lookup("ServiceAccount", name) or {}
+        references = [
+            *(self.pod["spec"].get("imagePullSecrets") or []),
+            *(account.get("imagePullSecrets") or []),
+        ]
+        secrets = (self._lookup("Secret", reference["name"]) for reference in references)
+        return [
+            json.loads(config)
+            for secret in secrets
+            if secret and (config := data_of(secret).get(".dockerconfigjson"))
+        ]
+
     async def launch(
-        self, container: Object, image: Image, root: Path, log: ContainerLog
+        self, container: Object, runnable: Runnable, root: Path, log: ContainerLog
     ) -> Running:
         """Start a container's program."""
-        return await self.node.launch(self, container, image, root, log)
+        return await self.node.launch(self, container, runnable, root, log)
 
     def prober(self, container: Object, running: Running) -> Prober:
         """Return what checks the container's probes."""

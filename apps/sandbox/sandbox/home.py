@@ -1,0 +1,103 @@
+"""The sandbox's folder: where things are in it, and which processes belong to it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+State = dict[str, Any]
+
+#: In the environment of every process the supervisor starts: `Home.id`.
+MARK = "SANDBOX_ID"
+_STARTED_FIELD = 19  # of /proc/PID/stat, counted after the command's closing parenthesis
+
+
+class Home:
+    """A sandbox's folder, which need not exist yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    @property
+    def id(self) -> str:
+        """What marks this sandbox's processes; the same for the same folder."""
+        return hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
+
+    @property
+    def state_file(self) -> Path:
+        """What runs; written once everything answers, removed at the end."""
+        return self.path / "state.json"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs."""
+        return self.path / "logs"
+
+    @property
+    def socket(self) -> Path:
+        """The supervisor's control socket; see `short`."""
+        return self.path / "control.sock"
+
+    def cluster(self, name: str) -> Path:
+        """Return the folder of a cluster."""
+        return self.path / "clusters" / name
+
+    def read_state(self) -> State | None:
+        """Return the state, or None where there is none (or only a part of one)."""
+        try:
+            state: State = json.loads(self.state_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return state
+
+    def write_state(self, state: State) -> None:
+        """Replace the state file at once."""
+        temporary = self.state_file.with_suffix(".new")
+        temporary.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        temporary.chmod(0o600)
+        temporary.replace(self.state_file)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder against a second `up` or `down`. Raises BlockingIOError."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.path / "lock").open("w", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+
+    @contextlib.contextmanager
+    def short(self, path: Path) -> Iterator[str]:
+        """Give a file of this folder a name short enough for a socket's address."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield f"/proc/self/fd/{descriptor}/{path.name}"
+        finally:
+            os.close(descriptor)
+
+
+def started(pid: int) -> str | None:
+    """Return when a process started, in the kernel's ticks since boot; None where it is gone.
+
+    Together with the pid this names a process for good: pids come again, this does not.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, *rest = fields.rpartition(")")[2].split()
+    return None if state == "Z" else rest[_STARTED_FIELD - 1]
+
+
+def runs(state: State | None) -> bool:
+    """Whether the supervisor a state speaks of is running."""
+    if state is None:
+        return False
+    supervisor = state.get("supervisor", {})
+    pid = supervisor.get("pid")
+    return bool(pid) and started(pid) == supervisor.get("started")
