@@ -14,17 +14,23 @@ from aiohttp import web
 
 from ..clusters import ClusterManager
 from . import discovery
+from .artifactregistry import ArtifactRegistry
+from .container import Container
 from .control import Control
 from .errors import GoogleError, OAuthError, not_modelled
 from .federation import Federation
+from .iam import Iam
 from .oauth import OAuth
+from .operations import Operations
 from .principals import Principal
+from .resourcemanager import ResourceManager
 from .secretmanager import SecretManager
 from .service import Call, Handler, handlers
+from .serviceusage import ServiceUsage
 from .state import State
 from .tokens import Tokens, missing_credentials
 
-PROJECT = "streamops-sandbox"
+PROJECT = "sandbox-project"
 ACCOUNT = f"automation@{PROJECT}.iam.gserviceaccount.com"
 MAX_BODY_BYTES = 10 * 1024 * 1024
 _ECHO = frozenset({"name"})
@@ -47,9 +53,20 @@ class Google:
         self.state.add_project(PROJECT, [self.account.member], services=set(enabled_services))
         federation = Federation(self.state, clusters)
         self.oauth = OAuth(self.tokens, federation, base_url)
-        self.control = Control(self.state, self.tokens, base_url)
+        self.operations = Operations()
+        container = Container(self.state, self.operations, clusters, base_url)
+        iam = Iam(self.state, self.tokens)
+        iam.adopt(self.account)
+        self.control = Control(self.state, self.tokens, self.operations, container, base_url)
         self._handlers: dict[str, Handler] = {}
-        for service in (SecretManager(self.state),):
+        for service in (
+            SecretManager(self.state),
+            container,
+            ArtifactRegistry(self.state, self.operations),
+            ServiceUsage(self.state, self.operations),
+            iam,
+            ResourceManager(self.state),
+        ):
             self._handlers |= handlers(service)
 
     async def dispatch(self, request: web.Request) -> web.Response:
@@ -69,11 +86,12 @@ class Google:
         handler = self._handlers.get(method.id)
         if handler is None:
             raise not_modelled(f"the method {method.id}")
-        query = method.api.check_query(method, dict(request.query))
+        query = method.api.check_query(method, request.query.items())
         call = Call(
             method=method,
             path=_path_parameters(method, path),
-            query=query,
+            query={name: values[-1] for name, values in query.items()},
+            lists=query,
             body=await _body(request, method),
             principal=principal,
             scope=scope,
@@ -83,8 +101,12 @@ class Google:
         return web.json_response(await handler(call))
 
     def _choose(self, candidates: list[discovery.Method], path: str) -> discovery.Method:
-        """Two services may have a path: the first that is modelled here answers."""
-        return next((m for m in candidates if m.id in self._handlers), candidates[0])
+        """Two services may have a path: operations know theirs, else what is modelled answers."""
+        service = self.operations.service_of(path.partition("/")[2])
+        return next(
+            (m for m in candidates if m.service == service),
+            next((m for m in candidates if m.id in self._handlers), candidates[0]),
+        )
 
     def _caller(self, request: web.Request, method: discovery.Method) -> tuple[Principal, str]:
         kind, _, value = request.headers.get("Authorization", "").partition(" ")
@@ -104,7 +126,7 @@ def create_app(
     """The application that answers as Google's APIs at `base_url`.
 
     Writes `service-account.json` into `home`: the key of the account that owns the one project
-    there is at first, `streamops-sandbox`. As in a new project, no service is enabled, except
+    there is at first, `sandbox-project`. As in a new project, no service is enabled, except
     those in `enabled_services` (DNS names such as `secretmanager.googleapis.com`).
     """
     google = Google(base_url=base_url, clusters=clusters, enabled_services=enabled_services)
@@ -113,6 +135,7 @@ def create_app(
     app.add_routes(google.oauth.routes())
     app.add_routes(google.control.routes())
     app.router.add_route("*", "/{path:.*}", google.dispatch)
+    app.on_cleanup.append(lambda _: google.operations.close())
     return app
 
 

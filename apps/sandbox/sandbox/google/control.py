@@ -12,7 +12,9 @@ from typing import Any
 
 from aiohttp import web
 
+from .container import Container
 from .errors import HTTP_STATUS, GoogleError
+from .operations import OperationFault, Operations
 from .principals import Principal
 from .service import Call
 from .state import State
@@ -33,9 +35,18 @@ class Fault:
 class Control:
     """The control endpoint, and the faults it plans."""
 
-    def __init__(self, state: State, tokens: Tokens, base_url: str) -> None:
+    def __init__(
+        self,
+        state: State,
+        tokens: Tokens,
+        operations: Operations,
+        container: Container,
+        base_url: str,
+    ) -> None:
         self._state = state
         self._tokens = tokens
+        self._operations = operations
+        self._container = container
         self._base_url = base_url
         self._faults: list[Fault] = []
         self.calls: list[dict[str, str]] = []
@@ -47,6 +58,8 @@ class Control:
             web.delete("/_sandbox/calls", self._clear_calls),
             web.post("/_sandbox/faults", self._add_fault),
             web.delete("/_sandbox/faults", self._clear_faults),
+            web.post("/_sandbox/operation-faults", self._add_operation_fault),
+            web.patch("/_sandbox/clusters/{name:.+}", self._change_cluster),
             web.post("/_sandbox/projects", self._add_project),
             web.patch("/_sandbox/projects/{project}", self._change_project),
             web.put("/_sandbox/quotas/{kind}", self._set_quota),
@@ -92,8 +105,24 @@ class Control:
         )
         return web.json_response({})
 
+    async def _add_operation_fault(self, request: web.Request) -> web.Response:
+        """The next operation of a type takes longer, or fails where a message is given."""
+        body = await request.json()
+        self._operations.faults.append(
+            OperationFault(body["type"], body.get("message", ""), float(body.get("seconds", 0)))
+        )
+        return web.json_response({})
+
+    async def _change_cluster(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self._container.set_status(
+            request.match_info["name"], body["status"], body.get("statusMessage", "")
+        )
+        return web.json_response({})
+
     async def _clear_faults(self, request: web.Request) -> web.Response:
         self._faults.clear()
+        self._operations.faults.clear()
         return web.json_response({})
 
     async def _add_project(self, request: web.Request) -> web.Response:

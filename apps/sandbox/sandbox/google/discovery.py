@@ -12,7 +12,7 @@ import binascii
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -85,11 +85,11 @@ class Api:
     schemas: Mapping[str, Mapping[str, Field]]
     methods: list[Method]
 
-    def check_query(self, method: Method, query: Mapping[str, str]) -> dict[str, str]:
+    def check_query(self, method: Method, query: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
         """The query without the parameters every API has; INVALID_ARGUMENT for unknown ones."""
-        known: dict[str, str] = {}
+        known: dict[str, list[str]] = {}
         violations: list[Violation] = []
-        for given, value in query.items():
+        for given, value in query:
             name = _camel(given) if "." not in given else given
             if given.removeprefix("$") in self.parameters or given in self.parameters:
                 continue
@@ -104,7 +104,12 @@ class Api:
                 )
                 continue
             violations += _scalar(field, value, name)
-            known[name] = value
+            known.setdefault(name, []).append(value)
+        violations += [
+            (name, f"Invalid value at '{name}': it may be given once")
+            for name, values in known.items()
+            if len(values) > 1 and not method.parameters[name].repeated
+        ]
         if violations:
             raise bad_request(violations)
         return known

@@ -139,7 +139,7 @@ class SecretManager:
         return self._secret(call, "secretmanager.secrets.get").shown()
 
     @serves("secretmanager.projects.secrets.list")
-    async def list(self, call: Call) -> Json:
+    async def list_all(self, call: Call) -> Json:
         """Read the project's secrets, newest first."""
         project = call.project()
         self._state.require(

@@ -19,12 +19,14 @@ _Function = TypeVar("_Function", bound=Callable[..., Awaitable[Json]])
 class Call:
     """One request, already checked against the discovery document.
 
-    `path` holds the path's parameters by Google's names (`name`, `parent`, …); `query` the others.
+    `path` holds the path's parameters by Google's names (`name`, `parent`, …), `query` the others;
+    `lists` those that may be given several times.
     """
 
     method: Method
     path: Mapping[str, str]
     query: Mapping[str, str]
+    lists: Mapping[str, list[str]]
     body: Json
     principal: Principal
     scope: str

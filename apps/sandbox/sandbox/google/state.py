@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +26,11 @@ BILLED = frozenset(
 )
 
 
+def now() -> str:
+    """The time as Google's APIs write it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 @dataclass(slots=True)
 class Project:
     """One project."""
@@ -36,7 +40,7 @@ class Project:
     services: set[str] = field(default_factory=set)
     billing: bool = True
     policy: Policy = field(default_factory=Policy)
-    labels: dict[str, str] = field(default_factory=dict)
+    created: str = field(default_factory=now)
 
     @property
     def workload_pool(self) -> str:
@@ -136,16 +140,6 @@ class State:
     def next_id(self) -> int:
         """A number that was not given before."""
         return next(self._sequence)
-
-
-def now() -> str:
-    """The time as Google's APIs write it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def seconds() -> float:
-    """The wall clock, in one place so that tests can move it."""
-    return time.time()
 
 
 def _service_disabled(project: Project, service: str, title: str) -> GoogleError:

@@ -1,0 +1,148 @@
+"""Long-running operations: PENDING, then RUNNING while their work goes on, then DONE.
+
+https://cloud.google.com/apis/design/standard_methods and, for GKE's own kind,
+https://cloud.google.com/kubernetes-engine/docs/reference/rest/v1/projects.locations.operations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import GoogleError
+from .state import now
+
+#: Seconds an operation stays PENDING, and at least RUNNING; long enough to be seen.
+PENDING_SECONDS = 0.05
+RUNNING_SECONDS = 0.15
+Work = Callable[[], Awaitable[dict[str, Any]]]
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class OperationFault:
+    """How the next operation of a type ends, or that it hangs: planned by a test."""
+
+    type: str
+    message: str
+    seconds: float
+
+
+@dataclass(slots=True)
+class Operation:
+    """One operation; `type` is GKE's name of it or the method's, `target` what it works on."""
+
+    name: str
+    service: str
+    type: str
+    target: str
+    status: str = "PENDING"
+    started: str = field(default_factory=now)
+    ended: str = ""
+    response: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] = field(default_factory=dict)
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it ended, well or not."""
+        return self.status == "DONE"
+
+    def standard(self) -> dict[str, Any]:
+        """As google.longrunning.Operation."""
+        shown: dict[str, Any] = {"name": self.name}
+        if self.done:
+            shown["done"] = True
+            shown |= {"error": self.error} if self.error else {"response": self.response}
+        return shown
+
+    def container(self, base_url: str) -> dict[str, Any]:
+        """As GKE's Operation."""
+        _, _, _, location, _, short = self.name.split("/")
+        shown: dict[str, Any] = {
+            "name": short,
+            "operationType": self.type,
+            "status": self.status,
+            "selfLink": f"{base_url}/v1/{self.name}",
+            "targetLink": f"{base_url}/v1/{self.target}",
+            "startTime": self.started,
+            "zone": location,
+            "location": location,
+            "progress": {
+                "metrics": [
+                    {"name": "CLUSTER_CONFIGURING", "intValue": str(int(self.status != "PENDING"))},
+                    {"name": "CLUSTER_CONFIGURING_TOTAL", "intValue": "1"},
+                ]
+            },
+        }
+        if self.done:
+            shown["endTime"] = self.ended
+            del shown["progress"]
+        if self.error:
+            shown |= {"error": self.error, "statusMessage": self.error["message"]}
+        return shown
+
+
+class Operations:
+    """All operations by name, and the faults that tests plan for them."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, Operation] = {}
+        self.faults: list[OperationFault] = []
+
+    def start(self, prefix: str, service: str, type_: str, target: str, work: Work) -> Operation:
+        """Begin an operation named `PREFIX/…`; its response is what `work` returns."""
+        ident = uuid.uuid4()
+        short = f"operation-{ident}" if service == "container.googleapis.com" else str(ident)
+        operation = Operation(f"{prefix}/{short}", service, type_, target)
+        self._all[operation.name] = operation
+        operation.task = asyncio.create_task(self._run(operation, work))
+        return operation
+
+    def get(self, name: str) -> Operation:
+        """The operation, or NOT_FOUND."""
+        if name not in self._all:
+            raise GoogleError("NOT_FOUND", f"Operation not found: {name}")
+        return self._all[name]
+
+    def service_of(self, name: str) -> str:
+        """The service an operation belongs to; "" where there is none of that name."""
+        operation = self._all.get(name)
+        return operation.service if operation else ""
+
+    def running(self, target: str) -> Operation | None:
+        """The operation that works on `target` now."""
+        return next((o for o in self._all.values() if o.target == target and not o.done), None)
+
+    async def close(self) -> None:
+        """Stop what still runs."""
+        tasks = [o.task for o in self._all.values() if o.task and not o.task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, operation: Operation, work: Work) -> None:
+        await asyncio.sleep(PENDING_SECONDS)
+        operation.status = "RUNNING"
+        try:
+            fault = next((f for f in self.faults if f.type == operation.type), None)
+            if fault:
+                self.faults.remove(fault)
+                await asyncio.sleep(fault.seconds)
+                if fault.message:
+                    raise GoogleError("INTERNAL", fault.message)
+            begun = asyncio.get_running_loop().time()
+            operation.response = await work()
+            spent = asyncio.get_running_loop().time() - begun
+            await asyncio.sleep(max(0.0, RUNNING_SECONDS - spent))
+        except GoogleError as error:
+            operation.error = {"code": 13, "message": error.message}
+        except Exception as error:
+            _logger.exception("%s on %s", operation.type, operation.target)
+            operation.error = {"code": 13, "message": f"Internal error: {error}"}
+        operation.ended = now()
+        operation.status = "DONE"

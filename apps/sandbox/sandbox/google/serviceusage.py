@@ -1,0 +1,179 @@
+"""Service Usage v1 (https://cloud.google.com/service-usage/docs/reference/rest/v1/services)."""
+
+from __future__ import annotations
+
+from .errors import GoogleError, error_info, not_modelled
+from .operations import Operations, Work
+from .service import Call, Json, serves
+from .state import ALWAYS_ENABLED, BILLED, Project, State, page
+
+#: Services that can be enabled -> their titles.
+TITLES = {
+    "artifactregistry.googleapis.com": "Artifact Registry API",
+    "cloudbuild.googleapis.com": "Cloud Build API",
+    "cloudkms.googleapis.com": "Cloud Key Management Service (KMS) API",
+    "cloudresourcemanager.googleapis.com": "Cloud Resource Manager API",
+    "compute.googleapis.com": "Compute Engine API",
+    "container.googleapis.com": "Kubernetes Engine API",
+    "containerregistry.googleapis.com": "Container Registry API",
+    "dns.googleapis.com": "Cloud DNS API",
+    "iam.googleapis.com": "Identity and Access Management (IAM) API",
+    "iamcredentials.googleapis.com": "IAM Service Account Credentials API",
+    "logging.googleapis.com": "Cloud Logging API",
+    "managedkafka.googleapis.com": "Managed Service for Apache Kafka API",
+    "monitoring.googleapis.com": "Cloud Monitoring API",
+    "networkmanagement.googleapis.com": "Network Management API",
+    "oslogin.googleapis.com": "Cloud OS Login API",
+    "pubsub.googleapis.com": "Cloud Pub/Sub API",
+    "secretmanager.googleapis.com": "Secret Manager API",
+    "serviceusage.googleapis.com": "Service Usage API",
+    "storage.googleapis.com": "Cloud Storage API",
+    "sts.googleapis.com": "Security Token Service API",
+}
+#: What a service brings with it, and what therefore cannot be disabled while it is enabled.
+DEPENDENCIES = {
+    "container.googleapis.com": ("compute.googleapis.com", "oslogin.googleapis.com"),
+    "compute.googleapis.com": ("oslogin.googleapis.com",),
+}
+MAX_ENABLED_AT_ONCE = 20
+MAX_READ_AT_ONCE = 30
+
+
+class ServiceUsage:
+    """Which services the projects use."""
+
+    def __init__(self, state: State, operations: Operations) -> None:
+        self._state = state
+        self._operations = operations
+
+    @serves("serviceusage.services.get")
+    async def get(self, call: Call) -> Json:
+        """Read one service."""
+        project = self._project(call, "serviceusage.services.get")
+        return _shown(project, _known(call.parts[3]))
+
+    @serves("serviceusage.services.batchGet")
+    async def batch_get(self, call: Call) -> Json:
+        """Read up to 30 services."""
+        project = self._project(call, "serviceusage.services.get")
+        names = call.lists.get("names", [])
+        if not names or len(names) > MAX_READ_AT_ONCE:
+            raise GoogleError("INVALID_ARGUMENT", f"names: 1 to {MAX_READ_AT_ONCE} are allowed.")
+        shown = []
+        for name in names:
+            parts = name.split("/")
+            if len(parts) != 4 or self._state.find_project(parts[1]) is not project:
+                raise GoogleError("INVALID_ARGUMENT", f"Invalid service name: {name}")
+            shown.append(_shown(project, _known(parts[3])))
+        return {"services": shown}
+
+    @serves("serviceusage.services.list")
+    async def list_all(self, call: Call) -> Json:
+        """Read services; the filter is state:ENABLED or state:DISABLED."""
+        project = self._project(call, "serviceusage.services.list")
+        wanted = call.query.get("filter", "")
+        if wanted not in ("", "state:ENABLED", "state:DISABLED"):
+            raise not_modelled(f"the filter {wanted!r}, only state:…")
+        services = [_shown(project, name) for name in sorted(TITLES)]
+        found = [s for s in services if not wanted or s["state"] == wanted[6:]]
+        shown, token = page(found, call.query, 50)
+        return {"services": shown, **({"nextPageToken": token} if token else {})}
+
+    @serves("serviceusage.services.batchEnable")
+    async def batch_enable(self, call: Call) -> Json:
+        """Enable up to 20 services, all or none."""
+        project = self._project(call, "serviceusage.services.enable")
+        names = call.body.get("serviceIds", [])
+        if not names or len(names) > MAX_ENABLED_AT_ONCE:
+            raise GoogleError(
+                "INVALID_ARGUMENT",
+                f"Request must specify 1 to {MAX_ENABLED_AT_ONCE} services to enable.",
+            )
+        return self._enable(call, project, names)
+
+    @serves("serviceusage.services.enable")
+    async def enable(self, call: Call) -> Json:
+        """Enable one service."""
+        project = self._project(call, "serviceusage.services.enable")
+        return self._enable(call, project, [call.parts[3]])
+
+    @serves("serviceusage.services.disable")
+    async def disable(self, call: Call) -> Json:
+        """Disable one service, with those that need it only where asked to."""
+        project = self._project(call, "serviceusage.services.disable")
+        name = _known(call.parts[3])
+        dependent = {d for d in project.services if name in DEPENDENCIES.get(d, ())}
+        if dependent and not call.body.get("disableDependentServices"):
+            raise GoogleError(
+                "FAILED_PRECONDITION",
+                f"The service {name} is depended on by the following active service(s):"
+                f" {', '.join(sorted(dependent))}. Please specify disable_dependent_services=true if"
+                " you want to proceed with disabling all services.",
+            )
+
+        async def work() -> Json:
+            project.services -= {name, *dependent}
+            return {"service": _shown(project, name)}
+
+        return self._start(call, work)
+
+    @serves("serviceusage.operations.get")
+    async def get_operation(self, call: Call) -> Json:
+        """Read an operation."""
+        return self._operations.get(call.resource).standard()
+
+    def _project(self, call: Call, permission: str) -> Project:
+        project = call.project()
+        self._state.require(call.principal, permission, f"projects/{project.number}", project)
+        return project
+
+    def _enable(self, call: Call, project: Project, names: list[str]) -> Json:
+        wanted = {_known(name) for name in names}
+        for name in list(wanted):
+            wanted.update(DEPENDENCIES.get(name, ()))
+        billed = sorted(BILLED & wanted - project.services)
+        if billed and not project.billing:
+            raise GoogleError(
+                "FAILED_PRECONDITION",
+                f"Billing account for project '{project.number}' is not found. Billing must be"
+                f" enabled for activation of service(s) '{','.join(billed)}' to proceed.",
+                [
+                    error_info(
+                        "UREQ_PROJECT_BILLING_NOT_FOUND",
+                        "serviceusage.googleapis.com/billing-enabled",
+                        project=project.number,
+                        services=",".join(billed),
+                    )
+                ],
+            )
+
+        async def work() -> Json:
+            project.services |= wanted
+            return {"services": [_shown(project, name) for name in names]}
+
+        return self._start(call, work)
+
+    def _start(self, call: Call, work: Work) -> Json:
+        return self._operations.start(
+            "operations", call.method.service, call.method.id, call.resource, work
+        ).standard()
+
+
+def _known(name: str) -> str:
+    if name not in TITLES:
+        raise GoogleError(
+            "NOT_FOUND",
+            f"Not found or permission denied for service(s): {name}.",
+            [error_info("SERVICE_CONFIG_NOT_FOUND_OR_PERMISSION_DENIED", services=name)],
+        )
+    return name
+
+
+def _shown(project: Project, name: str) -> Json:
+    enabled = name in project.services or name in ALWAYS_ENABLED
+    return {
+        "name": f"projects/{project.number}/services/{name}",
+        "parent": f"projects/{project.number}",
+        "config": {"name": name, "title": TITLES[name]},
+        "state": "ENABLED" if enabled else "DISABLED",
+    }
