@@ -1,0 +1,102 @@
+"""The options every Google module has, and how a module gets its session from them.
+
+Documented once, in the doc fragment `streamops.knative.google`. The names are google.cloud's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback
+
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_auth import (
+    CLOUD_PLATFORM,
+    USERINFO_EMAIL,
+    AuthOptions,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import (
+    SERVICES,
+    Session,
+    Settings,
+)
+
+#: A project's ID, or its number (https://cloud.google.com/resource-manager/docs/creating-managing-projects).
+PROJECT = re.compile(r"([a-z][a-z0-9.-]{0,61}:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|\d{6,19}")
+
+
+def _option(**spec: Any) -> dict[str, Any]:
+    return spec
+
+
+def _fallback(name: str, **spec: Any) -> dict[str, Any]:
+    return {"fallback": (env_fallback, [f"GCP_{name.upper()}"]), **spec}
+
+
+GOOGLE: dict[str, dict[str, Any]] = {
+    "project": _fallback("project", type="str"),
+    "auth_kind": _fallback(
+        "auth_kind",
+        type="str",
+        default="application",
+        choices=["application", "machineaccount", "serviceaccount", "accesstoken"],
+    ),
+    "service_account_file": _fallback("service_account_file", type="path"),
+    "service_account_contents": _fallback("service_account_contents", type="jsonarg", no_log=True),
+    "service_account_email": _fallback("service_account_email", type="str"),
+    "access_token": _fallback("access_token", type="str", no_log=True),
+    "impersonate_service_account": _fallback("impersonate_service_account", type="str"),
+    "scopes": _fallback(
+        "scopes", type="list", elements="str", default=[CLOUD_PLATFORM, USERINFO_EMAIL]
+    ),
+    "endpoint": _fallback("endpoint", type="str"),
+    "endpoints": _option(type="dict"),
+    "request_timeout": _option(type="float", default=30.0),
+    "request_retries": _option(type="int", default=5),
+}
+
+
+def connect(module: AnsibleModule) -> Session:
+    """The session the module's options ask for; raises ConfigError."""
+    return session(module.params)
+
+
+def session(options: dict[str, Any]) -> Session:
+    """The session for the options of GOOGLE."""
+    project = options["project"]
+    if project and not PROJECT.fullmatch(project):
+        raise ConfigError(
+            f"project: '{project}' is no project ID: 6 to 30 lower-case letters, digits and"
+            " hyphens, a letter first"
+        )
+    settings = Settings(
+        project=project,
+        endpoint=options["endpoint"],
+        endpoints={**_overrides(), **(options["endpoints"] or {})},
+        timeout=options["request_timeout"],
+        retries=options["request_retries"],
+    )
+    names = AuthOptions.__dataclass_fields__
+    return Session(
+        settings,
+        AuthOptions(
+            **{name: options[name] for name in names if name in options},
+            iam_endpoint=_iam_endpoint(settings),
+        ),
+    )
+
+
+def _iam_endpoint(settings: Settings) -> str | None:
+    base = settings.base("iamcredentials")
+    return None if base == SERVICES["iamcredentials"] else base
+
+
+def _overrides() -> dict[str, str]:
+    """gcloud's own variables for endpoints, such as CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER."""
+    named = {
+        service: os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service.upper()}", "")
+        for service in SERVICES
+    }
+    return {service: url for service, url in named.items() if url}

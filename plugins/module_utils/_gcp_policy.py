@@ -1,0 +1,96 @@
+"""IAM policies: adding and removing members without touching what somebody else granted.
+
+https://cloud.google.com/iam/docs/allow-policies. A binding is identified by its role and its
+condition; policies are read and written as version 3, with the etag, so that conditions survive.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+
+Json = dict[str, Any]
+VERSION = 3
+
+
+def members_of(policy: Json, role: str, condition: Json | None = None) -> set[str]:
+    """Who has `role` under exactly this condition."""
+    found: set[str] = set()
+    for binding in policy.get("bindings", []):
+        if _is(binding, role, condition):
+            found.update(binding.get("members", []))
+    return found
+
+
+def changed(
+    policy: Json,
+    role: str,
+    condition: Json | None,
+    *,
+    add: Iterable[str] = (),
+    remove: Iterable[str] = (),
+) -> Json:
+    """A copy of the policy with members added to and removed from one binding; the etag is kept."""
+    result = copy.deepcopy(policy)
+    result["version"] = VERSION
+    members = (members_of(policy, role, condition) | set(add)) - set(remove)
+    bindings = [b for b in result.get("bindings", []) if not _is(b, role, condition)]
+    if members:
+        binding: Json = {"role": role, "members": sorted(members)}
+        if condition:
+            binding["condition"] = dict(condition)
+        bindings.append(binding)
+    result["bindings"] = bindings
+    return result
+
+
+def write(
+    session: Session,
+    get: Callable[[], Json],
+    put: Callable[[Json], Json],
+    change: Callable[[Json], Json],
+) -> None:
+    """Read the policy, change it, write it; again where somebody else was faster."""
+
+    def attempt() -> None:
+        policy = get()
+        wanted = change(policy)
+        if _bindings(wanted) != _bindings(policy):
+            put(wanted)
+
+    session.read_modify_write(attempt)
+
+
+def principal(number: str, pool: str, namespace: str, service_account: str) -> str:
+    """How policies name a Kubernetes service account of a workload identity pool.
+
+    https://cloud.google.com/kubernetes-engine/docs/how-to/workload-identity#principal-identifiers
+    """
+    return (
+        f"principal://iam.googleapis.com/projects/{number}/locations/global/"
+        f"workloadIdentityPools/{pool}/subject/ns/{namespace}/sa/{service_account}"
+    )
+
+
+def project_number(session: Session, project: str) -> str:
+    """The number of a project, from Service Usage: the one API that is enabled in every project."""
+    if project.isdigit():
+        return project
+    path = f"v1/projects/{project}/services/serviceusage.googleapis.com"
+    parent: str = session.get("serviceusage", path)["parent"]
+    return parent.removeprefix("projects/")
+
+
+def _is(binding: Json, role: str, condition: Json | None) -> bool:
+    return binding.get("role") == role and (binding.get("condition") or None) == (condition or None)
+
+
+def _bindings(policy: Json) -> list[Any]:
+    return sorted(
+        (b["role"], str(b.get("condition")), sorted(b.get("members", [])))
+        for b in policy.get("bindings", [])
+        if b.get("members")
+    )

@@ -1,0 +1,284 @@
+"""One way to call Google's REST APIs: credentials, endpoints, retries, and long-running operations."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_auth import (
+    AuthOptions,
+    Credentials,
+    credentials,
+    refresh,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
+    Aborted,
+    ConfigError,
+    OperationFailed,
+    OperationTimeout,
+    Unreachable,
+    from_answer,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_http import Answer, Http
+
+Json = dict[str, Any]
+_Result = TypeVar("_Result")
+
+#: The services used here, by the names gcloud gives their endpoint overrides.
+SERVICES: Mapping[str, str] = {
+    name: f"https://{name}.googleapis.com"
+    for name in (
+        "artifactregistry",
+        "cloudresourcemanager",
+        "container",
+        "iam",
+        "iamcredentials",
+        "secretmanager",
+        "serviceusage",
+    )
+}
+USER_AGENT = "streamops.knative/1.0"
+#: A request that got one of these was not carried out, so it can be sent again whatever it asks.
+NOT_CARRIED_OUT = (429, 503)
+TRANSIENT = (*NOT_CARRIED_OUT, 500, 502, 504)
+FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
+FIRST_POLL, LONGEST_POLL = 0.25, 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of every Google module, besides who calls.
+
+    `endpoint` replaces the address of every service, `endpoints` (by service) that of one;
+    `timeout` is in seconds and holds for each request; `retries` is how often one is sent again.
+    """
+
+    project: str | None = None
+    endpoint: str | None = None
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 30.0
+    retries: int = 5
+
+    def base(self, service: str) -> str:
+        """The address of a service, without a slash at its end."""
+        return (self.endpoints.get(service) or self.endpoint or SERVICES[service]).rstrip("/")
+
+
+class Session:
+    """Calls Google's APIs as one caller; safe to use from several threads.
+
+    `requests` counts what was sent; `sleep` waits between attempts (seconds).
+    """
+
+    def __init__(
+        self, settings: Settings, auth: AuthOptions, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        unknown = sorted(set(settings.endpoints) - set(SERVICES))
+        if unknown:
+            raise ConfigError(
+                f"endpoints: {', '.join(unknown)} is none of {', '.join(sorted(SERVICES))}"
+            )
+        self._settings = settings
+        self._auth = auth
+        self._http = Http(settings.timeout)
+        self._lock = threading.Lock()
+        self._credentials: Credentials | None = None
+        self._sleep = sleep
+        self.caller = ""
+        self.requests = 0
+
+    @property
+    def project(self) -> str:
+        """The project's ID; ConfigError where no option and no environment variable names it."""
+        if not self._settings.project:
+            raise ConfigError("project is required (or the environment variable GCP_PROJECT)")
+        return self._settings.project
+
+    def get(self, service: str, path: str, **query: Any) -> Json:
+        """GET `path` (`v1/projects/…`) of a service. Raises GcpError, as all of these do."""
+        return self._call("GET", service, path, None, query)
+
+    def post(self, service: str, path: str, body: Json | None = None, **query: Any) -> Json:
+        """POST."""
+        return self._call("POST", service, path, body or {}, query)
+
+    def put(self, service: str, path: str, body: Json) -> Json:
+        """PUT."""
+        return self._call("PUT", service, path, body, {})
+
+    def patch(self, service: str, path: str, body: Json, **query: Any) -> Json:
+        """PATCH."""
+        return self._call("PATCH", service, path, body, query)
+
+    def delete(self, service: str, path: str, **query: Any) -> Json:
+        """DELETE."""
+        return self._call("DELETE", service, path, None, query)
+
+    def pages(self, service: str, path: str, key: str, **query: Any) -> Iterator[Json]:
+        """The items under `key` of all pages of a list."""
+        token = ""
+        while True:
+            answer = self.get(service, path, **query, **({"pageToken": token} if token else {}))
+            yield from answer.get(key, [])
+            token = answer.get("nextPageToken", "")
+            if not token:
+                return
+
+    def token(self) -> str:
+        """A valid access token."""
+        with self._lock:
+            if self._credentials is None:
+                self._credentials, self.caller = credentials(self._auth, self._http)
+            if not self._credentials.valid:
+                refresh(self._credentials, self._http)
+            return self._credentials.token or ""
+
+    def wait_lro(self, service: str, operation: Json, timeout: float) -> Json:
+        """Wait for a google.longrunning.Operation; its response. `timeout` in seconds."""
+        for waited in self._polls(timeout):
+            if operation.get("done"):
+                break
+            if waited is None:
+                raise OperationTimeout(_still("running", operation["name"], timeout))
+            operation = self.get(service, f"v1/{operation['name']}")
+        if operation.get("error"):
+            error = operation["error"]
+            raise OperationFailed(f"{operation['name']} failed: {error.get('message', error)}")
+        response: Json = operation.get("response", {})
+        return response
+
+    def wait_container(self, parent: str, operation: Json, timeout: float) -> Json:
+        """Wait for an operation of GKE in `parent` (`projects/P/locations/L`). `timeout` in seconds."""
+        name = operation["name"]
+        for waited in self._polls(timeout):
+            if operation.get("status") == "DONE":
+                break
+            if waited is None:
+                stage = f"{operation.get('status')}{_progress(operation)}"
+                raise OperationTimeout(_still(stage, name, timeout))
+            operation = self.get("container", f"v1/{parent}/operations/{name}")
+        error = operation.get("error") or {}
+        if error:
+            what = operation.get("operationType", "operation")
+            message = error.get("message") or operation.get("statusMessage") or error
+            raise OperationFailed(f"{what} ({name}) failed: {message}")
+        return operation
+
+    def read_modify_write(self, attempt: Callable[[], _Result]) -> _Result:
+        """Do `attempt` (read, change, write with the etag) again while somebody else was faster."""
+        for number in range(self._settings.retries + 1):
+            try:
+                return attempt()
+            except Aborted:
+                if number == self._settings.retries:
+                    raise
+                self._sleep(_backoff(number))
+        raise AssertionError("unreachable")
+
+    def _polls(self, timeout: float) -> Iterator[float | None]:
+        """Seconds waited so far, each after a pause; None once `timeout` is over."""
+        deadline = time.monotonic() + timeout
+        pause, start = FIRST_POLL, time.monotonic()
+        yield 0.0
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                yield None
+            self._sleep(min(pause, max(left, 0)))
+            pause = min(pause * 1.5, LONGEST_POLL)
+            yield time.monotonic() - start
+
+    def _call(
+        self, method: str, service: str, path: str, body: Json | None, query: Mapping[str, Any]
+    ) -> Json:
+        url = f"{self._settings.base(service)}/{quote(path, safe='/:@[]+,=')}"
+        given = {k.replace("__", "."): v for k, v in query.items() if v is not None}
+        if given:
+            url += "?" + urlencode(given, doseq=True)
+        payload = None if body is None else json.dumps(body).encode()
+        answer = self._send(method, url, payload)
+        parsed = _parse(answer)
+        if answer.status >= 400:
+            shown = f"{method} {url.partition('?')[0]}"
+            raise from_answer(answer.status, parsed, shown, self.caller)
+        return parsed if isinstance(parsed, dict) else {}
+
+    def _send(self, method: str, url: str, payload: bytes | None) -> Answer:
+        again = TRANSIENT if method in ("GET", "PUT", "DELETE") else NOT_CARRIED_OUT
+        for attempt in range(self._settings.retries + 1):
+            last = attempt == self._settings.retries
+            headers = {
+                "Authorization": f"Bearer {self.token()}",
+                "User-Agent": USER_AGENT,
+                "Accept": "application/json",
+            }
+            if payload is not None:
+                headers["Content-Type"] = "application/json"
+            with self._lock:
+                self.requests += 1
+            try:
+                answer = self._http.request(method, url, payload, headers)
+            except Unreachable:
+                if last or method not in ("GET", "PUT", "DELETE"):
+                    raise
+                self._sleep(_backoff(attempt))
+                continue
+            if last or answer.status not in again or _is_final(answer):
+                return answer
+            self._sleep(_retry_after(answer) or _backoff(attempt))
+        raise AssertionError("unreachable")
+
+
+def map_parallel(
+    function: Callable[[Any], _Result], items: list[Any], workers: int = 8
+) -> list[_Result]:
+    """`function` of each item, several at a time, in the items' order."""
+    if len(items) <= 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(max_workers=min(workers, len(items))) as pool:
+        return list(pool.map(function, items))
+
+
+def _parse(answer: Answer) -> Any:
+    try:
+        return json.loads(answer.data) if answer.data else {}
+    except ValueError:
+        return answer.data.decode(errors="replace")
+
+
+def _is_final(answer: Answer) -> bool:
+    """A quota that is used up stays so; a rate limit passes."""
+    if answer.status != 429:
+        return False
+    error = from_answer(answer.status, _parse(answer), "")
+    return any(str(d.get("@type", "")).endswith("QuotaFailure") for d in error.details)
+
+
+def _backoff(attempt: int) -> float:
+    """Seconds before the next attempt: doubling, with jitter."""
+    return min(FIRST_WAIT * 2.0**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def _retry_after(answer: Answer) -> float:
+    value = answer.headers.get("retry-after", "")
+    return min(float(value), LONGEST_WAIT) if value.isdigit() else 0.0
+
+
+def _progress(operation: Json) -> str:
+    metrics = operation.get("progress", {}).get("metrics", [])
+    shown = [f"{m.get('name')} {m.get('intValue', m.get('doubleValue', ''))}" for m in metrics]
+    return f" ({', '.join(shown)})" if shown else ""
+
+
+def _still(stage: str, name: str, timeout: float) -> str:
+    return (
+        f"The operation {name} is still {stage} after {timeout:g} s (option wait_timeout). It goes on"
+        " at Google's: run this again to wait for it."
+    )

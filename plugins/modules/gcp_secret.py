@@ -1,0 +1,371 @@
+#!/usr/bin/python
+# Copyright: The streamops.knative contributors
+# Apache License 2.0 (see LICENSE)
+"""Keep secrets in Google Secret Manager."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: gcp_secret
+short_description: Keep secrets in Google Secret Manager
+version_added: 1.0.0
+author:
+  - The streamops.knative contributors (@streamops)
+description:
+  - Creates, changes and deletes secrets, adds a version when the value differs from the latest one, retires
+    old versions, and says who may read them.
+  - Several secrets with the same settings are one task, O(secrets).
+  - No value is returned, shown in a diff, or passed on a command line. To compare a value the module reads the
+    latest version, which needs C(secretmanager.versions.access).
+extends_documentation_fragment:
+  - streamops.knative.google
+  - streamops.knative.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details: Versions are shown by number, never by value.
+  idempotent:
+    support: full
+options:
+  name:
+    description: Name of the secret. One of this and O(secrets).
+    type: str
+  value:
+    description:
+      - The value that the latest version shall have, as text. Without it versions are left alone.
+      - A newline at its end is part of it, and most likely a mistake, so it is warned of.
+    type: str
+  value_base64:
+    description: The value as Base64, for what is no text. Excludes O(value).
+    type: str
+  secrets:
+    description: Several secrets, all with the other options of the task.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: As O(name).
+        type: str
+        required: true
+      value:
+        description: As O(value).
+        type: str
+      value_base64:
+        description: As O(value_base64).
+        type: str
+  state:
+    description:
+      - V(absent) deletes the secret with all its versions, for good.
+      - To retire single versions use O(version) with O(version_state), or O(old_versions).
+    type: str
+    choices: [present, absent]
+    default: present
+  labels:
+    description: All labels the secret shall have. Without it they are left alone.
+    type: dict
+  annotations:
+    description: All annotations the secret shall have. Without it they are left alone.
+    type: dict
+  topics:
+    description: Pub/Sub topics (C(projects/P/topics/T)) that are told of changes.
+    type: list
+    elements: str
+  rotation:
+    description: When Secret Manager tells O(topics) that it is time for a new value. It makes none by itself.
+    type: dict
+    suboptions:
+      next_time:
+        description: RFC 3339 time of the next message.
+        type: str
+      period:
+        description: Seconds between messages, at least 3600.
+        type: int
+  replication_locations:
+    description:
+      - Regions that keep the secret; without it Google chooses (automatic replication).
+      - Cannot be changed afterwards; the module refuses to.
+    type: list
+    elements: str
+  aliases:
+    description:
+      - All aliases the secret shall have, each naming a version's number or V(latest).
+      - Without it they are left alone.
+    type: dict
+  accessors:
+    description:
+      - Members (C(serviceAccount:…), C(user:…), C(principal://…)) that shall be able to read the value, by
+        C(roles/secretmanager.secretAccessor) on the secret.
+    type: list
+    elements: str
+  workload_identities:
+    description:
+      - Kubernetes service accounts that shall be able to read the value, directly, without a Google service
+        account (Workload Identity Federation for GKE). In addition to O(accessors).
+    type: list
+    elements: dict
+    suboptions:
+      namespace:
+        description: Namespace of the Kubernetes service account.
+        type: str
+        required: true
+      service_account:
+        description: Name of the Kubernetes service account.
+        type: str
+        required: true
+      pool:
+        description: The cluster's workload pool. Without it C(PROJECT.svc.id.goog).
+        type: str
+      pool_project:
+        description: Project of the cluster (ID or number), where it is not O(project).
+        type: str
+  purge_accessors:
+    description:
+      - Whether others lose that role on the secret. Conditional grants and other roles stay in any case.
+    type: bool
+    default: false
+  old_versions:
+    description: What happens to versions that a newer one replaced.
+    type: str
+    choices: [keep, disable, destroy]
+    default: keep
+  keep_versions:
+    description: How many of the newest versions O(old_versions) leaves alone, the latest included.
+    type: int
+    default: 1
+  grace_period:
+    description:
+      - Seconds for which a version that was replaced stays as it is, so that its users can change over.
+        It is retired by a later run.
+    type: int
+    default: 0
+  version:
+    description: Number or alias of a version to bring into O(version_state). Only with O(name).
+    type: str
+  version_state:
+    description: State of O(version). V(destroyed) cannot be undone.
+    type: str
+    choices: [enabled, disabled, destroyed]
+requirements:
+  - google-crc32c
+seealso:
+  - module: streamops.knative.gcp_secret_info
+"""
+
+EXAMPLES = """
+- name: Keep two keys, readable by one workload
+  streamops.knative.gcp_secret:
+    project: my-project
+    secrets:
+      - name: twitter-api-key
+        value: "{{ vault_api_key }}"
+      - name: twitter-api-secret
+        value: "{{ vault_api_secret }}"
+    labels:
+      app: twitter
+    workload_identities:
+      - namespace: streamops
+        service_account: twitter-producer
+
+- name: Rotate, and disable what was replaced more than a day ago
+  streamops.knative.gcp_secret:
+    project: my-project
+    name: twitter-api-key
+    value: "{{ vault_new_api_key }}"
+    old_versions: disable
+    grace_period: 86400
+
+- name: Take one version out of use
+  streamops.knative.gcp_secret:
+    project: my-project
+    name: twitter-api-key
+    version: "3"
+    version_state: disabled
+"""
+
+RETURN = """
+changes:
+  description: What was changed, or in check mode would be, in words.
+  returned: always
+  type: list
+  elements: str
+  sample: [add version 2 to secret twitter-api-key]
+secrets:
+  description: The secrets, without values.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the secret.
+      type: str
+      returned: always
+    version:
+      description: Number of the version that has the value.
+      type: int
+      returned: with a value
+    accessors:
+      description: Who can read the value by a role on the secret itself.
+      type: list
+      elements: str
+      returned: with O(accessors) or O(workload_identities)
+    retired:
+      description: Versions that were disabled or destroyed.
+      type: list
+      elements: int
+      returned: where O(old_versions) had something to look at
+    retires_in:
+      description: Seconds until everything replaced so far may be retired.
+      type: int
+      returned: while O(grace_period) lasts
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan, run
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_secret import (
+    Identity,
+    Secrets,
+    Wanted,
+    check_name,
+    to_bytes,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+
+_ACTIONS = {"enabled": "enable", "disabled": "disable", "destroyed": "destroy"}
+
+
+def make_plan(session: Session, params: dict[str, Any]) -> Plan:
+    """What is to be done."""
+    items = params["secrets"] or [params]
+    names = [item["name"] for item in items]
+    for name in names:
+        check_name(name)
+    secrets = Secrets(session)
+    if params["version"]:
+        return secrets.plan_version(names[0], params["version"], _ACTIONS[params["version_state"]])
+    if params["state"] == "absent":
+        return secrets.plan_absent(names)
+    wanted = [_wanted(session.project, params, item) for item in items]
+    plan = secrets.plan_present(wanted)
+    plan.warnings += [
+        f"The value of secret {want.name} ends in a newline. Where it was read from a file, use"
+        " lookup('file', …, rstrip=true) or the filter trim."
+        for want in wanted
+        if want.value and want.value.endswith(b"\n")
+    ]
+    return plan
+
+
+def _wanted(project: str, params: dict[str, Any], item: dict[str, Any]) -> Wanted:
+    return Wanted(
+        name=item["name"],
+        value=to_bytes(item["name"], item["value"], item["value_base64"]),
+        settings=_settings(params),
+        replication=_replication(params["replication_locations"]),
+        aliases=params["aliases"] and {k: str(v) for k, v in params["aliases"].items()},
+        accessors=None if params["accessors"] is None else frozenset(params["accessors"]),
+        identities=tuple(
+            Identity(
+                namespace=identity["namespace"],
+                service_account=identity["service_account"],
+                pool=identity["pool"] or f"{identity['pool_project'] or project}.svc.id.goog",
+                pool_project=identity["pool_project"] or project,
+            )
+            for identity in params["workload_identities"] or []
+        ),
+        purge_accessors=params["purge_accessors"],
+        retire=params["old_versions"],
+        keep=params["keep_versions"],
+        grace=params["grace_period"],
+    )
+
+
+def _settings(params: dict[str, Any]) -> dict[str, Any]:
+    """The options that are fields of the secret, as the API writes them."""
+    settings: dict[str, Any] = {}
+    for name in ("labels", "annotations"):
+        if params[name] is not None:
+            settings[name] = {key: str(value) for key, value in params[name].items()}
+    if params["topics"] is not None:
+        settings["topics"] = [{"name": topic} for topic in params["topics"]]
+    if params["rotation"]:
+        period = params["rotation"]["period"]
+        settings["rotation"] = {
+            key: value
+            for key, value in {
+                "nextRotationTime": params["rotation"]["next_time"],
+                "rotationPeriod": f"{period}s" if period else None,
+            }.items()
+            if value
+        }
+    return settings
+
+
+def _replication(locations: list[str] | None) -> dict[str, Any] | None:
+    if not locations:
+        return None
+    return {"userManaged": {"replicas": [{"location": location} for location in locations]}}
+
+
+def main() -> None:
+    """Entry point."""
+    value = {"value": {"no_log": True}, "value_base64": {"no_log": True}}
+    module = AnsibleModule(
+        argument_spec={
+            **GOOGLE,
+            "name": {"type": "str"},
+            **value,
+            "secrets": {
+                "type": "list",
+                "elements": "dict",
+                "no_log": False,
+                "options": {"name": {"type": "str", "required": True}, **value},
+                "mutually_exclusive": [("value", "value_base64")],
+            },
+            "state": {"choices": ["present", "absent"], "default": "present"},
+            "labels": {"type": "dict"},
+            "annotations": {"type": "dict"},
+            "topics": {"type": "list", "elements": "str"},
+            "rotation": {
+                "type": "dict",
+                "options": {"next_time": {"type": "str"}, "period": {"type": "int"}},
+            },
+            "replication_locations": {"type": "list", "elements": "str"},
+            "aliases": {"type": "dict"},
+            "accessors": {"type": "list", "elements": "str"},
+            "workload_identities": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "namespace": {"type": "str", "required": True},
+                    "service_account": {"type": "str", "required": True},
+                    "pool": {"type": "str"},
+                    "pool_project": {"type": "str"},
+                },
+            },
+            "purge_accessors": {"type": "bool", "default": False},
+            "old_versions": {"choices": ["keep", "disable", "destroy"], "default": "keep"},
+            "keep_versions": {"type": "int", "default": 1},
+            "grace_period": {"type": "int", "default": 0},
+            "version": {"type": "str"},
+            "version_state": {"choices": ["enabled", "disabled", "destroyed"]},
+        },
+        required_one_of=[("name", "secrets")],
+        mutually_exclusive=[
+            ("name", "secrets"),
+            ("value", "value_base64", "version"),
+            ("secrets", "version"),
+        ],
+        required_together=[("version", "version_state")],
+        supports_check_mode=True,
+    )
+    run(module, make_plan)
+
+
+if __name__ == "__main__":
+    main()

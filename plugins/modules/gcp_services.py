@@ -1,0 +1,170 @@
+#!/usr/bin/python
+# Copyright: The streamops.knative contributors
+# Apache License 2.0 (see LICENSE)
+"""Enable the APIs that a Google Cloud project uses."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: gcp_services
+short_description: Enable the APIs that a Google Cloud project uses
+version_added: 1.0.0
+author:
+  - The streamops.knative contributors (@streamops)
+description:
+  - Enables services of a project, up to 20 with one request, and waits until they are; or disables them.
+  - Services that are not named stay as they are.
+extends_documentation_fragment:
+  - streamops.knative.google
+  - streamops.knative.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  services:
+    description: DNS names of the services, such as C(container.googleapis.com).
+    type: list
+    elements: str
+    required: true
+  state:
+    description: Whether they shall be enabled.
+    type: str
+    choices: [present, absent]
+    default: present
+  disable_dependent_services:
+    description: With O(state=absent), whether services that need these are disabled too. Otherwise that is an error.
+    type: bool
+    default: false
+  wait_timeout:
+    description: Seconds to wait for each operation.
+    type: int
+    default: 300
+"""
+
+EXAMPLES = """
+- name: Enable what a GKE cluster with secrets needs
+  streamops.knative.gcp_services:
+    project: my-project
+    services:
+      - container.googleapis.com
+      - secretmanager.googleapis.com
+"""
+
+RETURN = """
+changes:
+  description: What was changed, or in check mode would be, in words.
+  returned: always
+  type: list
+  elements: str
+  sample: [enable secretmanager.googleapis.com]
+project_number:
+  description: The project's number.
+  returned: always
+  type: str
+  sample: "704512398001"
+"""
+
+import functools
+import re
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan, run
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+
+# https://cloud.google.com/service-usage/docs/reference/rest/v1/services
+MAX_ENABLED_AT_ONCE = 20
+MAX_READ_AT_ONCE = 30
+_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
+
+
+def make_plan(session: Session, params: dict[str, Any]) -> Plan:
+    """What is to be done."""
+    services = sorted(set(params["services"]))
+    for service in services:
+        if not _NAME.fullmatch(service):
+            raise ConfigError(
+                f"services: '{service}' is no service's name, such as container.googleapis.com"
+            )
+    parent = f"projects/{session.project}"
+    found = _states(session, parent, services)
+    enabled = {name for name, (state, _) in found.items() if state == "ENABLED"}
+    wanted = params["state"] == "present"
+    todo = [name for name in services if (name in enabled) != wanted]
+    plan = Plan(
+        before={name: found[name][0].lower() for name in services},
+        after={name: "enabled" if wanted else "disabled" for name in services},
+        result={"project_number": next((number for _, number in found.values()), "")},
+    )
+    timeout = params["wait_timeout"]
+    if wanted:
+        for names in _batches(todo, MAX_ENABLED_AT_ONCE):
+            plan.add(
+                f"enable {', '.join(names)}",
+                functools.partial(_enable, session, parent, names, timeout),
+            )
+    else:
+        for name in todo:
+            plan.add(f"disable {name}", functools.partial(_disable, session, parent, name, params))
+    return plan
+
+
+def _states(session: Session, parent: str, services: list[str]) -> dict[str, tuple[str, str]]:
+    """State and project number by service."""
+    found: dict[str, tuple[str, str]] = {}
+    for names in _batches(services, MAX_READ_AT_ONCE):
+        answer = session.get(
+            "serviceusage",
+            f"v1/{parent}/services:batchGet",
+            names=[f"{parent}/services/{name}" for name in names],
+        )
+        for name, service in zip(names, answer.get("services", []), strict=True):
+            number = service.get("parent", "").removeprefix("projects/")
+            found[name] = (service.get("state", "DISABLED"), number)
+    return found
+
+
+def _enable(session: Session, parent: str, names: list[str], timeout: int) -> None:
+    operation = session.post(
+        "serviceusage", f"v1/{parent}/services:batchEnable", {"serviceIds": names}
+    )
+    session.wait_lro("serviceusage", operation, timeout)
+
+
+def _disable(session: Session, parent: str, name: str, params: dict[str, Any]) -> None:
+    operation = session.post(
+        "serviceusage",
+        f"v1/{parent}/services/{name}:disable",
+        {"disableDependentServices": params["disable_dependent_services"]},
+    )
+    session.wait_lro("serviceusage", operation, params["wait_timeout"])
+
+
+def _batches(names: list[str], size: int) -> list[list[str]]:
+    return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            **GOOGLE,
+            "services": {"type": "list", "elements": "str", "required": True},
+            "state": {"choices": ["present", "absent"], "default": "present"},
+            "disable_dependent_services": {"type": "bool", "default": False},
+            "wait_timeout": {"type": "int", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    run(module, make_plan)
+
+
+if __name__ == "__main__":
+    main()
