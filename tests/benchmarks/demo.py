@@ -52,8 +52,7 @@ def _timed(site: Site) -> tuple[float, dict[str, dict[str, int]]]:
 
 def _own_processes(site: Site) -> list[int]:
     """The supervisor and the clusters, without the pods' processes."""
-    pids: list[int] = site.state["pids"]
-    return pids
+    return list(site.state["pids"].values())
 
 
 def _idle(pids: list[int]) -> tuple[float, float]:

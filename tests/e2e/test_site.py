@@ -149,6 +149,6 @@ def test_down_leaves_no_process_and_no_port(site):
     for port in ports:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} still listens"
-    for pid in state["pids"]:
+    for pid in state["pids"].values():
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
