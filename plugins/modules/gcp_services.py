@@ -100,7 +100,7 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     todo = [name for name in services if (name in enabled) != wanted]
     plan = Plan(
         before={name: found[name][0].lower() for name in services},
-        after={name: "enabled" if wanted else "disabled" for name in services},
+        after=dict.fromkeys(services, "enabled" if wanted else "disabled"),
         result={"project_number": next((number for _, number in found.values()), "")},
     )
     timeout = params["wait_timeout"]

@@ -52,7 +52,7 @@ class Google:
         self.account = Principal(f"serviceAccount:{ACCOUNT}", PROJECT, "101234567890123456789")
         self.state.add_project(PROJECT, [self.account.member], services=set(enabled_services))
         federation = Federation(self.state, clusters)
-        self.oauth = OAuth(self.tokens, federation, base_url)
+        self.oauth = OAuth(self.state, self.tokens, federation, base_url)
         self.operations = Operations()
         container = Container(self.state, self.operations, clusters, base_url)
         iam = Iam(self.state, self.tokens)

@@ -10,6 +10,9 @@ from aiohttp import web
 
 from .errors import GoogleError, OAuthError
 from .federation import Federation
+from .policies import allowed
+from .principals import Principal
+from .state import State
 from .tokens import USERINFO_EMAIL, Tokens
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -21,7 +24,8 @@ JWT_TYPES = ("urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:toke
 class OAuth:
     """Routes of the token endpoints; `base_url` is an audience of assertions."""
 
-    def __init__(self, tokens: Tokens, federation: Federation, base_url: str) -> None:
+    def __init__(self, state: State, tokens: Tokens, federation: Federation, base_url: str) -> None:
+        self._state = state
         self._tokens = tokens
         self._federation = federation
         # google-auth always names Google's own endpoint, wherever the key's token_uri points
@@ -61,7 +65,7 @@ class OAuth:
         except GoogleError:
             raise OAuthError("invalid_token", "Invalid Value") from None
         principal = token.principal
-        info = {
+        info: dict[str, object] = {
             "azp": principal.unique_id,
             "aud": principal.unique_id,
             "sub": principal.unique_id or principal.member,
@@ -72,7 +76,15 @@ class OAuth:
         }
         if principal.email and USERINFO_EMAIL in token.scope.split():
             info |= {"email": principal.email, "email_verified": "true"}
+        # Not Google's: stands for the webhook by which GKE lets IAM's roles into a cluster.
+        if self._administers_clusters(principal):
+            info["kubernetes_groups"] = ["system:masters"]
         return web.json_response(info)
+
+    def _administers_clusters(self, principal: Principal) -> bool:
+        project = self._state.projects.get(principal.project)
+        permission = "container.clusterRoleBindings.create"
+        return project is not None and allowed(principal, permission, [project.policy])
 
     async def exchange(self, request: web.Request) -> web.Response:
         """RFC 8693: a Kubernetes token of a cluster in the pool for a Google access token.
