@@ -1,0 +1,360 @@
+#!/usr/bin/python
+# Copyright: the streamops.knative contributors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+
+"""Build an image from a Python application and push it, without daemon or root."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: oci_image
+short_description: Build a container image from a Python application and push it, without Docker
+version_added: 1.0.0
+description:
+  - Puts a layer with the application's dependencies (wheels for the image's platform and Python) and one with
+    the application on a base image, and pushes what the registry lacks. No daemon, no root, no C(RUN).
+  - The same input gives the same image on every machine and in every folder. Layers hold no times, owners or
+    bytecode; an image that the registry has already, however it was compressed, is left alone.
+  - The base's layers are mounted across repositories of a registry; only where the base is in another registry
+    and the layers are not yet in this one, they are copied.
+  - Which files of O(path) go into the image is said by its C(.containerignore) or C(.dockerignore), the same
+    that C(docker build) and C(buildah build) follow.
+options:
+  name:
+    description: The repository to push to, C(REGISTRY/NAME), without tag.
+    type: str
+    required: true
+  tags:
+    description: Tags that shall name the image.
+    type: list
+    elements: str
+    default: [latest]
+  path:
+    description: The application's folder.
+    type: path
+    required: true
+  base:
+    description:
+      - The base image, best with its digest. It has to bring Python.
+      - With a tag only, the registry is asked each time what it names.
+    type: str
+    required: true
+  requirements:
+    description:
+      - Requirement files of the dependencies, relative to O(path). Only wheels are installed. Hashes are verified.
+      - Indexes, find-links and the cache are those of pip's own configuration.
+      - "Default: C(requirements.txt), if O(path) has one."
+    type: list
+    elements: str
+  constraints:
+    description:
+      - Constraint files, relative to O(path). Pin everything for images that can be built again.
+      - "Default: C(constraints.txt), if O(path) has one."
+    type: list
+    elements: str
+  platforms:
+    description:
+      - Platforms such as V(linux/amd64). With several, an index of several images is pushed.
+      - "Default: what the base is for; V(linux/amd64) if it is for several."
+    type: list
+    elements: str
+    default: []
+  python_version:
+    description:
+      - The image's Python, which wheels are chosen for.
+      - "Default: C(PYTHON_VERSION) of the base's environment, as Docker's official python images have it."
+    type: str
+  wheel_platforms:
+    description:
+      - Platform tags of wheels to accept, for a base that is not glibc 2.28 or newer, such as
+        V(musllinux_1_2_x86_64).
+    type: list
+    elements: str
+    default: []
+  app_path:
+    description: Where the application is in the image. It is put on C(PYTHONPATH).
+    type: str
+    default: /app
+  dependencies_path:
+    description:
+      - Where the dependencies are in the image. It is put on C(PYTHONPATH), its C(bin) on C(PATH).
+    type: str
+    default: /opt/python
+  entrypoint:
+    description: "The program. Default: the base's."
+    type: list
+    elements: str
+  command:
+    description: "Its arguments. Default: the base's, none with O(entrypoint)."
+    type: list
+    elements: str
+  env:
+    description: Environment variables beside the base's.
+    type: dict
+    default: {}
+  user:
+    description: User, or UID:GID, to run as.
+    type: str
+    default: 65532:65532
+  workdir:
+    description: "Working directory. Default: O(app_path)."
+    type: str
+  ports:
+    description: Ports that the program listens on, such as V(8080) or V(53/udp).
+    type: list
+    elements: str
+    default: []
+  stop_signal:
+    description: "Signal that ends the program. Default: the base's."
+    type: str
+  labels:
+    description: Labels of the image's configuration.
+    type: dict
+    default: {}
+  annotations:
+    description:
+      - Annotations of the manifest (and index), such as C(org.opencontainers.image.source) and
+        C(org.opencontainers.image.revision).
+    type: dict
+    default: {}
+  source_date_epoch:
+    description:
+      - Seconds since 1970 that the image states as its time of creation. Default is E(SOURCE_DATE_EPOCH), else 0.
+    type: int
+  compression:
+    description:
+      - How layers are packed. The bytes that V(gzip) gives are the same wherever zlib is (zlib-ng packs
+        differently; images are compared unpacked, so nothing is pushed again for that). Those of V(none) are the
+        same everywhere.
+    type: str
+    choices: [gzip, none]
+    default: gzip
+  allow_secrets:
+    description: Patterns of files (relative to O(path)) that may go into the image although they look like secrets.
+    type: list
+    elements: str
+    default: []
+  auth:
+    description:
+      - Where credentials come from. V(auto) takes O(username) and O(password) where given, the Google options for
+        registries of Google Cloud, and a docker configuration otherwise.
+      - V(google) takes the Google options for whatever registry O(name) is in.
+    type: str
+    choices: [auto, basic, docker, google]
+    default: auto
+  username:
+    description: User for the registry of O(name).
+    type: str
+  password:
+    description: Password for the registry of O(name).
+    type: str
+  docker_config:
+    description:
+      - File with credentials, as C(docker login) and C(skopeo login) write it, with credential helpers.
+      - "Default: E(REGISTRY_AUTH_FILE), E(DOCKER_CONFIG)C(/config.json),
+        E(XDG_RUNTIME_DIR)C(/containers/auth.json), C(~/.docker/config.json)."
+    type: path
+  plain_http:
+    description: "Speak HTTP without TLS. Default: to registries on this machine."
+    type: bool
+  validate_certs:
+    description: Verify the registries' certificates.
+    type: bool
+    default: true
+  ca_cert:
+    description: File with the certificates of authorities to trust, instead of the system's.
+    type: path
+  cache:
+    description:
+      - Folder that keeps dependency layers and base manifests between runs. Default is C($ANSIBLE_HOME/oci_image),
+        C(~/.ansible/oci_image). What was not used for a month is removed.
+    type: path
+  pip_timeout:
+    description: Seconds that pip may take to download the dependencies.
+    type: float
+    default: 600
+extends_documentation_fragment:
+  - streamops.knative.attributes
+  - streamops.knative.google
+attributes:
+  check_mode:
+    support: full
+    details: The layers are built (dependencies may be downloaded into the cache), nothing is pushed.
+  diff_mode:
+    support: full
+    details: Compares settings, dependencies with their versions, and files by digest.
+  idempotent:
+    support: full
+requirements:
+  - oras >= 0.2.40
+  - packaging
+  - pip
+notes:
+  - The Google options are used for registries of Google Cloud only.
+seealso:
+  - name: Image format specification
+    description: What is built.
+    link: https://github.com/opencontainers/image-spec
+author:
+  - The streamops.knative contributors (@streamops)
+"""
+
+EXAMPLES = """
+- name: The viewer, in Artifact Registry
+  streamops.knative.oci_image:
+    name: europe-west1-docker.pkg.dev/my-project/apps/event-viewer
+    tags: [latest, "1.4.0"]
+    path: apps/event-viewer
+    base: docker.io/library/python:3.13-slim@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+    entrypoint: [python3, -m, event_viewer]
+    ports: ["8080"]
+    annotations:
+      org.opencontainers.image.source: https://github.com/streamops/knative
+      org.opencontainers.image.revision: "{{ lookup('ansible.builtin.pipe', 'git rev-parse HEAD') }}"
+  register: viewer
+
+- name: Deploy exactly that
+  ansible.builtin.debug:
+    var: viewer.image
+
+- name: For two platforms, on Alpine
+  streamops.knative.oci_image:
+    name: registry.example.com/team/app
+    path: app
+    base: docker.io/library/python:3.13-alpine
+    platforms: [linux/amd64, linux/arm64]
+    wheel_platforms: [musllinux_1_2_x86_64, musllinux_1_2_aarch64]
+    entrypoint: [python3, -m, app]
+    username: robot
+    password: "{{ registry_password }}"
+"""
+
+RETURN = """
+image:
+  description: The image by digest, for manifests. In check mode, the one that would be pushed.
+  returned: success
+  type: str
+  sample: registry.example.com/team/app@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+digest:
+  description: Digest of the manifest, or of the index with several platforms.
+  returned: success
+  type: str
+tags:
+  description: The image by its tags.
+  returned: success
+  type: list
+  elements: str
+base_digest:
+  description: Digest of the base image.
+  returned: success
+  type: str
+platforms:
+  description: Platforms that the image is for.
+  returned: success
+  type: list
+  elements: str
+  sample: [linux/amd64]
+size:
+  description: Bytes of the layers that were added to the base, as they are in the registry.
+  returned: success
+  type: int
+pushed:
+  description: What was sent.
+  returned: success
+  type: dict
+  contains:
+    uploaded:
+      description: Digests of blobs that were uploaded.
+      type: list
+      elements: str
+    mounted:
+      description: Digests of the base's layers that were mounted from its repository.
+      type: list
+      elements: str
+    copied:
+      description: Digests of the base's layers that were copied from its registry.
+      type: list
+      elements: str
+    bytes:
+      description: Size of what was uploaded and copied.
+      type: int
+"""
+
+import traceback
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
+from ansible_collections.streamops.knative.plugins.module_utils._oci_errors import OciError
+
+try:
+    from ansible_collections.streamops.knative.plugins.module_utils._oci_run import run
+except ImportError:
+    IMPORT_ERROR: str | None = traceback.format_exc()
+else:
+    IMPORT_ERROR = None
+
+
+def _option(kind: str = "str", **more: Any) -> dict[str, Any]:
+    return {"type": kind, **more}
+
+
+def _list(**more: Any) -> dict[str, Any]:
+    return _option("list", elements="str", **more)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "name": _option(required=True),
+    "tags": _list(default=["latest"]),
+    "path": _option("path", required=True),
+    "base": _option(required=True),
+    "requirements": _list(),
+    "constraints": _list(),
+    "platforms": _list(default=[]),
+    "python_version": _option(),
+    "wheel_platforms": _list(default=[]),
+    "app_path": _option(default="/app"),
+    "dependencies_path": _option(default="/opt/python"),
+    "entrypoint": _list(),
+    "command": _list(),
+    "env": _option("dict", default={}),
+    "user": _option(default="65532:65532"),
+    "workdir": _option(),
+    "ports": _list(default=[]),
+    "stop_signal": _option(),
+    "labels": _option("dict", default={}),
+    "annotations": _option("dict", default={}),
+    "source_date_epoch": _option("int"),
+    "compression": _option(choices=["gzip", "none"], default="gzip"),
+    "allow_secrets": _list(default=[]),
+    "auth": _option(choices=["auto", "basic", "docker", "google"], default="auto"),
+    "username": _option(),
+    "password": _option(no_log=True),
+    "docker_config": _option("path"),
+    "plain_http": _option("bool"),
+    "validate_certs": _option("bool", default=True),
+    "ca_cert": _option("path"),
+    "cache": _option("path"),
+    "pip_timeout": _option("float", default=600.0),
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec={**GOOGLE, **OPTIONS}, supports_check_mode=True)
+    if IMPORT_ERROR:
+        module.fail_json(
+            msg=missing_required_lib("oras (with requests) and packaging"), exception=IMPORT_ERROR
+        )
+    try:
+        result = run(module.params, check=module.check_mode, diff=module._diff)
+    except OciError as error:
+        module.fail_json(msg=str(error))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
