@@ -5,13 +5,17 @@ Documented once, in the doc fragment `streamops.knative.kubernetes`.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.common.parameters import env_fallback
 
 from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kube_config import load
 from ansible_collections.streamops.knative.plugins.module_utils._kube_http import Transport
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
 
 
 def _option(variable: str, **spec: Any) -> dict[str, Any]:
@@ -34,6 +38,11 @@ CONNECTION: dict[str, dict[str, Any]] = {
 }
 
 
+def client_for(params: Mapping[str, Any]) -> Client:
+    """Client for the cluster that options name; raises ConfigError."""
+    return Client(Transport(load(params), timeout=params["request_timeout"]))
+
+
 def connect(module: AnsibleModule) -> Client:
     """Client for the cluster the module's options name; raises ConfigError."""
-    return Client(Transport(load(module.params), timeout=module.params["request_timeout"]))
+    return client_for(module.params)

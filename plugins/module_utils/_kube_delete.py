@@ -68,7 +68,7 @@ class Deleter:
             raise Refused(
                 [
                     f"{item.title} would be deleted with its CustomResourceDefinition: delete it"
-                    " first, or set delete_custom_resources"
+                    " first, or allow it with delete_custom_resources"
                     for item in found
                 ]
             )

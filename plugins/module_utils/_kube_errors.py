@@ -8,6 +8,11 @@ from typing import Any
 class KubeError(Exception):
     """Base of everything raised by the `_kube_*` utilities; the text is meant for a person."""
 
+    @property
+    def result(self) -> dict[str, Any]:
+        """What a failed task returns besides the text."""
+        return {}
+
 
 class ConfigError(KubeError):
     """The kubeconfig or the connection options cannot be used."""
@@ -33,6 +38,11 @@ class ApiError(KubeError):
         self.retry_after: int = details.get("retryAfterSeconds") or 0
         self.action = action
         super().__init__(f"{action}: {self.message}{_advice(status, self.message)}")
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What a failed task returns besides the text."""
+        return {"status": self.status, "reason": self.reason}
 
     @property
     def not_found(self) -> bool:

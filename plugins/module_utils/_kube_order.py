@@ -18,6 +18,9 @@ WAVES: tuple[frozenset[str], ...] = (
     frozenset({"ValidatingWebhookConfiguration", "ValidatingAdmissionPolicyBinding"}),
 )
 _OF_KIND = {kind: number for number, wave in enumerate(WAVES) for kind in wave}
+# What connects others: applied when both ends are there, and undone while they still are.
+_CONNECTIONS = frozenset({"Subscription", "Trigger"})
+_CONNECTING_GROUP = "sources.knative.dev"
 # Groups whose kinds the table above is about: a custom "Service" (Knative's) is a custom resource.
 _BUILT_IN = frozenset(
     {
@@ -47,4 +50,6 @@ def wave(group: str, kind: str) -> int:
     """
     if group in _BUILT_IN:
         return _OF_KIND.get(kind, len(WAVES))
+    if group == _CONNECTING_GROUP or kind in _CONNECTIONS:
+        return len(WAVES) + 2
     return len(WAVES) + 1

@@ -100,6 +100,10 @@ def present(
         apply_set.check(bundle)
     applier.plan(bundle)
     deleter = Deleter(client, applier, progress)
+    if surplus:
+        leaving = Bundle(surplus)
+        deleter.with_custom_resources(leaving, allowed=options.delete_custom_resources)
+        surplus = leaving.items
     deleter.foresee(surplus, "pruned")
     if not settings.check_mode:
         if apply_set:

@@ -44,6 +44,11 @@ class NotReady(KubeError):
         self.pending = pending
         super().__init__(message)
 
+    @property
+    def result(self) -> dict[str, Any]:
+        """What a failed task returns besides the text."""
+        return {"pending": self.pending}
+
 
 class Waiter:
     """Looks at all pending objects together: one LIST per kind and namespace each time."""

@@ -165,8 +165,8 @@ options:
     default: false
   delete_custom_resources:
     description:
-      - Whether O(state=absent) may delete custom resources that are not in the bundle, because
-        their definitions are. Otherwise it refuses, and lists them.
+      - Whether custom resources that are not in the bundle may be deleted because their definitions
+        are, by O(state=absent) or O(prune). Otherwise that is refused, and they are listed.
     type: bool
     default: false
   retry_timeout:
@@ -219,11 +219,9 @@ options:
         description: Reason it has to have, if any.
         type: str
         default: ''
-  progress_file:
-    description: >-
-      File that gets a line whenever what is waited for changes. With a local connection the action plugin
-      sets it and shows the lines.
-    type: path
+notes:
+  - With a local connection the work is done in Ansible's own process, which saves starting a module, and what is
+    being waited for is shown.
 seealso:
   - module: streamops.knative.resource_info
 """
@@ -303,59 +301,12 @@ pending:
   type: dict
 """
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.streamops.knative.plugins.module_utils._kube_argspec import (
-    CONNECTION,
-    connect,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kube_bundle_options import (
-    BUNDLE,
-    options,
-    progress,
-    settings,
-    sources,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._kube_run import absent, present
-from ansible_collections.streamops.knative.plugins.module_utils._kube_wait import NotReady
-
-
-def run(module: AnsibleModule) -> dict[str, Any]:
-    """Do what the options say; returns the module's results."""
-    manifests = sources(module)
-    client = connect(module)
-    work = present if module.params["state"] == "present" else absent
-    result = work(client, manifests, settings(module), options(module), progress(module))
-    for warning in [*result.warnings, *client.transport.warnings]:
-        module.warn(warning)
-    returned: dict[str, Any] = {
-        "changed": result.changed,
-        "objects": result.objects(),
-        "counts": result.counts(),
-        "requests": client.transport.requests,
-    }
-    if module._diff:
-        returned["diff"] = result.diff()
-    return returned
+from ansible_collections.streamops.knative.plugins.module_utils._kube_apply_task import TASK
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={**CONNECTION, **BUNDLE},
-        supports_check_mode=True,
-        required_if=[("prune", True, ["apply_set"])],
-    )
-    try:
-        result = run(module)
-    except NotReady as error:
-        module.fail_json(msg=str(error), pending=error.pending)
-    except KubeError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+    TASK.main()
 
 
 if __name__ == "__main__":

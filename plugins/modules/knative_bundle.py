@@ -195,11 +195,8 @@ prometheus:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.streamops.knative.plugins.module_utils._knative_bundle import (
     SILENT,
-    Plan,
     Wish,
     plan,
 )
@@ -209,14 +206,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative_release
     Source,
     Version,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kube_argspec import (
-    CONNECTION,
-    connect,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
 
 _CONTAINER = {"type": "str", "required": True}
-SPEC: dict[str, dict[str, Any]] = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "components": {"type": "list", "elements": "str", "required": True},
     "serving_version": {"type": "str", "required": True},
     "kourier_version": {"type": "str", "required": True},
@@ -286,9 +279,11 @@ def wish(params: dict[str, Any]) -> Wish:
     )
 
 
-def returned(made: Plan) -> dict[str, Any]:
+def bundle(run: Run) -> dict[str, Any]:
     """The plan as results."""
+    made = plan(run.connect(), wish(run.params))
     return {
+        "changed": False,
         "urls": made.install.urls,
         "files": made.install.paths,
         "patches": made.patches,
@@ -301,14 +296,12 @@ def returned(made: Plan) -> dict[str, Any]:
     }
 
 
+TASK = Task(bundle, OPTIONS)
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(argument_spec={**CONNECTION, **SPEC}, supports_check_mode=True)
-    try:
-        made = plan(connect(module), wish(module.params))
-    except KubeError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, **returned(made))
+    TASK.main()
 
 
 if __name__ == "__main__":

@@ -56,6 +56,11 @@ installed:
   returned: success
   type: dict
   sample: {serving: 1.23.0, kourier: unknown, eventing: 1.22.2}
+foreign:
+  description: Projects that were not installed by this collection.
+  returned: success
+  type: list
+  elements: str
 domain:
   description: Default domain of services; empty if none is set.
   returned: success
@@ -79,23 +84,18 @@ gateway:
 import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.streamops.knative.plugins.module_utils._knative_cluster import installed
 from ansible_collections.streamops.knative.plugins.module_utils._knative_gateway import (
     Gateway,
     default_domain,
     find,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kube_argspec import (
-    CONNECTION,
-    connect,
-)
 from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
 
 LOOK_EVERY = 1.0  # seconds
-SPEC: dict[str, dict[str, Any]] = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "gateway": {
         "type": "str",
         "choices": ["load_balancer", "node_port", "none"],
@@ -123,28 +123,30 @@ def gateway(client: Client, params: dict[str, Any]) -> Gateway:
         time.sleep(LOOK_EVERY)
 
 
-def main() -> None:
-    """Entry point."""
-    module = AnsibleModule(argument_spec={**CONNECTION, **SPEC}, supports_check_mode=True)
-    try:
-        client = connect(module)
-        reached = gateway(client, module.params)
-        versions = {
-            name: str(part.version or "unknown") for name, part in installed(client).items()
-        }
-        domain = default_domain(client)
-    except KubeError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=False,
-        installed=versions,
-        domain=domain,
-        gateway={
+def info(run: Run) -> dict[str, Any]:
+    """What the cluster has."""
+    client = run.connect()
+    reached = gateway(client, run.params)
+    parts = installed(client)
+    return {
+        "changed": False,
+        "installed": {name: str(part.version or "unknown") for name, part in parts.items()},
+        "foreign": [name for name, part in parts.items() if not part.ours],
+        "domain": default_domain(client),
+        "gateway": {
             "address": reached.address,
             "port": reached.port,
             "url_suffix": reached.url_suffix,
         },
-    )
+    }
+
+
+TASK = Task(info, OPTIONS)
+
+
+def main() -> None:
+    """Entry point."""
+    TASK.main()
 
 
 if __name__ == "__main__":

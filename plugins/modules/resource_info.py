@@ -69,18 +69,9 @@ resources:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
 
-from ansible_collections.streamops.knative.plugins.module_utils._kube_argspec import (
-    CONNECTION,
-    connect,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import (
-    ApiError,
-    KubeError,
-)
-
-SPEC: dict[str, dict[str, Any]] = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "api_version": {"type": "str", "default": "v1"},
     "kind": {"type": "str", "required": True},
     "name": {"type": "str"},
@@ -90,35 +81,32 @@ SPEC: dict[str, dict[str, Any]] = {
 }
 
 
-def read(module: AnsibleModule) -> list[dict[str, Any]]:
+def read(run: Run) -> dict[str, Any]:
     """The objects asked for."""
-    params = module.params
-    client = connect(module)
+    params = run.params
+    client = run.connect()
     resource = client.resource(params["api_version"], params["kind"])
     if params["name"] and not (params["label_selectors"] or params["field_selectors"]):
         found = client.get(resource, params["name"], params["namespace"] or "default")
-        return [found] if found else []
+        return {"changed": False, "resources": [found] if found else []}
     fields = list(params["field_selectors"])
     if params["name"]:
         fields.append(f"metadata.name={params['name']}")
-    return client.list(
+    listed = client.list(
         resource,
         params["namespace"],
         label_selector=",".join(params["label_selectors"]),
         field_selector=",".join(fields),
     )
+    return {"changed": False, "resources": listed}
+
+
+TASK = Task(read, OPTIONS)
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(argument_spec={**CONNECTION, **SPEC}, supports_check_mode=True)
-    try:
-        resources = read(module)
-    except ApiError as error:
-        module.fail_json(msg=str(error), status=error.status, reason=error.reason)
-    except KubeError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, resources=resources)
+    TASK.main()
 
 
 if __name__ == "__main__":

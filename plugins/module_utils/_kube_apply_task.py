@@ -1,4 +1,4 @@
-"""The options of the `apply` module: their specification, and what the utilities make of them."""
+"""The `apply` task: the specification of its options, and what the utilities make of them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.streamops.knative.plugins.module_utils import _kube_sources
 from ansible_collections.streamops.knative.plugins.module_utils._kube_apply import Settings
 from ansible_collections.streamops.knative.plugins.module_utils._kube_download import Downloader
 from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
 from ansible_collections.streamops.knative.plugins.module_utils._kube_patches import Patch
 from ansible_collections.streamops.knative.plugins.module_utils._kube_readiness import Condition
-from ansible_collections.streamops.knative.plugins.module_utils._kube_run import Options
+from ansible_collections.streamops.knative.plugins.module_utils._kube_run import (
+    Options,
+    absent,
+    present,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Source
+from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
 
-PROGRESS_EVERY = 5.0  # seconds
+PROGRESS_EVERY = 3.0  # seconds
 
 _TEXT = {"type": "str", "default": ""}
 BUNDLE: dict[str, dict[str, Any]] = {
@@ -86,13 +89,32 @@ BUNDLE: dict[str, dict[str, Any]] = {
             "reason": _TEXT,
         },
     },
-    "progress_file": {"type": "path"},
 }
 
 
-def sources(module: AnsibleModule) -> list[Source]:
+def apply(run: Run) -> dict[str, Any]:
+    """Do what the options say; returns the module's results."""
+    manifests = sources(run)
+    client = run.connect()
+    work = present if run.params["state"] == "present" else absent
+    progress = paced(run.progress)
+    result = work(client, manifests, settings(run), options(run.params), progress)
+    for warning in [*result.warnings, *client.transport.warnings]:
+        run.warn(warning)
+    returned: dict[str, Any] = {
+        "changed": result.changed,
+        "objects": result.objects(),
+        "counts": result.counts(),
+        "requests": client.transport.requests,
+    }
+    if run.diff:
+        returned["diff"] = result.diff()
+    return returned
+
+
+def sources(run: Run) -> list[Source]:
     """Read all manifests; raises Refused with everything that is wrong with them."""
-    params = module.params
+    params = run.params
     if params["templates"]:
         raise KubeError("templates are rendered by the action plugin: call streamops.knative.apply")
     downloader = Downloader(_cache_dir(params["cache_dir"]), timeout=params["request_timeout"])
@@ -103,7 +125,7 @@ def sources(module: AnsibleModule) -> list[Source]:
         downloader=downloader,
     )
     for warning in downloader.warnings:
-        module.warn(warning)
+        run.warn(warning)
     if not found and not (params["state"] == "absent" and params["apply_set"]):
         raise KubeError(
             "There is nothing to apply: give definitions, templates, files or urls"
@@ -130,9 +152,9 @@ def _cache_dir(given: str | None) -> Path:
     return Path(root).expanduser() / "streamops.knative"
 
 
-def settings(module: AnsibleModule) -> Settings:
+def settings(run: Run) -> Settings:
     """How to apply."""
-    params = module.params
+    params = run.params
     return Settings(
         field_manager=params["field_manager"],
         force_conflicts=params["force_conflicts"],
@@ -140,13 +162,12 @@ def settings(module: AnsibleModule) -> Settings:
         namespace=params["namespace"],
         concurrency=max(1, params["concurrency"]),
         retry_timeout=params["retry_timeout"],
-        check_mode=module.check_mode,
+        check_mode=run.check_mode,
     )
 
 
-def options(module: AnsibleModule) -> Options:
+def options(params: dict[str, Any]) -> Options:
     """What else to do."""
-    params = module.params
     return Options(
         apply_set=params["apply_set"] or "",
         apply_set_namespace=params["apply_set_namespace"],
@@ -159,21 +180,20 @@ def options(module: AnsibleModule) -> Options:
     )
 
 
-def progress(module: AnsibleModule) -> Callable[[str], None]:
-    """Write sentences to `progress_file`: a new one at once, then one every few seconds."""
-    path = module.params["progress_file"]
-    if not path:
-        return lambda _sentence: None
+def paced(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Pass on new sentences only, one every few seconds, with the time waited so far."""
     started = time.monotonic()
-    last_time, last_sentence = -PROGRESS_EVERY, ""
+    last_time, last_sentence = started, ""
 
-    def tell(sentence: str) -> None:
+    def progress(sentence: str) -> None:
         nonlocal last_time, last_sentence
         now = time.monotonic()
         if sentence == last_sentence or now - last_time < PROGRESS_EVERY:
             return
         last_time, last_sentence = now, sentence
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(f"{now - started:.0f} s: {sentence}\n")
+        tell(f"{now - started:.0f} s: {sentence}")
 
-    return tell
+    return progress
+
+
+TASK = Task(apply, BUNDLE, required_if=[("prune", True, ["apply_set"])])
