@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 
 import requests
 from aiohttp import web
+
 from sandbox.x import create_app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,8 +43,6 @@ class Loop:
         """Serve what `make(base_url)` returns; return the base URL."""
 
         async def start() -> str:
-            import socket
-
             listener = socket.create_server(("127.0.0.1", port))
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             runner = web.AppRunner(make(url), access_log=None, shutdown_timeout=0.1)

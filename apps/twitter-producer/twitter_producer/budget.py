@@ -41,10 +41,10 @@ class Budget:
         self.day, self.posts, self.ceiling = today, 0, 0
         return True
 
-    def page(self, wanted: int, now: datetime) -> int:
-        """Return how many posts the next request may ask for, BudgetSpent if none."""
+    def page(self, wanted: int, now: datetime, least: int = SMALLEST_PAGE) -> int:
+        """Return how many posts the next request may bring; BudgetSpent if fewer than `least`."""
         room = wanted if not self.limit else min(wanted, self.limit - self.posts)
-        if room < SMALLEST_PAGE:
+        if room < least:
             tomorrow = datetime.fromisoformat(self.day or now.date().isoformat()) + timedelta(1)
             raise BudgetSpent(tomorrow.replace(tzinfo=UTC))
         return room

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from twitter_producer import credentials, events, stores
-from twitter_producer.budget import Budget, BudgetSpent
+from twitter_producer.budget import SMALLEST_PAGE, Budget, BudgetSpent
 from twitter_producer.clock import XClock
 from twitter_producer.credentials import CredentialsError, Keys
 from twitter_producer.deadletter import destination
@@ -215,10 +215,10 @@ class Producer:
             log.info("a UTC day begins", extra={"day": self._budget.day})
         self._show_budget()
 
-    def _reserve(self, wanted: int) -> int:
+    def _reserve(self, wanted: int, least: int = SMALLEST_PAGE) -> int:
         """Return how many posts may be asked for; what they may cost is stored first."""
         self._enter_day()
-        page = self._budget.page(wanted, self._clock.now())
+        page = self._budget.page(wanted, self._clock.now(), least)
         if self._budget.reserve(page):
             self._save()
         return page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Mapping
@@ -88,6 +89,7 @@ class RedirectAdapter(HTTPAdapter):
     def __init__(self, base_url: str, timeout: float) -> None:
         super().__init__()
         self._base_url, self._timeout = base_url.rstrip("/"), timeout
+        self._last: requests.Response | None = None
 
     def send(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
@@ -97,7 +99,14 @@ class RedirectAdapter(HTTPAdapter):
             request.url = self._base_url + str(request.url).removeprefix(TWEEPY_URL)
             kwargs["proxies"] = get_environ_proxies(request.url)
         kwargs["timeout"] = kwargs.get("timeout") or self._timeout
-        return super().send(request, *args, **kwargs)
+        self._last = super().send(request, *args, **kwargs)
+        return self._last
+
+    def hang_up(self) -> None:
+        """Wake whoever reads the last answer, from another thread: the connection ends."""
+        with contextlib.suppress(ValueError, RuntimeError):  # it has ended by itself
+            if self._last is not None:
+                self._last.raw.shutdown()
 
 
 @dataclass
@@ -126,9 +135,11 @@ class XApi:
         )
         self.mount(self._client.session)
 
-    def mount(self, session: requests.Session) -> None:
+    def mount(self, session: requests.Session) -> RedirectAdapter:
         """Have a tweepy session talk to the configured address with the configured timeout."""
-        session.mount(TWEEPY_URL + "/", RedirectAdapter(self.url, self.timeout))
+        adapter = RedirectAdapter(self.url, self.timeout)
+        session.mount(TWEEPY_URL + "/", adapter)
+        return adapter
 
     def bearer(self, keys: Keys) -> str:
         """Return an app-only bearer; the filtered stream takes nothing else."""
@@ -201,6 +212,8 @@ class XApi:
                 )
             except requests.RequestException as error:
                 raise XUnavailable(f"no answer from X: {type(error).__name__}") from error
+            if response.status_code == 403:  # what X answers here to wrong keys
+                raise Refused(f"403: {_detail(response)}")
             if response.status_code != 200:
                 raise translate(response)
             try:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 from producer_kit import Kit, wait_for
+
 from twitter_producer.budget import Budget, BudgetSpent
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)

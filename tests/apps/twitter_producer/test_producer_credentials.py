@@ -13,6 +13,7 @@ import requests
 from google.cloud import secretmanager
 from google.oauth2 import service_account
 from producer_kit import Kit, wait_for
+
 from sandbox.google.__main__ import NoClusters
 from sandbox.google.app import create_app
 from twitter_producer.credentials import CredentialsError, verify_checksum

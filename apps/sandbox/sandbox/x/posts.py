@@ -96,8 +96,6 @@ class Posts:
 
     def appear(self, now: datetime) -> list[Post]:
         """Publish what is due, forget what X would have forgotten; return what is new."""
-        while self._posts and self._posts[0].published <= now - MEMORY:
-            self._posts.pop(0)
         new = []
         while self._script.every and self._next_at <= now:
             post = self._publish_next(self._next_at)
@@ -105,6 +103,8 @@ class Posts:
                 break
             new.append(post)
             self._next_at += timedelta(seconds=self._script.every)
+        recent = (n for n, post in enumerate(self._posts) if post.published > now - MEMORY)
+        del self._posts[: next(recent, len(self._posts))]
         return new
 
     def seconds_to_next(self, now: datetime) -> float | None:

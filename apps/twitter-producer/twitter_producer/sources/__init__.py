@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from twitter_producer.progress import Batch, Progress
@@ -24,5 +23,9 @@ class Source(Protocol):
         ...
 
 
-#: Asked before a request for so many posts: returns how many may be asked for, stores that first.
-Reserve = Callable[[int], int]
+class Reserve(Protocol):
+    """Asks the budget before a request is made."""
+
+    def __call__(self, wanted: int, least: int = ...) -> int:
+        """Return how many posts may be asked for, having stored that; BudgetSpent if too few."""
+        ...

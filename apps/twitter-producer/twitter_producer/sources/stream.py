@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 _QUEUE = 1000
 _CHUNK = 100
 _GATHER_SECONDS = 1.0
+#: X bills what it has sent until it sees the connection close: kept back from the budget.
+_IN_FLIGHT = 10
 _ERRORS = {400: BadRequest, 401: Refused, 402: CreditsDepleted, 403: Forbidden}
 
 
@@ -63,10 +65,13 @@ class StreamSource:
     def read(self, progress: Progress) -> Batch:
         """Return what the stream brought in the last second, or what search finds of the past."""
         try:
-            connection = self._connected()
+            return self._read(progress)
         except BudgetSpent:
             self.close()
             raise
+
+    def _read(self, progress: Progress) -> Batch:
+        connection = self._connected()
         if self._catch_up or progress.behind:
             batch = self._search.read(progress)
             self._catch_up = batch.left is not None or progress.behind
@@ -84,7 +89,7 @@ class StreamSource:
     def close(self) -> None:
         """Disconnect."""
         if self._connection is not None:
-            self._connection.disconnect()
+            self._connection.hang_up()
             self._connection = None
 
     def _connected(self) -> _Connection:
@@ -102,14 +107,15 @@ class StreamSource:
         return self._connection
 
     def _connect(self) -> _Connection:
-        allowance = self._reserve(_CHUNK)
-        connection = _Connection(self._bearer(), allowance if self._settings.budget_posts else None)
-        self._api.mount(connection.session)
+        allowance = self._reserve(_CHUNK, least=_IN_FLIGHT + 1) - _IN_FLIGHT
+        connection = _Connection(
+            self._bearer(), self._api, allowance if self._settings.budget_posts else None
+        )
         self._set_rule(connection)
         self._metrics.polls.inc()
         connection.filter(threaded=True, tweet_fields=["created_at", "lang"])
         if not connection.opened.wait(self._settings.x_timeout_seconds + 21):
-            connection.disconnect()
+            connection.hang_up()
             raise XUnavailable("the stream did not open in time")
         if connection.problem is not None:
             raise connection.problem
@@ -156,19 +162,25 @@ class StreamSource:
 class _Connection(tweepy.StreamingClient):
     """One connection: tweepy's own endless retries are left to the producer's loop."""
 
-    def __init__(self, bearer: str, allowance: int | None) -> None:
+    def __init__(self, bearer: str, api: XApi, allowance: int | None) -> None:
         super().__init__(bearer, return_type=requests.Response, max_retries=0, daemon=True)
+        self._adapter = api.mount(self.session)
         self.arrived: queue.Queue[dict[str, Any]] = queue.Queue(_QUEUE)
         self.opened, self.ended = threading.Event(), threading.Event()
         self.problem: Exception | None = None
         self.tag = ""
         self.allowance = allowance
 
+    def hang_up(self) -> None:
+        """Disconnect at once: what X still sends is billed."""
+        self.disconnect()
+        self._adapter.hang_up()
+
     def allow(self, counted: int, reserve: Reserve) -> None:
         """Let X send as many posts more as were counted, unless the budget is spent."""
         assert self.allowance is not None
         try:
-            granted = reserve(_CHUNK)
+            granted = reserve(_CHUNK, least=_IN_FLIGHT + 1) - _IN_FLIGHT
         except BudgetSpent as spent:
             self._end(spent)
             return

@@ -1,0 +1,134 @@
+"""The producer on the filtered stream."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import requests
+from producer_kit import Kit, Sink, X, wait_for
+
+
+def _streaming(kit: Kit, x: X, sink: Sink, **settings: object) -> dict[str, object]:
+    return kit.searching(x, sink, source="stream", overlap_seconds=1, **settings)
+
+
+def _open(x: X) -> None:
+    wait_for(lambda: x.control("GET")["stream"])
+
+
+def test_posts_arrive_as_they_are_published(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    producer = kit.producer(**_streaming(kit, x, sink))
+    _open(x)
+    ids = x.publish(
+        {"text": "knative one"}, {"text": "cats"}, {"text": "knative two"}, matching="text"
+    )
+    wait_for(lambda: len(sink.received) == 2)
+    assert sink.ids == [ids[0], ids[2]]
+    assert set(sink.received[0].data) >= {"id", "text", "created_at"}
+    began = time.monotonic()
+    assert producer.stop() == 0
+    assert time.monotonic() - began < 5
+    stored = json.loads((kit.folder / "state.json").read_text())
+    assert stored["budget"]["posts"] == 2
+
+
+def test_what_was_published_while_not_connected_is_searched_for(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    ids = x.publish_many(5)
+    settings = _streaming(kit, x, sink)
+    first = kit.producer(**settings)
+    wait_for(lambda: len(sink.received) == 5)
+    _open(x)
+    ids += x.publish_many(2)
+    wait_for(lambda: len(sink.received) == 7)
+    assert first.stop() == 0
+    ids += x.publish_many(5)
+    wait_for(lambda: not x.control("GET")["stream"])
+    kit.producer(**settings)
+    wait_for(lambda: len(sink.received) == 12)
+    _open(x)
+    ids += x.publish_many(2)
+    wait_for(lambda: len(sink.received) == 14)
+    assert sorted(sink.ids) == sorted(ids)
+
+
+def test_it_reconnects_when_x_closes_and_loses_nothing(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    kit.producer(**_streaming(kit, x, sink))
+    ids: list[str] = []
+    for _ in range(3):
+        _open(x)
+        ids += x.publish_many(2)
+        x.control("POST", "/disconnect")
+        ids += x.publish_many(2)
+    wait_for(lambda: len(sink.received) >= len(ids))
+    _open(x)
+    time.sleep(1.5)
+    assert sorted(sink.ids) == sorted(ids)
+
+
+def test_rule_follows_the_query_and_leaves_others_alone(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    bearer = {"Authorization": "Bearer " + x.keys["bearer_token"]}
+    url = x.url + "/2/tweets/search/stream/rules"
+    rules = {
+        "add": [{"value": "cats", "tag": "mine"}, {"value": "old", "tag": "twitter-producer/t"}]
+    }
+    requests.post(url, json=rules, headers=bearer, timeout=5).raise_for_status()
+    producer = kit.producer(**_streaming(kit, x, sink, pipeline="t"))
+    _open(x)
+    listed = requests.get(url, headers=bearer, timeout=5).json()["data"]
+    assert {(rule["tag"], rule["value"]) for rule in listed} == {
+        ("mine", "cats"),
+        ("twitter-producer/t", "knative"),
+    }
+    producer.saying("rules of others")
+    ids = x.publish({"text": "cats"}, {"text": "knative"}, matching="text")
+    wait_for(lambda: sink.received)
+    assert sink.ids == ids[1:]
+
+
+def test_budget_ends_the_stream(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    producer = kit.producer(**_streaming(kit, x, sink, budget_posts=30))
+    _open(x)
+    for _ in range(50):
+        x.publish_many(1)
+        time.sleep(0.01)
+    producer.saying("today's budget is spent")
+    wait_for(lambda: not x.control("GET")["stream"])
+    assert x.bill()["billed"] <= 30
+    wait_for(lambda: len(sink.received) >= 15)
+
+
+def test_sink_that_is_down_holds_the_stream_back_and_loses_nothing(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink(decide=lambda _event: (503, {}))
+    kit.producer(**_streaming(kit, x, sink, backoff_max_seconds=0.1))
+    _open(x)
+    ids = x.publish_many(20)
+    wait_for(lambda: len(sink.refused) > 3)
+    sink.decide = None
+    wait_for(lambda: len(sink.received) == 20)
+    assert sink.ids == ids
+
+
+def test_refused_credentials_are_read_again(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    folder = kit.folder / "keys"
+    folder.mkdir()
+
+    def mount() -> None:
+        for name in ("api_key", "api_secret"):
+            (folder / name).write_text(x.keys[name])
+
+    mount()
+    settings = _streaming(kit, x, sink, credentials="files", credentials_dir=folder)
+    kit.producer(**settings)
+    _open(x)
+    x.control("POST", "/keys")
+    mount()
+    x.control("POST", "/disconnect")
+    ids = x.publish_many(2)
+    wait_for(lambda: sink.ids == ids)
