@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from sandbox.home import MARK, Home, State, runs, started
 from sandbox.node import reaper
@@ -296,18 +295,17 @@ def _control(home: Home, method: str, path: str, body: State | None, seconds: fl
     try:
         connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()
-        answer: State = json.loads(response.read())
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        _unreachable(home, error)
+        content = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise CommandError(
+            f"the sandbox in {home.path} does not answer ({error}): run 'sandbox down', then "
+            "'sandbox up'."
+        ) from None
     finally:
         connection.close()
+    if response.status >= 500:
+        raise CommandError(f"{method} {path} failed; see {home.logs / 'supervisor.log'}")
+    answer: State = json.loads(content)
     if response.status != 200:
-        raise CommandError(answer.get("error", f"{method} {path}: {response.status}"))
+        raise CommandError(answer["error"])
     return answer
-
-
-def _unreachable(home: Home, error: Exception) -> NoReturn:
-    raise CommandError(
-        f"the sandbox in {home.path} does not answer ({error}): run 'sandbox down', then "
-        "'sandbox up'."
-    ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 import os
@@ -125,7 +126,7 @@ class ClusterProcesses:
 def _read_cluster(name: str, folder: Path) -> Cluster:
     path = folder / "kubeconfig"
     entry = yaml.safe_load(path.read_text(encoding="utf-8"))["clusters"][0]["cluster"]
-    ca_pem = (folder / "ca.crt").read_text(encoding="ascii")
+    ca_pem = base64.b64decode(entry["certificate-authority-data"]).decode("ascii")
     return Cluster(name, entry["server"], ca_pem, path)
 
 

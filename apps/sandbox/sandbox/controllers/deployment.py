@@ -357,8 +357,8 @@ class DeploymentController(Controller):
 def _progressed(deployment: Object, counts: dict[str, int]) -> bool:
     """Whether the rollout came closer to its end since the last status."""
     before = deployment.get("status", {})
-    old_before = before.get("replicas", 0) - before.get("updatedReplicas", 0)
-    return (
+    old_before: int = before.get("replicas", 0) - before.get("updatedReplicas", 0)
+    return bool(
         counts["updatedReplicas"] > before.get("updatedReplicas", 0)
         or counts["replicas"] - counts["updatedReplicas"] < old_before
         or counts["readyReplicas"] > before.get("readyReplicas", 0)
@@ -381,7 +381,7 @@ def _find_new(deployment: Object, sets: list[Object]) -> Object | None:
 
 
 def _template(obj: Object) -> Object:
-    template = copy.deepcopy(obj["spec"]["template"])
+    template: Object = copy.deepcopy(obj["spec"]["template"])
     metadata = template.setdefault("metadata", {})
     (metadata.get("labels") or {}).pop(HASH_LABEL, None)
     metadata.pop("creationTimestamp", None)

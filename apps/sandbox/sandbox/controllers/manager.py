@@ -6,31 +6,46 @@ import asyncio
 
 from sandbox.client import Client
 from sandbox.controller import Controller
+from sandbox.controllers.autoscaling import AutoscalingController
+from sandbox.controllers.cronjob import CronJobController
+from sandbox.controllers.daemonset import DaemonSetController
 from sandbox.controllers.deployment import DeploymentController
+from sandbox.controllers.disruption import DisruptionController
 from sandbox.controllers.endpoints import EndpointsController
 from sandbox.controllers.garbage import GarbageCollector
+from sandbox.controllers.job import JobController
 from sandbox.controllers.loadbalancer import LoadBalancerController
 from sandbox.controllers.namespaces import NamespaceContentController, NamespaceController
 from sandbox.controllers.replicaset import ReplicaSetController
+from sandbox.controllers.statefulset import StatefulSetController
 from sandbox.events import EventRecorder
 
 
 async def run(client: Client, ca_pem: str) -> None:
     """Run the controllers until cancelled; `ca_pem` is the certificate pods trust the API by."""
-    events = [
-        EventRecorder(client, name) for name in ("deployment-controller", "replicaset-controller")
-    ]
+    recorders: list[EventRecorder] = []
+
+    def events(component: str) -> EventRecorder:
+        recorders.append(EventRecorder(client, component))
+        return recorders[-1]
+
     controllers: list[Controller] = [
         NamespaceContentController(client, ca_pem),
         NamespaceController(client),
         GarbageCollector(client),
-        DeploymentController(client, events[0]),
-        ReplicaSetController(client, events[1]),
+        DeploymentController(client, events("deployment-controller")),
+        ReplicaSetController(client, events("replicaset-controller")),
+        StatefulSetController(client, events("statefulset-controller")),
+        DaemonSetController(client, events("daemonset-controller")),
+        JobController(client, events("job-controller")),
+        CronJobController(client, events("cronjob-controller")),
         EndpointsController(client),
         LoadBalancerController(client),
+        DisruptionController(client),
+        AutoscalingController(client),
     ]
     async with asyncio.TaskGroup() as group:
-        for recorder in events:
+        for recorder in recorders:
             group.create_task(recorder.run())
         for controller in controllers:
             group.create_task(controller.run(), name=controller.name)
