@@ -78,7 +78,7 @@ def _broker(errors: FieldErrors, obj: Object) -> None:
         errors.missing("spec.config")
     else:
         _reference(errors, obj["spec"]["config"], "spec.config")
-    _delivery(errors, obj["spec"].get("delivery"), "spec.delivery")
+    check_delivery(errors, obj["spec"].get("delivery"), "spec.delivery")
 
 
 def _trigger(errors: FieldErrors, obj: Object) -> None:
@@ -94,7 +94,7 @@ def _trigger(errors: FieldErrors, obj: Object) -> None:
         except filters.InvalidFilter as error:
             errors.add(str(error), f"spec.filters[{index}]")
     _destination(errors, spec.get("subscriber"), "spec.subscriber")
-    _delivery(errors, spec.get("delivery"), "spec.delivery")
+    check_delivery(errors, spec.get("delivery"), "spec.delivery")
 
 
 def _channel(errors: FieldErrors, obj: Object) -> None:
@@ -119,7 +119,7 @@ def _subscription(errors: FieldErrors, obj: Object) -> None:
     for name in ("subscriber", "reply"):
         if spec.get(name):
             _destination(errors, spec[name], f"spec.{name}")
-    _delivery(errors, spec.get("delivery"), "spec.delivery")
+    check_delivery(errors, spec.get("delivery"), "spec.delivery")
 
 
 def _sink_binding(errors: FieldErrors, obj: Object) -> None:
@@ -199,7 +199,8 @@ def _reference(errors: FieldErrors, ref: Object, path: str) -> None:
         errors.missing(f"{path}.apiVersion")
 
 
-def _delivery(errors: FieldErrors, delivery: Object | None, path: str) -> None:
+def check_delivery(errors: FieldErrors, delivery: Object | None, path: str) -> None:
+    """Check a `delivery`: dead letter sink, retries, back-off and timeout."""
     if not delivery:
         return
     if delivery.get("deadLetterSink"):

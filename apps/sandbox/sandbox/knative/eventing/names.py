@@ -1,0 +1,35 @@
+"""Names, labels and addresses Eventing uses on its objects."""
+
+from __future__ import annotations
+
+import hashlib
+
+EVENTING = "eventing.knative.dev/v1"
+MESSAGING = "messaging.knative.dev/v1"
+SOURCES = "sources.knative.dev/v1"
+
+BROKER_CLASS = "eventing.knative.dev/broker.class"
+MT_BROKER = "MTChannelBasedBroker"
+CHANNEL_ADDRESS = "knative.dev/channelAddress"
+CHANNEL_API_VERSION = "knative.dev/channelAPIVersion"
+CHANNEL_KIND = "knative.dev/channelKind"
+CHANNEL_NAME = "knative.dev/channelName"
+
+INGRESS_SERVICE, FILTER_SERVICE = "broker-ingress", "broker-filter"
+_LONGEST = 63
+
+
+def host(service: str, namespace: str) -> str:
+    """Return a Service's full name."""
+    return f"{service}.{namespace}.svc.cluster.local"
+
+
+def child(parent: str, suffix: str) -> str:
+    """Return a name made of both, shortened by a hash where too long (kmeta.ChildName)."""
+    name = parent + suffix
+    if len(name) <= _LONGEST:
+        return name
+    digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+    if len(suffix) > _LONGEST - len(digest):
+        return (parent + digest)[: _LONGEST - len(digest)] + digest
+    return parent[: _LONGEST - len(digest) - len(suffix)] + digest + suffix
