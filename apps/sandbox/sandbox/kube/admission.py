@@ -27,7 +27,9 @@ class NamespaceLifecycle:
         resource = review.resource
         if review.operation == "DELETE" and resource.collection == "namespaces":
             if review.name in _PROTECTED:
-                raise errors.forbidden("", "namespaces", review.name, "this namespace may not be deleted")
+                raise errors.forbidden(
+                    "", "namespaces", review.name, "this namespace may not be deleted"
+                )
             return None
         if review.operation != "CREATE" or not resource.namespaced:
             return None
@@ -45,8 +47,7 @@ class NamespaceLifecycle:
             group,
             plural,
             name,
-            f"unable to create new content in namespace {namespace} because it is being "
-            "terminated",
+            f"unable to create new content in namespace {namespace} because it is being terminated",
         )
         details = error.details or {}
         details["causes"] = [

@@ -40,6 +40,8 @@ class User:
 
 
 Authenticator = Callable[[str], Awaitable[User | None]]
+#: Asks another server; also tells for how many seconds the token is good.
+ExternalAuthenticator = Callable[[str], Awaitable[tuple[User, float] | None]]
 
 
 class Authentication:
@@ -47,16 +49,21 @@ class Authentication:
 
     def __init__(self) -> None:
         self._static: dict[str, User] = {}
-        self._authenticators: list[tuple[Authenticator, bool]] = []
+        self._authenticators: list[Authenticator] = []
+        self._external: list[ExternalAuthenticator] = []
         self._remembered: dict[str, tuple[float, User]] = {}
 
     def add_token(self, token: str, user: User) -> None:
         """A fixed token, like a line of `--token-auth-file`."""
         self._static[token] = authenticated(user)
 
-    def add_authenticator(self, authenticator: Authenticator, *, external: bool = False) -> None:
-        """One more way to check tokens; `external` answers are remembered for a while."""
-        self._authenticators.append((authenticator, external))
+    def add_authenticator(self, authenticator: Authenticator) -> None:
+        """One more way to check tokens."""
+        self._authenticators.append(authenticator)
+
+    def add_external(self, authenticator: ExternalAuthenticator) -> None:
+        """One more way to check tokens, whose answers are remembered for a while."""
+        self._external.append(authenticator)
 
     async def by_token(self, token: str) -> User | None:
         """The token's user, or None."""
@@ -66,19 +73,21 @@ class Authentication:
         remembered = self._remembered.get(token)
         if remembered and remembered[0] > time.monotonic():
             return remembered[1]
-        for authenticator, external in self._authenticators:
+        for authenticator in self._authenticators:
             found = await authenticator(token)
-            if found is None:
-                continue
-            found = authenticated(found)
-            if external:
-                now = time.monotonic()
-                self._remembered = {
-                    key: entry for key, entry in self._remembered.items() if entry[0] > now
-                }
-                self._remembered[token] = (now + _EXTERNAL_TTL, found)
-            return found
+            if found is not None:
+                return authenticated(found)
+        for ask in self._external:
+            answer = await ask(token)
+            if answer is not None:
+                return self._remember(token, authenticated(answer[0]), answer[1])
         return None
+
+    def _remember(self, token: str, user: User, seconds: float) -> User:
+        now = time.monotonic()
+        self._remembered = {k: entry for k, entry in self._remembered.items() if entry[0] > now}
+        self._remembered[token] = (now + min(seconds, _EXTERNAL_TTL), user)
+        return user
 
     async def authenticate(
         self, headers: Mapping[str, str], peer_certificate: Mapping[str, Any] | None

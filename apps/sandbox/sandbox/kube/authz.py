@@ -117,9 +117,7 @@ class Authorizer:
                 return
             role = self._loaded[key] = stored.load()
         name = f"{metadata['name']}/{space}" if space else metadata["name"]
-        source = (
-            f'RBAC: allowed by {kind} "{name}" of {reference["kind"]} "{reference["name"]}"'
-        )
+        source = f'RBAC: allowed by {kind} "{name}" of {reference["kind"]} "{reference["name"]}"'
         for rule in role.get("rules") or []:
             yield rule, source
 
@@ -168,9 +166,7 @@ def refusal(user: User, wanted: Attributes) -> str:
     """Why not, as the API server words it."""
     if wanted.path:
         return f'User "{user.name}" cannot {wanted.verb} path "{wanted.path}"'
-    where = (
-        f'in the namespace "{wanted.namespace}"' if wanted.namespace else "at the cluster scope"
-    )
+    where = f'in the namespace "{wanted.namespace}"' if wanted.namespace else "at the cluster scope"
     return (
         f'User "{user.name}" cannot {wanted.verb} resource "{wanted.resource}" in API group '
         f'"{wanted.group}" {where}'

@@ -8,6 +8,7 @@ from typing import Any
 from sandbox.kube import clock
 from sandbox.kube.api import Api
 from sandbox.kube.bootstrap_policy import cluster_role_bindings, cluster_roles, roles
+from sandbox.kube.kinds.clusterroles import aggregate
 
 Json = dict[str, Any]
 _NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
@@ -31,6 +32,7 @@ def fill(api: Api, *, address: str, port: int, service_ip: str) -> None:
             "RoleBinding": "rolebindings",
         }[obj["kind"]]
         api.store.put(f"{plural}.rbac.authorization.k8s.io", obj)
+    aggregate(api)
 
 
 def _object(api_version: str, kind: str, name: str, namespace: str = "") -> Json:

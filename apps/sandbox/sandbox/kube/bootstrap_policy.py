@@ -54,9 +54,7 @@ def _aggregate_label(target: str) -> Json:
 
 def _aggregated(name: str, labels: Json | None = None) -> Json:
     role = _role(name, [], labels)
-    role["aggregationRule"] = {
-        "clusterRoleSelectors": [{"matchLabels": _aggregate_label(name)}]
-    }
+    role["aggregationRule"] = {"clusterRoleSelectors": [{"matchLabels": _aggregate_label(name)}]}
     return role
 
 
@@ -119,9 +117,7 @@ def _view_rules() -> list[Json]:
         ),
         _rule(["batch"], ["cronjobs", "cronjobs/status", "jobs", "jobs/status"], _READ),
         _rule(["policy"], ["poddisruptionbudgets", "poddisruptionbudgets/status"], _READ),
-        _rule(
-            ["networking.k8s.io"], ["ingresses", "ingresses/status", "networkpolicies"], _READ
-        ),
+        _rule(["networking.k8s.io"], ["ingresses", "ingresses/status", "networkpolicies"], _READ),
     ]
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from sandbox.kube.api import Api
 from sandbox.kube.endpoints import EndpointError, resolve_service
@@ -84,9 +85,7 @@ class Callout:
                 content = await response.read()
                 status = response.status
         except TimeoutError as error:
-            raise CalloutError(
-                f'Post "{target.url}": context deadline exceeded'
-            ) from error
+            raise CalloutError(f'Post "{target.url}": context deadline exceeded') from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise CalloutError(
                 f'Post "{target.url}": tls: failed to verify certificate: '
@@ -139,7 +138,7 @@ class Callout:
 
 
 def _external(url: str, suffix: str) -> _Target:
-    parsed = aiohttp.client.URL(url)
+    parsed = URL(url)
     if parsed.scheme != "https" or not parsed.host:
         raise CalloutError(f'webhook URL "{url}" is not an https URL')
     port = parsed.port or 443

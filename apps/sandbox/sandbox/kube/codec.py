@@ -25,9 +25,7 @@ def loads(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise errors.bad_request(
-            f"couldn't get version/kind; json parse error: {error}"
-        ) from error
+        raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from error
 
 
 def load_yaml(data: bytes) -> Any:

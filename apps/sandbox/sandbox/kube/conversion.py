@@ -64,9 +64,7 @@ class Conversion:
                 "objects": objects,
             },
         }
-        prefix = (
-            f"conversion webhook for {objects[0]['apiVersion']}, Kind={resource.kind} failed: "
-        )
+        prefix = f"conversion webhook for {objects[0]['apiVersion']}, Kind={resource.kind} failed: "
         try:
             answer = await self._callout.post(webhook["clientConfig"], review, timeout=_TIMEOUT)
         except CalloutError as error:

@@ -45,7 +45,9 @@ class CustomResourceDefinitions(Strategy):
 
     def _accept(self, obj: Json, status: Json) -> None:
         spec = obj["spec"]
-        storage = [version["name"] for version in spec.get("versions") or [] if version.get("storage")]
+        storage = [
+            version["name"] for version in spec.get("versions") or [] if version.get("storage")
+        ]
         stored = list(dict.fromkeys([*(status.get("storedVersions") or []), *storage]))
         conditions = status.get("conditions") or [
             _condition("NamesAccepted", "NoConflicts", "no conflicts found"),

@@ -72,8 +72,7 @@ class Deletion:
             metadata["deletionGracePeriodSeconds"] = grace
         if resource.collection == "namespaces":
             obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
-            return before != metadata
-        return before != metadata
+        return bool(before != metadata)
 
     @staticmethod
     def _check_preconditions(stored: Stored, resource: Resource, options: Json) -> None:

@@ -101,9 +101,7 @@ def group(name: str, versions: list[str]) -> Json:
 
 def group_list(registry: Registry) -> Json:
     """`APIGroupList`, answered at /apis."""
-    groups = [
-        group(name, versions) for name, versions in registry.group_versions().items() if name
-    ]
+    groups = [group(name, versions) for name, versions in registry.group_versions().items() if name]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 

@@ -44,10 +44,8 @@ class FrontDoor:
         except errors.StatusError as error:
             return _failure(error)
         except web.HTTPRequestEntityTooLarge:
-            error = errors.StatusError(
-                413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728"
-            )
-            return _failure(error)
+            too_large = "Request entity too large: limit is 3145728"
+            return _failure(errors.StatusError(413, "RequestEntityTooLarge", too_large))
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -99,7 +97,9 @@ class FrontDoor:
             for value in values:
                 self._authorize(
                     user,
-                    Attributes("impersonate", "authentication.k8s.io", "userextras", key, "", value),
+                    Attributes(
+                        "impersonate", "authentication.k8s.io", "userextras", key, "", value
+                    ),
                 )
         return authenticated(User(name, tuple(groups), extra=extra))
 
@@ -117,9 +117,7 @@ def forbidden(user: User, wanted: Attributes) -> errors.StatusError:
     """403 for a user and an action."""
     why = authz.refusal(user, wanted)
     if wanted.path:
-        return errors.StatusError(
-            403, "Forbidden", f'forbidden: {why}', details={}
-        )
+        return errors.StatusError(403, "Forbidden", f"forbidden: {why}", details={})
     return errors.forbidden(wanted.group, wanted.plural, wanted.name, why)
 
 

@@ -98,7 +98,9 @@ def page(
 def _number(query: Mapping[str, str], key: str) -> int:
     text = query.get(key) or "0"
     if not text.isdigit():
-        raise errors.bad_request(f'invalid {key}: strconv.ParseUint: parsing "{text}": invalid syntax')
+        raise errors.bad_request(
+            f'invalid {key}: strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
     return int(text)
 
 

@@ -314,9 +314,7 @@ def _upgrades_client_side(
     except orjson.JSONDecodeError:
         return False
     allowed = typed.field_set(applied, schema)
-    allowed = fieldset.union(
-        allowed, {"f:metadata": {"f:annotations": {f"f:{_LAST_APPLIED}": {}}}}
-    )
+    allowed = fieldset.union(allowed, {"f:metadata": {"f:annotations": {f"f:{_LAST_APPLIED}": {}}}})
     return not any(fieldset.difference(fields, allowed) for _, fields in conflicts)
 
 

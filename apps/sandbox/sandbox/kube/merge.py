@@ -121,9 +121,7 @@ def _merge_lists(live: list[Any], config: list[Any], node: Schema, path: Path) -
             position += 1
         if position < len(waiting) and waiting[position] == element:
             position += 1
-        result.append(
-            merge(mine.get(element, _MISSING), item, node.element(), (*path, element))
-        )
+        result.append(merge(mine.get(element, _MISSING), item, node.element(), (*path, element)))
         done.add(element)
     result += [mine[other] for other in waiting[position:] if other not in theirs]
     return result
@@ -179,7 +177,9 @@ def _compare(old: Any, new: Any, node: Schema, path: Path, result: Comparison) -
 
 
 def _both(kind: type, old: Any, new: Any) -> bool:
-    return all(value is _MISSING or value is None or isinstance(value, kind) for value in (old, new))
+    return all(
+        value is _MISSING or value is None or isinstance(value, kind) for value in (old, new)
+    )
 
 
 def _filled(value: Any) -> bool:

@@ -59,9 +59,7 @@ def _metadata_only(obj: Json) -> Json:
     return {"kind": METADATA, "apiVersion": _META_VERSION, "metadata": obj.get("metadata") or {}}
 
 
-def render_object(
-    obj: Json, wanted: str, resource: Resource, query: Mapping[str, str]
-) -> bytes:
+def render_object(obj: Json, wanted: str, resource: Resource, query: Mapping[str, str]) -> bytes:
     """One object in another form."""
     if wanted == METADATA:
         return orjson.dumps(_metadata_only(obj))

@@ -22,6 +22,8 @@ Transform = Callable[[Json], Json]
 _KEPT = (
     "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
 )  # fmt: skip
+#: Endpoints that change the desired state: the object itself, and views of a part of it.
+_DESIRED_STATE = ("", "scale")
 _RETRIES = 5
 _NAME_RETRIES = 8
 
@@ -55,7 +57,7 @@ class Objects:
         review = Review(
             resource, "CREATE", namespace, metadata["name"], obj, None, write, _options(write)
         )
-        obj = await self._admit(review, None)
+        obj = await self._admit(review)
         self._settle_new(obj, resource)
         await self._validate(review, obj, None)
         for _ in range(_NAME_RETRIES):
@@ -134,10 +136,10 @@ class Objects:
             resource, "UPDATE", stored.namespace, stored.name, new, old, write,
             _options(write), subresource,
         )  # fmt: skip
-        new = await self._admit(review, old)
+        new = await self._admit(review)
         new = _keep(new, old, resource, subresource)
         strategy = self._api.strategy(resource)
-        if not subresource:
+        if subresource in _DESIRED_STATE:
             strategy.prepare_update(new, old, self._api)
             if strategy.tracks_generation and _desired(new) != _desired(old):
                 new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
@@ -188,15 +190,13 @@ class Objects:
     ) -> Json:
         if applied:
             return new
-        manager = managed.Manager(
-            write.manager, managed.UPDATE, resource.api_version, subresource
-        )
+        manager = managed.Manager(write.manager, managed.UPDATE, resource.api_version, subresource)
         return managed.track_update(
             old, new, manager, resource.schema, has_status=resource.has_status
         )
 
-    async def _admit(self, review: Review, old: Json | None) -> Json:
-        """Let mutating admission change the object; what it changes belongs to the writer."""
+    async def _admit(self, review: Review) -> Json:
+        """Let mutating admission change the object; nobody owns what it changes."""
         assert review.obj is not None
         before = review.obj
         for mutate in self._mutators:
@@ -206,14 +206,11 @@ class Objects:
         if review.obj is before:
             return before
         obj = shaping.shape(review.obj, review.resource, self._api, review.write)
-        manager = managed.Manager(
-            review.write.manager, managed.UPDATE, review.resource.api_version, review.subresource
-        )
-        tracked = managed.track_update(
-            before, obj, manager, review.resource.schema, has_status=review.resource.has_status
-        )
-        review.obj = tracked
-        return tracked
+        obj["metadata"].pop("managedFields", None)
+        if "managedFields" in before["metadata"]:
+            obj["metadata"]["managedFields"] = before["metadata"]["managedFields"]
+        review.obj = obj
+        return obj
 
     async def _validate(self, review: Review, obj: Json, old: Json | None) -> None:
         shaping.check(obj, old, review.resource, self._api)
@@ -301,7 +298,7 @@ def _keep(new: Json, old: Json, resource: Resource, subresource: str) -> Json:
             metadata[key] = old["metadata"][key]
     metadata.pop("selfLink", None)
     result["metadata"] = metadata
-    if resource.has_status:
+    if resource.has_status and subresource != "binding":
         result.pop("status", None)
         if "status" in old:
             result["status"] = old["status"]

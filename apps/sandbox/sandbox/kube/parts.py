@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass, field
 
 from sandbox.kube.api import Api
-from sandbox.kube.callout import Callout
 from sandbox.kube.conversion import Conversion
 from sandbox.kube.deletion import Deletion
 from sandbox.kube.objects import Objects
@@ -24,6 +23,5 @@ class Parts:
     patching: Patching
     conversion: Conversion
     webhooks: Webhooks
-    callout: Callout
     #: Watches being served; ended when the server stops.
     watches: set[asyncio.Task[object]] = field(default_factory=set)

@@ -41,7 +41,9 @@ def json_patch(target: Json, patch: Any) -> Json:
         ) from error
     except (jsonpatch.JsonPatchConflict, jsonpointer.JsonPointerException) as error:
         raise errors.StatusError(
-            422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
+            422,
+            "Invalid",
+            f"the server rejected our request due to an error in our request: {error}",
         ) from error
     return result
 

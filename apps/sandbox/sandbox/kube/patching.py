@@ -41,9 +41,7 @@ class Patching:
         kind = codec.media_type(content_type)
         if kind == codec.APPLY_YAML:
             config = self._configuration(body, resource, name)
-            return await self._apply(
-                resource, namespace, name, config, query, write, subresource
-            )
+            return await self._apply(resource, namespace, name, config, query, write, subresource)
         if query.get("force") is not None:
             raise _bad_option(
                 "FieldValueForbidden",
@@ -108,9 +106,7 @@ class Patching:
             )
         config = conform_configuration(config, resource, namespace)
         force = query.get("force") in ("true", "1")
-        manager = managed.Manager(
-            write.manager, managed.APPLY, resource.api_version, subresource
-        )
+        manager = managed.Manager(write.manager, managed.APPLY, resource.api_version, subresource)
 
         def transform(live: Json) -> Json:
             return managed.apply(
@@ -162,10 +158,9 @@ class Patching:
         stored = self._api.collection(resource).get(namespace, name)
         if stored is None or write.fingerprint is None:
             return
-        unchanged = (
-            write.revision_before == stored.revision
-            and result["metadata"].get("resourceVersion") == str(stored.revision)
-        )
+        unchanged = write.revision_before == stored.revision and result["metadata"].get(
+            "resourceVersion"
+        ) == str(stored.revision)
         if unchanged and not write.dry_run:
             if stored.memo is None:
                 stored.memo = set()
@@ -226,6 +221,4 @@ def _undeclared(value: Any, node: Schema, path: str, unknown: list[str]) -> None
 
 
 def _bad_option(reason: str, field: str, message: str) -> errors.StatusError:
-    return errors.invalid(
-        "meta.k8s.io", "PatchOptions", "", [errors.cause(reason, field, message)]
-    )
+    return errors.invalid("meta.k8s.io", "PatchOptions", "", [errors.cause(reason, field, message)])

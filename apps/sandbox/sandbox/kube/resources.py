@@ -126,7 +126,9 @@ class Registry:
     def versions_of(self, group: str, plural: str) -> list[Resource]:
         """All served versions of a type."""
         return [
-            types[plural] for key, types in self._types.items() if key[0] == group and plural in types
+            types[plural]
+            for key, types in self._types.items()
+            if key[0] == group and plural in types
         ]
 
     def in_version(self, group: str, version: str) -> list[Resource]:

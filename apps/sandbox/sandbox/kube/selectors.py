@@ -43,8 +43,7 @@ def parse_labels(text: str) -> LabelSelector:
         found = _REQUIREMENT.match(text, position)
         if not found or found.end() == position:
             raise errors.bad_request(
-                f"unable to parse requirement: found '{text[position:]}', expected: "
-                "identifier or !"
+                f"unable to parse requirement: found '{text[position:]}', expected: identifier or !"
             )
         requirements.append(_requirement(found))
         position = found.end()
@@ -91,6 +90,14 @@ def _compare(key: str, op: str, bound: str) -> Match:
     return holds
 
 
+_OPERATORS: dict[str, Callable[[str, frozenset[str]], Match]] = {
+    "In": _in,
+    "NotIn": _not_in,
+    "Exists": lambda key, _values: _exists(key),
+    "DoesNotExist": lambda key, _values: _absent(key),
+}
+
+
 def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
     """A `LabelSelector` object (matchLabels, matchExpressions); empty selects everything."""
     requirements: list[Match] = []
@@ -99,16 +106,10 @@ def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
         requirements.append(_in(key, frozenset([value])))
     for expression in selector.get("matchExpressions") or []:
         key, values = expression["key"], frozenset(expression.get("values") or [])
-        builders: dict[str, Callable[[], Match]] = {
-            "In": lambda key=key, values=values: _in(key, values),
-            "NotIn": lambda key=key, values=values: _not_in(key, values),
-            "Exists": lambda key=key: _exists(key),
-            "DoesNotExist": lambda key=key: _absent(key),
-        }
         operator = expression.get("operator", "")
-        if operator not in builders:
+        if operator not in _OPERATORS:
             raise errors.bad_request(f'"{operator}" is not a valid label selector operator')
-        requirements.append(builders[operator]())
+        requirements.append(_OPERATORS[operator](key, values))
     return LabelSelector(requirements)
 
 
@@ -140,9 +141,7 @@ def parse_fields(text: str, allowed: tuple[str, ...], *, what: str) -> FieldSele
     for part in filter(None, re.split(r"(?<!\\),", text)):
         found = re.match(r"([^=!]+)(==|!=|=)(.*)\Z", part, re.DOTALL)
         if not found:
-            raise errors.bad_request(
-                f"invalid selector: '{text}'; can't understand '{part}'"
-            )
+            raise errors.bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         field, op, value = found.groups()
         if field not in ("metadata.name", "metadata.namespace", *allowed):
             raise errors.bad_request(f'field label not supported: "{field}" for {what}')

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import ipaddress
 import secrets
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,19 @@ from sandbox.kube.callout import Callout
 from sandbox.kube.conversion import Conversion
 from sandbox.kube.deletion import Deletion
 from sandbox.kube.frontdoor import FrontDoor
+from sandbox.kube.google_tokens import GoogleTokens
 from sandbox.kube.kinds.table import strategies
+from sandbox.kube.kubelet import Kubelet
 from sandbox.kube.objects import Objects
 from sandbox.kube.openapi import OpenApi
 from sandbox.kube.parts import Parts
 from sandbox.kube.patching import Patching
 from sandbox.kube.plainpaths import PlainPaths
+from sandbox.kube.pod_admission import PodAdmission
 from sandbox.kube.resources import Registry
 from sandbox.kube.rest import Rest
+from sandbox.kube.subresources.proxy import Proxy
+from sandbox.kube.subresources.table import handlers
 from sandbox.kube.tls import Authority, server_context, write_private
 from sandbox.kube.tokens import TokenSigner
 from sandbox.kube.webhooks import Webhooks
@@ -67,6 +73,7 @@ class ApiServer:
         self._admin_token = secrets.token_urlsafe(32)
         self._runner: web.ServerRunner | None = None
         self._parts: Parts | None = None
+        self._closing: list[Callable[[], Awaitable[None]]] = []
         self._authority = Authority(self._folder)
 
     @property
@@ -95,9 +102,7 @@ class ApiServer:
             "kind": "Config",
             "clusters": [{"name": "sandbox", "cluster": cluster}],
             "users": [{"name": ADMIN, "user": {"token": self._admin_token}}],
-            "contexts": [
-                {"name": "sandbox", "context": {"cluster": "sandbox", "user": ADMIN}}
-            ],
+            "contexts": [{"name": "sandbox", "context": {"cluster": "sandbox", "user": ADMIN}}],
             "current-context": "sandbox",
         }
 
@@ -107,13 +112,20 @@ class ApiServer:
         service_ip = str(network[1])
         registry = Registry(builtin_resources())
         api = Api(registry, strategies(service_network=self._service_network))
+        authorizer = Authorizer(api)
+        kubelet, proxy = Kubelet(self._authority, self._folder), Proxy()
+        self._closing = [kubelet.close, proxy.close]
         signer = TokenSigner(self._folder, issuer=ISSUER, find_uid=api.uid_of)
         callout = Callout(api)
         webhooks = Webhooks(api, callout)
-        lifecycle = NamespaceLifecycle(api)
+        self._closing.append(callout.close)
         objects = Objects(
             api,
-            mutators=[lifecycle.mutate, webhooks.mutate],
+            mutators=[
+                NamespaceLifecycle(api).mutate,
+                PodAdmission(api).mutate,
+                webhooks.mutate,
+            ],
             validators=[webhooks.validate],
         )
         self._parts = Parts(
@@ -123,15 +135,25 @@ class ApiServer:
             patching=Patching(api, objects),
             conversion=Conversion(callout),
             webhooks=webhooks,
-            callout=callout,
         )
         authentication = Authentication()
         authentication.add_token(self._admin_token, User(ADMIN, (MASTERS,)))
         authentication.add_authenticator(signer.authenticate)
+        if self._google_tokeninfo_url:
+            google = GoogleTokens(self._google_tokeninfo_url)
+            self._closing.append(google.close)
+            authentication.add_external(google.authenticate)
+        special = handlers(
+            authentication=authentication,
+            authorizer=authorizer,
+            signer=signer,
+            kubelet=kubelet,
+            proxy=proxy,
+        )
         front = FrontDoor(
             authentication,
-            Authorizer(api),
-            Rest(self._parts, {}),
+            authorizer,
+            Rest(self._parts, special),
             PlainPaths(registry, signer, OpenApi(registry)),
         )
         await self._listen(front, service_ip)
@@ -162,7 +184,11 @@ class ApiServer:
         self._runner = web.ServerRunner(server, handle_signals=False)
         await self._runner.setup()
         site = web.TCPSite(
-            self._runner, self._host, self._port, ssl_context=context, shutdown_timeout=_STOP_SECONDS
+            self._runner,
+            self._host,
+            self._port,
+            ssl_context=context,
+            shutdown_timeout=_STOP_SECONDS,
         )
         await site.start()
         self._port = self._runner.addresses[0][1]
@@ -172,7 +198,9 @@ class ApiServer:
         if self._parts is not None:
             for task in list(self._parts.watches):
                 task.cancel()
-            await self._parts.callout.close()
+        for close in self._closing:
+            await close()
+        self._closing = []
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

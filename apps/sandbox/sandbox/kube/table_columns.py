@@ -125,7 +125,9 @@ def _node_status(obj: Json) -> str:
 
 def _node_roles(obj: Json) -> str:
     prefix = "node-role.kubernetes.io/"
-    roles = [key.removeprefix(prefix) for key in obj["metadata"].get("labels") or {} if prefix in key]
+    roles = [
+        key.removeprefix(prefix) for key in obj["metadata"].get("labels") or {} if prefix in key
+    ]
     return ",".join(sorted(roles)) or _NONE
 
 
@@ -306,7 +308,9 @@ BUILTIN: dict[str, Columns] = {
         _wide("Subobject", _field("involvedObject", "fieldPath")),
         _wide("Source", _field("source", "component")),
         BuiltinColumn("Message", lambda obj: str(obj.get("message", "")).strip()),
-        _wide("First Seen", lambda obj: clock.age(obj.get("firstTimestamp") or obj.get("eventTime"))),
+        _wide(
+            "First Seen", lambda obj: clock.age(obj.get("firstTimestamp") or obj.get("eventTime"))
+        ),
         BuiltinColumn("Count", _field("count", default=1), "integer", 1),
     ),
     "deployments.apps": (

@@ -147,4 +147,3 @@ class Watch:
             "metadata": metadata,
         }
         return watch_line("BOOKMARK", orjson.dumps(obj))
-

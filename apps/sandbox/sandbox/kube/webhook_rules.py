@@ -142,6 +142,8 @@ def _rule_matches(rule: Json, subject: Subject, resource: Resource) -> bool:
 
 def _resource_matches(pattern: str, plural: str, subresource: str) -> bool:
     name, _, sub = pattern.partition("/")
-    return name in ("*", plural) and sub in (("*", subresource) if sub else ("", subresource)) and (
-        bool(sub) == bool(subresource) or sub == "*"
+    return (
+        name in ("*", plural)
+        and sub in (("*", subresource) if sub else ("", subresource))
+        and (bool(sub) == bool(subresource) or sub == "*")
     )

@@ -146,9 +146,7 @@ class Webhooks:
         raise errors.internal(problem)
 
     @staticmethod
-    def _patched(
-        hook: Hook, version: Resource, review: Review, response: Json, patch: str
-    ) -> Json:
+    def _patched(hook: Hook, version: Resource, review: Review, response: Json, patch: str) -> Json:
         if response.get("patchType") != "JSONPatch":
             raise errors.internal(
                 f'admission webhook "{hook.name}" returned response.patch but not '

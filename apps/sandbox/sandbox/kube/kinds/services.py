@@ -80,9 +80,7 @@ class Services(Strategy):
                 continue
             problem = allocator.port_problem(port["nodePort"], own=own)
             if problem:
-                raise _refused(
-                    obj, f"spec.ports[{index}].nodePort", port["nodePort"], problem
-                )
+                raise _refused(obj, f"spec.ports[{index}].nodePort", port["nodePort"], problem)
 
     def _allocate_address(self, obj: Json, spec: Json, before: Json, allocator: Allocator) -> None:
         if spec["type"] == "ExternalName":

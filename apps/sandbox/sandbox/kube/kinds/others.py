@@ -1,0 +1,224 @@
+"""Defaults of RBAC, webhook configurations, autoscaling, policy, networking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox.kube import errors
+from sandbox.kube.kinds.strategy import Strategy
+
+if TYPE_CHECKING:
+    from sandbox.kube.api import Api
+
+Json = dict[str, Any]
+_RBAC = "rbac.authorization.k8s.io"
+
+
+class Counted(Strategy):
+    """A kind of which only the generation is special."""
+
+    tracks_generation = True
+
+
+class RoleBindings(Strategy):
+    """Role and ClusterRole bindings: the role they give cannot change."""
+
+    def default(self, obj: Json) -> None:
+        """Groups of the role and the subjects."""
+        if obj.get("roleRef"):
+            obj["roleRef"].setdefault("apiGroup", _RBAC)
+        namespace = obj["metadata"].get("namespace")
+        for subject in obj.get("subjects") or []:
+            if subject.get("kind") in ("User", "Group"):
+                subject.setdefault("apiGroup", _RBAC)
+            elif subject.get("kind") == "ServiceAccount" and namespace:
+                subject.setdefault("namespace", namespace)
+
+    def validate(self, obj: Json) -> list[Json]:
+        """Service accounts need a namespace."""
+        return [
+            errors.cause("FieldValueRequired", f"subjects[{index}].namespace", "Required value")
+            for index, subject in enumerate(obj.get("subjects") or [])
+            if subject.get("kind") == "ServiceAccount" and not subject.get("namespace")
+        ]
+
+    def validate_update(self, obj: Json, old: Json) -> list[Json]:
+        """`roleRef` is fixed."""
+        if obj.get("roleRef") == old.get("roleRef"):
+            return []
+        reference = obj.get("roleRef") or {}
+        shown = (
+            f'{{"apiGroup":"{reference.get("apiGroup", "")}","kind":"{reference.get("kind", "")}",'
+            f'"name":"{reference.get("name", "")}"}}'
+        )
+        return [
+            errors.cause(
+                "FieldValueInvalid", "roleRef", f"Invalid value: {shown}: cannot change roleRef"
+            )
+        ]
+
+
+class WebhookConfigurations(Strategy):
+    """Validating and mutating webhook configurations."""
+
+    tracks_generation = True
+
+    def __init__(self, *, mutating: bool) -> None:
+        self._mutating = mutating
+
+    def default(self, obj: Json) -> None:
+        """As pkg/apis/admissionregistration/v1/defaults.go."""
+        for webhook in obj.get("webhooks") or []:
+            webhook.setdefault("failurePolicy", "Fail")
+            webhook.setdefault("matchPolicy", "Equivalent")
+            webhook.setdefault("namespaceSelector", {})
+            webhook.setdefault("objectSelector", {})
+            webhook.setdefault("timeoutSeconds", 10)
+            if self._mutating:
+                webhook.setdefault("reinvocationPolicy", "Never")
+            service = (webhook.get("clientConfig") or {}).get("service")
+            if service is not None:
+                service.setdefault("port", 443)
+            for rule in webhook.get("rules") or []:
+                rule.setdefault("scope", "*")
+
+    def validate(self, obj: Json) -> list[Json]:
+        """What the schema cannot say; CEL conditions are not modelled and refused (501)."""
+        found = []
+        for index, webhook in enumerate(obj.get("webhooks") or []):
+            field = f"webhooks[{index}]"
+            if webhook.get("matchConditions"):
+                raise errors.not_implemented("matchConditions of webhooks")
+            if not 1 <= webhook["timeoutSeconds"] <= 30:
+                found.append(
+                    errors.cause(
+                        "FieldValueInvalid",
+                        f"{field}.timeoutSeconds",
+                        f"Invalid value: {webhook['timeoutSeconds']}: the timeout value must be "
+                        "between 1 and 30 seconds",
+                    )
+                )
+            if webhook.get("sideEffects") not in ("None", "NoneOnDryRun"):
+                found.append(
+                    errors.cause(
+                        "FieldValueNotSupported",
+                        f"{field}.sideEffects",
+                        f'Unsupported value: "{webhook.get("sideEffects", "")}": supported '
+                        'values: "None", "NoneOnDryRun"',
+                    )
+                )
+            client = webhook.get("clientConfig") or {}
+            if ("url" in client) == ("service" in client):
+                found.append(
+                    errors.cause(
+                        "FieldValueRequired",
+                        f"{field}.clientConfig",
+                        "Required value: exactly one of url or service is required",
+                    )
+                )
+        return found
+
+
+class HorizontalPodAutoscalers(Strategy):
+    """autoscaling/v2."""
+
+    def default(self, obj: Json) -> None:
+        """At least one replica; 80 % of the CPU."""
+        spec = obj.setdefault("spec", {})
+        spec.setdefault("minReplicas", 1)
+        if not spec.get("metrics"):
+            spec["metrics"] = [
+                {
+                    "type": "Resource",
+                    "resource": {
+                        "name": "cpu",
+                        "target": {"type": "Utilization", "averageUtilization": 80},
+                    },
+                }
+            ]
+        for direction, period in (("scaleUp", 0), ("scaleDown", 300)):
+            rules = (spec.get("behavior") or {}).get(direction)
+            if rules is not None:
+                rules.setdefault("selectPolicy", "Max")
+                if direction == "scaleUp":
+                    rules.setdefault("stabilizationWindowSeconds", period)
+
+    def prepare_create(self, obj: Json, api: Api) -> None:
+        """Nothing was observed yet."""
+        obj["status"] = {"desiredReplicas": 0}
+
+    def validate(self, obj: Json) -> list[Json]:
+        """The bounds fit."""
+        spec = obj["spec"]
+        if spec.get("maxReplicas", 0) >= spec["minReplicas"]:
+            return []
+        return [
+            errors.cause(
+                "FieldValueInvalid",
+                "spec.maxReplicas",
+                f"Invalid value: {spec.get('maxReplicas', 0)}: must be greater than or equal to "
+                "`minReplicas`",
+            )
+        ]
+
+
+class EndpointSlices(Strategy):
+    """Addresses behind a Service."""
+
+    tracks_generation = True
+
+    def default(self, obj: Json) -> None:
+        """Ports have a name and a protocol."""
+        for port in obj.get("ports") or []:
+            port.setdefault("name", "")
+            port.setdefault("protocol", "TCP")
+
+    def validate_update(self, obj: Json, old: Json) -> list[Json]:
+        """The address type is fixed."""
+        if obj.get("addressType") == old.get("addressType"):
+            return []
+        return [
+            errors.cause("FieldValueInvalid", "addressType", "Invalid value: field is immutable")
+        ]
+
+
+class Endpoints(Strategy):
+    """Addresses behind a Service, the old way."""
+
+    def default(self, obj: Json) -> None:
+        """Ports have a protocol."""
+        for subset in obj.get("subsets") or []:
+            for port in subset.get("ports") or []:
+                port.setdefault("protocol", "TCP")
+
+
+class NetworkPolicies(Strategy):
+    """Kept, though nothing here enforces them."""
+
+    tracks_generation = True
+
+    def default(self, obj: Json) -> None:
+        """Which directions a policy is about follows from its rules."""
+        spec = obj.setdefault("spec", {})
+        if not spec.get("policyTypes"):
+            spec["policyTypes"] = ["Ingress", "Egress"] if "egress" in spec else ["Ingress"]
+        for rule in [*(spec.get("ingress") or []), *(spec.get("egress") or [])]:
+            for port in rule.get("ports") or []:
+                port.setdefault("protocol", "TCP")
+
+
+class Leases(Strategy):
+    """Who leads."""
+
+    def validate(self, obj: Json) -> list[Json]:
+        """Durations are positive."""
+        duration = (obj.get("spec") or {}).get("leaseDurationSeconds")
+        if duration is None or duration > 0:
+            return []
+        return [
+            errors.cause(
+                "FieldValueInvalid",
+                "spec.leaseDurationSeconds",
+                f"Invalid value: {duration}: must be greater than 0",
+            )
+        ]

@@ -1,0 +1,1 @@
+"""Endpoints below or beside objects: logs, scale, tokens, reviews, proxies."""
