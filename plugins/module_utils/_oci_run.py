@@ -12,13 +12,10 @@ from typing import Any, cast
 
 import yaml
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci_auth import (
-    docker_config,
-    find_credentials,
-)
 from ansible_collections.streamops.knative.plugins.module_utils._oci_base import find_base
 from ansible_collections.streamops.knative.plugins.module_utils._oci_build import Builder, Recipe
 from ansible_collections.streamops.knative.plugins.module_utils._oci_cache import Cache
+from ansible_collections.streamops.knative.plugins.module_utils._oci_connect import open_repository
 from ansible_collections.streamops.knative.plugins.module_utils._oci_errors import OptionError
 from ansible_collections.streamops.knative.plugins.module_utils._oci_image import (
     CREATED_BY,
@@ -33,10 +30,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci_reference i
     Reference,
     check_tag,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._oci_registry import (
-    Connection,
-    Repository,
-)
+from ansible_collections.streamops.knative.plugins.module_utils._oci_registry import Repository
 
 Json = dict[str, Any]
 _DIFF_LAYER_LIMIT = 20_000_000  # bytes; a larger application layer is not fetched for a diff
@@ -87,17 +81,7 @@ def _repositories(options: Json) -> tuple[Repository, Repository]:
     if name.tag or name.digest:
         raise OptionError(f"name: '{options['name']}' has a tag or digest; tags go into 'tags'")
     base = Reference.parse(options["base"], "base")
-    connection = Connection(
-        timeout=options["request_timeout"],
-        retries=options["request_retries"],
-        plain_http=options["plain_http"],
-        verify=(options["ca_cert"] or True) if options["validate_certs"] else False,
-        docker_config=docker_config(options),
-    )
-    return (
-        Repository(name, connection, find_credentials(name, name, options)),
-        Repository(base, connection, find_credentials(base, name, options)),
-    )
+    return open_repository(name, name, options), open_repository(base, name, options)
 
 
 def _recipe(options: Json) -> Recipe:

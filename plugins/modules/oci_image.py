@@ -134,36 +134,6 @@ options:
     type: list
     elements: str
     default: []
-  auth:
-    description:
-      - Where credentials come from. V(auto) takes O(username) and O(password) where given, the Google options for
-        registries of Google Cloud, and a docker configuration otherwise.
-      - V(google) takes the Google options for whatever registry O(name) is in.
-    type: str
-    choices: [auto, basic, docker, google]
-    default: auto
-  username:
-    description: User for the registry of O(name).
-    type: str
-  password:
-    description: Password for the registry of O(name).
-    type: str
-  docker_config:
-    description:
-      - File with credentials, as C(docker login) and C(skopeo login) write it, with credential helpers.
-      - "Default: E(REGISTRY_AUTH_FILE), E(DOCKER_CONFIG)C(/config.json),
-        E(XDG_RUNTIME_DIR)C(/containers/auth.json), C(~/.docker/config.json)."
-    type: path
-  plain_http:
-    description: "Speak HTTP without TLS. Default: to registries on this machine."
-    type: bool
-  validate_certs:
-    description: Verify the registries' certificates.
-    type: bool
-    default: true
-  ca_cert:
-    description: File with the certificates of authorities to trust, instead of the system's.
-    type: path
   cache:
     description:
       - Folder that keeps dependency layers and base manifests between runs. Default is C($ANSIBLE_HOME/oci_image),
@@ -176,6 +146,7 @@ options:
 extends_documentation_fragment:
   - streamops.knative.attributes
   - streamops.knative.google
+  - streamops.knative.registry
 attributes:
   check_mode:
     support: full
@@ -186,11 +157,8 @@ attributes:
   idempotent:
     support: full
 requirements:
-  - oras >= 0.2.40
   - packaging
   - pip
-notes:
-  - The Google options are used for registries of Google Cloud only.
 seealso:
   - name: Image format specification
     description: What is built.
@@ -281,11 +249,14 @@ pushed:
 """
 
 import traceback
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
+from ansible_collections.streamops.knative.plugins.module_utils._oci_argspec import (
+    REGISTRY,
+    option,
+    strings,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._oci_errors import OciError
 
 try:
@@ -295,54 +266,39 @@ except ImportError:
 else:
     IMPORT_ERROR = None
 
-
-def _option(kind: str = "str", **more: Any) -> dict[str, Any]:
-    return {"type": kind, **more}
-
-
-def _list(**more: Any) -> dict[str, Any]:
-    return _option("list", elements="str", **more)
-
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "name": _option(required=True),
-    "tags": _list(default=["latest"]),
-    "path": _option("path", required=True),
-    "base": _option(required=True),
-    "requirements": _list(),
-    "constraints": _list(),
-    "platforms": _list(default=[]),
-    "python_version": _option(),
-    "wheel_platforms": _list(default=[]),
-    "app_path": _option(default="/app"),
-    "dependencies_path": _option(default="/opt/python"),
-    "entrypoint": _list(),
-    "command": _list(),
-    "env": _option("dict", default={}),
-    "user": _option(default="65532:65532"),
-    "workdir": _option(),
-    "ports": _list(default=[]),
-    "stop_signal": _option(),
-    "labels": _option("dict", default={}),
-    "annotations": _option("dict", default={}),
-    "source_date_epoch": _option("int"),
-    "compression": _option(choices=["gzip", "none"], default="gzip"),
-    "allow_secrets": _list(default=[]),
-    "auth": _option(choices=["auto", "basic", "docker", "google"], default="auto"),
-    "username": _option(),
-    "password": _option(no_log=True),
-    "docker_config": _option("path"),
-    "plain_http": _option("bool"),
-    "validate_certs": _option("bool", default=True),
-    "ca_cert": _option("path"),
-    "cache": _option("path"),
-    "pip_timeout": _option("float", default=600.0),
+OPTIONS = {
+    **REGISTRY,
+    "name": option(required=True),
+    "tags": strings(default=["latest"]),
+    "path": option("path", required=True),
+    "base": option(required=True),
+    "requirements": strings(),
+    "constraints": strings(),
+    "platforms": strings(default=[]),
+    "python_version": option(),
+    "wheel_platforms": strings(default=[]),
+    "app_path": option(default="/app"),
+    "dependencies_path": option(default="/opt/python"),
+    "entrypoint": strings(),
+    "command": strings(),
+    "env": option("dict", default={}),
+    "user": option(default="65532:65532"),
+    "workdir": option(),
+    "ports": strings(default=[]),
+    "stop_signal": option(),
+    "labels": option("dict", default={}),
+    "annotations": option("dict", default={}),
+    "source_date_epoch": option("int"),
+    "compression": option(choices=["gzip", "none"], default="gzip"),
+    "allow_secrets": strings(default=[]),
+    "cache": option("path"),
+    "pip_timeout": option("float", default=600.0),
 }
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec={**GOOGLE, **OPTIONS}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     if IMPORT_ERROR:
         module.fail_json(
             msg=missing_required_lib("oras (with requests) and packaging"), exception=IMPORT_ERROR

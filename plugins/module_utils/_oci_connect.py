@@ -1,4 +1,4 @@
-"""Who a registry is asked as: given credentials, Google's, or those of a docker configuration."""
+"""Opens repositories as a module's options say: how they are reached, and as whom."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci_errors impo
     RegistryError,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._oci_reference import Reference
+from ansible_collections.streamops.knative.plugins.module_utils._oci_registry import (
+    Connection,
+    Repository,
+)
 
 #: Artifact Registry and the older Container Registry.
 _GOOGLE = re.compile(r"([a-z0-9-]+-)?docker\.pkg\.dev|([a-z]+\.)?gcr\.io")
@@ -21,7 +25,19 @@ _GOOGLE = re.compile(r"([a-z0-9-]+-)?docker\.pkg\.dev|([a-z]+\.)?gcr\.io")
 _GOOGLE_USER = "oauth2accesstoken"
 
 
-def find_credentials(
+def open_repository(reference: Reference, target: Reference, options: dict[str, Any]) -> Repository:
+    """The repository of `reference`; credentials given as options are for the one of `target`."""
+    connection = Connection(
+        timeout=options["request_timeout"],
+        retries=options["request_retries"],
+        plain_http=options["plain_http"],
+        verify=(options["ca_cert"] or True) if options["validate_certs"] else False,
+        docker_config=_docker_config(options),
+    )
+    return Repository(reference, connection, _credentials(reference, target, options))
+
+
+def _credentials(
     reference: Reference, target: Reference, options: dict[str, Any]
 ) -> tuple[str, str] | None:
     """User and password for the registry of `reference`; None leaves it to docker configurations.
@@ -41,7 +57,7 @@ def find_credentials(
     return None
 
 
-def docker_config(options: dict[str, Any]) -> str | None:
+def _docker_config(options: dict[str, Any]) -> str | None:
     """The docker configuration to read: the option, or where docker, podman and skopeo look."""
     given = options["docker_config"]
     if given:

@@ -1,0 +1,45 @@
+"""Options of every module that talks to a container registry."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """`extends_documentation_fragment: streamops.knative.registry`."""
+
+    DOCUMENTATION = r"""
+options:
+  auth:
+    description:
+      - Where credentials come from. V(auto) takes O(username) and O(password) where given, the Google options for
+        registries of Google Cloud, and a docker configuration otherwise.
+      - V(google) takes the Google options for whatever registry O(name) is in.
+    type: str
+    choices: [auto, basic, docker, google]
+    default: auto
+  username:
+    description: User for the registry of O(name).
+    type: str
+  password:
+    description: Password for the registry of O(name).
+    type: str
+  docker_config:
+    description:
+      - File with credentials, as C(docker login) and C(skopeo login) write it, with credential helpers.
+      - "Default: E(REGISTRY_AUTH_FILE), E(DOCKER_CONFIG)C(/config.json),
+        E(XDG_RUNTIME_DIR)C(/containers/auth.json), C(~/.docker/config.json)."
+    type: path
+  plain_http:
+    description: "Speak HTTP without TLS. Default: to registries on this machine."
+    type: bool
+  validate_certs:
+    description: Verify the registries' certificates.
+    type: bool
+    default: true
+  ca_cert:
+    description: File with the certificates of authorities to trust, instead of the system's.
+    type: path
+requirements:
+  - oras >= 0.2.40
+notes:
+  - The Google options are used for registries of Google Cloud only.
+"""

@@ -1,0 +1,93 @@
+#!/usr/bin/python
+# Copyright: the streamops.knative contributors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+
+"""Say which image a reference names."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: oci_image_info
+short_description: Say which image a tag names in a registry
+version_added: 1.0.0
+description:
+  - Asks a registry for an image, without pulling it, so that what a tag names can be deployed by its digest.
+options:
+  name:
+    description: The image, C(REGISTRY/NAME:TAG), or with a digest to see whether it is there.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - streamops.knative.attributes
+  - streamops.knative.attributes.info_module
+  - streamops.knative.google
+  - streamops.knative.registry
+author:
+  - The streamops.knative contributors (@streamops)
+"""
+
+EXAMPLES = """
+- name: What is deployed as stable
+  streamops.knative.oci_image_info:
+    name: registry.example.com/team/app:stable
+  register: app
+
+- name: Refuse to go on without it
+  ansible.builtin.assert:
+    that: app.exists
+"""
+
+RETURN = """
+exists:
+  description: Whether there is such an image.
+  returned: success
+  type: bool
+digest:
+  description: Digest of its manifest or index; V(null) where there is none.
+  returned: success
+  type: str
+image:
+  description: The image by digest; V(null) where there is none.
+  returned: success
+  type: str
+  sample: registry.example.com/team/app@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+"""
+
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.streamops.knative.plugins.module_utils._oci_argspec import (
+    REGISTRY,
+    option,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._oci_errors import OciError
+from ansible_collections.streamops.knative.plugins.module_utils._oci_reference import Reference
+
+try:
+    from ansible_collections.streamops.knative.plugins.module_utils._oci_connect import (
+        open_repository,
+    )
+except ImportError:
+    IMPORT_ERROR: str | None = traceback.format_exc()
+else:
+    IMPORT_ERROR = None
+
+
+def main() -> None:
+    """Run the module."""
+    spec = {**REGISTRY, "name": option(required=True)}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    if IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib("oras"), exception=IMPORT_ERROR)
+    try:
+        reference = Reference.parse(module.params["name"], "name")
+        digest = open_repository(reference, reference, module.params).resolve(reference.target)
+    except OciError as error:
+        module.fail_json(msg=str(error))
+    image = f"{reference.repository}@{digest}" if digest else None
+    module.exit_json(changed=False, exists=digest is not None, digest=digest, image=image)
+
+
+if __name__ == "__main__":
+    main()
