@@ -12,6 +12,7 @@ PACKAGES = {
     "chromium": "chromium",
     "docker-registry": "docker-registry",
     "kubectl": "kubernetes-client",
+    "redis-server": "redis-server",
     "skopeo": "skopeo",
     "wrk": "wrk",
 }

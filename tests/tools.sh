@@ -6,6 +6,8 @@ for pair in buildah:buildah chromium:chromium docker-registry:docker-registry ku
             redis-server:redis-server skopeo:skopeo wrk:wrk; do
   command -v "${pair%%:*}" >/dev/null || packages+=("${pair##*:}")
 done
+# The OCI specification's JSON schemas.
+[ -d /usr/share/gocode/src/github.com/opencontainers/image-spec ] || packages+=(golang-github-opencontainers-image-spec-dev)
 [ ${#packages[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "Installing for the tests: ${packages[*]}"
