@@ -24,17 +24,21 @@ from sandbox.events import EventRecorder
 from sandbox.kube.server import ApiServer
 from sandbox.node.agent import NodeAgent, NodeConfig
 from sandbox.node.container import Backoff
+from sandbox.node.metadata import GoogleProject
 from sandbox.node.network import Network
 from sandbox.node.scheduler import Scheduler
 
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """What a cluster is made of; `google_url` is the base URL of Google's stand-in."""
+    """What a cluster is made of; see `sandbox.clusters.ClusterManager` for Google's part."""
 
     name: str
     folder: Path
-    google_url: str | None = None
+    google_url: str = ""
+    google_project: str = ""
+    google_project_number: str = ""
+    google_location: str = ""
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -71,6 +75,7 @@ class ClusterRunner:
             ca_file=self.server.ca_file,
             ca_key_file=self.server.ca_key_file,
             backoff=self._config.backoff,
+            google=self._google(),
         )
         self.node = NodeAgent(self._node_client, kubeconfig, self._network, config)
         events = EventRecorder(self._client, "default-scheduler")
@@ -90,6 +95,18 @@ class ClusterRunner:
         await self._node_client.close()
         await self.server.stop()
         self._network.close()
+
+    def _google(self) -> GoogleProject | None:
+        config = self._config
+        if not config.google_url or not config.google_project:
+            return None
+        return GoogleProject(
+            url=config.google_url,
+            project=config.google_project,
+            number=config.google_project_number,
+            location=config.google_location,
+            cluster=config.name,
+        )
 
     async def failed(self) -> None:
         """Return when a part has ended, raising what ended it."""
@@ -137,7 +154,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox.cluster", description=__doc__)
     parser.add_argument("--name", required=True)
     parser.add_argument("--folder", required=True, type=Path)
-    parser.add_argument("--google-url")
+    for option in ("url", "project", "project-number", "location"):
+        parser.add_argument(f"--google-{option}", default="")
     options = parser.parse_args()
     logging.basicConfig(
         stream=sys.stderr,
@@ -150,6 +168,9 @@ def main() -> int:
         name=options.name,
         folder=options.folder.resolve(),
         google_url=options.google_url,
+        google_project=options.google_project,
+        google_project_number=options.google_project_number,
+        google_location=options.google_location,
     )
     asyncio.run(_serve(config))
     return 0

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,15 @@ class ClusterProcesses:
         self._running: dict[str, tuple[Cluster, asyncio.subprocess.Process]] = {}
         self._starting: set[str] = set()
 
-    async def create(self, name: str, *, google_url: str | None = None) -> Cluster:
+    async def create(
+        self,
+        name: str,
+        *,
+        google_url: str | None = None,
+        google_project: str = "",
+        google_project_number: str = "",
+        google_location: str = "",
+    ) -> Cluster:
         """Start a cluster; see ClusterManager."""
         if not _NAME.fullmatch(name):
             raise ValueError(f"cluster name {name!r}: lower case letters, digits and - are allowed")
@@ -49,7 +57,14 @@ class ClusterProcesses:
             folder = self._home.cluster(name)
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            process = await self._start(name, folder, google_url)
+            google = {
+                "--google-url": google_url,
+                "--google-project": google_project,
+                "--google-project-number": google_project_number,
+                "--google-location": google_location,
+            }
+            arguments = [part for pair in google.items() if pair[1] for part in pair if part]
+            process = await self._start(name, folder, arguments)
             cluster = _read_cluster(name, folder)
             self._running[name] = (cluster, process)
         finally:
@@ -90,12 +105,10 @@ class ClusterProcesses:
         await asyncio.gather(*(_stop(process) for _, process in running.values()))
 
     async def _start(
-        self, name: str, folder: Path, google_url: str | None
+        self, name: str, folder: Path, arguments: Sequence[str]
     ) -> asyncio.subprocess.Process:
         log = self._home.logs / f"cluster-{name}.log"
-        command = ["-m", "sandbox.cluster", "--name", name, "--folder", str(folder)]
-        if google_url:
-            command += ["--google-url", google_url]
+        command = ["-m", "sandbox.cluster", "--name", name, "--folder", str(folder), *arguments]
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

@@ -24,11 +24,20 @@ class Cluster:
 class ClusterManager(Protocol):
     """Starts and stops clusters; the supervisor implements it with one process for each."""
 
-    async def create(self, name: str, *, google_url: str | None = None) -> Cluster:
+    async def create(
+        self,
+        name: str,
+        *,
+        google_url: str | None = None,
+        google_project: str = "",
+        google_project_number: str = "",
+        google_location: str = "",
+    ) -> Cluster:
         """Start the cluster `name` and return it once its API server answers.
 
         `google_url` is the base URL of Google's stand-in: with it the cluster accepts Google
-        access tokens and gives pods Google identities. Raises ValueError where `name` is taken
+        access tokens. With `google_project` (its id), too, pods get a metadata server and so
+        identities of the project's workload pool. Raises ValueError where `name` is taken
         or no DNS label, RuntimeError (with the end of the log) where the process did not start.
         """
 

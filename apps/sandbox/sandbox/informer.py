@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import random
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ Key = tuple[str | None, str]
 #: Called with "ADDED", "MODIFIED" or "DELETED" and the object.
 Callback = Callable[[str, Object], None]
 
-_RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+_RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_STEADY_SECONDS = 10.0
 _WATCH_SECONDS = 300
 
 
@@ -97,11 +99,12 @@ class Informer:
     async def _run(self) -> None:
         failures = 0
         while True:
+            begun = time.monotonic()
             try:
                 version = await self._relist()
                 self._synced.set()
-                failures = 0
                 await self._follow(version)
+                failures = 0
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -110,6 +113,8 @@ class Informer:
                     self._synced.set()
                 elif not isinstance(error, aiohttp.ClientError | TimeoutError | OSError):
                     logger.warning("informer of %s: %s", self.kind, error)
+                if time.monotonic() - begun > _STEADY_SECONDS:
+                    failures = 0
                 delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
                 failures += 1
                 await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - no secret

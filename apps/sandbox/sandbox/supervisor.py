@@ -113,7 +113,7 @@ class Supervisor:
 
     async def _create_cluster(self, name: str) -> None:
         try:
-            await self.clusters.create(name, google_url=self._urls["google"])
+            await self.clusters.create(name)
         except (ValueError, RuntimeError) as error:
             raise StartError(str(error)) from None
 

@@ -20,6 +20,11 @@ class Kind:
     namespaced: bool
     verbs: frozenset[str]
 
+    @property
+    def group(self) -> str:
+        """The API group, "" for the core one."""
+        return self.api_version.rpartition("/")[0]
+
 
 async def kinds(client: Client) -> list[Kind]:
     """Return all kinds, without subresources."""

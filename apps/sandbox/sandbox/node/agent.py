@@ -17,11 +17,12 @@ import aiohttp
 from sandbox.client import ApiError, Client
 from sandbox.events import EventRecorder
 from sandbox.node import reaper
+from sandbox.node.container import Backoff
 from sandbox.node.fields import node_capacity
 from sandbox.node.image_source import ImageSource, Runnable
 from sandbox.node.launch import Launcher
-from sandbox.node.container import Backoff
 from sandbox.node.logs import ContainerLog
+from sandbox.node.metadata import GoogleProject, MetadataServer, PodIdentity
 from sandbox.node.network import Network
 from sandbox.node.pod import Pod
 from sandbox.node.proxy import ForwardProxy
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
+GOOGLE_ACCOUNT = "iam.gke.io/gcp-service-account"
 _LEASE_SECONDS = 40
 _HEARTBEAT_SECONDS = 10.0
 
@@ -44,7 +46,7 @@ class NodeConfig:
     """How a node is set up.
 
     `folder` holds what pods have on disk, `ca_file` and `ca_key_file` the cluster's certificate
-    authority.
+    authority, `google` the cluster's place on Google, if it has one.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class NodeConfig:
     ca_key_file: Path
     name: str = "sandbox"
     backoff: Backoff = field(default_factory=Backoff)
+    google: GoogleProject | None = None
 
 
 class NodeAgent:
@@ -82,6 +85,7 @@ class NodeAgent:
         self._proxy = ForwardProxy(self.router)
         self._server = KubeletServer(self, config.ca_file, config.ca_key_file)
         self._launcher = Launcher(self, kubeconfig, config.ca_file)
+        self._metadata: dict[str, MetadataServer] = {}
         self._configuration_waiters: dict[str, asyncio.Event] = {}
 
     async def run(self) -> None:
@@ -127,10 +131,6 @@ class NodeAgent:
         """Return a namespace's Services."""
         return self._informers["Service"].list(namespace)
 
-    def service_account(self, namespace: str, name: str) -> Object | None:
-        """Return a ServiceAccount."""
-        return self._informers["ServiceAccount"].get(name, namespace)
-
     def pod(self, namespace: str, name: str) -> Pod | None:
         """Return a pod of this node."""
         for pod in self._pods.values():
@@ -145,10 +145,23 @@ class NodeAgent:
             await asyncio.wait_for(event.wait(), seconds)
 
     async def attach(self, pod: Pod) -> None:
-        """Start what a pod gets from the node beside its containers."""
+        """Start what a pod gets from the node beside its containers: its metadata server."""
+        if self._config.google is None:
+            return
+        name = pod.pod["spec"].get("serviceAccountName") or "default"
+        account = self._informers["ServiceAccount"].get(name, pod.namespace) or {"metadata": {}}
+        annotations = account["metadata"].get("annotations") or {}
+        identity = PodIdentity(annotations.get(GOOGLE_ACCOUNT, ""), pod.request_token)
+        server = MetadataServer(self._config.google, identity, self.session)
+        address = await server.start(self.network.metadata_ip(pod.ip))
+        self._metadata[pod.uid] = server
+        for variable in ("GCE_METADATA_HOST", "GCE_METADATA_IP", "GCE_METADATA_ROOT"):
+            pod.extra_env[variable] = address
 
     async def detach(self, pod: Pod) -> None:
         """Stop what `attach` started."""
+        if server := self._metadata.pop(pod.uid, None):
+            await server.stop()
 
     # -- pods ------------------------------------------------------------------------------------
 

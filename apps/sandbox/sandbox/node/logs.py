@@ -6,6 +6,7 @@ A log file is rotated at 10 MiB and one older file is kept, as the kubelet does 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections import deque
@@ -74,10 +75,8 @@ class ContainerLog:
         self._grown.clear()
         if self.closed:
             return
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._grown.wait(), seconds)
-        except TimeoutError:
-            pass
 
     def _write_line(self, stream: str, line: bytes) -> None:
         while len(line) > _MAX_LINE:

@@ -77,7 +77,7 @@ class Pod:
         self.ip = ""
         self.extra_env: dict[str, str] = {}  # what the node's own services add
         self.folder = node.pods_folder / self.uid
-        self.volumes = Volumes(self.folder / "volumes", self._lookup, self._request_token)
+        self.volumes = Volumes(self.folder / "volumes", self._lookup, self.request_token)
         self.init, self.apps = self._containers()
         self._started = now()
         self._failure: Object = {}  # phase, reason and message of a pod that failed as a whole
@@ -339,7 +339,8 @@ class Pod:
     def _lookup(self, kind: str, name: str) -> Object | None:
         return self.node.lookup(self.namespace, kind, name)
 
-    async def _request_token(self, audience: str, seconds: int) -> Object:
+    async def request_token(self, audience: str, seconds: int) -> Object:
+        """Return a token of the pod's service account: a TokenRequest's status."""
         spec: Object = {
             "expirationSeconds": seconds,
             "boundObjectRef": {
@@ -362,7 +363,7 @@ class Pod:
         token: Object = answer["status"]
         return token
 
-    def _spawn(self, coroutine: Any) -> None:  # noqa: ANN401 - any coroutine
+    def _spawn(self, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

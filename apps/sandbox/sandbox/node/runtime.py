@@ -83,6 +83,7 @@ class ProcessContainer:
         return cls(process, env, folder, log)
 
     async def wait(self) -> int:
+        """See Running."""
         return await asyncio.shield(self._ended)
 
     async def _end(self) -> int:
@@ -98,15 +99,18 @@ class ProcessContainer:
         return code if code >= 0 else 128 - code
 
     def terminate(self) -> None:
+        """See Running."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
 
     def kill(self) -> None:
+        """See Running."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._signal_group(signal.SIGKILL)
 
     async def execute(self, command: Sequence[str], seconds: float) -> tuple[int, str]:
+        """See Running."""
         return await execute(command, self._env, self._folder, seconds)
 
     def _signal_group(self, number: signal.Signals) -> None:
@@ -127,17 +131,21 @@ class ProgramContainer:
         )
 
     async def wait(self) -> int:
+        """See Running."""
         await asyncio.wait({self._task})
         return 137 if self._task.cancelled() else self._task.result()
 
     def terminate(self) -> None:
+        """See Running."""
         self._terminated = True
         self._task.cancel()
 
     def kill(self) -> None:
+        """See Running."""
         self.terminate()
 
     async def execute(self, command: Sequence[str], seconds: float) -> tuple[int, str]:
+        """See Running."""
         return await execute(command, self._context.env, self._context.root, seconds)
 
     async def _run(self, program: Program) -> int:
