@@ -100,6 +100,15 @@ class Item:
 class Interrupted(KubeError):
     """Writing stopped half way; what was written stays, and the same run again goes on from there."""
 
+    @property
+    def result(self) -> dict[str, Any]:
+        """What a failed task returns besides the text."""
+        return {"changed": True}
+
+
+class StillFailing(Interrupted):
+    """What was tried again did not come round in time: something it needs does not run."""
+
 
 @dataclass
 class Bundle:
@@ -321,10 +330,9 @@ class Applier:
         while deferred:
             if time.monotonic() > deadline:
                 failures = [f"{title}: {error.message}" for title, (_, error) in deferred.items()]
-                raise Interrupted(
+                raise StillFailing(
                     _stopped(failures)
-                    + f"\nTried again for {self._settings.retry_timeout:g} s (retry_timeout):"
-                    " see whether the pods behind these webhooks run."
+                    + f"\nTried again for {self._settings.retry_timeout:g} s (retry_timeout)."
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, RETRY_MOST)

@@ -23,7 +23,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kube_run import
 from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Source
 from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
 
-PROGRESS_EVERY = 3.0  # seconds
+PROGRESS_EVERY, REPEAT_EVERY = 3.0, 15.0  # seconds
 
 _TEXT = {"type": "str", "default": ""}
 BUNDLE: dict[str, dict[str, Any]] = {
@@ -181,14 +181,14 @@ def options(params: dict[str, Any]) -> Options:
 
 
 def paced(tell: Callable[[str], None]) -> Callable[[str], None]:
-    """Pass on new sentences only, one every few seconds, with the time waited so far."""
+    """Pass on a sentence every few seconds, with the time waited so far; the same one more rarely."""
     started = time.monotonic()
     last_time, last_sentence = started, ""
 
     def progress(sentence: str) -> None:
         nonlocal last_time, last_sentence
         now = time.monotonic()
-        if sentence == last_sentence or now - last_time < PROGRESS_EVERY:
+        if now - last_time < (REPEAT_EVERY if sentence == last_sentence else PROGRESS_EVERY):
             return
         last_time, last_sentence = now, sentence
         tell(f"{now - started:.0f} s: {sentence}")

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from ansible_collections.streamops.knative.plugins.module_utils._kube_apply import (
     Applier,
     Bundle,
+    Interrupted,
     Item,
     Settings,
+    StillFailing,
     resolve,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kube_applyset import ApplySet
@@ -20,7 +22,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kube_diff impor
 from ansible_collections.streamops.knative.plugins.module_utils._kube_patches import Patch, patched
 from ansible_collections.streamops.knative.plugins.module_utils._kube_readiness import Condition
 from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Source
-from ansible_collections.streamops.knative.plugins.module_utils._kube_wait import Waiter
+from ansible_collections.streamops.knative.plugins.module_utils._kube_wait import NotReady, Waiter
 
 Progress = Callable[[str], None]
 
@@ -108,16 +110,30 @@ def present(
     if not settings.check_mode:
         if apply_set:
             apply_set.announce(bundle)
-        applier.write(bundle)
-        if options.wait:
-            waiter = Waiter(client, applier, options.wait_conditions, progress)
-            waiter.wait(bundle.items, options.wait_timeout)
+        waiter = Waiter(client, applier, options.wait_conditions, progress)
+        _write(applier, bundle, waiter, options)
         if surplus:
             # Last, when what takes its place is there.
             deleter.delete(surplus, timeout=options.wait_timeout, wait=options.wait)
         if apply_set and options.prune:
             apply_set.settle(bundle)
     return Result([*bundle.items, *surplus], _once(bundle.warnings + deleter.warnings))
+
+
+def _write(applier: Applier, bundle: Bundle, waiter: Waiter, options: Options) -> None:
+    """Write and wait; what goes wrong tells whether something was changed, and what does not run."""
+    try:
+        applier.write(bundle)
+        if options.wait:
+            waiter.wait(bundle.items, options.wait_timeout)
+    except StillFailing as error:
+        written = [item for item in bundle.items if item.after is not item.definition]
+        raise Interrupted(
+            f"{error} Not ready at this moment:\n{waiter.explain(written)}"
+        ) from error
+    except NotReady as error:
+        error.changed = any(item.action != "unchanged" for item in bundle.items)
+        raise
 
 
 def _join(apply_set: ApplySet, bundle: Bundle) -> list[Item]:

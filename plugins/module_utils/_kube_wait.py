@@ -42,12 +42,13 @@ class NotReady(KubeError):
 
     def __init__(self, message: str, pending: dict[str, str]) -> None:
         self.pending = pending
+        self.changed = False
         super().__init__(message)
 
     @property
     def result(self) -> dict[str, Any]:
         """What a failed task returns besides the text."""
-        return {"pending": self.pending}
+        return {"pending": self.pending, "changed": self.changed}
 
 
 class Waiter:
@@ -82,6 +83,11 @@ class Waiter:
             pause = min(pause * 1.4, POLL_MOST)
             waiting = [item for item, _ in pending]
             pending = self._judge(waiting, self._look(waiting))
+
+    def explain(self, items: list[Item]) -> str:
+        """What is not ready at this moment, one line each, and why."""
+        pending = self._judge(items, self._look(items))
+        return "\n".join(f"- {title}: {text}" for title, text in self._told(pending).items())
 
     # -- looking ---------------------------------------------------------------------------
 
@@ -176,12 +182,7 @@ class Waiter:
         timeout: float,
         final: dict[str, str],
     ) -> NotReady:
-        chosen = [(item, v) for item, v in pending if not final or item.title in final]
-        whys = self._applier.parallel(lambda pair: self._why(pair[0]), chosen)
-        told = {
-            item.title: v.missing + (f"; {why}" if why else "")
-            for (item, v), why in zip(chosen, whys, strict=True)
-        }
+        told = self._told([(i, v) for i, v in pending if not final or i.title in final])
         headline = (
             "Failed for good"
             if final
@@ -189,6 +190,13 @@ class Waiter:
         )
         lines = "\n".join(f"- {title}: {text}" for title, text in told.items())
         return NotReady(f"{headline}:\n{lines}", told)
+
+    def _told(self, pending: list[tuple[Item, Verdict]]) -> dict[str, str]:
+        whys = self._applier.parallel(lambda pair: self._why(pair[0]), pending)
+        return {
+            item.title: v.missing + (f"; {why}" if why else "")
+            for (item, v), why in zip(pending, whys, strict=True)
+        }
 
     def _why(self, item: Item) -> str:
         """Trouble of its pods, else its last event; empty when the server tells nothing."""
