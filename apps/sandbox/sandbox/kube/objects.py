@@ -213,7 +213,9 @@ class Objects:
         return obj
 
     async def _validate(self, review: Review, obj: Json, old: Json | None) -> None:
-        shaping.check(obj, old, review.resource, self._api)
+        # A binding changes what an update may not: the node.
+        unchanged = None if review.subresource == "binding" else old
+        shaping.check(obj, unchanged, review.resource, self._api)
         review.obj = obj
         for validate in self._validators:
             await validate(review)
