@@ -1,11 +1,13 @@
 """The lines `kubectl logs` shows: one for each event, at a cost that stays bounded.
 
-A thread writes them, so a reader of the log that stalls holds up nothing; what cannot be logged
-is counted instead.
+A thread writes them, many at a time, so a reader of the log that stalls holds up nothing; what
+cannot be logged is counted instead.
 """
 
 from __future__ import annotations
 
+import asyncio
+import queue
 import sys
 import threading
 import time
@@ -19,6 +21,9 @@ from event_viewer.store.base import Rejection
 
 #: Bytes that may wait for the log's reader.
 MAX_WAITING = 1 << 20
+#: Lines are handed to the thread this often: waking it for each would cost more than the lines.
+GATHER_SECONDS = 0.05
+CLOSE_SECONDS = 1.0
 
 
 class EventLog:
@@ -32,9 +37,11 @@ class EventLog:
         self._second = 0
         self._in_second = 0
         self._left_out = 0
-        self._waiting = bytearray()
-        self._wake = threading.Condition()
-        threading.Thread(target=self._write, name="event-log", daemon=True).start()
+        self._gathered: list[str] = []
+        self._given = self._written = 0  # bytes: the event loop counts one, the thread the other
+        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="event-log", daemon=True)
+        self._thread.start()
 
     def events(self, events: list[Event], new: list[bool]) -> None:
         """Log events just stored; `new` is False where an event was known already."""
@@ -77,27 +84,36 @@ class EventLog:
     def _put(self, lines: str) -> None:
         if not lines:
             return
-        if self._left_out and self._in_second < self.rate:
-            lines = f"{self._left_out} events were not logged\n{lines}"
-            self._left_out = 0
-        if len(self._waiting) > MAX_WAITING:
+        if not self._gathered:
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._hand_over)
+        self._gathered.append(lines)
+
+    def _hand_over(self) -> None:
+        lines, self._gathered = "".join(self._gathered), []
+        if self._given - self._written > MAX_WAITING:
             self._left_out += lines.count("\n")
             return
-        with self._wake:
-            self._waiting += lines.encode()
-            self._wake.notify()
+        if self._left_out and self._in_second < (self.rate or 1):
+            lines = f"{lines}{self._left_out} events were not logged\n"
+            self._left_out = 0
+        encoded = lines.encode()
+        self._given += len(encoded)
+        self._queue.put(encoded)
 
     def _write(self) -> None:
-        while True:
-            with self._wake:
-                while not self._waiting:
-                    self._wake.wait()
-                lines, self._waiting = self._waiting, bytearray()
+        while (lines := self._queue.get()) is not None:
             try:
                 self._out.write(lines)
                 self._out.flush()
             except (OSError, ValueError):
                 return  # nobody reads the log any more
+            self._written += len(lines)
+
+    def close(self) -> None:
+        """Write what is left, unless the log's reader stalls."""
+        self._hand_over()
+        self._queue.put(None)
+        self._thread.join(CLOSE_SECONDS)
 
 
 def _field(text: str) -> str:

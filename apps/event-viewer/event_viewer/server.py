@@ -1,4 +1,4 @@
-"""gunicorn, started from Python, with its asyncio worker and what that leaves open: limits."""
+"""gunicorn, started from Python, with uvicorn's worker and the limits that leaves open."""
 
 from __future__ import annotations
 
@@ -6,85 +6,107 @@ import asyncio
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
-from gunicorn.asgi.protocol import ASGIProtocol
-from gunicorn.workers.gasgi import ASGIWorker
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn_worker import UvicornWorker
 
 from event_viewer.app import Application
 from event_viewer.settings import Settings
 
-SWEEP_SECONDS = 1.0
-BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
-    b"Content-Length: 0\r\nConnection: close\r\n\r\n"
-)
+#: Bytes of a request's head: the request line and all headers.
+MAX_HEAD = 32 * 1024
+MAX_HEADERS = 100
+KEEP_ALIVE_SECONDS = 75
 
 
-class Protocol(ASGIProtocol):
-    """A connection that has to deliver each request in time."""
+class Protocol(HttpToolsProtocol):
+    """A connection whose requests may only be so large, and take only so long to arrive."""
 
-    worker: Worker
+    app: Application
     #: When the request that is coming in began; None between requests.
     began: float | None = None
+    #: Bytes of its head so far; None once the head is complete.
+    head: int | None = 0
+    _clock: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
         """Refuse the connection when there are too many."""
         super().connection_made(transport)
-        self.worker.connections.add(self)
-        self.began = self.worker.loop.time()
-        if self.worker.nr_conns > self.worker.cfg.worker_connections:
-            self.transport.write(BUSY)
-            self._close_transport()
-
-    def data_received(self, data: bytes) -> None:
-        """Start the clock with a request's first byte."""
-        if self.began is None:
-            self.began = self.worker.loop.time()
-        super().data_received(data)
-
-    def _on_message_complete(self) -> None:
-        self.began = None
-        super()._on_message_complete()
+        self.began = self.loop.time()
+        self._look_at_clock()
+        if len(self.connections) > self.app.settings.max_connections:
+            self._refuse(b"503 Service Unavailable")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
-        self.worker.connections.discard(self)
+        """Stop the clock."""
+        if self._clock:
+            self._clock.cancel()
         super().connection_lost(exc)
 
-    def end_if_late(self, deadline: float) -> None:
-        """Give up on a request that has been coming in since before `deadline`."""
-        if self.began is not None and self.began < deadline:
-            self._close_transport()
+    def data_received(self, data: bytes) -> None:
+        """Start the clock with a request's first byte; refuse a head that does not end."""
+        if self.transport.is_closing():
+            return
+        if self.began is None:
+            self.began = self.loop.time()
+        if self.head is not None:
+            self.head += len(data)
+            if self.head > MAX_HEAD + len(data):
+                self._refuse(b"431 Request Header Fields Too Large")
+                return
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """Refuse a head that is too large even though it came in one piece."""
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > MAX_HEAD or len(self.headers) > MAX_HEADERS:
+            self._refuse(b"431 Request Header Fields Too Large")
+        self.head = None
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request has arrived in time."""
+        self.began = None
+        self.head = 0
+        super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """End the streams, which would never end by themselves."""
+        self.app.end_streams()
+        super().shutdown()
+
+    def _look_at_clock(self) -> None:
+        """Give up on a request that has been coming in for too long (slowloris)."""
+        limit = self.app.settings.request_timeout
+        if self.began is not None and self.loop.time() - self.began > limit:
+            self._refuse(b"408 Request Timeout")
+        elif not self.transport.is_closing():
+            self._clock = self.loop.call_later(limit / 4, self._look_at_clock)
+
+    def _refuse(self, status: bytes) -> None:
+        """Answer, unless another answer is on its way already, and close."""
+        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+            head = b"HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            self.transport.write(head % status)
+        self.transport.close()
 
 
-class Worker(ASGIWorker):
-    """gunicorn's asyncio worker with a time limit for requests and an end for streams."""
+class Worker(UvicornWorker):
+    """uvicorn's worker process for gunicorn, with our protocol."""
+
+    CONFIG_KWARGS = {  # noqa: RUF012 - as declared there
+        "http": Protocol,
+        "loop": "auto",  # uvloop
+        "ws": "none",
+        "lifespan": "on",
+        "access_log": False,
+        "server_header": False,
+        # TRUSTED_PROXIES is about the address a request really came from.
+        "proxy_headers": False,
+    }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.connections: set[Protocol] = set()
-
-    def handle_exit_signal(self) -> None:
-        """On SIGTERM let the streams go: they would not end by themselves."""
-        super().handle_exit_signal()
-        self.asgi.end_streams()
-        for connection in list(self.connections):
-            if connection.began is None and connection._awaiting_request:
-                connection._close_transport()
-
-    async def _serve(self) -> None:
-        sweeper = self.loop.create_task(self._sweep())
-        try:
-            await super()._serve()
-        finally:
-            sweeper.cancel()
-
-    async def _sweep(self) -> None:
-        """Close connections whose request takes too long to arrive (slowloris)."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            deadline = self.loop.time() - self.asgi.settings.request_timeout
-            for connection in list(self.connections):
-                connection.end_if_late(deadline)
+        self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
 
 
 class Server(BaseApplication):
@@ -102,16 +124,8 @@ class Server(BaseApplication):
             "bind": f"{host}:{settings.port}",
             "workers": settings.workers,
             "worker_class": Worker,
-            "worker_connections": settings.max_connections,
-            "http_parser": "auto",  # gunicorn_h1c, written in C, where it is installed
-            "keepalive": 75,
+            "keepalive": KEEP_ALIVE_SECONDS,
             "graceful_timeout": settings.shutdown_grace,
-            "timeout": 30,
-            "asgi_disconnect_grace_period": 0,
-            "limit_request_fields": 64,
-            "limit_request_field_size": 8190,
-            "limit_request_line": 8190,
-            "forwarded_allow_ips": ",".join(map(str, settings.trusted_proxies)) or "127.0.0.1,::1",
             "control_socket_disable": True,
             "loglevel": settings.log_level.lower(),
             "proc_name": "event-viewer",

@@ -74,7 +74,13 @@ class Hub:
         metrics.streams.inc()
         try:
             await self._join()
-            await self._serve(scope, send)
+            serving = asyncio.create_task(self._serve(scope, send))
+            gone = asyncio.create_task(_disconnect(receive))
+            done, pending = await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            for task in done:
+                task.result()
         except (StoreError, TimeoutError) as error:
             log.info("a stream ended: %s", error or "its client takes nothing")
         finally:
@@ -194,6 +200,12 @@ class Hub:
         if self.store.slow:
             return await asyncio.to_thread(self.store.last)
         return self.store.last()
+
+
+async def _disconnect(receive: Receive) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _send(send: Send, body: bytes) -> None:

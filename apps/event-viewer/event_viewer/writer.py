@@ -92,6 +92,7 @@ class Writer:
         self._stopping = True
         self._wake.set()
         await self._task
+        self.log.close()
 
     async def _run(self) -> None:
         while not self._stopping:

@@ -77,7 +77,7 @@ class SqliteStore:
         self.keep_ms = settings.keep_seconds * 1000
         self.keep_rejected = settings.keep_rejected
         # Deleting in portions is cheaper; what is to go is hidden from readers at once.
-        self.slack = max(100, self.keep // 20)
+        self.slack = max(50, self.keep // 100)
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._open()
@@ -215,11 +215,16 @@ class SqliteStore:
         connection = self._reader()
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            if self.keep_ms:
-                connection.execute("DELETE FROM events WHERE received < ?", (self._oldest(),))
-            connection.execute(
-                "DELETE FROM minutes WHERE minute < ?", (int(time.time() // 60) - MINUTES_KEPT,)
-            )
+            # Looked for first: a DELETE that finds nothing would still lock out the writer.
+            for table, column, oldest in (
+                ("events", "received", self._oldest()),
+                ("minutes", "minute", int(time.time() // 60) - MINUTES_KEPT),
+            ):
+                row = connection.execute(
+                    f"SELECT {column} FROM {table} ORDER BY rowid LIMIT 1"  # noqa: S608 - names above
+                ).fetchone()
+                if row and row[0] < oldest:
+                    connection.execute(f"DELETE FROM {table} WHERE {column} < ?", (oldest,))  # noqa: S608 - as above
         except sqlite3.Error as error:
             raise _translated(error) from error
 

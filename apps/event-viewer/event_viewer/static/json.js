@@ -1,0 +1,33 @@
+// Shows JSON indented and coloured, as it was sent: numbers and spellings are not touched.
+
+import { h } from "./dom.js";
+
+const TOKEN = /("(?:[^"\\]|\\.)*")|([{}[\],:])|([^\s{}[\],:"]+)/g;
+
+/** A <pre> with the JSON in `text`. */
+export function formatted(text) {
+  const out = h("pre", { className: "json", tabIndex: 0 });
+  let depth = 0;
+  let previous = "";
+  const line = () => out.append("\n" + "  ".repeat(depth));
+  const tokens = [...text.matchAll(TOKEN)];
+  tokens.forEach(([token, string, sign, word], index) => {
+    if (sign === "}" || sign === "]") {
+      depth -= 1;
+      if (previous !== "{" && previous !== "[") line();
+    } else if (previous === "{" || previous === "[" || previous === ",") {
+      line();
+    }
+    if (string) {
+      const isKey = tokens[index + 1]?.[0] === ":";
+      out.append(h("span", { className: isKey ? "key" : "string" }, token));
+    } else if (word) {
+      out.append(h("span", { className: "word" }, token));
+    } else {
+      out.append(sign === ":" ? ": " : token);
+      if (sign === "{" || sign === "[") depth += 1;
+    }
+    previous = token;
+  });
+  return out;
+}
