@@ -126,7 +126,6 @@ class Sink:
     decide: Callable[[Received], tuple[int, dict[str, str]] | None] | None = None
     received: list[Received] = field(default_factory=list)
     refused: list[Received] = field(default_factory=list)
-    forward_to: str = ""
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -154,18 +153,15 @@ class Sink:
                 assert request.transport is not None
                 request.transport.abort()
             return web.Response(status=answer[0] or 500, headers=answer[1], text="no thanks")
-        if self.forward_to:
-            status = await asyncio.to_thread(self._forward, event)
-            if status >= 300:
-                return web.Response(status=status)
         self.received.append(event)
         return web.Response(status=202)
 
-    def _forward(self, event: Received) -> int:
+    def hand_on(self, event: Received, url: str) -> int:
+        """Send a recorded event to another sink; return its status."""
         kept = {
             n: v for n, v in event.headers.items() if n.startswith("ce-") or n == "content-type"
         }
-        return requests.post(self.forward_to, event.body, headers=kept, timeout=10).status_code
+        return requests.post(url, event.body, headers=kept, timeout=10).status_code
 
 
 class Producer:

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import producer_kit
 import pytest
+import requests
 
 
 @pytest.fixture
 def kit(tmp_path: Path) -> Iterator[producer_kit.Kit]:
     with producer_kit.kit(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def viewer(tmp_path: Path) -> Iterator[str]:
+    """The event viewer, as a process; gives its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = {"HOST": "127.0.0.1", "PORT": str(port), "STORE": str(tmp_path / "events.db")}
+    path = os.pathsep.join(str(producer_kit.ROOT / part) for part in producer_kit.PATHS)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "event_viewer"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": path, **settings},
+        stdout=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        producer_kit.wait_for(lambda: _ready(url), 20)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+def _ready(url: str) -> bool:
+    try:
+        return requests.get(url + "/readyz", timeout=2).status_code == 200
+    except requests.ConnectionError:
+        return False

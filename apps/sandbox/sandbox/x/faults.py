@@ -60,15 +60,16 @@ class Faults:
             raise _problem(fault)
         if fault.kind == "garbage":
             return web.Response(text="<html>over capacity</html>", content_type="text/html")
+        answer: web.StreamResponse = web.Response()
         if fault.kind == "truncate":
-            await _truncated(request, await handler(request))
+            answer = await _truncated(request, await handler(request))
         if request.transport is not None:
             request.transport.abort()
-        raise ConnectionResetError("dropped on demand")
+        return answer  # to nobody: the connection is closed
 
 
-async def _truncated(request: web.Request, answer: web.StreamResponse) -> None:
-    """Send half of an answer's body."""
+async def _truncated(request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+    """Send half of an answer's body; return what was sent."""
     body = answer.body if isinstance(answer, web.Response) else b""
     assert isinstance(body, bytes)
     partial = web.StreamResponse(status=answer.status)
@@ -76,6 +77,7 @@ async def _truncated(request: web.Request, answer: web.StreamResponse) -> None:
     partial.content_type = "application/json"
     await partial.prepare(request)
     await partial.write(body[: len(body) // 2])
+    return partial
 
 
 def _problem(fault: Fault) -> Problem:
