@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from sandbox.kube import errors, listing
+from sandbox.kube import errors
 from sandbox.kube.callout import Callout, CalloutError
 from sandbox.kube.resources import Resource
 from sandbox.kube.store import Stored
@@ -21,37 +21,52 @@ Json = dict[str, Any]
 _TIMEOUT = 30.0
 
 
+def needs_webhook(stored: Stored, resource: Resource) -> bool:
+    """Whether only the definition's webhook can tell how the object looks in this version."""
+    return (
+        stored.api_version != resource.api_version
+        and (resource.conversion or {}).get("strategy") == "Webhook"
+    )
+
+
+def plain(stored: Stored, resource: Resource) -> bytes:
+    """An object's JSON in the version asked for, where no webhook is needed."""
+    if stored.api_version == resource.api_version:
+        return stored.raw
+    return orjson.dumps({**stored.load(), "apiVersion": resource.api_version})
+
+
 class Conversion:
     """Converts on reads and on writes."""
 
     def __init__(self, callout: Callout) -> None:
         self._callout = callout
 
-    @staticmethod
-    def by_webhook(resource: Resource) -> bool:
-        """Whether objects of this type and version have to be converted by a webhook."""
-        return (
-            resource.api_version != resource.storage_version
-            and (resource.conversion or {}).get("strategy") == "Webhook"
-        )
-
-    async def raw(self, stored: Stored, resource: Resource) -> bytes:
-        """An object's JSON in the version asked for."""
-        return (await self.raws([stored], resource))[0]
+    async def read(self, stored: Stored, resource: Resource) -> Json:
+        """A fresh copy of an object in the version asked for."""
+        if stored.api_version == resource.api_version:
+            return stored.load()
+        return (await self._convert([stored.load()], resource, resource.api_version))[0]
 
     async def raws(self, items: Sequence[Stored], resource: Resource) -> list[bytes]:
-        """Objects' JSON in the version asked for."""
-        if not self.by_webhook(resource) or not items:
-            return [listing.raw(item, resource) for item in items]
-        converted = await self.convert(
-            [item.load() for item in items], resource, resource.api_version
+        """Objects' JSON in the version asked for; one question to a webhook for all."""
+        asked = [item for item in items if needs_webhook(item, resource)]
+        if not asked:
+            return [plain(item, resource) for item in items]
+        converted = await self._convert(
+            [item.load() for item in asked], resource, resource.api_version
         )
-        return [orjson.dumps(obj) for obj in converted]
+        answers = {id(item): orjson.dumps(obj) for item, obj in zip(asked, converted, strict=True)}
+        return [answers.get(id(item)) or plain(item, resource) for item in items]
 
-    async def convert(self, objects: list[Json], resource: Resource, version: str) -> list[Json]:
+    async def to_storage(self, obj: Json, resource: Resource) -> Json:
+        """An object in the version it is kept in."""
+        if obj["apiVersion"] == resource.storage_version:
+            return obj
+        return (await self._convert([obj], resource, resource.storage_version))[0]
+
+    async def _convert(self, objects: list[Json], resource: Resource, version: str) -> list[Json]:
         """Objects in another version; raises a 500 when the webhook fails."""
-        if all(obj["apiVersion"] == version for obj in objects):
-            return objects
         if (resource.conversion or {}).get("strategy") != "Webhook":
             return [{**obj, "apiVersion": version} for obj in objects]
         webhook = (resource.conversion or {})["webhook"]
@@ -80,4 +95,15 @@ class Conversion:
                 "",
                 f"{prefix}expected {len(objects)} converted objects, got {len(converted)}",
             )
-        return converted
+        return [_keep_metadata(new, old) for new, old in zip(converted, objects, strict=True)]
+
+
+def _keep_metadata(converted: Json, original: Json) -> Json:
+    """A webhook may change labels and annotations; the rest of the metadata is the server's."""
+    metadata = dict(original["metadata"])
+    for key in ("labels", "annotations"):
+        metadata.pop(key, None)
+        value = (converted.get("metadata") or {}).get(key)
+        if value:
+            metadata[key] = value
+    return {**converted, "metadata": metadata}

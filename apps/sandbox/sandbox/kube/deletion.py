@@ -9,7 +9,8 @@ from typing import Any
 
 from sandbox.kube import clock, errors
 from sandbox.kube.api import Api, Review, Write
-from sandbox.kube.objects import Objects, as_version
+from sandbox.kube.conversion import Conversion
+from sandbox.kube.objects import Objects
 from sandbox.kube.resources import Resource
 from sandbox.kube.store import Stored
 
@@ -24,8 +25,9 @@ _POD_GRACE = 30
 class Deletion:
     """Deletes objects of one server."""
 
-    def __init__(self, api: Api, objects: Objects) -> None:
+    def __init__(self, api: Api, conversion: Conversion, objects: Objects) -> None:
         self._api = api
+        self._conversion = conversion
         self._objects = objects
 
     async def delete(
@@ -35,13 +37,13 @@ class Deletion:
         check_options(options)
         stored = self._api.require(resource, namespace, name)
         self._check_preconditions(stored, resource, options)
-        old = as_version(stored.load(), resource)
+        old = await self._conversion.read(stored, resource)
         review = Review(resource, "DELETE", namespace, name, None, old, write, options)
         await self._objects.review_deletion(review)
         current = self._api.collection(resource).get(namespace, name)
         if current is None:
             raise errors.not_found(resource.group, resource.plural, name)
-        obj = as_version(current.load(), resource)
+        obj = current.load()
         grace = _grace_seconds(resource, obj, options)
         finalizers = _finalizers(obj["metadata"], options)
         waits = bool(finalizers) or grace > 0 or bool((obj.get("spec") or {}).get("finalizers"))
@@ -50,8 +52,9 @@ class Deletion:
                 self._objects.remove(resource, namespace, name)
             return 200, _success(resource, obj)
         if self._mark(obj, finalizers, grace, resource) and not write.dry_run:
-            self._api.store.put(resource.collection, _stored_version(obj, resource))
+            stored = self._api.store.put(resource.collection, obj)
             self._api.strategy(resource).written(obj, old, self._api)
+            return 200, await self._conversion.read(stored, resource)
         return 200, obj
 
     def _mark(self, obj: Json, finalizers: list[str], grace: int, resource: Resource) -> bool:
@@ -152,10 +155,6 @@ def _grace_seconds(resource: Resource, obj: Json, options: Json) -> int:
     if asked is None or asked < 0:
         asked = spec.get("terminationGracePeriodSeconds", _POD_GRACE)
     return int(asked)
-
-
-def _stored_version(obj: Json, resource: Resource) -> Json:
-    return {**obj, "apiVersion": resource.storage_version}
 
 
 def _success(resource: Resource, obj: Json) -> Json:

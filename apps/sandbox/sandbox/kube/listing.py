@@ -132,15 +132,6 @@ def _read_token(token: str) -> tuple[int, tuple[str, str]]:
         raise errors.bad_request(f"continue key is not valid: {error}") from error
 
 
-def raw(stored: Stored, resource: Resource) -> bytes:
-    """An object's JSON in the version asked for."""
-    if resource.api_version == resource.storage_version:
-        return stored.raw
-    obj = stored.load()
-    obj["apiVersion"] = resource.api_version
-    return orjson.dumps(obj)
-
-
 def list_metadata(result: Page) -> Json:
     """`metadata` of a list."""
     metadata: Json = {"resourceVersion": str(result.revision)}

@@ -10,8 +10,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from sandbox.kube import clock, errors, managed, names, shaping
 from sandbox.kube.api import Api, Mutator, Review, Validator, Write
+from sandbox.kube.conversion import Conversion
 from sandbox.kube.resources import Resource
 from sandbox.kube.store import Stored
 
@@ -31,8 +34,16 @@ _NAME_RETRIES = 8
 class Objects:
     """Writes to one server's storage."""
 
-    def __init__(self, api: Api, *, mutators: list[Mutator], validators: list[Validator]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        conversion: Conversion,
+        *,
+        mutators: list[Mutator],
+        validators: list[Validator],
+    ) -> None:
         self._api = api
+        self._conversion = conversion
         self._mutators = mutators
         self._validators = validators
 
@@ -61,8 +72,9 @@ class Objects:
         self._settle_new(obj, resource)
         await self._validate(review, obj, None)
         for _ in range(_NAME_RETRIES):
+            kept = await self._conversion.to_storage(obj, resource)
             if self._api.collection(resource).get(namespace, obj["metadata"]["name"]) is None:
-                return self._commit(resource, obj, None, write)
+                return self._commit(resource, obj, kept, None, write)
             if not generated:
                 break
             obj["metadata"]["name"] = names.generate(obj["metadata"]["generateName"])
@@ -106,8 +118,8 @@ class Objects:
         """
         for _ in range(_RETRIES):
             stored = self._api.require(resource, namespace, name)
-            old = as_version(stored.load(), resource)
-            new = transform(as_version(stored.load(), resource))
+            old = await self._conversion.read(stored, resource)
+            new = transform(orjson.loads(orjson.dumps(old)))
             changed = await self._change(
                 resource, stored, old, new, write, subresource=subresource, applied=applied
             )
@@ -144,12 +156,13 @@ class Objects:
             if strategy.tracks_generation and _desired(new) != _desired(old):
                 new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         await self._validate(review, new, old)
+        kept = await self._conversion.to_storage(new, resource)
         if self._api.collection(resource).get(stored.namespace, stored.name) is not stored:
             return None
         new["metadata"]["resourceVersion"] = str(stored.revision)
         if managed.same_but_times(old, new):
             return old
-        return self._commit(resource, new, old, write)
+        return self._commit(resource, new, kept, old, write)
 
     def _check_identity(self, new: Json, stored: Stored, resource: Resource) -> None:
         """The new state has to be of the same object, and made from its latest version."""
@@ -220,8 +233,10 @@ class Objects:
         for validate in self._validators:
             await validate(review)
 
-    def _commit(self, resource: Resource, obj: Json, old: Json | None, write: Write) -> Json:
-        """Store, and finish a deletion whose last finalizer went."""
+    def _commit(
+        self, resource: Resource, obj: Json, kept: Json, old: Json | None, write: Write
+    ) -> Json:
+        """Store what is `kept`, and finish a deletion whose last finalizer went."""
         if write.dry_run:
             return obj
         metadata = obj["metadata"]
@@ -231,19 +246,13 @@ class Objects:
             and not metadata.get("deletionGracePeriodSeconds")
             and not (obj.get("spec") or {}).get("finalizers")
         )
+        stored = self._api.store.put(resource.collection, kept)
+        metadata["resourceVersion"] = str(stored.revision)
         if old is not None and gone:
-            self._put(resource, obj)
             self.remove(resource, metadata.get("namespace", ""), metadata["name"])
-            return obj
-        self._put(resource, obj)
-        self._api.strategy(resource).written(obj, old, self._api)
+        else:
+            self._api.strategy(resource).written(obj, old, self._api)
         return obj
-
-    def _put(self, resource: Resource, obj: Json) -> Stored:
-        kept = obj
-        if resource.api_version != resource.storage_version:
-            kept = {**obj, "apiVersion": resource.storage_version, "metadata": obj["metadata"]}
-        return self._api.store.put(resource.collection, kept)
 
     def remove(self, resource: Resource, namespace: str, name: str) -> None:
         """Take an object out of the storage for good."""
@@ -269,13 +278,6 @@ def check_namespace(metadata: Json, resource: Resource, namespace: str) -> None:
             "the namespace of the provided object does not match the namespace sent on the request"
         )
     metadata["namespace"] = namespace
-
-
-def as_version(obj: Json, resource: Resource) -> Json:
-    """A stored object in the version asked for (conversion strategy None)."""
-    if obj["apiVersion"] != resource.api_version:
-        obj["apiVersion"] = resource.api_version
-    return obj
 
 
 def _options(write: Write) -> Json:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from sandbox.kube import codec, errors, listing, negotiation, patching, requestinfo
+from sandbox.kube import codec, conversion, errors, listing, negotiation, patching, requestinfo
 from sandbox.kube.api import Write
 from sandbox.kube.authn import User
 from sandbox.kube.parts import Parts
@@ -177,7 +177,7 @@ class Rest:
 
     async def _get(self, call: Call) -> web.StreamResponse:
         stored = self._parts.api.require(call.resource, self._namespace(call), call.info.name)
-        raw = await self._parts.conversion.raw(stored, call.resource)
+        (raw,) = await self._parts.conversion.raws([stored], call.resource)
         form = negotiation.form(call.request.headers.get("Accept", ""))
         if form:
             obj = orjson.loads(raw)
@@ -201,11 +201,9 @@ class Rest:
         chosen = listing.selection(call.query, resource, self._namespace(call))
         form = negotiation.form(call.request.headers.get("Accept", ""))
         render = negotiation.watch_renderer(form, resource, call.query) if form else None
-        if self._parts.conversion.by_webhook(resource):
-            raise errors.not_implemented(
-                f"watching {resource.collection} in {resource.version}, which a webhook converts"
-            )
-        watch = Watch(self._parts.api.store, resource, chosen, call.query, render)
+        watch = Watch(
+            self._parts.api.store, resource, chosen, call.query, render, self._parts.conversion
+        )
         task = asyncio.current_task()
         assert task is not None
         self._parts.watches.add(task)
@@ -260,8 +258,12 @@ class Rest:
             return None
         namespace = self._namespace(call)
         stored = self._parts.api.collection(call.resource).get(namespace, call.info.name)
-        if stored is None or self._parts.webhooks.concerned(
-            call.resource, "UPDATE", stored, call.info.subresource
+        if (
+            stored is None
+            or conversion.needs_webhook(stored, call.resource)
+            or self._parts.webhooks.concerned(
+                call.resource, "UPDATE", stored, call.info.subresource
+            )
         ):
             return None
         call.write.revision_before = stored.revision
@@ -270,7 +272,7 @@ class Rest:
         )
         if stored.memo is None or call.write.fingerprint not in stored.memo:
             return None
-        return listing.raw(stored, call.resource)
+        return conversion.plain(stored, call.resource)
 
     async def _delete(self, call: Call) -> web.StreamResponse:
         await call.read_write()
@@ -294,7 +296,7 @@ class Rest:
             except errors.StatusError as error:
                 if error.code != 404:
                     raise
-        raws = [listing.raw(item, resource) for item in found.items]
+        raws = await self._parts.conversion.raws(found.items, resource)
         return call.answer_bytes(200, listing.list_body(raws, found, resource))
 
 

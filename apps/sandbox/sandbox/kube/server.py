@@ -119,8 +119,10 @@ class ApiServer:
         callout = Callout(api)
         webhooks = Webhooks(api, callout)
         self._closing.append(callout.close)
+        conversion = Conversion(callout)
         objects = Objects(
             api,
+            conversion,
             mutators=[
                 NamespaceLifecycle(api).mutate,
                 PodAdmission(api).mutate,
@@ -131,9 +133,9 @@ class ApiServer:
         self._parts = Parts(
             api=api,
             objects=objects,
-            deletion=Deletion(api, objects),
+            deletion=Deletion(api, conversion, objects),
             patching=Patching(api, objects),
-            conversion=Conversion(callout),
+            conversion=conversion,
             webhooks=webhooks,
         )
         authentication = Authentication()
@@ -181,15 +183,11 @@ class ApiServer:
         server = web.Server(
             front.handle, request_factory=make_request, handler_cancellation=True, access_log=None
         )
-        self._runner = web.ServerRunner(server, handle_signals=False)
-        await self._runner.setup()
-        site = web.TCPSite(
-            self._runner,
-            self._host,
-            self._port,
-            ssl_context=context,
-            shutdown_timeout=_STOP_SECONDS,
+        self._runner = web.ServerRunner(
+            server, handle_signals=False, shutdown_timeout=_STOP_SECONDS
         )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=context)
         await site.start()
         self._port = self._runner.addresses[0][1]
 

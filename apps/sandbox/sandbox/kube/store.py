@@ -29,13 +29,16 @@ HISTORY = 1000
 class Stored:
     """One version of one object."""
 
-    __slots__ = ("_fields", "labels", "memo", "name", "namespace", "raw", "revision", "uid")
+    __slots__ = (
+        "_fields", "api_version", "labels", "memo", "name", "namespace", "raw", "revision", "uid",
+    )  # fmt: skip
 
     def __init__(self, obj: Json, revision: int) -> None:
         metadata = obj["metadata"]
         metadata["resourceVersion"] = str(revision)
         self.raw: bytes = orjson.dumps(obj)
         self.revision = revision
+        self.api_version: str = obj["apiVersion"]
         self.namespace: str = metadata.get("namespace", "")
         self.name: str = metadata["name"]
         self.uid: str = metadata.get("uid", "")

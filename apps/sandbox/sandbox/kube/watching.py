@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from sandbox.kube import errors, listing
+from sandbox.kube import errors
+from sandbox.kube.conversion import Conversion
 from sandbox.kube.listing import Selection
 from sandbox.kube.resources import Resource
 from sandbox.kube.store import ADDED, DELETED, MODIFIED, Event, Store, Stored, Watcher, watch_line
@@ -21,6 +22,8 @@ from sandbox.kube.store import ADDED, DELETED, MODIFIED, Event, Store, Stored, W
 Json = dict[str, Any]
 #: Turns an object's JSON into another form (a table, bare metadata); None sends it as it is.
 Render = Callable[[bytes], bytes]
+#: What a watch tells: the type, the object, and the stored event that says just this, if any.
+Change = tuple[str, Stored, Event | None]
 
 _BOOKMARK_SECONDS = 60.0
 _MIN_TIMEOUT = 1800
@@ -37,11 +40,13 @@ class Watch:
         chosen: Selection,
         query: Mapping[str, str],
         render: Render | None,
+        conversion: Conversion,
     ) -> None:
         self._store = store
         self._resource = resource
         self._chosen = chosen
         self._render = render
+        self._conversion = conversion
         self._bookmarks = query.get("allowWatchBookmarks") in ("true", "1")
         self._send_initial = query.get("sendInitialEvents") in ("true", "1")
         self._from = query.get("resourceVersion") or ""
@@ -49,27 +54,41 @@ class Watch:
         self._timeout: float = (
             int(text) if text.isdigit() and int(text) else _MIN_TIMEOUT * (1 + random.random())  # noqa: S311 - spreads reconnects
         )
-        self._plain = render is None and resource.api_version == resource.storage_version
+        self._everything = not (chosen.labels or chosen.fields)
         self._sent = 0
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer until the client goes, the time is over, or the type is no longer served."""
         collection = self._store.collection(self._resource.collection)
         watcher = Watcher(self._chosen.namespace)
-        first = self._first_lines()  # raises before anything is answered
+        first = self._first()
         collection.watchers.add(watcher)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
         try:
             await response.prepare(request)
-            await response.write(first)
-            await self._follow(watcher, response)
+            await self._stream(first, watcher, response)
             await response.write_eof()
         except (ConnectionError, asyncio.CancelledError):
             pass  # the client has gone
         finally:
             collection.watchers.discard(watcher)
         return response
+
+    async def _stream(
+        self, first: list[Change] | None, watcher: Watcher, response: web.StreamResponse
+    ) -> None:
+        if first is None:
+            await response.write(self._too_old())
+            return
+        try:
+            lines = await self._lines(first)
+            if self._send_initial and self._bookmarks:
+                lines += self._bookmark({_INITIAL_EVENTS_END: "true"})
+            await response.write(lines)
+            await self._follow(watcher, response)
+        except errors.StatusError as error:  # a conversion failed
+            await response.write(watch_line("ERROR", orjson.dumps(error.body())))
 
     async def _follow(self, watcher: Watcher, response: web.StreamResponse) -> None:
         loop = asyncio.get_running_loop()
@@ -78,63 +97,68 @@ class Watch:
             await watcher.wait(min(left, _BOOKMARK_SECONDS) if self._bookmarks else left)
             if watcher.closed:
                 return
-            lines = []
+            changes = []
             while watcher.events:
-                line = self._line(watcher.events.popleft())
-                if line:
-                    lines.append(line)
-            if lines:
-                await response.write(b"".join(lines))
+                change = self._change(watcher.events.popleft())
+                if change:
+                    changes.append(change)
+            if changes:
+                await response.write(await self._lines(changes))
             elif self._bookmarks and self._store.revision > self._sent:
                 await response.write(self._bookmark())
 
-    def _first_lines(self) -> bytes:
+    def _first(self) -> list[Change] | None:
+        """What to tell at the beginning; None when it is no longer known."""
         collection = self._store.collection(self._resource.collection)
         start = int(self._from) if self._from.isdigit() else 0
         if self._send_initial or not start:
-            lines = [
-                self._object_line(ADDED, item)
+            self._sent = self._store.revision
+            return [
+                (ADDED, item, None)
                 for item in collection.items(self._chosen.namespace)
                 if self._chosen.matches(item)
             ]
-            if self._send_initial and self._bookmarks:
-                lines.append(self._bookmark({_INITIAL_EVENTS_END: "true"}))
-            self._sent = self._store.revision
-            return b"".join(lines)
         events = collection.since(start)
         if events is None:
-            error = errors.StatusError(
-                410, "Expired", f"too old resource version: {start} ({collection.compacted})"
-            )
-            self._timeout = 0
-            return watch_line("ERROR", orjson.dumps(error.body()))
+            return None
         namespace = self._chosen.namespace
-        return b"".join(
-            line
-            for event in events
-            if namespace in ("", event.stored.namespace) and (line := self._line(event))
-        )
+        changes = (self._change(e) for e in events if namespace in ("", e.stored.namespace))
+        return [change for change in changes if change]
 
-    def _line(self, event: Event) -> bytes | None:
-        """The line for a change; None when it is about no selected object."""
+    def _too_old(self) -> bytes:
+        compacted = self._store.collection(self._resource.collection).compacted
+        message = f"too old resource version: {self._from} ({compacted})"
+        return watch_line("ERROR", orjson.dumps(errors.expired(message).body()))
+
+    def _change(self, event: Event) -> Change | None:
+        """What a change is to this watch; None when it is about no selected object."""
         self._sent = event.revision
-        if not self._chosen.labels and not self._chosen.fields:
-            return event.line() if self._plain else self._object_line(event.type, event.stored)
+        if self._everything:
+            return (event.type, event.stored, event)
         before = event.before is not None and self._chosen.matches(event.before)
         after = event.type != DELETED and self._chosen.matches(event.stored)
         if before and after:
-            type_ = MODIFIED
-        elif after:
-            type_ = ADDED
-        elif before:
-            type_ = DELETED
-        else:
-            return None
-        return self._object_line(type_, event.stored)
+            return (MODIFIED, event.stored, event if event.type == MODIFIED else None)
+        if after:
+            return (ADDED, event.stored, event if event.type == ADDED else None)
+        if before:
+            return (DELETED, event.stored, event if event.type == DELETED else None)
+        return None
 
-    def _object_line(self, type_: str, stored: Stored) -> bytes:
-        raw = listing.raw(stored, self._resource)
-        return watch_line(type_, self._render(raw) if self._render else raw)
+    async def _lines(self, changes: list[Change]) -> bytes:
+        if self._render is None and all(
+            stored.api_version == self._resource.api_version for _, stored, _ in changes
+        ):
+            return b"".join(
+                event.line() if event else watch_line(type_, stored.raw)
+                for type_, stored, event in changes
+            )
+        raws = await self._conversion.raws([stored for _, stored, _ in changes], self._resource)
+        if self._render is not None:
+            raws = [self._render(raw) for raw in raws]
+        return b"".join(
+            watch_line(type_, raw) for (type_, _, _), raw in zip(changes, raws, strict=True)
+        )
 
     def _bookmark(self, annotations: Mapping[str, str] | None = None) -> bytes:
         self._sent = self._store.revision

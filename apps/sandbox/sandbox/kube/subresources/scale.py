@@ -8,7 +8,6 @@ from aiohttp import web
 
 from sandbox.kube import codec, errors, patches
 from sandbox.kube.builtin_schemas import definitions
-from sandbox.kube.objects import as_version
 from sandbox.kube.resources import Resource
 from sandbox.kube.rest import Call
 
@@ -23,7 +22,7 @@ async def serve(call: Call) -> web.StreamResponse:
     """GET, PUT and PATCH of a Scale."""
     resource, info = call.resource, call.info
     stored = call.parts.api.require(resource, info.namespace, info.name)
-    present = as_version(stored.load(), resource)
+    present = await call.parts.conversion.read(stored, resource)
     if info.verb == "get":
         return call.answer(200, _scale(present, resource))
     if info.verb not in ("update", "patch"):
