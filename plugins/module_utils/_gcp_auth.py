@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
@@ -102,6 +103,21 @@ def refresh(current: Credentials, http: Http) -> None:
         ) from error
     except exceptions.TransportError as error:
         raise CredentialsError(f"No access token: {_first(error)}") from error
+
+
+def access_token(options: AuthOptions, http: Http) -> tuple[str, datetime | None]:
+    """An OAuth access token and when it expires, if that is known.
+
+    Google's own APIs take a JWT signed by the key instead, but a cluster does not.
+    """
+    current: Any
+    current, _ = credentials(options, http)
+    if hasattr(current, "with_always_use_jwt_access"):
+        current = current.with_always_use_jwt_access(False)
+    if not current.valid:
+        refresh(current, http)
+    expiry = getattr(current, "expiry", None)  # UTC, without saying so
+    return current.token or "", expiry.replace(tzinfo=UTC) if expiry else None
 
 
 def _base(options: AuthOptions, http: Http) -> tuple[Any, str]:

@@ -181,7 +181,9 @@ _BY_STATUS: Mapping[str, type[ApiError]] = {
 def from_answer(code: int, body: Any, request: str, caller: str = "") -> ApiError:
     """The error of the type that fits an answer."""
     error = ApiError(code, body, request)
+    if code == 412:  # a fingerprint or resource version that is no longer the current one
+        return Aborted(code, body, request, caller)
     kind = _BY_REASON.get(error.reason) or _BY_STATUS.get(error.status)
     if kind is None:
-        kind = {404: NotFound, 412: Aborted}.get(code, ApiError)
+        kind = NotFound if code == 404 else ApiError
     return kind(code, body, request, caller)

@@ -8,12 +8,73 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
 
 Json = dict[str, Any]
 VERSION = 3
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The policy of one resource: how it is read and written differs from service to service."""
+
+    session: Session
+    service: str
+    path: str
+    what: str
+    read_by_post: bool = False
+    in_body: bool = False
+
+    @classmethod
+    def of(cls, session: Session, options: Json) -> Policy:
+        """Of the secret, service account or repository that the options name, or of the project."""
+        project = f"projects/{session.project}"
+        if options.get("secret"):
+            path = f"v1/{project}/secrets/{options['secret']}"
+            return cls(session, "secretmanager", path, f"secret {options['secret']}")
+        if options.get("service_account"):
+            email = options["service_account"]
+            path = f"v1/{project}/serviceAccounts/{email}"
+            return cls(session, "iam", path, email, read_by_post=True)
+        if options.get("repository"):
+            name = options["repository"]
+            path = f"v1/{project}/locations/{options['location']}/repositories/{name}"
+            return cls(session, "artifactregistry", path, f"repository {name}")
+        return cls(
+            session,
+            "cloudresourcemanager",
+            f"v3/{project}",
+            project,
+            read_by_post=True,
+            in_body=True,
+        )
+
+    def read(self) -> Json:
+        """The policy, with its conditions."""
+        path = f"{self.path}:getIamPolicy"
+        if self.in_body:
+            body = {"options": {"requestedPolicyVersion": VERSION}}
+            return self.session.post(self.service, path, body)
+        if self.read_by_post:
+            return self.session.post(
+                self.service, path, None, options__requestedPolicyVersion=VERSION
+            )
+        return self.session.get(self.service, path, options__requestedPolicyVersion=VERSION)
+
+    def change(self, change: Callable[[Json], Json]) -> None:
+        """Read the policy, change it, write it; again where somebody else was faster."""
+
+        def attempt() -> None:
+            policy = self.read()
+            wanted = change(policy)
+            if _bindings(wanted) != _bindings(policy):
+                path = f"{self.path}:setIamPolicy"
+                self.session.post(self.service, path, {"policy": wanted})
+
+        self.session.read_modify_write(attempt)
 
 
 def members_of(policy: Json, role: str, condition: Json | None = None) -> set[str]:
@@ -45,23 +106,6 @@ def changed(
         bindings.append(binding)
     result["bindings"] = bindings
     return result
-
-
-def write(
-    session: Session,
-    get: Callable[[], Json],
-    put: Callable[[Json], Json],
-    change: Callable[[Json], Json],
-) -> None:
-    """Read the policy, change it, write it; again where somebody else was faster."""
-
-    def attempt() -> None:
-        policy = get()
-        wanted = change(policy)
-        if _bindings(wanted) != _bindings(policy):
-            put(wanted)
-
-    session.read_modify_write(attempt)
 
 
 def principal(number: str, pool: str, namespace: str, service_account: str) -> str:

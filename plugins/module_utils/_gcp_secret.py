@@ -152,10 +152,7 @@ class Secrets:
 
     def policy(self, name: str) -> Json:
         """Who may do what with a secret."""
-        path = f"{self._parent}/secrets/{name}:getIamPolicy"
-        return self._session.get(
-            "secretmanager", path, options__requestedPolicyVersion=policies.VERSION
-        )
+        return self._policy(name).read()
 
     def _look_closer(self, want: Wanted, have: Found) -> None:
         """Read of an existing secret what the wanted state depends on."""
@@ -286,23 +283,19 @@ class Secrets:
         current = policies.members_of(have.policy or {}, ACCESSOR)
         remove = current - members if want.purge_accessors else set()
         report["accessors"] = sorted((current | members) - remove)
-        plan.before.setdefault(want.name, {})
         if current:
             plan.before[want.name]["accessors"] = sorted(current)
         plan.after[want.name]["accessors"] = report["accessors"]
         add = members - current
         if not add and not remove:
             return
-        path = f"{self._parent}/secrets/{want.name}:setIamPolicy"
         words = [f"grant {m}" for m in sorted(add)] + [f"revoke {m}" for m in sorted(remove)]
+        change = functools.partial(
+            policies.changed, role=ACCESSOR, condition=None, add=add, remove=remove
+        )
         plan.add(
             f"{' and '.join(words)} on secret {want.name}",
-            lambda: policies.write(
-                self._session,
-                lambda: self.policy(want.name),
-                lambda policy: self._session.post("secretmanager", path, {"policy": policy}),
-                lambda policy: policies.changed(policy, ACCESSOR, None, add=add, remove=remove),
-            ),
+            lambda: self._policy(want.name).change(change),
         )
 
     def _member(self, identity: Identity, have: Found) -> str:
@@ -359,6 +352,9 @@ class Secrets:
 
     def _delete(self, name: str, etag: str | None) -> Json:
         return self._session.delete("secretmanager", f"{self._parent}/secrets/{name}", etag=etag)
+
+    def _policy(self, name: str) -> policies.Policy:
+        return policies.Policy.of(self._session, {"secret": name})
 
     def _get(self, name: str) -> Json | None:
         try:

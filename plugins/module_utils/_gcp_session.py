@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_auth import (
     AuthOptions,
     Credentials,
+    access_token,
     credentials,
     refresh,
 )
@@ -106,8 +108,8 @@ class Session:
         return self._call("GET", service, path, None, query)
 
     def post(self, service: str, path: str, body: Json | None = None, **query: Any) -> Json:
-        """POST."""
-        return self._call("POST", service, path, body or {}, query)
+        """POST, with a body or without."""
+        return self._call("POST", service, path, body, query)
 
     def put(self, service: str, path: str, body: Json) -> Json:
         """PUT."""
@@ -139,6 +141,10 @@ class Session:
             if not self._credentials.valid:
                 refresh(self._credentials, self._http)
             return self._credentials.token or ""
+
+    def access_token(self) -> tuple[str, datetime | None]:
+        """An OAuth access token for something else than Google's APIs, and when it expires."""
+        return access_token(self._auth, self._http)
 
     def wait_lro(self, service: str, operation: Json, timeout: float) -> Json:
         """Wait for a google.longrunning.Operation; its response. `timeout` in seconds."""

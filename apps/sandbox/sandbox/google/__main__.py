@@ -15,7 +15,15 @@ from .app import create_app
 class NoClusters:
     """Stands where the supervisor's cluster manager is: alone, no cluster can be made."""
 
-    async def create(self, name: str, *, google_url: str | None = None) -> Cluster:
+    async def create(
+        self,
+        name: str,
+        *,
+        google_url: str | None = None,
+        google_project: str = "",
+        google_project_number: str = "",
+        google_location: str = "",
+    ) -> Cluster:
         """Refuse: clusters need the supervisor."""
         raise RuntimeError("clusters need `sandbox up`; this is sandbox.google alone")
 

@@ -217,7 +217,13 @@ class Container:
 
     async def _provision(self, cluster: GkeCluster) -> Json:
         try:
-            running = await self._manager.create(cluster.runs_as, google_url=self._base_url)
+            running = await self._manager.create(
+                cluster.runs_as,
+                google_url=self._base_url,
+                google_project=cluster.project.project_id,
+                google_project_number=cluster.project.number,
+                google_location=cluster.location,
+            )
         except (RuntimeError, ValueError) as error:
             raise GoogleError("INTERNAL", f"The cluster did not start: {error}") from error
         endpoint = urlsplit(running.url).netloc

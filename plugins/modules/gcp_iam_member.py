@@ -1,0 +1,248 @@
+#!/usr/bin/python
+# Copyright: The streamops.knative contributors
+# Apache License 2.0 (see LICENSE)
+"""Grant and revoke IAM roles."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: gcp_iam_member
+short_description: Grant and revoke IAM roles
+version_added: 1.0.0
+author:
+  - The streamops.knative contributors (@streamops)
+description:
+  - Adds members to roles on a project, a secret, a service account or an Artifact Registry repository, or takes them
+    out.
+  - What others granted stays, conditions included. The policy is written with its etag, and read again where somebody
+    else was faster.
+extends_documentation_fragment:
+  - streamops.knative.google
+  - streamops.knative.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  secret:
+    description: Name of a secret of O(project). Without this, O(service_account) and O(repository) the project itself.
+    type: str
+  service_account:
+    description: E-mail address of a service account of O(project).
+    type: str
+  repository:
+    description: Name of an Artifact Registry repository of O(project) in O(location).
+    type: str
+  location:
+    description: Location of O(repository).
+    type: str
+  roles:
+    description: The roles, such as C(roles/secretmanager.secretAccessor).
+    type: list
+    elements: str
+    required: true
+    aliases: [role]
+  members:
+    description: The members, such as C(serviceAccount:…), C(user:…), C(group:…), C(principal://…).
+    type: list
+    elements: str
+    aliases: [member]
+    default: []
+  workload_identities:
+    description: Kubernetes service accounts as members.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      namespace:
+        description: Namespace of the Kubernetes service account.
+        type: str
+        required: true
+      service_account:
+        description: Name of the Kubernetes service account.
+        type: str
+        required: true
+      pool:
+        description: The cluster's workload pool. Without it C(PROJECT.svc.id.goog).
+        type: str
+      pool_project:
+        description: Project of the cluster (ID or number), where it is not O(project).
+        type: str
+  condition:
+    description: Only under this condition. The same role under another condition, or none, is another grant.
+    type: dict
+    suboptions:
+      title:
+        description: Short name of the condition.
+        type: str
+        required: true
+      expression:
+        description: Expression in the Common Expression Language.
+        type: str
+        required: true
+      description:
+        description: What it is for.
+        type: str
+  state:
+    description: Whether the members shall have the roles.
+    type: str
+    choices: [present, absent]
+    default: present
+"""
+
+EXAMPLES = """
+- name: Let the nodes pull images
+  streamops.knative.gcp_iam_member:
+    project: my-project
+    repository: streamops
+    location: europe-west1
+    role: roles/artifactregistry.reader
+    member: serviceAccount:nodes@my-project.iam.gserviceaccount.com
+
+- name: Let pods act as a Google service account
+  streamops.knative.gcp_iam_member:
+    project: my-project
+    service_account: producer@my-project.iam.gserviceaccount.com
+    role: roles/iam.workloadIdentityUser
+    member: serviceAccount:my-project.svc.id.goog[streamops/twitter-producer]
+"""
+
+RETURN = """
+changes:
+  description: What was changed, or in check mode would be, in words.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import functools
+import re
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.streamops.knative.plugins.module_utils import _gcp_policy as policies
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan, run
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+
+_ROLE = re.compile(r"(roles|projects/[^/]+/roles|organizations/\d+/roles)/[\w.]+")
+_MEMBER = re.compile(
+    r"allUsers|allAuthenticatedUsers|(user|serviceAccount|group|domain):[^\s:]\S*"
+    r"|(principal|principalSet)://\S+"
+)
+
+
+def make_plan(session: Session, params: dict[str, Any]) -> Plan:
+    """What is to be done."""
+    members = [*params["members"], *_identities(session, params["workload_identities"])]
+    _check(params["roles"], members)
+    condition = {k: v for k, v in (params["condition"] or {}).items() if v} or None
+    policy = policies.Policy.of(session, params)
+    change = functools.partial(
+        _changed, roles=params["roles"], condition=condition, members=members, state=params["state"]
+    )
+    before = policy.read()
+    after = change(before)
+    plan = Plan()
+    for role in params["roles"]:
+        old = policies.members_of(before, role, condition)
+        new = policies.members_of(after, role, condition)
+        plan.before[role], plan.after[role] = sorted(old), sorted(new)
+        words = [f"grant {role} to {m}" for m in sorted(new - old)]
+        words += [f"revoke {role} from {m}" for m in sorted(old - new)]
+        for word in words:
+            plan.add(f"{word} on {policy.what}", lambda: None)
+    if plan.steps:  # one write does it all
+        words_last, _ = plan.steps[-1]
+        plan.steps[-1] = (words_last, functools.partial(policy.change, change))
+    return plan
+
+
+def _changed(
+    policy: dict[str, Any],
+    *,
+    roles: list[str],
+    condition: dict[str, Any] | None,
+    members: list[str],
+    state: str,
+) -> dict[str, Any]:
+    for role in roles:
+        if state == "present":
+            policy = policies.changed(policy, role, condition, add=members)
+        else:
+            policy = policies.changed(policy, role, condition, remove=members)
+    return policy
+
+
+def _identities(session: Session, identities: list[dict[str, Any]]) -> list[str]:
+    members = []
+    for identity in identities:
+        project = identity["pool_project"] or session.project
+        number = policies.project_number(session, project)
+        pool = identity["pool"] or f"{project}.svc.id.goog"
+        members.append(
+            policies.principal(number, pool, identity["namespace"], identity["service_account"])
+        )
+    return members
+
+
+def _check(roles: list[str], members: list[str]) -> None:
+    problems = [f"'{r}' is no role, such as roles/viewer" for r in roles if not _ROLE.fullmatch(r)]
+    problems += [
+        f"'{m}' is no member: user:, serviceAccount:, group:, domain:, principal:// or"
+        " principalSet:// comes first"
+        for m in members
+        if not _MEMBER.fullmatch(m)
+    ]
+    if not members:
+        problems.append("members or workload_identities has to name somebody")
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            **GOOGLE,
+            "secret": {"type": "str", "no_log": False},
+            "service_account": {"type": "str"},
+            "repository": {"type": "str"},
+            "location": {"type": "str"},
+            "roles": {"type": "list", "elements": "str", "required": True, "aliases": ["role"]},
+            "members": {"type": "list", "elements": "str", "aliases": ["member"], "default": []},
+            "workload_identities": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "namespace": {"type": "str", "required": True},
+                    "service_account": {"type": "str", "required": True},
+                    "pool": {"type": "str"},
+                    "pool_project": {"type": "str"},
+                },
+            },
+            "condition": {
+                "type": "dict",
+                "options": {
+                    "title": {"type": "str", "required": True},
+                    "expression": {"type": "str", "required": True},
+                    "description": {"type": "str"},
+                },
+            },
+            "state": {"choices": ["present", "absent"], "default": "present"},
+        },
+        mutually_exclusive=[("secret", "service_account", "repository")],
+        required_by={"repository": ("location",)},
+        supports_check_mode=True,
+    )
+    run(module, make_plan)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+#!/usr/bin/python
+# Copyright: The streamops.knative contributors
+# Apache License 2.0 (see LICENSE)
+"""Keep Google service accounts."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: gcp_service_account
+short_description: Keep Google service accounts
+version_added: 1.0.0
+author:
+  - The streamops.knative contributors (@streamops)
+description:
+  - Creates, changes and deletes a service account. What it may do is given by M(streamops.knative.gcp_iam_member).
+  - Keys are not made here. Pods need none with Workload Identity.
+extends_documentation_fragment:
+  - streamops.knative.google
+  - streamops.knative.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  name:
+    description: The part of the e-mail address before the C(@), 6 to 30 characters.
+    type: str
+    required: true
+  display_name:
+    description: A name for people. Without it the one that is there stays.
+    type: str
+  description:
+    description: What the account is for. Without it the one that is there stays.
+    type: str
+  disabled:
+    description: Whether the account is out of use. Without it this stays as it is.
+    type: bool
+  state:
+    description: Whether the account shall exist. One that is deleted keeps its grants for nobody.
+    type: str
+    choices: [present, absent]
+    default: present
+seealso:
+  - module: streamops.knative.gcp_iam_member
+"""
+
+EXAMPLES = """
+- name: An account for the nodes
+  streamops.knative.gcp_service_account:
+    project: my-project
+    name: streamops-nodes
+    display_name: Nodes of the cluster streamops
+"""
+
+RETURN = """
+changes:
+  description: What was changed, or in check mode would be, in words.
+  returned: always
+  type: list
+  elements: str
+email:
+  description: The account's e-mail address.
+  returned: always
+  type: str
+  sample: streamops-nodes@my-project.iam.gserviceaccount.com
+unique_id:
+  description: The account's number.
+  returned: where it exists
+  type: str
+"""
+
+import re
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
+    ConfigError,
+    NotFound,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan, run
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+
+_NAME = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
+_FIELDS = {"display_name": "displayName", "description": "description"}
+
+
+def make_plan(session: Session, params: dict[str, Any]) -> Plan:
+    """What is to be done."""
+    name = params["name"]
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"name: '{name}' is no service account's name: 6 to 30 lower-case letters, digits and"
+            " hyphens, a letter first and no hyphen last"
+        )
+    parent = f"v1/projects/{session.project}/serviceAccounts"
+    email = f"{name}@{session.project}.iam.gserviceaccount.com"
+    path = f"{parent}/{email}"
+    current = _find(session, path)
+    plan = Plan(before=_shown(current), after=_shown(current), result={"email": email})
+    if current:
+        plan.result["unique_id"] = current["uniqueId"]
+    if params["state"] == "absent":
+        plan.after = {}
+        if current:
+            plan.add(f"delete service account {email}", lambda: session.delete("iam", path))
+        return plan
+    wanted = {f: params[o] for o, f in _FIELDS.items() if params[o] is not None}
+    if current is None:
+        body = {"accountId": name, "serviceAccount": wanted}
+
+        def create() -> None:
+            plan.result["unique_id"] = session.post("iam", parent, body)["uniqueId"]
+
+        plan.after = {"email": email, **wanted}
+        plan.add(f"create service account {email}", create)
+    else:
+        changed = {f: v for f, v in wanted.items() if v != current.get(f, "")}
+        if changed:
+            patch = {
+                "serviceAccount": {**changed, "etag": current["etag"]},
+                "updateMask": ",".join(sorted(changed)),
+            }
+            plan.after.update(changed)
+            plan.add(
+                f"change {', '.join(sorted(changed))} of {email}",
+                lambda: session.patch("iam", path, patch),
+            )
+    _plan_use(plan, session, path, params["disabled"], current or {})
+    return plan
+
+
+def _plan_use(
+    plan: Plan, session: Session, path: str, wanted: bool | None, current: dict[str, Any]
+) -> None:
+    if wanted is None or wanted == current.get("disabled", False):
+        return
+    verb = "disable" if wanted else "enable"
+    plan.after["disabled"] = wanted
+    plan.add(f"{verb} {plan.result['email']}", lambda: session.post("iam", f"{path}:{verb}", {}))
+
+
+def _find(session: Session, path: str) -> dict[str, Any] | None:
+    try:
+        return session.get("iam", path)
+    except NotFound:
+        return None
+
+
+def _shown(account: dict[str, Any] | None) -> dict[str, Any]:
+    names = ("email", "displayName", "description", "disabled")
+    return {name: account[name] for name in names if account and account.get(name)}
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            **GOOGLE,
+            "name": {"type": "str", "required": True},
+            "display_name": {"type": "str"},
+            "description": {"type": "str"},
+            "disabled": {"type": "bool"},
+            "state": {"choices": ["present", "absent"], "default": "present"},
+        },
+        supports_check_mode=True,
+    )
+    run(module, make_plan)
+
+
+if __name__ == "__main__":
+    main()

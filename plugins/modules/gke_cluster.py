@@ -1,0 +1,275 @@
+#!/usr/bin/python
+# Copyright: The streamops.knative contributors
+# Apache License 2.0 (see LICENSE)
+"""Create, change and delete GKE clusters."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: gke_cluster
+short_description: Create, change and delete GKE clusters
+version_added: 1.0.0
+author:
+  - The streamops.knative contributors (@streamops)
+description:
+  - Makes a Google Kubernetes Engine cluster, Autopilot by default or Standard with one node pool, as described; takes
+    over one that exists.
+  - Changes one setting per call, as the API asks, and only what differs. What cannot be changed is refused by name,
+    before anything is.
+extends_documentation_fragment:
+  - streamops.knative.google
+  - streamops.knative.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  name:
+    description: Name of the cluster, at most 40 characters.
+    type: str
+    required: true
+  location:
+    description: Region, or for a Standard cluster also a zone.
+    type: str
+    required: true
+  state:
+    description: Whether the cluster shall exist.
+    type: str
+    choices: [present, absent]
+    default: present
+  deletion_protection:
+    description: Whether O(state=absent) is refused. GKE has no such setting of its own; this one holds for the task.
+    type: bool
+    default: true
+  autopilot:
+    description: Whether Google manages the nodes. Cannot be changed.
+    type: bool
+    default: true
+  description:
+    description: What the cluster is for. Cannot be changed.
+    type: str
+  release_channel:
+    description: How new the versions are that the cluster is kept at. Without it GKE chooses V(REGULAR).
+    type: str
+    choices: [RAPID, REGULAR, STABLE, EXTENDED]
+  network:
+    description: VPC network. Cannot be changed.
+    type: str
+  subnetwork:
+    description: Subnetwork. Cannot be changed.
+    type: str
+  pods_range:
+    description: Name of the subnetwork's secondary range for pods. Cannot be changed.
+    type: str
+  services_range:
+    description: Name of the subnetwork's secondary range for Services. Cannot be changed.
+    type: str
+  private_nodes:
+    description: Whether nodes have internal addresses only.
+    type: bool
+  authorized_networks:
+    description: All networks that may reach the control plane's address; an empty list lets everybody.
+    type: list
+    elements: dict
+    suboptions:
+      cidr:
+        description: Addresses, such as C(203.0.113.0/24).
+        type: str
+        required: true
+      name:
+        description: Whose they are.
+        type: str
+  dns_endpoint:
+    description: Whether the control plane can be reached by its DNS name too, which IAM guards.
+    type: bool
+  workload_identity:
+    description: Whether pods have identities that IAM knows. An Autopilot cluster always has it.
+    type: bool
+    default: true
+  secret_manager_addon:
+    description: Whether the add-on that mounts secrets of Secret Manager is on.
+    type: bool
+  labels:
+    description: All labels the cluster shall have. Without it they are left alone.
+    type: dict
+  maintenance_window:
+    description: When GKE may upgrade the cluster. Exclusions that are set stay.
+    type: dict
+    suboptions:
+      start:
+        description: RFC 3339 time at which the first window begins.
+        type: str
+        required: true
+      end:
+        description: RFC 3339 time at which the first window ends.
+        type: str
+        required: true
+      recurrence:
+        description: RFC 5545 rule, such as C(FREQ=WEEKLY;BYDAY=SA,SU).
+        type: str
+        required: true
+  node_pool:
+    description:
+      - The node pool of a Standard cluster; other pools are left alone.
+      - Its name, spot and service account cannot be changed.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the pool. Without it C(default-pool).
+        type: str
+      machine_type:
+        description: Type of the machines. Without it C(e2-standard-4).
+        type: str
+      min_nodes:
+        description: Fewest nodes per zone. Without it 1.
+        type: int
+      max_nodes:
+        description: Most nodes per zone. Without it 3.
+        type: int
+      spot:
+        description: Whether the nodes are Spot VMs.
+        type: bool
+        default: false
+      service_account:
+        description: Google service account of the nodes.
+        type: str
+  cluster:
+    description:
+      - Further fields of the API's Cluster, as they are there, for what has no option here. They are set at creation,
+        and updated where this module knows how.
+    type: dict
+  wait_timeout:
+    description: Seconds to wait for each operation.
+    type: int
+    default: 1800
+seealso:
+  - module: streamops.knative.gke_cluster_info
+  - module: streamops.knative.gke_kubeconfig
+  - name: The API's Cluster
+    description: Every field there is.
+    link: https://cloud.google.com/kubernetes-engine/docs/reference/rest/v1/projects.locations.clusters
+"""
+
+EXAMPLES = """
+- name: An Autopilot cluster
+  streamops.knative.gke_cluster:
+    project: my-project
+    location: europe-west1
+    name: streamops
+    release_channel: REGULAR
+    labels:
+      team: streaming
+
+- name: A Standard cluster of Spot VMs, for trying
+  streamops.knative.gke_cluster:
+    project: my-project
+    location: europe-west1-b
+    name: trial
+    autopilot: false
+    node_pool:
+      machine_type: e2-standard-2
+      max_nodes: 5
+      spot: true
+
+- name: Remove it
+  streamops.knative.gke_cluster:
+    project: my-project
+    location: europe-west1-b
+    name: trial
+    state: absent
+    deletion_protection: false
+"""
+
+RETURN = """
+changes:
+  description: What was changed, or in check mode would be, in words.
+  returned: always
+  type: list
+  elements: str
+  sample: [change release_channel]
+cluster:
+  description: The cluster as the API describes it. In check mode as it was.
+  returned: always
+  type: dict
+  sample:
+    name: streamops
+    status: RUNNING
+    endpoint: 203.0.113.10
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan, run
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gke_cluster import Clusters
+
+
+def make_plan(session: Session, params: dict[str, Any]) -> Plan:
+    """What is to be done."""
+    clusters = Clusters(session, params["location"], params["wait_timeout"])
+    if params["state"] == "absent":
+        return clusters.plan_absent(params)
+    return clusters.plan_present(params)
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            **GOOGLE,
+            "name": {"type": "str", "required": True},
+            "location": {"type": "str", "required": True},
+            "state": {"choices": ["present", "absent"], "default": "present"},
+            "deletion_protection": {"type": "bool", "default": True},
+            "autopilot": {"type": "bool", "default": True},
+            "description": {"type": "str"},
+            "release_channel": {"choices": ["RAPID", "REGULAR", "STABLE", "EXTENDED"]},
+            "network": {"type": "str"},
+            "subnetwork": {"type": "str"},
+            "pods_range": {"type": "str"},
+            "services_range": {"type": "str"},
+            "private_nodes": {"type": "bool"},
+            "authorized_networks": {
+                "type": "list",
+                "elements": "dict",
+                "options": {"cidr": {"type": "str", "required": True}, "name": {"type": "str"}},
+            },
+            "dns_endpoint": {"type": "bool"},
+            "workload_identity": {"type": "bool", "default": True},
+            "secret_manager_addon": {"type": "bool"},
+            "labels": {"type": "dict"},
+            "maintenance_window": {
+                "type": "dict",
+                "options": {
+                    "start": {"type": "str", "required": True},
+                    "end": {"type": "str", "required": True},
+                    "recurrence": {"type": "str", "required": True},
+                },
+            },
+            "node_pool": {
+                "type": "dict",
+                "options": {
+                    "name": {"type": "str"},
+                    "machine_type": {"type": "str"},
+                    "min_nodes": {"type": "int"},
+                    "max_nodes": {"type": "int"},
+                    "spot": {"type": "bool", "default": False},
+                    "service_account": {"type": "str"},
+                },
+            },
+            "cluster": {"type": "dict"},
+            "wait_timeout": {"type": "int", "default": 1800},
+        },
+        supports_check_mode=True,
+    )
+    run(module, make_plan)
+
+
+if __name__ == "__main__":
+    main()
