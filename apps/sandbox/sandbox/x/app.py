@@ -186,6 +186,14 @@ def _json(body: Any, headers: dict[str, str], status: int = 200) -> web.Response
     return web.Response(text=text, status=status, headers=headers, content_type="application/json")
 
 
+async def _json_or_text(request: web.Request) -> Any:
+    text = await request.text()
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -197,6 +205,8 @@ def _as_x_answers(x: X) -> Any:
         if request.path.startswith(CONTROL_PATH):
             return await handler(request)
         entry: dict[str, Any] = {"method": request.method, "url": str(request.rel_url)}
+        if request.content_type == "application/json" and request.can_read_body:
+            entry["body"] = await _json_or_text(request)
         x.requests.append(entry)
         try:
             response = await x.faults.serve(request, handler)

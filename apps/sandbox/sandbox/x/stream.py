@@ -18,6 +18,7 @@ from sandbox.x.query import Matcher, parse
 MAX_RULES = 1000
 RULE_LENGTH = 1024
 KEEP_ALIVE_SECONDS = 20.0
+_LOOK_SECONDS = 0.5
 
 
 @dataclass
@@ -167,7 +168,7 @@ class Stream:
         response.content_type = "application/json"
         try:
             await response.prepare(request)
-            await self._send(response, queue, fields)
+            await self._send(request, response, queue, fields)
         except ConnectionResetError:
             pass  # the client has gone, which is how streams end
         finally:
@@ -175,15 +176,24 @@ class Stream:
         return response
 
     async def _send(
-        self, response: web.StreamResponse, queue: asyncio.Queue[Post | None], fields: set[str]
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        queue: asyncio.Queue[Post | None],
+        fields: set[str],
     ) -> None:
         await response.write(b"\r\n")
-        while True:
+        quiet = 0.0
+        while request.transport is not None and not request.transport.is_closing():
             try:
-                post = await asyncio.wait_for(queue.get(), KEEP_ALIVE_SECONDS)
+                post = await asyncio.wait_for(queue.get(), _LOOK_SECONDS)
             except TimeoutError:
-                await response.write(b"\r\n")
+                quiet += _LOOK_SECONDS
+                if quiet >= KEEP_ALIVE_SECONDS:
+                    quiet = 0.0
+                    await response.write(b"\r\n")
                 continue
+            quiet = 0.0
             if post is None:
                 return
             rules = self._rules.matching(post)
