@@ -166,6 +166,7 @@ class Producer:
         """Do one round; return the seconds to wait before the next one, None: all is done."""
         self._enter_day()
         self._renew_keys()
+        began = time.monotonic()
         try:
             batch = self._source.read(self._progress)
         except BudgetSpent as spent:
@@ -175,6 +176,7 @@ class Producer:
         self._failures, self._answered, self._pausing = 0, True, None
         done = self._deliverer.deliver(batch.posts)
         self._commit(batch, done)
+        self._tell(batch, done, time.monotonic() - began)
         if self._settings.run_once and (batch.ended or self._caught_up(batch)):
             return None
         if self._progress.behind:
@@ -190,12 +192,15 @@ class Producer:
         self._progress.advance(batch, done, overlap, self._budget.day)
         self._budget.reserve(self._page_for_next_time())
         self._save()
+
+    def _tell(self, batch: Batch, done: list[bool], seconds: float) -> None:
         if batch.posts:
             log.info(
                 "delivered",
                 extra={
                     "posts": sum(done),
-                    "newest": batch.posts[-1].id,
+                    "seconds": round(seconds, 4),
+                    "newest": str(batch.posts[-1].id),
                     "spent_today": self._budget.posts,
                     "dollars_today": round(self._budget.dollars, 3),
                     "behind": self._progress.behind,
