@@ -139,17 +139,18 @@ class RegistryClient:
     async def _authorize(self, challenge: str, credentials: tuple[str, str] | None) -> str:
         """Answer a WWW-Authenticate challenge; returns the Authorization header to send."""
         scheme, _, rest = challenge.partition(" ")
-        basic = aiohttp.BasicAuth(*credentials) if credentials else None
+        basic = aiohttp.encode_basic_auth(*credentials) if credentials else ""
         if scheme.lower() == "basic":
-            return basic.encode() if basic else "Basic Og=="
+            return basic or "Basic Og=="
         parameters = dict(re.findall(r'(\w+)="([^"]*)"', rest))
         scope = parameters.get("scope") or f"repository:{self.reference.name}:pull"
+        headers = {"Authorization": basic} if basic else {}
         query = {"service": parameters.get("service", ""), "scope": scope}
         realm = parameters.get("realm", "")
         if not realm.startswith(("https://", "http://")):
             raise self._failure(f"failed to fetch token: no realm in {challenge!r}")
         try:
-            async with self._session.get(realm, params=query, auth=basic) as response:
+            async with self._session.get(realm, params=query, headers=headers) as response:
                 if response.status != 200:
                     raise self._failure(
                         "failed to authorize: failed to fetch "

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.node.images.image import Image
 from sandbox.node.images.unpack import resolve
-
-#: Folder name -> what is mounted in it; a mount itself is an empty tree.
-_Tree = dict[str, "_Tree"]
 
 
 def make_root(image: Image, root: Path, *, read_only: bool, mounts: Iterable[str] = ()) -> None:
@@ -22,24 +20,46 @@ def make_root(image: Image, root: Path, *, read_only: bool, mounts: Iterable[str
     Otherwise the container gets a copy of its own. The folders above mounts are always its own;
     a mount's own path is left free, for the folder or file that is mounted.
     """
-    tree: _Tree = {}
-    for mount in sorted(mounts):
-        node = tree
-        for part in resolve(image.rootfs, mount).relative_to(image.rootfs).parts:
-            node = node.setdefault(part, {})
-    root.mkdir(parents=True, exist_ok=True)
-    _fill(image.rootfs, root, tree, _link if read_only else _copy)
+    free: set[Path] = set()
+    own: set[Path] = {image.rootfs}
+    for mount in mounts:
+        links: list[Path] = []
+        path = resolve(image.rootfs, mount, links=links)
+        free.add(path)
+        # Links on the way are seen from the container's own folders: in the store they lead there.
+        for inner in (path, *links):
+            own.update(inner.parents[: len(inner.relative_to(image.rootfs).parts)])
+    _Layout(image.rootfs, root, own, free, _link if read_only else _copy).make(image.rootfs)
 
 
-def _fill(source: Path, target: Path, mounts: _Tree, place: Callable[[Path, Path], None]) -> None:
-    """Place what `source` holds in `target`, which exists; go down only to where mounts are."""
-    for entry in os.scandir(source) if source.is_dir() else ():
-        if entry.name not in mounts:
-            place(Path(entry.path), target / entry.name)
-    for name, below in mounts.items():
-        if below:
-            (target / name).mkdir(exist_ok=True)
-            _fill(source / name, target / name, below, place)
+@dataclass(frozen=True)
+class _Layout:
+    """What of an image (paths in `source`) is how in a container's folder `target`.
+
+    Folders in `own` are made and filled entry by entry; paths in `free` are left to a mount;
+    `place` brings everything else.
+    """
+
+    source: Path
+    target: Path
+    own: set[Path]
+    free: set[Path]
+    place: Callable[[Path, Path], None]
+
+    def make(self, folder: Path) -> None:
+        """Make one of the own folders; it is empty where something is mounted over it."""
+        self._target(folder).mkdir(parents=True, exist_ok=True)
+        for inner in sorted(path for path in self.own if path.parent == folder):
+            self.make(inner)
+        if folder in self.free or not folder.is_dir():
+            return
+        for entry in os.scandir(folder):
+            path = Path(entry.path)
+            if path not in self.own and path not in self.free:
+                self.place(path, self._target(path))
+
+    def _target(self, path: Path) -> Path:
+        return self.target / path.relative_to(self.source)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -25,14 +25,17 @@ class LayerError(Exception):
     """A layer that is damaged, or not of a kind that can be unpacked."""
 
 
-def resolve(root: Path, path: str, *, follow_last: bool = True) -> Path:
+def resolve(
+    root: Path, path: str, *, follow_last: bool = True, links: list[Path] | None = None
+) -> Path:
     """Return where `path` is below `root`, following links as if `root` were `/`.
 
-    `..` never leads above `root`. Parts that do not exist are taken as they are.
+    `..` never leads above `root`. Parts that do not exist are taken as they are. The links that
+    were followed are added to `links`.
     """
     pending = list(PurePosixPath("/", path).parts[:0:-1])
     done: list[str] = []
-    links = 0
+    followed = [] if links is None else links
     while pending:
         part = pending.pop()
         if part == "..":
@@ -40,8 +43,8 @@ def resolve(root: Path, path: str, *, follow_last: bool = True) -> Path:
             continue
         candidate = root.joinpath(*done, part)
         if (pending or follow_last) and candidate.is_symlink():
-            links += 1
-            if links > _MAX_LINKS:
+            followed.append(candidate)
+            if len(followed) > _MAX_LINKS:
                 raise LayerError(f"too many links in {path}")
             target = PurePosixPath(os.readlink(candidate))
             if target.is_absolute():
