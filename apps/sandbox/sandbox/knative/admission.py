@@ -28,10 +28,14 @@ Object = dict[str, Any]
 Request = dict[str, Any]
 #: Takes an AdmissionReview's request, returns the object or raises Denied.
 Handle = Callable[[Request], Awaitable[Object]]
+#: Takes an object and an API version, returns the object in that version.
+Convert = Callable[[Object, str], Object]
 
 _logger = logging.getLogger(__name__)
 _MUTATING, _VALIDATING = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
 _API = "admissionregistration.k8s.io/v1"
+_CRD_API = "apiextensions.k8s.io/v1"
+_CONVERSION_PATH = "/resource-conversion"
 
 
 class Denied(Exception):
@@ -74,10 +78,26 @@ def rules(kinds: Iterable[tuple[str, Iterable[str], str]], operations: list[str]
 
 
 class WebhookServer(Controller):
-    """Serves the webhooks of one Deployment; queue keys are configurations' names."""
+    """Serves the webhooks of one Deployment; queue keys are configurations' names.
 
-    def __init__(self, process: Process, secret: str, webhooks: list[Webhook]) -> None:
+    `converted` names the CustomResourceDefinitions which convert by webhook, `convert` does that.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        secret: str,
+        webhooks: list[Webhook],
+        *,
+        converted: Iterable[str] = (),
+        convert: Convert | None = None,
+    ) -> None:
         super().__init__(process.client, "webhook registration")
+        self._converted = frozenset(converted)
+        self._convert = convert
+        self._definitions = process.client.informer(_CRD_API, "CustomResourceDefinition")
+        if self._converted:
+            self.watch(self._definitions, self._keys)
         self._process = process
         self._service = process.ctx.env["WEBHOOK_NAME"]
         self._port = int(process.ctx.env["WEBHOOK_PORT"])
@@ -105,7 +125,10 @@ class WebhookServer(Controller):
             self.enqueue(None, name)
 
     async def reconcile(self, namespace: str | None, name: str) -> None:
-        """Put CA, path and rules into one webhook configuration."""
+        """Put CA, path and rules into one webhook configuration or definition."""
+        if name in self._converted:
+            await self._register_conversion(name)
+            return
         webhook = self._webhooks[name]
         current = self._configurations[webhook.kind].get(name)
         if current is None:
@@ -119,9 +142,21 @@ class WebhookServer(Controller):
         if wanted != current:
             await self.client.update(wanted)
 
+    async def _register_conversion(self, name: str) -> None:
+        current = self._definitions.get(name)
+        conversion = (current or {"spec": {}})["spec"].get("conversion") or {}
+        if current is None or conversion.get("strategy") != "Webhook":
+            return
+        wanted = copy.deepcopy(current)
+        client_config = wanted["spec"]["conversion"]["webhook"]["clientConfig"]
+        client_config["caBundle"] = self._ca
+        client_config.setdefault("service", {})["path"] = _CONVERSION_PATH
+        if wanted != current:
+            await self.client.update(wanted)
+
     def _keys(self, obj: Object) -> list[tuple[None, str]]:
         name = obj["metadata"]["name"]
-        return [(None, name)] if name in self._webhooks else []
+        return [(None, name)] if name in self._webhooks or name in self._converted else []
 
     async def _certificate(self) -> Object:
         """Return the Secret with a usable certificate, made here unless another replica was first.
@@ -144,22 +179,33 @@ class WebhookServer(Controller):
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         if is_probe(request):
             return web.Response()
-        webhook = self._paths.get(request.path)
-        if webhook is None:
-            return web.Response(status=404)
         try:
             review = json.loads(await request.read())
             body = review["request"]
         except (ValueError, KeyError):
-            return web.Response(status=400, text="not an AdmissionReview")
-        response = {"uid": body["uid"], **await _respond(webhook, body)}
-        return web.json_response(
-            {
-                "apiVersion": review["apiVersion"],
-                "kind": "AdmissionReview",
-                "response": response,
-            }
-        )
+            return web.Response(status=400, text="not a review")
+        if request.path == _CONVERSION_PATH:
+            response = self._conversion(body)
+        elif request.path in self._paths:
+            response = await _respond(self._paths[request.path], body)
+        else:
+            return web.Response(status=404)
+        answer = {
+            "apiVersion": review["apiVersion"],
+            "kind": review["kind"],
+            "response": {"uid": body["uid"], **response},
+        }
+        return web.json_response(answer)
+
+    def _conversion(self, request: Request) -> Object:
+        if self._convert is None:
+            return {"result": {"status": "Failure", "message": "nothing is converted here"}}
+        version = request["desiredAPIVersion"]
+        try:
+            found = [self._convert(obj, version) for obj in request["objects"]]
+        except (KeyError, TypeError) as error:
+            return {"result": {"status": "Failure", "message": f"cannot convert: {error!r}"}}
+        return {"convertedObjects": found, "result": {"status": "Success"}}
 
 
 async def _respond(webhook: Webhook, request: Request) -> Object:

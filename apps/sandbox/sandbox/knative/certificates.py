@@ -23,18 +23,20 @@ _RENEW_BEFORE = datetime.timedelta(days=1)
 def create(service: str, namespace: str) -> dict[str, str]:
     """Return new Secret data (base64): a certificate for a Service's DNS names, its key and CA."""
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    issuer = _name(f"{service}.{namespace}.svc")
-    ca = (
-        _builder(issuer, issuer, ca_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(ca_key, hashes.SHA256())
-    )
     bases = (service, f"{service}.{namespace}")
     names = [*bases, *(f"{bases[1]}.svc{suffix}" for suffix in ("", ".cluster.local"))]
+    issuer = _name(f"ca.{names[2]}")
+    ca = (
+        _builder(issuer, issuer, ca_key.public_key(), ca_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_usage(ca=True), critical=True)
+        .sign(ca_key, hashes.SHA256())
+    )
     certificate = (
-        _builder(_name(names[2]), issuer, key.public_key())
+        _builder(_name(names[2]), issuer, key.public_key(), ca_key.public_key())
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
+        .add_extension(_usage(ca=False), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -72,7 +74,10 @@ def server_context(secret: dict[str, Any]) -> ssl.SSLContext:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    issuer_key: ec.EllipticCurvePublicKey,
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -83,6 +88,22 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=1))
         .not_valid_after(now + _LIFETIME)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), False)
+    )
+
+
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        key_cert_sign=ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
     )
 
 

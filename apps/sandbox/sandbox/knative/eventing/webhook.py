@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from sandbox.controller import Object
 from sandbox.knative.admission import Handle, Webhook, WebhookServer, rules
+from sandbox.knative.eventing.conversion import convert
 from sandbox.knative.eventing.defaults import Defaulter
 from sandbox.knative.eventing.sinkbinding import SinkBindingReconciler, SinkBindingWebhook
 from sandbox.knative.eventing.validation import validate, validate_config
@@ -63,6 +64,8 @@ async def main(ctx: ContainerContext) -> int:
                     binding.settings,
                 ),
             ],
+            converted=["eventtypes.eventing.knative.dev", "pingsources.sources.knative.dev"],
+            convert=convert,
         )
         reconciler.objects.subscribe(lambda *_: server.refresh())
         return await process.run(server.serve(), reconciler.run())
