@@ -151,7 +151,7 @@ def _start(home: Home, options: argparse.Namespace) -> None:
         command += ["--cluster", name]
     if options.posts:
         command += ["--posts", str(options.posts.resolve())]
-    with log.open("ab") as output:
+    with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own
             command,
             stdin=subprocess.DEVNULL,

@@ -109,7 +109,7 @@ class ClusterProcesses:
     ) -> asyncio.subprocess.Process:
         log = self._home.logs / f"cluster-{name}.log"
         command = ["-m", "sandbox.cluster", "--name", name, "--folder", str(folder), *arguments]
-        with log.open("ab") as output:
+        with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *command,

@@ -126,7 +126,7 @@ async def follow(
 
     `on_result` gets True or False each time a threshold is reached; `on_failure` gets the message
     of each failure that counts. `eager` probes more often than the period until the first success,
-    at growing intervals: such failures do not count.
+    at growing intervals: of these failures one in each period counts.
     """
     period = probe.get("periodSeconds") or 10
     needed = {True: probe.get("successThreshold") or 1, False: probe.get("failureThreshold") or 3}
@@ -134,7 +134,8 @@ async def follow(
     loop = asyncio.get_running_loop()
     await asyncio.sleep(probe.get("initialDelaySeconds") or 0)
     last, run = None, 0
-    pause, counted = _QUICK_SECONDS if eager else float(period), -float(period)
+    pause = _QUICK_SECONDS if eager else float(period)
+    counted = loop.time() if eager else loop.time() - period
     while True:
         started = loop.time()
         message = ""
