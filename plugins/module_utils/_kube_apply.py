@@ -240,7 +240,7 @@ class Applier:
             raise Refused(list(dict.fromkeys(problems)))
 
     def _is_applied(self, item: Item) -> bool:
-        if item.before is None or item.before["metadata"].get("deletionTimestamp"):
+        if item.before is None or _is_leaving(item.before):
             return False
         if is_applied(item.definition, item.before, self._settings.field_manager):
             item.after = item.before
@@ -276,6 +276,9 @@ class Applier:
             return _of(item, crd_problems(item.definition, item.crd or {"spec": {}}))
         if namespace_missing:
             return _of(item, self._schemas.problems(item.definition))
+        if _is_leaving(item.before):
+            item.action = "recreated"  # once it is gone
+            return _of(item, self._schemas.problems(item.definition))
         try:
             item.after = self._apply(item, dry_run=True)
         except ApiError as error:
@@ -295,6 +298,9 @@ class Applier:
         if _is_finished_job(item) and "field is immutable" in error.message:
             item.action = "recreated"
             return []
+        if error.status in (400, 422) and not error.causes:
+            # Decoding stops at the first mistake or two; the schema knows all of them.
+            return _of(item, self._schemas.problems(item.definition) or _sentences(error))
         return _of(item, _sentences(error))
 
     # -- write -----------------------------------------------------------------------------
@@ -349,11 +355,10 @@ class Applier:
 
     def _write(self, item: Item) -> ApiError | None:
         try:
-            if item.before and item.before["metadata"].get("deletionTimestamp"):
-                self._await_deletion(item, item.before)
             if item.action == "recreated" and item.before:
                 uid = item.before["metadata"]["uid"]
-                self._client.delete(item.resource, item.name, item.namespace, uid=uid)
+                if not _is_leaving(item.before):
+                    self._client.delete(item.resource, item.name, item.namespace, uid=uid)
                 self._await_deletion(item, item.before)
             item.after = self._apply(item, dry_run=False)
         except ApiError as error:
@@ -441,6 +446,10 @@ def _stopped(failures: list[str]) -> str:
         "Not everything could be applied; what was applied stays, and running again goes on from"
         " there:\n" + "\n".join(f"- {failure}" for failure in failures)
     )
+
+
+def _is_leaving(obj: Object | None) -> bool:
+    return bool(obj and obj["metadata"].get("deletionTimestamp"))
 
 
 def _is_finished_job(item: Item) -> bool:

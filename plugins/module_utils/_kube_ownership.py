@@ -19,9 +19,6 @@ _IDENTITY_META = ("name", "namespace")
 
 def is_applied(definition: Object, live: Object, manager: str) -> bool:
     """Whether `manager` applied exactly this definition and nobody changed its values since."""
-    entry = record(live, manager)
-    if entry is None or entry.get("apiVersion") != definition["apiVersion"]:
-        return False
     wanted = {key: value for key, value in definition.items() if key not in _IDENTITY}
     metadata = {
         key: value for key, value in definition["metadata"].items() if key not in _IDENTITY_META
@@ -29,6 +26,11 @@ def is_applied(definition: Object, live: Object, manager: str) -> bool:
     wanted["metadata"] = metadata
     if not metadata:
         del wanted["metadata"]
+    entry = record(live, manager)
+    if entry is None:
+        return not wanted  # who asks for nothing but existence owns no field
+    if entry.get("apiVersion") != definition["apiVersion"]:
+        return False
     return _same_map(wanted, live, entry["fieldsV1"], top=True)
 
 
