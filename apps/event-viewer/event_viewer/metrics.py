@@ -41,7 +41,7 @@ def render(total: int) -> bytes:
     """The metrics as text; `total` is the number of events kept."""
     kept.set(total)
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest()
+        return bytes(generate_latest())
     registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    multiprocess.MultiProcessCollector(registry)
+    return bytes(generate_latest(registry))

@@ -47,6 +47,7 @@ class Hub:
         self.max_streams = max_streams
         self._clients = 0
         self._closing = False
+        self._epoch = ""
         self._position = 0
         self._blocks: OrderedDict[int, _Block] = OrderedDict()
         self._news = asyncio.Event()
@@ -93,6 +94,7 @@ class Hub:
     async def _join(self) -> None:
         """Start the hub for the first client."""
         if self._task is None:
+            self._epoch = await asyncio.to_thread(lambda: self.store.epoch)
             self._position = await self._read_last()
             self._blocks.clear()
             self._task = asyncio.create_task(self._run(), name="stream-hub")
@@ -115,7 +117,8 @@ class Hub:
         if reset:
             head += b"event: reset\ndata: {}\n\n"
         await _send(send, head)
-        while not self._closing:
+        epoch = self._epoch
+        while not self._closing and epoch == self._epoch:
             tick = self._tick
             block = self._blocks.get(position)
             if block is None and position < self._position:
@@ -167,6 +170,8 @@ class Hub:
                     self._news.wait(), POLL_SECONDS if self.store.shared else HEARTBEAT_SECONDS
                 )
             self._news.clear()
+            if self.store.epoch != self._epoch:
+                await self._start_anew()
             try:
                 records = await self._read_after(self._position)
             except StoreError as error:
@@ -183,6 +188,14 @@ class Hub:
                 self._news.set()
             else:
                 await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def _start_anew(self) -> None:
+        """The history was lost: end all streams, so that their clients learn of it on return."""
+        self._epoch = self.store.epoch
+        self._position = await self._read_last()
+        self._blocks.clear()
+        self._tick, tick = asyncio.Event(), self._tick
+        tick.set()
 
     def _add(self, records: list[Record]) -> None:
         end = records[-1].seq
@@ -214,10 +227,15 @@ async def _send(send: Send, body: bytes) -> None:
 
 
 def _query(scope: Scope) -> Query | None:
-    filters = {name: _parameter(scope, name) for name in ("type", "source", "subject", "text")}
-    return Query(**filters) if any(filters.values()) else None
+    query = Query(
+        type=_parameter(scope, "type"),
+        source=_parameter(scope, "source"),
+        subject=_parameter(scope, "subject"),
+        text=_parameter(scope, "text"),
+    )
+    return query if query != Query() else None
 
 
 def _parameter(scope: Scope, name: str) -> str:
-    values = urllib.parse.parse_qs(scope["query_string"].decode("latin-1")).get(name, [""])
-    return values[-1]
+    query = str(scope["query_string"], "latin-1")
+    return urllib.parse.parse_qs(query).get(name, [""])[-1]

@@ -84,12 +84,14 @@ class Minute(NamedTuple):
 class Store(Protocol):
     """A bounded history. Methods may be called from any thread; all raise StoreError."""
 
-    #: Changes when the history starts anew, so a client's position in an old one is not used.
-    epoch: str
     #: Others write to the same history, so it has to be looked at to learn of their events.
     shared: bool
     #: Writing waits for a network and belongs into a thread.
     slow: bool
+
+    @property
+    def epoch(self) -> str:
+        """Another one when the history starts anew: positions in an old one mean nothing then."""
 
     def append(self, events: list[Event], rejections: list[Rejection]) -> list[bool]:
         """Keep events (False: known already, by source and id) and rejections, or nothing."""

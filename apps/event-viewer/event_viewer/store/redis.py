@@ -1,0 +1,243 @@
+"""The history in Redis, which replicas share. Contract: redis-py 8, Redis 5 or newer.
+
+Keys, all in one hash slot (`{prefix}`): `events`, a stream whose entry ids are the records' seq;
+`index`, a hash from source and id to seq; `seq`, `epoch`, `rejected` (a list) and `minutes` (a
+hash). A script writes them together, so replicas that race see one order and no event twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import msgspec
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from event_viewer.cloudevents import Event
+from event_viewer.settings import Settings
+from event_viewer.store.base import (
+    Minute,
+    Page,
+    Query,
+    Record,
+    Rejection,
+    StoreError,
+    search,
+)
+
+T = TypeVar("T")
+
+CHUNK = 500
+MINUTES_KEPT = 24 * 60
+# KEYS: events, index, seq, minutes, rejected
+# ARGV: keep, keep_rejected, received, minute, events, then key and event of each, then rejections
+APPEND = """
+local keep, keep_rejected = tonumber(ARGV[1]), tonumber(ARGV[2])
+local count, new, accepted = tonumber(ARGV[5]), {}, 0
+for i = 1, count do
+  local key, event = ARGV[4 + 2 * i], ARGV[5 + 2 * i]
+  if redis.call('HEXISTS', KEYS[2], key) == 0 then
+    local seq = redis.call('INCR', KEYS[3])
+    redis.call('HSET', KEYS[2], key, seq)
+    redis.call('XADD', KEYS[1], seq .. '-0', 'r', ARGV[3], 'k', key, 'e', event)
+    new[i], accepted = 1, accepted + 1
+  else
+    new[i] = 0
+  end
+end
+local excess = redis.call('XLEN', KEYS[1]) - keep
+if excess > 0 then
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', excess)) do
+    redis.call('HDEL', KEYS[2], entry[2][4])
+  end
+  redis.call('XTRIM', KEYS[1], 'MAXLEN', keep)
+end
+local rejected = #ARGV - 5 - 2 * count
+for i = #ARGV - rejected + 1, #ARGV do redis.call('LPUSH', KEYS[5], ARGV[i]) end
+if rejected > 0 then
+  if keep_rejected > 0 then redis.call('LTRIM', KEYS[5], 0, keep_rejected - 1)
+  else redis.call('DEL', KEYS[5]) end
+end
+for name, number in pairs({a = accepted, d = count - accepted, r = rejected}) do
+  if number > 0 then redis.call('HINCRBY', KEYS[4], ARGV[4] .. name, number) end
+end
+return new
+"""
+# KEYS: events, index; ARGV: oldest time to keep, entries looked at
+EXPIRE = """
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[2])) do
+  if tonumber(entry[2][2]) >= tonumber(ARGV[1]) then break end
+  redis.call('HDEL', KEYS[2], entry[2][4])
+  redis.call('XDEL', KEYS[1], entry[1])
+end
+"""
+
+
+class RedisStore:
+    """See Store."""
+
+    shared = True
+    slow = True
+
+    def __init__(self, settings: Settings) -> None:
+        self.keep = settings.keep_events
+        self.keep_ms = settings.keep_seconds * 1000
+        self.keep_rejected = settings.keep_rejected
+        password: dict[str, Any] = {}
+        if settings.store_password_file:
+            password["password"] = settings.store_password_file.read_text().strip()
+        self._redis = redis.Redis.from_url(
+            settings.store,
+            socket_timeout=settings.store_timeout,
+            socket_connect_timeout=settings.store_timeout,
+            retry=Retry(NoBackoff(), 1),
+            **password,
+        )
+        self._prefix = settings.store_prefix
+        self._append_script = self._redis.register_script(APPEND)
+        self._expire_script = self._redis.register_script(EXPIRE)
+        self._epoch = ""
+
+    def _key(self, name: str) -> str:
+        return f"{{{self._prefix}}}:{name}"
+
+    def _keys(self, *names: str) -> list[str]:
+        return [self._key(name) for name in names]
+
+    def _do(self, action: Callable[[], T]) -> T:
+        try:
+            return action()
+        except redis.RedisError as error:
+            raise StoreError(f"Redis: {error}") from error
+
+    @property
+    def epoch(self) -> str:
+        """See Store."""
+        return self._epoch or self._read_epoch()
+
+    def _read_epoch(self) -> str:
+        def read() -> str:
+            self._redis.set(self._key("epoch"), secrets.token_hex(4), nx=True)
+            return _bytes(self._redis.get(self._key("epoch"))).decode()
+
+        self._epoch = self._do(read)
+        return self._epoch
+
+    def append(self, events: list[Event], rejections: list[Rejection]) -> list[bool]:
+        """See Store."""
+        now = time.time_ns() // 1_000_000
+        arguments: list[Any] = [self.keep, self.keep_rejected, now, now // 60_000, len(events)]
+        for event in events:
+            arguments += [_index_key(event.source, event.id), event.json]
+        arguments += [msgspec.json.encode(rejection) for rejection in rejections]
+        keys = self._keys("events", "index", "seq", "minutes", "rejected")
+        return [one == 1 for one in self._do(lambda: self._append_script(keys, arguments))]
+
+    def after(self, seq: int, limit: int) -> list[Record]:
+        """See Store."""
+        entries = self._do(
+            lambda: self._redis.xrange(self._key("events"), min=f"{seq + 1}-0", count=limit)
+        )
+        return self._records(entries)
+
+    def last(self) -> int:
+        """See Store."""
+        return int(self._do(lambda: self._redis.get(self._key("seq"))) or 0)
+
+    def page(self, query: Query) -> Page:
+        """See Store."""
+        if query.source and query.id:
+            return Page(search(self._one(query.source, query.id), query)[: query.limit], None)
+        found: list[Record] = []
+        for chunk in self._newest_first(query.cursor):
+            found += search(chunk, query)
+            if len(found) > query.limit:
+                records = found[: query.limit]
+                return Page(records, records[-1].seq)
+            if chunk[-1].received < query.since:
+                break
+        return Page(found, None)
+
+    def _one(self, source: str, event_id: str) -> list[Record]:
+        seq = self._do(lambda: self._redis.hget(self._key("index"), _index_key(source, event_id)))
+        return self.after(int(seq) - 1, 1) if seq else []
+
+    def _newest_first(self, cursor: int | None) -> Iterator[list[Record]]:
+        end = f"{cursor - 1}" if cursor else "+"
+        while True:
+            entries: Any = self._do(
+                functools.partial(self._redis.xrevrange, self._key("events"), max=end, count=CHUNK)
+            )
+            records = self._records(entries)
+            if records:
+                yield records
+            if len(entries) < CHUNK or not records or records[-1].seq == 1:
+                return
+            end = f"{records[-1].seq - 1}"
+
+    def _records(self, entries: Any) -> list[Record]:
+        oldest = time.time_ns() // 1_000_000 - self.keep_ms if self.keep_ms else 0
+        records = (
+            Record(int(key.split(b"-")[0]), int(fields[b"r"]), fields[b"e"])
+            for key, fields in entries
+        )
+        return [record for record in records if record.received >= oldest]
+
+    def total(self) -> int:
+        """See Store."""
+        return int(self._do(lambda: self._redis.xlen(self._key("events"))))
+
+    def rejected(self, limit: int) -> list[Rejection]:
+        """See Store."""
+        if not limit:
+            return []
+        entries: Any = self._do(lambda: self._redis.lrange(self._key("rejected"), 0, limit - 1))
+        return [msgspec.json.decode(entry, type=Rejection) for entry in entries]
+
+    def minutes(self, since: int) -> list[Minute]:
+        """See Store."""
+        counts: dict[int, dict[str, int]] = {}
+        entries: Any = self._do(lambda: self._redis.hgetall(self._key("minutes")))
+        for field, count in entries.items():
+            minute = int(field[:-1])
+            if minute >= since:
+                counts.setdefault(minute, {})[field[-1:].decode()] = int(count)
+        return [
+            Minute(minute, one.get("a", 0), one.get("d", 0), one.get("r", 0))
+            for minute, one in sorted(counts.items())
+        ]
+
+    def probe(self) -> None:
+        """See Store."""
+        self._do(lambda: self._redis.set(self._key("probe"), time.time_ns()))
+
+    def maintain(self) -> None:
+        """See Store. Also notices when Redis has lost everything."""
+        self._read_epoch()
+        if self.keep_ms:
+            oldest = time.time_ns() // 1_000_000 - self.keep_ms
+            keys = self._keys("events", "index")
+            self._do(lambda: self._expire_script(keys, [oldest, CHUNK]))
+        entries: Any = self._do(lambda: self._redis.hkeys(self._key("minutes")))
+        first = time.time() // 60 - MINUTES_KEPT
+        old = [field for field in entries if int(field[:-1]) < first]
+        if old:
+            self._do(lambda: self._redis.hdel(self._key("minutes"), *old))
+
+    def close(self) -> None:
+        """See Store."""
+        self._redis.close()
+
+
+def _index_key(source: str, event_id: str) -> str:
+    # No attribute can hold a control character.
+    return f"{source}\n{event_id}"
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else b""

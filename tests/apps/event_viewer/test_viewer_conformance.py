@@ -1,0 +1,74 @@
+"""The CloudEvents specification's own scenarios for the HTTP protocol binding."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apps.event_viewer.viewer_support import ROOT, Viewer
+from pytest_bdd import given, parsers, scenario, then, when
+
+# The checkout's neighbour, or wherever the specification's conformance folder is.
+FEATURE = Path(
+    os.environ.get("CLOUDEVENTS_CONFORMANCE", ROOT.parent / "shared" / "cloudevents"),
+    "http-protocol-binding.feature",
+)
+if not FEATURE.is_file():
+    pytest.skip(f"{FEATURE} is not here", allow_module_level=True)
+
+
+@scenario(str(FEATURE), "Binary content mode (<contentType>)")
+def test_binary() -> None:
+    pass
+
+
+@scenario(str(FEATURE), "Structured content mode (<contentType>)")
+def test_structured() -> None:
+    pass
+
+
+@given("HTTP Protocol Binding is supported")
+def supported(viewer: Viewer) -> None:
+    assert viewer.get("/readyz").status_code == 200
+
+
+@given("an HTTP request", target_fixture="message")
+def request_text(docstring: str) -> bytes:
+    """The request as it stands there, byte by byte, but for what a server needs to know."""
+    head, body = docstring.split("\n\n", 1)
+    head = re.sub(r"(?m)^POST /someresource", "POST /", head)
+    head = re.sub(r"Content-Length: \d+", f"Content-Length: {len(body.encode())}", head)
+    return (head.replace("\n", "\r\n") + "\r\nConnection: close\r\n\r\n" + body).encode()
+
+
+@when("parsed as HTTP request", target_fixture="received")
+def parsed(viewer: Viewer, message: bytes) -> dict[str, Any]:
+    before = viewer.events(limit=1)
+    # Every scenario has the same id: told apart, or they were duplicates of the first.
+    unique = f"1234-1234-1234-{before[0]['seq'] if before else 0}"
+    changed = message.replace(b"1234-1234-1234", unique.encode())
+    grown = len(changed) - len(message)
+    if b"ce-id" not in message:
+        changed = re.sub(
+            rb"Content-Length: (\d+)",
+            lambda match: b"Content-Length: %d" % (int(match[1]) + grown),
+            changed,
+        )
+    assert viewer.raw(changed).startswith(b"HTTP/1.1 202 ")
+    event = viewer.find("/mycontext/subcontext", unique).json()["event"]
+    return {**event, "id": event["id"].replace(unique, "1234-1234-1234")}
+
+
+@then("the attributes are:")
+def attributes(received: dict[str, Any], datatable: list[list[str]]) -> None:
+    expected = dict(datatable[1:])
+    assert {name: value for name, value in received.items() if name != "data"} == expected
+
+
+@then(parsers.parse("the data is equal to the following JSON:"))
+def data(received: dict[str, Any], docstring: str) -> None:
+    assert received["data"] == json.loads(docstring)

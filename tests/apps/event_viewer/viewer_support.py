@@ -1,0 +1,157 @@
+"""A running viewer, and requests to it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+ROOT = Path(__file__).resolve().parents[3]
+APP = ROOT / "apps" / "event-viewer"
+STRUCTURED = "application/cloudevents+json; charset=utf-8"
+BATCH = "application/cloudevents-batch+json; charset=utf-8"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclasses.dataclass
+class Viewer:
+    """A viewer's process and how to talk to it."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log_path: Path
+    http: requests.Session
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        parts = urllib.parse.urlsplit(self.url)
+        return parts.hostname or "", parts.port or 0
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.http.get(self.url + path, timeout=10, **options)
+
+    def post(self, path: str = "/", **options: Any) -> requests.Response:
+        return self.http.post(self.url + path, timeout=20, **options)
+
+    def send(self, event: dict[str, Any], **options: Any) -> requests.Response:
+        """Send an event in structured mode."""
+        body = json.dumps(event, ensure_ascii=False).encode()
+        return self.post(data=body, headers={"content-type": STRUCTURED}, **options)
+
+    def send_batch(self, events: list[dict[str, Any]]) -> requests.Response:
+        body = json.dumps(events).encode()
+        return self.post(data=body, headers={"content-type": BATCH})
+
+    def events(self, **parameters: Any) -> list[dict[str, Any]]:
+        answer = self.get("/api/events", params=parameters)
+        answer.raise_for_status()
+        return answer.json()["events"]
+
+    def find(self, source: str, event_id: str) -> requests.Response:
+        quoted = [urllib.parse.quote(part, safe="") for part in (source, event_id)]
+        return self.get("/api/events/" + "/".join(quoted))
+
+    def rejected(self) -> list[dict[str, Any]]:
+        return self.get("/api/rejected").json()["rejected"]
+
+    def raw(self, data: bytes, wait: float = 5) -> bytes:
+        """Send these bytes and return what comes back until the viewer closes or `wait` is over."""
+        with socket.create_connection(self.address, timeout=wait) as connection:
+            connection.sendall(data)
+            got = b""
+            with contextlib.suppress(TimeoutError, ConnectionResetError):
+                while part := connection.recv(65536):
+                    got += part
+            return got
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(15)
+
+
+Start = Callable[..., Viewer]
+
+
+@contextlib.contextmanager
+def running(folder: Path, **settings: Any) -> Iterator[Callable[..., Viewer]]:
+    """Starts viewers (`start(PORT=…, STORE=…)`), all stopped at the end."""
+    started: list[Viewer] = []
+
+    def start(**more: Any) -> Viewer:
+        port = more.pop("PORT", None) or free_port()
+        named = {key: str(value) for key, value in {**settings, **more}.items()}
+        environ = {
+            key: value
+            for key, value in os.environ.items()
+            if not re.match(r"(?i)(https?|all|no)_proxy$|CONTAINER_SANDBOX", key)
+        }
+        environ |= {"HOST": "127.0.0.1", "PORT": str(port), "PYTHONPATH": str(APP), **named}
+        log_path = folder / f"viewer-{len(started)}.log"
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "event_viewer"],
+                env=environ,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+            )
+        session = requests.Session()
+        session.trust_env = False
+        viewer = Viewer(f"http://127.0.0.1:{port}", process, log_path, session)
+        started.append(viewer)
+        wait_until(lambda: process.poll() is not None or is_ready(viewer), 20)
+        assert process.poll() is None, viewer.log
+        return viewer
+
+    try:
+        yield start
+    finally:
+        for viewer in started:
+            viewer.http.close()
+            if viewer.process.poll() is None:
+                viewer.process.terminate()
+        for viewer in started:
+            try:
+                viewer.process.wait(15)
+            except subprocess.TimeoutExpired:
+                viewer.process.kill()
+                raise
+
+
+def is_ready(viewer: Viewer) -> bool:
+    with contextlib.suppress(requests.ConnectionError):
+        return viewer.get("/healthz").status_code == 200
+    return False
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 10) -> Any:
+    """The condition's first true value; fails when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    pytest.fail(f"waited {seconds} s in vain")
