@@ -12,13 +12,16 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import requests
 from aiohttp import web
 
 from sandbox.registry import create_app
+
+_HOP_BY_HOP = {"host", "content-length", "connection", "transfer-encoding"}
 
 
 def free_port() -> int:
@@ -40,7 +43,8 @@ class Registry:
     @property
     def credentials(self) -> tuple[str, str]:
         auths = json.loads(self.docker_config.read_text())["auths"]
-        user, _, password = base64.b64decode(auths[self.host]["auth"]).decode().partition(":")
+        entry = next(iter(auths.values()))
+        user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
         return user, password
 
     def environment(self) -> dict[str, str]:
@@ -116,3 +120,51 @@ def debian_registry(folder: Path) -> Iterator[Registry]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+#: Sees a request, and what the registry answered to it; its answer goes to the client instead.
+#: None breaks the connection off in the middle of the answer.
+Hook = Callable[[web.Request, web.Response], web.Response | None]
+
+
+@contextlib.contextmanager
+def proxy(registry: Registry, hook: Hook) -> Iterator[Registry]:
+    """Stand between a client and a registry, and let `hook` spoil what goes through."""
+    port = free_port()
+
+    async def forward(request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP}
+        answer = await asyncio.to_thread(
+            requests.request,
+            request.method,
+            f"{registry.url}{request.path_qs}",
+            data=body,
+            headers=headers,
+            timeout=10,
+        )
+        kept = {k: v for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP}
+        changed = hook(
+            request, web.Response(status=answer.status_code, headers=kept, body=answer.content)
+        )
+        if changed is not None:
+            return changed
+        response = web.StreamResponse(
+            headers=kept | {"Content-Length": str(len(answer.content) or 1)}
+        )
+        await response.prepare(request)
+        await response.write(answer.content[: len(answer.content) // 2])
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_route("*", "/{path:.*}", forward)
+    with serve(app, port):
+        home = registry.home / f"proxy-{port}"
+        home.mkdir()
+        spoilt = Registry(f"127.0.0.1:{port}", home)
+        auth = next(iter(json.loads(registry.docker_config.read_text())["auths"].values()))
+        auths = dict.fromkeys((registry.host, spoilt.host), auth)
+        spoilt.docker_config.write_text(json.dumps({"auths": auths}))
+        yield spoilt

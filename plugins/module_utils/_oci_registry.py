@@ -95,9 +95,10 @@ class Repository(oras.provider.Registry):
         """Send a request with whatever credentials the registry asks for.
 
         Answers 2xx, and 404 where something is only asked for; raises RegistryError for the rest.
-        Reading is tried again after a transient failure; uploads are by who knows where they began.
+        What can be repeated is, after a transient failure; uploads are by who knows where they began.
         """
-        attempts = self.connection.retries + 1 if method in ("GET", "HEAD") else 1
+        repeatable = method in ("GET", "HEAD") or "/manifests/" in url
+        attempts = self.connection.retries + 1 if repeatable else 1
         for attempt in range(attempts):
             last = attempt + 1 == attempts
             try:
