@@ -23,10 +23,64 @@ Object = dict[str, Any]
 KOURIER_CLASS = "kourier.ingress.networking.knative.dev"
 # HorizontalPodAutoscalers whose name is not the one of the Deployment they scale.
 AUTOSCALERS = {"mt-broker-filter": "broker-filter-hpa", "mt-broker-ingress": "broker-ingress-hpa"}
+# Webhooks whose running program writes the rules; those in the files are only a first guess at them, and
+# applying them again would fight it. Without rules a webhook is not asked before it runs.
+SELF_RULED = {
+    "serving": ("webhook.serving.knative.dev", "validation.webhook.serving.knative.dev"),
+    "eventing": ("webhook.eventing.knative.dev", "validation.webhook.eventing.knative.dev"),
+}
 # Kinds of the releases that no controller reports on in an installation without cert-manager, or ever.
 SILENT = (
     {"kind": "Certificate", "api_version": "networking.internal.knative.dev/v1alpha1", "type": ""},
     {"kind": "Image", "api_version": "caching.internal.knative.dev/v1alpha1", "type": ""},
+)
+
+
+# eventing-core of 1.22 has a StatefulSet whose ServiceAccount and permissions it does not bring; later
+# releases do. Without them its pod is never created.
+_REQUEST_REPLY = "request-reply"
+REQUEST_REPLY: tuple[Object, ...] = (
+    {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": _REQUEST_REPLY, "namespace": "knative-eventing"},
+    },
+    {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": f"knative-eventing-{_REQUEST_REPLY}"},
+        "rules": [
+            {
+                "apiGroups": [""],
+                "resources": ["configmaps", "secrets"],
+                "verbs": ["get", "list", "watch"],
+            },
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+            {
+                "apiGroups": ["eventing.knative.dev"],
+                "resources": ["requestreplies", "requestreplies/status", "eventpolicies"],
+                "verbs": ["get", "list", "watch", "patch"],
+            },
+            {
+                "apiGroups": ["coordination.k8s.io"],
+                "resources": ["leases"],
+                "verbs": ["get", "list", "watch", "create", "update", "patch"],
+            },
+        ],
+    },
+    {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": f"knative-eventing-{_REQUEST_REPLY}"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": f"knative-eventing-{_REQUEST_REPLY}",
+        },
+        "subjects": [
+            {"kind": "ServiceAccount", "name": _REQUEST_REPLY, "namespace": "knative-eventing"}
+        ],
+    },
 )
 
 
@@ -55,6 +109,7 @@ class Plan:
 
     install: Files
     patches: list[Object]
+    supplements: list[Object]
     post_install: Files
     installed: dict[str, str]
     takes_over: bool
@@ -95,6 +150,7 @@ def plan(client: Client, wish: Wish) -> Plan:
     return Plan(
         install=install,
         patches=patches(wish),
+        supplements=supplements(wish),
         post_install=post_install,
         installed={name: str(part.version or "unknown") for name, part in found.items()},
         takes_over=any(not part.ours for name, part in found.items() if name in wish.projects),
@@ -155,9 +211,20 @@ def patches(wish: Wish) -> list[Object]:
             )
         )
         changes += _gateway(wish.gateway)
+    for project in wish.projects:
+        for name in SELF_RULED.get(project, ()):
+            kind = "Validating" if name.startswith("validation.") else "Mutating"
+            rules = {"webhooks": [{"name": name, "rules": None}]}
+            changes.append(_patch(f"{kind}WebhookConfiguration", name, rules))
     for workload in wish.workloads:
         changes += _workload(workload)
     return changes
+
+
+def supplements(wish: Wish) -> list[Object]:
+    """Objects a release forgot."""
+    affected = "eventing" in wish.components and wish.versions["eventing"].line == "1.22"
+    return list(REQUEST_REPLY) if affected else []
 
 
 def _patch(

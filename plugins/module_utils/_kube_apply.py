@@ -125,7 +125,7 @@ class Bundle:
 
 def resolve(client: Client, sources: Iterable[Source], default_namespace: str) -> Bundle:
     """Find the resource of every object; raise Refused with all kinds nobody knows."""
-    sources = list(sources)
+    sources = sorted(sources, key=lambda source: source.supplement)  # these last
     brought = _brought_kinds(sources)
     problems: list[str] = []
     found: dict[Key, Item] = {}
@@ -144,6 +144,8 @@ def resolve(client: Client, sources: Iterable[Source], default_namespace: str) -
             metadata.pop("namespace", None)  # as the server does
         item = Item(source.definition, source.origin, resource)
         twin = found.get(item.key)
+        if twin and source.supplement:
+            continue
         if twin and twin.definition != item.definition:
             bundle.warnings.append(
                 f"{item.title} stands in {twin.origin} and, different, in {item.origin}:"

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ BUNDLE: dict[str, dict[str, Any]] = {
             "text": {"type": "str", "required": True, "no_log": True},
         },
     },
+    "supplements": {"type": "list", "elements": "dict", "default": []},
     "cache_dir": {"type": "path"},
     "patches": {
         "type": "list",
@@ -131,14 +133,20 @@ def sources(run: Run) -> list[Source]:
             "There is nothing to apply: give definitions, templates, files or urls"
             " (or, with state: absent, the apply_set to remove)"
         )
-    return found
+    supplements = _kube_sources.read(
+        contents=inline(params["supplements"], "supplements"),
+        files=[],
+        urls=[],
+        downloader=downloader,
+    )
+    return found + [replace(source, supplement=True) for source in supplements]
 
 
-def inline(definitions: list[Any]) -> list[dict[str, str]]:
+def inline(definitions: list[Any], option: str = "definitions") -> list[dict[str, str]]:
     """Definitions as named texts."""
     return [
         {
-            "name": f"definitions[{number}]",
+            "name": f"{option}[{number}]",
             "text": value if isinstance(value, str) else json.dumps(value),
         }
         for number, value in enumerate(definitions)

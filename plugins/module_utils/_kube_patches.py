@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import (
@@ -57,7 +57,7 @@ def _patched(source: Source, patches: list[Patch]) -> Source:
     for patch in patches:
         if patch.applies_to(source.definition):
             definition = merge(definition, patch.merge)
-    return Source(definition, source.origin)
+    return replace(source, definition=definition)
 
 
 def merge(base: Any, change: Any) -> Any:

@@ -42,6 +42,7 @@ class Source:
 
     definition: Object
     origin: str
+    supplement: bool = False  # counts only where no other source has the object
 
 
 def read(

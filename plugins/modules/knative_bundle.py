@@ -144,6 +144,7 @@ EXAMPLES = r"""
     urls: "{{ bundle.urls }}"
     files: "{{ bundle.files }}"
     patches: "{{ bundle.patches }}"
+    supplements: "{{ bundle.supplements }}"
     wait_conditions: "{{ bundle.wait_conditions }}"
 """
 
@@ -160,6 +161,11 @@ files:
   elements: str
 patches:
   description: Changes to them.
+  returned: success
+  type: list
+  elements: dict
+supplements:
+  description: Objects the releases need and do not bring.
   returned: success
   type: list
   elements: dict
@@ -287,6 +293,7 @@ def bundle(run: Run) -> dict[str, Any]:
         "urls": made.install.urls,
         "files": made.install.paths,
         "patches": made.patches,
+        "supplements": made.supplements,
         "wait_conditions": list(SILENT),
         "post_install_urls": made.post_install.urls,
         "post_install_files": made.post_install.paths,
