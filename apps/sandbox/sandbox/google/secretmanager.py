@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -118,7 +120,7 @@ class SecretManager:
                 " [[a-zA-Z_0-9]+].",
             )
         name = f"{parent}/secrets/{secret_id}"
-        secrets = self._secrets.setdefault(project.project_id, {})
+        secrets = self._of(project)
         if secret_id in secrets:
             raise GoogleError("ALREADY_EXISTS", f"Secret [{name}] already exists.")
         self._state.require_quota(
@@ -145,11 +147,8 @@ class SecretManager:
         self._state.require(
             call.principal, "secretmanager.secrets.list", f"projects/{project.number}", project
         )
-        secrets = [
-            secret
-            for secret in reversed(self._secrets.get(project.project_id, {}).values())
-            if _matches(call.query.get("filter", ""), secret)
-        ]
+        wanted = _filter(call.query.get("filter", ""))
+        secrets = [s for s in reversed(self._of(project).values()) if wanted(s)]
         shown, token = page(secrets, call.query)
         return _list("secrets", [s.shown() for s in shown], token, len(secrets))
 
@@ -183,7 +182,7 @@ class SecretManager:
         secret = self._secret(call, "secretmanager.secrets.delete")
         _require_etag(call.query.get("etag"), secret.etag)
         project = call.project()
-        del self._secrets[project.project_id][call.parts[3]]
+        del self._of(project)[call.parts[3]]
         return {}
 
     @serves("secretmanager.projects.secrets.addVersion")
@@ -276,14 +275,17 @@ class SecretManager:
     async def test_permissions(self, call: Call) -> Json:
         """Which of the permissions the caller has."""
         project = call.project()
-        secret = self._secrets.get(project.project_id, {}).get(call.parts[3])
+        secret = self._of(project).get(call.parts[3])
         policies = [project.policy, *([secret.policy] if secret else [])]
         held = [p for p in call.body.get("permissions", []) if allowed(call.principal, p, policies)]
         return {"permissions": held} if held else {}
 
+    def _of(self, project: Project) -> dict[str, Secret]:
+        return self._secrets.setdefault(project.project_id, {})
+
     def _secret(self, call: Call, permission: str) -> Secret:
         project = call.project()
-        secret = self._secrets.get(project.project_id, {}).get(call.parts[3])
+        secret = self._of(project).get(call.parts[3])
         self._require(call, permission, project, secret)
         if secret is None:
             name = f"projects/{project.number}/secrets/{call.parts[3]}"
@@ -299,7 +301,7 @@ class SecretManager:
 
     def _version(self, call: Call, permission: str) -> Version:
         project = call.project()
-        secret = self._secrets.get(project.project_id, {}).get(call.parts[3])
+        secret = self._of(project).get(call.parts[3])
         self._require(call, permission, project, secret)
         wanted = call.parts[5]
         if secret and secret.versions and wanted == "latest":
@@ -360,26 +362,37 @@ def _list(key: str, items: list[Json], token: str, total: int) -> Json:
     return result
 
 
-def _matches(expression: str, secret: Secret) -> bool:
+def _joined(
+    combine: Callable[[Iterable[bool]], bool], terms: list[Callable[[Secret], bool]], secret: Secret
+) -> bool:
+    return combine(term(secret) for term in terms)
+
+
+def _filter(expression: str) -> Callable[[Secret], bool]:
     """The part of Google's filter language that lists by name and label, joined by AND or OR."""
     if not expression:
-        return True
-    short = secret.name.rpartition("/")[2]
+        return lambda secret: True
     for joint, combine in ((r"\s+OR\s+", any), (r"\s+AND\s+", all)):
-        terms = re.split(joint, expression)
-        if len(terms) > 1:
-            return combine(_matches(term, secret) for term in terms)
+        terms = [_filter(term) for term in re.split(joint, expression) if term != expression]
+        if terms:
+            return functools.partial(_joined, combine, terms)
     found = re.fullmatch(
         r'\(?\s*(name|labels\.[\w-]+)\s*([:=])\s*"?([^"()\s]*)"?\s*\)?', expression
     )
     if not found:
         raise not_modelled(f"the filter {expression!r}, only name and labels with AND and OR")
-    value = short if found[1] == "name" else secret.settings.get("labels", {}).get(found[1][7:])
-    if value is None:
-        return False
-    if found[2] == "=" and found[1] == "name":
-        return found[3] in (short, secret.name)
-    return found[3] in value if found[2] == ":" else found[3] == value
+    field, operator, wanted = found.groups()
+
+    def matches(secret: Secret) -> bool:
+        short = secret.name.rpartition("/")[2]
+        value = short if field == "name" else secret.settings.get("labels", {}).get(field[7:])
+        if value is None:
+            return False
+        if operator == ":":
+            return wanted in value
+        return wanted in (value, secret.name) if field == "name" else bool(wanted == value)
+
+    return matches
 
 
 def _replication(replication: Any) -> Json:

@@ -1,0 +1,198 @@
+"""Google's stand-in on a thread of the test, and modules run as Ansible runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import io
+import json
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aiohttp import web
+from ansible.module_utils.testing import patch_module_args
+from google.auth.transport.requests import Request
+from google.oauth2 import service_account
+
+from sandbox.clusters import Cluster
+from sandbox.google import PROJECT, create_app
+from sandbox.kube.server import ApiServer
+
+MODULES = "ansible_collections.streamops.knative.plugins.modules"
+ALL_SERVICES = (
+    "artifactregistry.googleapis.com",
+    "cloudresourcemanager.googleapis.com",
+    "container.googleapis.com",
+    "iam.googleapis.com",
+    "secretmanager.googleapis.com",
+)
+POOL = f"{PROJECT}.svc.id.goog"
+
+
+class ApiServers:
+    """A cluster manager whose clusters are API servers alone: real ones, without nodes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[str, tuple[Cluster, ApiServer]] = {}
+
+    async def create(self, name: str, *, google_url: str | None = None, **_: str) -> Cluster:
+        """Start an API server."""
+        folder = self._folder / name
+        tokeninfo = f"{google_url}/tokeninfo" if google_url else None
+        server = ApiServer(folder, google_tokeninfo_url=tokeninfo)
+        await server.start()
+        kubeconfig = folder / "kubeconfig"
+        kubeconfig.write_text(yaml.safe_dump(server.admin_kubeconfig()))
+        cluster = Cluster(name, server.url, server.ca_file.read_text(), kubeconfig)
+        self._running[name] = (cluster, server)
+        return cluster
+
+    async def delete(self, name: str) -> None:
+        """Stop it."""
+        _, server = self._running.pop(name)
+        await server.stop()
+
+    def get(self, name: str) -> Cluster:
+        """One of them."""
+        return self._running[name][0]
+
+    def list(self) -> list[Cluster]:
+        """All of them."""
+        return [cluster for cluster, _ in self._running.values()]
+
+
+@dataclass
+class Google:
+    """A running stand-in."""
+
+    url: str
+    home: Path
+    clusters: ApiServers
+
+    @property
+    def key_file(self) -> Path:
+        """The key of the account that owns the project."""
+        return self.home / "service-account.json"
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask for what only tests ask for."""
+        return self.call(method, f"_sandbox/{path}", body)[1]
+
+    def token(self, member: str, project: str = PROJECT) -> str:
+        """An access token of any principal."""
+        body = {"member": member, "project": project}
+        credentials = self.control("POST", "principals", body)
+        if "access_token" in credentials:
+            return str(credentials["access_token"])
+        raise AssertionError(f"{member} has a key, not a token")
+
+    def token_of_owner(self) -> str:
+        """An access token of the account that owns the project."""
+        credentials = service_account.Credentials.from_service_account_file(
+            self.key_file, scopes=["https://www.googleapis.com/auth/cloud-platform"]
+        )
+        credentials.refresh(Request())
+        return str(credentials.token)
+
+    def call(
+        self, method: str, path: str, body: Any = None, *, token: str = ""
+    ) -> tuple[int, dict[str, Any]]:
+        """One request without any client: status and JSON."""
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{self.url}/{path}", data=data, headers=headers, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def calls(self) -> list[str]:
+        """The methods of Google's that were called since the last time, in order."""
+        found = [call["method"] for call in self.control("GET", "calls")["calls"]]
+        self.control("DELETE", "calls")
+        return found
+
+    def options(self) -> dict[str, Any]:
+        """What a module needs to talk to this stand-in as the project's owner."""
+        return {
+            "project": PROJECT,
+            "auth_kind": "serviceaccount",
+            "service_account_file": str(self.key_file),
+            "endpoint": self.url,
+        }
+
+    def run(self, module: str, **options: Any) -> dict[str, Any]:
+        """Run a module as the owner; the result, failed or not."""
+        return run_module(module, {**self.options(), **options})
+
+
+@contextlib.contextmanager
+def google_sandbox(home: Path, services: tuple[str, ...] = ALL_SERVICES) -> Iterator[Google]:
+    """A stand-in for the duration of a `with`."""
+    started = threading.Event()
+    stop: asyncio.Event
+    loop: asyncio.AbstractEventLoop
+    running: list[Google] = []
+
+    async def serve() -> None:
+        nonlocal stop, loop
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        listener = socket.create_server(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        clusters = ApiServers(home / "clusters")
+        app = create_app(home=home, base_url=url, clusters=clusters, enabled_services=services)
+        runner = web.AppRunner(app, shutdown_timeout=1)
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        running.append(Google(url, home, clusters))
+        started.set()
+        await stop.wait()
+        await runner.cleanup()
+        for cluster in clusters.list():
+            await clusters.delete(cluster.name)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert started.wait(30), "the stand-in did not start"
+    try:
+        yield running[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+
+
+def run_module(
+    name: str, options: dict[str, Any], *, check: bool = False, diff: bool = False
+) -> dict[str, Any]:
+    """Run a module's main() with arguments as Ansible passes them; what it printed as its result."""
+    module = importlib.import_module(f"{MODULES}.{name}")
+    given = {k: v for k, v in options.items() if not k.startswith("_ansible")}
+    output = io.StringIO()
+    with (
+        patch_module_args(
+            {
+                **given,
+                "_ansible_check_mode": check or options.get("_ansible_check_mode", False),
+                "_ansible_diff": diff or options.get("_ansible_diff", False),
+            }
+        ),
+        contextlib.redirect_stdout(output),
+        contextlib.suppress(SystemExit),
+    ):
+        module.main()
+    result: dict[str, Any] = json.loads(output.getvalue())
+    return result
