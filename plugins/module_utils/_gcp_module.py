@@ -72,6 +72,11 @@ def read(module: AnsibleModule, query: Callable[[Session, Json], Json]) -> None:
     module.exit_json(changed=False, **found)
 
 
+def merged_labels(current: Json, wanted: Json, *, purge: bool) -> dict[str, str]:
+    """The labels that result: those that are there stay unless they are purged."""
+    return {**({} if purge else current), **{key: str(value) for key, value in wanted.items()}}
+
+
 def _text(value: Json) -> str:
     text: str = yaml.safe_dump(value, sort_keys=True) if value else ""
     return text

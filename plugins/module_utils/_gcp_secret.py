@@ -23,7 +23,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors impo
     NotFound,
     PermissionDenied,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import (
+    Plan,
+    merged_labels,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import (
     Session,
     map_parallel,
@@ -63,6 +66,7 @@ class Wanted:
     accessors: frozenset[str] | None = None
     identities: tuple[Identity, ...] = ()
     purge_accessors: bool = False
+    purge_labels: bool = False
     retire: str = "keep"
     keep: int = 1
     grace: float = 0.0
@@ -211,9 +215,15 @@ class Secrets:
                 f" cannot be changed to {_locations(want.replication)}. Delete the secret"
                 " (state: absent) and create it anew."
             )
+        wanted = {
+            key: merged_labels(have.secret.get(key, {}), value, purge=want.purge_labels)
+            if key in ("labels", "annotations")
+            else value
+            for key, value in want.settings.items()
+        }
         changed = {
             key: value
-            for key, value in want.settings.items()
+            for key, value in wanted.items()
             if _meaningful(value) != _meaningful(have.secret.get(key))
         }
         if changed:

@@ -14,7 +14,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors impo
     NotFound,
     OperationTimeout,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import (
+    Plan,
+    merged_labels,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
 
 Json = dict[str, Any]
@@ -191,8 +194,8 @@ class Clusters:
     def _plan_labels(self, plan: Plan, params: Json, current: Json) -> None:
         if params["labels"] is None:
             return
-        labels = {key: str(value) for key, value in params["labels"].items()}
         now = current.get("resourceLabels", {})
+        labels = merged_labels(now, params["labels"], purge=params["purge_labels"])
         if labels != now:
             step = functools.partial(self._set_labels, params["name"], labels)
             _note(plan, "labels", now, labels, step)

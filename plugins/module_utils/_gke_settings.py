@@ -170,7 +170,7 @@ def new_cluster(params: Json, wanted: Json) -> Json:
     if "pods_range" in wanted or "services_range" in wanted:
         cluster["ipAllocationPolicy"]["useIpAliases"] = True
     if params["labels"]:
-        cluster["resourceLabels"] = params["labels"]
+        cluster["resourceLabels"] = {k: str(v) for k, v in params["labels"].items()}
     if params["maintenance_window"]:
         cluster["maintenancePolicy"] = {"window": maintenance_window(params["maintenance_window"])}
     if not params["autopilot"] and not cluster.get("nodePools"):
@@ -251,6 +251,6 @@ def _authorized(networks: list[Json]) -> Json:
     return {"enabled": bool(blocks), "cidrBlocks": blocks}
 
 
-def _networks(config: Json) -> Any:
+def _networks(config: Json) -> tuple[bool, list[tuple[str, str]]]:
     blocks = [(b["cidrBlock"], b.get("displayName", "")) for b in config.get("cidrBlocks", [])]
     return bool(config.get("enabled")), sorted(blocks)

@@ -41,8 +41,12 @@ options:
     description: What it is for. Without it the one that is there stays.
     type: str
   labels:
-    description: All labels the repository shall have. Without it they are left alone.
+    description: Labels the repository shall have.
     type: dict
+  purge_labels:
+    description: Whether labels that are not in O(labels) go.
+    type: bool
+    default: false
   immutable_tags:
     description: Whether a tag stays with the image it was first given. Without it this stays as it is.
     type: bool
@@ -101,7 +105,11 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors impo
     ConfigError,
     NotFound,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan, run
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import (
+    Plan,
+    merged_labels,
+    run,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -130,7 +138,7 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
         if current:
             plan.add(f"delete repository {name}", lambda: _delete(session, path, params))
         return plan
-    wanted = _wanted(params)
+    wanted = _wanted(params, current or {})
     if current is None:
         body = {"format": "DOCKER", **wanted}
         if params["kms_key"]:
@@ -178,12 +186,14 @@ def _plan_grants(plan: Plan, session: Session, params: dict[str, Any], *, exists
             )
 
 
-def _wanted(params: dict[str, Any]) -> dict[str, Any]:
+def _wanted(params: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
     if params["description"] is not None:
         wanted["description"] = params["description"]
     if params["labels"] is not None:
-        wanted["labels"] = {key: str(value) for key, value in params["labels"].items()}
+        wanted["labels"] = merged_labels(
+            current.get("labels", {}), params["labels"], purge=params["purge_labels"]
+        )
     if params["immutable_tags"] is not None:
         wanted["dockerConfig"] = {"immutableTags": True} if params["immutable_tags"] else {}
     return wanted
@@ -232,6 +242,7 @@ def main() -> None:
             "state": {"choices": ["present", "absent"], "default": "present"},
             "description": {"type": "str"},
             "labels": {"type": "dict"},
+            "purge_labels": {"type": "bool", "default": False},
             "immutable_tags": {"type": "bool"},
             "kms_key": {"type": "str", "no_log": False},
             "readers": {"type": "list", "elements": "str"},

@@ -63,11 +63,15 @@ options:
     choices: [present, absent]
     default: present
   labels:
-    description: All labels the secret shall have. Without it they are left alone.
+    description: Labels the secret shall have.
     type: dict
   annotations:
-    description: All annotations the secret shall have. Without it they are left alone.
+    description: Annotations the secret shall have.
     type: dict
+  purge_labels:
+    description: Whether labels and annotations go that are not in O(labels) and O(annotations), where these are given.
+    type: bool
+    default: false
   topics:
     description: Pub/Sub topics (C(projects/P/topics/T)) that are told of changes.
     type: list
@@ -278,6 +282,7 @@ def _wanted(project: str, params: dict[str, Any], item: dict[str, Any]) -> Wante
             )
             for identity in params["workload_identities"] or []
         ),
+        purge_labels=params["purge_labels"],
         purge_accessors=params["purge_accessors"],
         retire=params["old_versions"],
         keep=params["keep_versions"],
@@ -330,6 +335,7 @@ def main() -> None:
             "state": {"choices": ["present", "absent"], "default": "present"},
             "labels": {"type": "dict"},
             "annotations": {"type": "dict"},
+            "purge_labels": {"type": "bool", "default": False},
             "topics": {"type": "list", "elements": "str"},
             "rotation": {
                 "type": "dict",

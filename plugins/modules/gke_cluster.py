@@ -93,8 +93,12 @@ options:
     description: Whether the add-on that mounts secrets of Secret Manager is on.
     type: bool
   labels:
-    description: All labels the cluster shall have. Without it they are left alone.
+    description: Labels the cluster shall have.
     type: dict
+  purge_labels:
+    description: Whether labels that are not in O(labels) go.
+    type: bool
+    default: false
   maintenance_window:
     description: When GKE may upgrade the cluster. Exclusions that are set stay.
     type: dict
@@ -244,6 +248,7 @@ def main() -> None:
             "workload_identity": {"type": "bool", "default": True},
             "secret_manager_addon": {"type": "bool"},
             "labels": {"type": "dict"},
+            "purge_labels": {"type": "bool", "default": False},
             "maintenance_window": {
                 "type": "dict",
                 "options": {
