@@ -105,7 +105,7 @@ class Definitions:
         found = self._compiled.get(name)
         if found is not None:
             return found
-        node = Schema(_SPECIAL.get(name, s.OBJECT), name=name.rpartition(".")[2])
+        node = Schema(_SPECIAL.get(name, s.OBJECT), name=name)
         self._compiled[name] = node  # first: definitions may refer to themselves
         if name not in _SPECIAL:
             self._fill(node, orjson.loads(self._snippets[name]))

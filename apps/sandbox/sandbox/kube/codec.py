@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import yaml
 
-from sandbox.kube import errors
+from sandbox.kube import errors, protobuf
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -50,10 +50,12 @@ def decode_object(data: bytes, content_type: str) -> dict[str, Any]:
     kind = media_type(content_type) or JSON
     if kind == JSON:
         value = loads(data)
+    elif kind == protobuf.MEDIA_TYPE:
+        value = protobuf.decode_object(data)
     elif kind in (YAML, "application/x-yaml", APPLY_YAML):
         value = load_yaml(data)
     else:
-        raise errors.unsupported_media_type([JSON, YAML])
+        raise errors.unsupported_media_type([JSON, YAML, protobuf.MEDIA_TYPE])
     if not isinstance(value, dict):
         raise errors.bad_request("the object provided is unrecognized (must be of type object)")
     return value

@@ -63,7 +63,10 @@ class Decoder:
                     self.unknown.append(f"{path}.{key}" if path else key)
             elif item is not None or child.type == s.ANY:
                 result[key] = self.conform(
-                    item, child, f"{path}.{key}" if path else key, node.name or owner
+                    item,
+                    child,
+                    f"{path}.{key}" if path else key,
+                    node.name.rpartition(".")[2] or owner,
                 )
         return result
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.kube import errors
 from sandbox.kube import schema as s
 from sandbox.kube.fieldset import Path, Set, describe, insert, is_member, key_element, value_element
 from sandbox.kube.schema import FREE, Schema
@@ -29,8 +28,12 @@ def _shape(value: Any, other: Any, node: Schema) -> str:
     return "leaf"
 
 
-def element_of(item: Any, node: Schema, path: Path) -> str:
-    """The path element of a list item; raises a 400 where it has no identity."""
+class TypedError(ValueError):
+    """A value cannot be merged by its type: it has list items without an identity."""
+
+
+def element_of(item: Any, node: Schema) -> str | None:
+    """The path element of a list item; None where it has no identity."""
     if node.list_type == "set":
         return value_element(item)
     keys: dict[str, Any] = {}
@@ -42,22 +45,20 @@ def element_of(item: Any, node: Schema, path: Path) -> str:
             value = field_schema.default if field_schema.has_default else None
         if value is not None:
             keys[key] = value
-    if not keys:
-        raise errors.StatusError(
-            500,
-            "",
-            f"failed to create typed patch object: {describe(path)}: element 0: associative list "
-            f"with keys has an element that omits key field {node.list_keys[0]!r} "
-            "(and doesn't have default value)".replace("'", '"'),
-        )
-    return key_element(keys)
+    return key_element(keys) if keys else None
 
 
 def keyed(items: list[Any], node: Schema, path: Path = ()) -> dict[str, Any]:
     """A list's items by path element, in order; the first of duplicates wins."""
     found: dict[str, Any] = {}
-    for item in items:
-        found.setdefault(element_of(item, node, path), item)
+    for index, item in enumerate(items):
+        element = element_of(item, node)
+        if element is None:
+            raise TypedError(
+                f"{describe(path)}: element {index}: associative list with keys has an element "
+                f'that omits key field "{node.list_keys[0]}" (and doesn\'t have default value)'
+            )
+        found.setdefault(element, item)
     return found
 
 
@@ -204,7 +205,7 @@ def remove(value: Any, paths: Set, node: Schema) -> Any:
     if isinstance(value, list) and _shape(value, None, node) == "list":
         left = []
         for item in value:
-            below = paths.get(element_of(item, node, ()))
+            below = paths.get(element_of(item, node) or "")
             if below is None:
                 left.append(item)
             elif not is_member(below):

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from sandbox.kube import clock, errors, managed, names, shaping
+from sandbox.kube import clock, errors, managed, merge, names, shaping
 from sandbox.kube.api import Api, Mutator, Review, Validator, Write
 from sandbox.kube.conversion import Conversion
 from sandbox.kube.resources import Resource
@@ -204,9 +204,12 @@ class Objects:
         if applied:
             return new
         manager = managed.Manager(write.manager, managed.UPDATE, resource.api_version, subresource)
-        return managed.track_update(
-            old, new, manager, resource.schema, has_status=resource.has_status
-        )
+        try:
+            return managed.track_update(
+                old, new, manager, resource.schema, has_status=resource.has_status
+            )
+        except merge.TypedError:
+            return new  # what is wrong with it, validation tells
 
     async def _admit(self, review: Review) -> Json:
         """Let mutating admission change the object; nobody owns what it changes."""

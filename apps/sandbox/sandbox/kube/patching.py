@@ -193,18 +193,21 @@ def conform_configuration(config: Json, resource: Resource, namespace: str) -> J
         config = decoder.conform(config, resource.schema)
         unknown = [f".{path}" for path in decoder.unknown]
     if unknown:
-        name = config["metadata"].get("name", "")
-        where = f"{namespace}/{name}" if namespace else f"/{name}"
-        group_version = resource.api_version if resource.group else f"/{resource.version}"
         problems = [f"{path}: field not declared in schema" for path in unknown]
         text = problems[0] if len(problems) == 1 else "errors:\n  " + "\n  ".join(problems)
-        raise errors.StatusError(
-            500,
-            "",
-            f"failed to create typed patch object ({where}; {group_version}, "
-            f"Kind={resource.kind}): {text}",
-        )
+        raise _typed_error(config, resource, namespace, text)
     return config
+
+
+def _typed_error(config: Json, resource: Resource, namespace: str, text: str) -> errors.StatusError:
+    name = config["metadata"].get("name", "")
+    group_version = resource.api_version if resource.group else f"/{resource.version}"
+    return errors.StatusError(
+        500,
+        "",
+        f"failed to create typed patch object ({namespace}/{name}; {group_version}, "
+        f"Kind={resource.kind}): {text}",
+    )
 
 
 def _undeclared(value: Any, node: Schema, path: str, unknown: list[str]) -> None:
