@@ -18,6 +18,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kube_client imp
     Client,
     Resource,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import ApiError
 from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Refused
 
 Object = dict[str, Any]
@@ -124,6 +125,7 @@ class Deleter:
 
     def _contents(self, namespace: str) -> list[tuple[Key, str]]:
         """Objects in a namespace that somebody made, each once although served in many versions."""
+        self._client.forget()  # definitions that were just deleted took their kinds along
         kinds: dict[tuple[str, str], Resource] = {}
         for resource in self._client.resources().values():
             group_kind = (resource.group, resource.kind)
@@ -131,9 +133,15 @@ class Deleter:
                 kinds.setdefault(group_kind, resource)
 
         def look(resource: Resource) -> list[tuple[Key, str]]:
+            try:
+                listed = self._client.list(resource, namespace)
+            except ApiError as error:
+                if error.status in (404, 405):
+                    return []  # on its way out, or not for listing in a namespace
+                raise
             found = [
                 live_item(resource, obj, "")
-                for obj in self._client.list(resource, namespace)
+                for obj in listed
                 if not _owners(obj) and not obj["metadata"].get("deletionTimestamp")
             ]
             return [
@@ -217,6 +225,8 @@ def _same(before: Object | None, now: Object | None) -> bool:
 def _holder(item: Item) -> str:
     metadata = (item.after or {}).get("metadata") or {}
     finalizers = metadata.get("finalizers") or []
+    if finalizers == ["foregroundDeletion"]:
+        return "waits until what it owns is gone"
     if finalizers:
         return f"waits for finalizer {', '.join(finalizers)}; does its controller run?"
     if item.resource.kind == "Namespace":
