@@ -114,7 +114,11 @@ class Cluster:
 
     def logs(self, pod: str, namespace: str, **options: Any) -> str:
         """Return a pod's log."""
-        text: str = self.core.read_namespaced_pod_log(pod, namespace, **options)
+        # The package's own decoding makes "b'…'" of it.
+        answer = self.core.read_namespaced_pod_log(
+            pod, namespace, _preload_content=False, **options
+        )
+        text: str = answer.data.decode()
         return text
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from sandbox_kit import Cluster, sandbox, state_of
+from sandbox_kit import Cluster, sandbox, state_of, until
 
 
 @pytest.fixture(scope="session")
@@ -25,5 +25,6 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     """A namespace of the test's own."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    until(lambda: cluster.list("v1", "ServiceAccount", name), "the default service account")
     yield name
     cluster.delete("v1", "Namespace", name)

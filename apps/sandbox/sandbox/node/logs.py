@@ -50,19 +50,6 @@ class ContainerLog:
         for part in line.splitlines() or [""]:
             self.write("stdout", part.encode(errors="replace"))
 
-    async def copy(self, reader: asyncio.StreamReader, stream: str) -> None:
-        """Take over what a process writes, until it closes its end."""
-        rest = b""
-        while data := await reader.read(65536):
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._write_line(stream, line)
-            while len(rest) >= _MAX_LINE:
-                self.write(stream, rest[:_MAX_LINE], whole=False)
-                rest = rest[_MAX_LINE:]
-        if rest:
-            self._write_line(stream, rest)
-
     def close(self) -> None:
         """Tell readers that nothing follows."""
         if not self.closed:
@@ -78,17 +65,41 @@ class ContainerLog:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._grown.wait(), seconds)
 
-    def _write_line(self, stream: str, line: bytes) -> None:
-        while len(line) > _MAX_LINE:
-            self.write(stream, line[:_MAX_LINE], whole=False)
-            line = line[_MAX_LINE:]
-        self.write(stream, line)
-
     def _rotate(self) -> None:
         self._file.close()
         os.replace(self.path, older(self.path))
         self._file = self.path.open("ab", buffering=0)
         self._size = 0
+
+
+class LogStream:
+    """One of a process's two output streams on its way into a log: cuts it into lines."""
+
+    def __init__(self, log: ContainerLog, name: str) -> None:
+        self._log = log
+        self._name = name
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take over what the process wrote."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._write(line)
+        while len(self._rest) >= _MAX_LINE:
+            self._log.write(self._name, self._rest[:_MAX_LINE], whole=False)
+            self._rest = self._rest[_MAX_LINE:]
+
+    def end(self) -> None:
+        """Write what has no newline at its end."""
+        if self._rest:
+            self._write(self._rest)
+            self._rest = b""
+
+    def _write(self, line: bytes) -> None:
+        while len(line) > _MAX_LINE:
+            self._log.write(self._name, line[:_MAX_LINE], whole=False)
+            line = line[_MAX_LINE:]
+        self._log.write(self._name, line)
 
 
 def older(path: Path) -> Path:

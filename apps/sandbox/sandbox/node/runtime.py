@@ -7,13 +7,13 @@ import contextlib
 import os
 import signal
 import traceback
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from sandbox.node import reaper
 from sandbox.node.context import ContainerContext, Program
-from sandbox.node.logs import ContainerLog
+from sandbox.node.logs import ContainerLog, LogStream
 
 #: The variable that marks all processes of a container: `CLUSTER RUN ID/POD UID/CONTAINER`.
 MARK = "SANDBOX_CONTAINER"
@@ -46,19 +46,12 @@ class ProcessContainer:
     """A container as a process in a session of its own, with everything it starts."""
 
     def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        env: Mapping[str, str],
-        folder: Path,
-        log: ContainerLog,
+        self, protocol: _OutputToLog, pid: int, env: Mapping[str, str], folder: Path
     ) -> None:
-        self._process = process
+        self._protocol = protocol
+        self._pid = pid
         self._env = env
         self._folder = folder
-        streams = ((process.stdout, "stdout"), (process.stderr, "stderr"))
-        self._copying = [
-            asyncio.create_task(log.copy(reader, name)) for reader, name in streams if reader
-        ]
         self._ended = asyncio.create_task(self._end())
 
     @classmethod
@@ -66,8 +59,10 @@ class ProcessContainer:
         cls, argv: Sequence[str], env: Mapping[str, str], folder: Path, log: ContainerLog
     ) -> ProcessContainer:
         """Start `argv` with exactly this environment in `folder`. Raises StartError."""
+        loop = asyncio.get_running_loop()
         try:
-            process = await asyncio.create_subprocess_exec(
+            transport, protocol = await loop.subprocess_exec(
+                lambda: _OutputToLog(log),
                 *argv,
                 env=env,
                 cwd=folder,
@@ -77,45 +72,78 @@ class ProcessContainer:
                 start_new_session=True,
             )
         except OSError as error:
-            raise StartError(
-                f'exec: "{argv[0]}": {(error.strerror or str(error)).lower()}'
-            ) from None
-        return cls(process, env, folder, log)
+            raise StartError(_reason(argv[0], error)) from None
+        return cls(protocol, transport.get_pid(), env, folder)
 
     async def wait(self) -> int:
         """See Running."""
         return await asyncio.shield(self._ended)
 
-    async def _end(self) -> int:
-        code = await self._process.wait()
-        self._signal_group(signal.SIGKILL)
-        # Like the end of a PID namespace: what left the process group is ended too.
-        stragglers = reaper.find(MARK, self._env[MARK])
-        if stragglers:
-            reaper.kill_groups(stragglers)
-        _, unfinished = await asyncio.wait(self._copying, timeout=_DRAIN_SECONDS)
-        for task in unfinished:
-            task.cancel()
-        return code if code >= 0 else 128 - code
-
     def terminate(self) -> None:
         """See Running."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+        self._signal(os.kill, signal.SIGTERM)
 
     def kill(self) -> None:
         """See Running."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        self._signal_group(signal.SIGKILL)
+        self._signal(os.killpg, signal.SIGKILL)
 
     async def execute(self, command: Sequence[str], seconds: float) -> tuple[int, str]:
         """See Running."""
         return await execute(command, self._env, self._folder, seconds)
 
-    def _signal_group(self, number: signal.Signals) -> None:
+    async def _end(self) -> int:
+        code = await self._protocol.exited
+        # Like the end of a PID namespace: what the process has left behind ends with it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self._pid, signal.SIGKILL)
+        reaper.kill_groups(reaper.find(MARK, self._env[MARK]))
+        await self._protocol.finish(_DRAIN_SECONDS)
+        return code if code >= 0 else 128 - code
+
+    def _signal(self, send: Callable[[int, int], None], number: signal.Signals) -> None:
+        if not self._protocol.exited.done():  # else the pid may be another process's by now
+            with contextlib.suppress(ProcessLookupError):
+                send(self._pid, number)
+
+
+class _OutputToLog(asyncio.SubprocessProtocol):
+    """Carries a process's output to the log and knows when it ends.
+
+    (asyncio's own Process waits for the end of the pipes, which grandchildren may hold.)
+    """
+
+    def __init__(self, log: ContainerLog) -> None:
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[int] = loop.create_future()
+        self._closed = asyncio.Event()
+        self._streams = {1: LogStream(log, "stdout"), 2: LogStream(log, "stderr")}
+        self._transport: asyncio.SubprocessTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Log what the process wrote."""
+        self._streams[fd].feed(data)
+
+    def process_exited(self) -> None:
+        """Note the exit code."""
+        code = self._transport.get_returncode() if self._transport else None
+        self.exited.set_result(code or 0)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Note that the pipes are closed."""
+        self._closed.set()
+
+    async def finish(self, seconds: float) -> None:
+        """Take what is left in the pipes, for some seconds at most, and close them."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), seconds)
+        for stream in self._streams.values():
+            stream.end()
+        if self._transport is not None:
+            self._transport.close()
 
 
 class ProgramContainer:
@@ -178,9 +206,7 @@ async def execute(
             start_new_session=True,
         )
     except OSError as error:
-        raise StartError(
-            f'exec: "{command[0]}": {(error.strerror or str(error)).lower()}'
-        ) from None
+        raise StartError(_reason(command[0], error)) from None
     try:
         output, _ = await asyncio.wait_for(process.communicate(), seconds)
     finally:
@@ -188,3 +214,7 @@ async def execute(
             os.killpg(process.pid, signal.SIGKILL)
     code = process.returncode or 0
     return code if code >= 0 else 128 - code, output[:_OUTPUT_LIMIT].decode(errors="replace")
+
+
+def _reason(program: str, error: OSError) -> str:
+    return f'exec: "{program}": {(error.strerror or str(error)).lower()}'
