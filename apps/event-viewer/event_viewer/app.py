@@ -44,7 +44,7 @@ WEB_THREADS = 4
 #: Largest body Flask's part takes (a replay names an event, a session a token).
 MAX_WEB_BODY = 64 * 1024
 MAINTAIN_SECONDS = 2.0
-RETRY_AFTER = ((b"retry-after", b"1"),)
+ALLOW = ((b"allow", b"GET, HEAD, OPTIONS, POST"),)
 
 
 class Application:
@@ -79,6 +79,8 @@ class Application:
             await self._refuse(send, rights)
         elif path == "/" and method == "POST":
             await self.receiver(scope, receive, send)
+        elif path == "/" and method not in ("GET", "HEAD"):
+            await respond(send, 200 if method == "OPTIONS" else 405, headers=ALLOW)
         elif path == "/api/stream" and method == "GET":
             await self.hub(scope, receive, send)
         elif path == "/healthz":

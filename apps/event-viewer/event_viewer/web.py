@@ -89,7 +89,9 @@ def _add_pages(web: Flask, store: Store, access: Access, replayer: Replayer) -> 
                 "write": WRITE in rights,
                 "user": request.environ["event_viewer.user"],
                 "replay": replayer.enabled and {READ, WRITE} <= rights,
-                "sinks": [sink for sink in (replayer.default, *replayer.allowed) if sink != "*"],
+                "sinks": [
+                    sink for sink in (replayer.default, *replayer.allowed) if sink not in ("", "*")
+                ],
             }
         )
 
@@ -202,11 +204,11 @@ def _query() -> Query:
         texts[name] = request.args.get(name, "")
         if len(texts[name]) > MAX_TEXT:
             raise BadRequest(f"{name} is longer than {MAX_TEXT} characters")
-    since = request.args.get("since", "")
+    since = request.args.get("since")
     return Query(
         limit=_integer("limit", 100, 0, MAX_PAGE),
         cursor=_integer("cursor", None, 1, MAX_SEQ),
-        since=_milliseconds(since) if since else 0,
+        since=0 if since is None else _milliseconds(since),
         **texts,
     )
 

@@ -32,10 +32,12 @@ from event_viewer.store.base import (
 log = logging.getLogger(__name__)
 
 VERSION = 1
+# The newest event's row is never deleted, so no seq is given twice; and without AUTOINCREMENT a
+# duplicate takes no seq, so the last N are those from max(seq) - N + 1 on.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS events (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  seq INTEGER PRIMARY KEY,
   received INTEGER NOT NULL,
   source TEXT NOT NULL,
   id TEXT NOT NULL,
@@ -104,7 +106,7 @@ class SqliteStore:
         try:
             result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if result != "ok":
-                raise sqlite3.DatabaseError(f"database disk image is malformed: {result}")
+                raise sqlite3.DatabaseError(f"malformed: {' '.join(result.split())}")
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, VERSION):
                 raise StoreError(
@@ -208,7 +210,12 @@ class SqliteStore:
 
     def probe(self) -> None:
         """See Store."""
-        self._write("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (str(time.time_ns()),))
+        try:
+            self._reader().execute(
+                "INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (str(time.time_ns()),)
+            )
+        except sqlite3.Error as error:
+            raise _translated(error) from error
 
     def maintain(self) -> None:
         """See Store. Also moves what was written from the log to the database."""
@@ -218,21 +225,18 @@ class SqliteStore:
             # Looked for first: a DELETE that finds nothing would still lock out the writer.
             for table, column, oldest in (
                 ("events", "received", self._oldest()),
-                ("minutes", "minute", int(time.time() // 60) - MINUTES_KEPT),
+                ("minutes", "minute", time.time_ns() // 60_000_000_000 - MINUTES_KEPT),
             ):
                 row = connection.execute(
                     f"SELECT {column} FROM {table} ORDER BY rowid LIMIT 1"  # noqa: S608 - names above
                 ).fetchone()
                 if row and row[0] < oldest:
-                    connection.execute(f"DELETE FROM {table} WHERE {column} < ?", (oldest,))  # noqa: S608 - as above
+                    connection.execute(
+                        f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608 - as above
+                        f" AND rowid < (SELECT max(rowid) FROM {table})",
+                        (oldest,),
+                    )
         except sqlite3.Error as error:
-            raise _translated(error) from error
-
-    def _write(self, statement: str, values: tuple[Any, ...]) -> None:
-        try:
-            self._writer.execute(statement, values)
-        except sqlite3.Error as error:
-            self._roll_back()
             raise _translated(error) from error
 
     def _roll_back(self) -> None:
@@ -306,7 +310,7 @@ class SqliteStore:
             raise _translated(error) from error
 
     def _reader(self) -> sqlite3.Connection:
-        """This thread's connection."""
+        """This thread's own connection."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None or connection not in self._connections:
             connection = self._connect()

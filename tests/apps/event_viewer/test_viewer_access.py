@@ -1,0 +1,207 @@
+"""Who may read, write and replay."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apps.event_viewer.viewer_support import Start, wait_until
+
+Make = Callable[..., dict[str, Any]]
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@contextlib.contextmanager
+def sink(status: int = 200, location: str = "") -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A sink; yields its URL and the events it gets."""
+    got: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            got.append({"type": self.headers["content-type"], "event": json.loads(body)})
+            self.send_response(status)
+            if location:
+                self.send_header("Location", location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/sink", got
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_open_by_default(start: Start, event: Make) -> None:
+    viewer = start()
+    assert viewer.send(event(1)).status_code == 202
+    assert viewer.get("/api/session").json() == {
+        "read": True,
+        "write": True,
+        "user": "",
+        "replay": False,
+        "sinks": [],
+    }
+
+
+def test_reading_and_writing_are_separate(start: Start, event: Make) -> None:
+    viewer = start(READ_TOKEN="reader", WRITE_TOKEN="writer")
+    assert viewer.send(event(1)).status_code == 401
+    assert viewer.send(event(1)).headers["www-authenticate"] == "Bearer"
+    body, headers = json.dumps(event(1)), {"content-type": "application/cloudevents+json"}
+    assert viewer.post(data=body, headers={**headers, **bearer("reader")}).status_code == 403
+    assert viewer.post(data=body, headers={**headers, **bearer("writer")}).status_code == 202
+    for path in ("/api/events", "/api/rejected", "/api/stats", "/api/stream", "/api/events/a/b"):
+        assert viewer.get(path).status_code == 401, path
+        assert viewer.get(path, headers=bearer("writer")).status_code == 403, path
+    assert viewer.get("/api/events", headers=bearer("reader")).json()["total"] == 1
+    for path in ("/", "/healthz", "/readyz", "/metrics", "/api/openapi.json", "/api/session"):
+        assert viewer.get(path).status_code == 200, path
+    assert "reader" not in viewer.log
+    assert "writer" not in viewer.log
+
+
+def test_a_token_file_may_change(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("first\n")
+    viewer = start(READ_TOKEN_FILE=tmp_path / "token")
+    assert viewer.get("/api/events", headers=bearer("first")).status_code == 200
+    (tmp_path / "token").write_text("second\n")
+    wait_until(
+        lambda: viewer.get("/api/events", headers=bearer("second")).status_code == 200,
+    )
+    assert viewer.get("/api/events", headers=bearer("first")).status_code == 401
+
+
+def test_the_page_gets_a_session(start: Start) -> None:
+    viewer = start(READ_TOKEN="reader")
+    assert viewer.post("/api/session", json={"token": "wrong"}).status_code == 401
+    answer = viewer.post("/api/session", json={"token": "reader"})
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert "reader" not in cookie
+    assert viewer.get("/api/events").status_code == 200  # the session keeps cookies
+    assert viewer.http.delete(viewer.url + "/api/session", timeout=5).status_code == 204
+    assert viewer.get("/api/events").status_code == 401
+
+
+def test_users_of_a_proxy(start: Start) -> None:
+    settings = {
+        "USER_HEADER": "X-Forwarded-Email",
+        "READ_USERS": "ann@example.com,*@ops.example.com",
+        "WRITE_USERS": "bob@ops.example.com",
+    }
+    viewer = start(TRUSTED_PROXIES="127.0.0.0/8", **settings)
+
+    def rights(user: str) -> tuple[bool, bool]:
+        session = viewer.get("/api/session", headers={"X-Forwarded-Email": user}).json()
+        return session["read"], session["write"]
+
+    assert rights("ann@example.com") == (True, False)
+    assert rights("bob@ops.example.com") == (True, True)
+    assert rights("eve@ops.example.com.evil.org") == (False, False)
+    assert rights("") == (False, False)
+    untrusting = start(TRUSTED_PROXIES="10.0.0.0/8", **settings)
+    headers = {"X-Forwarded-Email": "ann@example.com"}
+    assert untrusting.get("/api/events", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+def test_other_sites_may_not_write(start: Start, event: Make, headers: dict[str, str]) -> None:
+    with sink() as (url, got):
+        viewer = start(REPLAY_SINK=url)
+        viewer.send(event(1))
+        replay = {"source": event()["source"], "id": "1"}
+        assert viewer.post("/api/replay", json=replay, headers=headers).status_code == 403
+        assert viewer.post("/api/session", json={"token": "x"}, headers=headers).status_code == 403
+        assert viewer.send(event(2)).status_code == 202
+        body = json.dumps(event(3))
+        structured = {"content-type": "application/cloudevents+json", **headers}
+        assert viewer.post(data=body, headers=structured).status_code == 403
+        # What a form can send without asking first:
+        assert viewer.post("/api/replay", data=json.dumps(replay)).status_code == 415
+        assert got == []
+        own = {"Sec-Fetch-Site": "same-origin", "Origin": viewer.url}
+        assert viewer.post("/api/replay", json=replay, headers=own).status_code == 200
+
+
+def test_replay(start: Start, event: Make) -> None:
+    with sink(status=202) as (url, got):
+        viewer = start(REPLAY_SINK=url)
+        sent = event("a/b", data={"big": 12345678901234567890123, "text": "é"})
+        viewer.send(sent)
+        replay = {"source": sent["source"], "id": "a/b"}
+        assert viewer.post("/api/replay", json=replay).json() == {"sink": url, "status": 202}
+        assert got == [{"type": "application/cloudevents+json; charset=utf-8", "event": sent}]
+        assert viewer.post("/api/replay", json={**replay, "id": "none"}).status_code == 404
+
+
+def test_replay_goes_only_where_it_may(start: Start, event: Make) -> None:
+    with sink() as (url, got), sink(307, location=url) as (redirecting, _):
+        base = url.removesuffix("/sink")
+        viewer = start(REPLAY_SINKS=f"{base}/allowed/,{redirecting}")
+        viewer.send(event(1))
+
+        def replay(target: str) -> int:
+            body = {"source": event()["source"], "id": "1", "sink": target}
+            return viewer.post("/api/replay", json=body).status_code
+
+        assert replay(f"{base}/allowed/there") == 200
+        assert len(got) == 1
+        for target in (
+            url,
+            f"{base}/allowed",
+            f"{base}/allowed/../sink",
+            base.replace("http://", "http://user@") + "/allowed/",
+            "http://169.254.169.254/",
+            "file:///etc/passwd",
+        ):
+            assert replay(target) == 403, target
+        assert replay("") == 400
+        # A redirect is told, not followed.
+        assert replay(redirecting) == 200
+        assert len(got) == 1
+
+
+def test_replay_to_nobody(start: Start, event: Make) -> None:
+    viewer = start(REPLAY_SINK="http://127.0.0.1:1/", REPLAY_TIMEOUT_SECONDS="0.5")
+    viewer.send(event(1))
+    answer = viewer.post("/api/replay", json={"source": event()["source"], "id": "1"})
+    assert answer.status_code == 502
+    assert "cannot be reached" in answer.json()["error"]
+
+
+def test_replay_needs_both_rights(start: Start, event: Make) -> None:
+    with sink() as (url, got):
+        viewer = start(REPLAY_SINK=url, WRITE_TOKEN="writer")
+        body = json.dumps(event(1))
+        headers = {"content-type": "application/cloudevents+json", **bearer("writer")}
+        viewer.post(data=body, headers=headers)
+        replay = {"source": event()["source"], "id": "1"}
+        assert viewer.post("/api/replay", json=replay).status_code == 401
+        assert viewer.get("/api/session").json()["replay"] is False
+        assert viewer.post("/api/replay", json=replay, headers=bearer("writer")).status_code == 200
+        assert len(got) == 1

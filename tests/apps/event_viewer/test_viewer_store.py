@@ -1,0 +1,340 @@
+"""What every store does, and what goes wrong with files and servers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import resource
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apps.event_viewer.viewer_support import Start, free_port, wait_until
+
+from event_viewer.cloudevents import Event
+from event_viewer.settings import load
+from event_viewer.store import open_store
+from event_viewer.store.base import Query, Rejection, Store, StoreBusy
+
+Make = Callable[..., dict[str, Any]]
+OpenStore = Callable[..., Store]
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path, port: int | None = None) -> Iterator[str]:
+    """A Redis of the test's own; yields its URL."""
+    port = port or free_port()
+    with subprocess.Popen(
+        ["redis-server", "--port", str(port), "--save", "", "--bind", "127.0.0.1"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        time.sleep(0.3)
+        try:
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.needs("redis-server"))])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+    """Opens a store of each kind; every opening sees the same history."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "redis":
+            address = stack.enter_context(redis_server(tmp_path))
+        else:
+            address = str(tmp_path / "events.db")
+
+        def open_one(**settings: Any) -> Store:
+            environ = {"STORE": address, **{key: str(value) for key, value in settings.items()}}
+            return stack.enter_context(contextlib.closing(open_store(load(environ))))
+
+        yield open_one
+
+
+def events(count: int, start: int = 1, **members: Any) -> list[Event]:
+    """Events 1, 2, … of one source."""
+    made = []
+    for number in range(start, start + count):
+        event = {"specversion": "1.0", "id": str(number), "source": "/s", "type": "t", **members}
+        made.append(Event("/s", str(number), event["type"], "", json.dumps(event).encode(), "text"))
+    return made
+
+
+def ids(store: Store, **query: Any) -> list[int]:
+    return [int(json.loads(record.event)["id"]) for record in store.page(Query(**query)).records]
+
+
+def test_order_and_positions(opened: OpenStore) -> None:
+    store = opened()
+    assert store.last() == 0
+    assert store.append(events(5), []) == [True] * 5
+    assert store.last() == 5
+    assert [record.seq for record in store.after(2, 2)] == [3, 4]
+    assert ids(store) == [5, 4, 3, 2, 1]
+
+
+def test_duplicates_within_and_across(opened: OpenStore) -> None:
+    store = opened()
+    assert store.append([*events(2), *events(1)], []) == [True, True, False]
+    assert opened().append(events(3), []) == [False, False, True]
+    assert [record.seq for record in store.after(0, 10)] == [1, 2, 3]
+
+
+def test_paging_to_the_end(opened: OpenStore) -> None:
+    store = opened()
+    store.append(events(1250), [])
+    seen, cursor = [], None
+    while True:
+        page = store.page(Query(limit=100, cursor=cursor))
+        seen += [record.seq for record in page.records]
+        cursor = page.next
+        if cursor is None:
+            break
+    assert seen == list(range(1250, 0, -1))
+
+
+def test_bounded_by_count(opened: OpenStore) -> None:
+    store = opened(KEEP_EVENTS=10)
+    for first in range(1, 400, 7):
+        store.append(events(7, first), [])
+    last = store.last()
+    assert ids(store, limit=100) == list(range(last, last - 10, -1))
+    assert store.total() == 10
+    assert [record.seq for record in store.after(0, 100)] == list(range(last - 9, last + 1))
+
+
+def test_an_event_may_come_again_once_it_is_gone(opened: OpenStore) -> None:
+    store = opened(KEEP_EVENTS=10)
+    store.append(events(300), [])
+    assert store.append(events(1), []) == [True]
+
+
+def test_bounded_by_age(opened: OpenStore) -> None:
+    store = opened(KEEP_SECONDS=1)
+    store.append(events(3), [])
+    time.sleep(1.1)
+    store.append(events(1, 4), [])
+    store.maintain()
+    assert ids(store) == [4]
+    assert store.total() == 1
+    assert [record.seq for record in store.after(0, 10)] == [4]
+
+
+def test_filters(opened: OpenStore) -> None:
+    store = opened()
+    store.append(events(2, type="a"), [])
+    store.append(events(2, 3, type="b"), [])
+    store.append(events(1, 5, data={"text": 'Grüße & "quotes"\nÀ LA CARTE 😀'}), [])
+    assert ids(store, type="a") == [2, 1]
+    assert ids(store, id="3") == [3]
+    assert ids(store, source="/s", id="3") == [3]
+    assert ids(store, source="/other") == []
+    for text in ("grüsse", "GRÜẞE", '"quotes"', "à la carte", "😀"):
+        assert ids(store, text=text) == [5], text
+    middle = store.after(2, 1)[0].received
+    assert set(ids(store, since=middle)) >= {3, 4, 5}
+    assert ids(store, since=int(time.time() * 1000) + 10_000) == []
+
+
+def test_rejections_and_counts(opened: OpenStore) -> None:
+    store = opened(KEEP_REJECTED=3)
+    for number in range(5):
+        rejection = Rejection("t", 400, f"reason {number}", "", {}, 0, "")
+        store.append(events(1, 1), [rejection])
+    assert [one.reason for one in store.rejected(10)] == ["reason 4", "reason 3", "reason 2"]
+    (minute,) = store.minutes(0)[-1:]
+    total = [sum(values) for values in zip(*(one[1:] for one in store.minutes(0)), strict=True)]
+    assert total == [1, 4, 5]
+    assert abs(minute.minute - time.time() / 60) < 2
+
+
+def test_racing_writers_see_one_order(opened: OpenStore) -> None:
+    stores = [opened(WORKERS=2) for _ in range(2)]
+
+    def write(store: Store) -> int:
+        count = 0
+        for number in range(20):
+            count += sum(wait_until(lambda number=number: append(store, number)))
+        return count
+
+    def append(store: Store, number: int) -> list[bool]:
+        try:
+            return store.append(events(20, number * 10 + 1), [])
+        except StoreBusy:
+            return []
+
+    with ThreadPoolExecutor(2) as pool:
+        new = list(pool.map(write, stores))
+    records = stores[0].after(0, 1000)
+    assert sum(new) == len(records) == 210
+    assert [record.seq for record in records] == sorted(record.seq for record in records)
+    assert records == stores[1].after(0, 1000)
+
+
+# Files
+
+
+def test_the_history_survives_a_restart(start: Start, event: Make, tmp_path: Path) -> None:
+    first = start(STORE=tmp_path / "events.db")
+    first.send(event(1))
+    first.post(data=b"bad")
+    wait_until(first.rejected)
+    assert first.stop() == 0
+    second = start(STORE=tmp_path / "events.db")
+    assert [record["event"] for record in second.events()] == [event(1)]
+    assert second.rejected()[0]["body"] == "bad"
+
+
+def test_a_file_below_the_mount_point(start: Start, event: Make, tmp_path: Path) -> None:
+    (tmp_path / "root" / "data").mkdir(parents=True)
+    viewer = start(CONTAINER_SANDBOX_MOUNT_POINT=tmp_path / "root", STORE="/data/events.db")
+    viewer.send(event(1))
+    assert (tmp_path / "root" / "data" / "events.db").stat().st_size
+
+
+@pytest.mark.parametrize("damage", ["no database", "torn"])
+def test_a_damaged_file_is_moved_aside(
+    start: Start, event: Make, tmp_path: Path, damage: str
+) -> None:
+    store = tmp_path / "events.db"
+    first = start(STORE=store)
+    first.send_batch([event(number, data="x" * 1000) for number in range(200)])
+    first.stop()
+    content = store.read_bytes()
+    if damage == "no database":
+        store.write_bytes(b"this is no database at all" * 1000)
+    else:
+        store.write_bytes(content[: len(content) // 2] + b"\xff" * (len(content) // 2))
+    second = start(STORE=store)
+    assert second.events() == []
+    assert second.send(event(1)).status_code == 202
+    assert list(tmp_path.glob("events.db.corrupt-*"))
+    assert re.search(
+        r"the store .*events.db is damaged .* moved to .*, starting afresh", second.log
+    )
+
+
+def test_damage_while_it_runs(start: Start, event: Make, tmp_path: Path) -> None:
+    store = tmp_path / "events.db"
+    viewer = start(STORE=store)
+    viewer.send_batch([event(number, data="x" * 3000) for number in range(500)])
+    with sqlite3.connect(store) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with store.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xff" * (store.stat().st_size - 8192))
+
+    def recovered() -> bool:
+        taken = viewer.send(event(f"new-{time.time()}")).status_code == 202
+        return taken and bool(list(tmp_path.glob("events.db.corrupt-*")))
+
+    wait_until(recovered)
+    assert viewer.events()
+    assert viewer.get("/readyz").status_code == 200
+
+
+def test_a_full_disk(start: Start, event: Make, tmp_path: Path) -> None:
+    """Events are refused, not lost or held in memory, and taken again once there is room."""
+    viewer = start(STORE=tmp_path / "events.db")
+    worker = int(re.findall(r"Booting worker with pid: (\d+)", viewer.log)[0])
+    unlimited = resource.prlimit(worker, resource.RLIMIT_FSIZE)
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (200_000, unlimited[1]))
+    statuses = [
+        viewer.send_batch([event(f"{batch}-{n}", data="x" * 1000) for n in range(20)]).status_code
+        for batch in range(30)
+    ]
+    assert statuses[0] == 202
+    assert statuses[-1] == 503
+    answer = viewer.send(event("large", data="x" * 300_000))
+    assert answer.headers["retry-after"]
+    assert "cannot be stored" in answer.json()["error"]
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (4096, unlimited[1]))
+    assert viewer.send(event("small")).status_code == 503
+    assert viewer.get("/readyz").status_code == 503
+    assert viewer.get("/healthz").status_code == 200
+    kept = len(viewer.events(limit=1000))
+    assert kept == 20 * statuses.count(202)
+    assert "the store cannot be written" in viewer.log
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, unlimited)
+    assert viewer.get("/readyz").status_code == 200
+    assert viewer.send(event("late")).status_code == 202
+    assert len(viewer.events(limit=1000)) == kept + 1
+
+
+def test_back_pressure(start: Start, event: Make, tmp_path: Path) -> None:
+    """While the store is held by somebody else events wait, up to a limit; then it is 429."""
+    store = tmp_path / "events.db"
+    viewer = start(STORE=store, MAX_PENDING_BYTES=100_000, MAX_BODY_BYTES=50_000)
+    other = sqlite3.connect(store, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    def send(number: int) -> Any:
+        return viewer.send(event(number, data="x" * 20_000))
+
+    with ThreadPoolExecutor(12) as pool:
+        pending = [pool.submit(send, number) for number in range(12)]
+        wait_until(lambda: sum(one.done() for one in pending) >= 8)
+        refused = [one.result() for one in pending if one.done()]
+        assert {answer.status_code for answer in refused} == {429}
+        assert all(answer.headers["retry-after"] == "1" for answer in refused)
+        assert viewer.get("/healthz").status_code == 200
+        other.execute("ROLLBACK")
+        taken = [one.result() for one in pending]
+    assert sum(answer.status_code == 202 for answer in taken) == 12 - len(refused) == 4
+    assert len(viewer.events()) == 4
+    assert "event_viewer_requests_throttled_total 8.0" in viewer.get("/metrics").text
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"STORE": "/nowhere/at/all.db"}, "STORE: there is no folder /nowhere/at"),
+        ({"STORE": "mysql://db"}, "STORE='mysql://db' has to be"),
+        ({"PORT": "http", "KEEP_EVENTS": "0"}, "KEEP_EVENTS='0' has to be a whole number from 1"),
+        ({"USER_HEADER": "X-User"}, "USER_HEADER needs TRUSTED_PROXIES"),
+        ({"READ_TOKEN": "a", "READ_TOKEN_FILE": "/dev/null"}, "/dev/null is empty"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, str], problem: str) -> None:
+    from event_viewer.settings import SettingsError  # noqa: PLC0415 - only here
+
+    with pytest.raises(SettingsError) as caught:
+        load(settings)
+    assert problem in str(caught.value)
+
+
+# Redis
+
+
+@pytest.mark.needs("redis-server")
+def test_replicas_show_the_same(start: Start, event: Make, tmp_path: Path) -> None:
+    with redis_server(tmp_path) as url:
+        one, other = start(STORE=url), start(STORE=url)
+        one.send(event(1))
+        other.send(event(2))
+        other.send(event(1))
+        assert one.events() == other.events()
+        assert [record["event"]["id"] for record in one.events()] == ["2", "1"]
+
+
+@pytest.mark.needs("redis-server")
+def test_redis_comes_and_goes(start: Start, event: Make, tmp_path: Path) -> None:
+    port = free_port()
+    with redis_server(tmp_path, port) as url:
+        viewer = start(STORE=url)
+        assert viewer.send(event(1)).status_code == 202
+    assert viewer.send(event(2)).status_code == 503
+    assert viewer.get("/readyz").status_code == 503
+    assert viewer.get("/api/events").status_code == 503
+    assert viewer.get("/healthz").status_code == 200
+    with redis_server(tmp_path, port):
+        wait_until(lambda: viewer.get("/readyz").status_code == 200)
+        assert viewer.send(event(2)).status_code == 202

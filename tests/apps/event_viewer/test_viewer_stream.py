@@ -1,0 +1,180 @@
+"""The live stream: order, resuming, filters, and clients that stall."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+from apps.event_viewer.viewer_support import Start, Viewer, free_port, wait_until
+
+Make = Callable[..., dict[str, Any]]
+
+
+class Stream:
+    """A client of the stream, reading in a thread."""
+
+    def __init__(self, viewer: Viewer, last: str = "", **parameters: str) -> None:
+        headers = {"Last-Event-ID": last} if last else {}
+        self.messages: list[tuple[str, Any]] = []
+        self.resets = 0
+        self.ended = False
+        self.answer = viewer.get("/api/stream", params=parameters, headers=headers, stream=True)
+        assert self.answer.status_code == 200, self.answer.text
+        assert self.answer.headers["content-type"] == "text/event-stream"
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        message_id = ""
+        with contextlib.suppress(requests.RequestException, AttributeError, ValueError):
+            for line in self.answer.iter_lines(chunk_size=None):
+                if line.startswith(b"id: "):
+                    message_id = line[4:].decode()
+                elif line == b"event: reset":
+                    self.resets += 1
+                elif line.startswith(b"data: {") and message_id:
+                    self.messages.append((message_id, json.loads(line[6:])))
+                    message_id = ""
+        self.ended = True
+
+    @property
+    def ids(self) -> list[str]:
+        return [record["event"]["id"] for _, record in self.messages]
+
+    def wait_for(self, count: int) -> list[str]:
+        wait_until(lambda: len(self.messages) >= count)
+        return self.ids
+
+
+def open_streams(viewer: Viewer) -> int:
+    metrics = viewer.get("/metrics").text
+    (line,) = (line for line in metrics.splitlines() if line.startswith("event_viewer_streams "))
+    return int(float(line.split()[1]))
+
+
+def test_events_arrive_in_order(start: Start, event: Make) -> None:
+    viewer = start()
+    viewer.send(event("before"))
+    stream = Stream(viewer)
+    for number in range(3):
+        viewer.send_batch([event(f"{number}-{n}") for n in range(400)])
+    expected = [f"{number}-{n}" for number in range(3) for n in range(400)]
+    assert stream.wait_for(1200) == expected
+
+
+def test_a_single_event_arrives_at_once(start: Start, event: Make) -> None:
+    viewer = start()
+    stream = Stream(viewer)
+    time.sleep(0.3)
+    began = time.monotonic()
+    viewer.send(event(1))
+    stream.wait_for(1)
+    assert time.monotonic() - began < 0.3
+
+
+def test_resumes_after_the_last_event(start: Start, event: Make, tmp_path: Path) -> None:
+    """Also when the viewer was away in between: it has kept its history."""
+    settings = {"STORE": tmp_path / "events.db", "PORT": free_port()}
+    viewer = start(**settings)
+    first = Stream(viewer)
+    viewer.send_batch([event(number) for number in range(5)])
+    first.wait_for(5)
+    assert viewer.stop() == 0
+    wait_until(lambda: first.ended)
+    viewer = start(**settings)
+    for first_id in (5, 1005):
+        viewer.send_batch([event(number) for number in range(first_id, first_id + 1000)])
+    second = Stream(viewer, last=first.messages[2][0])
+    viewer.send(event("last"))
+    assert second.wait_for(2003) == [*map(str, range(3, 2005)), "last"]
+    assert second.resets == 0
+
+
+def test_another_history_is_told(start: Start, event: Make) -> None:
+    """Without STORE a restart forgets: the client hears of it and gets what there is."""
+    port = free_port()
+    viewer = start(PORT=port)
+    first = Stream(viewer)
+    viewer.send_batch([event(number) for number in range(50)])
+    first.wait_for(50)
+    viewer.stop()
+    viewer = start(PORT=port)
+    viewer.send(event("new"))
+    second = Stream(viewer, last=first.messages[-1][0])
+    assert second.wait_for(1) == ["new"]
+    assert second.resets == 1
+
+
+def test_starts_where_a_page_ended(start: Start, event: Make) -> None:
+    viewer = start()
+    viewer.send(event(1))
+    page = viewer.get("/api/events").json()
+    viewer.send(event(2))
+    assert Stream(viewer, after=page["position"]).wait_for(1) == ["2"]
+
+
+def test_filters(start: Start, event: Make) -> None:
+    viewer = start()
+    streams = [Stream(viewer, type="b"), Stream(viewer, text="NEEDLE")]
+    viewer.send(event(1, type="a", data="a needle"))
+    viewer.send(event(2, type="b", data="hay"))
+    viewer.send(event(3, type="b", data="needles"))
+    assert streams[0].wait_for(2) == ["2", "3"]
+    assert streams[1].wait_for(2) == ["1", "3"]
+
+
+def test_two_workers_tell_of_each_others_events(start: Start, event: Make) -> None:
+    viewer = start(WORKERS=2)
+    streams = [Stream(viewer) for _ in range(6)]
+    for number in range(30):
+        with requests.Session() as session:  # another connection, perhaps to the other worker
+            viewer.http = session
+            viewer.send(event(number))
+    for stream in streams:
+        assert stream.wait_for(30) == [str(number) for number in range(30)]
+
+
+def test_as_many_as_allowed(start: Start) -> None:
+    viewer = start(MAX_STREAMS=2)
+    with stalled(viewer), stalled(viewer):
+        wait_until(lambda: open_streams(viewer) == 2)
+        assert viewer.get("/api/stream").status_code == 503
+    wait_until(lambda: open_streams(viewer) == 0)
+    Stream(viewer)
+
+
+@contextlib.contextmanager
+def stalled(viewer: Viewer) -> Iterator[socket.socket]:
+    """A client that asks for the stream and never reads it."""
+    with socket.create_connection(viewer.address) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(b"GET /api/stream HTTP/1.1\r\nHost: viewer\r\n\r\n")
+        yield connection
+
+
+def test_stalled_clients_cost_others_nothing(start: Start, event: Make) -> None:
+    viewer = start(KEEP_EVENTS=500)
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(stalled(viewer))
+        wait_until(lambda: open_streams(viewer) == 20)
+        stream = Stream(viewer)
+        for batch in range(20):
+            viewer.send_batch([event(f"{batch}-{n}", data="x" * 5000) for n in range(100)])
+            stream.wait_for(100 * (batch + 1))
+    wait_until(lambda: open_streams(viewer) == 1)
+
+
+def test_streams_end_on_shutdown(start: Start) -> None:
+    viewer = start(SHUTDOWN_GRACE_SECONDS=10)
+    streams = [Stream(viewer) for _ in range(5)]
+    began = time.monotonic()
+    assert viewer.stop() == 0
+    assert time.monotonic() - began < 5
+    wait_until(lambda: all(stream.ended for stream in streams))
