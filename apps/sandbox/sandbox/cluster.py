@@ -85,7 +85,19 @@ class ClusterRunner:
             asyncio.create_task(Scheduler(self._client, events).run()),
             asyncio.create_task(self.node.run()),
         ]
+        await self._ready()
         return self
+
+    async def _ready(self) -> None:
+        """Wait until pods can be scheduled; raises what a part failed of."""
+        registered = asyncio.create_task(self.node.registered.wait())
+        try:
+            await asyncio.wait({registered, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+        finally:
+            registered.cancel()
 
     async def __aexit__(self, *exc: object) -> None:
         for task in self._tasks:

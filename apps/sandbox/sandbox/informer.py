@@ -26,6 +26,7 @@ Callback = Callable[[str, Object], None]
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_SECONDS = 10.0
 _WATCH_SECONDS = 300
+_REMEMBERED = 1000
 
 
 class Informer:
@@ -50,6 +51,7 @@ class Informer:
         self._label_selector = label_selector
         self._objects: dict[Key, Object] = {}
         self._by_namespace: dict[str | None, dict[str, Object]] = {}
+        self._gone: dict[str, None] = {}  # uids, the oldest first
         self._callbacks: list[Callback] = []
         self._synced = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -92,8 +94,12 @@ class Informer:
             _call(callback, "ADDED", obj)
 
     def observe(self, obj: Object) -> None:
-        """Take over an object that was seen elsewhere, where it is newer than the known one."""
-        if self._synced.is_set():
+        """Take over an object that was seen elsewhere, where it is newer than the known one.
+
+        The answer to a write may come after the watch has told of the object's deletion: what is
+        gone stays gone.
+        """
+        if self._synced.is_set() and obj["metadata"]["uid"] not in self._gone:
             self._store(obj)
 
     async def _run(self) -> None:
@@ -175,9 +181,12 @@ class Informer:
         self._notify("ADDED" if known is None else "MODIFIED", obj)
 
     def _remove(self, obj: Object) -> None:
-        key = _key(obj)
+        key, uid = _key(obj), obj["metadata"]["uid"]
+        self._gone[uid] = None
+        if len(self._gone) > _REMEMBERED:
+            del self._gone[next(iter(self._gone))]
         known = self._objects.get(key)
-        if known is None or known["metadata"]["uid"] != obj["metadata"]["uid"]:
+        if known is None or known["metadata"]["uid"] != uid:
             return
         del self._objects[key]
         del self._by_namespace[key[0]][key[1]]

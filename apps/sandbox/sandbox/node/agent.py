@@ -72,6 +72,7 @@ class NodeAgent:
         self.images = ImageSource(config.folder / "images")
         self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
         self.run_id = uuid.uuid4().hex
+        self.registered = asyncio.Event()
         self._config = config
         self._pods: dict[str, Pod] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -101,6 +102,7 @@ class NodeAgent:
             self._launcher.proxy_url = await self._proxy.start(self.network.node_ip)
             port = await self._server.start(self.network.node_ip)
             await self._register(port)
+            self.registered.set()
             self._informers["Pod"].subscribe(self._on_pod)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.events.run())

@@ -138,17 +138,17 @@ async def follow(
     counted = loop.time() if eager else loop.time() - period
     while True:
         started = loop.time()
-        message = ""
+        message = None
         try:
             await prober.check(probe, seconds)
         except ProbeFailed as error:
             message = str(error)
-        success = not message
+        success = message is None
         if success or started - counted >= period - _QUICK_SECONDS / 2:
             counted = started
             run = run + 1 if success is last else 1
             last = success
-            if not success:
+            if message is not None:
                 on_failure(message)
             if run >= needed[success]:
                 on_result(success)
