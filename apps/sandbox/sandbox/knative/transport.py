@@ -52,7 +52,8 @@ class Transport:
         if found is None:
             raise NoEndpoints(f"{target.host}:{port} has no ready endpoint")
         address = target.with_host(found[0]).with_port(found[1])
-        merged = {"Host": target.authority, **(headers or {})} if address != target else headers
+        named = target.with_port(None) if target.is_default_port() else target
+        merged = {"Host": named.authority, **(headers or {})} if address != target else headers
         return self._session.request(
             method,
             address,

@@ -18,7 +18,16 @@ _PROBE_INTERVAL = 0.05
 _PROBE_SECONDS = 0.9  # within the kubelet's default timeout of a second
 _QUEUE_DEPTH = 10  # waiting requests per slot, as upstream
 _DRAIN_SECONDS = 30.0
-_DROPPED = frozenset({names.PROBE_HEADER.lower(), "k-proxy-request"})
+#: Headers for activator and queue-proxy, not for the user's container.
+_DROPPED = frozenset(
+    name.lower()
+    for name in (
+        names.PROBE_HEADER,
+        names.REVISION_HEADER,
+        names.NAMESPACE_HEADER,
+        "K-Proxy-Request",
+    )
+)
 
 
 async def main(ctx: ContainerContext) -> int:

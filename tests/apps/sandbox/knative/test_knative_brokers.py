@@ -1,0 +1,236 @@
+"""Events through Brokers: filters, retries, dead letters, replies; and the sources."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import requests
+from sandbox_kit import until
+
+EVENTING, SERVING = "eventing.knative.dev/v1", "serving.knative.dev/v1"
+MESSAGING, SOURCES = "messaging.knative.dev/v1", "sources.knative.dev/v1"
+
+pytestmark = pytest.mark.needs("kubectl")
+
+
+def ref(name, kind="Service", api_version=SERVING):
+    return {"ref": {"apiVersion": api_version, "kind": kind, "name": name}}
+
+
+def obj(api_version, kind, name, namespace, **spec):
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def trigger(name, namespace, subscriber, **spec):
+    return obj(
+        EVENTING, "Trigger", name, namespace, broker="default", subscriber=ref(subscriber), **spec
+    )
+
+
+@pytest.fixture
+def broker(cluster, namespace):
+    cluster.apply(obj(EVENTING, "Broker", "default", namespace))
+    cluster.wait("condition=Ready", "broker/default", namespace=namespace)
+    return cluster.broker_ingress(namespace, "default")
+
+
+def ids(cluster, name, namespace):
+    return [event["headers"]["ce-id"] for event in cluster.events(name, namespace)]
+
+
+def test_the_ingress_takes_valid_events_only(cluster, namespace, broker):
+    good = {"ce-id": "1", "ce-source": "/t", "ce-type": "t", "ce-specversion": "1.0"}
+    assert requests.post(broker, headers=good, timeout=10).status_code == 202
+    for missing in good:
+        rest = {name: value for name, value in good.items() if name != missing}
+        assert requests.post(broker, headers=rest, timeout=10).status_code == 400
+    structured = {"id": "2", "source": "/t", "type": "t", "specversion": "1.0", "data": {"a": 1}}
+    kinds = {
+        "application/cloudevents+json": (json.dumps(structured), 202),
+        "application/cloudevents-batch+json": (json.dumps([structured]), 400),
+        "application/json": ("{}", 400),
+    }
+    for kind, (body, status) in kinds.items():
+        headers = {"Content-Type": kind}
+        assert requests.post(broker, headers=headers, data=body, timeout=10).status_code == status
+    nobody = broker.replace("/default", "/nobody")
+    assert requests.post(nobody, headers=good, timeout=10).status_code == 404
+    assert requests.get(broker, timeout=10).status_code == 405
+
+
+def test_triggers_filter_and_the_body_stays_as_sent(cluster, namespace, broker):
+    cluster.ksvc("posts", namespace)
+    cluster.ksvc("rest", namespace)
+    posts = {"type": "com.x.post"}
+    cluster.apply(
+        trigger("posts", namespace, "posts", filters=[{"exact": posts}]),
+        trigger(
+            "rest",
+            namespace,
+            "rest",
+            filters=[{"not": {"exact": posts}}, {"any": [{"prefix": {"lang": "d"}}, {"suffix": {"lang": "n"}}]}],
+        ),
+    )  # fmt: skip
+    cluster.wait("condition=Ready", "trigger/posts", "trigger/rest", namespace=namespace)
+    cluster.send(broker, id="post")
+    cluster.send(broker, kind="other", id="german", lang="de")
+    cluster.send(broker, kind="other", id="english", lang="en")
+    cluster.send(broker, kind="other", id="french", lang="fr")
+    until(lambda: len(ids(cluster, "rest", namespace)) == 2, "both others arrived")
+    assert sorted(ids(cluster, "rest", namespace)) == ["english", "german"]
+    event = cluster.events("posts", namespace)[0]
+    assert json.loads(event["body"]) == {"text": "grüße 🎉"}
+    assert event["headers"]["ce-specversion"] == "1.0"
+    assert event["headers"]["content-type"] == "application/json"
+    assert "ce-knativebrokerttl" not in event["headers"]
+    assert len(cluster.events("posts", namespace)) == 1
+
+
+def test_delivery_is_tried_again_until_the_subscriber_takes_it(cluster, namespace, broker):
+    cluster.ksvc("shaky", namespace, FAIL_FIRST="3")
+    delivery = {"retry": 5, "backoffPolicy": "linear", "backoffDelay": "PT0.1S"}
+    cluster.apply(trigger("shaky", namespace, "shaky", delivery=delivery))
+    cluster.wait("condition=Ready", "trigger/shaky", namespace=namespace)
+    assert cluster.send(broker, id="one").status_code == 202
+    until(lambda: ids(cluster, "shaky", namespace) == ["one"], "the event arrived once")
+
+
+def test_what_cannot_be_delivered_goes_to_the_dead_letter_sink(cluster, namespace, broker):
+    cluster.ksvc("grave", namespace)
+    cluster.ksvc("refusing", namespace, STATUS="418")
+    delivery = {"retry": 2, "backoffDelay": "PT0.1S", "deadLetterSink": ref("grave")}
+    cluster.apply(trigger("refusing", namespace, "refusing", delivery=delivery))
+    cluster.wait("condition=Ready", "trigger/refusing", namespace=namespace)
+    status = cluster.get(EVENTING, "Trigger", "refusing", namespace)["status"]
+    assert status["deadLetterSinkUri"] == f"http://grave.{namespace}.svc.cluster.local"
+    cluster.send(broker, id="lost")
+    event = until(lambda: cluster.events("grave", namespace), "the dead letter arrived")[0]
+    assert event["headers"]["ce-id"] == "lost"
+    assert event["headers"]["ce-knativeerrorcode"] == "418"
+    assert event["headers"]["ce-knativeerrordest"].startswith("http://broker-filter.")
+    assert event["headers"]["ce-knativeerrordata"] == "refused"
+
+
+def test_a_reply_goes_back_into_the_broker(cluster, namespace, broker):
+    cluster.ksvc("asked", namespace, REPLY_TYPE="answer")
+    cluster.ksvc("answers", namespace)
+    cluster.apply(
+        trigger("asked", namespace, "asked", filter={"attributes": {"type": "question"}}),
+        trigger("answers", namespace, "answers", filter={"attributes": {"type": "answer"}}),
+    )
+    cluster.wait("condition=Ready", "trigger/asked", "trigger/answers", namespace=namespace)
+    cluster.send(broker, kind="question", id="42")
+    until(lambda: ids(cluster, "answers", namespace) == ["re-42"], "the answer arrived")
+
+
+def test_a_trigger_without_broker_and_one_without_subscriber_say_so(cluster, namespace):
+    cluster.apply(trigger("lost", namespace, "nobody"))
+
+    def ready():
+        status = cluster.get(EVENTING, "Trigger", "lost", namespace).get("status") or {}
+        return next((c for c in status.get("conditions", []) if c["type"] == "Ready"), None)
+
+    assert until(ready, "a condition")["reason"] == "BrokerDoesNotExist"
+    cluster.apply(obj(EVENTING, "Broker", "default", namespace))
+    until(lambda: "Subscriber" in ready().get("reason", ""), "the subscriber is named")
+    assert "nobody" in ready()["message"]
+
+
+def test_the_webhook_refuses_a_wrong_delivery(cluster, namespace):
+    delivery = {"retry": -1, "backoffDelay": "soon"}
+    with pytest.raises(Exception, match="admission webhook") as refusal:
+        cluster.apply(trigger("wrong", namespace, "nobody", delivery=delivery))
+    assert "invalid value: -1: spec.delivery.retry" in str(refusal.value)
+    assert "invalid value: soon: spec.delivery.backoffDelay" in str(refusal.value)
+
+
+def test_a_channel_with_a_subscription_delivers(cluster, namespace):
+    cluster.ksvc("sink", namespace)
+    channel = {"apiVersion": MESSAGING, "kind": "Channel", "name": "pipe"}
+    cluster.apply(
+        obj(MESSAGING, "Channel", "pipe", namespace),
+        obj(MESSAGING, "Subscription", "tap", namespace, channel=channel, subscriber=ref("sink")),
+    )
+    cluster.wait("condition=Ready", "channel/pipe", "subscription/tap", namespace=namespace)
+    host = f"pipe-kn-channel.{namespace}.svc.cluster.local"
+    status = cluster.get(MESSAGING, "Channel", "pipe", namespace)["status"]
+    assert status["address"]["url"] == f"http://{host}"
+    dispatcher = cluster.pods("knative-eventing", "messaging.knative.dev/role=dispatcher")[0]
+    attributes = {"id": "1", "source": "/t", "type": "t", "specversion": "1.0"}
+    headers = {"Host": host, **{f"ce-{name}": value for name, value in attributes.items()}}
+    url = f"http://{dispatcher['status']['podIP']}:8080/"
+    assert requests.post(url, headers=headers, timeout=10).status_code == 202
+    until(lambda: ids(cluster, "sink", namespace) == ["1"], "the event arrived")
+    cluster.kubectl("delete", "subscription", "tap", "-n", namespace)
+    until(
+        lambda: (
+            not cluster.get(MESSAGING, "InMemoryChannel", "pipe", namespace)["spec"].get(
+                "subscribers"
+            )
+        ),
+        "the subscriber was taken out",
+    )
+
+
+def test_a_ping_source_fires(cluster, namespace):
+    cluster.ksvc("sink", namespace)
+    source = obj(
+        SOURCES, "PingSource", "ping", namespace,
+        schedule="@every 1s", data='{"n": 1}', contentType="application/json", sink=ref("sink"),
+        ceOverrides={"extensions": {"team": "ops"}},
+    )  # fmt: skip
+    cluster.apply(source)
+    cluster.wait("condition=Ready", "pingsource/ping", namespace=namespace)
+    event = until(lambda: cluster.events("sink", namespace), "an event arrived")[0]
+    assert event["body"] == '{"n": 1}'
+    assert event["headers"]["ce-type"] == "dev.knative.sources.ping"
+    assert event["headers"]["ce-team"] == "ops"
+    path = f"/apis/v1/namespaces/{namespace}/pingsources/ping"
+    assert event["headers"]["ce-source"] == path
+
+
+def test_a_container_source_runs_bound_to_its_sink(cluster, namespace):
+    cluster.ksvc("sink", namespace)
+    code = (
+        "import os,time,urllib.request as u\n"
+        "h={'ce-id':'c','ce-type':'t','ce-source':'/c','ce-specversion':'1.0'}\n"
+        "u.urlopen(u.Request(os.environ['K_SINK'],b'x',h)).read()\n"
+        "time.sleep(600)\n"
+    )
+    container = {"name": "source", "image": cluster.image, "command": ["python3", "-c", code]}
+    template = {"spec": {"containers": [container]}}
+    cluster.apply(
+        obj(SOURCES, "ContainerSource", "box", namespace, template=template, sink=ref("sink"))
+    )
+    until(lambda: ids(cluster, "sink", namespace) == ["c"], "the event arrived")
+    cluster.wait("condition=Ready", "containersource/box", namespace=namespace)
+    deployment = cluster.get("apps/v1", "Deployment", "box-deployment", namespace)
+    assert deployment["metadata"]["generation"] <= 2
+
+
+def test_event_types_are_found_where_that_is_switched_on(cluster, namespace, broker):
+    cluster.configure("config-features", {"eventtype-auto-create": "enabled"}, "knative-eventing")
+    try:
+        cluster.send(broker, kind="com.x.found")
+
+        def found():
+            items = cluster.list("eventing.knative.dev/v1beta2", "EventType", namespace)
+            return [item["spec"]["type"] for item in items] == ["com.x.found"]
+
+        until(found, "the event type")
+    finally:
+        settings = {"eventtype-auto-create": "disabled"}
+        cluster.configure("config-features", settings, "knative-eventing")
+
+
+def test_what_is_not_modelled_says_so(cluster, namespace):
+    steps = [ref("nobody")]
+    cluster.apply(obj("flows.knative.dev/v1", "Sequence", "steps", namespace, steps=steps))
+
+    def ready():
+        status = cluster.get("flows.knative.dev/v1", "Sequence", "steps", namespace).get("status")
+        return (status or {}).get("conditions")
+
+    assert until(ready, "a condition")[0]["reason"] == "NotModelled"

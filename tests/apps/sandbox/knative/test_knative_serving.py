@@ -1,0 +1,146 @@
+"""Knative Services: revisions, names, traffic, scaling, and what the webhook refuses."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+
+import pytest
+import requests
+from sandbox_kit import until
+
+pytestmark = pytest.mark.needs("kubectl")
+
+SERVING = "serving.knative.dev/v1"
+
+
+def revision_of(cluster, name, namespace):
+    return cluster.get(SERVING, "Service", name, namespace)["status"]["latestReadyRevisionName"]
+
+
+def replicas(cluster, revision, namespace):
+    deployment = cluster.get("apps/v1", "Deployment", f"{revision}-deployment", namespace)
+    return deployment["spec"]["replicas"]
+
+
+def test_a_service_gets_a_url_and_answers_inside_and_outside(cluster, namespace):
+    cluster.ksvc("hello", namespace)
+    status = cluster.get(SERVING, "Service", "hello", namespace)["status"]
+    assert status["url"] == f"http://hello.{namespace}.localhost"
+    assert status["address"]["url"] == f"http://hello.{namespace}.svc.cluster.local"
+    assert status["latestReadyRevisionName"] == "hello-00001"
+    assert status["observedGeneration"] == 1
+    assert status["traffic"] == [
+        {"latestRevision": True, "percent": 100, "revisionName": "hello-00001"}
+    ]
+    assert cluster.events("hello", namespace) == []
+
+    local = f"http://hello.{namespace}.svc.cluster.local/env"
+    inside = cluster.fetch(f"hello.{namespace}.localhost", f"/fetch?{local}").json()
+    assert inside["K_SERVICE"] == "hello"
+    assert inside["K_CONFIGURATION"] == "hello"
+    assert inside["K_REVISION"] == "hello-00001"
+    assert cluster.fetch(f"nobody.{namespace}.localhost").status_code == 404
+
+
+def test_an_answer_streams_through_every_hop(cluster, namespace):
+    cluster.ksvc("stream", namespace)
+    begun = time.monotonic()
+    with cluster.fetch(f"stream.{namespace}.localhost", "/stream", stream=True) as answer:
+        arrivals = [time.monotonic() - begun for line in answer.iter_lines() if line]
+    assert len(arrivals) == 3
+    assert arrivals[2] - arrivals[0] > 0.4
+
+
+def test_each_change_of_the_template_is_a_revision_and_traffic_can_be_split(cluster, namespace):
+    cluster.ksvc("split", namespace, COLOR="blue")
+    changed = cluster.ksvc_object("split", namespace, COLOR="green")
+    changed["spec"]["traffic"] = [
+        {"revisionName": "split-00001", "percent": 50, "tag": "old"},
+        {"latestRevision": True, "percent": 50},
+    ]
+    cluster.apply(changed)
+    until(lambda: revision_of(cluster, "split", namespace) == "split-00002", "second revision")
+    cluster.wait("condition=Ready", "ksvc/split", namespace=namespace)
+    host = f"split.{namespace}.localhost"
+    colors = {cluster.fetch(host, "/env").json()["COLOR"] for _ in range(40)}
+    assert colors == {"blue", "green"}
+    assert cluster.fetch(f"old-{host}", "/env").json()["COLOR"] == "blue"
+
+
+def test_scales_to_zero_and_holds_the_request_that_wakes_it(cluster, namespace):
+    cluster.ksvc("sleepy", namespace, {"min-scale": "0"})
+    until(lambda: replicas(cluster, "sleepy-00001", namespace) == 0, "scaled to zero")
+    until(
+        lambda: not cluster.pods(namespace, "serving.knative.dev/service=sleepy"), "no pod is left"
+    )
+    service = cluster.get(SERVING, "Service", "sleepy", namespace)
+    ready = next(c for c in service["status"]["conditions"] if c["type"] == "Ready")
+    assert ready["status"] == "True", ready
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        fetches = [pool.submit(cluster.fetch, f"sleepy.{namespace}.localhost") for _ in range(5)]
+        assert [fetch.result().status_code for fetch in fetches] == [200] * 5
+    assert replicas(cluster, "sleepy-00001", namespace) >= 1
+
+
+def test_a_container_that_ends_makes_the_service_not_ready_with_its_reason(cluster, namespace):
+    broken = cluster.ksvc_object("broken", namespace)
+    broken["spec"]["template"]["spec"]["containers"][0]["command"] = [
+        "python3",
+        "-c",
+        "raise SystemExit(3)",
+    ]
+    cluster.apply(broken)
+
+    def reason():
+        status = cluster.get(SERVING, "Service", "broken", namespace).get("status") or {}
+        ready = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {})
+        return (ready.get("status"), ready.get("reason"))
+
+    until(lambda: reason() == ("False", "RevisionMissing"), "Ready is False")
+    revision = cluster.get(SERVING, "Revision", "broken-00001", namespace)
+    healthy = [c for c in revision["status"]["conditions"] if c["type"] == "ContainerHealthy"]
+    assert healthy[0]["reason"] == "ExitCode3"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"containers": []}, "missing field(s): spec.template.spec.containers"),
+        (
+            {"nodeSelector": {"a": "b"}},
+            "must not set the field(s): spec.template.spec.nodeSelector",
+        ),
+        ({"hostNetwork": True}, "must not set the field(s): spec.template.spec.hostNetwork"),
+    ],
+)
+def test_the_webhook_refuses(cluster, namespace, change, message):
+    service = cluster.ksvc_object("refused", namespace)
+    service["spec"]["template"]["spec"].update(change)
+    with pytest.raises(Exception, match="admission webhook") as refusal:
+        cluster.apply(service)
+    assert message in str(refusal.value)
+    assert "validation.webhook.serving.knative.dev" in str(refusal.value)
+
+
+def test_an_edited_example_is_refused(cluster):
+    example = {"metadata": {"annotations": {"knative.dev/example-checksum": "00000000"}}}
+    with pytest.raises(Exception, match="_example"):
+        cluster.patch(
+            "v1",
+            "ConfigMap",
+            "config-autoscaler",
+            "knative-serving",
+            {**example, "data": {"_example": "edited"}},
+        )
+
+
+def test_private_services_have_no_public_host(cluster, namespace):
+    private = cluster.ksvc_object("private", namespace)
+    private["metadata"]["labels"] = {"networking.knative.dev/visibility": "cluster-local"}
+    cluster.apply(private)
+    cluster.wait("condition=Ready", "ksvc/private", namespace=namespace)
+    url = cluster.get(SERVING, "Service", "private", namespace)["status"]["url"]
+    assert url == f"http://private.{namespace}.svc.cluster.local"
+    host = f"private.{namespace}.svc.cluster.local"
+    assert requests.get(cluster.gateway, headers={"Host": host}, timeout=5).status_code == 404

@@ -1,0 +1,175 @@
+"""SinkBindings: every kind of subject, by name and by selector, and what happens without a sink."""
+
+from __future__ import annotations
+
+import pytest
+from kubernetes.client import ApiException
+from sandbox_kit import until
+
+SOURCES, SERVING = "sources.knative.dev/v1", "serving.knative.dev/v1"
+API_VERSIONS = {"Job": "batch/v1", "Service": SERVING}
+
+pytestmark = pytest.mark.needs("kubectl")
+
+
+def binding(name, namespace, kind, subject, sink="sink", **spec):
+    reference = {"apiVersion": SERVING, "kind": "Service", "name": sink}
+    return {
+        "apiVersion": SOURCES,
+        "kind": "SinkBinding",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "subject": {"apiVersion": API_VERSIONS.get(kind, "apps/v1"), "kind": kind, **subject},
+            "sink": {"ref": reference},
+            **spec,
+        },
+    }
+
+
+def env_of(cluster, kind, name, namespace):
+    """Return the environment of each container in a subject's pod template."""
+    found = cluster.get(API_VERSIONS.get(kind, "apps/v1"), kind, name, namespace)
+    pod = found["spec"]["template"]["spec"]
+    return [
+        {item["name"]: item.get("value", "") for item in container.get("env") or []}
+        for container in [*(pod.get("initContainers") or []), *pod["containers"]]
+    ]
+
+
+def condition(cluster, name, namespace, kind="Ready"):
+    status = cluster.get(SOURCES, "SinkBinding", name, namespace).get("status") or {}
+    return next((c for c in status.get("conditions", []) if c["type"] == kind), None)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "Job", "Service"])
+def test_each_kind_of_subject_is_bound_before_it_runs(cluster, namespace, kind):
+    cluster.ksvc("sink", namespace)
+    cluster.apply(
+        binding(
+            "bind", namespace, kind, {"name": "subject"},
+            ceOverrides={"extensions": {"team": "ops"}},
+        )
+    )  # fmt: skip
+    until(lambda: condition(cluster, "bind", namespace), "the binding was looked at")
+    resource = {"Service": "services"}.get(kind, f"{kind.lower()}s")
+
+    def ruled():
+        webhook = cluster.get(
+            "admissionregistration.k8s.io/v1",
+            "MutatingWebhookConfiguration",
+            "sinkbindings.webhook.sources.knative.dev",
+        )["webhooks"][0]
+        return any(f"{resource}/*" in rule["resources"] for rule in webhook["rules"])
+
+    until(ruled, "the webhook sees the subject's kind")
+    if kind == "Service":
+        cluster.apply(cluster.ksvc_object("subject", namespace))
+    else:
+        subject = cluster.workload(kind, "subject", namespace)
+        pod = subject["spec"]["template"]["spec"]
+        pod["initContainers"] = [
+            {"name": "first", "image": cluster.image, "command": ["python3", "-c", "pass"]}
+        ]
+        cluster.apply(subject)
+    for env in env_of(cluster, kind, "subject", namespace):
+        assert env["K_SINK"] == f"http://sink.{namespace}.svc.cluster.local"
+        assert env["K_CE_OVERRIDES"] == '{"extensions":{"team":"ops"}}'
+    first = cluster.get(API_VERSIONS.get(kind, "apps/v1"), kind, "subject", namespace)
+    assert first["metadata"]["generation"] == 1  # never ran without K_SINK
+    cluster.wait("condition=Ready", "sinkbinding/bind", namespace=namespace)
+    namespace_labels = cluster.get("v1", "Namespace", namespace)["metadata"]["labels"]
+    assert namespace_labels["bindings.knative.dev/include"] == "true"
+
+
+def test_a_subject_that_was_there_is_bound_and_unbound(cluster, namespace):
+    cluster.ksvc("sink", namespace)
+    cluster.apply(cluster.workload("Deployment", "subject", namespace, OWN="kept"))
+    cluster.apply(binding("bind", namespace, "Deployment", {"name": "subject"}))
+    cluster.wait("condition=Ready", "sinkbinding/bind", namespace=namespace)
+    env = env_of(cluster, "Deployment", "subject", namespace)[0]
+    assert env["K_SINK"]
+    assert env["K_CE_OVERRIDES"] == ""
+    found = cluster.get(SOURCES, "SinkBinding", "bind", namespace)
+    assert found["metadata"]["finalizers"] == ["sinkbindings.sources.knative.dev"]
+    cluster.kubectl("delete", "sinkbinding", "bind", "-n", namespace)
+    assert env_of(cluster, "Deployment", "subject", namespace)[0] == {"OWN": "kept"}
+
+
+def test_subjects_by_selector(cluster, namespace):
+    cluster.ksvc("sink", namespace)
+    selector = {"selector": {"matchLabels": {"bound": "chosen"}}}
+    cluster.apply(binding("bind", namespace, "Deployment", selector))
+    until(lambda: condition(cluster, "bind", namespace), "the binding was looked at")
+    assert condition(cluster, "bind", namespace)["status"] == "True"  # though nothing matches
+    cluster.apply(cluster.workload("Deployment", "chosen", namespace))
+    cluster.apply(cluster.workload("Deployment", "other", namespace))
+    assert env_of(cluster, "Deployment", "chosen", namespace)[0]["K_SINK"]
+    assert "K_SINK" not in env_of(cluster, "Deployment", "other", namespace)[0]
+
+
+def test_excluded_objects_stay_as_they_are(cluster, namespace):
+    cluster.ksvc("sink", namespace)
+    excluded = cluster.workload("Deployment", "subject", namespace)
+    excluded["metadata"]["labels"]["bindings.knative.dev/exclude"] = "true"
+    selector = {"selector": {"matchLabels": {"bound": "nobody"}}}
+    cluster.apply(binding("bind", namespace, "Deployment", selector))
+    cluster.apply(excluded)
+    assert "K_SINK" not in env_of(cluster, "Deployment", "subject", namespace)[0]
+
+
+def test_a_sink_that_goes_takes_k_sink_with_it(cluster, namespace):
+    cluster.ksvc("sink", namespace)
+    cluster.apply(binding("bind", namespace, "Deployment", {"name": "subject"}))
+    cluster.apply(cluster.workload("Deployment", "subject", namespace))
+    cluster.wait("condition=Ready", "sinkbinding/bind", namespace=namespace)
+    cluster.kubectl("delete", "ksvc", "sink", "-n", namespace)
+    until(lambda: condition(cluster, "bind", namespace)["status"] == "False", "not Ready")
+    assert condition(cluster, "bind", namespace, "SinkProvided")["reason"] == "NoAddressable"
+    until(
+        lambda: "K_SINK" not in env_of(cluster, "Deployment", "subject", namespace)[0],
+        "K_SINK was removed",
+    )
+
+
+def test_a_missing_subject_is_named(cluster, namespace):
+    cluster.ksvc("sink", namespace)
+    cluster.apply(binding("bind", namespace, "Deployment", {"name": "nobody"}))
+    found = until(lambda: condition(cluster, "bind", namespace), "a condition")
+    assert (found["status"], found["reason"]) == ("False", "SubjectMissing")
+    assert "nobody" in found["message"]
+
+
+def test_the_webhook_refuses_a_binding_without_sink(cluster, namespace):
+    wrong = binding("bind", namespace, "Deployment", {"name": "subject"})
+    wrong["spec"]["sink"] = {}
+    with pytest.raises(Exception, match=r"spec\.sink\.ref") as refusal:
+        cluster.apply(wrong)
+    assert "expected at least one, got none" in str(refusal.value)
+
+
+def test_without_its_webhook_a_bound_kind_cannot_change(cluster, namespace):
+    """As upstream: failurePolicy Fail, with the API server's own message."""
+    deployment = ("deployment/eventing-webhook", "-n", "knative-eventing")
+    cluster.kubectl("scale", *deployment, "--replicas=0")
+    try:
+        until(
+            lambda: not cluster.pods("knative-eventing", "app=eventing-webhook"), "the webhook left"
+        )
+        with pytest.raises(Exception, match="failed calling webhook") as failure:
+            cluster.apply(cluster.workload("Deployment", "subject", namespace))
+        assert "no endpoints available for service" in str(failure.value)
+    finally:
+        # The webhook's own Deployment is labelled to be left alone by it.
+        cluster.kubectl("scale", *deployment, "--replicas=1")
+        cluster.kubectl("rollout", "status", *deployment, "--timeout=60s")
+    until(lambda: _applies(cluster, namespace), "applies work again")
+
+
+def _applies(cluster, namespace):
+    try:
+        cluster.apply(cluster.workload("Deployment", "subject", namespace))
+    except ApiException as error:
+        if "failed calling webhook" not in str(error):
+            raise
+        return False
+    return True
