@@ -37,8 +37,7 @@ class ActionModule(ActionBase):
                 (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
             )
             options = specification["argument_specs"]["main"]["options"]
-            mine = {n: v for n, v in variables.items() if n.startswith(f"{role}_")}
-            values = self._templar.template(mine)
+            values = self._values(role, variables)
             found += problems(role, options, values)
             if role == "twitter_pipeline":
                 found += pipeline_problems(values)
@@ -51,6 +50,13 @@ class ActionModule(ActionBase):
         else:
             result["msg"] = "Nothing to correct"
         return result
+
+    def _values(self, role: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """The host's variables with the role's prefix; in a play with the role, its defaults too."""
+        mine = {name: value for name, value in variables.items() if name.startswith(f"{role}_")}
+        self._templar.available_variables = {**variables, "role_path": str(ROLES / role)}
+        values: dict[str, Any] = self._templar.template(mine)
+        return values
 
     @staticmethod
     def _cluster(variables: dict[str, Any]) -> list[str]:

@@ -31,6 +31,9 @@ POLL_SECONDS = 0.2
 class Lost(KubeError):
     """The event did not arrive; the text says at which hop and what to look at."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The probe was lost: {reason}")
+
 
 @dataclass(frozen=True)
 class Pods:

@@ -8,7 +8,7 @@ the webhook knows its kind starts without K_SINK; so this looks at the webhook's
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,8 @@ EVENTING = "knative-eventing"
 INCLUDE = "bindings.knative.dev/include"
 EXCLUDE = "bindings.knative.dev/exclude"
 FIELD_MANAGER = "streamops.knative"
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.1
+PROGRESS_SECONDS = 5.0
 
 
 class BindingError(KubeError):
@@ -176,10 +177,13 @@ def webhook_knows(client: Client, subjects: Subjects) -> bool:
 class Waiter:
     """Waits until a binding has done its work, and can say what is missing."""
 
-    def __init__(self, client: Client, name: str, namespace: str) -> None:
+    def __init__(
+        self, client: Client, name: str, namespace: str, progress: Callable[[str], None]
+    ) -> None:
         self._client = client
         self._name = name
         self._namespace = namespace
+        self._progress = progress
         self.sink_uri = ""
         self.bound: list[str] = []
 
@@ -188,13 +192,18 @@ class Waiter:
 
         Raises BindingError naming what is missing after `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
+        start = time.monotonic()
+        tell = start + PROGRESS_SECONDS
         while missing := self._missing(for_subjects):
-            if time.monotonic() >= deadline:
+            now = time.monotonic()
+            if now >= start + timeout:
                 raise BindingError(
                     f"SinkBinding {self._namespace}/{self._name} is not effective after"
                     f" {timeout:g} s: {missing}"
                 )
+            if now >= tell:
+                self._progress(f"{now - start:.0f} s: {missing}")
+                tell = now + PROGRESS_SECONDS
             time.sleep(POLL_SECONDS)
 
     def _missing(self, for_subjects: bool) -> str:

@@ -21,7 +21,7 @@ extends_documentation_fragment:
   - streamops.knative.attributes
 attributes:
   check_mode:
-    support: none
+    support: partial
     details: In check mode the task is skipped, since an event would really be sent.
   diff_mode:
     support: N/A
@@ -101,44 +101,49 @@ events:
   type: int
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._event_probe import Pods, probe
-from ansible_collections.streamops.knative.plugins.module_utils._kube_argspec import (
-    CONNECTION,
-    connect,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "namespace": {"type": "str", "required": True},
+    "producer_labels": {"type": "dict", "required": True},
+    "producer_port": {"type": "int", "default": 8080},
+    "viewer_labels": {"type": "dict"},
+    "viewer_namespace": {"type": "str"},
+    "viewer_port": {"type": "int", "default": 8080},
+    "timeout": {"type": "float", "default": 120},
+}
+
+
+def work(run: Run) -> dict[str, Any]:
+    """Send the probe and follow it."""
+    params = run.params
+    if run.check_mode:
+        return {"changed": False, "skipped": True, "msg": "Check mode sends no event"}
+    namespace = params["namespace"]
+    producer = Pods(namespace, params["producer_labels"], params["producer_port"])
+    viewer = None
+    if params["viewer_labels"]:
+        home = params["viewer_namespace"] or namespace
+        viewer = Pods(home, params["viewer_labels"], params["viewer_port"])
+    path = probe(run.connect(), producer, viewer, timeout=params["timeout"])
+    return {
+        "changed": False,
+        "id": path.id,
+        "hops": path.hops,
+        "events": path.events,
+        "msg": f"The probe took {path}",
+    }
+
+
+TASK = Task(work, OPTIONS)
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            **CONNECTION,
-            "namespace": {"type": "str", "required": True},
-            "producer_labels": {"type": "dict", "required": True},
-            "producer_port": {"type": "int", "default": 8080},
-            "viewer_labels": {"type": "dict"},
-            "viewer_namespace": {"type": "str"},
-            "viewer_port": {"type": "int", "default": 8080},
-            "timeout": {"type": "float", "default": 120},
-        },
-        supports_check_mode=False,
-    )
-    params = module.params
-    producer = Pods(params["namespace"], params["producer_labels"], params["producer_port"])
-    viewer = None
-    if params["viewer_labels"]:
-        namespace = params["viewer_namespace"] or params["namespace"]
-        viewer = Pods(namespace, params["viewer_labels"], params["viewer_port"])
-    try:
-        path = probe(connect(module), producer, viewer, timeout=params["timeout"])
-    except KubeError as error:
-        module.fail_json(msg=f"The probe was lost: {error}")
-    module.exit_json(
-        changed=False, id=path.id, hops=path.hops, events=path.events, msg=f"The probe took {path}"
-    )
+    TASK.main()
 
 
 if __name__ == "__main__":

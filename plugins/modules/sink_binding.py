@@ -157,15 +157,10 @@ subjects:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.streamops.knative.plugins.module_utils._kube_argspec import (
-    CONNECTION,
-    connect,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Client, Object
-from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Object
+from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
 from ansible_collections.streamops.knative.plugins.module_utils._sink_binding import (
+    BindingError,
     Waiter,
     check_sink,
     definition,
@@ -173,18 +168,71 @@ from ansible_collections.streamops.knative.plugins.module_utils._sink_binding im
     write,
 )
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str", "required": True},
+    "state": {"choices": ["present", "absent"], "default": "present"},
+    "subject": {
+        "type": "dict",
+        "options": {
+            "apiVersion": {"type": "str", "required": True},
+            "kind": {"type": "str", "required": True},
+            "name": {"type": "str"},
+            "selector": {"type": "dict"},
+        },
+        "required_one_of": [("name", "selector")],
+        "mutually_exclusive": [("name", "selector")],
+    },
+    "sink": {
+        "type": "dict",
+        "options": {
+            "ref": {"type": "dict"},
+            "uri": {"type": "str"},
+            "CACerts": {"type": "str"},
+            "audience": {"type": "str"},
+        },
+        "required_one_of": [("ref", "uri")],
+    },
+    "extensions": {"type": "dict", "default": {}},
+    "labels": {"type": "dict", "default": {}},
+    "wait_for": {"choices": ["subjects", "webhook", "nothing"], "default": "subjects"},
+    "timeout": {"type": "float", "default": 120},
+}
 
-def present(client: Client, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+
+def work(run: Run) -> dict[str, Any]:
+    """Make the binding as the options say."""
+    params = run.params
+    if params["state"] == "absent":
+        result = delete(
+            run.connect(),
+            params["name"],
+            params["namespace"],
+            timeout=params["timeout"],
+            dry_run=run.check_mode,
+        )
+    else:
+        result = present(run)
+    if not run.diff:
+        result.pop("diff")
+    return result
+
+
+def present(run: Run) -> dict[str, Any]:
     """Apply the binding, if it is described, and wait as asked."""
+    params = run.params
+    if bool(params["subject"]) != bool(params["sink"]):
+        raise BindingError("subject and sink go together: give both, or neither to only wait")
+    client = run.connect()
     result: dict[str, Any] = {"changed": False, "diff": {"before": {}, "after": {}}}
     if params["subject"]:
         wanted = described(params)
-        if not check_mode:
+        if not run.check_mode:
             check_sink(client, wanted["spec"]["sink"], params["namespace"])
-        result = write(client, wanted, dry_run=check_mode)
-    if check_mode or params["wait_for"] == "nothing":
+        result = write(client, wanted, dry_run=run.check_mode)
+    if run.check_mode or params["wait_for"] == "nothing":
         return result
-    waiter = Waiter(client, params["name"], params["namespace"])
+    waiter = Waiter(client, params["name"], params["namespace"], run.progress)
     waiter.wait(timeout=params["timeout"], for_subjects=params["wait_for"] == "subjects")
     return {**result, "sink_uri": waiter.sink_uri, "subjects": waiter.bound}
 
@@ -197,61 +245,12 @@ def described(params: dict[str, Any]) -> Object:
     return definition(name, namespace, subject, sink, params["extensions"], params["labels"])
 
 
+TASK = Task(work, OPTIONS)
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            **CONNECTION,
-            "name": {"type": "str", "required": True},
-            "namespace": {"type": "str", "required": True},
-            "state": {"choices": ["present", "absent"], "default": "present"},
-            "subject": {
-                "type": "dict",
-                "options": {
-                    "apiVersion": {"type": "str", "required": True},
-                    "kind": {"type": "str", "required": True},
-                    "name": {"type": "str"},
-                    "selector": {"type": "dict"},
-                },
-                "required_one_of": [("name", "selector")],
-                "mutually_exclusive": [("name", "selector")],
-            },
-            "sink": {
-                "type": "dict",
-                "options": {
-                    "ref": {"type": "dict"},
-                    "uri": {"type": "str"},
-                    "CACerts": {"type": "str"},
-                    "audience": {"type": "str"},
-                },
-                "required_one_of": [("ref", "uri")],
-            },
-            "extensions": {"type": "dict", "default": {}},
-            "labels": {"type": "dict", "default": {}},
-            "wait_for": {"choices": ["subjects", "webhook", "nothing"], "default": "subjects"},
-            "timeout": {"type": "float", "default": 120},
-        },
-        required_together=[("subject", "sink")],
-        supports_check_mode=True,
-    )
-    params = module.params
-    try:
-        client = connect(module)
-        if params["state"] == "absent":
-            result = delete(
-                client,
-                params["name"],
-                params["namespace"],
-                timeout=params["timeout"],
-                dry_run=module.check_mode,
-            )
-        else:
-            result = present(client, params, module.check_mode)
-    except KubeError as error:
-        module.fail_json(msg=str(error))
-    if not module._diff:
-        result.pop("diff")
-    module.exit_json(**result)
+    TASK.main()
 
 
 if __name__ == "__main__":
