@@ -71,6 +71,13 @@ class X:
         empty.write_text('{"data": []}')
         self.url = loop.serve(lambda url: create_app(home=home, base_url=url, posts=posts or empty))
 
+    @classmethod
+    def at(cls, url: str, home: Path) -> X:
+        """Return one that runs elsewhere."""
+        x = cls.__new__(cls)
+        x.url, x.home = url, home
+        return x
+
     @property
     def keys(self) -> dict[str, str]:
         return json.loads((self.home / "x-keys.json").read_text())

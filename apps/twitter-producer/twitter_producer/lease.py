@@ -30,6 +30,7 @@ class Lease:
         self._object: dict[str, Any] = {}
         self._seen: tuple[Any, float] = (None, 0.0)
         self._released = threading.Event()
+        self._held = False
         self.lost = False
 
     def acquire(self, heartbeat: Heartbeat) -> bool:
@@ -44,6 +45,7 @@ class Lease:
                 other = None
             else:
                 if other is None:
+                    self._held = True
                     log.info("holds the lease", extra={"lease": self._name})
                     threading.Thread(target=self._keep, name="lease", daemon=True).start()
                     return True
@@ -54,9 +56,9 @@ class Lease:
         return False
 
     def release(self) -> None:
-        """Give the Lease back, so that the next holder need not wait."""
+        """Give the Lease back if it is held, so that the next holder need not wait."""
         self._released.set()
-        if self.lost:
+        if not self._held or self.lost:
             return
         try:
             self._write(holder="", duration=1)

@@ -1,7 +1,7 @@
 """What has been delivered and what is still to be read: the checkpoint.
 
 Ids are only roughly in order of time, so a plain "newest id" is not enough. What is still to be
-read is a list of windows of ids; the last one is open to the future. Each is read with an overlap
+read is a list of windows of ids; one of them is open to the future. Each is read with an overlap
 below its lower end, and ids delivered in there are remembered as seen.
 """
 
@@ -61,7 +61,7 @@ class Batch:
 
 @dataclass
 class Progress:
-    """Windows still to be read, oldest first, and what is known of ids in there.
+    """Windows still to be read, in this order, and what is known of ids in there.
 
     `seen` have been delivered, `read` have been read only; each with the UTC day it was billed on.
     """
@@ -77,7 +77,7 @@ class Progress:
 
     @property
     def next_window(self) -> Window:
-        """The oldest window that is still to be read."""
+        """The window to be read next."""
         return self.windows[0]
 
     @property
@@ -88,18 +88,13 @@ class Progress:
     def advance(self, batch: Batch, done: list[bool], overlap_seconds: float, day: str) -> None:
         """Take note of a batch: `done` says which of its posts need no delivery any more."""
         window = batch.window
-        still = [batch.left] if batch.left else []
-        prefix = done.index(False) if False in done else len(done)
-        if prefix < len(done):
-            lower = batch.posts[prefix - 1].id if prefix else None
-            if lower is None and batch.left and batch.left.before is not None:
-                lower = batch.left.before - 1
-            part = replace(window, after=lower, start=None) if lower is not None else window
-            still.append(part)
-        elif window.before is None:
-            highest = max((i for i in (window.after, batch.newest) if i is not None), default=None)
-            still.append(window if highest is None else Window(after=highest))
-        self.windows = still + [w for w in self.windows if w != window]
+        left = [batch.left] if batch.left else []
+        others = [other for other in self.windows if other != window]
+        if False in done:
+            self.windows = [_undelivered(batch, done.index(False)), *left, *others]
+        else:
+            head = [_read_up_to(window, batch.newest)] if window.before is None else []
+            self.windows = left + others + head
         for post, delivered in zip(batch.posts, done, strict=True):
             self.read.pop(post.id, None)
             (self.seen if delivered else self.read)[post.id] = day
@@ -147,9 +142,25 @@ class Progress:
             )
             for window in stored["windows"]
         ]
-        if not windows or windows[-1].before is not None:
-            raise ValueError("the last window is not open")
+        if sum(window.before is None for window in windows) != 1:
+            raise ValueError("there has to be one open window")
         return cls(windows, _by_id(stored["seen"]), _by_id(stored["read"]))
+
+
+def _undelivered(batch: Batch, first: int) -> Window:
+    """Return the part of a batch's window from its post number `first` on."""
+    if first:
+        return replace(batch.window, after=batch.posts[first - 1].id, start=None)
+    if batch.left and batch.left.before is not None:
+        return replace(batch.window, after=batch.left.before - 1, start=None)
+    return batch.window
+
+
+def _read_up_to(window: Window, newest: int | None) -> Window:
+    """Return what is left of an open window that was read as far as the id."""
+    if newest is None:
+        return window
+    return Window(after=max(newest, window.after or 0))
 
 
 def _by_day(ids: dict[int, str]) -> dict[str, list[str]]:

@@ -6,32 +6,36 @@ import os
 import signal
 import threading
 import time
-from types import FrameType
+
+_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 class Stop:
     """Set by SIGTERM or SIGINT: what is under way is finished, nothing new is begun."""
 
-    def __init__(self, grace_seconds: float) -> None:
+    def __init__(self, grace_seconds: float = 25) -> None:
         self._event = threading.Event()
-        self._grace = grace_seconds
-        self.deadline = float("inf")
+        self.grace_seconds = grace_seconds
 
     def on_signals(self) -> None:
-        """Have SIGTERM and SIGINT set it."""
-        signal.signal(signal.SIGTERM, self._signalled)
-        signal.signal(signal.SIGINT, self._signalled)
+        """Have SIGTERM and SIGINT set it.
 
-    def _signalled(self, _signal: int, _frame: FrameType | None) -> None:
+        They are waited for by a thread: a handler, which interrupts the main thread anywhere, could
+        meet it holding the very lock that it needs. To be called before other threads are started.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        threading.Thread(target=self._wait_for_signals, name="signals", daemon=True).start()
+
+    def _wait_for_signals(self) -> None:
+        signal.sigwait(_SIGNALS)
         self.set()
         # Kubernetes kills after its own grace period: leave before, even if something hangs.
-        watchdog = threading.Timer(self._grace, os._exit, args=(1,))
-        watchdog.daemon = True
-        watchdog.start()
+        # A second signal means: at once.
+        signal.sigtimedwait(_SIGNALS, self.grace_seconds)
+        os._exit(1)
 
     def set(self) -> None:
         """Ask for the end."""
-        self.deadline = min(self.deadline, time.monotonic() + self._grace)
         self._event.set()
 
     def __bool__(self) -> bool:

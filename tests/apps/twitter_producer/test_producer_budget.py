@@ -19,9 +19,10 @@ def test_at_most_the_budget_is_billed_over_restarts(kit: Kit) -> None:
     x, sink = kit.x(), kit.sink()
     ids = x.publish_many(2000)
     settings = kit.searching(x, sink, budget_posts=500, max_pages=2)
-    for upto in (200, 400):
+    for more in (50, 50):
         producer = kit.producer(**settings)
-        wait_for(lambda upto=upto: len(sink.received) >= upto)
+        before = len(sink.received)
+        wait_for(lambda upto=before + more: len(sink.received) >= upto)
         assert producer.stop() == 0
     producer = kit.producer(**settings)
     producer.saying("today's budget is spent")
@@ -31,7 +32,7 @@ def test_at_most_the_budget_is_billed_over_restarts(kit: Kit) -> None:
     assert producer.stop() == 0
     assert x.bill()["billed"] <= 500
     assert len(sink.received) == len(set(sink.ids)) <= 500
-    assert len(set(sink.ids)) >= 400  # what was read and not delivered waits for the next day
+    assert len(set(sink.ids)) >= 490
     assert set(sink.ids) < set(ids)
 
 

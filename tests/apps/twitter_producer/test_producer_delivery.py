@@ -246,3 +246,14 @@ def test_steady_state_makes_no_needless_requests(kit: Kit) -> None:
     first = state.stat().st_mtime_ns
     wait_for(lambda: len(x.requests()) > polls + 10)
     assert state.stat().st_mtime_ns == first >= written
+
+
+def test_request_that_hangs_does_not_outlast_the_grace_period(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink(answers=[(500, {"sleep": "60"})])
+    x.publish_many(1)
+    settings = {"delivery_timeout_seconds": 60, "shutdown_grace_seconds": 1}
+    producer = kit.producer(**kit.searching(x, sink, **settings))
+    wait_for(lambda: sink.refused)
+    began = time.monotonic()
+    assert producer.stop() == 1
+    assert time.monotonic() - began < 3

@@ -40,7 +40,7 @@ class SearchSource:
         self._current = False
 
     def read(self, progress: Progress) -> Batch:
-        """Read the oldest window; what cannot be read now is left for the next time."""
+        """Read the next window; what cannot be read now is left for the next time."""
         window = progress.next_window
         read: dict[int, Post] = {}
         token: str | None = None

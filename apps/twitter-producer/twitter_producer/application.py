@@ -1,0 +1,85 @@
+"""Puts the parts together, and turns what ends the process into an exit code."""
+
+from __future__ import annotations
+
+import logging
+
+from twitter_producer import logs, stores
+from twitter_producer.kubernetes import Kubernetes, KubernetesError
+from twitter_producer.lease import Lease
+from twitter_producer.producer import Fatal, Producer
+from twitter_producer.server import Server
+from twitter_producer.settings import Settings, SettingsError, load
+from twitter_producer.sources.replay import ReplayError
+from twitter_producer.stopping import Heartbeat, Stop
+
+log = logging.getLogger("twitter_producer")
+
+USAGE_ERROR = 2
+
+
+def run(stop: Stop) -> int:
+    """Work until the end is asked for; return the exit code (2: something is configured wrongly)."""
+    logs.configure("INFO")
+    try:
+        settings = load()
+    except SettingsError as error:
+        return _die(f"the settings are wrong: {error}", USAGE_ERROR)
+    logging.getLogger("twitter_producer").setLevel(settings.log_level)
+    stop.grace_seconds = settings.shutdown_grace_seconds
+    try:
+        return _work(settings, stop)
+    except Fatal as error:
+        return _die(str(error), error.code)
+    except (KubernetesError, ReplayError) as error:
+        return _die(str(error), USAGE_ERROR)
+    except OSError as error:
+        return _die(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}", 1)
+
+
+def _work(settings: Settings, stop: Stop) -> int:
+    heartbeat = Heartbeat()
+    in_cluster = settings.state == "configmap" or settings.lease
+    kubernetes = Kubernetes(settings) if in_cluster else None
+    producer = Producer(settings, stores.store(settings, kubernetes), stop, heartbeat)
+    server = Server(
+        settings.host,
+        settings.port,
+        producer,
+        producer.metrics,
+        probe=settings.probe_enabled,
+    )
+    log.info(
+        "started",
+        extra={
+            "source": settings.source,
+            "query": settings.query,
+            "sink": settings.k_sink,
+            "port": server.port,
+        },
+    )
+    lease = None
+    try:
+        if kubernetes is not None and settings.lease:
+            lease = Lease(
+                kubernetes,
+                settings.lease,
+                settings.pod_name,
+                settings.lease_duration_seconds,
+                stop,
+            )
+            producer.starting = None  # a stand-by is ready, or no roll-out would ever end
+            if not lease.acquire(heartbeat):
+                return 0
+        code = producer.run()
+        return 1 if lease is not None and lease.lost else code
+    finally:
+        if lease is not None:
+            lease.release()
+        server.close()
+
+
+def _die(message: str, code: int) -> int:
+    log.critical(message)
+    logs.last_words(message)
+    return code

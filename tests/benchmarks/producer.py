@@ -1,0 +1,238 @@
+"""The producer's throughput, memory and start, beside the original demo's loop."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+from aiohttp import web
+from benchmarks._harness import Result
+from producer_kit import PATHS, ROOT, Kit, Producer, X, kit, wait_for
+
+BATCH = 100
+ROUNDS = 15
+STARTS = 5
+LONG_RUN = 100_000
+ORIGINAL_POLLS = 3
+#: Like real posts: quotes and newlines in one of four.
+TEXTS = ("plain knative post", 'a "quoted" knative post', "knative on\ntwo lines", "knative 🐦")
+
+
+def run() -> Result:
+    """Measure; each part has servers of its own, in processes of their own."""
+    with tempfile.TemporaryDirectory() as folder, kit(Path(folder)) as made:
+        figures: dict[str, Any] = {}
+        with _x(made) as x:
+            figures |= _start(made, x)
+        with _x(made) as x, _viewer(made) as viewer:
+            figures |= _throughput(made, x, viewer)
+        with _x(made) as x, _viewer(made) as viewer:
+            figures |= _original(made, x, viewer)
+        with _x(made) as x:
+            figures |= _memory(made, x)
+    figures["ratio_to_original"] = round(
+        figures["posts_per_second"] / figures["original_posts_per_second"], 2
+    )
+    goals = {
+        "4: 1,000 posts/s from poll to accepted": figures["posts_per_second"] >= 1000,
+        "4: resident under 90 MiB": figures["resident_mib_after_100k"] < 90,
+        "4: start to first post under 1.5 s": figures["start_seconds"] < 1.5,
+    }
+    summary = (
+        f"{figures['posts_per_second']} posts/s poll to accepted "
+        f"(best {figures['posts_per_second_best']}; original {figures['original_posts_per_second']}), "
+        f"{figures['resident_mib_after_10k']} MiB after 10,000 posts and "
+        f"{figures['resident_mib_after_100k']} after {LONG_RUN:,}, "
+        f"first post {figures['start_seconds']} s after the start; the original's {ORIGINAL_POLLS} "
+        f"polls of {BATCH} posts sent {figures['original_requests_per_post']} requests a post, of "
+        f"which the viewer took {figures['original_accepted']} "
+        f"({figures['original_broken_json_percent']} % were no JSON)"
+    )
+    return {"name": "producer", "summary": summary, "figures": figures, "goals": goals}
+
+
+def _start(made: Kit, x: X) -> dict[str, Any]:
+    """Time from starting the process to the first post in the sink; median."""
+    x.publish_many(1)
+    seconds = []
+    for number in range(STARTS):
+        sink = made.sink()
+        began = time.monotonic()
+        producer = made.producer(**made.searching(x, sink, state_file=made.folder / f"s{number}"))
+        wait_for(lambda sink=sink: sink.received)
+        seconds.append(sink.received[0].at - began)
+        producer.kill()
+    return {"start_seconds": round(statistics.median(seconds), 2)}
+
+
+def _throughput(made: Kit, x: X, viewer: str) -> dict[str, Any]:
+    """Posts a second from the beginning of the poll that finds 100 until the viewer has them."""
+    settings = made.searching(x, _At(viewer), poll_interval_seconds=0.5, budget_posts=0)
+    producer = made.producer(**settings)
+    producer.saying("started")
+    for number in range(ROUNDS):
+        before = len(_batches(producer))
+        x.publish(*({"text": TEXTS[n % 4] + f" {number}"} for n in range(BATCH)))
+        wait_for(lambda before=before: len(_batches(producer)) > before)
+        time.sleep(0.1)
+    producer.stop()
+    rates = [batch["posts"] / batch["seconds"] for batch in _batches(producer)]
+    total = requests.get(viewer + "/api/events?limit=0", timeout=10).json()["total"]
+    assert total == BATCH * ROUNDS, f"the viewer has {total}"
+    return {
+        "posts_per_second": round(statistics.median(rates)),
+        "posts_per_second_best": round(max(rates)),
+        "requests_per_post": 1,
+    }
+
+
+def _batches(producer: Producer) -> list[dict[str, Any]]:
+    found = [e for e in producer.log if e["message"] == "delivered"]
+    return [e for e in found if e["posts"] == BATCH]
+
+
+def _original(made: Kit, x: X, viewer: str) -> dict[str, Any]:
+    """The original's loop against the same servers."""
+    x.publish(*({"text": TEXTS[n % 4]} for n in range(BATCH)))
+    sink = made.sink()
+    seconds = [float(s) for s in _run_original(x, sink.url)]
+    broken = sum(not _is_json(event.body) for event in sink.received)
+    _run_original(x, viewer)
+    accepted = requests.get(viewer + "/api/events?limit=0", timeout=10).json()["total"]
+    return {
+        "original_posts_per_second": round(BATCH / statistics.median(seconds)),
+        "original_requests_per_post": len(sink.received) // BATCH,
+        "original_broken_json_percent": round(100 * broken / len(sink.received)),
+        "original_accepted": accepted,
+    }
+
+
+def _run_original(x: X, sink: str) -> list[str]:
+    keys = {f"X_{name.upper()}": key for name, key in x.keys.items()}
+    environment = {"X_API_URL": x.url, "K_SINK": sink, "POLLS": str(ORIGINAL_POLLS), **keys}
+    script = Path(__file__).with_name("original_producer.py")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout.split()
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True
+
+
+def _memory(made: Kit, x: X) -> dict[str, Any]:
+    """Resident memory early in a long run and at its end."""
+    x.control("PUT", "/limits", {"search/user": LONG_RUN})
+    for _ in range(0, LONG_RUN, 5000):
+        x.publish_many(5000, "a post of usual length, which says something about knative")
+    sink = _Counting(made)
+    settings = made.searching(x, sink, budget_posts=0, state_file=made.folder / "long.json")
+    began = time.monotonic()
+    producer = made.producer(**settings)
+    wait_for(lambda: sink.count >= LONG_RUN // 10, 120)
+    early = producer.resident_mib()
+    wait_for(lambda: sink.count >= LONG_RUN, 400)
+    seconds = time.monotonic() - began
+    late = producer.resident_mib()
+    producer.stop()
+    return {
+        "resident_mib_after_10k": round(early, 1),
+        "resident_mib_after_100k": round(late, 1),
+        "long_run_posts_per_second": round(LONG_RUN / seconds),
+    }
+
+
+class _At:
+    """A sink that is somewhere else."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url + "/"
+
+
+class _Counting:
+    """A sink that only counts, with as little work as can be."""
+
+    def __init__(self, made: Kit) -> None:
+        self.count = 0
+
+        async def take(request: web.Request) -> web.Response:
+            await request.read()
+            self.count += 1
+            return web.Response(status=202)
+
+        def make(_url: str) -> web.Application:
+            app = web.Application()
+            app.router.add_post("/", take)
+            return app
+
+        self.url = made.loop.serve(make) + "/"
+
+
+@contextmanager
+def _process(
+    *command: str, stdout: int = subprocess.PIPE, **settings: str
+) -> Iterator[subprocess.Popen[str]]:
+    path = os.pathsep.join(str(ROOT / part) for part in PATHS)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": path, **settings},
+        stdout=stdout,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextmanager
+def _x(made: Kit) -> Iterator[X]:
+    """X's stand-in in a process of its own, without posts."""
+    home = Path(tempfile.mkdtemp(dir=made.folder))
+    empty = home / "none.json"
+    empty.write_text('{"data": []}')
+    with _process("sandbox.x", f"--home={home}", "--port=0", f"--posts={empty}") as process:
+        assert process.stdout is not None
+        yield X.at(process.stdout.readline().strip(), home)
+
+
+@contextmanager
+def _viewer(made: Kit) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    store = Path(tempfile.mkdtemp(dir=made.folder)) / "events.db"
+    settings = {"HOST": "127.0.0.1", "PORT": str(port), "STORE": str(store)}
+    url = f"http://127.0.0.1:{port}"
+    with _process("event_viewer", stdout=subprocess.DEVNULL, **settings):
+        wait_for(lambda: _ready(url), 20)
+        yield url
+
+
+def _ready(url: str) -> bool:
+    try:
+        return requests.get(url + "/readyz", timeout=2).status_code == 200
+    except requests.ConnectionError:
+        return False
