@@ -23,7 +23,10 @@ options:
     description: Path of a service account's key. Also from E(GCP_SERVICE_ACCOUNT_FILE).
     type: path
   service_account_contents:
-    description: The key itself, as JSON or as a dictionary. Also from E(GCP_SERVICE_ACCOUNT_CONTENTS).
+    description:
+      - The key itself, as JSON or as a dictionary. Also from E(GCP_SERVICE_ACCOUNT_CONTENTS).
+      - Given as a dictionary, Ansible masks each of its values, the project's ID too, in what modules
+        print.
     type: jsonarg
   service_account_email:
     description:

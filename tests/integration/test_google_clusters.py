@@ -1,0 +1,343 @@
+"""gke_cluster, gke_kubeconfig, gcp_services, accounts, repositories and grants against the stand-in."""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client, config
+from support.google import Google, google_sandbox, run_module
+
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE, session
+from ansible_collections.streamops.knative.plugins.modules.gke_kubeconfig import Kubeconfig
+from sandbox.google import ACCOUNT, PROJECT
+from sandbox.google.serviceusage import TITLES
+
+LOCATION = "europe-west1"
+
+
+@pytest.fixture(scope="module")
+def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
+    with google_sandbox(tmp_path_factory.mktemp("google")) as running:
+        yield running
+
+
+def gke(google: Google, name: str, **options: Any) -> dict[str, Any]:
+    """Run gke_cluster."""
+    return google.run("gke_cluster", **{"name": name, "location": LOCATION, **options})
+
+
+def cluster(google: Google, name: str) -> dict[str, Any]:
+    """The cluster as the API describes it."""
+    (found,) = google.run("gke_cluster_info", name=name, location=LOCATION)["clusters"]
+    return dict(found)
+
+
+def kubeconfig(google: Google, path: Path, **options: Any) -> dict[str, Any]:
+    """Run gke_kubeconfig for the cluster `auto`."""
+    options = {"name": "auto", "location": LOCATION, "path": str(path), **options}
+    return google.run("gke_kubeconfig", **options)
+
+
+@pytest.fixture(scope="module")
+def auto(google: Google) -> str:
+    """An Autopilot cluster."""
+    created = gke(google, "auto", labels={"team": "streaming"})
+    assert created["changes"] == ["create cluster auto"]
+    assert created["cluster"]["status"] == "RUNNING"
+    assert gke(google, "auto", labels={"team": "streaming"})["changed"] is False
+    return "auto"
+
+
+def test_services(google: Google) -> None:
+    services = ["pubsub.googleapis.com", "dns.googleapis.com"]
+    predicted = google.run(
+        "gcp_services", services=services, _ansible_check_mode=True, _ansible_diff=True
+    )
+    assert predicted["diff"]["before"].count("disabled") == 2
+    assert google.run("gcp_services", services=services)["changed"] is True
+    assert google.run("gcp_services", services=services)["changed"] is False
+    gone = google.run("gcp_services", services=services, state="absent")
+    assert gone["changes"] == ["disable dns.googleapis.com", "disable pubsub.googleapis.com"]
+    blocked = {"services": ["compute.googleapis.com"], "state": "absent"}
+    google.run("gcp_services", services=["container.googleapis.com", "compute.googleapis.com"])
+    assert "depended on" in google.run("gcp_services", **blocked)["msg"]
+
+
+def test_more_services_than_one_request_takes(google: Google, tmp_path: Path) -> None:
+    member = f"serviceAccount:{ACCOUNT}"
+    google.control("POST", "projects", {"projectId": "many-services", "owners": [member]})
+    names = sorted(set(TITLES) | {"a.googleapis.com"})
+    failed = google.run("gcp_services", project="many-services", services=names)
+    assert "a.googleapis.com" in failed["msg"]
+    done = google.run("gcp_services", project="many-services", services=sorted(TITLES))
+    assert done["changed"] is True
+
+
+def test_what_is_shown_is_what_changes_and_nothing_else(google: Google, auto: str) -> None:
+    options = {
+        "release_channel": "STABLE",
+        "secret_manager_addon": True,
+        "dns_endpoint": True,
+        "private_nodes": True,
+        "authorized_networks": [{"cidr": "203.0.113.0/24", "name": "office"}],
+        "labels": {"team": "streaming", "stage": "test"},
+        "maintenance_window": {
+            "start": "2026-01-03T00:00:00Z",
+            "end": "2026-01-03T06:00:00Z",
+            "recurrence": "FREQ=WEEKLY;BYDAY=SA",
+        },
+    }
+    before = cluster(google, auto)
+    predicted = gke(google, auto, **options, _ansible_check_mode=True, _ansible_diff=True)
+    assert cluster(google, auto) == before
+    assert predicted["changed"] is True
+    google.calls()
+    done = gke(google, auto, **options, _ansible_diff=True)
+    assert (done["changes"], done["diff"]) == (predicted["changes"], predicted["diff"])
+    updates = [m for m in google.calls() if m.endswith((".update", "setResourceLabels", "Policy"))]
+    assert len(updates) == len(done["changes"]) == 7, "one field per call"
+    assert gke(google, auto, **options)["changed"] is False
+    assert cluster(google, auto)["resourceLabels"] == options["labels"]
+
+
+def test_what_cannot_be_changed_is_refused_by_name(google: Google, auto: str) -> None:
+    google.calls()
+    refused = gke(google, auto, autopilot=False, network="vpc-2", release_channel="RAPID")
+    assert refused["failed"] is True
+    assert "autopilot is True, not False" in refused["msg"]
+    assert "network is 'default', not 'vpc-2'" in refused["msg"]
+    assert google.calls() == ["container.projects.locations.clusters.get"], "nothing was touched"
+
+
+def test_a_standard_cluster_and_its_node_pool(google: Google) -> None:
+    options = {
+        "location": f"{LOCATION}-b",
+        "autopilot": False,
+        "node_pool": {
+            "machine_type": "e2-standard-2",
+            "min_nodes": 1,
+            "max_nodes": 2,
+            "spot": True,
+        },
+    }
+    assert gke(google, "standard", **options)["changed"] is True
+    assert gke(google, "standard", **options)["changed"] is False
+    options["node_pool"] = {**options["node_pool"], "max_nodes": 5, "machine_type": "e2-standard-8"}
+    changed = gke(google, "standard", **options)
+    assert changed["changes"] == [
+        "change autoscaling of default-pool",
+        "change machine type of default-pool",
+    ]
+    assert gke(google, "standard", **options)["changed"] is False
+    options["node_pool"]["spot"] = False
+    assert "node_pool.spot" in gke(google, "standard", **options)["msg"]
+    protected = gke(google, "standard", location=f"{LOCATION}-b", state="absent")
+    assert "is protected" in protected["msg"]
+    gone = {"location": f"{LOCATION}-b", "state": "absent", "deletion_protection": False}
+    assert gke(google, "standard", **gone)["changes"] == ["delete cluster standard"]
+    assert gke(google, "standard", **gone)["changed"] is False
+
+
+def test_further_fields_pass_through(google: Google, auto: str) -> None:
+    addons = {"addonsConfig": {"gcsFuseCsiDriverConfig": {"enabled": True}}}
+    assert gke(google, auto, cluster=addons)["changes"] == ["change addonsConfig"]
+    assert gke(google, auto, cluster=addons)["changed"] is False
+    odd = gke(google, auto, cluster={"enableKubernetesAlpha": True})
+    assert "cluster.enableKubernetesAlpha is None, not True" in odd["msg"]
+    typo = gke(google, auto, cluster={"addonsConfig": {"gcsFuse": True}})
+    assert 'Unknown name "gcsFuse"' in typo["msg"], "Google's description was asked"
+
+
+def test_a_cluster_that_somebody_changes_at_the_moment(google: Google, auto: str) -> None:
+    """The module waits for an operation that is under way."""
+    google.control("POST", "operation-faults", {"type": "UPDATE_CLUSTER", "seconds": 0.8})
+    first = threading.Thread(target=_update_directly, args=(google, auto))
+    first.start()
+    while cluster(google, auto)["status"] != "RECONCILING":
+        time.sleep(0.02)
+    changed = gke(google, auto, labels={"second": "yes"})
+    first.join()
+    assert changed["changed"] is True, changed
+    assert cluster(google, auto)["resourceLabels"]["second"] == "yes"
+
+
+def _update_directly(google: Google, name: str) -> None:
+    path = f"v1/projects/{PROJECT}/locations/{LOCATION}/clusters/{name}"
+    update = {"desiredVerticalPodAutoscaling": {"enabled": True}}
+    google.call("PUT", path, {"update": update}, token=google.token_of_owner())
+
+
+def test_an_operation_that_outlasts_its_timeout(google: Google) -> None:
+    google.control("POST", "operation-faults", {"type": "CREATE_CLUSTER", "seconds": 3})
+    failed = gke(google, "slow", wait_timeout=1)
+    assert "still RUNNING" in failed["msg"]
+    assert "wait_timeout" in failed["msg"]
+    finished = gke(google, "slow")
+    assert finished.get("failed") is None, finished
+    assert finished["changed"] is False, "the second run waited for what the first began"
+    gke(google, "slow", state="absent", deletion_protection=False)
+
+
+def test_a_creation_that_fails(google: Google) -> None:
+    fault = {"type": "CREATE_CLUSTER", "message": "Insufficient regional quota: CPUS"}
+    google.control("POST", "operation-faults", fault)
+    failed = gke(google, "unlucky")
+    assert "Insufficient regional quota" in failed["msg"]
+    again = gke(google, "unlucky")
+    assert "is in ERROR" in again["msg"]
+    assert "Delete it" in again["msg"]
+    assert gke(google, "unlucky", state="absent", deletion_protection=False)["changed"] is True
+
+
+def test_a_kubeconfig_that_works(google: Google, auto: str, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "config"
+    written = kubeconfig(google, path)
+    assert written["changed"] is True
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    api = config.new_client_from_config(str(path))
+    review = client.AuthenticationV1Api(api).create_self_subject_review({})
+    assert review.status.user_info.username == ACCOUNT
+    assert kubeconfig(google, path)["changed"] is False
+
+
+def test_a_token_is_renewed_in_time(google: Google, auto: str, tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    kubeconfig(google, path)
+    old = yaml.safe_load(path.read_text())["users"][0]["user"]["token"]
+    renewed = kubeconfig(google, path, min_token_validity=7200)
+    assert (renewed["changed"], renewed["token_renewed"]) == (False, True)
+    new = yaml.safe_load(path.read_text())["users"][0]["user"]["token"]
+    assert new != old
+    assert new not in json.dumps(renewed)
+
+
+def test_other_entries_of_a_kubeconfig_stay(google: Google, auto: str, tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    mine = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "mine", "cluster": {"server": "https://mine"}}],
+        "users": [{"name": "me", "user": {"token": "t"}}],
+        "contexts": [{"name": "mine", "context": {"cluster": "mine", "user": "me"}}],
+        "current-context": "mine",
+        "preferences": {"colors": True},
+    }
+    path.write_text(yaml.safe_dump(mine))
+    path.chmod(0o644)
+    kubeconfig(google, path, context="gke", set_current=False, auth="exec")
+    merged = yaml.safe_load(path.read_text())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert merged["current-context"] == "mine"
+    assert [c["name"] for c in merged["contexts"]] == ["mine", "gke"]
+    assert merged["users"][1]["user"]["exec"]["command"] == "gke-gcloud-auth-plugin"
+    kubeconfig(google, path, context="gke", state="absent")
+    assert yaml.safe_load(path.read_text()) == mine
+    assert kubeconfig(google, path, context="gke", state="absent")["changed"] is False
+
+
+def test_a_file_that_is_no_kubeconfig_is_left_alone(
+    google: Google, auto: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("- not: mine\n")
+    assert "left as it is" in kubeconfig(google, path)["msg"]
+    assert path.read_text() == "- not: mine\n"
+
+
+def test_kubeconfigs_of_a_fleet_in_one_file(google: Google, auto: str, tmp_path: Path) -> None:
+    """Several hosts write at the same time; each entry survives."""
+    path = tmp_path / "fleet"
+    options = {**google.options(), "name": "auto", "location": LOCATION, "path": str(path)}
+    defaults = {name: spec.get("default") for name, spec in GOOGLE.items()}
+    rest = {"state": "present", "set_current": True, "auth": "exec", "endpoint_type": "ip"}
+
+    def write(number: int) -> None:
+        params = {**defaults, **options, **rest, "context": f"c{number}"}
+        for _, step in Kubeconfig(session(params), params, dry_run=False).plan().steps:
+            step()
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    names = {c["name"] for c in yaml.safe_load(path.read_text())["contexts"]}
+    assert names == {f"c{n}" for n in range(8)}
+
+
+def test_dns_endpoint_only_where_it_is_on(google: Google, tmp_path: Path) -> None:
+    gke(google, "closed")
+    options = {"name": "closed", "endpoint_type": "dns"}
+    refused = kubeconfig(google, tmp_path / "config", **options)
+    assert "dns_endpoint: true" in refused["msg"]
+    gke(google, "closed", dns_endpoint=True)
+    kubeconfig(google, tmp_path / "config", **options)
+    entry = yaml.safe_load((tmp_path / "config").read_text())["clusters"][0]["cluster"]
+    assert entry["server"].endswith(".gke.goog")
+    assert "certificate-authority-data" not in entry
+
+
+def test_service_accounts_and_who_may_act_as_them(google: Google, tmp_path: Path) -> None:
+    options = {"name": "pipeline", "display_name": "Pipeline"}
+    created = google.run("gcp_service_account", **options)
+    email = created["email"]
+    assert google.run("gcp_service_account", **options)["changed"] is False
+    changed = google.run("gcp_service_account", name="pipeline", description="Reads posts")
+    assert changed["changes"] == [f"change description of {email}"]
+    assert google.run("gcp_service_account", name="pipeline", disabled=True)["changed"] is True
+    assert google.run("gcp_service_account", name="pipeline", disabled=True)["changed"] is False
+
+    member = f"serviceAccount:{PROJECT}.svc.id.goog[streamops/producer]"
+    grant = {"service_account": email, "role": "roles/iam.workloadIdentityUser", "member": member}
+    predicted = google.run("gcp_iam_member", **grant, _ansible_check_mode=True)
+    assert google.run("gcp_iam_member", **grant)["changes"] == predicted["changes"]
+    assert google.run("gcp_iam_member", **grant)["changed"] is False
+    assert google.run("gcp_iam_member", **grant, state="absent")["changed"] is True
+    assert google.run("gcp_service_account", name="pipeline", state="absent")["changed"] is True
+    assert google.run("gcp_service_account", name="pipeline", state="absent")["changed"] is False
+
+
+def test_impersonation(google: Google) -> None:
+    email = google.run("gcp_service_account", name="deputy")["email"]
+    role = "roles/iam.serviceAccountTokenCreator"
+    grant = {"service_account": email, "role": role, "member": f"serviceAccount:{ACCOUNT}"}
+    google.run("gcp_iam_member", **grant)
+    deputy = {**google.options(), "impersonate_service_account": email}
+    denied = run_module("gcp_secret_info", deputy)
+    assert "roles/secretmanager.admin" in denied["msg"]
+    assert email in denied["msg"], "who lacks the permission is the account acted as"
+    google.run("gcp_iam_member", role="roles/secretmanager.admin", member=f"serviceAccount:{email}")
+    assert run_module("gcp_secret_info", deputy)["secrets"] == []
+
+
+def test_a_grant_on_the_project_keeps_conditions_of_others(google: Google) -> None:
+    role = "roles/secretmanager.viewer"
+    soon = {"title": "soon", "expression": 'request.time < timestamp("2999-01-01T00:00:00Z")'}
+    google.run("gcp_iam_member", role=role, member="user:bob@example.com", condition=soon)
+    google.run("gcp_iam_member", role=role, member="user:ada@example.com")
+    google.run("gcp_iam_member", role=role, member="user:ada@example.com", state="absent")
+    kept = google.run("gcp_iam_member", role=role, member="user:bob@example.com", condition=soon)
+    assert kept["changed"] is False
+
+
+def test_repositories(google: Google) -> None:
+    options = {"name": "images", "location": LOCATION, "labels": {"a": "b"}}
+    created = google.run("artifact_repository", **options, readers=["user:ada@example.com"])
+    assert created["registry"] == f"{LOCATION}-docker.pkg.dev/{PROJECT}/images"
+    assert len(created["changes"]) == 2
+    again = google.run("artifact_repository", **options, readers=["user:ada@example.com"])
+    assert again["changed"] is False
+    changed = google.run("artifact_repository", **options, immutable_tags=True, _ansible_diff=True)
+    assert changed["changes"] == ["change dockerConfig of repository images"]
+    (found,) = google.run("artifact_repository_info", location=LOCATION)["repositories"]
+    assert found["labels"] == {"a": "b"}
+    assert google.run("artifact_repository", **options, state="absent")["changed"] is True
+    assert google.run("artifact_repository_info", location=LOCATION)["repositories"] == []
