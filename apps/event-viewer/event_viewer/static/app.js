@@ -241,7 +241,7 @@ function close() {
 
 let lastRejected = -1;
 async function showStats() {
-  if (document.hidden) return;
+  if (document.hidden || !session.read) return;
   try {
     const { total, minutes } = await api.stats();
     const rejected = minutes.reduce((sum, one) => sum + one.rejected, 0);

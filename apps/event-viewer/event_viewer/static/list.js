@@ -91,10 +91,15 @@ export class EventList extends EventTarget {
       row.setAttribute("aria-setsize", this.records.length);
       row.setAttribute("aria-selected", record.seq === this.chosen);
       row.classList.toggle("active", index === this.active);
-      if (!row.isConnected) this.space.append(row);
     }
     for (const row of this.rows.values()) row.remove();
     this.rows = wanted;
+    // In the document they stand in the order they are seen in.
+    let next = this.space.firstChild;
+    for (const row of wanted.values()) {
+      if (row === next) next = next.nextSibling;
+      else this.space.insertBefore(row, next);
+    }
     const active = this.records[this.active];
     if (active && wanted.has(active.seq)) {
       this.box.setAttribute("aria-activedescendant", wanted.get(active.seq).id);

@@ -1,0 +1,391 @@
+"""The page in a real browser. `--screenshots` writes docs/images as well."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apps.event_viewer.viewer_support import ROOT, Start, Viewer, free_port, wait_until
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+Make = Callable[..., dict[str, Any]]
+pytestmark = pytest.mark.needs("chromium")
+CHROMIUM = shutil.which("chromium")
+HERE = Path(__file__).parent
+AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-proxy-server",
+)
+POSTS = [
+    ("Ada Example", "ada", "Our event pipeline moved to Knative today. One playbook, no YAML by hand."),
+    ("Grace Ops", "grace_ops", "Rolled the signing keys at lunch, nobody noticed. That is the whole story."),
+    ("Linus T.", "linus_t", "Is there a way to see *rejected* events? It took us hours to find a missing ce-id.\n\nhttps://example.com/notes"),
+    ("Marie", "marie", "Scale to zero is great until your log viewer does it too."),
+    ("Ada Example", "ada", "Tip: copy an event as curl, change a field, send it again. Debugging in ten seconds."),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page; the test fails when its console shows an error or anything ran that should not."""
+    context = browser.new_context(locale="en-GB", viewport={"width": 1200, "height": 760})
+    opened = context.new_page()
+    opened.set_default_timeout(10_000)
+    problems: list[str] = []
+    opened.on("console", lambda one: problems.append(one.text) if one.type == "error" else None)
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))
+    opened.problems = problems
+    yield opened
+    context.close()
+    assert problems == []
+
+
+def rows(page: Page) -> Any:
+    return page.get_by_role("option")
+
+
+def post(number: int) -> dict[str, Any]:
+    name, user, text = POSTS[number % len(POSTS)]
+    return {
+        "specversion": "1.0",
+        "id": str(1_590_000_000_000_000_000 + number),
+        "source": "https://x.com",
+        "type": "com.x.post",
+        "time": "2026-01-31T12:00:00Z",
+        "datacontenttype": "application/json",
+        "data": {
+            "id": str(1_590_000_000_000_000_000 + number),
+            "text": text,
+            "lang": "en",
+            "author": {"name": name, "username": user},
+        },
+    }
+
+
+def test_new_events_appear_without_a_reload(start: Start, page: Page) -> None:
+    viewer = start()
+    viewer.send(post(0))
+    page.goto(viewer.url)
+    expect(rows(page)).to_have_count(1)
+    expect(page.locator("#state")).to_have_text("Live")
+    page.evaluate("window.notReloaded = true")
+    viewer.send(post(1))
+    expect(rows(page)).to_have_count(2)
+    expect(rows(page).first).to_contain_text("nobody noticed")
+    expect(rows(page).first).to_contain_text("Grace Ops")
+    assert page.evaluate("window.notReloaded") is True
+
+
+def test_filters_and_search_live_in_the_address(start: Start, event: Make, page: Page) -> None:
+    viewer = start()
+    viewer.send_batch([post(number) for number in range(5)])
+    viewer.send(event("build", type="dev.build", subject="build 7", data={"state": "green"}))
+    page.goto(viewer.url)
+    expect(rows(page)).to_have_count(6)
+    page.get_by_label("Type").fill("dev.build")
+    expect(rows(page)).to_have_count(1)
+    expect(rows(page).first).to_contain_text("build 7")
+    assert "type=dev.build" in page.url
+    page.get_by_role("button", name="Clear").click()
+    page.keyboard.press("Escape")
+    page.get_by_label("Search in events").fill("SCALE to zero")
+    expect(rows(page)).to_have_count(1)
+    page.reload()
+    expect(page.get_by_label("Search in events")).to_have_value("SCALE to zero")
+    expect(rows(page)).to_have_count(1)
+    # What comes later is filtered as well.
+    viewer.send(event("other", data="nothing of the kind"))
+    viewer.send(event("fits", data="we scale to zero"))
+    expect(rows(page)).to_have_count(2)
+    expect(rows(page).first).to_contain_text("we scale to zero")
+    page.get_by_label("Search in events").fill("not anywhere")
+    expect(page.locator("#empty")).to_contain_text("No event fits")
+
+
+def test_pause_and_go_on(start: Start, event: Make, page: Page) -> None:
+    viewer = start()
+    page.goto(viewer.url)
+    expect(page.locator("#empty")).to_contain_text("No events yet")
+    expect(page.locator("#state")).to_have_text("Live")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#state")).to_have_text("Paused")
+    viewer.send_batch([event(number) for number in range(3)])
+    button = page.get_by_role("button", name="Resume (3)")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(rows(page)).to_have_count(0)
+    button.click()
+    expect(rows(page)).to_have_count(3)
+    expect(page.locator("#state")).to_have_text("Live")
+
+
+def test_open_copy_and_replay(start: Start, page: Page) -> None:
+    viewer = start()
+    target = start(READ_TOKEN="unused")
+    viewer.stop()
+    viewer = start(REPLAY_SINK=target.url + "/")
+    sent = {**post(2), "bign": 7}
+    viewer.send(sent)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(viewer.url)
+    rows(page).first.click()
+    detail = page.get_by_role("complementary")
+    expect(detail.get_by_role("heading", level=2)).to_have_text("com.x.post")
+    expect(detail.locator("article")).to_contain_text("Linus T.")
+    expect(detail.get_by_role("link", name="Open on X")).to_have_attribute(
+        "href", f"https://x.com/i/status/{sent['id']}"
+    )
+    expect(detail.get_by_role("link", name="https://example.com/notes")).to_be_visible()
+    expect(detail.locator("dl")).to_contain_text("bign")
+    # The address leads back to it.
+    page.reload()
+    expect(detail.locator("article")).to_contain_text("Linus T.")
+    detail.get_by_role("button", name="Copy as curl").click()
+    expect(detail.get_by_role("status")).to_contain_text("copied")
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert command.startswith("curl ")
+    again = shlex.split(command.replace(viewer.url, target.url))
+    answer = subprocess.run(again, capture_output=True, check=True, text=True)
+    assert "202 Accepted" in answer.stdout
+    headers = {"Authorization": "Bearer unused"}
+    assert target.get("/api/events", headers=headers).json()["events"][0]["event"] == sent
+    detail.get_by_role("button", name="Replay").click()
+    expect(detail.get_by_role("status")).to_contain_text("answered 202")
+    page.keyboard.press("Escape")
+    expect(detail).to_be_hidden()
+
+
+def test_survives_a_restart(start: Start, event: Make, page: Page, tmp_path: Path) -> None:
+    settings = {"STORE": tmp_path / "events.db", "PORT": free_port()}
+    viewer = start(**settings)
+    viewer.send(event("before"))
+    page.goto(viewer.url)
+    expect(rows(page)).to_have_count(1)
+    viewer.stop()
+    expect(page.locator("#state")).to_have_text("Reconnecting")
+    viewer = start(**settings)
+    viewer.send(event("meanwhile"))
+    expect(rows(page)).to_have_count(2)
+    viewer.send(event("after"))
+    expect(rows(page)).to_have_count(3)
+    expect(page.locator("#state")).to_have_text("Live")
+    page.problems.clear()  # the browser reports the connections that were refused
+
+
+def test_markup_shows_as_text(start: Start, event: Make, page: Page) -> None:
+    markup = (
+        "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a>"
+    )
+    viewer = start()
+    viewer.send(
+        event(
+            markup,
+            type=markup,
+            subject=markup,
+            ext=markup,
+            data={"id": "1", "text": markup + " javascript:alert(4)", "author": {"name": markup}},
+        )
+    )
+    viewer.post(data=markup.encode(), headers={"ce-id": "x", "content-type": "text/html"})
+    page.goto(viewer.url)
+    expect(rows(page).first).to_contain_text(markup)
+    rows(page).first.click()
+    detail = page.get_by_role("complementary")
+    expect(detail.locator("article")).to_contain_text(markup)
+    expect(detail.locator("pre")).to_contain_text("onerror=alert(2)")
+    page.get_by_role("link", name="Rejected").click()
+    page.get_by_role("group").click()
+    expect(page.locator("#rejected pre")).to_contain_text(markup)
+    links = page.evaluate("[...document.links].map((link) => link.protocol)")
+    assert set(links) <= {"http:", "https:"}
+    assert page.evaluate("document.querySelectorAll('img[src=x], [onerror]').length") == 0
+
+
+def test_rejected_requests_with_reasons(start: Start, page: Page) -> None:
+    viewer = start()
+    viewer.post(data=b"{broken", headers={"content-type": "application/cloudevents+json"})
+    page.goto(viewer.url + "/?view=rejected")
+    first = page.get_by_role("listitem").first
+    expect(first).to_contain_text("the body is not JSON")
+    first.get_by_role("group").click()
+    expect(first.locator("pre")).to_contain_text("{broken")
+    expect(page.locator("#rejected-total")).to_have_text("1")
+    page.go_back()
+
+
+def test_keyboard(start: Start, event: Make, page: Page) -> None:
+    viewer = start()
+    viewer.send_batch([event(number, data=f"number {number}") for number in range(50)])
+    page.goto(viewer.url)
+    expect(rows(page).first).to_contain_text("number 49")
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search in events")).to_be_focused()
+    page.get_by_role("listbox").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("complementary")).to_contain_text("number 47")
+    expect(page.locator("[aria-selected=true]")).to_contain_text("number 47")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox")).to_be_focused()
+    page.keyboard.press("End")
+    active = page.get_by_role("listbox").get_attribute("aria-activedescendant")
+    expect(page.locator(f"#{active}")).to_contain_text("number 0")
+    expect(page.locator(f"#{active}")).to_be_in_viewport()
+
+
+def test_ten_thousand_events(start: Start, event: Make, page: Page) -> None:
+    """All can be scrolled to, few rows exist, and what is read stays put as new ones come."""
+    viewer = start()
+    for batch in range(10):
+        viewer.send_batch(
+            [event(batch * 1000 + n, data=f"n={batch * 1000 + n};") for n in range(1000)]
+        )
+    page.goto(viewer.url)
+    expect(page.locator("#total")).to_have_text("10,000")
+    box = page.get_by_role("listbox")
+    for _ in range(40):
+        box.press("End")
+        if "n=0;" in (rows(page).last.text_content() or ""):
+            break
+        page.wait_for_timeout(100)
+    expect(rows(page).last).to_contain_text("n=0;")
+    assert rows(page).count() < 60
+    expect(rows(page).last).to_have_attribute("aria-setsize", "10000")
+    box.evaluate("(list) => { list.scrollTop = 4000; }")
+    middle = page.locator(".row", has_text="n=9945;")
+    expect(middle).to_be_in_viewport()
+    where = middle.bounding_box()
+    viewer.send_batch([event(f"new {n}", data="new") for n in range(20)])
+    expect(page.get_by_role("button", name="20 new")).to_be_visible()
+    assert middle.bounding_box() == where
+    page.get_by_role("button", name="20 new").click()
+    expect(rows(page).first).to_contain_text("new")
+    took = page.evaluate(
+        """async () => {
+          const list = document.querySelector('#list'), start = performance.now();
+          for (let step = 0; step < 100; step += 1) {
+            list.scrollTop = step * 7000;
+            await new Promise(requestAnimationFrame);
+          }
+          return performance.now() - start;
+        }"""
+    )
+    assert took < 10_000
+
+
+def test_a_token_is_asked_for(start: Start, event: Make, page: Page) -> None:
+    viewer = start(READ_TOKEN="open sesame")
+    viewer.send(event(1, data="behind the door"))
+    page.goto(viewer.url)
+    page.get_by_role("textbox", name="Token").fill("wrong")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("alert")).to_contain_text("not the token")
+    page.get_by_role("textbox", name="Token").fill("open sesame")
+    page.get_by_role("button", name="Go on").click()
+    expect(rows(page).first).to_contain_text("behind the door")
+    page.problems[:] = [one for one in page.problems if "401" not in one]
+
+
+@pytest.mark.skipif(
+    not AXE.is_file(), reason=f"needs axe-core: npm ci --prefix {HERE.relative_to(ROOT)}"
+)
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
+def test_accessible(start: Start, page: Page, scheme: Any, width: int) -> None:
+    viewer = start(REPLAY_SINK="http://localhost:1/")
+    fill(viewer)
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 760})
+    for state in ("events", "detail", "rejected", "empty"):
+        page.goto(
+            viewer.url + {"rejected": "/?view=rejected", "empty": "/?text=none"}.get(state, "/")
+        )
+        if state == "detail":
+            rows(page).nth(3).click()
+            expect(page.get_by_role("complementary").locator("pre")).to_be_visible()
+        if state == "rejected":
+            page.get_by_role("group").first.click()
+        violations = page.evaluate(
+            "async (source) => { (0, eval)(source); const found = await axe.run();"
+            " return found.violations.map((one) => [one.id, one.nodes.map((node) => node.html)]); }",
+            AXE.read_text(),
+        )
+        assert violations == [], state
+
+
+def fill(viewer: Viewer) -> None:
+    """What the screenshots show."""
+    for number in range(30):
+        viewer.send(post(number))
+        if number % 7 == 3:
+            build = {
+                "specversion": "1.0",
+                "id": f"build-{number}",
+                "source": "https://ci.example.com/pipelines/42",
+                "type": "dev.cdevents.build.finished",
+                "subject": f"build/{number}",
+                "data": {"status": "passed", "seconds": 12.50, "steps": ["lint", "unit", "e2e"]},
+            }
+            viewer.send(build)
+    viewer.post(
+        data=b'[{"text": "a list without attributes"}]',
+        headers={"content-type": "application/cloudevents+json"},
+    )
+    viewer.post(data=b'{"text": "no ce- headers"}', headers={"content-type": "application/json"})
+    wait_until(lambda: len(viewer.rejected()) == 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "size", "opened"),
+    [
+        ("viewer-light", "light", (1200, 760), 1),
+        ("viewer-dark", "dark", (1200, 760), 6),
+        ("viewer-phone", "light", (390, 780), None),
+    ],
+)
+def test_screenshots(
+    request: pytest.FixtureRequest,
+    start: Start,
+    page: Page,
+    name: str,
+    scheme: Any,
+    size: tuple[int, int],
+    opened: int | None,
+) -> None:
+    """Fits its window in each form; with --screenshots the documentation gets the picture."""
+    viewer = start(
+        REPLAY_SINK="http://broker-ingress.knative-eventing.svc.cluster.local/team/default"
+    )
+    fill(viewer)
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.goto(viewer.url)
+    expect(page.locator("#rate-text")).to_have_text(re.compile("/min"))
+    expect(page.locator("#rejected-total")).to_have_text("2")
+    if opened is not None:
+        rows(page).nth(opened).click()
+        expect(page.get_by_role("complementary").locator("pre")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    assert json.loads(page.evaluate("JSON.stringify(document.body.scrollHeight)")) <= size[1]
+    if request.config.getoption("--screenshots", default=False):
+        page.screenshot(path=ROOT / "docs" / "images" / f"{name}.png")
