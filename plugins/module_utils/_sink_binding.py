@@ -56,7 +56,7 @@ class Subjects:
         if self.name:
             return f"{self.kind} {self.name}"
         labels = ",".join(f"{key}={value}" for key, value in self.match_labels.items())
-        return f"{self.kind}s with the labels {labels}"
+        return f"{self.kind} with the labels {labels}"
 
     def find(self, client: Client, namespace: str) -> list[Object]:
         """The subjects that exist now."""

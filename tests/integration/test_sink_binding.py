@@ -1,0 +1,161 @@
+"""sink_binding on a cluster with Knative Eventing: what binds, what does not, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.kube import Kube, Object, Outcome, api_server, cluster, deployment, namespace
+
+from ansible_collections.streamops.knative.plugins.module_utils._sink_binding import BindingError
+from ansible_collections.streamops.knative.plugins.modules.sink_binding import TASK
+from sandbox.knative import release
+
+SINK = {"apiVersion": "v1", "kind": "Service", "name": "sink"}
+URI = "http://sink.{}.svc.cluster.local"
+
+
+@pytest.fixture(scope="module")
+def eventing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
+    """A cluster with Knative Eventing running on it."""
+    with cluster(tmp_path_factory.mktemp("cluster")) as kube:
+        files = [
+            release.render("knative/eventing", "1.22.2", name)
+            for name in ("eventing-crds", "eventing-core")
+        ]
+        kube.apply(*files, wait=True, wait_timeout=60)
+        yield kube
+
+
+@pytest.fixture
+def space(eventing: Kube, request: pytest.FixtureRequest) -> str:
+    """A namespace of the test's own, with a Service to send to."""
+    name = f"test-{abs(hash(request.node.name)) % 10**8}"
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "sink", "namespace": name},
+        "spec": {"ports": [{"port": 80}]},
+    }
+    eventing.apply(namespace(name), service)
+    return name
+
+
+def bind(kube: Kube, space: str, *, check: bool = False, **options: object) -> Outcome:
+    subject = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"}
+    given = {"subject": subject, "sink": {"ref": SINK}, "timeout": 10, **options}
+    return kube.run(TASK, check=check, diff=True, name="b", namespace=space, **given)
+
+
+def environment(kube: Kube, space: str) -> dict[str, str]:
+    found = kube.get("apps/v1", "Deployment", "app", space)
+    assert found is not None
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry.get("value", "") for entry in container.get("env") or []}
+
+
+def test_a_subject_created_after_its_binding_never_lacks_the_sink(
+    eventing: Kube, space: str
+) -> None:
+    before = bind(eventing, space, wait_for="webhook", extensions={"origin": "test"})
+    assert before.result["changed"]
+    assert before.result["sink_uri"] == URI.format(space)
+    eventing.apply(deployment("app", space))
+    assert environment(eventing, space)["K_SINK"] == URI.format(space)
+    created = eventing.get("apps/v1", "Deployment", "app", space)
+    assert created is not None
+    assert created["metadata"]["generation"] == 1
+    after = bind(eventing, space, extensions={"origin": "test"})
+    assert not after.result["changed"]
+    assert after.result["subjects"] == ["app"]
+
+
+def test_check_mode_predicts_what_the_run_does(eventing: Kube, space: str) -> None:
+    eventing.apply(deployment("app", space))
+    foreseen = bind(eventing, space, check=True)
+    assert foreseen.result["changed"]
+    assert eventing.get("sources.knative.dev/v1", "SinkBinding", "b", space) is None
+    done = bind(eventing, space)
+    assert done.result["diff"]["after"]["spec"]["sink"]["ref"]["name"] == "sink"
+    assert foreseen.result["diff"] == done.result["diff"]
+    assert not bind(eventing, space, check=True).result["changed"]
+
+
+def test_another_sink_is_one_change_that_reaches_the_subject(eventing: Kube, space: str) -> None:
+    eventing.apply(deployment("app", space))
+    bind(eventing, space)
+    changed = bind(eventing, space, sink={"uri": "http://elsewhere.example.com"})
+    assert changed.result["changed"]
+    assert environment(eventing, space)["K_SINK"] == "http://elsewhere.example.com"
+
+
+def test_a_binding_from_a_manifest_is_only_waited_for(eventing: Kube, space: str) -> None:
+    eventing.apply(deployment("app", space))
+    bind(eventing, space)
+    waited = bind(eventing, space, subject=None, sink=None)
+    assert not waited.result["changed"]
+    assert waited.result["subjects"] == ["app"]
+
+
+def test_absent_takes_the_sink_out_and_then_changes_nothing(eventing: Kube, space: str) -> None:
+    eventing.apply(deployment("app", space))
+    bind(eventing, space)
+    assert bind(eventing, space, state="absent", check=True).result["changed"]
+    assert "K_SINK" in environment(eventing, space)
+    assert bind(eventing, space, state="absent").result["changed"]
+    assert "K_SINK" not in environment(eventing, space)
+    assert not bind(eventing, space, state="absent").result["changed"]
+
+
+def selecting(label: str) -> Object:
+    selector = {"matchLabels": {"app": label}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "selector": selector}
+
+
+def test_a_selector_binds_all_that_match(eventing: Kube, space: str) -> None:
+    labelled = deployment("app", space)
+    labelled["metadata"]["labels"] = {"app": "app"}
+    eventing.apply(labelled)
+    assert bind(eventing, space, subject=selecting("app")).result["subjects"] == ["app"]
+
+
+def test_a_selector_that_matches_nothing_is_named(eventing: Kube, space: str) -> None:
+    eventing.apply(deployment("app", space))
+    with pytest.raises(BindingError, match="there is no Deployment with the labels app=ap "):
+        bind(eventing, space, subject=selecting("ap"), timeout=1)
+
+
+def test_a_sink_that_does_not_exist_is_refused_before_anything_is_touched(
+    eventing: Kube, space: str
+) -> None:
+    with pytest.raises(BindingError, match=f"there is no Service gone in namespace {space}"):
+        bind(eventing, space, sink={"ref": {**SINK, "name": "gone"}})
+    assert eventing.get("sources.knative.dev/v1", "SinkBinding", "b", space) is None
+
+
+def test_a_sink_without_an_address_is_named_with_the_reason(eventing: Kube, space: str) -> None:
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt"}
+    with pytest.raises(BindingError, match="its sink does not resolve to an address: "):
+        bind(eventing, space, sink={"ref": reference}, timeout=1)
+
+
+def test_a_namespace_that_the_webhook_leaves_alone_is_named(eventing: Kube, space: str) -> None:
+    excluded = namespace(space)
+    excluded["metadata"]["labels"] = {"bindings.knative.dev/exclude": "true"}
+    eventing.apply(excluded, deployment("app", space))
+    with pytest.raises(BindingError, match=r"bindings\.knative\.dev/exclude=true"):
+        bind(eventing, space, timeout=1)
+
+
+def test_subject_and_sink_go_together(eventing: Kube, space: str) -> None:
+    with pytest.raises(BindingError, match="subject and sink go together"):
+        bind(eventing, space, sink=None)
+
+
+def test_without_knative_it_says_what_to_install(tmp_path: Path) -> None:
+    with api_server(tmp_path) as bare:
+        bare.apply(namespace("test"))
+        assert bind(bare, "test", check=True).result["changed"]
+        with pytest.raises(BindingError, match="install Knative Eventing"):
+            bind(bare, "test", sink={"uri": "http://a.example.com"})
