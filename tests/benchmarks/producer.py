@@ -24,6 +24,8 @@ BATCH = 100
 ROUNDS = 15
 STARTS = 5
 LONG_RUN = 100_000
+LONG_RUN_SPACING = 0.02
+LONG_RUN_TEXT = "a post of usual length, which says something about knative, twice: knative"
 ORIGINAL_POLLS = 3
 #: Like real posts: quotes and newlines in one of four.
 TEXTS = ("plain knative post", 'a "quoted" knative post', "knative on\ntwo lines", "knative 🐦")
@@ -144,8 +146,10 @@ def _is_json(body: bytes) -> bool:
 def _memory(made: Kit, x: X) -> dict[str, Any]:
     """Resident memory early in a long run and at its end."""
     x.control("PUT", "/limits", {"search/user": LONG_RUN})
-    for _ in range(0, LONG_RUN, 5000):
-        x.publish_many(5000, "a post of usual length, which says something about knative")
+    first = _id_of(time.time() - LONG_RUN * LONG_RUN_SPACING)
+    for start in range(0, LONG_RUN, 5000):
+        ids = (first + (int(n * LONG_RUN_SPACING * 1000) << 22) for n in range(start, start + 5000))
+        x.publish(*({"id": str(post_id), "text": LONG_RUN_TEXT} for post_id in ids))
     sink = _Counting(made)
     settings = made.searching(x, sink, budget_posts=0, state_file=made.folder / "long.json")
     began = time.monotonic()
@@ -161,6 +165,11 @@ def _memory(made: Kit, x: X) -> dict[str, Any]:
         "resident_mib_after_100k": round(late, 1),
         "long_run_posts_per_second": round(LONG_RUN / seconds),
     }
+
+
+def _id_of(moment: float) -> int:
+    """Return an id that X would have given at this Unix time."""
+    return (int(moment * 1000) - 1288834974657) << 22
 
 
 class _At:

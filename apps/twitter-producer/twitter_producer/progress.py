@@ -16,6 +16,9 @@ from typing import Any
 from twitter_producer import snowflake
 
 VERSION = 1
+#: Ids remembered at most: a ConfigMap holds 1 MiB. X's own limit of 250 posts/s fills an overlap
+#: of 30 s with 7,500.
+MOST_SEEN = 20_000
 
 
 class UnreadableCheckpoint(Exception):
@@ -64,11 +67,13 @@ class Progress:
     """Windows still to be read, in this order, and what is known of ids in there.
 
     `seen` have been delivered, `read` have been read only; each with the UTC day it was billed on.
+    Delivered ids up to `floor` may have been forgotten, so nothing below it is read again.
     """
 
     windows: list[Window]
     seen: dict[int, str] = field(default_factory=dict)
     read: dict[int, str] = field(default_factory=dict)
+    floor: int = 0
 
     @classmethod
     def begin(cls, start: datetime) -> Progress:
@@ -100,6 +105,16 @@ class Progress:
             (self.seen if delivered else self.read)[post.id] = day
         self.seen = self._within_windows(self.seen, overlap_seconds)
         self.read = self._within_windows(self.read, overlap_seconds)
+        if len(self.seen) > MOST_SEEN:
+            forgotten = sorted(self.seen)[:-MOST_SEEN]
+            self.floor = max(self.floor, forgotten[-1])
+            for post_id in forgotten:
+                del self.seen[post_id]
+
+    def read_after(self, window_after: int, overlap_seconds: float) -> int:
+        """Return the id above which a window is read: its own, less the overlap."""
+        overlapping = snowflake.earlier(window_after, overlap_seconds)
+        return max(overlapping, min(self.floor, window_after))
 
     def billed(self, post_ids: Iterable[int], day: str) -> int:
         """Return how many of the posts X bills when it returns them now; takes note of the day."""
@@ -129,7 +144,12 @@ class Progress:
             }
             for window in self.windows
         ]
-        return {"windows": windows, "seen": _by_day(self.seen), "read": _by_day(self.read)}
+        return {
+            "windows": windows,
+            "seen": _by_day(self.seen),
+            "read": _by_day(self.read),
+            "floor": str(self.floor),
+        }
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> Progress:
@@ -144,7 +164,7 @@ class Progress:
         ]
         if sum(window.before is None for window in windows) != 1:
             raise ValueError("there has to be one open window")
-        return cls(windows, _by_id(stored["seen"]), _by_id(stored["read"]))
+        return cls(windows, _by_id(stored["seen"]), _by_id(stored["read"]), int(stored["floor"]))
 
 
 def _undelivered(batch: Batch, first: int) -> Window:

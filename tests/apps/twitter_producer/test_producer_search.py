@@ -124,6 +124,7 @@ def test_too_old_checkpoint_goes_on_from_the_oldest_id_that_x_takes(kit: Kit) ->
         "windows": [{"after": _id_made(9 * 24 * 3600)}],
         "seen": {},
         "read": {},
+        "floor": "0",
         "budget": {"day": "2026-01-01", "posts": 0, "ceiling": 0},
     }
     (kit.folder / "state.json").write_text(json.dumps(state))

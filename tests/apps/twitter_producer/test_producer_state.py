@@ -13,6 +13,7 @@ from producer_kit import Kit, Sink, X, wait_for
 
 from sandbox.kube.server import ApiServer
 from twitter_producer.progress import (
+    MOST_SEEN,
     Batch,
     Checkpoint,
     Post,
@@ -334,6 +335,19 @@ def test_nothing_delivered_of_a_first_reading_keeps_the_start() -> None:
     progress = Progress.begin(start)
     progress.advance(_read(progress, 10, 20), [False, False], 0, DAY)
     assert progress.windows == [Window(start=start)]
+
+
+def test_what_is_remembered_is_bounded_and_nothing_comes_twice() -> None:
+    progress = Progress([Window(after=1)])
+    burst = [Post(1000 + n, {}) for n in range(MOST_SEEN + 500)]
+    batch = Batch(burst, progress.next_window, newest=burst[-1].id)
+    progress.advance(batch, [True] * len(burst), 30, DAY)
+    assert len(progress.seen) == MOST_SEEN
+    assert progress.floor == 1499
+    assert progress.read_after(burst[-1].id, 30) == 1499
+    later = burst[-1].id + (60_000 << 22)
+    assert progress.read_after(later, 30) == later - (30_000 << 22)
+    assert len(Checkpoint(progress, DAY, 0).text(0)) < 1 << 20
 
 
 def test_checkpoint_reads_what_it_wrote() -> None:

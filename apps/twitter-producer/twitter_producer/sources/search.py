@@ -47,7 +47,7 @@ class SearchSource:
         reached_end = False
         for page_number in range(self._settings.max_pages):
             try:
-                page = self._page(window, token)
+                page = self._page(progress, token)
             except (XError, BudgetSpent):
                 if not read:
                     raise
@@ -76,25 +76,26 @@ class SearchSource:
     def close(self) -> None:
         """Nothing is open between two polls."""
 
-    def _page(self, window: Window, token: str | None) -> Page:
+    def _page(self, progress: Progress, token: str | None) -> Page:
         size = self._reserve(self._settings.max_results)
         self._metrics.polls.inc()
         try:
-            page = self._api.search(self._settings.query, size, self._bounds(window, token))
+            page = self._api.search(self._settings.query, size, self._bounds(progress, token))
         except SinceIdTooOld as error:
-            page = self._after_recovery(window, size, error)
+            page = self._after_recovery(progress, size, error)
         remaining = self._api.rate_limit.remaining
         if remaining is not None:
             self._metrics.rate_limit_remaining.set(remaining)
         return page
 
-    def _bounds(self, window: Window, token: str | None) -> dict[str, Any]:
+    def _bounds(self, progress: Progress, token: str | None) -> dict[str, Any]:
         """Return the parameters that bound the search; at most one lower and one upper bound."""
+        window = progress.next_window
         bounds: dict[str, Any] = {"next_token": token} if token else {}
         if window.before is not None:
             bounds["until_id"] = str(window.before)
         if window.after is not None:
-            since = snowflake.earlier(window.after, self._settings.overlap_seconds)
+            since = progress.read_after(window.after, self._settings.overlap_seconds)
             bounds["since_id"] = str(max(since, self._smallest or 0))
             return bounds
         now = self._api.clock.now()
@@ -103,8 +104,9 @@ class SearchSource:
         bounds["start_time"] = start_parameter(start)
         return bounds
 
-    def _after_recovery(self, window: Window, size: int, error: SinceIdTooOld) -> Page:
+    def _after_recovery(self, progress: Progress, size: int, error: SinceIdTooOld) -> Page:
         """Search again from the oldest id that X still knows."""
+        window = progress.next_window
         oldest = self._api.clock.now() - timedelta(seconds=WEEK_SECONDS) + _MARGIN
         smallest = error.smallest or snowflake.first_at(oldest)
         self._smallest = snowflake.earlier(smallest, -_MARGIN.total_seconds())
@@ -115,4 +117,4 @@ class SearchSource:
             )
         if window.before is not None and window.before <= self._smallest:
             return Page([], None)
-        return self._api.search(self._settings.query, size, self._bounds(window, None))
+        return self._api.search(self._settings.query, size, self._bounds(progress, None))
