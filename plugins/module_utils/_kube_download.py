@@ -46,7 +46,7 @@ class Downloader:
             content = kept.read_bytes()
             if hashlib.sha256(content).hexdigest() == wanted.lower():
                 return content.decode()
-        content, etag = self._fetch(download.url, kept)
+        content, etag = self._fetch(download.url, kept, ask_for_changes=not wanted)
         found = hashlib.sha256(content).hexdigest()
         if wanted and found != wanted.lower():
             raise KubeError(
@@ -56,12 +56,12 @@ class Downloader:
         self._keep(kept, content, etag)
         return content.decode()
 
-    def _fetch(self, url: str, kept: Path) -> tuple[bytes, str]:
+    def _fetch(self, url: str, kept: Path, *, ask_for_changes: bool) -> tuple[bytes, str]:
         if not url.startswith(("https://", "http://")):
             raise KubeError(f"urls: '{url}' is not an http(s) URL; use files for a path")
         request = urllib.request.Request(url)  # noqa: S310 - the scheme was checked above
         tag_file = kept.with_suffix(".etag")
-        if kept.is_file() and tag_file.is_file():
+        if ask_for_changes and kept.is_file() and tag_file.is_file():
             request.add_header("If-None-Match", tag_file.read_text())
         try:
             with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
@@ -72,7 +72,7 @@ class Downloader:
             advice = "is the version or the name right?" if error.code == 404 else "try again later"
             raise KubeError(f"urls: {url}: HTTP {error.code} {error.reason}: {advice}") from error
         except (OSError, ValueError) as error:
-            if kept.is_file():
+            if ask_for_changes and kept.is_file():
                 self.warnings.append(f"{url} cannot be reached; the copy kept in {kept} is used")
                 return kept.read_bytes(), tag_file.read_text() if tag_file.is_file() else ""
             raise KubeError(

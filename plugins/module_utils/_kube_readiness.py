@@ -68,13 +68,18 @@ def verdict(obj: Object, wanted: Condition | None = None) -> Verdict:
 
 
 def expects_status(crd: Object, api_version: str) -> bool:
-    """Whether resources of this definition are given conditions by a controller."""
-    version = api_version.rpartition("/")[2]
-    for served in crd["spec"].get("versions") or []:
-        if served.get("name") == version and "status" in (served.get("subresources") or {}):
-            schema = (served.get("schema") or {}).get("openAPIV3Schema") or {}
+    """Whether resources of this definition are given conditions by a controller.
+
+    Told by the schema of their status, or by a column that shows a condition.
+    """
+    name = api_version.rpartition("/")[2]
+    for version in crd["spec"].get("versions") or []:
+        if version.get("name") == name and "status" in (version.get("subresources") or {}):
+            schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
             status = (schema.get("properties") or {}).get("status") or {}
-            return "conditions" in (status.get("properties") or {})
+            columns = version.get("additionalPrinterColumns") or []
+            shown = any(".status.conditions" in column.get("jsonPath", "") for column in columns)
+            return shown or "conditions" in (status.get("properties") or {})
     return False
 
 

@@ -9,15 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from ansible_collections.streamops.knative.plugins.module_utils._kube_apply import Interrupted
-from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import (
-    ApiError,
-    ConfigError,
-    KubeError,
-    Unreachable,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Refused
-from ansible_collections.streamops.knative.plugins.module_utils._kube_wait import NotReady
+import yaml
 from support.kube import (
     KNATIVE,
     Kube,
@@ -28,6 +20,16 @@ from support.kube import (
     deployment,
     namespace,
 )
+
+from ansible_collections.streamops.knative.plugins.module_utils._kube_apply import Interrupted
+from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import (
+    ApiError,
+    ConfigError,
+    KubeError,
+    Unreachable,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Refused
+from ansible_collections.streamops.knative.plugins.module_utils._kube_wait import NotReady
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_changed_is_what_the_server_says_even_when_values_are_written_another_wa
     assert after["metadata"]["resourceVersion"] == before
     changed = written_otherwise.result["changed"]
     cpu = stored["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"]
-    assert changed == (cpu == "1" and "1000m" != cpu)
+    assert changed == (cpu == "1" and cpu != "1000m")
 
 
 def test_a_change_by_somebody_else_is_undone_and_seen(kube: Kube, ns: str) -> None:
@@ -308,7 +310,7 @@ def test_a_finalizer_nobody_removes_is_named(kube: Kube, ns: str) -> None:
     stuck = config_map("stuck", ns)
     stuck["metadata"]["finalizers"] = ["example.com/never"]
     kube.apply(namespace(ns), copy.deepcopy(stuck))
-    with pytest.raises(Interrupted, match="waits for finalizer example.com/never"):
+    with pytest.raises(Interrupted, match=r"waits for finalizer example.com/never"):
         kube.apply(copy.deepcopy(stuck), state="absent", wait=True, wait_timeout=0.3)
     client = kube.connect()
     maps = client.resource("v1", "ConfigMap")
@@ -509,8 +511,6 @@ def test_what_cannot_work_says_what_to_do(
 
 
 def _without_user(kube: Kube) -> dict[str, object]:
-    import yaml
-
     document = yaml.safe_load(kube.kubeconfig.read_text())
     for user in document["users"]:
         user["user"] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from ansible_collections.streamops.knative.plugins.module_utils import _kube_config
 from ansible_collections.streamops.knative.plugins.module_utils._kube_apply_task import TASK
 from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Client
