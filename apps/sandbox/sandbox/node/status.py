@@ -17,7 +17,7 @@ _OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
 def phase(pod: Object, init: Sequence[Container], apps: Sequence[Container]) -> str:
     """Return the phase that follows from the containers' states."""
     policy = pod["spec"].get("restartPolicy", "Always")
-    if not _initialized(init):
+    if _incomplete(init, apps):
         failed = any(one.role == "init" and one.exit_code for one in init)
         return "Failed" if failed and policy == "Never" else "Pending"
     running = stopped = succeeded = waiting = 0
@@ -45,7 +45,7 @@ def conditions(
     known = {entry["type"]: entry for entry in pod.get("status", {}).get("conditions") or []}
     wanted = [
         _condition("PodReadyToStartContainers", network),
-        _initialized_condition(init, phase),
+        _initialized_condition(init, apps, phase),
     ]
     containers_ready = _containers_ready(init, apps, phase)
     wanted += [
@@ -75,19 +75,21 @@ def _condition(name: str, true: bool, reason: str = "", message: str = "") -> Ob
     return condition
 
 
-def _initialized(init: Sequence[Container]) -> bool:
-    return all(
-        one.exit_code == 0 if one.role == "init" else one.started or one.up.is_set() for one in init
-    )
-
-
-def _initialized_condition(init: Sequence[Container], phase: str) -> Object:
-    if phase == "Succeeded":
-        return _condition("Initialized", True, "PodCompleted")
-    incomplete = [
+def _incomplete(init: Sequence[Container], apps: Sequence[Container]) -> list[str]:
+    """Return the init containers the pod still waits for; none once it has been past them."""
+    if any("waiting" not in one.state or one.last_state for one in apps):
+        return []
+    return [
         one.name for one in init if (one.exit_code != 0 if one.role == "init" else not one.started)
     ]
-    if not incomplete or phase == "Running":
+
+
+def _initialized_condition(
+    init: Sequence[Container], apps: Sequence[Container], phase: str
+) -> Object:
+    if phase == "Succeeded":
+        return _condition("Initialized", True, "PodCompleted")
+    if not (incomplete := _incomplete(init, apps)):
         return _condition("Initialized", True)
     message = f"containers with incomplete status: [{' '.join(incomplete)}]"
     return _condition("Initialized", False, "ContainersNotInitialized", message)
