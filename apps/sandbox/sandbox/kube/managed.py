@@ -223,10 +223,11 @@ def apply(
     if live.get("metadata", {}).get("uid") and not entries:
         entries = _before_first_apply(live, manager, schema, has_status=has_status)
     last = entries.get(manager.key)
-    owned = _visible(typed.field_set(config, schema), manager, has_status=has_status)
+    stated = typed.field_set(config, schema)
+    owned = _visible(stated, manager, has_status=has_status)
     entries[manager.key] = Entry(manager, owned, last.time if last else "")
     merged = typed.merge(live, config, schema)
-    merged = _prune(merged, entries, last, schema)
+    merged = _prune(merged, entries, stated, last, schema)
     comparison = typed.compare(live, merged, schema)
     touched = fieldset.union(comparison.added, comparison.modified)
     conflicts = _conflicts(entries, manager.key, touched)
@@ -243,11 +244,11 @@ def apply(
     return _with(merged, entries)
 
 
-def _prune(merged: Json, entries: Entries, last: Entry | None, schema: Schema) -> Json:
-    """Drop what this manager applied before, does not apply now, and nobody else owns."""
+def _prune(merged: Json, entries: Entries, stated: Set, last: Entry | None, schema: Schema) -> Json:
+    """Drop what this manager applied before, does not state now, and nobody else owns."""
     if last is None or not last.fields:
         return merged
-    managed: Set = {}
+    managed = stated
     for entry in entries.values():
         managed = fieldset.union(managed, entry.fields)
     gone = fieldset.difference(

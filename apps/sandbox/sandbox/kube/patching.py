@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.kube import codec, decoding, errors, managed, patches
+from sandbox.kube import codec, decoding, errors, managed, patches, requestinfo
 from sandbox.kube.api import Api, Write
+from sandbox.kube.merge import TypedError
 from sandbox.kube.objects import Objects
 from sandbox.kube.resources import Resource
 from sandbox.kube.schema import Schema
@@ -105,14 +106,17 @@ class Patching:
                 "Required value: is required for apply patch",
             )
         config = conform_configuration(config, resource, namespace)
-        force = query.get("force") in ("true", "1")
+        force = requestinfo.flag(query.get("force"))
         manager = managed.Manager(write.manager, managed.APPLY, resource.api_version, subresource)
 
         def transform(live: Json) -> Json:
-            return managed.apply(
-                live, config, manager, resource.schema,
-                force=force, has_status=resource.has_status,
-            )  # fmt: skip
+            try:
+                return managed.apply(
+                    live, config, manager, resource.schema,
+                    force=force, has_status=resource.has_status,
+                )  # fmt: skip
+            except TypedError as error:
+                raise _typed_error(config, resource, namespace, str(error)) from error
 
         if self._api.collection(resource).get(namespace, name) is None and not subresource:
             return 201, await self._create(resource, namespace, name, config, transform, write)

@@ -27,6 +27,11 @@ class RequestInfo:
     rest: str = ""
 
 
+def flag(value: str | None) -> bool:
+    """A boolean of a query string: anything but `false` and `0` is true, once it is there."""
+    return value is not None and value.lower() not in ("false", "0")
+
+
 def parse(method: str, raw_path: str, *, watch: bool) -> RequestInfo:
     """Take a path apart; `raw_path` is still percent-encoded."""
     path = unquote(raw_path)

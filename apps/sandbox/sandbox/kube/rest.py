@@ -127,7 +127,7 @@ class Rest:
 
     def parse(self, request: web.BaseRequest) -> RequestInfo:
         """What the request asks for."""
-        watch = request.query.get("watch") in ("true", "1")
+        watch = requestinfo.flag(request.query.get("watch"))
         return requestinfo.parse(request.method, request.rel_url.raw_path, watch=watch)
 
     async def serve(
@@ -309,7 +309,7 @@ def delete_options(call: Call) -> Json:
     if query.get("gracePeriodSeconds", "").lstrip("-").isdigit():
         options.setdefault("gracePeriodSeconds", int(query["gracePeriodSeconds"]))
     if query.get("orphanDependents"):
-        options.setdefault("orphanDependents", query["orphanDependents"] == "true")
+        options.setdefault("orphanDependents", requestinfo.flag(query["orphanDependents"]))
     if options.get("dryRun"):
         call.write.dry_run = True
     return options

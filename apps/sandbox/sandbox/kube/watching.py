@@ -16,6 +16,7 @@ from aiohttp import web
 from sandbox.kube import errors
 from sandbox.kube.conversion import Conversion
 from sandbox.kube.listing import Selection
+from sandbox.kube.requestinfo import flag
 from sandbox.kube.resources import Resource
 from sandbox.kube.store import ADDED, DELETED, MODIFIED, Event, Store, Stored, Watcher, watch_line
 
@@ -47,8 +48,8 @@ class Watch:
         self._chosen = chosen
         self._render = render
         self._conversion = conversion
-        self._bookmarks = query.get("allowWatchBookmarks") in ("true", "1")
-        self._send_initial = query.get("sendInitialEvents") in ("true", "1")
+        self._bookmarks = flag(query.get("allowWatchBookmarks"))
+        self._send_initial = flag(query.get("sendInitialEvents"))
         self._from = query.get("resourceVersion") or ""
         text = query.get("timeoutSeconds") or ""
         self._timeout: float = (

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,6 @@ import yaml
 from sandbox.kube.server import ApiServer
 
 APPLY = "application/apply-patch+yaml"
-MERGE = "application/merge-patch+json"
-STRATEGIC = "application/strategic-merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
 
 
 class Loop:
@@ -184,3 +181,17 @@ def empty_cluster(tmp_path: Path, loop: Loop) -> Iterator[Cluster]:
     made = start(tmp_path, loop)
     yield made
     loop.run(made.server.stop())
+
+
+@pytest.fixture
+def start_cluster(tmp_path: Path, loop: Loop) -> Iterator[Callable[..., Cluster]]:
+    """Starts API servers with options of their own."""
+    made: list[Cluster] = []
+
+    def start_(**options: Any) -> Cluster:
+        made.append(start(tmp_path / str(len(made)), loop, **options))
+        return made[-1]
+
+    yield start_
+    for cluster in made:
+        loop.run(cluster.server.stop())

@@ -27,15 +27,14 @@ class RoleBindings(Strategy):
         """Groups of the role and the subjects."""
         if obj.get("roleRef"):
             obj["roleRef"].setdefault("apiGroup", _RBAC)
-        namespace = obj["metadata"].get("namespace")
         for subject in obj.get("subjects") or []:
             if subject.get("kind") in ("User", "Group"):
                 subject.setdefault("apiGroup", _RBAC)
-            elif subject.get("kind") == "ServiceAccount" and namespace:
-                subject.setdefault("namespace", namespace)
 
     def validate(self, obj: Json) -> list[Json]:
-        """Service accounts need a namespace."""
+        """Service accounts need a namespace where the binding is in none."""
+        if obj["metadata"].get("namespace"):
+            return []
         return [
             errors.cause("FieldValueRequired", f"subjects[{index}].namespace", "Required value")
             for index, subject in enumerate(obj.get("subjects") or [])
