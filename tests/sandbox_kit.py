@@ -101,6 +101,18 @@ class Cluster:
             content_type="application/merge-patch+json",
         )
 
+    def patch_status(
+        self, api_version: str, kind: str, name: str, namespace: str, status: Object
+    ) -> None:
+        """Merge a change into an object's status."""
+        resource = self.dynamic.resources.get(api_version=api_version, kind=kind)
+        resource.status.patch(
+            name=name,
+            namespace=namespace,
+            body={"status": status},
+            content_type="application/merge-patch+json",
+        )
+
     def delete(
         self, api_version: str, kind: str, name: str, namespace: str | None = None, **options: Any
     ) -> None:
