@@ -142,7 +142,7 @@ def _download(
         requirements.write_text("".join(f"{line}\n" for line in wanted), encoding="utf-8")
         limits = Path(temporary, "constraints.txt")
         limits.write_text("".join(f"{line}\n" for line in constraints), encoding="utf-8")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
+        command = [sys.executable, "-m", "pip", "download", "--no-input", "--progress-bar", "off"]
         command += ["--disable-pip-version-check", "--only-binary", ":all:", "--dest", str(folder)]
         command += ["--implementation", "cp", "--python-version", target.python]
         command += [part for tag in target.tags for part in ("--platform", tag)]
@@ -162,10 +162,10 @@ def _download(
                 f"pip has not downloaded the dependencies within {timeout:g} s (option pip_timeout)"
             ) from error
     if done.returncode:
-        raise _pip_error(done.stderr, target)
+        raise _pip_error(done.stdout, done.stderr, target)
 
 
-def _pip_error(stderr: str, target: Target) -> Exception:
+def _pip_error(stdout: str, stderr: str, target: Target) -> Exception:
     if "No module named pip" in stderr:
         return OptionError(
             f"requirements: {sys.executable} has no pip: {sys.executable} -m ensurepip installs it"
@@ -178,6 +178,10 @@ def _pip_error(stderr: str, target: Target) -> Exception:
             " one, a base image it fits (python_version, wheel_platforms), or add an index or"
             f" find-links folder with one to pip's configuration. pip says: {text}"
         )
+    _, conflict, reasons = stdout.partition("The conflict is caused by:")
+    if conflict:
+        text = "; ".join(line.strip() for line in reasons.splitlines() if line.startswith("    "))
+        return WheelError(f"requirements and constraints conflict for {target}: {text}")
     return WheelError(f"requirements: pip cannot download the wheels for {target}: {text}")
 
 

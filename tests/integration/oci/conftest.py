@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oci_support import Registry, sandbox_registry
+from support.registries import Registry, sandbox_registry
 
 from ansible_collections.streamops.knative.plugins.module_utils._oci_run import run
 from ansible_collections.streamops.knative.plugins.modules.oci_image import OPTIONS

@@ -14,10 +14,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 import requests
-from oci_support import Registry, debian_registry, sandbox_registry
 from referencing import Registry as Schemas
 from referencing import Resource
 from referencing.jsonschema import DRAFT4
+from support.registries import Registry, debian_registry, sandbox_registry
 
 from sandbox.node.images import make_root, process, pull
 

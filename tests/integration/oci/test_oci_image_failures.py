@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from oci_support import free_port, proxy, sandbox_registry
+from support.registries import free_port, proxy, sandbox_registry
 
 from ansible_collections.streamops.knative.plugins.module_utils._oci_errors import (
     FolderError,

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from oci_support import sandbox_registry
+from support.registries import sandbox_registry
 
 from sandbox.node.images import Image, ImageError, make_root, process, pull
 from sandbox.node.images.reference import Reference

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 from aiohttp import web
-from oci_support import Registry, free_port, proxy, sandbox_registry
+from support.registries import Registry, free_port, proxy, sandbox_registry
 
 from sandbox.node.images import Image, ImageError, pull
 from sandbox.node.images.credentials import find

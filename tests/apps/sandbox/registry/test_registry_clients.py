@@ -9,7 +9,7 @@ from pathlib import Path
 import oras.auth.utils as auth_utils
 import oras.client
 import pytest
-from oci_support import Registry, sandbox_registry
+from support.registries import Registry, sandbox_registry
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from oci_support import Registry, sandbox_registry
+from support.registries import Registry, sandbox_registry
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 EMPTY_CONFIG = b"{}"

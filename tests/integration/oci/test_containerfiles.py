@@ -1,0 +1,103 @@
+"""The Containerfiles give the same program as the module, and it answers its health check."""
+
+from __future__ import annotations
+
+import os
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.utils import canonicalize_name
+from support.registries import free_port, sandbox_registry
+from support.workshop import MODULES, ROOT, Workshop
+
+#: Enough for the program to start, without anything to talk to.
+SETTINGS = {
+    "event-viewer": {},
+    "twitter-producer": {
+        "TOPICS": "test",
+        "K_SINK": "http://127.0.0.1:1/",
+        "X_API_URL": "http://127.0.0.1:1",
+        "X_BEARER_TOKEN": "none",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    folder = tmp_path_factory.mktemp("workshop")
+    with sandbox_registry(folder / "home") as registry:
+        made = Workshop(folder, registry)
+        yield made
+        made.buildah.clean()
+
+
+@pytest.mark.needs("buildah")
+@pytest.mark.skipif(os.geteuid() != 0, reason="buildah's chroot isolation needs root")
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("app", MODULES)
+def test_both_ways_give_the_same_program(
+    workshop: Workshop, app: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buildah = workshop.buildah
+    wheels = workshop.wheels(app)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    module = buildah.pull(workshop.by_module(app))
+    containerfile = buildah.pull(workshop.by_containerfile(app))
+    assert settings(workshop, module) == settings(workshop, containerfile)
+    assert files(workshop, module) == files(workshop, containerfile)
+    assert "ok" in health(workshop, containerfile, SETTINGS[app])
+
+
+def settings(workshop: Workshop, container: str) -> dict:
+    config = workshop.buildah.config(container)
+    config["Env"] = sorted(config["Env"])
+    names = ("Env", "Entrypoint", "User", "WorkingDir", "ExposedPorts")
+    return {name: config.get(name) for name in names}
+
+
+def files(workshop: Workshop, container: str) -> dict[str, bytes]:
+    """All that is in the two folders, but what pip writes to remember its work, and its scripts."""
+    root = Path(workshop.buildah("mount", container))
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for top in ("app", "opt/python")
+        for path in (root / top).rglob("*")
+        if path.is_file()
+        and path.parent != root / "opt/python/bin"
+        and path.name not in ("RECORD", "INSTALLER", "REQUESTED")
+    }
+
+
+def health(workshop: Workshop, container: str, more: dict[str, str]) -> str:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/healthz"
+    env = {"HOST": "127.0.0.1", "PORT": str(port), **more}
+    with workshop.buildah.running(container, env) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                with urllib.request.urlopen(url, timeout=2) as answer:
+                    return answer.read().decode().lower()
+            except OSError:
+                time.sleep(0.1)
+    assert process.stdout is not None
+    raise AssertionError(f"no health check: {process.stdout.read().decode()[-2000:]}")
+
+
+@pytest.mark.parametrize("app", MODULES)
+def test_everything_an_application_brings_along_is_pinned_as_in_the_collection(app: str) -> None:
+    root = dict(pins(ROOT / "constraints.txt"))
+    for name in ("requirements.txt", "constraints.txt"):
+        for project, version in pins(ROOT / "apps" / app / name):
+            assert root.get(project) == version, f"{app}/{name}: {project}"
+
+
+def pins(file: Path) -> Iterator[tuple[str, str]]:
+    for line in file.read_text().splitlines():
+        if line and not line.startswith("#"):
+            project, _, version = line.partition("==")
+            yield canonicalize_name(project), version
