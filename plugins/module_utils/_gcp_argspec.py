@@ -60,10 +60,10 @@ GOOGLE: dict[str, dict[str, Any]] = {
 
 def connect(module: AnsibleModule) -> Session:
     """The session the module's options ask for; raises ConfigError."""
-    return session(module.params)
+    return session(module.params, check_mode=module.check_mode)
 
 
-def session(options: dict[str, Any]) -> Session:
+def session(options: dict[str, Any], *, check_mode: bool = False) -> Session:
     """The session for the options of GOOGLE."""
     project = options["project"]
     if project and not PROJECT.fullmatch(project):
@@ -85,6 +85,7 @@ def session(options: dict[str, Any]) -> Session:
             **{name: options[name] for name in names if name in options},
             iam_endpoint=_iam_endpoint(settings),
         ),
+        check_mode=check_mode,
     )
 
 

@@ -85,6 +85,10 @@ class NotFound(ApiError):
     """404."""
 
 
+class NotEnabledYet(NotFound):
+    """In check mode: the API is not enabled, so there is nothing yet."""
+
+
 class AlreadyExists(ApiError):
     """409: somebody made it meanwhile."""
 

@@ -55,7 +55,7 @@ def run(module: AnsibleModule, make_plan: Callable[[Session, Json], Plan]) -> No
             done.append(words)
     except GcpError as error:
         module.fail_json(msg=str(error), changed=bool(done), changes=done)
-    for warning in plan.warnings:
+    for warning in [*plan.warnings, *session.warnings]:
         module.warn(warning)
     result: Json = {"changed": bool(plan.steps), "changes": plan.changes, **plan.result}
     if module._diff:

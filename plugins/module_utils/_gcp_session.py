@@ -23,8 +23,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_auth import
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
     Aborted,
     ConfigError,
+    NotEnabledYet,
     OperationFailed,
     OperationTimeout,
+    ServiceDisabled,
     Unreachable,
     from_answer,
 )
@@ -76,11 +78,17 @@ class Settings:
 class Session:
     """Calls Google's APIs as one caller; safe to use from several threads.
 
-    `requests` counts what was sent; `sleep` waits between attempts (seconds).
+    `requests` counts what was sent; `sleep` waits between attempts (seconds). In `check_mode` an API
+    that is not enabled has nothing in it: a run enables it first. `warnings` say so.
     """
 
     def __init__(
-        self, settings: Settings, auth: AuthOptions, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        settings: Settings,
+        auth: AuthOptions,
+        *,
+        check_mode: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         unknown = sorted(set(settings.endpoints) - set(SERVICES))
         if unknown:
@@ -95,6 +103,8 @@ class Session:
         self._sleep = sleep
         self.caller = ""
         self.requests = 0
+        self.warnings: dict[str, None] = {}  # in order, each once
+        self._check_mode = check_mode
 
     @property
     def project(self) -> str:
@@ -127,7 +137,10 @@ class Session:
         """The items under `key` of all pages of a list."""
         token = ""
         while True:
-            answer = self.get(service, path, **query, **({"pageToken": token} if token else {}))
+            try:
+                answer = self.get(service, path, **query, **({"pageToken": token} if token else {}))
+            except NotEnabledYet:
+                return
             yield from answer.get(key, [])
             token = answer.get("nextPageToken", "")
             if not token:
@@ -213,7 +226,11 @@ class Session:
         parsed = _parse(answer)
         if answer.status >= 400:
             shown = f"{method} {url.partition('?')[0]}"
-            raise from_answer(answer.status, parsed, shown, self.caller)
+            error = from_answer(answer.status, parsed, shown, self.caller)
+            if self._check_mode and isinstance(error, ServiceDisabled):
+                self.warnings[f"{error.message} What it holds is taken to be nothing."] = None
+                raise NotEnabledYet(answer.status, parsed, shown, self.caller)
+            raise error
         return parsed if isinstance(parsed, dict) else {}
 
     def _send(self, method: str, url: str, payload: bytes | None) -> Answer:

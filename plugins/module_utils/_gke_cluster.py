@@ -40,9 +40,7 @@ class Clusters:
 
     def all(self) -> list[Json]:
         """The clusters of the location (`-` for all locations)."""
-        answer = self._session.get("container", f"v1/{self._parent}/clusters")
-        found: list[Json] = answer.get("clusters", [])
-        return found
+        return list(self._session.pages("container", f"v1/{self._parent}/clusters", "clusters"))
 
     def plan_present(self, params: Json) -> Plan:
         """Steps that make the cluster as the options ask."""

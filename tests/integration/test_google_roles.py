@@ -1,0 +1,344 @@
+"""The roles gcp_cluster and secrets, run by ansible-playbook."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client, config
+from support.google import Google, google_sandbox
+
+from sandbox.google import PROJECT
+
+ROOT = Path(__file__).resolve().parents[2]
+VALUES = {
+    "secrets_x_api_key": "Kq7-api-key-value",
+    "secrets_x_api_secret": "Kq7-api-secret-value",
+    "secrets_x_access_key": "Kq7-access-key-value",
+    "secrets_x_access_secret": "Kq7-access-secret-value",
+}
+NAMES = {name.removeprefix("secrets_x_"): name for name in VALUES}
+MARK = "Kq7"
+
+
+@dataclass
+class Play:
+    """Plays on one host, whose variables are in a file."""
+
+    google: Google
+    folder: Path
+
+    def run(
+        self, *arguments: str, roles: tuple[str, ...] = ("gcp_cluster", "secrets"), **variables: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the roles; more variables come by a file, as values do not belong on a command line."""
+        inventory = {"all": {"hosts": {"cluster": {**self.variables(), **variables}}}}
+        (self.folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
+        play = {
+            "hosts": "all",
+            "gather_facts": False,
+            "vars": {
+                "ansible_connection": "local",
+                "ansible_python_interpreter": sys.executable,
+            },
+            "roles": [f"streamops.knative.{role}" for role in roles],
+        }
+        (self.folder / "play.yml").write_text(yaml.safe_dump([play]))
+        return subprocess.run(
+            [
+                str(Path(sys.executable).parent / "ansible-playbook"),
+                "-i",
+                str(self.folder / "hosts.yml"),
+                str(self.folder / "play.yml"),
+                *arguments,
+            ],
+            cwd=ROOT,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+
+    def variables(self) -> dict[str, Any]:
+        """What every run has."""
+        return {
+            "gcp_cluster_name": "pipeline",
+            "gcp_cluster_project": PROJECT,
+            "gcp_cluster_location": "europe-west1",
+            "gcp_cluster_auth_kind": "serviceaccount",
+            "gcp_cluster_service_account_file": str(self.google.key_file),
+            "gcp_cluster_endpoint": self.google.url,
+            "kubeconfig": str(self.folder / "kubeconfig"),
+            **VALUES,
+        }
+
+    def environment(self) -> dict[str, str]:
+        """Where Ansible keeps what it writes: in a folder of the test's own."""
+        return {
+            **os.environ,
+            "ANSIBLE_HOME": str(self.folder / "ansible"),
+            "ANSIBLE_LOCAL_TEMP": str(self.folder / "ansible" / "tmp"),
+            "ANSIBLE_REMOTE_TEMP": str(self.folder / "ansible" / "remote"),
+            "ANSIBLE_LOG_PATH": str(self.folder / "ansible.log"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+
+    def secrets(self) -> list[dict[str, Any]]:
+        """The secrets in the store, without values."""
+        found: list[dict[str, Any]] = self.google.run("gcp_secret_info")["secrets"]
+        return found
+
+
+@pytest.fixture
+def new(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+    """A new project, in which no service is enabled."""
+    with google_sandbox(tmp_path_factory.mktemp("google"), services=()) as google:
+        yield Play(google, tmp_path_factory.mktemp("play"))
+
+
+@pytest.fixture
+def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+    """A project with a cluster and its kubeconfig."""
+    with google_sandbox(tmp_path_factory.mktemp("google")) as google:
+        folder = tmp_path_factory.mktemp("play")
+        cluster = {"name": "pipeline", "location": "europe-west1"}
+        google.run("gke_cluster", **cluster)
+        google.run("gke_kubeconfig", **cluster, path=str(folder / "kubeconfig"))
+        google.calls()
+        yield Play(google, folder)
+
+
+def recap(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """The numbers of the last line."""
+    found = re.search(r"^cluster +: (.*)$", result.stdout, re.MULTILINE)
+    assert found, result.stdout + result.stderr
+    return {k: int(v) for k, v in (pair.split("=") for pair in found[1].split())}
+
+
+class Watch(threading.Thread):
+    """Reads the command lines and environments of all processes while something runs."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.seen: set[str] = set()
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        """Look until told to stop."""
+        while not self.stop.wait(0.02):
+            for process in Path("/proc").glob("[0-9]*"):
+                try:
+                    line = (process / "cmdline").read_bytes().decode(errors="replace")
+                except OSError:
+                    continue
+                if MARK in line:
+                    self.seen.add(line)
+
+
+def differences(result: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines that --diff printed as changed."""
+    return [line for line in result.stdout.splitlines() if re.match(r"[+-](?![+-])", line)]
+
+
+def test_from_nothing_to_no_change(new: Play) -> None:
+    first = new.run()
+    assert recap(first)["failed"] == 0, first.stdout
+    assert recap(first)["changed"] == 5
+    api = config.new_client_from_config(str(new.folder / "kubeconfig"))
+    assert client.VersionApi(api).get_code().major == "1"
+    new.google.calls()
+    assert recap(new.run())["changed"] == 0
+    requests = new.google.calls()
+    assert len(requests) <= 20, requests
+
+    variables = {"gcp_cluster_release_channel": "RAPID", "secrets_x_api_key": f"{MARK}-new"}
+    predicted = differences(new.run("--check", "--diff", **variables))
+    assert predicted == [
+        "-release_channel: REGULAR",
+        "+release_channel: RAPID",
+        "-  version: 1",
+        "+  version: 2",
+    ]
+    assert differences(new.run("--diff", **variables)) == predicted, "just that, and only now"
+
+
+def test_no_value_is_anywhere_but_in_the_store(new: Play) -> None:
+    watch = Watch()
+    watch.start()
+    runs = [
+        new.run("-vvvv", "--diff", "--check"),
+        new.run("-vvvv", "--diff"),
+        new.run("-vvvv", "--diff", secrets_x_api_key=f"{MARK}-{'long' * 20000}"),  # fails
+        new.run("-vvvv", "--diff", roles=("secrets",), secrets_backend="kubernetes"),
+    ]
+    watch.stop.set()
+    watch.join()
+    for run in runs:
+        assert run.returncode == (2 if run is runs[2] else 0), run.stdout
+    assert "64 KiB" in runs[2].stdout
+    encoded = [base64.b64encode(v.encode()).decode()[:12] for v in VALUES.values()]
+    for run in runs:
+        for text in (run.stdout, run.stderr):
+            assert MARK not in text
+            assert not any(part in text for part in encoded)
+    assert watch.seen == set(), "on a command line"
+    for path in new.folder.rglob("*"):
+        if path.is_file() and path.name != "hosts.yml":  # the inventory that holds the values
+            assert MARK.encode() not in path.read_bytes(), path
+
+
+def test_exactly_the_consumers_are_granted(play: Play) -> None:
+    play.google.run(
+        "gcp_secret", name="twitter-api-key", value="old", accessors=["user:ada@example.com"]
+    )
+    play.run(roles=("secrets",), secrets_consumers=[{"namespace": "b", "service_account": "two"}])
+    secrets = play.secrets()
+    assert {secret["id"] for secret in secrets} == {
+        "twitter-api-key",
+        "twitter-api-secret",
+        "twitter-access-key",
+        "twitter-access-secret",
+    }
+    for secret in secrets:
+        (binding,) = secret["bindings"]
+        assert binding["role"] == "roles/secretmanager.secretAccessor"
+        assert [m.rpartition("/subject/")[2] for m in binding["members"]] == ["ns/b/sa/two"]
+
+
+def test_workloads_that_act_as_a_google_service_account(play: Play) -> None:
+    email = f"workloads@{PROJECT}.iam.gserviceaccount.com"
+    result = play.run(gcp_cluster_workload_service_account=email)
+    assert recap(result)["failed"] == 0, result.stdout
+    for secret in play.secrets():
+        assert secret["bindings"][0]["members"] == [f"serviceAccount:{email}"]
+    member = f"serviceAccount:{PROJECT}.svc.id.goog[streamops/twitter-producer]"
+    grant = {"service_account": email, "role": "roles/iam.workloadIdentityUser", "member": member}
+    assert play.google.run("gcp_iam_member", **grant)["changed"] is False, "the role did it"
+
+
+def test_kubernetes_secrets(play: Play) -> None:
+    variables = {
+        "roles": ("secrets",),
+        "secrets_backend": "kubernetes",
+        "secrets_consumers": [
+            {"namespace": "one", "service_account": "x"},
+            {"namespace": "two", "service_account": "x"},
+        ],
+    }
+    assert recap(play.run(**variables))["changed"] == 1
+    assert recap(play.run(**variables))["changed"] == 0
+    core = client.CoreV1Api(config.new_client_from_config(str(play.folder / "kubeconfig")))
+    for namespace in ("one", "two"):
+        data = core.read_namespaced_secret("twitter-credentials", namespace).data
+        assert {k: base64.b64decode(v).decode() for k, v in data.items()} == {
+            key: VALUES[name] for key, name in NAMES.items()
+        }
+    assert recap(play.run(secrets_state="absent", **variables))["changed"] == 1
+    assert core.read_namespace("one").metadata.name == "one", "the namespace stays"
+
+
+def test_everything_that_is_missing_is_named_at_once(play: Play) -> None:
+    result = play.run(roles=("secrets",), **dict.fromkeys(VALUES, ""))
+    for name in VALUES:
+        assert f"{name} is empty" in result.stdout
+    wrong = {
+        "gcp_cluster_project": "",
+        "gcp_cluster_location": "europe-west1-b",
+        "kubeconfig": "",
+        "gcp_cluster_state": "absent",
+    }
+    result = play.run(roles=("gcp_cluster",), **wrong)
+    for part in (
+        "gcp_cluster_project is empty",
+        "not in the zone",
+        "kubeconfig) is empty",
+        "refused by gcp_cluster_deletion_protection",
+    ):
+        assert part in result.stdout
+    assert recap(play.run(roles=("gcp_cluster",), gcp_cluster_name=""))["changed"] == 0
+    assert play.google.calls() == [], "Google was asked nothing"
+
+
+def test_absent(play: Play) -> None:
+    play.google.run("gcp_secret", name="twitter-api-key", value="x")
+    variables = {
+        "gcp_cluster_state": "absent",
+        "gcp_cluster_deletion_protection": False,
+        "secrets_state": "absent",
+    }
+    assert recap(play.run(**variables))["changed"] == 3
+    assert play.google.run("gke_cluster_info")["clusters"] == []
+    assert play.secrets() == []
+    assert recap(play.run(**variables))["changed"] == 0
+
+
+def test_the_inventory_plugin(play: Play) -> None:
+    labels = {"managed-by": "streamops-knative", "stage": "test"}
+    play.google.run("gke_cluster", name="pipeline", location="europe-west1", labels=labels)
+    source = {
+        "plugin": "streamops.knative.gke",
+        "projects": [PROJECT],
+        "auth_kind": "serviceaccount",
+        "service_account_file": str(play.google.key_file),
+        "endpoint": play.google.url,
+        "labels": {"stage": "test"},
+        "cache": True,
+        "cache_plugin": "jsonfile",
+        "cache_connection": str(play.folder / "cache"),
+        "keyed_groups": [{"key": "gke.status | lower", "prefix": "status"}],
+        "compose": {"registry": "gcp_cluster_location ~ '-docker.pkg.dev'"},
+    }
+    file = play.folder / "test.gke.yml"
+
+    def listed(**changes: Any) -> dict[str, Any]:
+        file.write_text(yaml.safe_dump({**source, **changes}))
+        result = subprocess.run(
+            [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(file), "--list"],
+            cwd=ROOT,
+            env=play.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        found: dict[str, Any] = json.loads(
+            result.stdout, object_hook=lambda o: o.get("__ansible_unsafe", o)
+        )
+        return found
+
+    play.google.calls()
+    found = listed()
+    for group in (
+        "knative_clusters",
+        f"gke_project_{PROJECT}".replace("-", "_"),
+        "gke_location_europe_west1",
+        "gke_channel_regular",
+        "gke_label_stage_test",
+        "status_running",
+    ):
+        assert found[group]["hosts"] == ["pipeline"], group
+    variables = found["_meta"]["hostvars"]["pipeline"]
+    assert variables["gcp_cluster_autopilot"] is True
+    assert variables["kubeconfig"] == str(play.folder / ".kube" / "pipeline.kubeconfig")
+    assert variables["registry"] == "europe-west1-docker.pkg.dev"
+    assert play.google.calls() == ["container.projects.locations.clusters.list"]
+    assert "pipeline" not in str(listed(labels={"no": "such"})["_meta"])
+    assert play.google.calls() == [], "the cache was used"
+
+    listed()
+    adopted = play.run("-i", str(file), "--limit", "pipeline", roles=("gcp_cluster",))
+    assert re.search(r"^pipeline +: .*failed=0 ", adopted.stdout, re.MULTILINE), adopted.stdout
+    assert (play.folder / ".kube" / "pipeline.kubeconfig").exists()
