@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from twitter_producer import credentials, events, stores
+from twitter_producer import credentials, events, setbacks
 from twitter_producer.budget import SMALLEST_PAGE, Budget, BudgetSpent
 from twitter_producer.clock import XClock
-from twitter_producer.credentials import CredentialsError, Keys
+from twitter_producer.credentials import CredentialsError
 from twitter_producer.deadletter import destination
 from twitter_producer.delivery import Deliverer
+from twitter_producer.keeper import Keeper
+from twitter_producer.keyring import Keyring
 from twitter_producer.metrics import Metrics
-from twitter_producer.progress import Batch, Checkpoint, Post, Progress, UnreadableCheckpoint
+from twitter_producer.progress import Batch, Post, Progress
 from twitter_producer.settings import Settings
 from twitter_producer.sink import Sink
 from twitter_producer.sources import Source
@@ -23,27 +24,12 @@ from twitter_producer.sources.replay import ReplaySource
 from twitter_producer.sources.search import SearchSource
 from twitter_producer.sources.stream import StreamSource
 from twitter_producer.stopping import Heartbeat, Stop
-from twitter_producer.x import (
-    BadRequest,
-    CreditsDepleted,
-    Forbidden,
-    RateLimited,
-    Refused,
-    XApi,
-    XError,
-)
+from twitter_producer.stores import Conflict, Store, StoreError
+from twitter_producer.x import BadRequest, Refused, XApi, XError
 
 log = logging.getLogger(__name__)
 
-#: Waits after an error of X, first and longest, in seconds.
-_WAITS: dict[type[XError], tuple[float, float]] = {
-    CreditsDepleted: (300, 3600),
-    Refused: (30, 900),
-    Forbidden: (60, 900),
-    BadRequest: (60, 900),
-}
-_LONGEST_UNAVAILABLE_WAIT = 120.0
-_RATE_LIMIT_WAIT = 60.0
+_LONGEST_REST = 60.0
 
 
 class Fatal(Exception):
@@ -57,16 +43,14 @@ class Fatal(Exception):
 class Producer:
     """Ties source, delivery, budget and checkpoint together."""
 
-    def __init__(
-        self, settings: Settings, store: stores.Store, stop: Stop, heartbeat: Heartbeat
-    ) -> None:
-        self._settings, self._store = settings, store
-        self._stop, self._heartbeat = stop, heartbeat
+    def __init__(self, settings: Settings, store: Store, stop: Stop, heartbeat: Heartbeat) -> None:
+        self._settings, self._stop, self._heartbeat = settings, stop, heartbeat
         self.metrics = Metrics()
         self._clock = XClock()
         self._budget = Budget(
             settings.budget_posts, settings.budget_price, settings.budget_stretch_from
         )
+        self._keeper = Keeper(settings, store, self._budget, self.metrics, stop, heartbeat)
         self._maker = events.EventMaker(
             settings.event_source, settings.event_type, settings.overrides
         )
@@ -81,12 +65,9 @@ class Producer:
             heartbeat,
         )
         self._api = XApi(settings.x_api_url, settings.x_timeout_seconds, self._clock)
-        self._reader = credentials.reader(settings)
-        self._keys: Keys | None = None
-        self._keys_read_at = 0.0
-        self._progress = Progress.begin(self._clock.now())
+        self._keyring = Keyring(settings, credentials.reader(settings), self._api)
         self._source = self._make_source()
-        self._saved = ""
+        self._progress = Progress.begin(self._clock.now())
         self._failures = 0
         self._answered = False
         self.starting: str | None = "the checkpoint has not been read yet"
@@ -111,7 +92,7 @@ class Producer:
             "event_source": self._settings.event_source,
             "state": self.starting or self._pausing or "running",
             "counters": {name: self.metrics.value(f"{name}_total") for name in counters},
-            "checkpoint": self._progress.dump()["windows"],
+            "checkpoint": self._progress.describe(),
             "budget": {
                 "day": self._budget.day,
                 "posts": self._budget.posts,
@@ -145,27 +126,44 @@ class Producer:
     def run(self) -> int:
         """Work until the end is asked for (or, for one pass, reached); return the exit code."""
         try:
-            self._restore()
-            self._first_keys()
-            self.starting = None
-            while not self._stop:
+            return self._work()
+        except Conflict as error:
+            raise Fatal(f"another producer writes the same checkpoint: {error}", 3) from error
+        except StoreError as error:
+            raise Fatal(f"the checkpoint is not stored: {error}") from error
+
+    def _work(self) -> int:
+        finished = False
+        try:
+            self._prepare()
+            while not self._stop and not finished:
                 self._heartbeat.beat(self._settings.x_timeout_seconds * 2)
                 wait = self._step()
-                if wait is None:
-                    break
-                self._heartbeat.beat(wait)
-                self._stop.wait(wait)
+                finished = wait is None
+                self._heartbeat.beat(wait or 0.0)
+                self._stop.wait(wait or 0.0)
         finally:
             self._source.close()
         self._budget.close()
-        self._save()
+        self._keeper.save(self._progress)
         log.info("stopped", extra={"delivered": self.metrics.value("delivered_total")})
-        return 0
+        return 0 if finished or not self._settings.run_once else 1
+
+    def _prepare(self) -> None:
+        self._progress = self._keeper.restore(self._clock.now())
+        if self._settings.source != "replay":
+            self.starting = "the credentials have not been read yet"
+            try:
+                self._keyring.wait_for_keys(self._stop, self._heartbeat)
+            except (CredentialsError, XError) as error:
+                raise Fatal(f"the credentials cannot be used: {error}") from error
+        self.starting = None
 
     def _step(self) -> float | None:
         """Do one round; return the seconds to wait before the next one, None: all is done."""
         self._enter_day()
-        self._renew_keys()
+        if self._keyring.due():
+            self._renew_keys()
         began = time.monotonic()
         try:
             batch = self._source.read(self._progress)
@@ -177,21 +175,19 @@ class Producer:
         done = self._deliverer.deliver(batch.posts)
         self._commit(batch, done)
         self._tell(batch, done, time.monotonic() - began)
-        if self._settings.run_once and (batch.ended or self._caught_up(batch)):
+        if self._settings.run_once and all(done) and batch.ended and not self._progress.behind:
             return None
         if self._progress.behind:
             return 0.0
         return self._source.pause() * self._budget.stretch()
 
-    def _caught_up(self, batch: Batch) -> bool:
-        return self._settings.source != "replay" and not self._progress.behind
-
     def _commit(self, batch: Batch, done: list[bool]) -> None:
         """Move the checkpoint over what has been delivered."""
         overlap = self._settings.overlap_seconds
         self._progress.advance(batch, done, overlap, self._budget.day)
-        self._budget.reserve(self._page_for_next_time())
-        self._save()
+        if (self._budget.left or 0) >= SMALLEST_PAGE:  # saves a write before the next request
+            self._budget.reserve(self._budget.page(self._settings.max_results, self._clock.now()))
+        self._keeper.save(self._progress)
 
     def _tell(self, batch: Batch, done: list[bool], seconds: float) -> None:
         if batch.posts:
@@ -207,11 +203,36 @@ class Producer:
                 },
             )
 
-    def _page_for_next_time(self) -> int:
-        try:
-            return self._budget.page(self._settings.max_results, self._clock.now())
-        except BudgetSpent:
-            return 0
+    def _wait_after(self, error: XError) -> float:
+        """Log what X's error means; return the seconds until the next try."""
+        kind = type(error).__name__
+        self.metrics.x_errors.labels(kind).inc()
+        if isinstance(error, BadRequest) and not self._answered:
+            raise Fatal(f"X refuses the query, {self._settings.query!r}: {error}", 2)
+        if isinstance(error, Refused) and self._renew_keys():
+            return 0.0
+        advice = setbacks.advice(error)
+        lasting = setbacks.lasting(error) is not None
+        if lasting:
+            if self._settings.run_once:
+                raise Fatal(f"{advice}: {error}")
+            self._pausing = f"{advice}: {error}"
+        interval = self._settings.poll_interval_seconds
+        wait = setbacks.wait(error, self._failures, interval, self._clock.now())
+        self._failures += 1
+        log.log(
+            logging.ERROR if lasting else logging.WARNING,
+            advice,
+            extra={"error": str(error), "kind": kind, "next_in_seconds": round(wait, 1)},
+        )
+        return wait
+
+    def _renew_keys(self) -> bool:
+        """Read the keys again; True if they are others now, and used from now on."""
+        changed = self._keyring.renew()
+        if changed:
+            self._source.close()
+        return changed
 
     # Spending
 
@@ -225,7 +246,7 @@ class Producer:
         self._enter_day()
         page = self._budget.page(wanted, self._clock.now(), least)
         if self._budget.reserve(page):
-            self._save()
+            self._keeper.save(self._progress)
         return page
 
     def _count(self, posts: list[Post]) -> None:
@@ -234,11 +255,10 @@ class Producer:
         self._show_budget()
 
     def _show_budget(self) -> None:
+        left = self._budget.left
         self.metrics.spent_posts.set(self._budget.posts)
         self.metrics.spent_dollars.set(self._budget.dollars)
-        self.metrics.budget_left.set(
-            float("inf") if self._budget.left is None else self._budget.left
-        )
+        self.metrics.budget_left.set(float("inf") if left is None else left)
 
     def _rest(self, spent: BudgetSpent) -> float:
         """Pause until the next UTC day."""
@@ -251,148 +271,7 @@ class Producer:
             )
         self._pausing = str(spent)
         left = (spent.until - self._clock.now()) / timedelta(seconds=1)
-        return min(max(left, 1.0), 60.0)
-
-    # X's errors
-
-    def _wait_after(self, error: XError) -> float:
-        """Log what X's error means; return the seconds until the next try."""
-        kind = type(error).__name__
-        self.metrics.x_errors.labels(kind).inc()
-        lasting = isinstance(error, CreditsDepleted | Refused | Forbidden | BadRequest)
-        if isinstance(error, BadRequest) and not self._answered:
-            raise Fatal(f"X refuses the query, {self._settings.query!r}: {error}", 2)
-        if isinstance(error, Refused) and self._keys_changed():
-            return 0.0
-        if lasting and self._settings.run_once:
-            raise Fatal(f"{_ADVICE.get(type(error), 'X refuses')}: {error}")
-        wait = self._error_wait(error)
-        self._failures += 1
-        advice = _ADVICE.get(type(error), "X did not answer as expected")
-        if lasting:
-            self._pausing = f"{advice}: {error}"
-        log.log(
-            logging.ERROR if lasting else logging.WARNING,
-            advice,
-            extra={"error": str(error), "kind": kind, "next_in_seconds": round(wait, 1)},
-        )
-        return wait
-
-    def _error_wait(self, error: XError) -> float:
-        if isinstance(error, RateLimited):
-            now = self._clock.now().timestamp()
-            wait = error.reset - now + 1 if error.reset else _RATE_LIMIT_WAIT
-            return min(max(wait, 1.0), 16 * 60)
-        usual = (min(1.0, self._settings.poll_interval_seconds), _LONGEST_UNAVAILABLE_WAIT)
-        first, longest = _WAITS.get(type(error), usual)
-        wait = min(longest, first * 2.0 ** min(self._failures, 20))
-        return wait * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
-
-    # Credentials
-
-    def _first_keys(self) -> None:
-        failures = 0
-        self.starting = "the credentials have not been read yet"
-        while self._settings.source != "replay" and self._keys is None and not self._stop:
-            try:
-                self._use(self._reader.read())
-            except (CredentialsError, XError) as error:
-                if self._settings.run_once:
-                    raise Fatal(f"the credentials cannot be used: {error}") from error
-                wait = min(60.0, 2.0**failures)
-                failures += 1
-                log.error(
-                    "the credentials cannot be used yet",
-                    extra={"error": str(error), "next_in_seconds": wait},
-                )
-                self._heartbeat.beat(wait + self._settings.secret_manager_timeout_seconds * 5)
-                self._stop.wait(wait)
-
-    def _use(self, keys: Keys) -> None:
-        self._keys_read_at = time.monotonic()
-        self._api.use(keys)
-        self._keys = keys
-
-    def _renew_keys(self) -> None:
-        due = self._keys_read_at + self._settings.credentials_refresh_seconds
-        if self._keys is not None and time.monotonic() >= due:
-            self._keys_changed()
-
-    def _keys_changed(self) -> bool:
-        """Read the keys again; True if they are others now."""
-        try:
-            self._keys_read_at = time.monotonic()
-            keys = self._reader.read()
-            if keys == self._keys:
-                return False
-            self._use(keys)
-        except (CredentialsError, XError) as error:
-            log.error("the credentials cannot be read again", extra={"error": str(error)})
-            return False
-        log.info("the credentials have changed")
-        self._source.close()
-        return True
-
-    def _bearer(self) -> str:
-        if self._keys is None:
-            raise Refused("no credentials have been read yet")
-        return self._api.bearer(self._keys)
-
-    # Checkpoint
-
-    def _restore(self) -> None:
-        """Take up where the checkpoint says; a first start looks back a bounded time."""
-        text = self._patiently(self._store.load)
-        lookback = timedelta(seconds=self._settings.lookback_seconds)
-        self._progress = Progress.begin(self._clock.now() - lookback)
-        if text is None:
-            log.info("no checkpoint: starts with the look-back")
-            return
-        try:
-            checkpoint = Checkpoint.parse(text)
-        except UnreadableCheckpoint as error:
-            log.error(
-                "the checkpoint is unreadable: starts with the look-back, today's spending unknown",
-                extra={"error": str(error)},
-            )
-            self._patiently(lambda: self._store.set_aside(text))
-            return
-        self._progress = checkpoint.progress
-        self._budget.day = checkpoint.day
-        self._budget.posts = self._budget.ceiling = checkpoint.posts
-        log.info("goes on from the checkpoint", extra=self._progress.dump()["windows"][0])
-
-    def _save(self) -> None:
-        checkpoint = Checkpoint(self._progress, self._budget.day, self._budget.posts)
-        text = checkpoint.text(self._budget.ceiling)
-        if text == self._saved:
-            return
-        self._patiently(lambda: self._store.save(text))
-        self._saved = text
-        self.metrics.checkpoints.inc()
-
-    def _patiently(self, access: Any) -> Any:
-        """Read or write the checkpoint, again and again: nothing is read from X without it."""
-        failures = 0
-        while True:
-            try:
-                return access()
-            except stores.Conflict as error:
-                raise Fatal(f"another producer writes the same checkpoint: {error}", 3) from error
-            except stores.StoreError as error:
-                wait = min(30.0, 0.5 * 2.0**failures)
-                failures += 1
-                log.error(
-                    "the checkpoint cannot be read or stored",
-                    extra={"error": str(error), "next_in_seconds": wait},
-                )
-                self._heartbeat.beat(wait + self._settings.kubernetes_timeout_seconds)
-                if self._stop and (failures > 3 or self._settings.run_once):
-                    raise Fatal(f"the checkpoint is not stored: {error}") from error
-                if self._stop:
-                    time.sleep(wait)
-                else:
-                    self._stop.wait(wait)
+        return min(max(left, 1.0), _LONGEST_REST)
 
     def _make_source(self) -> Source:
         settings = self._settings
@@ -401,14 +280,5 @@ class Producer:
             return ReplaySource(settings.replay_file, settings.replay_rate, self.metrics)
         shared = (settings, self._api, self.metrics, self._reserve, self._count)
         if settings.source == "stream":
-            return StreamSource(*shared, self._bearer)
+            return StreamSource(*shared, self._keyring.bearer)
         return SearchSource(*shared)
-
-
-_ADVICE: dict[type[XError], str] = {
-    CreditsDepleted: "X has no credits left for this account: buy credits at console.x.com; paused",
-    Refused: "X refuses the credentials: renew them where CREDENTIALS says they are",
-    Forbidden: "X forbids this with these credentials: check the app's access level",
-    BadRequest: "X refuses the request",
-    RateLimited: "X's rate limit is reached",
-}

@@ -52,7 +52,8 @@ class Batch:
     """Posts to deliver next, oldest first.
 
     `window` is what was read, `left` its older end where that was not reached.
-    `newest` is the id up to which an open window has been read, as far as that is known.
+    `newest` is the id up to which an open window has been read, as far as that is known. `ended`:
+    for now there is nothing more in there.
     """
 
     posts: list[Post]
@@ -134,9 +135,9 @@ class Progress:
             if any(window.holds(post_id, overlap_seconds) for window in self.windows)
         }
 
-    def dump(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        windows = [
+    def describe(self) -> list[dict[str, str]]:
+        """Return the windows as JSON has them."""
+        return [
             {
                 name: str(value) if isinstance(value, int) else value.isoformat()
                 for name in ("after", "before", "start")
@@ -144,8 +145,11 @@ class Progress:
             }
             for window in self.windows
         ]
+
+    def dump(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
         return {
-            "windows": windows,
+            "windows": self.describe(),
             "seen": _by_day(self.seen),
             "read": _by_day(self.read),
             "floor": str(self.floor),

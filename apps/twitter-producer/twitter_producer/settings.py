@@ -213,6 +213,13 @@ class Settings(BaseSettings):
             raise ValueError(f"no bearer and no complete set of keys: set {missing}")
         return bearer
 
+    @field_validator("run_once")
+    @classmethod
+    def _stream_has_no_end(cls, run_once: bool, info: ValidationInfo) -> bool:
+        if run_once and info.data.get("source") == "stream":
+            raise ValueError("a stream never ends: use SOURCE=search")
+        return run_once
+
     @field_validator("state_file")
     @classmethod
     def _state_needs_file(cls, path: Path | None, info: ValidationInfo) -> Path | None:

@@ -175,6 +175,14 @@ def test_sigterm_finishes_what_is_in_flight_and_stores_the_checkpoint(kit: Kit) 
     assert sink.ids == ids
 
 
+def test_one_shot_run_that_is_ended_early_has_failed(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink(answers=[(503, {"Retry-After": "60"})])
+    x.publish_many(2)
+    producer = kit.producer(**kit.searching(x, sink, run_once="true"))
+    wait_for(lambda: sink.refused)
+    assert producer.stop() == 1
+
+
 def test_oidc_token_is_read_for_each_request(kit: Kit) -> None:
     x, sink = kit.x(), kit.sink()
     token = kit.folder / "token"

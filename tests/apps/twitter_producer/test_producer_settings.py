@@ -76,6 +76,10 @@ def test_all_problems_are_named_together(kit: Kit) -> None:
     assert len(producer.log) == 1
 
 
+def test_stream_cannot_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "RUN_ONCE" in _problems(monkeypatch, SOURCE="stream", RUN_ONCE="true")
+
+
 def test_missing_sink_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     message = _problems(monkeypatch, K_SINK="")
     assert "SinkBinding" in message

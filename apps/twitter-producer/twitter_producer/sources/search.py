@@ -67,7 +67,9 @@ class SearchSource:
             lowest = min(read, default=window.before)
             left = Window(after=window.after, before=lowest, start=window.start)
         self._current = self._current or reached_end
-        return Batch(fresh, window, left, newest=max(read, default=self._smallest))
+        return Batch(
+            fresh, window, left, newest=max(read, default=self._smallest), ended=reached_end
+        )
 
     def pause(self) -> float:
         """Return the polling interval."""

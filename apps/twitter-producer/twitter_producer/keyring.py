@@ -1,0 +1,72 @@
+"""The keys in use: read at the start, again on a timer, and at once when X refuses them."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from twitter_producer.credentials import CredentialsError, KeyReader, Keys
+from twitter_producer.settings import Settings
+from twitter_producer.stopping import Heartbeat, Stop
+from twitter_producer.x import Refused, XApi, XError
+
+log = logging.getLogger(__name__)
+
+_LONGEST_WAIT = 60.0
+
+
+class Keyring:
+    """Hands the keys that a reader gives to the X API."""
+
+    def __init__(self, settings: Settings, reader: KeyReader, api: XApi) -> None:
+        self._settings, self._reader, self._api = settings, reader, api
+        self._keys: Keys | None = None
+        self._read_at = 0.0
+
+    def wait_for_keys(self, stop: Stop, heartbeat: Heartbeat) -> None:
+        """Read the keys for the first time, again and again until there are some."""
+        wait = 1.0
+        while not stop:
+            try:
+                self._use(self._reader.read())
+                return
+            except (CredentialsError, XError) as error:
+                if self._settings.run_once:
+                    raise
+                log.error(
+                    "the credentials cannot be used yet",
+                    extra={"error": str(error), "next_in_seconds": wait},
+                )
+            heartbeat.beat(wait + self._settings.secret_manager_timeout_seconds * 5)
+            stop.wait(wait)
+            wait = min(_LONGEST_WAIT, wait * 2)
+
+    def due(self) -> bool:
+        """Whether it is time to look for other keys."""
+        age = time.monotonic() - self._read_at
+        return self._keys is not None and age >= self._settings.credentials_refresh_seconds
+
+    def renew(self) -> bool:
+        """Read the keys again; True if they are others now."""
+        try:
+            self._read_at = time.monotonic()
+            keys = self._reader.read()
+            if keys == self._keys:
+                return False
+            self._use(keys)
+        except (CredentialsError, XError) as error:
+            log.error("the credentials cannot be read again", extra={"error": str(error)})
+            return False
+        log.info("the credentials have changed")
+        return True
+
+    def bearer(self) -> str:
+        """Return an app-only bearer."""
+        if self._keys is None:
+            raise Refused("no credentials have been read yet")
+        return self._api.bearer(self._keys)
+
+    def _use(self, keys: Keys) -> None:
+        self._read_at = time.monotonic()
+        self._api.use(keys)
+        self._keys = keys
