@@ -53,7 +53,7 @@ e2e: .cache/test.stamp tools ## site.yml, molecule and the pipeline from end to 
 	@pytest tests/e2e
 
 bench: .cache/test.stamp ## The benchmarks; BENCH=name runs one
-	@PYTHONPATH=tests python -m benchmarks $(BENCH)
+	@PYTHONPATH=tests:.collections python -m benchmarks $(BENCH)
 
 tools: .cache/test.stamp
 	@tests/tools.sh
