@@ -27,10 +27,12 @@ def ansible_playbook() -> Path:
 
 def environment() -> dict[str, str]:
     """The environment a peer runs in: nothing of this checkout's configuration."""
+    settings = VENV / "ansible.cfg"  # empty: without one, the checkout's own would be found
+    settings.touch()
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "VIRTUAL_ENV"))}
     return clean | {
         "ANSIBLE_HOME": str(ROOT / ".cache" / "bench-ansible"),
-        "ANSIBLE_CONFIG": os.devnull,
+        "ANSIBLE_CONFIG": str(settings),
         "ANSIBLE_PYTHON_INTERPRETER": str(VENV / "bin" / "python"),
         "PATH": f"{VENV / 'bin'}:{os.environ['PATH']}",
     }
