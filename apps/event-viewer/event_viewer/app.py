@@ -92,6 +92,10 @@ class Application:
         else:
             await self._flask(scope, receive, send, rights)
 
+    def may_post(self, scope: Scope) -> bool:
+        """Whether an event may come from there."""
+        return WRITE in self.access.rights(scope) and not cross_site(scope)
+
     async def _refuse(self, send: Send, rights: frozenset[str]) -> None:
         if rights - self.access.open:
             await respond_error(send, 403, "you may not do this")

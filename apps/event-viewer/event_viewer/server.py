@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped] # has no types
 
 from event_viewer.app import Application
+from event_viewer.intake import Intake
 from event_viewer.settings import Settings
 
 #: Bytes of a request's head: the request line and all headers.
@@ -22,10 +23,14 @@ class Protocol(HttpToolsProtocol):
     """A connection whose requests may only be so large, and take only so long to arrive."""
 
     app: Application
+    scope: Any  # ASGI's
+    cycle: Any  # uvicorn's, or an Intake
     #: When the request that is coming in began; None between requests.
     began: float | None = None
     #: Bytes of its head so far; None once the head is complete.
     head: int | None = 0
+    #: The event that is coming in.
+    intake: Intake | None = None
     _clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
@@ -40,6 +45,9 @@ class Protocol(HttpToolsProtocol):
         """Stop the clock."""
         if self._clock:
             self._clock.cancel()
+        if self.intake is not None:  # its body never came
+            self.intake.release()
+            self.intake = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -61,13 +69,24 @@ class Protocol(HttpToolsProtocol):
         if size > MAX_HEAD or len(self.headers) > MAX_HEADERS:
             self._refuse(b"431 Request Header Fields Too Large")
         self.head = None
+        if self.url == b"/" and self.parser.get_method() == b"POST" and self._is_idle():
+            self.intake = Intake.start(self)
+            if self.intake is not None:
+                self.cycle = self.intake
+                return
         super().on_headers_complete()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def on_message_complete(self) -> None:
         """The request has arrived in time."""
         self.began = None
         self.head = 0
         super().on_message_complete()
+        if self.intake is not None and self.cycle is self.intake:
+            intake, self.intake = self.intake, None
+            intake.complete()
 
     def shutdown(self) -> None:
         """End the streams, which would never end by themselves."""

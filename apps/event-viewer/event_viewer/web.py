@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 import urllib.parse
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from flask import Flask, Response, request
@@ -182,9 +182,12 @@ class _Login(msgspec.Struct, forbid_unknown_fields=True):
     token: str
 
 
+_Given = Annotated[str, msgspec.Meta(min_length=1)]
+
+
 class _Replay(msgspec.Struct, forbid_unknown_fields=True):
-    source: str
-    id: str
+    source: _Given
+    id: _Given
     sink: str = ""
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from event_viewer import metrics
 from event_viewer.cloudevents import Event
@@ -22,6 +22,10 @@ BUSY_PAUSE_SECONDS = 0.02
 COMPLAIN_SECONDS = 10
 
 
+#: Told when events are stored (None) or why they could not be.
+Done = Callable[[StoreError | None], None]
+
+
 class Overloaded(Exception):
     """More is waiting than may wait; come back later."""
 
@@ -31,7 +35,7 @@ class _Item:
     events: list[Event]
     rejections: list[Rejection]
     size: int
-    done: asyncio.Future[None] | None = field(default=None)
+    done: Done | None = None
 
 
 class Writer:
@@ -70,11 +74,9 @@ class Writer:
         """Give back what `reserve` took."""
         self.pending -= size
 
-    def store_events(self, events: list[Event]) -> asyncio.Future[None]:
-        """Done when the events are stored; raises StoreError where they could not be."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def store_events(self, events: list[Event], done: Done) -> None:
+        """Store the events together with what else is waiting, then call `done`."""
         self._put(_Item(events, [], 0, done))
-        return done
 
     def store_rejection(self, rejection: Rejection) -> None:
         """Keep a refused request, when there is room; nobody waits for it."""
@@ -123,13 +125,13 @@ class Writer:
         except StoreError as error:
             self._complain(error)
             for item in group:
-                if item.done and not item.done.cancelled():
-                    item.done.set_exception(error)
+                if item.done:
+                    item.done(error)
             return
         self.trouble = ""
         for item in group:
-            if item.done and not item.done.cancelled():
-                item.done.set_result(None)
+            if item.done:
+                item.done(None)
         metrics.commit_seconds.observe(time.perf_counter() - started)
         accepted = sum(new)
         metrics.accepted.inc(accepted)
