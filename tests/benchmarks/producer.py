@@ -37,8 +37,7 @@ def run() -> Result:
         figures: dict[str, Any] = {}
         with _x(made) as x:
             figures |= _start(made, x)
-        with _x(made) as x, _viewer(made) as viewer:
-            figures |= _throughput(made, x, viewer)
+        figures |= _throughput(made)
         with _x(made) as x, _viewer(made) as viewer:
             figures |= _original(made, x, viewer)
         with _x(made) as x:
@@ -80,12 +79,14 @@ def _start(made: Kit, x: X) -> dict[str, Any]:
     return {"start_seconds": round(statistics.median(seconds), 2)}
 
 
-def _throughput(made: Kit, x: X, viewer: str) -> dict[str, Any]:
+def _throughput(made: Kit) -> dict[str, Any]:
     """Posts a second into the viewer, and into the sink that the original is measured with."""
-    rates = _rates(made, x, _At(viewer))
-    total = requests.get(viewer + "/api/events?limit=0", timeout=10).json()["total"]
-    assert total == BATCH * ROUNDS, f"the viewer has {total}"
-    plain = _rates(made, x, made.sink())
+    with _x(made) as x, _viewer(made) as viewer:
+        rates = _rates(made, x, _At(viewer))
+        total = requests.get(viewer + "/api/events?limit=0", timeout=10).json()["total"]
+        assert total == BATCH * ROUNDS, f"the viewer has {total}"
+    with _x(made) as x:
+        plain = _rates(made, x, made.sink())
     return {
         "posts_per_second": round(statistics.median(rates)),
         "posts_per_second_best": round(max(rates)),
@@ -98,7 +99,6 @@ def _rates(made: Kit, x: X, sink: Any) -> list[float]:
     """From the beginning of a poll that finds 100 posts until the sink has accepted the last."""
     state = Path(tempfile.mkdtemp(dir=made.folder)) / "state.json"
     settings = made.searching(x, sink, poll_interval_seconds=0.5, budget_posts=0, state_file=state)
-    settings["lookback_seconds"] = 0
     producer = made.producer(**settings)
     producer.saying("started")
     for number in range(ROUNDS):

@@ -70,7 +70,7 @@ def _work(settings: Settings, stop: Stop) -> int:
             )
             producer.starting = None  # a stand-by is ready, or no roll-out would ever end
             if not lease.acquire(heartbeat):
-                return 0
+                return 1 if settings.run_once else 0
         code = producer.run()
         return 1 if lease is not None and lease.lost else code
     finally:
