@@ -18,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from sandbox import eventloop
 from sandbox.client import Client
 from sandbox.controllers import manager
 from sandbox.events import EventRecorder
@@ -133,13 +134,6 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-def use_pidfd_watcher() -> None:
-    """Wait for child processes without a thread for each, as Python 3.12 does by itself."""
-    if sys.version_info < (3, 12):
-        policy = asyncio.get_event_loop_policy()
-        policy.set_child_watcher(asyncio.PidfdChildWatcher())
-
-
 async def _serve(config: ClusterConfig) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -174,7 +168,7 @@ def main() -> int:
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    use_pidfd_watcher()
+    eventloop.prepare()
     options.folder.mkdir(parents=True, exist_ok=True)
     config = ClusterConfig(
         name=options.name,

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox.cluster import use_pidfd_watcher
+from sandbox import eventloop
 from sandbox.cluster_processes import ClusterProcesses
 from sandbox.home import Home, State, started
 
@@ -216,7 +216,7 @@ def main() -> int:
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    use_pidfd_watcher()
+    eventloop.prepare()
     options = Options(
         Home(arguments.home), arguments.port, tuple(arguments.cluster), arguments.posts
     )
