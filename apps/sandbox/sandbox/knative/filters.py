@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sandbox.knative import cesql
+
 Filter = Callable[[Mapping[str, str]], bool]
 
 
@@ -44,6 +46,11 @@ def compile_filter(item: Mapping[str, Any]) -> Filter:
     if dialect == "not":
         inner = compile_filter(value)
         return lambda event: not inner(event)
+    if dialect == "cesql":
+        try:
+            return cesql.compile_expression(value)
+        except cesql.ParseError as error:
+            raise InvalidFilter(f"cesql: {error}") from error
     raise InvalidFilter(f"unknown filter dialect {dialect}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -121,5 +120,3 @@ def is_probe(request: web.BaseRequest) -> bool:
 
 #: Errors of a connection, as opposed to an answer with an error status.
 CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
-
-logger = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ failures = [int(os.environ.get("FAIL_FIRST", "0"))]
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes
 
     def answer(self, status, body=b"", headers=None):
         self.send_response(status)

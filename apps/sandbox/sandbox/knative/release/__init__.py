@@ -23,7 +23,7 @@ _EVENTING = (
 )
 _SERVING = ("serving-crds", "serving-core", "serving-hpa", "serving-post-install-jobs")
 #: Repository -> the versions it has and the files of each.
-_REPOSITORIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+REPOSITORIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "knative/eventing": (("1.21.0", "1.22.2"), _EVENTING),
     "knative/serving": (("1.22.0", "1.23.0"), _SERVING),
     "knative-extensions/net-kourier": (("1.22.0", "1.23.0"), ("kourier",)),
@@ -44,7 +44,7 @@ def create_app(*, home: Path, base_url: str) -> web.Application:
 
 def render(repository: str, version: str, name: str) -> str | None:
     """Return a release file (`name` without `.yaml`), or None where there is none."""
-    versions, files = _REPOSITORIES.get(repository, ((), ()))
+    versions, files = REPOSITORIES.get(repository, ((), ()))
     if version not in versions or name not in files:
         return None
     if name.endswith("-crds"):
@@ -61,7 +61,7 @@ async def _download(request: web.Request) -> web.Response:
     repository, version = f"{info['owner']}/{info['repository']}", info["version"]
     text = render(repository, version, info["name"])
     if text is None:
-        found = ", ".join(_REPOSITORIES.get(repository, ((),))[0]) or "none"
+        found = ", ".join(REPOSITORIES.get(repository, ((),))[0]) or "none"
         reason = f"no {info['name']}.yaml of {repository} {version}; versions here: {found}\n"
         return web.Response(status=404, text=reason)
     etag = hashlib.sha256(text.encode()).hexdigest()
