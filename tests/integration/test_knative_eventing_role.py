@@ -1,0 +1,243 @@
+"""The role knative_eventing on a cluster of the sandbox, from installing to leaving nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.kube import KNATIVE, Kube, cluster
+from support.site import BIN, ROOT, recap
+
+from sandbox.knative import release
+
+REPOSITORIES = {
+    "knative/serving": ("1.22.0", "1.23.0"),
+    "knative/eventing": ("1.21.0", "1.22.2"),
+    "knative-extensions/net-kourier": ("1.22.0", "1.23.0"),
+}
+FILES = (
+    *("serving-crds", "serving-core", "serving-hpa", "serving-post-install-jobs", "kourier"),
+    *("eventing-crds", "eventing-core", "in-memory-channel", "mt-channel-broker"),
+    "eventing-post-install",
+)
+OLD = {
+    "knative_eventing_version": "1.21.0",
+    "knative_eventing_serving_version": "1.22.0",
+    "knative_eventing_kourier_version": "1.22.0",
+}
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_args: Any) -> None:
+        """Nothing to log in tests."""
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A mirror of the sandbox's own releases, with upstream's layout."""
+    root = tmp_path_factory.mktemp("mirror")
+    for repository, versions in REPOSITORIES.items():
+        for version in versions:
+            folder = root / repository / "releases" / "download" / f"knative-v{version}"
+            folder.mkdir(parents=True)
+            for name in FILES:
+                text = release.render(repository, version, name)
+                if text is not None:
+                    (folder / f"{name}.yaml").write_text(text)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(root)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class Role:
+    """The role, run by ansible-playbook against one cluster."""
+
+    def __init__(self, kube: Kube, folder: Path, mirror: str) -> None:
+        self.kube = kube
+        self._playbook = folder / "play.yml"
+        play = {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "roles": ["streamops.knative.knative_eventing"],
+            "tasks": [{"ansible.builtin.debug": {"var": "knative_eventing_endpoint"}}],
+        }
+        self._playbook.write_text(json.dumps([play]))
+        self._variables = {
+            "kubeconfig": str(kube.kubeconfig),
+            "knative_eventing_mirror": mirror,
+            "knative_eventing_cache_dir": str(folder / "cache"),
+            "knative_eventing_domain": "localhost",
+            "knative_eventing_gateway": "node_port",
+            "knative_eventing_timeout": 100,
+        }
+
+    def run(self, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+        """Run it; whether it fails is the caller's to judge."""
+        return subprocess.run(
+            [
+                str(BIN / "ansible-playbook"),
+                *("-i", "localhost,", "-c", "local", str(self._playbook)),
+                *("-e", json.dumps({**self._variables, **variables}), *arguments),
+            ],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    def changes(self, *arguments: str, **variables: Any) -> int:
+        """Run it; number of tasks that changed something. It must not fail."""
+        done = self.run(*arguments, **variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return recap(done.stdout)["localhost"]["changed"]
+
+    def refusal(self, *arguments: str, **variables: Any) -> str:
+        """Run it; what it says when it fails, as it must."""
+        done = self.run(*arguments, **variables)
+        assert done.returncode != 0, done.stdout
+        return " ".join((done.stdout + done.stderr).split())
+
+    def data(self, name: str, namespace: str) -> dict[str, str]:
+        """Data of a ConfigMap."""
+        found = self.kube.get("v1", "ConfigMap", name, namespace)
+        assert found is not None
+        data: dict[str, str] = found["data"]
+        return data
+
+
+@pytest.fixture
+def role(tmp_path: Path, mirror: str) -> Iterator[Role]:
+    with cluster(tmp_path / "cluster") as kube:
+        yield Role(kube, tmp_path, mirror)
+
+
+def cluster_scoped(kube: Kube) -> set[str]:
+    """Everything outside of namespaces, and the namespaces."""
+    client = kube.connect()
+    return {
+        f"{resource.kind} {obj['metadata']['name']}"
+        for resource in client.resources().values()
+        if not resource.namespaced and "list" in resource.verbs and "delete" in resource.verbs
+        for obj in client.list(resource)
+    }
+
+
+BROKER = {
+    "apiVersion": "eventing.knative.dev/v1",
+    "kind": "Broker",
+    "metadata": {"name": "people", "namespace": "default"},
+}
+
+
+@pytest.mark.timeout(280)
+def test_from_installing_over_an_upgrade_to_leaving_nothing(role: Role) -> None:
+    before = cluster_scoped(role.kube)
+
+    assert role.changes("--check", **OLD) == 1
+    assert cluster_scoped(role.kube) == before
+
+    first = role.run(**OLD)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "domain: localhost" in first.stdout
+    service = role.kube.get("v1", "Service", "kourier", "kourier-system")
+    assert service is not None
+    ports = {port["name"]: port for port in service["spec"]["ports"]}
+    assert f"port: {ports['http2']['nodePort']}" in first.stdout
+    assert role.data("config-network", "knative-serving")["ingress-class"].startswith("kourier.")
+    assert role.data("config-domain", "knative-serving")["localhost"] == ""
+    assert role.changes(**OLD) == 0
+
+    two_steps = role.refusal(**{**OLD, "knative_eventing_version": "1.23.0"})
+    assert "eventing_version: 1.21.0 is installed" in two_steps
+    assert "one minor release at a time: set the newest 1.22.x first" in two_steps
+    nowhere = role.refusal(**{**OLD, "knative_eventing_version": "1.21.9"})
+    assert "knative-v1.21.9/eventing-core.yaml: HTTP 404" in nowhere
+    assert "is the version or the name right?" in nowhere
+
+    assert role.changes() >= 2
+    jobs = role.kube.connect()
+    names = [job["metadata"]["name"] for job in jobs.list(jobs.resource("batch/v1", "Job"))]
+    assert any(name.startswith("storage-version-migration-serving-") for name in names)
+    assert role.data("streamops-knative-release", "knative-serving") == {"serving": "1.23.0"}
+    assert role.changes() == 0
+    assert "does not go back a minor release" in role.refusal(**OLD)
+
+    role.kube.apply(BROKER)
+    assert "Broker default/people would be deleted" in role.refusal(knative_eventing_state="absent")
+    assert role.changes(knative_eventing_state="absent", knative_eventing_delete_resources=True)
+    assert cluster_scoped(role.kube) == before
+    assert role.changes(knative_eventing_state="absent") == 0
+
+
+@pytest.mark.timeout(280)
+def test_configuration_components_and_ownership(role: Role) -> None:
+    serving = {"knative_eventing_components": ["serving", "kourier"]}
+    resources = [{"container": "controller", "limits": {"memory": "512Mi"}}]
+    role.changes(
+        knative_eventing_config={
+            "serving": {"config-features": {"kubernetes.podspec-nodeselector": "enabled"}}
+        },
+        knative_eventing_observability={"metrics-protocol": "prometheus"},
+        knative_eventing_workloads=[{"name": "controller", "replicas": 2, "resources": resources}],
+        **serving,
+    )
+    features = role.data("config-features", "knative-serving")
+    assert features["kubernetes.podspec-nodeselector"] == "enabled"
+    observability = role.data("config-observability", "knative-serving")
+    assert observability["metrics-protocol"] == "prometheus"
+    controller = role.kube.get("apps/v1", "Deployment", "controller", "knative-serving")
+    assert controller is not None
+    assert controller["status"]["availableReplicas"] == 2
+    (container,) = controller["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["memory"] == "512Mi"
+    assert role.kube.get("v1", "Namespace", "knative-eventing") is None
+
+    example = {"serving": {"config-features": {"_example": "mine"}}}
+    assert "_example documents the map" in role.refusal(knative_eventing_config=example, **serving)
+    alone = role.refusal(knative_eventing_components=["kourier"])
+    assert "'kourier' needs 'serving'" in alone
+
+
+@pytest.mark.timeout(280)
+def test_what_somebody_else_installed_is_adopted_or_refused(role: Role, mirror: str) -> None:
+    base = f"{mirror}/knative/serving/releases/download/knative-v1.23.0"
+    urls = [{"url": f"{base}/{name}.yaml"} for name in ("serving-crds", "serving-core")]
+    role.kube.apply(urls=urls, field_manager="somebody", cache_dir=str(role.kube.kubeconfig.parent))
+    serving = {"knative_eventing_components": ["serving", "kourier"]}
+    refused = role.refusal(**serving)
+    assert "serving 1.23.0 is installed already, by somebody" in refused
+    assert "set adopt to take it over" in refused
+    assert "was installed by somebody else" in role.refusal(knative_eventing_state="absent")
+    assert role.changes(knative_eventing_adopt=True, **serving) == 2
+    assert role.changes(**serving) == 0
+
+
+@pytest.mark.timeout(280)
+@pytest.mark.skipif(
+    not KNATIVE.is_dir(), reason="the upstream manifests are not beside this checkout"
+)
+def test_upstream_s_own_files_roll_out_unmodified(role: Role) -> None:
+    assert role.changes(knative_eventing_folder=str(KNATIVE)) == 2
+    client = role.kube.connect()
+    for kind in ("Deployment", "StatefulSet"):
+        for workload in client.list(client.resource("apps/v1", kind)):
+            wanted = workload["spec"]["replicas"]
+            assert workload["status"].get("readyReplicas", 0) == wanted, workload["metadata"][
+                "name"
+            ]
+    assert role.changes(knative_eventing_folder=str(KNATIVE)) == 0
+    other = role.refusal(knative_eventing_folder=str(KNATIVE), knative_eventing_version="1.22.1")
+    assert "eventing-core.yaml is release 1.22.2, not 1.22.1" in other
