@@ -125,6 +125,15 @@ class CustomResourceDefinitions(Strategy):
                 )
         return found
 
+    def warnings(self, obj: Json) -> list[str]:
+        """Rules nobody here evaluates."""
+        return [
+            f"{obj['metadata']['name']}: x-kubernetes-validations of version {version['name']} are "
+            "not evaluated by this server"
+            for version in obj["spec"].get("versions") or []
+            if _has_rules((version.get("schema") or {}).get("openAPIV3Schema"))
+        ]
+
     def written(self, obj: Json, old: Json | None, api: Api) -> None:
         """Serve the type, or clean up when the definition is being deleted."""
         metadata = obj["metadata"]
@@ -138,6 +147,12 @@ class CustomResourceDefinitions(Strategy):
         spec = obj["spec"]
         api.registry.remove(spec["group"], spec["names"]["plural"])
         api.store.drop(obj["metadata"]["name"])
+
+
+def _has_rules(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        return bool(schema.get("x-kubernetes-validations")) or any(map(_has_rules, schema.values()))
+    return isinstance(schema, list) and any(map(_has_rules, schema))
 
 
 def _condition(type_: str, reason: str, message: str) -> Json:

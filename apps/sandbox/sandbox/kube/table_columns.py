@@ -182,10 +182,6 @@ def _event_seen(obj: Json) -> str:
     return clock.age(series or obj.get("lastTimestamp") or obj.get("eventTime"))
 
 
-def _secret_age(obj: Json) -> str:
-    return _age(obj)
-
-
 def _role_reference(obj: Json) -> str:
     reference = obj.get("roleRef") or {}
     return f"{reference.get('kind', '')}/{reference.get('name', '')}"
@@ -224,6 +220,16 @@ def _hpa_reference(obj: Json) -> str:
 
 def _pdb_value(key: str) -> Callable[[Json], str]:
     return lambda obj: "N/A" if _at(obj, "spec", key) is None else str(_at(obj, "spec", key))
+
+
+def _ingress_hosts(obj: Json) -> str:
+    hosts = [rule.get("host") or "*" for rule in _at(obj, "spec", "rules") or []]
+    return ",".join(hosts) or "*"
+
+
+def _ingress_address(obj: Json) -> str:
+    found = _at(obj, "status", "loadBalancer", "ingress") or []
+    return ",".join(item.get("ip") or item.get("hostname", "") for item in found)
 
 
 def _slice_ports(obj: Json) -> str:
@@ -370,6 +376,13 @@ BUILTIN: dict[str, Columns] = {
         BuiltinColumn("MinPods", lambda obj: str(_at(obj, "spec", "minReplicas") or _UNSET)),
         BuiltinColumn("MaxPods", _field("spec", "maxReplicas"), "integer"),
         _number("Replicas", "status", "currentReplicas"),
+        AGE,
+    ),
+    "ingresses.networking.k8s.io": (
+        BuiltinColumn("Class", _field("spec", "ingressClassName", default=_NONE)),
+        BuiltinColumn("Hosts", _ingress_hosts),
+        BuiltinColumn("Address", _ingress_address),
+        BuiltinColumn("Ports", lambda obj: "80, 443" if _at(obj, "spec", "tls") else "80"),
         AGE,
     ),
     "poddisruptionbudgets.policy": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from sandbox.kube import errors
+from sandbox.kube import clock, errors
 from sandbox.kube.kinds.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 _NAME_LABEL = "kubernetes.io/metadata.name"
 _MAX_DATA = 1024 * 1024
+_EVENT_SECONDS = 3600
+_SWEEP_SECONDS = 60
 
 
 def _immutable(field: str) -> Json:
@@ -139,6 +141,26 @@ def _key_causes(keys: list[str]) -> list[Json]:
         for key in keys
         if not key or set(key) - allowed or len(key) > 253
     ]
+
+
+class Events(Strategy):
+    """What happened; forgotten after an hour, as the API server's `--event-ttl`."""
+
+    def __init__(self) -> None:
+        self._swept = ""
+
+    def written(self, obj: Json, old: Json | None, api: Api) -> None:
+        """Drop what is too old; looked for at most once a minute, when there is something new."""
+        if self._swept > clock.after(-_SWEEP_SECONDS):
+            return
+        self._swept = clock.now()
+        limit = clock.after(-_EVENT_SECONDS)
+        collection = api.store.collection("events")
+        for stored in list(collection.items()):
+            event = stored.load()
+            last = event.get("lastTimestamp") or event["metadata"].get("creationTimestamp", "")
+            if last < limit:
+                api.store.remove("events", stored.namespace, stored.name)
 
 
 class PersistentVolumeClaims(Strategy):

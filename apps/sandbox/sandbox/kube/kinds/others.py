@@ -206,6 +206,16 @@ class NetworkPolicies(Strategy):
                 port.setdefault("protocol", "TCP")
 
 
+class PriorityClasses(Strategy):
+    """How important pods are."""
+
+    tracks_generation = True
+
+    def default(self, obj: Json) -> None:
+        """Lower priorities make room."""
+        obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
+
+
 class Leases(Strategy):
     """Who leads."""
 

@@ -37,6 +37,10 @@ class Strategy:
         """Broken rules of a change, as causes."""
         return []
 
+    def warnings(self, obj: Json) -> list[str]:
+        """What the writer should know, though it is no error."""
+        return []
+
     def written(self, obj: Json, old: Json | None, api: Api) -> None:
         """React to a write that has happened."""
 

@@ -16,6 +16,7 @@ def strategies(*, service_network: str) -> dict[str, Strategy]:
     return {
         "configmaps": core.ConfigMaps(),
         "endpoints": others.Endpoints(),
+        "events": core.Events(),
         "namespaces": core.Namespaces(),
         "persistentvolumeclaims": core.PersistentVolumeClaims(),
         "pods": pods.Pods(),
@@ -40,7 +41,7 @@ def strategies(*, service_network: str) -> dict[str, Strategy]:
         "ingressclasses.networking.k8s.io": others.Counted(),
         "networkpolicies.networking.k8s.io": others.NetworkPolicies(),
         "poddisruptionbudgets.policy": others.Counted(),
-        "priorityclasses.scheduling.k8s.io": others.Counted(),
+        "priorityclasses.scheduling.k8s.io": others.PriorityClasses(),
         f"clusterroles.{_RBAC}": ClusterRoles(),
         f"clusterrolebindings.{_RBAC}": others.RoleBindings(),
         f"rolebindings.{_RBAC}": others.RoleBindings(),
