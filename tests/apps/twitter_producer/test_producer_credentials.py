@@ -102,7 +102,7 @@ def test_newest_versions_are_used_logged_and_replaced_on_401(kit: Kit, secrets: 
     wait_for(lambda: len(sink.received) == 2)
     logged = {e["secret"]: e["version"] for e in producer.log if e["message"] == "read a secret"}
     assert logged == versions
-    assert producer.resident_mib() < 90
+    assert producer.resident_mib() < 90, producer.resident_mib()
     shown = json.dumps(producer.log)
     assert not any(key in shown for key in x.keys.values())
 
