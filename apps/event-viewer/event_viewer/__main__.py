@@ -27,7 +27,9 @@ def main() -> int:
             # Where the processes' metrics come together; looked at when the library is imported.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         if not settings.store:
-            settings = dataclasses.replace(settings, store=f"{folder}/events.sqlite")
+            settings = dataclasses.replace(
+                settings, store=f"{folder}/events.sqlite", temporary=True
+            )
         from event_viewer.server import Server  # noqa: PLC0415 - imports the metrics
 
         Server(settings).run()

@@ -56,6 +56,8 @@ class Settings:
     log_rate: int
     shutdown_grace: int
     log_level: str
+    #: The store is a file of the process's own, gone at its end (no setting: STORE is empty).
+    temporary: bool = False
 
 
 class _Reader:

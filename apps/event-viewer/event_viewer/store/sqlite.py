@@ -74,6 +74,7 @@ class SqliteStore:
 
     def __init__(self, settings: Settings) -> None:
         self.path = Path(settings.store)
+        self.temporary = settings.temporary
         self.shared = settings.workers > 1
         self.keep = settings.keep_events
         self.keep_ms = settings.keep_seconds * 1000
@@ -135,7 +136,7 @@ class SqliteStore:
         )
         connection.execute("PRAGMA journal_mode = WAL")
         # A crash of the process loses nothing; one of the machine may lose the last seconds.
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA synchronous = {'OFF' if self.temporary else 'NORMAL'}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.create_function("holds", 2, text_matches, deterministic=True)
         return connection
