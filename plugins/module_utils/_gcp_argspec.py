@@ -1,4 +1,4 @@
-"""The options every Google module has, and how a module gets its session from them.
+"""The options every Google module has, and the session they ask for.
 
 Documented once, in the doc fragment `streamops.knative.google`. The names are google.cloud's.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.common.parameters import env_fallback
 
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_auth import (
     CLOUD_PLATFORM,
@@ -25,10 +26,6 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_session imp
 
 #: A project's ID, or its number (https://cloud.google.com/resource-manager/docs/creating-managing-projects).
 PROJECT = re.compile(r"([a-z][a-z0-9.-]{0,61}:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|\d{6,19}")
-
-
-def _option(**spec: Any) -> dict[str, Any]:
-    return spec
 
 
 def _fallback(name: str, **spec: Any) -> dict[str, Any]:
@@ -52,18 +49,18 @@ GOOGLE: dict[str, dict[str, Any]] = {
         "scopes", type="list", elements="str", default=[CLOUD_PLATFORM, USERINFO_EMAIL]
     ),
     "endpoint": _fallback("endpoint", type="str"),
-    "endpoints": _option(type="dict"),
-    "request_timeout": _option(type="float", default=30.0),
-    "request_retries": _option(type="int", default=5),
+    "endpoints": {"type": "dict"},
+    "request_timeout": {"type": "float", "default": 30.0},
+    "request_retries": {"type": "int", "default": 5},
 }
 
 
-def connect(module: AnsibleModule) -> Session:
-    """The session the module's options ask for; raises ConfigError."""
-    return session(module.params, check_mode=module.check_mode)
-
-
-def session(options: dict[str, Any], *, check_mode: bool = False) -> Session:
+def session(
+    options: dict[str, Any],
+    *,
+    check_mode: bool = False,
+    progress: Callable[[str], None] = lambda _sentence: None,
+) -> Session:
     """The session for the options of GOOGLE."""
     project = options["project"]
     if project and not PROJECT.fullmatch(project):
@@ -86,6 +83,7 @@ def session(options: dict[str, Any], *, check_mode: bool = False) -> Session:
             iam_endpoint=_iam_endpoint(settings),
         ),
         check_mode=check_mode,
+        progress=progress,
     )
 
 

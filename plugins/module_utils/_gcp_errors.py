@@ -27,7 +27,14 @@ _ROLES = (
 
 
 class GcpError(Exception):
-    """Something about Google Cloud did not work; the text says what and what to do."""
+    """Something about Google Cloud did not work; the text says what and what to do.
+
+    `result` is returned with the failure: what was done before it.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self.result: dict[str, Any] = {}
 
 
 class ConfigError(GcpError):

@@ -23,13 +23,13 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors impo
     NotFound,
     PermissionDenied,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import (
-    Plan,
-    merged_labels,
-)
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import (
     Session,
     map_parallel,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import (
+    Plan,
+    merged_labels,
 )
 
 Json = dict[str, Any]

@@ -79,7 +79,8 @@ class Session:
     """Calls Google's APIs as one caller; safe to use from several threads.
 
     `requests` counts what was sent; `sleep` waits between attempts (seconds). In `check_mode` an API
-    that is not enabled has nothing in it: a run enables it first. `warnings` say so.
+    that is not enabled has nothing in it: a run enables it first; `warnings` say so. `progress` takes
+    a sentence while a long-running operation goes on.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Session:
         auth: AuthOptions,
         *,
         check_mode: bool = False,
+        progress: Callable[[str], None] = lambda _sentence: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         unknown = sorted(set(settings.endpoints) - set(SERVICES))
@@ -104,7 +106,8 @@ class Session:
         self.caller = ""
         self.requests = 0
         self.warnings: dict[str, None] = {}  # in order, each once
-        self._check_mode = check_mode
+        self.check_mode = check_mode
+        self.progress = progress
 
     @property
     def project(self) -> str:
@@ -176,12 +179,17 @@ class Session:
     def wait_container(self, parent: str, operation: Json, timeout: float) -> Json:
         """Wait for an operation of GKE in `parent` (`projects/P/locations/L`). `timeout` in seconds."""
         name = operation["name"]
+        told = ""
         for waited in self._polls(timeout):
             if operation.get("status") == "DONE":
                 break
+            stage = f"{operation.get('status')}{_progress(operation)}"
             if waited is None:
-                stage = f"{operation.get('status')}{_progress(operation)}"
                 raise OperationTimeout(_still(stage, name, timeout))
+            if stage != told:
+                target = operation.get("targetLink", "").rpartition("/")[2]
+                self.progress(f"{operation.get('operationType')} {target}: {stage}")
+                told = stage
             operation = self.get("container", f"v1/{parent}/operations/{name}")
         error = operation.get("error") or {}
         if error:
@@ -227,7 +235,7 @@ class Session:
         if answer.status >= 400:
             shown = f"{method} {url.partition('?')[0]}"
             error = from_answer(answer.status, parsed, shown, self.caller)
-            if self._check_mode and isinstance(error, ServiceDisabled):
+            if self.check_mode and isinstance(error, ServiceDisabled):
                 self.warnings[f"{error.message} What it holds is taken to be nothing."] = None
                 raise NotEnabledYet(answer.status, parsed, shown, self.caller)
             raise error

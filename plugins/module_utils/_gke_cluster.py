@@ -14,11 +14,11 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors impo
     NotFound,
     OperationTimeout,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import (
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import (
     Plan,
     merged_labels,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
 
 Json = dict[str, Any]
 

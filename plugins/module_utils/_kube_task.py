@@ -42,6 +42,13 @@ class Task:
     options: dict[str, dict[str, Any]]
     required_if: list[tuple[Any, ...]] = field(default_factory=list)
 
+    error = KubeError
+
+    @property
+    def constraints(self) -> dict[str, Any]:
+        """What else is demanded of the options."""
+        return {"required_if": self.required_if}
+
     @property
     def argument_spec(self) -> dict[str, dict[str, Any]]:
         """All options."""

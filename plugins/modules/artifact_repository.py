@@ -97,20 +97,17 @@ import functools
 import re
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.streamops.knative.plugins.module_utils import _gcp_policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
     ConfigError,
     NotFound,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import (
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import (
+    GcpTask,
     Plan,
     merged_labels,
-    run,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _ROLES = {
@@ -232,26 +229,27 @@ def _shown(repository: dict[str, Any] | None) -> dict[str, Any]:
     return {name: repository[name] for name in names if repository and repository.get(name)}
 
 
+TASK = GcpTask(
+    plan=make_plan,
+    options={
+        "name": {"type": "str", "required": True},
+        "location": {"type": "str", "required": True},
+        "state": {"choices": ["present", "absent"], "default": "present"},
+        "description": {"type": "str"},
+        "labels": {"type": "dict"},
+        "purge_labels": {"type": "bool", "default": False},
+        "immutable_tags": {"type": "bool"},
+        "kms_key": {"type": "str", "no_log": False},
+        "readers": {"type": "list", "elements": "str"},
+        "writers": {"type": "list", "elements": "str"},
+        "wait_timeout": {"type": "int", "default": 300},
+    },
+)
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            **GOOGLE,
-            "name": {"type": "str", "required": True},
-            "location": {"type": "str", "required": True},
-            "state": {"choices": ["present", "absent"], "default": "present"},
-            "description": {"type": "str"},
-            "labels": {"type": "dict"},
-            "purge_labels": {"type": "bool", "default": False},
-            "immutable_tags": {"type": "bool"},
-            "kms_key": {"type": "str", "no_log": False},
-            "readers": {"type": "list", "elements": "str"},
-            "writers": {"type": "list", "elements": "str"},
-            "wait_timeout": {"type": "int", "default": 300},
-        },
-        supports_check_mode=True,
-    )
-    run(module, make_plan)
+    TASK.main()
 
 
 if __name__ == "__main__":

@@ -47,12 +47,9 @@ repositories:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import NotFound
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import read
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
@@ -66,17 +63,18 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
         return {"repositories": []}
 
 
+TASK = GcpTask(
+    query=query,
+    options={
+        "name": {"type": "str"},
+        "location": {"type": "str", "required": True},
+    },
+)
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            **GOOGLE,
-            "name": {"type": "str"},
-            "location": {"type": "str", "required": True},
-        },
-        supports_check_mode=True,
-    )
-    read(module, query)
+    TASK.main()
 
 
 if __name__ == "__main__":

@@ -122,13 +122,10 @@ import functools
 import re
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.streamops.knative.plugins.module_utils import _gcp_policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan, run
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
 
 _ROLE = re.compile(r"(roles|projects/[^/]+/roles|organizations/\d+/roles)/[\w.]+")
 _MEMBER = re.compile(
@@ -205,43 +202,46 @@ def _check(roles: list[str], members: list[str]) -> None:
         raise ConfigError("; ".join(problems))
 
 
+TASK = GcpTask(
+    plan=make_plan,
+    options={
+        "secret": {"type": "str", "no_log": False},
+        "service_account": {"type": "str"},
+        "repository": {"type": "str"},
+        "location": {"type": "str"},
+        "roles": {"type": "list", "elements": "str", "required": True, "aliases": ["role"]},
+        "members": {"type": "list", "elements": "str", "aliases": ["member"], "default": []},
+        "workload_identities": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "namespace": {"type": "str", "required": True},
+                "service_account": {"type": "str", "required": True},
+                "pool": {"type": "str"},
+                "pool_project": {"type": "str"},
+            },
+        },
+        "condition": {
+            "type": "dict",
+            "options": {
+                "title": {"type": "str", "required": True},
+                "expression": {"type": "str", "required": True},
+                "description": {"type": "str"},
+            },
+        },
+        "state": {"choices": ["present", "absent"], "default": "present"},
+    },
+    constraints={
+        "mutually_exclusive": [("secret", "service_account", "repository")],
+        "required_by": {"repository": ("location",)},
+    },
+)
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            **GOOGLE,
-            "secret": {"type": "str", "no_log": False},
-            "service_account": {"type": "str"},
-            "repository": {"type": "str"},
-            "location": {"type": "str"},
-            "roles": {"type": "list", "elements": "str", "required": True, "aliases": ["role"]},
-            "members": {"type": "list", "elements": "str", "aliases": ["member"], "default": []},
-            "workload_identities": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "namespace": {"type": "str", "required": True},
-                    "service_account": {"type": "str", "required": True},
-                    "pool": {"type": "str"},
-                    "pool_project": {"type": "str"},
-                },
-            },
-            "condition": {
-                "type": "dict",
-                "options": {
-                    "title": {"type": "str", "required": True},
-                    "expression": {"type": "str", "required": True},
-                    "description": {"type": "str"},
-                },
-            },
-            "state": {"choices": ["present", "absent"], "default": "present"},
-        },
-        mutually_exclusive=[("secret", "service_account", "repository")],
-        required_by={"repository": ("location",)},
-        supports_check_mode=True,
-    )
-    run(module, make_plan)
+    TASK.main()
 
 
 if __name__ == "__main__":

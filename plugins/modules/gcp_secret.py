@@ -227,10 +227,6 @@ secrets:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan, run
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_secret import (
     Identity,
     Secrets,
@@ -239,6 +235,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_secret impo
     to_bytes,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
 
 _ACTIONS = {"enabled": "enable", "disabled": "disable", "destroyed": "destroy"}
 
@@ -317,60 +314,63 @@ def _replication(locations: list[str] | None) -> dict[str, Any] | None:
     return {"userManaged": {"replicas": [{"location": location} for location in locations]}}
 
 
-def main() -> None:
-    """Entry point."""
-    value = {"value": {"no_log": True}, "value_base64": {"no_log": True}}
-    module = AnsibleModule(
-        argument_spec={
-            **GOOGLE,
-            "name": {"type": "str"},
-            **value,
-            "secrets": {
-                "type": "list",
-                "elements": "dict",
-                "no_log": False,
-                "options": {"name": {"type": "str", "required": True}, **value},
-                "mutually_exclusive": [("value", "value_base64")],
-            },
-            "state": {"choices": ["present", "absent"], "default": "present"},
-            "labels": {"type": "dict"},
-            "annotations": {"type": "dict"},
-            "purge_labels": {"type": "bool", "default": False},
-            "topics": {"type": "list", "elements": "str"},
-            "rotation": {
-                "type": "dict",
-                "options": {"next_time": {"type": "str"}, "period": {"type": "int"}},
-            },
-            "replication_locations": {"type": "list", "elements": "str"},
-            "aliases": {"type": "dict"},
-            "accessors": {"type": "list", "elements": "str"},
-            "workload_identities": {
-                "type": "list",
-                "elements": "dict",
-                "options": {
-                    "namespace": {"type": "str", "required": True},
-                    "service_account": {"type": "str", "required": True},
-                    "pool": {"type": "str"},
-                    "pool_project": {"type": "str"},
-                },
-            },
-            "purge_accessors": {"type": "bool", "default": False},
-            "old_versions": {"choices": ["keep", "disable", "destroy"], "default": "keep"},
-            "keep_versions": {"type": "int", "default": 1},
-            "grace_period": {"type": "int", "default": 0},
-            "version": {"type": "str"},
-            "version_state": {"choices": ["enabled", "disabled", "destroyed"]},
+_VALUE: dict[str, dict[str, Any]] = {"value": {"no_log": True}, "value_base64": {"no_log": True}}
+TASK = GcpTask(
+    plan=make_plan,
+    options={
+        "name": {"type": "str"},
+        **_VALUE,
+        "secrets": {
+            "type": "list",
+            "elements": "dict",
+            "no_log": False,
+            "options": {"name": {"type": "str", "required": True}, **_VALUE},
+            "mutually_exclusive": [("value", "value_base64")],
         },
-        required_one_of=[("name", "secrets")],
-        mutually_exclusive=[
+        "state": {"choices": ["present", "absent"], "default": "present"},
+        "labels": {"type": "dict"},
+        "annotations": {"type": "dict"},
+        "purge_labels": {"type": "bool", "default": False},
+        "topics": {"type": "list", "elements": "str"},
+        "rotation": {
+            "type": "dict",
+            "options": {"next_time": {"type": "str"}, "period": {"type": "int"}},
+        },
+        "replication_locations": {"type": "list", "elements": "str"},
+        "aliases": {"type": "dict"},
+        "accessors": {"type": "list", "elements": "str"},
+        "workload_identities": {
+            "type": "list",
+            "elements": "dict",
+            "options": {
+                "namespace": {"type": "str", "required": True},
+                "service_account": {"type": "str", "required": True},
+                "pool": {"type": "str"},
+                "pool_project": {"type": "str"},
+            },
+        },
+        "purge_accessors": {"type": "bool", "default": False},
+        "old_versions": {"choices": ["keep", "disable", "destroy"], "default": "keep"},
+        "keep_versions": {"type": "int", "default": 1},
+        "grace_period": {"type": "int", "default": 0},
+        "version": {"type": "str"},
+        "version_state": {"choices": ["enabled", "disabled", "destroyed"]},
+    },
+    constraints={
+        "required_one_of": [("name", "secrets")],
+        "mutually_exclusive": [
             ("name", "secrets"),
             ("value", "value_base64", "version"),
             ("secrets", "version"),
         ],
-        required_together=[("version", "version_state")],
-        supports_check_mode=True,
-    )
-    run(module, make_plan)
+        "required_together": [("version", "version_state")],
+    },
+)
+
+
+def main() -> None:
+    """Entry point."""
+    TASK.main()
 
 
 if __name__ == "__main__":

@@ -64,10 +64,6 @@ secrets:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import read
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_secret import (
     Secrets,
     check_name,
@@ -76,6 +72,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_session imp
     Session,
     map_parallel,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
@@ -101,18 +98,21 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
     return {"secrets": map_parallel(described, found)}
 
 
+TASK = GcpTask(
+    query=query,
+    options={
+        "names": {"type": "list", "elements": "str", "aliases": ["name"]},
+        "filter": {"type": "str"},
+    },
+    constraints={
+        "mutually_exclusive": [("names", "filter")],
+    },
+)
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            **GOOGLE,
-            "names": {"type": "list", "elements": "str", "aliases": ["name"]},
-            "filter": {"type": "str"},
-        },
-        mutually_exclusive=[("names", "filter")],
-        supports_check_mode=True,
-    )
-    read(module, query)
+    TASK.main()
 
 
 if __name__ == "__main__":

@@ -75,15 +75,12 @@ unique_id:
 import re
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
     ConfigError,
     NotFound,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan, run
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
 
 _NAME = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
 _FIELDS = {"display_name": "displayName", "description": "description"}
@@ -156,20 +153,21 @@ def _shown(account: dict[str, Any] | None) -> dict[str, Any]:
     return {name: account[name] for name in names if account and account.get(name)}
 
 
+TASK = GcpTask(
+    plan=make_plan,
+    options={
+        "name": {"type": "str", "required": True},
+        "display_name": {"type": "str"},
+        "description": {"type": "str"},
+        "disabled": {"type": "bool"},
+        "state": {"choices": ["present", "absent"], "default": "present"},
+    },
+)
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            **GOOGLE,
-            "name": {"type": "str", "required": True},
-            "display_name": {"type": "str"},
-            "description": {"type": "str"},
-            "disabled": {"type": "bool"},
-            "state": {"choices": ["present", "absent"], "default": "present"},
-        },
-        supports_check_mode=True,
-    )
-    run(module, make_plan)
+    TASK.main()
 
 
 if __name__ == "__main__":

@@ -72,12 +72,9 @@ import functools
 import re
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan, run
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
 
 # https://cloud.google.com/service-usage/docs/reference/rest/v1/services
 MAX_ENABLED_AT_ONCE = 20
@@ -151,19 +148,20 @@ def _batches(names: list[str], size: int) -> list[list[str]]:
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 
+TASK = GcpTask(
+    plan=make_plan,
+    options={
+        "services": {"type": "list", "elements": "str", "required": True},
+        "state": {"choices": ["present", "absent"], "default": "present"},
+        "disable_dependent_services": {"type": "bool", "default": False},
+        "wait_timeout": {"type": "int", "default": 300},
+    },
+)
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            **GOOGLE,
-            "services": {"type": "list", "elements": "str", "required": True},
-            "state": {"choices": ["present", "absent"], "default": "present"},
-            "disable_dependent_services": {"type": "bool", "default": False},
-            "wait_timeout": {"type": "int", "default": 300},
-        },
-        supports_check_mode=True,
-    )
-    run(module, make_plan)
+    TASK.main()
 
 
 if __name__ == "__main__":

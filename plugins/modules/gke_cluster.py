@@ -206,11 +206,8 @@ cluster:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan, run
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
 from ansible_collections.streamops.knative.plugins.module_utils._gke_cluster import Clusters
 
 
@@ -222,58 +219,59 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     return clusters.plan_present(params)
 
 
+TASK = GcpTask(
+    plan=make_plan,
+    options={
+        "name": {"type": "str", "required": True},
+        "location": {"type": "str", "required": True},
+        "state": {"choices": ["present", "absent"], "default": "present"},
+        "deletion_protection": {"type": "bool", "default": True},
+        "autopilot": {"type": "bool", "default": True},
+        "description": {"type": "str"},
+        "release_channel": {"choices": ["RAPID", "REGULAR", "STABLE", "EXTENDED"]},
+        "network": {"type": "str"},
+        "subnetwork": {"type": "str"},
+        "pods_range": {"type": "str"},
+        "services_range": {"type": "str"},
+        "private_nodes": {"type": "bool"},
+        "authorized_networks": {
+            "type": "list",
+            "elements": "dict",
+            "options": {"cidr": {"type": "str", "required": True}, "name": {"type": "str"}},
+        },
+        "dns_endpoint": {"type": "bool"},
+        "workload_identity": {"type": "bool", "default": True},
+        "secret_manager_addon": {"type": "bool"},
+        "labels": {"type": "dict"},
+        "purge_labels": {"type": "bool", "default": False},
+        "maintenance_window": {
+            "type": "dict",
+            "options": {
+                "start": {"type": "str", "required": True},
+                "end": {"type": "str", "required": True},
+                "recurrence": {"type": "str", "required": True},
+            },
+        },
+        "node_pool": {
+            "type": "dict",
+            "options": {
+                "name": {"type": "str"},
+                "machine_type": {"type": "str"},
+                "min_nodes": {"type": "int"},
+                "max_nodes": {"type": "int"},
+                "spot": {"type": "bool", "default": False},
+                "service_account": {"type": "str"},
+            },
+        },
+        "cluster": {"type": "dict"},
+        "wait_timeout": {"type": "int", "default": 1800},
+    },
+)
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            **GOOGLE,
-            "name": {"type": "str", "required": True},
-            "location": {"type": "str", "required": True},
-            "state": {"choices": ["present", "absent"], "default": "present"},
-            "deletion_protection": {"type": "bool", "default": True},
-            "autopilot": {"type": "bool", "default": True},
-            "description": {"type": "str"},
-            "release_channel": {"choices": ["RAPID", "REGULAR", "STABLE", "EXTENDED"]},
-            "network": {"type": "str"},
-            "subnetwork": {"type": "str"},
-            "pods_range": {"type": "str"},
-            "services_range": {"type": "str"},
-            "private_nodes": {"type": "bool"},
-            "authorized_networks": {
-                "type": "list",
-                "elements": "dict",
-                "options": {"cidr": {"type": "str", "required": True}, "name": {"type": "str"}},
-            },
-            "dns_endpoint": {"type": "bool"},
-            "workload_identity": {"type": "bool", "default": True},
-            "secret_manager_addon": {"type": "bool"},
-            "labels": {"type": "dict"},
-            "purge_labels": {"type": "bool", "default": False},
-            "maintenance_window": {
-                "type": "dict",
-                "options": {
-                    "start": {"type": "str", "required": True},
-                    "end": {"type": "str", "required": True},
-                    "recurrence": {"type": "str", "required": True},
-                },
-            },
-            "node_pool": {
-                "type": "dict",
-                "options": {
-                    "name": {"type": "str"},
-                    "machine_type": {"type": "str"},
-                    "min_nodes": {"type": "int"},
-                    "max_nodes": {"type": "int"},
-                    "spot": {"type": "bool", "default": False},
-                    "service_account": {"type": "str"},
-                },
-            },
-            "cluster": {"type": "dict"},
-            "wait_timeout": {"type": "int", "default": 1800},
-        },
-        supports_check_mode=True,
-    )
-    run(module, make_plan)
+    TASK.main()
 
 
 if __name__ == "__main__":

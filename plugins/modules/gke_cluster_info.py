@@ -46,11 +46,8 @@ clusters:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import read
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask
 from ansible_collections.streamops.knative.plugins.module_utils._gke_cluster import (
     Clusters,
     trimmed,
@@ -67,17 +64,18 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
     return {"clusters": [trimmed(c) for c in clusters.all() if name in (None, c["name"])]}
 
 
+TASK = GcpTask(
+    query=query,
+    options={
+        "name": {"type": "str"},
+        "location": {"type": "str", "default": "-"},
+    },
+)
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            **GOOGLE,
-            "name": {"type": "str"},
-            "location": {"type": "str", "default": "-"},
-        },
-        supports_check_mode=True,
-    )
-    read(module, query)
+    TASK.main()
 
 
 if __name__ == "__main__":

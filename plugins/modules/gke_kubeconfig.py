@@ -94,7 +94,7 @@ context:
   returned: always
   type: str
   sample: gke_my-project_europe-west1_streamops
-path:
+kubeconfig:
   description: The file.
   returned: always
   type: str
@@ -106,23 +106,20 @@ token_renewed:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.streamops.knative.plugins.module_utils import _gke_kubeconfig as files
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_module import Plan, run
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
 from ansible_collections.streamops.knative.plugins.module_utils._gke_cluster import Clusters
 
 
 class Kubeconfig:
     """One kubeconfig file and the entries for one cluster in it."""
 
-    def __init__(self, session: Session, params: dict[str, Any], *, dry_run: bool) -> None:
+    def __init__(self, session: Session, params: dict[str, Any]) -> None:
         self._session = session
         self._params = params
-        self._dry_run = dry_run
+        self._dry_run = session.check_mode
         self._path: str = params["path"]
         self._name: str = params["context"] or "_".join(
             ["gke", session.project, params["location"], params["name"]]
@@ -137,7 +134,7 @@ class Kubeconfig:
             else self._with_entries(old)
         )
         plan = Plan(before=files.masked(old, self._name), after=files.masked(new, self._name))
-        plan.result.update(context=self._name, path=self._path, token_renewed=renewed)
+        plan.result.update(context=self._name, kubeconfig=self._path, token_renewed=renewed)
         mode = files.mode(self._path)
         if plan.before != plan.after:
             plan.add(f"write {self._path}", self._write)
@@ -197,25 +194,25 @@ class Kubeconfig:
                 files.save(self._path, self._merge(config))
 
 
+TASK = GcpTask(
+    plan=lambda session, params: Kubeconfig(session, params).plan(),
+    options={
+        "name": {"type": "str", "required": True},
+        "location": {"type": "str", "required": True},
+        "path": {"type": "path", "required": True},
+        "state": {"choices": ["present", "absent"], "default": "present"},
+        "context": {"type": "str"},
+        "set_current": {"type": "bool", "default": True},
+        "auth": {"choices": ["token", "exec"], "default": "token"},
+        "min_token_validity": {"type": "int", "default": 1200, "no_log": False},
+        "endpoint_type": {"choices": ["ip", "private", "dns"], "default": "ip"},
+    },
+)
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            **GOOGLE,
-            "name": {"type": "str", "required": True},
-            "location": {"type": "str", "required": True},
-            "path": {"type": "path", "required": True},
-            "state": {"choices": ["present", "absent"], "default": "present"},
-            "context": {"type": "str"},
-            "set_current": {"type": "bool", "default": True},
-            "auth": {"choices": ["token", "exec"], "default": "token"},
-            "min_token_validity": {"type": "int", "default": 1200, "no_log": False},
-            "endpoint_type": {"choices": ["ip", "private", "dns"], "default": "ip"},
-        },
-        supports_check_mode=True,
-    )
-    dry_run = module.check_mode
-    run(module, lambda session, params: Kubeconfig(session, params, dry_run=dry_run).plan())
+    TASK.main()
 
 
 if __name__ == "__main__":

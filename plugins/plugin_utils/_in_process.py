@@ -1,4 +1,4 @@
-"""Runs Kubernetes tasks in Ansible's worker where the host is this machine, else as modules."""
+"""Runs tasks in Ansible's worker where the host is this machine, else as modules."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from ansible.module_utils.common.json import AnsibleJSONEncoder
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask
 from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
+
+AnyTask = Task | GcpTask
 
 
 class InProcessAction(ActionBase):
@@ -21,7 +23,7 @@ class InProcessAction(ActionBase):
 
     TRANSFERS_FILES = False
     module: str
-    task: Task
+    task: AnyTask
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the task where it is cheapest."""
@@ -51,9 +53,7 @@ class InProcessAction(ActionBase):
     def _in_worker(self, args: dict[str, Any], host: str) -> dict[str, Any]:
         # Templated values carry Ansible's marks; what follows wants them plain.
         plain = json.loads(json.dumps(args, cls=AnsibleJSONEncoder))
-        validator = ArgumentSpecValidator(
-            self.task.argument_spec, required_if=self.task.required_if
-        )
+        validator = ArgumentSpecValidator(self.task.argument_spec, **self.task.constraints)
         validated = validator.validate(plain)
         if validated.error_messages:
             raise AnsibleActionFail("; ".join(validated.error_messages))
@@ -69,7 +69,7 @@ class InProcessAction(ActionBase):
         with contextlib.chdir(self._loader.get_basedir()):
             try:
                 result = self.task.work(run)
-            except KubeError as error:
+            except self.task.error as error:
                 result = {"failed": True, "msg": str(error), **error.result}
         if warnings:
             result["warnings"] = warnings

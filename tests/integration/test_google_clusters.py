@@ -261,7 +261,7 @@ def test_kubeconfigs_of_a_fleet_in_one_file(google: Google, auto: str, tmp_path:
 
     def write(number: int) -> None:
         params = {**defaults, **options, **rest, "context": f"c{number}"}
-        for _, step in Kubeconfig(session(params), params, dry_run=False).plan().steps:
+        for _, step in Kubeconfig(session(params), params).plan().steps:
             step()
 
     threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]

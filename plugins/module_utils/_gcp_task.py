@@ -1,0 +1,153 @@
+"""What a Google module does, apart from where it runs: plan, carry out unless in check mode, report.
+
+Nothing is written before the plan is complete, so everything that can be refused is refused before
+anything is touched. With a local connection the work is done in Ansible's worker, without a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import yaml
+
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import (
+    GOOGLE,
+    session,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import GcpError
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+
+Json = dict[str, Any]
+
+
+class Run(Protocol):
+    """One execution. `warn` and `progress` take a sentence for the person who waits."""
+
+    @property
+    def params(self) -> Json:
+        """The validated options."""
+
+    @property
+    def check_mode(self) -> bool:
+        """Whether nothing may be changed."""
+
+    @property
+    def diff(self) -> bool:
+        """Whether before and after are asked for."""
+
+    @property
+    def warn(self) -> Callable[[str], None]:
+        """Takes a warning."""
+
+    @property
+    def progress(self) -> Callable[[str], None]:
+        """Takes what happens meanwhile."""
+
+
+@dataclass(frozen=True)
+class ModuleRun:
+    """An execution in a process of its own, where nobody can be told anything meanwhile."""
+
+    params: Json
+    check_mode: bool
+    diff: bool
+    warn: Callable[[str], None]
+    progress: Callable[[str], None] = lambda _sentence: None
+
+
+@dataclass
+class Plan:
+    """What a module is going to do.
+
+    `before` and `after` are what people compare (no secrets); `steps` are carried out in order, each
+    with the words that say what it changes; `result` is returned besides, and steps may add to it.
+    """
+
+    before: Json = field(default_factory=dict)
+    after: Json = field(default_factory=dict)
+    steps: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
+    result: Json = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, words: str, step: Callable[[], object]) -> None:
+        """Add a step."""
+        self.steps.append((words, step))
+
+    @property
+    def changes(self) -> list[str]:
+        """What the steps change, in words."""
+        return [words for words, _ in self.steps]
+
+
+@dataclass(frozen=True)
+class GcpTask:
+    """A module's function and its options (besides those of GOOGLE), as AnsibleModule takes them.
+
+    One of `plan`, for what may change something, and `query`, for what reads only.
+    """
+
+    options: Mapping[str, Mapping[str, Any]]
+    plan: Callable[[Session, Json], Plan] | None = None
+    query: Callable[[Session, Json], Json] | None = None
+    constraints: Mapping[str, Any] = field(default_factory=dict)
+
+    error = GcpError
+
+    @property
+    def argument_spec(self) -> dict[str, Any]:
+        """All options."""
+        return {**GOOGLE, **self.options}
+
+    def work(self, run: Run) -> Json:
+        """Do it; GcpError, with what was done so far in its `result`."""
+        caller = session(run.params, check_mode=run.check_mode, progress=run.progress)
+        if self.query:
+            return {"changed": False, **self.query(caller, run.params)}
+        assert self.plan
+        plan = self.plan(caller, run.params)
+        if not run.check_mode:
+            _carry_out(plan)
+        for warning in [*plan.warnings, *caller.warnings]:
+            run.warn(warning)
+        result: Json = {"changed": bool(plan.steps), "changes": plan.changes, **plan.result}
+        if run.diff:
+            result["diff"] = {"before": _text(plan.before), "after": _text(plan.after)}
+        return result
+
+    def main(self) -> None:
+        """Run as a module."""
+        # Not wanted in Ansible's worker, where importing it costs 90 ms.
+        from ansible.module_utils.basic import AnsibleModule  # noqa: PLC0415
+
+        module = AnsibleModule(
+            argument_spec=self.argument_spec, supports_check_mode=True, **self.constraints
+        )
+        run = ModuleRun(module.params, module.check_mode, module._diff, module.warn)
+        try:
+            result = self.work(run)
+        except GcpError as error:
+            module.fail_json(msg=str(error), **error.result)
+        module.exit_json(**result)
+
+
+def merged_labels(current: Json, wanted: Json, *, purge: bool) -> dict[str, str]:
+    """The labels that result: those that are there stay unless they are purged."""
+    return {**({} if purge else current), **{key: str(value) for key, value in wanted.items()}}
+
+
+def _carry_out(plan: Plan) -> None:
+    done: list[str] = []
+    try:
+        for words, step in plan.steps:
+            step()
+            done.append(words)
+    except GcpError as error:
+        error.result = {"changed": bool(done), "changes": done}
+        raise
+
+
+def _text(value: Json) -> str:
+    text: str = yaml.safe_dump(value, sort_keys=True) if value else ""
+    return text
