@@ -7,18 +7,14 @@ import json
 import pytest
 import requests
 import yaml
-from oci_support import free_port, serve
 from sandbox_kit import until
 
 from sandbox.knative import programs, release
 
 
-@pytest.fixture(scope="module")
-def mirror(tmp_path_factory):
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with serve(release.create_app(home=tmp_path_factory.mktemp("release"), base_url=url), port):
-        yield url
+@pytest.fixture
+def mirror(cluster):
+    return cluster.state["urls"]["releases"]
 
 
 def test_it_has_upstreams_paths_and_tells_what_is_unchanged(mirror):
