@@ -64,26 +64,13 @@ class Callout:
         """POST a review to a webhook's `clientConfig`; raises CalloutError."""
         target = self._target(client, query or {})
         context = self._context(client.get("caBundle") or "")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(trust_env=False)
         try:
-            async with (
-                asyncio.timeout(timeout),
-                self._session.post(
-                    f"https://{target.address}:{target.port}{target.path}",
-                    data=orjson.dumps(body),
-                    headers={
-                        "Content-Type": "application/json",
-                        "Accept": "application/json, */*",
-                        "Host": target.host,
-                        "User-Agent": "kube-apiserver-admission",
-                    },
-                    ssl=context,
-                    server_hostname=target.host.partition(":")[0],
-                ) as response,
-            ):
-                content = await response.read()
-                status = response.status
+            async with asyncio.timeout(timeout):
+                try:
+                    status, content = await self._send(target, context, body)
+                except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+                    # A kept connection that the webhook has closed meanwhile: once more.
+                    status, content = await self._send(target, context, body)
         except TimeoutError as error:
             raise CalloutError(f'Post "{target.url}": context deadline exceeded') from error
         except aiohttp.ClientConnectorCertificateError as error:
@@ -91,14 +78,33 @@ class Callout:
                 f'Post "{target.url}": tls: failed to verify certificate: '
                 f"{_certificate_problem(error)}"
             ) from error
-        except (aiohttp.ClientConnectorError, OSError) as error:
+        except aiohttp.ClientConnectorError as error:
             raise CalloutError(
                 f'Post "{target.url}": dial tcp {target.address}:{target.port}: '
                 f"connect: {_reason(error)}"
             ) from error
-        except aiohttp.ClientError as error:
-            raise CalloutError(f'Post "{target.url}": EOF ({error})') from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise CalloutError(f'Post "{target.url}": EOF') from error
         return _decode(content, status)
+
+    async def _send(
+        self, target: _Target, context: ssl.SSLContext, body: Json
+    ) -> tuple[int, bytes]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(trust_env=False)
+        async with self._session.post(
+            URL(f"https://{target.address}:{target.port}{target.path}", encoded=True),
+            data=orjson.dumps(body),
+            headers={
+                "Content-Type": "application/json",
+                "Accept": "application/json, */*",
+                "Host": target.host,
+                "User-Agent": "kube-apiserver-admission",
+            },
+            ssl=context,
+            server_hostname=target.host.partition(":")[0],
+        ) as response:
+            return response.status, await response.read()
 
     def _target(self, client: Json, query: dict[str, str]) -> _Target:
         suffix = f"?{urlencode(query)}" if query else ""

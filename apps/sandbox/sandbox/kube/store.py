@@ -24,6 +24,8 @@ DELETED: Final = "DELETED"
 
 #: How many changes of one resource type can be resumed from.
 HISTORY = 1000
+#: How many changes may wait for a watcher that does not read; then its watch ends.
+_MAX_WAITING = 10_000
 
 
 class Stored:
@@ -104,6 +106,8 @@ class Watcher:
         """Hand over a change."""
         if not self.namespace or self.namespace == event.stored.namespace:
             self.events.append(event)
+            if len(self.events) > _MAX_WAITING:
+                self.close()
             self._wake.set()
 
     def close(self) -> None:

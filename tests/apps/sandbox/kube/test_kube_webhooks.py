@@ -32,6 +32,8 @@ class Hook:
         self.urls: list[str] = []
         self.answer: Answer = lambda request: {"allowed": True}
         self.delay = 0.0
+        #: Promise to keep connections, but close each after its answer.
+        self.keep_alive = False
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,10 +44,13 @@ class Hook:
                 time.sleep(hook.delay)
                 response = {"uid": body["request"]["uid"], **hook.answer(body["request"])}
                 content = json.dumps({**body, "response": response}).encode()
+                if hook.keep_alive:
+                    self.protocol_version = "HTTP/1.1"
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
+                self.close_connection = True
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -288,6 +293,16 @@ def test_certificates_are_verified(
         "tls: failed to verify certificate: x509: certificate signed by unknown authority"
         in (status["message"])
     )
+
+
+def test_a_webhook_that_closed_its_connection_is_asked_again(
+    cluster, namespace, hook, service, configure, configmaps
+):
+    configure()
+    hook.keep_alive = True
+    for number in range(3):
+        cluster.call("POST", configmaps, {"metadata": {"name": f"a{number}"}})
+    assert len(hook.requests) == 3
 
 
 def test_failures_can_be_ignored(cluster, configure, configmaps):
