@@ -1,0 +1,151 @@
+"""Applying Knative Eventing again when nothing changed: apply, kubectl and kubernetes.core side by side.
+
+Against a server of the sandbox, or, with E(BENCH_KUBECONFIG), against any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks import _peers
+from benchmarks._harness import ROOT, Result
+from support.kube import KNATIVE, Kube, api_server
+from support.site import BIN
+
+RUNS = 5
+NAMES = ("eventing-core.yaml", "in-memory-channel.yaml", "mt-channel-broker.yaml")
+Measured = Callable[[], float]
+
+
+def run() -> Result:
+    """Time whole commands in turn, so that all share the machine's moods; the best of each counts."""
+    if not KNATIVE.is_dir():
+        raise FileNotFoundError(f"{KNATIVE} is not there: it holds the manifests to apply")
+    files = [str(KNATIVE / name) for name in NAMES]
+    with tempfile.TemporaryDirectory() as folder, _server(Path(folder)) as kube:
+        again = kube.apply(files=files)  # the first run makes everything
+        again = kube.apply(files=files)
+        contenders = {
+            "apply": _ours(Path(folder), kube, files),
+            "kubectl": _kubectl(kube, files),
+            "kubernetes_core": _core(Path(folder), kube, files),
+        }
+        best = _best({name: measured for name, measured in contenders.items() if measured})
+    ratios = {name: best["apply"] / seconds for name, seconds in best.items() if name != "apply"}
+    groups = {(entry["kind"], entry["namespace"]) for entry in again.result["objects"]}
+    requests, objects = again.result["requests"], len(again.result["objects"])
+    real = "BENCH_KUBECONFIG" in os.environ
+    limits = (
+        {"kubectl": 0.5, "kubernetes_core": 0.3}
+        if real
+        else {"kubectl": 0.8, "kubernetes_core": 0.4}
+    )
+    told = [
+        f"{ratios[name]:.2f} x {name} ({best[name]:.2f} s)"
+        if name in ratios
+        else f"{name} is not here: skipped"
+        for name in limits
+    ]
+    return {
+        "name": "apply_noop",
+        "summary": (
+            f"no-op of {objects} objects {best['apply']:.2f} s, {', '.join(told)};"
+            f" {requests} requests"
+        ),
+        "figures": {
+            "objects": objects,
+            "requests": requests,
+            **{f"{name}_seconds": seconds for name, seconds in best.items()},
+            **{f"ratio_to_{name}": ratio for name, ratio in ratios.items()},
+            "server": "BENCH_KUBECONFIG" if real else "sandbox.kube",
+        },
+        "goals": {
+            **{
+                f"at most {limit} x {name}": ratios[name] <= limit
+                for name, limit in limits.items()
+                if name in ratios
+            },
+            "at most one request per object and one per kind and namespace": (
+                requests <= objects + len(groups)
+            ),
+        },
+    }
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[Kube]:
+    if "BENCH_KUBECONFIG" in os.environ:
+        yield Kube(Path(os.environ["BENCH_KUBECONFIG"]))
+        return
+    with api_server(folder / "kube") as kube:
+        yield kube
+
+
+def _best(contenders: dict[str, Measured]) -> dict[str, float]:
+    """Seconds by name. The first round is thrown away: in it each takes its fields and fills caches."""
+    rounds = [{name: measured() for name, measured in contenders.items()} for _ in range(RUNS + 1)]
+    return {name: min(seconds[name] for seconds in rounds[1:]) for name in contenders}
+
+
+def _timed(command: list[str], environment: dict[str, str] | None = None) -> float:
+    start = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    seconds = time.monotonic() - start
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
+    return seconds
+
+
+def _play(folder: Path, name: str, task: dict[str, object]) -> str:
+    path = folder / f"{name}.yml"
+    path.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
+    return str(path)
+
+
+def _ours(folder: Path, kube: Kube, files: list[str]) -> Measured:
+    options = {"kubeconfig": str(kube.kubeconfig), "files": files, "wait": False}
+    options["force_conflicts"] = True  # the others write the same fields in the same run
+    play = _play(folder, "ours", {"streamops.knative.apply": options})
+    return lambda: _timed([str(BIN / "ansible-playbook"), "-i", "localhost,", "-c", "local", play])
+
+
+def _kubectl(kube: Kube, files: list[str]) -> Measured | None:
+    program = shutil.which("kubectl")
+    if program is None:
+        return None
+    named = [argument for file in files for argument in ("-f", file)]
+    command = [program, "--kubeconfig", str(kube.kubeconfig), "apply", "--server-side"]
+    return lambda: _timed([*command, "--force-conflicts", *named])
+
+
+def _core(folder: Path, kube: Kube, files: list[str]) -> Measured | None:
+    try:
+        program = _peers.ansible_playbook()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    options = {
+        "kubeconfig": str(kube.kubeconfig),
+        "src": "{{ item }}",
+        "apply": True,
+        "server_side_apply": {"field_manager": "kubernetes.core", "force_conflicts": True},
+    }
+    play = _play(folder, "core", {"kubernetes.core.k8s": options, "loop": files})
+    command = [str(program), "-i", "localhost,", "-c", "local", play]
+    return lambda: _timed(command, _peers.environment())
