@@ -44,6 +44,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except PermissionError as error:
         print(f"sandbox: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:

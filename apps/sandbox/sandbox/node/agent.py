@@ -232,14 +232,17 @@ class NodeAgent:
             if not error.already_exists:
                 raise
             created = await self.client.get("v1", "Node", self.name)
+        version = await self.client.request("GET", "/version")
+        release = version["gitVersion"] if isinstance(version, dict) else ""
+        status = self._status(port, release)
         await self.client.patch(
-            "v1", "Node", self.name, None, {"status": self._status(port)}, subresource="status"
+            "v1", "Node", self.name, None, {"status": status}, subresource="status"
         )
         self.events.record(
             created, "Normal", "NodeReady", f"Node {self.name} status is now: NodeReady"
         )
 
-    def _status(self, port: int) -> Object:
+    def _status(self, port: int, release: str) -> Object:
         capacity = node_capacity()
         when = now()
 
@@ -271,7 +274,7 @@ class NodeAgent:
                 "kernelVersion": platform.release(),
                 "osImage": f"sandbox on {platform.system()}",
                 "containerRuntimeVersion": "sandbox://1.0",
-                "kubeletVersion": "v1.34.0-sandbox",
+                "kubeletVersion": release,
                 "kubeProxyVersion": "",
                 "operatingSystem": "linux",
                 "architecture": _architecture(),

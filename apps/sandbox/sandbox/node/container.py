@@ -118,7 +118,7 @@ class Container:
             "name": self.name,
             "state": self.state,
             "lastState": self.last_state,
-            "ready": self.ready,
+            "ready": self.exit_code == 0 if self.role == "init" else self.ready,
             "restartCount": self.restarts,
             "image": self.spec["image"],
             "imageID": self.image_id,
@@ -224,9 +224,8 @@ class Container:
         """Start the program; None where that failed in a way that counts as its end."""
         root = self._folder / "rootfs"
         while True:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(root)
-            root.mkdir(parents=True)
+            await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
+            root.mkdir(parents=True, exist_ok=True)
             self.log = ContainerLog(self._folder / f"{self.restarts}.log")
             self.container_id = f"sandbox://{uuid.uuid4().hex}"
             try:

@@ -11,13 +11,9 @@ of its own without privileges.
 
 from __future__ import annotations
 
-import fcntl
 import ipaddress
-import os
-import tempfile
+import socket
 from itertools import chain
-from pathlib import Path
-from typing import IO
 
 _FIRST, _LAST = 64, 254
 _PODS = 1 << 14
@@ -26,39 +22,32 @@ _PODS = 1 << 14
 class Network:
     """A /16 of the loopback network that no other sandbox of this machine uses."""
 
-    def __init__(self, number: int, lock: IO[str] | None = None) -> None:
+    def __init__(self, number: int, claim: socket.socket) -> None:
         self.number = number
-        self._lock = lock
+        self._claim = claim
         self._base = int(ipaddress.IPv4Address(f"127.{number}.0.0"))
         self._used: set[str] = set()
         self._last = 1
 
     @classmethod
-    def reserve(cls, lock_dir: Path | None = None) -> Network:
-        """Take a free network; held by file locks until the process ends or `close`.
+    def reserve(cls) -> Network:
+        """Take a free network, until `close` or the process ends. Raises OSError if all are taken.
 
-        Raises OSError where all are taken.
+        An abstract socket is the claim: every user of the machine sees it, and no file remains.
         """
-        folder = lock_dir or Path(tempfile.gettempdir()) / f"sandbox-networks-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        span = _LAST - _FIRST + 1
-        start = os.getpid() % span  # spreads sandboxes of other users, whose locks are unseen
-        for offset in range(span):
-            number = _FIRST + (start + offset) % span
-            lock = (folder / str(number)).open("w", encoding="ascii")
+        for number in range(_FIRST, _LAST + 1):
+            claim = socket.socket(socket.AF_UNIX)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                claim.bind(f"\0streamops-sandbox/127.{number}")
             except OSError:
-                lock.close()
+                claim.close()
                 continue
-            return cls(number, lock)
+            return cls(number, claim)
         raise OSError(f"all networks 127.{_FIRST}.0.0/16 to 127.{_LAST}.0.0/16 are in use")
 
     def close(self) -> None:
         """Give the network back."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._claim.close()
 
     @property
     def node_ip(self) -> str:

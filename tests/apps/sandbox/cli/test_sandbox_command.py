@@ -154,6 +154,19 @@ def test_a_second_up_at_the_same_time_is_told_so(home: Path) -> None:
     assert len(processes_mentioning(f"sandbox.supervisor\0--home\0{home}")) == 1
 
 
+def test_an_interrupted_up_leaves_nothing(home: Path) -> None:
+    command = [sys.executable, "-m", "sandbox", "up", "--port", "0", "--cluster", "one"]
+    with subprocess.Popen(
+        [*command, "--home", str(home)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        until(lambda: processes_mentioning(f"sandbox.supervisor\0--home\0{home}"), "the supervisor")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "")
+    until(lambda: not processes_mentioning(str(home)), "no process")
+    assert not (home / "state.json").exists()
+
+
 @pytest.mark.parametrize("command", ["up", "down"])
 def test_a_killed_supervisor_takes_everything_with_it(home: Path, command: str) -> None:
     sandbox("up", "--port", "0", "--cluster", "one", home=home)
