@@ -11,6 +11,8 @@ from yarl import URL
 from sandbox.node.context import Resolver
 
 _CONNECT_SECONDS = 5.0
+#: Shorter than servers keep an idle connection (gunicorn: 2 s): a request never meets its end.
+_IDLE_SECONDS = 1.0
 
 
 class NoEndpoints(ConnectionError):
@@ -23,7 +25,7 @@ class Transport:
     def __init__(self, resolve: Resolver) -> None:
         self._resolve = resolve
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )

@@ -7,13 +7,21 @@ from kubernetes.client import ApiException
 from sandbox_kit import until
 
 SOURCES, SERVING = "sources.knative.dev/v1", "serving.knative.dev/v1"
+SINKS = "sinks"
 API_VERSIONS = {"Job": "batch/v1", "Service": SERVING}
 
 pytestmark = pytest.mark.needs("kubectl")
 
 
-def binding(name, namespace, kind, subject, sink="sink", **spec):
-    reference = {"apiVersion": SERVING, "kind": "Service", "name": sink}
+@pytest.fixture(scope="module", autouse=True)
+def shared_sink(cluster):
+    """A sink for all tests here, in a namespace of its own."""
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SINKS}})
+    cluster.ksvc("sink", SINKS)
+
+
+def binding(name, namespace, kind, subject, sinks=SINKS, **spec):
+    reference = {"apiVersion": SERVING, "kind": "Service", "name": "sink", "namespace": sinks}
     return {
         "apiVersion": SOURCES,
         "kind": "SinkBinding",
@@ -43,7 +51,6 @@ def condition(cluster, name, namespace, kind="Ready"):
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "Job", "Service"])
 def test_each_kind_of_subject_is_bound_before_it_runs(cluster, namespace, kind):
-    cluster.ksvc("sink", namespace)
     cluster.apply(
         binding(
             "bind", namespace, kind, {"name": "subject"},
@@ -72,7 +79,7 @@ def test_each_kind_of_subject_is_bound_before_it_runs(cluster, namespace, kind):
         ]
         cluster.apply(subject)
     for env in env_of(cluster, kind, "subject", namespace):
-        assert env["K_SINK"] == f"http://sink.{namespace}.svc.cluster.local"
+        assert env["K_SINK"] == f"http://sink.{SINKS}.svc.cluster.local"
         assert env["K_CE_OVERRIDES"] == '{"extensions":{"team":"ops"}}'
     first = cluster.get(API_VERSIONS.get(kind, "apps/v1"), kind, "subject", namespace)
     assert first["metadata"]["generation"] == 1  # never ran without K_SINK
@@ -82,7 +89,6 @@ def test_each_kind_of_subject_is_bound_before_it_runs(cluster, namespace, kind):
 
 
 def test_a_subject_that_was_there_is_bound_and_unbound(cluster, namespace):
-    cluster.ksvc("sink", namespace)
     cluster.apply(cluster.workload("Deployment", "subject", namespace, OWN="kept"))
     cluster.apply(binding("bind", namespace, "Deployment", {"name": "subject"}))
     cluster.wait("condition=Ready", "sinkbinding/bind", namespace=namespace)
@@ -96,7 +102,6 @@ def test_a_subject_that_was_there_is_bound_and_unbound(cluster, namespace):
 
 
 def test_subjects_by_selector(cluster, namespace):
-    cluster.ksvc("sink", namespace)
     selector = {"selector": {"matchLabels": {"bound": "chosen"}}}
     cluster.apply(binding("bind", namespace, "Deployment", selector))
     until(lambda: condition(cluster, "bind", namespace), "the binding was looked at")
@@ -108,7 +113,6 @@ def test_subjects_by_selector(cluster, namespace):
 
 
 def test_excluded_objects_stay_as_they_are(cluster, namespace):
-    cluster.ksvc("sink", namespace)
     excluded = cluster.workload("Deployment", "subject", namespace)
     excluded["metadata"]["labels"]["bindings.knative.dev/exclude"] = "true"
     selector = {"selector": {"matchLabels": {"bound": "nobody"}}}
@@ -119,7 +123,7 @@ def test_excluded_objects_stay_as_they_are(cluster, namespace):
 
 def test_a_sink_that_goes_takes_k_sink_with_it(cluster, namespace):
     cluster.ksvc("sink", namespace)
-    cluster.apply(binding("bind", namespace, "Deployment", {"name": "subject"}))
+    cluster.apply(binding("bind", namespace, "Deployment", {"name": "subject"}, namespace))
     cluster.apply(cluster.workload("Deployment", "subject", namespace))
     cluster.wait("condition=Ready", "sinkbinding/bind", namespace=namespace)
     cluster.kubectl("delete", "ksvc", "sink", "-n", namespace)
