@@ -95,6 +95,7 @@ def _tasks(workshop: Workshop, app: str) -> dict[str, float]:
     done = subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", playbook],
         cwd=ROOT,
+        stdin=subprocess.DEVNULL,
         env=os.environ | {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
         capture_output=True,
         text=True,

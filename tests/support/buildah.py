@@ -35,15 +35,17 @@ class Buildah:
         policy.parent.mkdir(parents=True, exist_ok=True)
         policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         self._policy = ["--signature-policy", str(policy)]
-        self._global = [
-            f"--root={folder / 'root'}",
-            f"--runroot={folder / 'runroot'}",
-            "--storage-driver=overlay",
-        ]
+        self.push_options = [*self._policy, "--tls-verify=false"]
+        storage = folder / "storage.conf"  # for a buildah that somebody else calls
+        storage.write_text(
+            f'[storage]\ndriver = "overlay"\n'
+            f'graphroot = "{folder / "root"}"\nrunroot = "{folder / "runroot"}"\n'
+        )
+        self.environment["CONTAINERS_STORAGE_CONF"] = str(storage)
 
     def command(self, *arguments: object) -> list[str]:
         """Return the whole command line."""
-        return ["buildah", *self._global, *map(str, arguments)]
+        return ["buildah", *map(str, arguments)]
 
     def __call__(self, *arguments: object, timeout: float = 120) -> str:
         """Run buildah; its output, or an AssertionError with what it said."""
@@ -60,27 +62,29 @@ class Buildah:
 
     def build(self, app: Path, tag: str, base: str, wheels: Path) -> str:
         """Build an application's Containerfile, its dependencies from a folder of wheels."""
-        config = self.folder / "pip.conf"
-        config.write_text(
-            "[global]\nno-index = true\nfind-links = /wheels\nroot-user-action = ignore\n"
-        )
         return self(
             "build",
-            *self._policy,
             "--quiet",
             "--layers",
-            "--tls-verify=false",
+            *self.build_options(wheels),
             f"--build-arg=BASE={base}",
-            f"--volume={wheels}:/wheels:ro",
-            f"--volume={config}:/etc/pip.conf:ro",
             f"--file={app / 'Containerfile'}",
             f"--tag={tag}",
             app,
         )
 
+    def build_options(self, wheels: Path) -> list[str]:
+        """Return what lets a RUN find wheels here, and the base in a registry without TLS."""
+        config = self.folder / "pip.conf"
+        config.write_text(
+            "[global]\nno-index = true\nfind-links = /wheels\nroot-user-action = ignore\n"
+        )
+        volumes = [f"--volume={wheels}:/wheels:ro", f"--volume={config}:/etc/pip.conf:ro"]
+        return [*self.push_options, *volumes]
+
     def push(self, tag: str, *options: str) -> None:
         """Push an image to the registry its name is of."""
-        self("push", *self._policy, "--quiet", "--tls-verify=false", *options, tag)
+        self("push", "--quiet", *self.push_options, *options, tag)
 
     def pull(self, reference: str) -> str:
         """Pull an image and make a container of it; returns the container's name."""

@@ -33,6 +33,7 @@ class Workshop:
         self.folder = folder
         self.registry = registry
         self.apps = folder / "apps"
+        self._fetched: set[str] = set()
         for app in MODULES:
             skip = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / "apps" / app, self.apps / app, ignore=skip)
@@ -66,9 +67,10 @@ class Workshop:
 
     def wheels(self, app: str) -> Path:
         """Download an application's wheels once, with the settings of pip that a RUN does not have."""
-        folder = self.folder / "wheels" / app
-        if not folder.exists():
-            folder.mkdir(parents=True)
+        folder = self.folder / "wheels"
+        if app not in self._fetched:
+            self._fetched.add(app)
+            folder.mkdir(exist_ok=True)
             version = platform.python_version()
             chosen = Platform("linux", ARCHITECTURES[platform.machine()])
             markers = chosen.markers(version)

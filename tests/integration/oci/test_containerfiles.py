@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -101,3 +105,68 @@ def pins(file: Path) -> Iterator[tuple[str, str]]:
         if line and not line.startswith("#"):
             project, _, version = line.partition("==")
             yield canonicalize_name(project), version
+
+
+@pytest.mark.needs("buildah", "skopeo")
+@pytest.mark.skipif(os.geteuid() != 0, reason="buildah's chroot isolation needs root")
+@pytest.mark.timeout(400)
+def test_role_builds_with_an_engine_and_says_what_changed(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    """Both apps by buildah through the role; earlier builds have filled buildah's layer cache."""
+    buildah = workshop.buildah
+    for app in MODULES:
+        wheels = workshop.wheels(app)
+        workshop.by_containerfile(app)
+    variables = {
+        "twitter_pipeline_images_engine": "buildah",
+        "twitter_pipeline_registry": f"{workshop.registry.host}/role",
+        "twitter_pipeline_images_base": workshop.base,
+        "twitter_pipeline_images_apps": str(workshop.apps),
+        "twitter_pipeline_images_docker_config": str(workshop.registry.docker_config),
+        "twitter_pipeline_images_build_options": buildah.build_options(wheels),
+        "twitter_pipeline_images_push_options": buildah.push_options,
+    }
+    role = {"name": "streamops.knative.twitter_pipeline", "tasks_from": "images.yml"}
+    shown = {"msg": "IMAGES {{ _twitter_pipeline_images | to_json }}"}
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": variables,
+        "tasks": [{"ansible.builtin.include_role": role}, {"ansible.builtin.debug": shown}],
+    }
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(json.dumps([play]))
+
+    def run() -> tuple[int, str]:
+        done = subprocess.run(
+            [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", playbook],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            env=buildah.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:]
+        (changed,) = re.findall(r"changed=(\d+)", done.stdout)
+        return int(changed), done.stdout
+
+    changed, output = run()
+    assert changed == 2
+    for key, app in (("producer", "twitter-producer"), ("viewer", "event-viewer")):
+        found = re.search(rf'\\?"{key}\\?": \\?"([^"\\]+)', output)
+        assert found is not None, output[-2000:]
+        name, _, digest = found[1].partition("@")
+        assert name == f"{workshop.registry.host}/role/{app}"
+        assert digest.startswith("sha256:")
+        inspected = subprocess.run(
+            ["skopeo", "inspect", "--tls-verify=false", "--raw", f"docker://{found[1]}"],
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+        assert json.loads(inspected.stdout)["layers"]
+    assert run()[0] == 0

@@ -309,6 +309,7 @@ def test_as_a_task(build) -> None:
         done = subprocess.run(
             [*ANSIBLE, "-a", arguments, *options],
             cwd=ROOT,
+            stdin=subprocess.DEVNULL,
             env=os.environ | {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
             capture_output=True,
             text=True,
@@ -331,6 +332,7 @@ def test_password_is_not_shown(build) -> None:
     done = subprocess.run(
         [*ANSIBLE, "-vvv", "-a", json.dumps(arguments)],
         cwd=ROOT,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
