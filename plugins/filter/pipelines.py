@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines import resolve
-
 DOCUMENTATION = """
 name: pipelines
 short_description: Fill pipelines from defaults and add what follows from them
@@ -41,6 +36,11 @@ _value:
   type: list
   elements: dict
 """
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines import resolve
 
 
 class FilterModule:

@@ -16,8 +16,7 @@ description:
     that was probably meant.
   - Runs on the controller in the process of Ansible itself and talks to nothing.
 extends_documentation_fragment:
-  - ansible.builtin.action_common_attributes
-  - ansible.builtin.action_common_attributes.conn
+  - streamops.knative.attributes
 options:
   roles:
     description:
@@ -31,26 +30,15 @@ options:
       - secrets
       - twitter_pipeline
 attributes:
-  action:
-    support: full
-  async:
-    support: none
-  become:
-    support: none
-  bypass_host_loop:
-    support: none
   check_mode:
-    description: It changes nothing in either mode.
     support: full
-  connection:
-    support: none
-  delegation:
-    support: full
+    details: It changes nothing in either mode.
   diff_mode:
-    support: none
-  platform:
-    platforms: all
+    support: N/A
+    details: It changes nothing.
+  idempotent:
     support: full
+    details: It changes nothing.
 """
 
 EXAMPLES = """
