@@ -137,7 +137,11 @@ class Cluster:
         """Run kubectl; returns what it printed."""
         result = subprocess.run(
             ["kubectl", *arguments],
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            env={
+                **os.environ,
+                "KUBECONFIG": str(self.kubeconfig),
+                "KUBECACHEDIR": str(self.kubeconfig.parent / "kubectl-cache"),
+            },
             input=stdin,
             capture_output=True,
             text=True,
