@@ -69,8 +69,8 @@ def difference(before: Object | None, after: Object | None, title: str) -> dict[
     return {
         "before": _text(old),
         "after": _text(new),
-        "before_header": f"{title} (before)",
-        "after_header": f"{title} (after)",
+        "before_header": title,
+        "after_header": title,
     }
 
 
