@@ -12,6 +12,7 @@ PACKAGES = {
     "chromium": "chromium",
     "docker-registry": "docker-registry",
     "kubectl": "kubernetes-client",
+    "npm": "npm",
     "redis-server": "redis-server",
     "skopeo": "skopeo",
     "wrk": "wrk",
