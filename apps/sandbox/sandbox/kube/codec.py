@@ -15,11 +15,6 @@ APPLY_YAML = "application/apply-patch+yaml"
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def dumps(value: Any) -> bytes:
-    """Compact JSON."""
-    return orjson.dumps(value)
-
-
 def loads(data: bytes) -> Any:
     """Parse JSON; raises a 400 as the API server words it."""
     try:

@@ -33,7 +33,6 @@ class Decoder:
     def __init__(self, kind: str, api_version: str) -> None:
         self._kind = kind
         self._version = api_version.rpartition("/")[2]
-        self._api_version = api_version
         self.unknown: list[str] = []
 
     def conform(self, value: Any, node: Schema, path: str = "", owner: str = "") -> Any:

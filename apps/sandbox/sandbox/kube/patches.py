@@ -9,7 +9,6 @@ import jsonpatch
 import jsonpointer
 
 from sandbox.kube import errors
-from sandbox.kube import schema as s
 from sandbox.kube.schema import FREE, Schema
 
 Json = dict[str, Any]
@@ -179,8 +178,3 @@ def _clean(value: Any) -> Any:
             if not (isinstance(item, dict) and item.get(_DIRECTIVE) == "delete")
         ]
     return value
-
-
-def supports_strategic(node: Schema, *, custom: bool) -> bool:
-    """Strategic merge patches need Go types: custom resources do not take them."""
-    return not custom and node.type == s.OBJECT

@@ -115,14 +115,6 @@ class Registry:
         """Whether anything is served under a group and version."""
         return (group, version) in self._types
 
-    def by_kind(self, api_version: str, kind: str) -> Resource | None:
-        """The type of an object, or None."""
-        group, _, version = api_version.rpartition("/")
-        for resource in self._types.get((group, version), {}).values():
-            if resource.kind == kind:
-                return resource
-        return None
-
     def versions_of(self, group: str, plural: str) -> list[Resource]:
         """All served versions of a type."""
         return [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,7 +21,6 @@ Json = dict[str, Any]
 #: Answers requests to a subresource.
 Subresource = Callable[["Call"], Awaitable[web.StreamResponse]]
 
-_LOG = logging.getLogger(__name__)
 _MAX_MANAGER = 128
 _NONE = b""
 

@@ -57,14 +57,17 @@ class Cluster:
             raise AssertionError(f"kubectl {arguments}: {result.stdout}{result.stderr}")
         return result.stdout
 
-    def kubectl_result(
-        self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        environment = {
+    def environment(self, kubeconfig: Path | None = None) -> dict[str, str]:
+        """What kubectl runs with; its cache stays in the test's folder."""
+        return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "KUBECONFIG": str(kubeconfig or self.kubeconfig),
         }
+
+    def kubectl_result(
+        self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["kubectl", *arguments],
             input=stdin,
@@ -72,7 +75,7 @@ class Cluster:
             text=True,
             timeout=60,
             check=False,
-            env=environment,
+            env=self.environment(kubeconfig),
         )
 
     def call(

@@ -147,7 +147,7 @@ def test_get_prints_tables(kubectl):
 
 def test_get_watches(cluster, kubectl, namespace):
     kubectl("create", "configmap", "a")
-    environment = {"KUBECONFIG": str(cluster.kubeconfig), "PATH": "/usr/bin:/bin"}
+    environment = cluster.environment()
     process = subprocess.Popen(
         ["kubectl", "-n", namespace, "get", "cm", "-w", "-o", "name"],
         stdout=subprocess.PIPE, text=True, env=environment,
