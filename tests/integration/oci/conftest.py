@@ -70,6 +70,12 @@ class Build:
         return run({**self.options, **options}, check=check, diff=diff)
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one build has got from pip, the next need not ask for."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def build(registry: Registry, app: Path, tmp_path: Path) -> Build:
-    return Build(registry, app, tmp_path / "cache")
+def build(registry: Registry, app: Path, cache: Path) -> Build:
+    return Build(registry, app, cache)
