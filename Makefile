@@ -75,6 +75,6 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(
 $(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) cannot make virtual environments here. On Debian: apt-get install python3-venv" >&2; exit 1; }
 echo "Installing $(1) into $(VENV) ..."
 $(BIN)/python -m pip install --quiet -c constraints.txt $(foreach file,$(1),-r $(file))
-$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e apps/sandbox
+$(BIN)/python -m pip install --quiet --no-deps -e apps/sandbox
 touch $@
 endef
