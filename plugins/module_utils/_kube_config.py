@@ -17,6 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._kube_yaml import (
+    InvalidYaml,
+    documents,
+)
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 EXEC_TIMEOUT = 60.0
@@ -135,13 +139,13 @@ def _merge(paths: list[Path]) -> dict[str, Any]:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    import yaml  # noqa: PLC0415 - the import costs 20 ms and JSON kubeconfigs do without
-
     try:
         text = path.read_text(encoding="utf-8")
-        document = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
+        document = next((document for _line, document in documents(text)), None)
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"kubeconfig: cannot read {path}: {error}") from error
+    except InvalidYaml as error:
+        raise ConfigError(f"kubeconfig: {path}{error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"kubeconfig: {path} is empty or not a kubeconfig")
     return document

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import yaml
+from ansible_collections.streamops.knative.plugins.module_utils._kube_yaml import dump
 
 Object = dict[str, Any]
 MASK = "********"
@@ -67,8 +67,8 @@ def difference(before: Object | None, after: Object | None, title: str) -> dict[
     if old == new:
         old, new = ({"field owners": _names(before)}, {"field owners": _names(after)})
     return {
-        "before": _text(old),
-        "after": _text(new),
+        "before": dump(old) if old else "",
+        "after": dump(new) if new else "",
         "before_header": title,
         "after_header": title,
     }
@@ -76,11 +76,3 @@ def difference(before: Object | None, after: Object | None, title: str) -> dict[
 
 def _names(obj: Object | None) -> list[str]:
     return [entry["manager"] for entry in _owners(obj)] if obj else []
-
-
-def _text(value: Object) -> str:
-    if not value:
-        return ""
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump(value, Dumper=dumper, default_flow_style=False, sort_keys=True)
-    return text

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ansible_collections.streamops.knative.plugins.module_utils._kube_download import (
     Download,
     Downloader,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kube_yaml import (
+    InvalidYaml,
+    documents,
+)
 
 SUFFIXES = (".yaml", ".yml", ".json")
 Object = dict[str, Any]
@@ -114,22 +116,12 @@ def expand(name: str) -> list[Path]:
 
 def parse(text: str, origin: str) -> Iterator[Source | str]:
     """Objects in a YAML or JSON text, or sentences about what is wrong with it."""
-    loader = _Loader(text)
     try:
-        while loader.check_node():
-            node = loader.get_node()
-            place = f"{origin}:{node.start_mark.line + 1}"
-            document = loader.construct_document(node)
+        for line, document in documents(text):
             if document is not None:
-                yield from _objects(document, place)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        yield f"{origin}:{line}: not valid YAML: {error.problem or error.context}"
-    except yaml.YAMLError as error:
-        yield f"{origin}: not valid YAML: {error}"
-    finally:
-        loader.dispose()
+                yield from _objects(document, f"{origin}:{line}")
+    except InvalidYaml as error:
+        yield f"{origin}{error}"
 
 
 def _objects(document: Any, place: str) -> Iterator[Source | str]:
@@ -186,30 +178,3 @@ def _normalise(document: Object) -> Object:
 def digest(value: Any) -> str:
     """Hexadecimal SHA-256 of a JSON value, independent of the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C where built
-    """Reads YAML as Kubernetes does: dates stay text, "=" is a text, a key stands once."""
-
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        if isinstance(node, yaml.MappingNode):
-            for key, _value in node.value:
-                if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key '{key.value}' stands twice", key.start_mark
-                    )
-                if isinstance(key.value, str):
-                    seen.add(key.value)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, expression)
-        for tag, expression in resolvers
-        if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
-    ]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}

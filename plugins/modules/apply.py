@@ -243,8 +243,7 @@ EXAMPLES = r"""
 - name: Install cert-manager and wait for it
   streamops.knative.apply:
     urls:
-      - url:
-        https://github.com/cert-manager/cert-manager/releases/download/v1.19.1/cert-manager.yaml
+      - url: https://github.com/cert-manager/cert-manager/releases/download/v1.19.1/cert-manager.yaml
     wait_timeout: 180
 
 - name: Keep exactly what is in the folder
