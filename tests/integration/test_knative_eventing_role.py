@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.kube import KNATIVE, Kube, cluster
+from support.kube import KNATIVE, Kube, Object, cluster, definition
 from support.site import BIN, ROOT, recap
 
 from sandbox.knative import release
@@ -135,6 +135,15 @@ def cluster_scoped(kube: Kube) -> set[str]:
     }
 
 
+def pod_monitors() -> Object:
+    """The Prometheus Operator's definition, as far as it matters here."""
+    open_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    crd = definition("PodMonitor", group="monitoring.coreos.com")
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"] = {"spec": open_object}
+    return crd
+
+
 BROKER = {
     "apiVersion": "eventing.knative.dev/v1",
     "kind": "Broker",
@@ -184,6 +193,7 @@ def test_from_installing_over_an_upgrade_to_leaving_nothing(role: Role) -> None:
 
 @pytest.mark.timeout(280)
 def test_configuration_components_and_ownership(role: Role) -> None:
+    role.kube.apply(pod_monitors(), wait=True)
     serving = {"knative_eventing_components": ["serving", "kourier"]}
     resources = [{"container": "controller", "limits": {"memory": "512Mi"}}]
     role.changes(
@@ -204,6 +214,8 @@ def test_configuration_components_and_ownership(role: Role) -> None:
     (container,) = controller["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["memory"] == "512Mi"
     assert role.kube.get("v1", "Namespace", "knative-eventing") is None
+    monitors = ("monitoring.coreos.com/v1", "PodMonitor", "knative-serving", "knative-serving")
+    assert role.kube.get(*monitors), "made where the Prometheus Operator is"
 
     example = {"serving": {"config-features": {"_example": "mine"}}}
     assert "_example documents the map" in role.refusal(knative_eventing_config=example, **serving)
