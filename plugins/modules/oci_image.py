@@ -290,7 +290,7 @@ OPTIONS = {
     "annotations": option("dict", default={}),
     "source_date_epoch": option("int"),
     "compression": option(choices=["gzip", "none"], default="gzip"),
-    "allow_secrets": strings(default=[]),
+    "allow_secrets": strings(default=[], no_log=False),  # patterns of file names
     "cache": option("path"),
     "pip_timeout": option("float", default=600.0),
 }
