@@ -27,7 +27,7 @@ class IgnoreRules:
             pattern = posixpath.normpath(text.lstrip("!").strip()).lstrip("/")
             if pattern != ".":
                 self._rules.append((re.compile(_regex(pattern)), not keep))
-        self._exceptions = not all(verdict for dummy, verdict in self._rules)
+        self._exceptions = not all(verdict for _dummy, verdict in self._rules)
         self._always = [re.compile(_regex(pattern)) for pattern in ALWAYS]
 
     def prunes(self, folder: str) -> bool:

@@ -109,7 +109,7 @@ def assemble(platform: Platform, base: Base, added: Sequence[Added], settings: S
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(settings.epoch))
     base_diff_ids = base.config["rootfs"]["diff_ids"]
     history = base.config.get("history") or [
-        {"created_by": f"base image {base.digest}"} for dummy in base_diff_ids
+        {"created_by": f"base image {base.digest}"} for _dummy in base_diff_ids
     ]
     config = Document.of(
         CONFIG_TYPE,

@@ -99,7 +99,7 @@ def fetch_wheels(
     needs is left out again, what pip did not see is asked for.
     """
     wanted = [line.text() for line in lines]
-    for dummy in range(_MAX_ROUNDS):
+    for _dummy in range(_MAX_ROUNDS):
         _download(wanted, [line.text() for line in constraints], target, folder, timeout)
         wheels = {wheel.name: wheel for wheel in map(Wheel, sorted(folder.glob("*.whl")))}
         used, missing = _closure(lines, wheels, target.markers)
@@ -127,7 +127,7 @@ def _closure(
         else:
             requirement.marker = None
             missing[str(requirement)] = None
-    return {name for name, dummy in done if name in wheels}, list(missing)
+    return {name for name, _dummy in done if name in wheels}, list(missing)
 
 
 def _download(
@@ -178,7 +178,7 @@ def _pip_error(stdout: str, stderr: str, target: Target) -> Exception:
             " one, a base image it fits (python_version, wheel_platforms), or add an index or"
             f" find-links folder with one to pip's configuration. pip says: {text}"
         )
-    dummy, conflict, reasons = stdout.partition("The conflict is caused by:")
+    _dummy, conflict, reasons = stdout.partition("The conflict is caused by:")
     if conflict:
         text = "; ".join(line.strip() for line in reasons.splitlines() if line.startswith("    "))
         return WheelError(f"requirements and constraints conflict for {target}: {text}")
@@ -223,6 +223,6 @@ def _console_scripts(text: str, top: str) -> Iterator[Entry]:
     parser.optionxform = str  # type: ignore[assignment,method-assign] # names keep their case
     parser.read_string(text)
     for command, value in parser.items("console_scripts") if "console_scripts" in parser else ():
-        module, dummy, function = value.partition("[")[0].strip().partition(":")
+        module, _dummy, function = value.partition("[")[0].strip().partition(":")
         script = _SCRIPT.format(module=module, name=function.split(".")[0], function=function)
         yield Entry(f"{top}/bin/{command}", script.encode(), executable=True)
