@@ -151,7 +151,7 @@ class Source:
 
     def _locate(self, wanted: list[tuple[str, str]], versions: dict[str, Version]) -> Files:
         if self._folder:
-            paths = [self._folder / file for _, file in wanted]
+            paths = [self._folder / file for _project, file in wanted]
             missing = [path.name for path in paths if not path.is_file()]
             if missing:
                 raise KubeError(

@@ -178,7 +178,10 @@ class Applier:
     """Runs the steps; `progress` is called with a sentence while something is waited for."""
 
     def __init__(
-        self, client: Client, settings: Settings, progress: Callable[[str], None] = lambda _: None
+        self,
+        client: Client,
+        settings: Settings,
+        progress: Callable[[str], None] = lambda _sentence: None,
     ) -> None:
         self._client = client
         self._settings = settings
@@ -337,16 +340,18 @@ class Applier:
         pause = RETRY_FIRST
         while deferred:
             if time.monotonic() > deadline:
-                failures = [f"{title}: {error.message}" for title, (_, error) in deferred.items()]
+                failures = [
+                    f"{title}: {error.message}" for title, (_item, error) in deferred.items()
+                ]
                 raise StillFailing(
                     _stopped(failures)
                     + f"\nTried again for {self._settings.retry_timeout:g} s (retry_timeout)."
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, RETRY_MOST)
-            title, (_, reason) = next(iter(deferred.items()))
+            title, (_item, reason) = next(iter(deferred.items()))
             self._progress(f"{len(deferred)} to be tried again, first {title}: {reason.message}")
-            items = [item for item, _ in deferred.values()]
+            items = [item for item, _error in deferred.values()]
             for item, error in zip(items, self.parallel(self._write, items), strict=True):
                 if error is None:
                     del deferred[item.title]

@@ -112,7 +112,7 @@ class ApplySet:
     def _served(
         self, group_kind: str, versions: dict[tuple[str, str], Resource]
     ) -> Resource | None:
-        kind, _, group = group_kind.partition(".")
+        kind, _dot, group = group_kind.partition(".")
         if (group, kind) in versions:
             preferred = versions[group, kind]
             served = (preferred.api_version, kind) in self._client.resources()

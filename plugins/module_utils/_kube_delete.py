@@ -155,12 +155,12 @@ class Deleter:
         ]
 
     def _delete(self, item: Item) -> None:
-        assert item.before is not None  # the caller read it
+        uid = (item.before or {}).get("metadata", {}).get("uid", "")
         self._client.delete(
             item.resource,
             item.name,
             item.namespace,
-            uid=item.before["metadata"]["uid"],
+            uid=uid,
             propagation="Foreground" if _has_dependents(item) else "Background",
         )
 

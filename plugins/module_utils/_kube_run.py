@@ -88,7 +88,7 @@ def present(
     sources: list[Source],
     settings: Settings,
     options: Options,
-    progress: Progress = lambda _: None,
+    progress: Progress = lambda _sentence: None,
 ) -> Result:
     """Apply, wait, prune. Raises Refused before, Interrupted or NotReady after something changed."""
     applier = Applier(client, settings, progress)
@@ -164,7 +164,7 @@ def absent(
     sources: list[Source],
     settings: Settings,
     options: Options,
-    progress: Progress = lambda _: None,
+    progress: Progress = lambda _sentence: None,
 ) -> Result:
     """Delete the objects of the sources and of the apply set, in reverse order."""
     applier = Applier(client, settings, progress)

@@ -41,7 +41,7 @@ class Schemas:
         """What is wrong with an object of a kind the server serves; empty if nothing is known."""
         document = self._document(definition["apiVersion"])
         schemas: Object = document.get("components", {}).get("schemas", {})
-        group, _, version = definition["apiVersion"].rpartition("/")
+        group, _slash, version = definition["apiVersion"].rpartition("/")
         wanted = {"group": group, "version": version, "kind": definition["kind"]}
         for schema in schemas.values():
             if wanted in (schema.get(_GVK) or []):
@@ -58,7 +58,7 @@ class Schemas:
         return self._documents[key]
 
     def _fetch(self, url: str) -> Object:
-        path, _, query = url.partition("?")
+        path, _mark, query = url.partition("?")
         try:
             found: Object = self._client.transport.request(
                 "GET", path, query=dict(part.split("=", 1) for part in query.split("&") if part)

@@ -81,7 +81,7 @@ class Waiter:
             self._progress(_line(pending, len(items)))
             time.sleep(pause)
             pause = min(pause * 1.4, POLL_MOST)
-            waiting = [item for item, _ in pending]
+            waiting = [item for item, _verdict in pending]
             pending = self._judge(waiting, self._look(waiting))
 
     def explain(self, items: list[Item]) -> str:
@@ -105,7 +105,7 @@ class Waiter:
 
         entries = list(groups.items())
         found: dict[Key, Object | None] = {}
-        for (_, members), objects in zip(
+        for (_scope, members), objects in zip(
             entries, self._applier.parallel(look, entries), strict=True
         ):
             for item, obj in zip(members, objects, strict=True):
@@ -156,7 +156,9 @@ class Waiter:
     def _unserved(self, webhooks: list[Item]) -> dict[Key, str]:
         """Webhook configurations with a Service nobody answers for, and that Service."""
         called = {item.key: set(services(item.after or {})) for item in webhooks}
-        namespaces = sorted({namespace for pairs in called.values() for namespace, _ in pairs})
+        namespaces = sorted(
+            {namespace for pairs in called.values() for namespace, _service in pairs}
+        )
         if not namespaces:
             return {}
         slices = self._client.resource("discovery.k8s.io/v1", "EndpointSlice")
