@@ -111,7 +111,7 @@ def access_token(options: AuthOptions, http: Http) -> tuple[str, datetime | None
     Google's own APIs take a JWT signed by the key instead, but a cluster does not.
     """
     current: Any
-    current, _ = credentials(options, http)
+    current, _caller = credentials(options, http)
     if hasattr(current, "with_always_use_jwt_access"):
         current = current.with_always_use_jwt_access(False)
     if not current.valid:
@@ -168,7 +168,7 @@ def _application(options: AuthOptions, http: Http) -> tuple[Any, str]:
     from google.auth import exceptions
 
     try:
-        found, _ = google.auth.default(scopes=list(options.scopes), request=http)
+        found, _project = google.auth.default(scopes=list(options.scopes), request=http)
     except exceptions.DefaultCredentialsError as error:
         raise CredentialsError(
             "There are no application default credentials. Run 'gcloud auth application-default"

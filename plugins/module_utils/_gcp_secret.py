@@ -237,27 +237,27 @@ class Secrets:
             )
 
     def _plan_value(self, plan: Plan, want: Wanted, have: Found, report: Json) -> None:
-        if want.value is None:
+        value = want.value
+        if value is None:
             return
         report["version"] = max(have.latest, 0)
         if have.latest > 0:
             plan.before[want.name]["version"] = plan.after[want.name]["version"] = have.latest
-        if have.value == want.value:
+        if have.value == value:
             return
         report["version"] += 1
         plan.after[want.name]["version"] = report["version"]
         plan.add(
             f"add version {report['version']} to secret {want.name}",
-            lambda: report.update(version=self._add_version(want)),
+            lambda: report.update(version=self._add_version(want.name, value)),
         )
 
-    def _add_version(self, want: Wanted) -> int:
-        assert want.value is not None
+    def _add_version(self, name: str, value: bytes) -> int:
         payload = {
-            "data": base64.b64encode(want.value).decode(),
-            "dataCrc32c": str(_checksum(want.value)),
+            "data": base64.b64encode(value).decode(),
+            "dataCrc32c": str(_checksum(value)),
         }
-        path = f"{self._parent}/secrets/{want.name}:addVersion"
+        path = f"{self._parent}/secrets/{name}:addVersion"
         return _number(self._session.post("secretmanager", path, {"payload": payload}))
 
     def _plan_aliases(self, plan: Plan, want: Wanted, have: Found, report: Json) -> None:

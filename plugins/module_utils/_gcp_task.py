@@ -78,7 +78,7 @@ class Plan:
     @property
     def changes(self) -> list[str]:
         """What the steps change, in words."""
-        return [words for words, _ in self.steps]
+        return [words for words, _step in self.steps]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ class GcpTask:
         caller = session(run.params, check_mode=run.check_mode, progress=run.progress)
         if self.query:
             return {"changed": False, **self.query(caller, run.params)}
-        assert self.plan
+        if not self.plan:
+            raise TypeError("a task has a plan or a query")
         plan = self.plan(caller, run.params)
         if not run.check_mode:
             _carry_out(plan)

@@ -51,16 +51,14 @@ class Clusters:
         if current and current["status"] == "STOPPING":
             self._settle(name, "STOPPING")
             current = None
+        if current and current["status"] == "PROVISIONING":
+            current = self._settle(name, "PROVISIONING")
         if current is None:
-            plan = self._plan_creation(params, wanted)
-        else:
-            if current["status"] == "PROVISIONING":
-                current = self._settle(name, "PROVISIONING")
-            assert current is not None
-            _refuse_broken(current)
-            plan = self._plan_update(params, wanted, current)
-            if current["status"] == "DEGRADED":
-                plan.warnings.append(f"Cluster {name} is DEGRADED: {_condition(current)}")
+            return self._plan_creation(params, wanted)
+        _refuse_broken(current)
+        plan = self._plan_update(params, wanted, current)
+        if current["status"] == "DEGRADED":
+            plan.warnings.append(f"Cluster {name} is DEGRADED: {_condition(current)}")
         return plan
 
     def plan_absent(self, params: Json) -> Plan:

@@ -155,7 +155,7 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
         for word in words:
             plan.add(f"{word} on {policy.what}", lambda: None)
     if plan.steps:  # one write does it all
-        words_last, _ = plan.steps[-1]
+        words_last, _nothing = plan.steps[-1]
         plan.steps[-1] = (words_last, functools.partial(policy.change, change))
     return plan
 

@@ -92,13 +92,13 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
             )
     parent = f"projects/{session.project}"
     found = _states(session, parent, services)
-    enabled = {name for name, (state, _) in found.items() if state == "ENABLED"}
+    enabled = {name for name, (state, _number) in found.items() if state == "ENABLED"}
     wanted = params["state"] == "present"
     todo = [name for name in services if (name in enabled) != wanted]
     plan = Plan(
         before={name: found[name][0].lower() for name in services},
         after=dict.fromkeys(services, "enabled" if wanted else "disabled"),
-        result={"project_number": next((number for _, number in found.values()), "")},
+        result={"project_number": next((number for _state, number in found.values()), "")},
     )
     timeout = params["wait_timeout"]
     if wanted:
