@@ -37,6 +37,8 @@ demo: .cache/demo.stamp ## Sandbox up, site.yml on it: posts arrive in the viewe
 
 down: ## Stop the sandbox; leaves nothing behind
 	@if [ -x $(BIN)/sandbox ]; then $(BIN)/sandbox down; else echo "Nothing to stop: no sandbox was ever set up here."; fi
+	# Keys, logs and images of a sandbox that is gone; a home elsewhere is somebody else's folder.
+	rm -rf $(CURDIR)/.sandbox
 
 test: lint unit integration e2e ## Every check and test
 
