@@ -9,6 +9,7 @@ import base64
 import http.client
 import os
 import queue
+import select
 import ssl
 import threading
 import urllib.request
@@ -52,20 +53,9 @@ class Http:
         with self._lock:
             pool = self._idle[f"{parts.scheme}://{parts.netloc}"]
         target = parts.path + (f"?{parts.query}" if parts.query else "")
+        connection = _usable(pool) or self._connect(parts)
         try:
-            connection, fresh = pool.get_nowait(), False
-        except queue.Empty:
-            connection, fresh = self._connect(parts), True
-        try:
-            try:
-                answer = _exchange(connection, method, target, body, headers)
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-                # the server closed the kept connection before it saw this request
-                connection.close()
-                if fresh:
-                    raise
-                connection = self._connect(parts)
-                answer = _exchange(connection, method, target, body, headers)
+            answer = _exchange(connection, method, target, body, headers)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise Unreachable(_explain(parts, error, self._timeout)) from error
@@ -114,6 +104,21 @@ class Http:
                 cafile=None if folder else bundle, capath=folder
             )
         return self._context
+
+
+def _usable(
+    pool: queue.LifoQueue[http.client.HTTPConnection],
+) -> http.client.HTTPConnection | None:
+    """A kept connection that the server has not closed meanwhile."""
+    while True:
+        try:
+            connection = pool.get_nowait()
+        except queue.Empty:
+            return None
+        # a closed connection can be read (its end), one that waits for a request cannot
+        if connection.sock and not select.select([connection.sock], [], [], 0)[0]:
+            return connection
+        connection.close()
 
 
 def _exchange(

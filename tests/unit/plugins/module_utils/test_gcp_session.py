@@ -1,0 +1,190 @@
+"""What is sent again and what is not, and what errors say."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_auth import AuthOptions
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
+    Aborted,
+    ApiError,
+    ConfigError,
+    PermissionDenied,
+    QuotaExceeded,
+    Unreachable,
+    from_answer,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import (
+    Session,
+    Settings,
+)
+
+Answers = list[tuple[int, dict[str, Any], dict[str, str]]]
+
+
+class Server:
+    """Gives the answers it was told to, in turn; an answer of status 0 is a closed connection."""
+
+    def __init__(self) -> None:
+        self.answers: Answers = []
+        self.asked: list[str] = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                outer.asked.append(f"{self.command} {self.path}")
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status, body, headers = outer.answers.pop(0) if outer.answers else (200, {}, {})
+                if not status:
+                    self.close_connection = True
+                    return
+                data = json.dumps(body).encode()
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = do_PUT = do_DELETE = answer
+
+            def log_message(self, *_: Any) -> None:
+                """Keep quiet."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def session(server: Server, waits: list[float]) -> Session:
+    settings = Settings(project="p", endpoint=server.url, retries=3, timeout=5)
+    auth = AuthOptions(auth_kind="accesstoken", scopes=(), access_token="t")
+    return Session(settings, auth, sleep=waits.append)
+
+
+def busy(status: int, **headers: str) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """An answer that says later."""
+    error = {"error": {"code": status, "message": "later", "status": "UNAVAILABLE"}}
+    return status, error, {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def test_a_growing_pause_between_attempts(
+    server: Server, session: Session, waits: list[float]
+) -> None:
+    server.answers = [busy(503), busy(500), busy(429), (200, {"ok": True}, {})]
+    assert session.get("container", "v1/x") == {"ok": True}
+    assert len(waits) == 3
+    for number, wait in enumerate(waits):
+        assert 0.25 * 2**number <= wait <= 0.5 * 2**number
+
+
+def test_what_the_server_asks_for_is_waited(
+    server: Server, session: Session, waits: list[float]
+) -> None:
+    server.answers = [busy(429, Retry_After="7"), (200, {}, {})]
+    session.get("container", "v1/x")
+    assert waits == [7.0]
+
+
+def test_what_may_have_been_carried_out_is_not_sent_again(server: Server, session: Session) -> None:
+    for answer, error in ((busy(500), ApiError), ((0, {}, {}), Unreachable)):
+        server.asked.clear()
+        server.answers = [answer]
+        with pytest.raises(error):
+            session.post("secretmanager", "v1/s:addVersion", {})
+        assert len(server.asked) == 1
+    server.answers = [busy(503), (200, {}, {})]
+    session.post("secretmanager", "v1/s:addVersion", {})
+
+
+def test_it_ends_at_some_time(server: Server, session: Session, waits: list[float]) -> None:
+    server.answers = [busy(503)] * 10
+    with pytest.raises(ApiError, match="later"):
+        session.get("container", "v1/x")
+    assert len(waits) == 3
+
+
+def test_a_quota_is_not_waited_for(server: Server, session: Session, waits: list[float]) -> None:
+    failure = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": []}
+    error = {"message": "full", "status": "RESOURCE_EXHAUSTED", "details": [failure]}
+    server.answers = [(429, {"error": error}, {})]
+    with pytest.raises(QuotaExceeded, match="Quotas"):
+        session.get("container", "v1/x")
+    assert waits == []
+
+
+def test_a_kept_connection_that_was_closed_costs_nothing(server: Server, session: Session) -> None:
+    server.answers = [(200, {}, {"Connection": "close"}), (200, {"ok": 1}, {})]
+    session.get("container", "v1/x")
+    assert session.post("container", "v1/x", {}) == {"ok": 1}
+
+
+def test_pages(server: Server, session: Session) -> None:
+    server.answers = [
+        (200, {"secrets": [{"name": "a"}], "nextPageToken": "2"}, {}),
+        (200, {"secrets": [{"name": "b"}]}, {}),
+    ]
+    found = session.pages("secretmanager", "v1/projects/p/secrets", "secrets", filter="name:x y")
+    assert [secret["name"] for secret in found] == ["a", "b"]
+    assert server.asked[0].endswith("?filter=name%3Ax+y")
+    assert server.asked[1].endswith("&pageToken=2")
+
+
+def test_a_standard_operation_and_its_failure(server: Server, session: Session) -> None:
+    server.answers = [
+        (200, {"name": "operations/1"}, {}),
+        (200, {"name": "operations/1", "done": True, "response": {"x": 1}}, {}),
+    ]
+    assert session.wait_lro("serviceusage", {"name": "operations/1"}, 5) == {"x": 1}
+    failed = {"name": "operations/2", "done": True, "error": {"code": 9, "message": "no"}}
+    with pytest.raises(Exception, match="operations/2 failed: no"):
+        session.wait_lro("serviceusage", failed, 5)
+
+
+def test_one_service_can_be_elsewhere() -> None:
+    settings = Settings(endpoint="http://all/", endpoints={"container": "http://gke"})
+    assert settings.base("container") == "http://gke"
+    assert settings.base("iam") == "http://all"
+    assert Settings().base("iam") == "https://iam.googleapis.com"
+    auth = AuthOptions(auth_kind="accesstoken", scopes=(), access_token="t")
+    with pytest.raises(ConfigError, match="gke is none of"):
+        Session(Settings(endpoints={"gke": "x"}), auth)
+
+
+def test_errors_of_any_form() -> None:
+    assert "HTTP 502: <html>" in str(from_answer(502, "<html>bad</html>", "GET x"))
+    assert isinstance(from_answer(412, {}, "POST x"), Aborted)
+    info = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "IAM_PERMISSION_DENIED",
+        "metadata": {"permission": "container.clusters.create", "resource": "projects/p"},
+    }
+    body = {"error": {"status": "PERMISSION_DENIED", "message": "no.", "details": [info]}}
+    error = from_answer(403, body, "POST x", "ada@example.com")
+    assert isinstance(error, PermissionDenied)
+    assert "projects add-iam-policy-binding p --member=user:ada@example.com" in str(error)
+    assert "--role=roles/container.admin" in str(error)
