@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import yaml
-
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import (
     GOOGLE,
     session,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import GcpError
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._kube_yaml import dump
 
 Json = dict[str, Any]
 
@@ -150,5 +149,4 @@ def _carry_out(plan: Plan) -> None:
 
 
 def _text(value: Json) -> str:
-    text: str = yaml.safe_dump(value, sort_keys=True) if value else ""
-    return text
+    return dump(value) if value else ""

@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import yaml
+try:
+    import yaml
+except ImportError:
+    yaml = None  # type: ignore[assignment]  # stands for the missing module
 
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
     ConfigError,
@@ -131,6 +134,8 @@ def masked(config: Json, name: str) -> Json:
 
 def load(path: str) -> Json:
     """The kubeconfig in a file; {} where there is none."""
+    if yaml is None:
+        raise ConfigError("PyYAML is missing on this host: pip install PyYAML")
     try:
         with open(path, encoding="utf-8") as file:
             config = yaml.safe_load(file)

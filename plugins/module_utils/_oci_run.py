@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
+from ansible_collections.streamops.knative.plugins.module_utils._kube_yaml import dump
 from ansible_collections.streamops.knative.plugins.module_utils._oci_base import find_base
 from ansible_collections.streamops.knative.plugins.module_utils._oci_build import Builder, Recipe
 from ansible_collections.streamops.knative.plugins.module_utils._oci_cache import Cache
@@ -155,8 +154,8 @@ def _diff(
     return {
         "before_header": f"{target.reference.repository} ({state.digest or 'absent'})",
         "after_header": f"{target.reference.repository} (on {base_digest})",
-        "before": yaml.safe_dump(before, sort_keys=True) if before else "",
-        "after": yaml.safe_dump(after, sort_keys=True),
+        "before": dump(before) if before else "",
+        "after": dump(after),
     }
 
 
