@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import pytest
 import yaml
+from sandbox_kit import HEEDING_CTRL_C
 from support.kube import Kube, api_server, config_map, namespace
 from support.site import BIN, ROOT, recap
 from support.tls import issue
@@ -286,7 +287,7 @@ def test_a_run_that_is_broken_off_is_finished_by_the_next(
         hook = configuration(ns, server.server_port, ca)
         kube.apply(copy.deepcopy(hook))
         running = subprocess.Popen(
-            play.command(extra=maps),
+            [*HEEDING_CTRL_C, *play.command(extra=maps)],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

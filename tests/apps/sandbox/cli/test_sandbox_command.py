@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sandbox_kit import Cluster, sandbox, state_of, until
+from sandbox_kit import HEEDING_CTRL_C, Cluster, sandbox, state_of, until
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_second_up_at_the_same_time_is_told_so(home: Path) -> None:
 def test_an_interrupted_up_leaves_nothing(home: Path) -> None:
     command = [sys.executable, "-m", "sandbox", "up", "--port", "0", "--cluster", "one"]
     with subprocess.Popen(
-        [*command, "--home", str(home)], stderr=subprocess.PIPE, text=True
+        [*HEEDING_CTRL_C, *command, "--home", str(home)], stderr=subprocess.PIPE, text=True
     ) as process:
         until(lambda: processes_mentioning(f"sandbox.supervisor\0--home\0{home}"), "the supervisor")
         process.send_signal(signal.SIGINT)
