@@ -60,7 +60,8 @@ def test_a_vault_file_beside_the_inventory(tmp_path):
     secret.parent.mkdir(parents=True)
     secret.write_text(json.dumps({"secrets_x_api_key": "hidden-value-1"}))
     vault = ["--vault-password-file", str(tmp_path / "password")]
-    subprocess.run([BIN / "ansible-vault", "encrypt", *vault, secret], check=True, cwd=ROOT)
+    encrypt = [BIN / "ansible-vault", "encrypt", *vault, secret]
+    subprocess.run(encrypt, check=True, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=60)
     (tmp_path / "hosts.ini").write_text("[knative_clusters]\na kubeconfig=/dev/null\n")
     result = preflight(tmp_path / "hosts.ini", *vault, "-vvvv")
     assert result.returncode == 0, result.stdout + result.stderr
