@@ -184,6 +184,7 @@ def test_a_stateful_set_starts_in_order_updates_in_reverse_and_keeps_names(
 
     old = {entry["metadata"]["name"]: entry["metadata"]["uid"] for entry in pods}
     change = {"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}}
+    first_revision = status()["updateRevision"]
     cluster.patch("apps/v1", "StatefulSet", "db", namespace, change)
 
     def look() -> bool:
@@ -192,7 +193,10 @@ def test_a_stateful_set_starts_in_order_updates_in_reverse_and_keeps_names(
         }
         if now.get("db-0") != old["db-0"]:
             assert now.get("db-1") != old["db-1"], "the lower pod was updated first"
-        return status().get("updatedReplicas") == 2 and status().get("readyReplicas") == 2
+        # Until the controller has seen the change, the status tells of the first revision.
+        seen = status()
+        counts = (seen.get("updatedReplicas"), seen.get("readyReplicas"))
+        return seen["updateRevision"] != first_revision and counts == (2, 2)
 
     until(look, "the update")
     assert status()["currentRevision"] == status()["updateRevision"]
