@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,9 @@ def tunnel(target: Callable[[], int]) -> Iterator[tuple[int, list[str]]]:
     def pump(source: socket.socket, sink: socket.socket) -> None:
         while data := source.recv(65536):
             sink.sendall(data)
-        sink.close()
+        # Closing would not reach the peer while the other thread still reads from this socket.
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
 
     def work() -> None:
         client, _ = listener.accept()
@@ -163,8 +165,9 @@ def tunnel(target: Callable[[], int]) -> Iterator[tuple[int, list[str]]]:
         client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         back = threading.Thread(target=pump, args=(upstream, client))
         back.start()
-        pump(client, upstream)
-        back.join()
+        with client, upstream:
+            pump(client, upstream)
+            back.join()
 
     thread = threading.Thread(target=work)
     thread.start()
