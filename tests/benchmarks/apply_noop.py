@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import _peers
 from benchmarks._harness import ROOT, Result
+from support import peers
 from support.kube import KNATIVE, Kube, api_server
 from support.site import BIN
 
@@ -137,7 +137,7 @@ def _kubectl(kube: Kube, files: list[str]) -> Measured | None:
 
 def _core(folder: Path, kube: Kube, files: list[str]) -> Measured | None:
     try:
-        program = _peers.ansible_playbook()
+        program = peers.ansible_playbook()
     except (OSError, subprocess.SubprocessError):
         return None
     options = {
@@ -148,4 +148,4 @@ def _core(folder: Path, kube: Kube, files: list[str]) -> Measured | None:
     }
     play = _play(folder, "core", {"kubernetes.core.k8s": options, "loop": files})
     command = [str(program), "-i", "localhost,", "-c", "local", play]
-    return lambda: _timed(command, _peers.environment())
+    return lambda: _timed(command, peers.environment())

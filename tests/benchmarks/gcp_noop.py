@@ -23,11 +23,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-from benchmarks import _peers
 from benchmarks._harness import ROOT, Result
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from support import peers
 from support.google import Google, google_sandbox
 from support.site import BIN
 
@@ -59,7 +59,7 @@ def run() -> Result:
             ours = _Playbook(
                 google, BIN / "ansible-playbook", _ours(google, folder), proxy, own=True
             )
-            peer = _Playbook(google, _peers.ansible_playbook(), _peer(google, folder), proxy)
+            peer = _Playbook(google, peers.ansible_playbook(), _peer(google, folder), proxy)
             for playbook in (ours, peer):
                 playbook.run()  # makes what is missing
             best = {"ours": float("inf"), "peer": float("inf")}
@@ -101,7 +101,7 @@ class _Playbook:
     ) -> None:
         self._google = google
         self._command = [str(command), "-i", "localhost,", str(playbook)]
-        self._environment = {**(os.environ if own else _peers.environment()), **proxy}
+        self._environment = {**(os.environ if own else peers.environment()), **proxy}
         self._folder = ROOT if own else playbook.parent
         self.requests = 0
 

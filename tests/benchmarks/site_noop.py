@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from benchmarks import _peers
 from benchmarks._harness import Result
 from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
+from support import peers
 from support.site import ROOT, Site, recap, sandbox
 
 FLEET = 10
@@ -87,8 +87,8 @@ def _peer(variables: Path) -> float:
     playbook = Path(__file__).parent / "peer_site.yml"
     start = time.monotonic()
     result = subprocess.run(
-        [_peers.ansible_playbook(), "-i", "localhost,", playbook, "-e", f"@{variables}"],
-        env=_peers.environment(),
+        [peers.ansible_playbook(), "-i", "localhost,", playbook, "-e", f"@{variables}"],
+        env=peers.environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
