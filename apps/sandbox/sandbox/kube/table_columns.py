@@ -3,86 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from sandbox.kube import clock, table_pods
+from sandbox.kube import clock, table_pods, table_rare
+from sandbox.kube.table_parts import (
+    AGE,
+    NONE,
+    UNSET,
+    BuiltinColumn,
+    Columns,
+    at,
+    containers_at,
+    count_at,
+    field_at,
+    number_at,
+    selector_at,
+    wide,
+)
 
 Json = dict[str, Any]
-_NONE = "<none>"
-_UNSET = "<unset>"
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltinColumn:
-    """A column and how to read it; `priority` 1 is shown by `-o wide` only."""
-
-    name: str
-    read: Callable[[Json], Any]
-    type: str = "string"
-    priority: int = 0
-
-
-Columns = tuple[BuiltinColumn, ...]
-
-
-def _at(obj: Json, *path: str) -> Any:
-    value: Any = obj
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def _field(*path: str, default: Any = "") -> Callable[[Json], Any]:
-    def read(obj: Json) -> Any:
-        value = _at(obj, *path)
-        return default if value is None else value
-
-    return read
-
-
-def _count(*path: str) -> Callable[[Json], int]:
-    return lambda obj: len(_at(obj, *path) or ())
-
-
-def _age(obj: Json) -> str:
-    return clock.age(obj["metadata"].get("creationTimestamp"))
-
-
-def labels_text(labels: Json | None) -> str:
-    """Labels in one line."""
-    return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or _NONE
-
-
-def _selector(*path: str) -> Callable[[Json], str]:
-    def read(obj: Json) -> str:
-        selector = _at(obj, *path) or {}
-        if "matchLabels" not in selector and "matchExpressions" not in selector:
-            return labels_text(selector)
-        parts = [labels_text(selector["matchLabels"])] if selector.get("matchLabels") else []
-        for item in selector.get("matchExpressions") or []:
-            values = ",".join(item.get("values") or [])
-            text = {
-                "In": f"{item['key']} in ({values})",
-                "NotIn": f"{item['key']} notin ({values})",
-                "Exists": item["key"],
-                "DoesNotExist": f"!{item['key']}",
-            }
-            parts.append(text[item["operator"]])
-        return ",".join(parts) or _NONE
-
-    return read
-
-
-def _pod_containers(template: tuple[str, ...], what: str) -> Callable[[Json], str]:
-    def read(obj: Json) -> str:
-        return ",".join(item.get(what, "") for item in _at(obj, *template) or [])
-
-    return read
 
 
 def _ready(total: tuple[str, ...], ready: tuple[str, ...]) -> Callable[[Json], str]:
-    return lambda obj: f"{_at(obj, *ready) or 0}/{_at(obj, *total) or 0}"
+    return lambda obj: f"{at(obj, *ready) or 0}/{at(obj, *total) or 0}"
 
 
 def _external_ip(obj: Json) -> str:
@@ -92,18 +35,18 @@ def _external_ip(obj: Json) -> str:
     if kind == "ExternalName":
         return str(spec.get("externalName", ""))
     if kind == "LoadBalancer":
-        ingress = _at(obj, "status", "loadBalancer", "ingress") or []
+        ingress = at(obj, "status", "loadBalancer", "ingress") or []
         found = [item.get("ip") or item.get("hostname", "") for item in ingress]
         return ",".join(found + addresses) or "<pending>"
-    return ",".join(addresses) or _NONE
+    return ",".join(addresses) or NONE
 
 
 def _service_ports(obj: Json) -> str:
     texts = []
-    for port in _at(obj, "spec", "ports") or []:
+    for port in at(obj, "spec", "ports") or []:
         node = f":{port['nodePort']}" if port.get("nodePort") else ""
         texts.append(f"{port['port']}{node}/{port.get('protocol', 'TCP')}")
-    return ",".join(texts) or _NONE
+    return ",".join(texts) or NONE
 
 
 def _endpoints(obj: Json) -> str:
@@ -112,15 +55,15 @@ def _endpoints(obj: Json) -> str:
         for address in subset.get("addresses") or []:
             texts += [f"{address['ip']}:{port['port']}" for port in subset.get("ports") or [{}]]
     more = f" + {len(texts) - 3} more..." if len(texts) > 3 else ""
-    return ",".join(texts[:3]) + more or _NONE
+    return ",".join(texts[:3]) + more or NONE
 
 
 def _node_status(obj: Json) -> str:
     text = "Unknown"
-    for condition in _at(obj, "status", "conditions") or []:
+    for condition in at(obj, "status", "conditions") or []:
         if condition["type"] == "Ready":
             text = "Ready" if condition["status"] == "True" else "NotReady"
-    return text + (",SchedulingDisabled" if _at(obj, "spec", "unschedulable") else "")
+    return text + (",SchedulingDisabled" if at(obj, "spec", "unschedulable") else "")
 
 
 def _node_roles(obj: Json) -> str:
@@ -128,15 +71,15 @@ def _node_roles(obj: Json) -> str:
     roles = [
         key.removeprefix(prefix) for key in obj["metadata"].get("labels") or {} if prefix in key
     ]
-    return ",".join(sorted(roles)) or _NONE
+    return ",".join(sorted(roles)) or NONE
 
 
 def _node_address(type_: str) -> Callable[[Json], str]:
     def read(obj: Json) -> str:
-        for address in _at(obj, "status", "addresses") or []:
+        for address in at(obj, "status", "addresses") or []:
             if address["type"] == type_:
                 return str(address["address"])
-        return _NONE
+        return NONE
 
     return read
 
@@ -155,16 +98,16 @@ def _job_status(obj: Json) -> str:
 
 
 def _job_completions(obj: Json) -> str:
-    succeeded = _at(obj, "status", "succeeded") or 0
-    wanted = _at(obj, "spec", "completions")
+    succeeded = at(obj, "status", "succeeded") or 0
+    wanted = at(obj, "spec", "completions")
     if wanted is not None:
         return f"{succeeded}/{wanted}"
-    parallel = _at(obj, "spec", "parallelism") or 1
+    parallel = at(obj, "spec", "parallelism") or 1
     return f"{succeeded}/1 of {parallel}" if parallel > 1 else f"{succeeded}/1"
 
 
 def _job_duration(obj: Json) -> str:
-    start, end = _at(obj, "status", "startTime"), _at(obj, "status", "completionTime")
+    start, end = at(obj, "status", "startTime"), at(obj, "status", "completionTime")
     if not start:
         return ""
     if not end:
@@ -178,7 +121,7 @@ def _event_object(obj: Json) -> str:
 
 
 def _event_seen(obj: Json) -> str:
-    series = _at(obj, "series", "lastObservedTime")
+    series = at(obj, "series", "lastObservedTime")
     return clock.age(series or obj.get("lastTimestamp") or obj.get("eventTime"))
 
 
@@ -201,63 +144,52 @@ def _subjects(kind: str) -> Callable[[Json], str]:
 
 def _hpa_targets(obj: Json) -> str:
     texts = []
-    current = _at(obj, "status", "currentMetrics") or []
-    for index, metric in enumerate(_at(obj, "spec", "metrics") or []):
+    current = at(obj, "status", "currentMetrics") or []
+    for index, metric in enumerate(at(obj, "spec", "metrics") or []):
         target = metric.get("resource", {}).get("target", {})
         wanted = target.get("averageUtilization")
         value = current[index] if index < len(current) else {}
-        now = _at(value, "resource", "current", "averageUtilization")
+        now = at(value, "resource", "current", "averageUtilization")
         name = metric.get("resource", {}).get("name", metric.get("type", ""))
         shown = "<unknown>" if now is None else f"{now}%"
         texts.append(f"{name}: {shown}/{wanted}%" if wanted is not None else f"{name}: {shown}")
-    return ", ".join(texts) or _NONE
+    return ", ".join(texts) or NONE
 
 
 def _hpa_reference(obj: Json) -> str:
-    target = _at(obj, "spec", "scaleTargetRef") or {}
+    target = at(obj, "spec", "scaleTargetRef") or {}
     return f"{target.get('kind', '')}/{target.get('name', '')}"
 
 
 def _pdb_value(key: str) -> Callable[[Json], str]:
-    return lambda obj: "N/A" if _at(obj, "spec", key) is None else str(_at(obj, "spec", key))
+    return lambda obj: "N/A" if at(obj, "spec", key) is None else str(at(obj, "spec", key))
 
 
 def _ingress_hosts(obj: Json) -> str:
-    hosts = [rule.get("host") or "*" for rule in _at(obj, "spec", "rules") or []]
+    hosts = [rule.get("host") or "*" for rule in at(obj, "spec", "rules") or []]
     return ",".join(hosts) or "*"
 
 
 def _ingress_address(obj: Json) -> str:
-    found = _at(obj, "status", "loadBalancer", "ingress") or []
+    found = at(obj, "status", "loadBalancer", "ingress") or []
     return ",".join(item.get("ip") or item.get("hostname", "") for item in found)
 
 
 def _slice_ports(obj: Json) -> str:
-    return ",".join(str(port.get("port", "*")) for port in obj.get("ports") or []) or _UNSET
+    return ",".join(str(port.get("port", "*")) for port in obj.get("ports") or []) or UNSET
 
 
 def _slice_endpoints(obj: Json) -> str:
     found = [address for item in obj.get("endpoints") or [] for address in item["addresses"]]
     more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
-    return ",".join(found[:3]) + more or _UNSET
-
-
-AGE = BuiltinColumn("Age", _age)
-
-
-def _wide(name: str, read: Callable[[Json], Any]) -> BuiltinColumn:
-    return BuiltinColumn(name, read, priority=1)
-
-
-def _number(name: str, *path: str) -> BuiltinColumn:
-    return BuiltinColumn(name, _field(*path, default=0), "integer")
+    return ",".join(found[:3]) + more or UNSET
 
 
 _TEMPLATE = ("spec", "template", "spec", "containers")
 _WORKLOAD_WIDE = (
-    _wide("Containers", _pod_containers(_TEMPLATE, "name")),
-    _wide("Images", _pod_containers(_TEMPLATE, "image")),
-    _wide("Selector", _selector("spec", "selector")),
+    wide("Containers", containers_at(_TEMPLATE, "name")),
+    wide("Images", containers_at(_TEMPLATE, "image")),
+    wide("Selector", selector_at("spec", "selector")),
 )
 
 BUILTIN: dict[str, Columns] = {
@@ -274,62 +206,63 @@ BUILTIN: dict[str, Columns] = {
         AGE,
     ),
     "secrets": (
-        BuiltinColumn("Type", _field("type")),
-        BuiltinColumn("Data", _count("data"), "integer"),
+        BuiltinColumn("Type", field_at("type")),
+        BuiltinColumn("Data", count_at("data"), "integer"),
         AGE,
     ),
-    "serviceaccounts": (BuiltinColumn("Secrets", _count("secrets"), "integer"), AGE),
-    "namespaces": (BuiltinColumn("Status", _field("status", "phase")), AGE),
+    "serviceaccounts": (BuiltinColumn("Secrets", count_at("secrets"), "integer"), AGE),
+    "namespaces": (BuiltinColumn("Status", field_at("status", "phase")), AGE),
     "nodes": (
         BuiltinColumn("Status", _node_status),
         BuiltinColumn("Roles", _node_roles),
         AGE,
-        BuiltinColumn("Version", _field("status", "nodeInfo", "kubeletVersion")),
-        _wide("Internal-IP", _node_address("InternalIP")),
-        _wide("External-IP", _node_address("ExternalIP")),
-        _wide("OS-Image", _field("status", "nodeInfo", "osImage")),
-        _wide("Kernel-Version", _field("status", "nodeInfo", "kernelVersion")),
-        _wide("Container-Runtime", _field("status", "nodeInfo", "containerRuntimeVersion")),
+        BuiltinColumn("Version", field_at("status", "nodeInfo", "kubeletVersion")),
+        wide("Internal-IP", _node_address("InternalIP")),
+        wide("External-IP", _node_address("ExternalIP")),
+        wide("OS-Image", field_at("status", "nodeInfo", "osImage")),
+        wide("Kernel-Version", field_at("status", "nodeInfo", "kernelVersion")),
+        wide("Container-Runtime", field_at("status", "nodeInfo", "containerRuntimeVersion")),
     ),
     "services": (
-        BuiltinColumn("Type", _field("spec", "type")),
-        BuiltinColumn("Cluster-IP", _field("spec", "clusterIP", default=_NONE)),
+        BuiltinColumn("Type", field_at("spec", "type")),
+        BuiltinColumn("Cluster-IP", field_at("spec", "clusterIP", default=NONE)),
         BuiltinColumn("External-IP", _external_ip),
         BuiltinColumn("Port(s)", _service_ports),
         AGE,
-        _wide("Selector", _selector("spec", "selector")),
+        wide("Selector", selector_at("spec", "selector")),
     ),
     "endpoints": (BuiltinColumn("Endpoints", _endpoints), AGE),
     "endpointslices.discovery.k8s.io": (
-        BuiltinColumn("AddressType", _field("addressType")),
+        BuiltinColumn("AddressType", field_at("addressType")),
         BuiltinColumn("Ports", _slice_ports),
         BuiltinColumn("Endpoints", _slice_endpoints),
         AGE,
     ),
     "events": (
         BuiltinColumn("Last Seen", _event_seen),
-        BuiltinColumn("Type", _field("type")),
-        BuiltinColumn("Reason", _field("reason")),
+        BuiltinColumn("Type", field_at("type")),
+        BuiltinColumn("Reason", field_at("reason")),
         BuiltinColumn("Object", _event_object),
-        _wide("Subobject", _field("involvedObject", "fieldPath")),
-        _wide("Source", _field("source", "component")),
+        wide("Subobject", field_at("involvedObject", "fieldPath")),
+        wide("Source", field_at("source", "component")),
         BuiltinColumn("Message", lambda obj: str(obj.get("message", "")).strip()),
-        _wide(
+        wide(
             "First Seen", lambda obj: clock.age(obj.get("firstTimestamp") or obj.get("eventTime"))
         ),
-        BuiltinColumn("Count", _field("count", default=1), "integer", 1),
+        BuiltinColumn("Count", field_at("count", default=1), "integer", 1),
+        BuiltinColumn("Name", field_at("metadata", "name"), priority=1),
     ),
     "deployments.apps": (
         BuiltinColumn("Ready", _ready(("spec", "replicas"), ("status", "readyReplicas"))),
-        _number("Up-to-date", "status", "updatedReplicas"),
-        _number("Available", "status", "availableReplicas"),
+        number_at("Up-to-date", "status", "updatedReplicas"),
+        number_at("Available", "status", "availableReplicas"),
         AGE,
         *_WORKLOAD_WIDE,
     ),
     "replicasets.apps": (
-        _number("Desired", "spec", "replicas"),
-        _number("Current", "status", "replicas"),
-        _number("Ready", "status", "readyReplicas"),
+        number_at("Desired", "spec", "replicas"),
+        number_at("Current", "status", "replicas"),
+        number_at("Ready", "status", "readyReplicas"),
         AGE,
         *_WORKLOAD_WIDE,
     ),
@@ -339,12 +272,12 @@ BUILTIN: dict[str, Columns] = {
         *_WORKLOAD_WIDE[:2],
     ),
     "daemonsets.apps": (
-        _number("Desired", "status", "desiredNumberScheduled"),
-        _number("Current", "status", "currentNumberScheduled"),
-        _number("Ready", "status", "numberReady"),
-        _number("Up-to-date", "status", "updatedNumberScheduled"),
-        _number("Available", "status", "numberAvailable"),
-        BuiltinColumn("Node Selector", _selector("spec", "template", "spec", "nodeSelector")),
+        number_at("Desired", "status", "desiredNumberScheduled"),
+        number_at("Current", "status", "currentNumberScheduled"),
+        number_at("Ready", "status", "numberReady"),
+        number_at("Up-to-date", "status", "updatedNumberScheduled"),
+        number_at("Available", "status", "numberAvailable"),
+        BuiltinColumn("Node Selector", selector_at("spec", "template", "spec", "nodeSelector")),
         AGE,
         *_WORKLOAD_WIDE,
     ),
@@ -356,16 +289,16 @@ BUILTIN: dict[str, Columns] = {
         *_WORKLOAD_WIDE,
     ),
     "cronjobs.batch": (
-        BuiltinColumn("Schedule", _field("spec", "schedule")),
-        BuiltinColumn("Timezone", _field("spec", "timeZone", default=_NONE)),
-        BuiltinColumn("Suspend", lambda obj: str(bool(_at(obj, "spec", "suspend")))),
-        BuiltinColumn("Active", _count("status", "active"), "integer"),
+        BuiltinColumn("Schedule", field_at("spec", "schedule")),
+        BuiltinColumn("Timezone", field_at("spec", "timeZone", default=NONE)),
+        BuiltinColumn("Suspend", lambda obj: str(bool(at(obj, "spec", "suspend")))),
+        BuiltinColumn("Active", count_at("status", "active"), "integer"),
         BuiltinColumn(
             "Last Schedule",
             lambda obj: (
-                clock.age(_at(obj, "status", "lastScheduleTime"))
-                if _at(obj, "status", "lastScheduleTime")
-                else _NONE
+                clock.age(at(obj, "status", "lastScheduleTime"))
+                if at(obj, "status", "lastScheduleTime")
+                else NONE
             ),
         ),
         AGE,
@@ -373,57 +306,58 @@ BUILTIN: dict[str, Columns] = {
     "horizontalpodautoscalers.autoscaling": (
         BuiltinColumn("Reference", _hpa_reference),
         BuiltinColumn("Targets", _hpa_targets),
-        BuiltinColumn("MinPods", lambda obj: str(_at(obj, "spec", "minReplicas") or _UNSET)),
-        BuiltinColumn("MaxPods", _field("spec", "maxReplicas"), "integer"),
-        _number("Replicas", "status", "currentReplicas"),
+        BuiltinColumn("MinPods", lambda obj: str(at(obj, "spec", "minReplicas") or UNSET)),
+        BuiltinColumn("MaxPods", field_at("spec", "maxReplicas"), "integer"),
+        number_at("Replicas", "status", "currentReplicas"),
         AGE,
     ),
     "ingresses.networking.k8s.io": (
-        BuiltinColumn("Class", _field("spec", "ingressClassName", default=_NONE)),
+        BuiltinColumn("Class", field_at("spec", "ingressClassName", default=NONE)),
         BuiltinColumn("Hosts", _ingress_hosts),
         BuiltinColumn("Address", _ingress_address),
-        BuiltinColumn("Ports", lambda obj: "80, 443" if _at(obj, "spec", "tls") else "80"),
+        BuiltinColumn("Ports", lambda obj: "80, 443" if at(obj, "spec", "tls") else "80"),
         AGE,
     ),
     "poddisruptionbudgets.policy": (
         BuiltinColumn("Min Available", _pdb_value("minAvailable")),
         BuiltinColumn("Max Unavailable", _pdb_value("maxUnavailable")),
-        _number("Allowed Disruptions", "status", "disruptionsAllowed"),
+        number_at("Allowed Disruptions", "status", "disruptionsAllowed"),
         AGE,
     ),
     "roles.rbac.authorization.k8s.io": (
-        BuiltinColumn("Created At", _field("metadata", "creationTimestamp")),
+        BuiltinColumn("Created At", field_at("metadata", "creationTimestamp")),
     ),
     "clusterroles.rbac.authorization.k8s.io": (
-        BuiltinColumn("Created At", _field("metadata", "creationTimestamp")),
+        BuiltinColumn("Created At", field_at("metadata", "creationTimestamp")),
     ),
     "rolebindings.rbac.authorization.k8s.io": (
         BuiltinColumn("Role", _role_reference),
         AGE,
-        _wide("Users", _subjects("User")),
-        _wide("Groups", _subjects("Group")),
-        _wide("ServiceAccounts", _subjects("ServiceAccount")),
+        wide("Users", _subjects("User")),
+        wide("Groups", _subjects("Group")),
+        wide("ServiceAccounts", _subjects("ServiceAccount")),
     ),
     "clusterrolebindings.rbac.authorization.k8s.io": (
         BuiltinColumn("Role", _role_reference),
         AGE,
-        _wide("Users", _subjects("User")),
-        _wide("Groups", _subjects("Group")),
-        _wide("ServiceAccounts", _subjects("ServiceAccount")),
+        wide("Users", _subjects("User")),
+        wide("Groups", _subjects("Group")),
+        wide("ServiceAccounts", _subjects("ServiceAccount")),
     ),
     "customresourcedefinitions.apiextensions.k8s.io": (
-        BuiltinColumn("Created At", _field("metadata", "creationTimestamp")),
+        BuiltinColumn("Created At", field_at("metadata", "creationTimestamp")),
     ),
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": (
-        BuiltinColumn("Webhooks", _count("webhooks"), "integer"),
+        BuiltinColumn("Webhooks", count_at("webhooks"), "integer"),
         AGE,
     ),
     "validatingwebhookconfigurations.admissionregistration.k8s.io": (
-        BuiltinColumn("Webhooks", _count("webhooks"), "integer"),
+        BuiltinColumn("Webhooks", count_at("webhooks"), "integer"),
         AGE,
     ),
     "leases.coordination.k8s.io": (
-        BuiltinColumn("Holder", _field("spec", "holderIdentity")),
+        BuiltinColumn("Holder", field_at("spec", "holderIdentity")),
         AGE,
     ),
+    **table_rare.COLUMNS,
 }

@@ -10,7 +10,9 @@ from typing import Any
 
 from sandbox.kube import clock, jsonpath
 from sandbox.kube.resources import Column, Resource
-from sandbox.kube.table_columns import BUILTIN, Columns
+from sandbox.kube.table_columns import BUILTIN
+from sandbox.kube.table_parts import BuiltinColumn, Columns
+from sandbox.kube.table_rare import SCALE
 
 Json = dict[str, Any]
 
@@ -21,6 +23,7 @@ _NAME = {
     "description": "Name must be unique within a namespace.",
     "priority": 0,
 }
+_NAME_COLUMN = BuiltinColumn("Name", lambda obj: obj["metadata"].get("name", ""))
 _AGE = Column("Age", "date", ".metadata.creationTimestamp")
 
 
@@ -28,9 +31,17 @@ def table(
     objects: list[Json], metadata: Json, resource: Resource, include: str, *, headers: bool
 ) -> Json:
     """`Table` of some objects; `include` is None, Metadata (the default) or Object."""
-    columns = BUILTIN.get(resource.collection) if not resource.custom else None
+    columns = None if resource.custom else BUILTIN.get(resource.collection)
+    if objects and objects[0].get("kind") == "Scale":
+        columns = SCALE
     if columns is not None:
-        definitions = [_NAME, *(_definition(c.name, c.type, c.priority) for c in columns)]
+        columns = _with_name(columns)
+        definitions = [
+            {**_NAME, "priority": c.priority}
+            if c.name == "Name"
+            else _definition(c.name, c.type, c.priority)
+            for c in columns
+        ]
     else:
         custom = resource.columns or (_AGE,)
         definitions = [
@@ -49,6 +60,12 @@ def table(
     }
 
 
+def _with_name(columns: Columns) -> Columns:
+    """The name comes first, unless a kind has it elsewhere."""
+    has_name = any(column.name == "Name" for column in columns)
+    return columns if has_name else (_NAME_COLUMN, *columns)
+
+
 def _definition(
     name: str, type_: str, priority: int, description: str = "", format_: str = ""
 ) -> Json:
@@ -62,10 +79,12 @@ def _definition(
 
 
 def _cells(obj: Json, resource: Resource, columns: Columns | None) -> list[Any]:
-    name = obj["metadata"].get("name", "")
     if columns is not None:
-        return [name, *(column.read(obj) for column in columns)]
-    return [name, *(_custom_cell(obj, column) for column in resource.columns or (_AGE,))]
+        return [column.read(obj) for column in columns]
+    return [
+        _NAME_COLUMN.read(obj),
+        *(_custom_cell(obj, column) for column in resource.columns or (_AGE,)),
+    ]
 
 
 def _custom_cell(obj: Json, column: Column) -> Any:

@@ -161,15 +161,3 @@ class Events(Strategy):
             last = event.get("lastTimestamp") or event["metadata"].get("creationTimestamp", "")
             if last < limit:
                 api.store.remove("events", stored.namespace, stored.name)
-
-
-class PersistentVolumeClaims(Strategy):
-    """Claims start Pending."""
-
-    def default(self, obj: Json) -> None:
-        """A claim is for a file system."""
-        obj.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
-
-    def prepare_create(self, obj: Json, api: Api) -> None:
-        """Nothing is bound yet."""
-        obj["status"] = {"phase": "Pending"}

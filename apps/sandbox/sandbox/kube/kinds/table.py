@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.kube.crds import CustomResourceDefinitions
-from sandbox.kube.kinds import core, others, pods, services, workloads
+from sandbox.kube.kinds import core, others, pods, services, storage, workloads
 from sandbox.kube.kinds.clusterroles import ClusterRoles
 from sandbox.kube.kinds.strategy import Strategy
 
@@ -18,7 +18,8 @@ def strategies(*, service_network: str) -> dict[str, Strategy]:
         "endpoints": others.Endpoints(),
         "events": core.Events(),
         "namespaces": core.Namespaces(),
-        "persistentvolumeclaims": core.PersistentVolumeClaims(),
+        "persistentvolumeclaims": storage.PersistentVolumeClaims(),
+        "persistentvolumes": storage.PersistentVolumes(),
         "pods": pods.Pods(),
         "replicationcontrollers": workloads.ReplicationControllers(),
         "secrets": core.Secrets(),
@@ -42,6 +43,7 @@ def strategies(*, service_network: str) -> dict[str, Strategy]:
         "networkpolicies.networking.k8s.io": others.NetworkPolicies(),
         "poddisruptionbudgets.policy": others.Counted(),
         "priorityclasses.scheduling.k8s.io": others.PriorityClasses(),
+        "storageclasses.storage.k8s.io": storage.StorageClasses(),
         f"clusterroles.{_RBAC}": ClusterRoles(),
         f"clusterrolebindings.{_RBAC}": others.RoleBindings(),
         f"rolebindings.{_RBAC}": others.RoleBindings(),
