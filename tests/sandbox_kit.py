@@ -135,7 +135,13 @@ class Cluster:
         text: str = answer.data.decode()
         return text
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+    def kubectl(
+        self,
+        *arguments: str,
+        stdin: str | None = None,
+        check: bool = True,
+        env: dict[str, str] | None = None,
+    ) -> str:
         """Run kubectl; returns what it printed."""
         result = subprocess.run(
             ["kubectl", *arguments],
@@ -143,6 +149,7 @@ class Cluster:
                 **os.environ,
                 "KUBECONFIG": str(self.kubeconfig),
                 "KUBECACHEDIR": str(self.kubeconfig.parent / "kubectl-cache"),
+                **(env or {}),
             },
             input=stdin,
             capture_output=True,

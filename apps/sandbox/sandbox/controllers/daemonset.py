@@ -6,6 +6,7 @@ from typing import Any
 
 from sandbox.client import Client
 from sandbox.controller import Controller
+from sandbox.controllers.revisions import HASH_LABEL, RevisionHistory
 from sandbox.controllers.workloads import (
     claim,
     delete_pods,
@@ -21,7 +22,6 @@ from sandbox.events import EventRecorder
 
 Object = dict[str, Any]
 
-HASH_LABEL = "controller-revision-hash"
 _TOLERATED = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
     ("node.kubernetes.io/unreachable", "NoExecute"),
@@ -37,6 +37,8 @@ class DaemonSetController(Controller):
         self._events = events
         self._sets = self.watch(client.informer("apps/v1", "DaemonSet"))
         self._pods = self.watch_owned(client.informer("v1", "Pod"), "DaemonSet")
+        revisions = self.watch_owned(client.informer("apps/v1", "ControllerRevision"), "DaemonSet")
+        self._history = RevisionHistory(client, revisions)
         self._nodes = self.watch(client.informer("v1", "Node"), lambda _: self._all())
 
     def _all(self) -> list[tuple[str | None, str]]:
@@ -52,6 +54,7 @@ class DaemonSetController(Controller):
         digest = template_hash(daemon_set["spec"]["template"])
         nodes = [node["metadata"]["name"] for node in self._nodes.list() if _fits(daemon_set, node)]
         pods = await claim(self.client, self._pods, daemon_set)
+        await self._history.record(daemon_set, digest, pods)
         await self._place(daemon_set, pods, nodes, digest)
         strategy = daemon_set["spec"].get("updateStrategy") or {}
         if strategy.get("type", "RollingUpdate") == "RollingUpdate":

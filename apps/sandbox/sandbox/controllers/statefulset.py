@@ -11,6 +11,7 @@ from typing import Any
 
 from sandbox.client import Client
 from sandbox.controller import Controller
+from sandbox.controllers.revisions import HASH_LABEL, RevisionHistory
 from sandbox.controllers.workloads import (
     claim,
     delete_pods,
@@ -25,7 +26,6 @@ from sandbox.events import EventRecorder
 
 Object = dict[str, Any]
 
-HASH_LABEL = "controller-revision-hash"
 NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 INDEX_LABEL = "apps.kubernetes.io/pod-index"
 _ORDINAL = re.compile(r"-(\d+)$")
@@ -39,6 +39,10 @@ class StatefulSetController(Controller):
         self._events = events
         self._sets = self.watch(client.informer("apps/v1", "StatefulSet"))
         self._pods = self.watch_owned(client.informer("v1", "Pod"), "StatefulSet")
+        revisions = self.watch_owned(
+            client.informer("apps/v1", "ControllerRevision"), "StatefulSet"
+        )
+        self._history = RevisionHistory(client, revisions)
 
     async def reconcile(self, namespace: str | None, name: str) -> None:
         """Reconcile a StatefulSet."""
@@ -51,6 +55,7 @@ class StatefulSetController(Controller):
             return
         digest = template_hash(stateful_set["spec"]["template"])
         pods = await self._claimed(stateful_set)
+        await self._history.record(stateful_set, digest, list(pods.values()))
         await self._step(stateful_set, pods, digest)
         await self._write_status(stateful_set, await self._claimed(stateful_set), digest)
 
