@@ -45,6 +45,8 @@ WEB_THREADS = 4
 MAX_WEB_BODY = 64 * 1024
 MAINTAIN_SECONDS = 2.0
 ALLOW = ((b"allow", b"GET, HEAD, OPTIONS, POST"),)
+#: What is answered here besides `/`, and to which methods.
+METHODS = {"/healthz": ("GET", "HEAD"), "/readyz": ("GET", "HEAD"), "/api/stream": ("GET",)}
 
 
 class Application:
@@ -81,10 +83,15 @@ class Application:
             await self.receiver(scope, receive, send)
         elif path == "/" and method not in ("GET", "HEAD"):
             await respond(send, 200 if method == "OPTIONS" else 405, headers=ALLOW)
-        elif path == "/api/stream" and method == "GET":
+        elif method not in METHODS.get(path, (method,)):
+            allow = ", ".join(METHODS[path]).encode()
+            await respond_error(send, 405, f"{path} can only be read", ((b"allow", allow),))
+        elif path == "/api/stream":
             await self.hub(scope, receive, send)
         elif path == "/healthz":
-            await respond(send, 200, b"ok\n", "text/plain")
+            alive = self.writer.alive
+            answer = b"ok\n" if alive else b"the writer has ended: start the viewer again\n"
+            await respond(send, 200 if alive else 503, answer, "text/plain")
         elif path == "/readyz":
             trouble = await self.writer.healthy()
             text = f"the store cannot be written: {trouble}\n" if trouble else "ready\n"

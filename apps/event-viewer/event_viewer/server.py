@@ -31,12 +31,15 @@ class Protocol(HttpToolsProtocol):
     head: int | None = 0
     #: The event that is coming in.
     intake: Intake | None = None
+    #: Bytes the client has yet to take of its answers, and when it last took some.
+    waiting = 0
+    taken = 0.0
     _clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
         """Refuse the connection when there are too many."""
         super().connection_made(transport)
-        self.began = self.loop.time()
+        self.began = self.taken = self.loop.time()
         self._look_at_clock()
         if len(self.connections) > self.app.settings.max_connections:
             self._refuse(b"503 Service Unavailable")
@@ -65,9 +68,12 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Refuse a head that is too large even though it came in one piece."""
+        if self.transport.is_closing():
+            return
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > MAX_HEAD or len(self.headers) > MAX_HEADERS:
             self._refuse(b"431 Request Header Fields Too Large")
+            return
         self.head = None
         if self.url == b"/" and self.parser.get_method() == b"POST" and self._is_idle():
             self.intake = Intake.start(self)
@@ -79,8 +85,15 @@ class Protocol(HttpToolsProtocol):
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
+    def on_body(self, body: bytes) -> None:
+        """Take no more of a request that was refused."""
+        if not self.transport.is_closing():
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The request has arrived in time."""
+        if self.transport.is_closing():
+            return
         self.began = None
         self.head = 0
         super().on_message_complete()
@@ -94,12 +107,18 @@ class Protocol(HttpToolsProtocol):
         super().shutdown()
 
     def _look_at_clock(self) -> None:
-        """Give up on a request that has been coming in for too long (slowloris)."""
-        limit = self.app.settings.request_timeout
-        if self.began is not None and self.loop.time() - self.began > limit:
+        """Give up on a request that comes in too slowly (slowloris), and on who takes no answer."""
+        limit, now = self.app.settings.request_timeout, self.loop.time()
+        waiting = self.transport.get_write_buffer_size()
+        if not waiting or waiting < self.waiting:
+            self.taken = now
+        self.waiting = waiting
+        if now - self.taken > limit:
+            self.transport.abort()
+            return
+        if self.began is not None and now - self.began > limit and not self.transport.is_closing():
             self._refuse(b"408 Request Timeout")
-        elif not self.transport.is_closing():
-            self._clock = self.loop.call_later(limit / 4, self._look_at_clock)
+        self._clock = self.loop.call_later(limit / 4, self._look_at_clock)
 
     def _refuse(self, status: bytes) -> None:
         """Answer, unless another answer is on its way already, and close."""

@@ -33,6 +33,7 @@ class Settings:
     store_timeout: float
     keep_events: int
     keep_seconds: int
+    keep_bytes: int
     keep_rejected: int
     max_body: int
     max_batch: int
@@ -177,6 +178,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         store_timeout=read.seconds("STORE_TIMEOUT_SECONDS", 5),
         keep_events=read.integer("KEEP_EVENTS", 10_000, 1, 10_000_000),
         keep_seconds=read.integer("KEEP_SECONDS", 7 * 86400, 0, 3650 * 86400),
+        keep_bytes=read.integer("KEEP_BYTES", 1 << 30, 1 << 20, 1 << 40),
         keep_rejected=read.integer("KEEP_REJECTED", 200, 0, 10_000),
         max_body=read.integer("MAX_BODY_BYTES", 1 << 20, 1024, 1 << 30),
         max_batch=read.integer("MAX_BATCH_EVENTS", 1000, 1, 100_000),

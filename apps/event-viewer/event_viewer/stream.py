@@ -13,6 +13,7 @@ import contextlib
 import logging
 import urllib.parse
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from event_viewer import metrics
@@ -26,10 +27,12 @@ INTERVAL_SECONDS = 0.1
 #: How often a store others write to is asked for news.
 POLL_SECONDS = 0.2
 HEARTBEAT_SECONDS = 15.0
-#: A client that takes nothing for this long is dropped.
-STALLED_SECONDS = 60.0
 BLOCK_EVENTS = 500
+#: Each client that is slow holds a copy of one block.
+BLOCK_BYTES = 256 << 10
+#: Blocks kept for clients that are a little behind, and their bytes.
 BLOCKS_KEPT = 30
+BLOCKS_BYTES = 8 << 20
 HEARTBEAT = b": still here\n\n"
 
 
@@ -82,8 +85,8 @@ class Hub:
                 task.cancel()
             for task in done:
                 task.result()
-        except (StoreError, TimeoutError) as error:
-            log.info("a stream ended: %s", error or "its client takes nothing")
+        except StoreError as error:
+            log.info("a stream ended: %s", error)
         finally:
             self._clients -= 1
             metrics.streams.dec()
@@ -154,7 +157,7 @@ class Hub:
             return self._encode(search(block.records, query))
         return block.frames or self._encode(block.records)
 
-    def _encode(self, records: list[Record]) -> bytes:
+    def _encode(self, records: Iterable[Record]) -> bytes:
         epoch = self.store.epoch.encode()
         return b"".join(
             b"id: %s-%d\ndata: %s\n\n" % (epoch, record.seq, record.to_json()) for record in records
@@ -184,9 +187,9 @@ class Hub:
             last_tick = loop.time()
             self._tick, tick = asyncio.Event(), self._tick
             tick.set()
-            if len(records) == BLOCK_EVENTS:
-                self._news.set()
-            else:
+            if records:
+                self._news.set()  # there may be more than fit the block
+            if len(records) < BLOCK_EVENTS and _size(records) < BLOCK_BYTES // 2:
                 await asyncio.sleep(INTERVAL_SECONDS)
 
     async def _start_anew(self) -> None:
@@ -201,13 +204,15 @@ class Hub:
         end = records[-1].seq
         self._blocks[self._position] = _Block(records, self._encode(records), end)
         self._position = end
-        if len(self._blocks) > BLOCKS_KEPT:
-            self._blocks.popitem(last=False)
+        size = sum(len(block.frames) for block in self._blocks.values())
+        while len(self._blocks) > 1 and (len(self._blocks) > BLOCKS_KEPT or size > BLOCKS_BYTES):
+            _, oldest = self._blocks.popitem(last=False)
+            size -= len(oldest.frames)
 
     async def _read_after(self, position: int) -> list[Record]:
         if self.store.slow:
-            return await asyncio.to_thread(self.store.after, position, BLOCK_EVENTS)
-        return self.store.after(position, BLOCK_EVENTS)
+            return await asyncio.to_thread(self.store.after, position, BLOCK_EVENTS, BLOCK_BYTES)
+        return self.store.after(position, BLOCK_EVENTS, BLOCK_BYTES)
 
     async def _read_last(self) -> int:
         if self.store.slow:
@@ -222,8 +227,11 @@ async def _disconnect(receive: Receive) -> None:
 
 
 async def _send(send: Send, body: bytes) -> None:
-    async with asyncio.timeout(STALLED_SECONDS):
-        await send({"type": "http.response.body", "body": body, "more_body": True})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+def _size(records: list[Record]) -> int:
+    return sum(len(record.event) for record in records)
 
 
 def _query(scope: Scope) -> Query | None:

@@ -109,7 +109,7 @@ def _add_pages(web: Flask, store: Store, access: Access, replayer: Replayer) -> 
                 access.tokens[right].session(right),
                 httponly=True,
                 samesite="Strict",
-                secure=request.is_secure,
+                secure=request.is_secure or request.headers.get("X-Forwarded-Proto") == "https",
             )
         return response
 
@@ -150,6 +150,7 @@ def _add_events(web: Flask, store: Store) -> None:
         return _json(
             {
                 "total": store.total(),
+                "rejected": store.rejected_total(),
                 "minutes": [
                     {
                         "minute": rfc3339(minute * 60_000),

@@ -20,7 +20,8 @@ MAX_COMMIT = 1000
 BUSY_PAUSE_SECONDS = 0.02
 #: How often the same trouble with the store is logged.
 COMPLAIN_SECONDS = 10
-
+#: How often the store is tried for a readiness probe while it works.
+PROBE_SECONDS = 1
 
 #: Told when events are stored (None) or why they could not be.
 Done = Callable[[StoreError | None], None]
@@ -59,6 +60,7 @@ class Writer:
         #: Why the store could not be written the last time; empty once it could.
         self.trouble = ""
         self._complained = 0.0
+        self._probed = 0.0
         self._stopping = False
         self._items: list[_Item] = []
         self._wake = asyncio.Event()
@@ -101,10 +103,12 @@ class Writer:
             await self._wake.wait()
             self._wake.clear()
             while self._items:
+                metrics.pending_bytes.set(self.pending)
                 group = self._next_group()
                 await self._commit(group)
                 for item in group:
                     self.pending -= item.size
+            metrics.pending_bytes.set(self.pending)
 
     def _next_group(self) -> list[_Item]:
         count = size = 0
@@ -122,7 +126,10 @@ class Writer:
         started = time.perf_counter()
         try:
             new = await self._append(events, rejections)
-        except StoreError as error:
+        except Exception as error:
+            if not isinstance(error, StoreError):
+                log.exception("a fault of the viewer's own")
+                error = StoreError(repr(error))
             self._complain(error)
             for item in group:
                 if item.done:
@@ -161,12 +168,21 @@ class Writer:
             self._complained = time.monotonic()
             log.error("the store cannot be written: %s", error)
 
+    @property
+    def alive(self) -> bool:
+        """Whether events are still stored; nothing but a fault of the viewer's own ends that."""
+        return not self._task.done()
+
     async def healthy(self) -> str:
-        """Why the store cannot be written, empty when it can; tries, after a failure."""
-        if self.trouble:
+        """Why the store cannot be written, empty when it can; tries it, also before any event."""
+        now = time.monotonic()
+        if self.trouble or now - self._probed > PROBE_SECONDS:
+            self._probed = now
             try:
                 await asyncio.to_thread(self.store.probe)
                 self.trouble = ""
+            except StoreBusy:
+                pass  # somebody else writes
             except StoreError as error:
                 self.trouble = str(error)
         return self.trouble

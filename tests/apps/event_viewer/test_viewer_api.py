@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import schemathesis
-from apps.event_viewer.viewer_support import APP, Viewer, wait_until
+from apps.event_viewer.viewer_support import APP, Start, Viewer, wait_until
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from event_viewer.web import create_web
 
 Make = Callable[..., dict[str, Any]]
 DOCUMENT = json.loads((APP / "event_viewer" / "static" / "openapi.json").read_text())
@@ -30,6 +33,42 @@ def test_as_documented(case: schemathesis.Case, viewer: Viewer) -> None:
     unsure = ("POST /", "POST /api/replay")
     beyond = [positive_data_acceptance] if case.operation.label in unsure else []
     case.call_and_validate(base_url=viewer.url, session=viewer.http, excluded_checks=beyond)
+
+
+def test_every_path_is_documented() -> None:
+    web = create_web(cast(Any, None), cast(Any, None), cast(Any, None))
+    in_flask = {
+        (method.lower(), re.sub(r"<(?:event_)?(\w+)>", r"{\1}", rule.rule))
+        for rule in web.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.endpoint != "static"
+    }
+    others = {("post", "/"), ("get", "/api/stream"), ("get", "/healthz"), ("get", "/readyz")}
+    documented = {
+        (method, path) for path, methods in DOCUMENT["paths"].items() for method in methods
+    }
+    assert documented == in_flask | others
+
+
+def test_refusals_are_documented(start: Start) -> None:
+    """Without a token, and with one that gives no such right."""
+    viewer = start(READ_TOKEN="reader", WRITE_TOKEN="writer")
+    asked = []
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            for headers in (
+                {},
+                {"Authorization": "Bearer reader"},
+                {"Authorization": "Bearer writer"},
+                {"Origin": "https://elsewhere.example"},
+            ):
+                with viewer.http.request(
+                    method, viewer.url + path, headers=headers, timeout=5, stream=True
+                ) as answer:
+                    where = (method, path, headers)
+                    assert str(answer.status_code) in operation["responses"], where
+                    asked.append(answer.status_code)
+    assert {200, 401, 403} <= set(asked)
 
 
 def test_the_document_is_served(viewer: Viewer) -> None:

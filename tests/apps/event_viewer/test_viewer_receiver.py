@@ -171,6 +171,17 @@ def test_header_bombs(viewer: Viewer, bomb: bytes) -> None:
     assert viewer.get("/healthz").status_code == 200
 
 
+def test_a_refused_head_stores_nothing(viewer: Viewer, event: Make) -> None:
+    body = json.dumps(event(1)).encode()
+    many = b"".join(b"X-%d: y\r\n" % number for number in range(150))
+    head = f"Content-Type: {STRUCTURED}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    answer = viewer.raw(LINE + many + head + body, wait=3)
+    assert answer.startswith(b"HTTP/1.1 431")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert viewer.send(event(2)).status_code == 202
+    assert viewer.find(event()["source"], "1").status_code == 404
+
+
 def test_slow_requests_do_not_hold_it_up(start: Start) -> None:
     """Slowloris: many requests that never end are closed, and others are served meanwhile."""
     viewer = start(REQUEST_TIMEOUT_SECONDS=1, MAX_CONNECTIONS=300)

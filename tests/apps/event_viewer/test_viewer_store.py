@@ -127,12 +127,32 @@ def test_bounded_by_age(opened: OpenStore) -> None:
     assert [record.seq for record in store.after(0, 10)] == [4]
 
 
+def test_large_events_come_in_smaller_pages(opened: OpenStore) -> None:
+    """Ten events of 1 MB: no answer holds more than some of them, and following finds all."""
+    store = opened()
+    store.append(events(10, data="x" * 1_000_000), [])
+    page = store.page(Query(limit=100))
+    assert len(page.records) == 4
+    assert page.next == page.records[-1].seq
+    seen, cursor = [], None
+    while True:
+        page = store.page(Query(limit=100, cursor=cursor, text="xxx"))
+        seen += [record.seq for record in page.records]
+        cursor = page.next
+        if cursor is None:
+            break
+    assert seen == list(range(10, 0, -1))
+    assert [record.seq for record in store.after(4, 100)] == [5, 6, 7, 8]
+    assert [record.seq for record in store.after(4, 100, 1)] == [5]
+
+
 def test_filters(opened: OpenStore) -> None:
     store = opened()
     store.append(events(2, type="a"), [])
     store.append(events(2, 3, type="b"), [])
     store.append(events(1, 5, data={"text": 'Grüße & "quotes"\nÀ LA CARTE 😀'}), [])
     assert ids(store, type="a") == [2, 1]
+    assert ids(store, type="a", limit=1) == [2]
     assert ids(store, id="3") == [3]
     assert ids(store, source="/s", id="3") == [3]
     assert ids(store, source="/other") == []
@@ -149,6 +169,7 @@ def test_rejections_and_counts(opened: OpenStore) -> None:
         rejection = Rejection("t", 400, f"reason {number}", "", {}, 0, "")
         store.append(events(1, 1), [rejection])
     assert [one.reason for one in store.rejected(10)] == ["reason 4", "reason 3", "reason 2"]
+    assert store.rejected_total() == 3
     (minute,) = store.minutes(0)[-1:]
     total = [sum(values) for values in zip(*(one[1:] for one in store.minutes(0)), strict=True)]
     assert total == [1, 4, 5]
@@ -197,6 +218,34 @@ def test_a_file_below_the_mount_point(start: Start, event: Make, tmp_path: Path)
     viewer = start(CONTAINER_SANDBOX_MOUNT_POINT=tmp_path / "root", STORE="/data/events.db")
     viewer.send(event(1))
     assert (tmp_path / "root" / "data" / "events.db").stat().st_size
+
+
+def test_bounded_by_size(tmp_path: Path) -> None:
+    """The file does not grow beyond KEEP_BYTES, the oldest events go."""
+    path = tmp_path / "events.db"
+    with contextlib.closing(
+        open_store(load({"STORE": str(path), "KEEP_BYTES": "2000000"}))
+    ) as store:
+        for number in range(100):
+            store.append(events(1, number, data="x" * 50_000), [])
+        kept = [record.seq for record in store.after(0, 1000)]
+        assert kept == list(range(101 - len(kept), 101))
+        assert 25 < len(kept) < 45
+        store.maintain()
+        assert path.stat().st_size < 3_000_000
+
+
+def test_a_worker_follows_another_that_moved_the_file_aside(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    settings = load({"STORE": str(path), "WORKERS": "2"})
+    with contextlib.closing(open_store(settings)) as slow:
+        slow.append(events(3), [])
+        path.rename(tmp_path / "aside")
+        with contextlib.closing(open_store(settings)) as quick:
+            quick.append(events(1, 10), [])
+            slow.append(events(1, 20), [])
+            assert ids(quick) == ids(slow) == [20, 10]
+            assert slow.epoch == quick.epoch
 
 
 @pytest.mark.parametrize("damage", ["no database", "torn"])
@@ -330,9 +379,11 @@ def test_redis_comes_and_goes(start: Start, event: Make, tmp_path: Path) -> None
     port = free_port()
     with redis_server(tmp_path, port) as url:
         viewer = start(STORE=url)
+        assert viewer.get("/readyz").status_code == 200
         assert viewer.send(event(1)).status_code == 202
+    # Told before an event has failed.
+    wait_until(lambda: viewer.get("/readyz").status_code == 503)
     assert viewer.send(event(2)).status_code == 503
-    assert viewer.get("/readyz").status_code == 503
     assert viewer.get("/api/events").status_code == 503
     assert viewer.get("/healthz").status_code == 200
     with redis_server(tmp_path, port):

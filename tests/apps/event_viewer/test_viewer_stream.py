@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import threading
 import time
@@ -169,6 +170,32 @@ def test_stalled_clients_cost_others_nothing(start: Start, event: Make) -> None:
             viewer.send_batch([event(f"{batch}-{n}", data="x" * 5000) for n in range(100)])
             stream.wait_for(100 * (batch + 1))
     wait_until(lambda: open_streams(viewer) == 1)
+
+
+def test_a_client_that_takes_nothing_is_dropped(start: Start, event: Make) -> None:
+    viewer = start(REQUEST_TIMEOUT_SECONDS=1)
+    reader = Stream(viewer)
+    with stalled(viewer):
+        wait_until(lambda: open_streams(viewer) == 2)
+
+        def dropped() -> bool:
+            viewer.send_batch([event(f"{time.time()}-{n}", data="x" * 5000) for n in range(100)])
+            return open_streams(viewer) == 1
+
+        wait_until(dropped, 20)
+        assert not reader.ended
+
+
+def test_large_events_do_not_fill_the_memory(start: Start, event: Make) -> None:
+    viewer = start()
+    stream = Stream(viewer)
+    for number in range(100):
+        assert viewer.send(event(number, data="x" * 900_000)).status_code == 202
+    assert stream.wait_for(100) == [str(number) for number in range(100)]
+    assert 1 <= len(viewer.events(limit=1000)) < 10
+    worker = re.findall(r"Booting worker with pid: (\d+)", viewer.log)[0]
+    status = Path(f"/proc/{worker}/status").read_text()
+    assert int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) < 150_000
 
 
 def test_streams_end_on_shutdown(start: Start) -> None:

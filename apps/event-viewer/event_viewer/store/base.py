@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -13,6 +13,9 @@ import msgspec
 from event_viewer.cloudevents import Event
 
 MAX_PAGE = 1000
+#: Bytes of events in one answer: large events come in smaller pages, or a page would take more
+#: memory than the viewer has.
+MAX_BYTES = 4 << 20
 
 
 class StoreError(Exception):
@@ -66,7 +69,10 @@ class Query:
 
 
 class Page(NamedTuple):
-    """Records, newest first; `next` is the cursor of what follows, None at the end."""
+    """Records, newest first; `next` is the cursor of what follows, None at the end.
+
+    Fewer than the query's limit do not mean the end: MAX_BYTES ends a page as well.
+    """
 
     records: list[Record]
     next: int | None
@@ -96,8 +102,8 @@ class Store(Protocol):
     def append(self, events: list[Event], rejections: list[Rejection]) -> list[bool]:
         """Keep events (False: known already, by source and id) and rejections, or nothing."""
 
-    def after(self, seq: int, limit: int) -> list[Record]:
-        """The oldest `limit` records after `seq`, in order."""
+    def after(self, seq: int, limit: int, size: int = MAX_BYTES) -> list[Record]:
+        """The oldest records after `seq`, in order: at most `limit`, ended by `size` bytes."""
 
     def last(self) -> int:
         """The newest record's seq; 0 before the first."""
@@ -110,6 +116,9 @@ class Store(Protocol):
 
     def rejected(self, limit: int) -> list[Rejection]:
         """Refused requests, newest first."""
+
+    def rejected_total(self) -> int:
+        """How many refused requests are kept."""
 
     def minutes(self, since: int) -> list[Minute]:
         """Counts of the minutes from minute `since` on; empty minutes are left out."""
@@ -145,10 +154,23 @@ def _unescape(match: re.Match[str]) -> str:
     return str(msgspec.json.decode(f'"{match[0]}"'))
 
 
-def search(records: Iterable[Record], query: Query) -> list[Record]:
+def take(records: Iterable[Record], limit: int, size: int = MAX_BYTES) -> tuple[list[Record], bool]:
+    """The first records, at most `limit` and `size` bytes of events (one in any case).
+
+    Also whether there are more.
+    """
+    taken: list[Record] = []
+    for record in records:
+        size -= len(record.event)
+        if len(taken) == limit or (taken and size < 0):
+            return taken, True
+        taken.append(record)
+    return taken, False
+
+
+def search(records: Iterable[Record], query: Query) -> Iterator[Record]:
     """The records that fit the query's filters, in the order given; for stores without SQL."""
     needle = query.text.casefold()
-    found = []
     for record in records:
         if record.received < query.since:
             continue
@@ -166,8 +188,7 @@ def search(records: Iterable[Record], query: Query) -> list[Record]:
                 continue
         if needle and not text_matches(record.event, needle):
             continue
-        found.append(record)
-    return found
+        yield record
 
 
 class _Attributes(msgspec.Struct):

@@ -7,10 +7,11 @@ hash). A script writes them together, so replicas that race see one order and no
 
 from __future__ import annotations
 
-import functools
+import itertools
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from redis.retry import Retry
 from event_viewer.cloudevents import Event
 from event_viewer.settings import Settings
 from event_viewer.store.base import (
+    MAX_BYTES,
     Minute,
     Page,
     Query,
@@ -28,11 +30,14 @@ from event_viewer.store.base import (
     Rejection,
     StoreError,
     search,
+    take,
 )
 
 T = TypeVar("T")
 
+#: Entries read at a time: few at first, then by their size up to this many.
 CHUNK = 500
+FIRST_CHUNK = 50
 MINUTES_KEPT = 24 * 60
 # KEYS: events, index, seq, minutes, rejected
 # ARGV: keep, keep_rejected, received, minute, events, then key and event of each, then rejections
@@ -138,12 +143,11 @@ class RedisStore:
         keys = self._keys("events", "index", "seq", "minutes", "rejected")
         return [one == 1 for one in self._do(lambda: self._append_script(keys, arguments))]
 
-    def after(self, seq: int, limit: int) -> list[Record]:
+    def after(self, seq: int, limit: int, size: int = MAX_BYTES) -> list[Record]:
         """See Store."""
-        entries = self._do(
-            lambda: self._redis.xrange(self._key("events"), min=f"{seq + 1}-0", count=limit)
-        )
-        return self._records(entries)
+        oldest = self._oldest()
+        records = (one for one in self._oldest_first(seq) if one.received >= oldest)
+        return take(records, limit, size)[0]
 
     def last(self) -> int:
         """See Store."""
@@ -152,41 +156,47 @@ class RedisStore:
     def page(self, query: Query) -> Page:
         """See Store."""
         if query.source and query.id:
-            return Page(search(self._one(query.source, query.id), query)[: query.limit], None)
-        found: list[Record] = []
-        for chunk in self._newest_first(query.cursor):
-            found += search(chunk, query)
-            if len(found) > query.limit:
-                records = found[: query.limit]
-                return Page(records, records[-1].seq)
-            if chunk[-1].received < query.since:
-                break
-        return Page(found, None)
+            records: Iterable[Record] = self._one(query.source, query.id)
+        else:
+            records = self._newest_first(query.cursor)
+        oldest = max(self._oldest(), query.since)
+        recent = itertools.takewhile(lambda record: record.received >= oldest, records)
+        taken, more = take(search(recent, query), query.limit)
+        return Page(taken, taken[-1].seq if more and taken else None)
 
     def _one(self, source: str, event_id: str) -> list[Record]:
         seq = self._do(lambda: self._redis.hget(self._key("index"), _index_key(source, event_id)))
         return self.after(int(seq) - 1, 1) if seq else []
 
-    def _newest_first(self, cursor: int | None) -> Iterator[list[Record]]:
-        end = f"{cursor - 1}" if cursor else "+"
-        while True:
-            entries: Any = self._do(
-                functools.partial(self._redis.xrevrange, self._key("events"), max=end, count=CHUNK)
-            )
-            records = self._records(entries)
-            if records:
-                yield records
-            if len(entries) < CHUNK or not records or records[-1].seq == 1:
-                return
-            end = f"{records[-1].seq - 1}"
+    def _oldest_first(self, seq: int) -> Iterator[Record]:
+        def read(last: int, count: int) -> Any:
+            return self._redis.xrange(self._key("events"), min=f"{last + 1}-0", count=count)
 
-    def _records(self, entries: Any) -> list[Record]:
-        oldest = time.time_ns() // 1_000_000 - self.keep_ms if self.keep_ms else 0
-        records = (
-            Record(int(key.split(b"-")[0]), int(fields[b"r"]), fields[b"e"])
-            for key, fields in entries
-        )
-        return [record for record in records if record.received >= oldest]
+        return self._records(read, seq)
+
+    def _newest_first(self, cursor: int | None) -> Iterator[Record]:
+        def read(last: int, count: int) -> Any:
+            end = f"{last - 1}" if last else "+"
+            return self._redis.xrevrange(self._key("events"), max=end, count=count)
+
+        return self._records(read, cursor or 0)
+
+    def _records(self, read: Callable[[int, int], Any], last: int) -> Iterator[Record]:
+        """What `read` (last seq read, count) gives, portion by portion as it is wanted."""
+        count = FIRST_CHUNK
+        while True:
+            entries = self._do(partial(read, last, count))
+            size = 1
+            for key, fields in entries:
+                last = int(key.split(b"-")[0])
+                size += len(fields[b"e"])
+                yield Record(last, int(fields[b"r"]), fields[b"e"])
+            if len(entries) < count:
+                return
+            count = min(CHUNK, max(1, MAX_BYTES * count // size))
+
+    def _oldest(self) -> int:
+        return time.time_ns() // 1_000_000 - self.keep_ms if self.keep_ms else 0
 
     def total(self) -> int:
         """See Store."""
@@ -198,6 +208,10 @@ class RedisStore:
             return []
         entries: Any = self._do(lambda: self._redis.lrange(self._key("rejected"), 0, limit - 1))
         return [msgspec.json.decode(entry, type=Rejection) for entry in entries]
+
+    def rejected_total(self) -> int:
+        """See Store."""
+        return int(self._do(lambda: self._redis.llen(self._key("rejected"))))
 
     def minutes(self, since: int) -> list[Minute]:
         """See Store."""
@@ -220,9 +234,8 @@ class RedisStore:
         """See Store. Also notices when Redis has lost everything."""
         self._read_epoch()
         if self.keep_ms:
-            oldest = time.time_ns() // 1_000_000 - self.keep_ms
             keys = self._keys("events", "index")
-            self._do(lambda: self._expire_script(keys, [oldest, CHUNK]))
+            self._do(lambda: self._expire_script(keys, [self._oldest(), CHUNK]))
         entries: Any = self._do(lambda: self._redis.hkeys(self._key("minutes")))
         first = time.time() // 60 - MINUTES_KEPT
         old = [field for field in entries if int(field[:-1]) < first]

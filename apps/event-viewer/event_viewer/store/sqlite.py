@@ -19,6 +19,7 @@ import msgspec
 from event_viewer.cloudevents import Event
 from event_viewer.settings import Settings
 from event_viewer.store.base import (
+    MAX_BYTES,
     Minute,
     Page,
     Query,
@@ -26,6 +27,7 @@ from event_viewer.store.base import (
     Rejection,
     StoreBusy,
     StoreError,
+    take,
     text_matches,
 )
 
@@ -78,6 +80,7 @@ class SqliteStore:
         self.shared = settings.workers > 1
         self.keep = settings.keep_events
         self.keep_ms = settings.keep_seconds * 1000
+        self.keep_bytes = settings.keep_bytes
         self.keep_rejected = settings.keep_rejected
         # Deleting in portions is cheaper; what is to go is hidden from readers at once.
         self.slack = max(50, self.keep // 100)
@@ -100,6 +103,7 @@ class SqliteStore:
                     self._writer = self._connect_checked()
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"cannot open the store {self.path}: {error}") from error
+        #: The next write has to open the file again.
         self._damaged = False
 
     def _connect_checked(self) -> sqlite3.Connection:
@@ -122,6 +126,7 @@ class SqliteStore:
             self.epoch = connection.execute(
                 "SELECT value FROM meta WHERE key = 'epoch'"
             ).fetchone()[0]
+            self._inode = self.path.stat().st_ino
         except BaseException:
             connection.close()
             raise
@@ -155,11 +160,18 @@ class SqliteStore:
         self.close()
         self._open()
 
+    def _is_replaced(self) -> bool:
+        """Whether another worker found the file damaged and moved it aside."""
+        try:
+            return self.path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
     # Writing
 
     def append(self, events: list[Event], rejections: list[Rejection]) -> list[bool]:
         """See Store."""
-        if self._damaged:
+        if self._damaged or self._is_replaced():
             self._reopen()
         try:
             return self._append(events, rejections)
@@ -206,8 +218,20 @@ class SqliteStore:
         first, last = self._writer.execute(
             "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
         ).fetchone()
+        excess = 0
         if last - first + 1 > self.keep + self.slack:
-            self._writer.execute("DELETE FROM events WHERE seq <= ?", (last - self.keep,))
+            excess = last - first + 1 - self.keep
+        if self._used_bytes() > self.keep_bytes:
+            excess = max(excess, (last - first) // 10, 1)
+        if excess:
+            self._writer.execute("DELETE FROM events WHERE seq < min(?, ?)", (first + excess, last))
+
+    def _used_bytes(self) -> int:
+        size, pages, free = (
+            self._writer.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+        return int(size * (pages - free))
 
     def probe(self) -> None:
         """See Store."""
@@ -220,6 +244,8 @@ class SqliteStore:
 
     def maintain(self) -> None:
         """See Store. Also moves what was written from the log to the database."""
+        if self._is_replaced():
+            return  # the next write opens the new file
         connection = self._reader()
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -247,14 +273,15 @@ class SqliteStore:
 
     # Reading
 
-    def after(self, seq: int, limit: int) -> list[Record]:
+    def after(self, seq: int, limit: int, size: int = MAX_BYTES) -> list[Record]:
         """See Store."""
-        rows = self._read(
-            "SELECT seq, received, event FROM events WHERE seq > ? AND received >= ?"
-            " AND seq > (SELECT max(seq) FROM events) - ? ORDER BY seq LIMIT ?",
-            (seq, self._oldest(), self.keep, limit),
+        records, _ = self._take(
+            "seq > ? AND received >= ? AND seq > (SELECT max(seq) FROM events) - ? ORDER BY seq",
+            (seq, self._oldest(), self.keep),
+            limit,
+            size,
         )
-        return [Record(*row) for row in rows]
+        return records
 
     def last(self) -> int:
         """See Store."""
@@ -276,14 +303,20 @@ class SqliteStore:
         if query.text:
             conditions.append("holds(event, ?)")
             values.append(query.text.casefold())
-        rows = self._read(
-            f"SELECT seq, received, event FROM events WHERE {' AND '.join(conditions)}"  # noqa: S608 - names above, values bound
-            " ORDER BY seq DESC LIMIT ?",
-            (*values, query.limit + 1),
-        )
-        records = [Record(*row) for row in rows[: query.limit]]
-        more = len(rows) > query.limit and records
-        return Page(records, records[-1].seq if more else None)
+        where = f"{' AND '.join(conditions)} ORDER BY seq DESC"
+        records, more = self._take(where, tuple(values), query.limit)
+        return Page(records, records[-1].seq if more and records else None)
+
+    def _take(
+        self, where: str, values: tuple[Any, ...], limit: int, size: int = MAX_BYTES
+    ) -> tuple[list[Record], bool]:
+        """As `take`, from the events that fit; no more of them are read from the file."""
+        statement = f"SELECT seq, received, event FROM events WHERE {where}"  # noqa: S608 - written above, values bound
+        with (
+            self._reading() as connection,
+            contextlib.closing(connection.execute(statement, values)) as rows,
+        ):
+            return take(map(Record._make, rows), limit, size)
 
     def total(self) -> int:
         """See Store."""
@@ -295,6 +328,10 @@ class SqliteStore:
         rows = self._read("SELECT detail FROM rejected ORDER BY seq DESC LIMIT ?", (limit,))
         return [msgspec.json.decode(row[0], type=Rejection) for row in rows]
 
+    def rejected_total(self) -> int:
+        """See Store."""
+        return int(self._read("SELECT count(*) FROM rejected", ())[0][0])
+
     def minutes(self, since: int) -> list[Minute]:
         """See Store."""
         rows = self._read("SELECT * FROM minutes WHERE minute >= ? ORDER BY minute", (since,))
@@ -304,8 +341,13 @@ class SqliteStore:
         return time.time_ns() // 1_000_000 - self.keep_ms if self.keep_ms else 0
 
     def _read(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        with self._reading() as connection:
+            return connection.execute(statement, values).fetchall()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
         try:
-            return self._reader().execute(statement, values).fetchall()
+            yield self._reader()
         except sqlite3.Error as error:
             self._damaged = self._damaged or _corrupt(error)  # the next write starts afresh
             raise _translated(error) from error
