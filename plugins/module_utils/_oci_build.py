@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,10 @@ class Builder:
     `files` maps the digests of layers that were built to where they are; `warnings` is for people.
     """
 
-    def __init__(self, recipe: Recipe, cache: Cache) -> None:
+    def __init__(self, recipe: Recipe, cache: Cache, progress: Callable[[str], None]) -> None:
         self.recipe = recipe
         self.cache = cache
+        self.progress = progress
         self.files: dict[str, Path] = {}
         self.warnings: list[str] = []
         self._app: Added | None = None
@@ -124,6 +125,7 @@ class Builder:
     def _install(
         self, lines: Sequence[Line], constraints: Sequence[Line], target: Target
     ) -> dict[str, Any]:
+        self.progress(f"{self.recipe.folder.name}: downloading its dependencies for {target}")
         with tempfile.TemporaryDirectory() as folder:
             timeout = self.recipe.pip_timeout
             wheels = fetch_wheels(lines, constraints, target, Path(folder), timeout)

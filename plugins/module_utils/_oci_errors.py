@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class OciError(Exception):
-    """An image cannot be built or pushed; the text says why and what to do."""
+    """An image cannot be built or pushed; the text says why and what to do.
+
+    `result` is returned with the failure.
+    """
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.result = result or {}
 
 
 class OptionError(OciError):

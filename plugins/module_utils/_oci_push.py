@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,13 @@ class State:
 class Pusher:
     """Pushes images of one base into a repository."""
 
-    def __init__(self, target: Repository, base: Repository, cache: Cache) -> None:
+    def __init__(
+        self, target: Repository, base: Repository, cache: Cache, progress: Callable[[str], None]
+    ) -> None:
         self.target = target
         self.base = base
         self.cache = cache
+        self.progress = progress
         self.pushed = Pushed()
         self._there: set[str] = set()
 
@@ -131,6 +134,8 @@ class Pusher:
         if mine.registry == theirs.registry and self.target.mount_blob(digest, theirs.name):
             self.pushed.mounted.append(digest)
             return
+        mebibytes = descriptor["size"] / 2**20
+        self.progress(f"{mine.name}: copying a layer of {theirs} ({mebibytes:.1f} MiB)")
         with self.cache.temporary() as path:
             self.base.fetch_blob(digest, path)
             self.target.push_blob(path, digest, descriptor["size"])

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,21 +36,30 @@ _DIFF_LAYER_LIMIT = 20_000_000  # bytes; a larger application layer is not fetch
 _NONE: Json = {"before": "", "after": ""}
 
 
-def run(options: Json, *, check: bool, diff: bool) -> Json:
-    """Make the registry hold the image; returns what the module returns. Raises OciError."""
+def run(
+    options: Json,
+    *,
+    check: bool,
+    diff: bool,
+    progress: Callable[[str], None] = lambda _sentence: None,
+) -> Json:
+    """Make the registry hold the image; returns what the module returns. Raises OciError.
+
+    `progress` takes a sentence about what is going to take time.
+    """
     target, base = _repositories(options)
     tags = [check_tag(tag) for tag in options["tags"]]
     if not tags:
         raise OptionError("tags: at least one is needed")
     cache = Cache(Path(options["cache"] or _default_cache()))
-    builder = Builder(_recipe(options), cache)
+    builder = Builder(_recipe(options), cache, progress)
     platforms = [Platform.parse(text) for text in options["platforms"]]
     settings = _settings(options)
     base_digest, bases = find_base(base, cache, platforms)
     images = [builder.build(platform, bases[platform], settings) for platform in sorted(bases)]
     document = images[0].manifest if len(images) == 1 else index(images, settings)
 
-    pusher = Pusher(target, base, cache)
+    pusher = Pusher(target, base, cache, progress)
     state = pusher.state(tags)
     digest = document.digest
     if pusher.same(state, document, images):

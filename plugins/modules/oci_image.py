@@ -249,67 +249,67 @@ pushed:
 """
 
 import traceback
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import Run
 from ansible_collections.streamops.knative.plugins.module_utils._oci_argspec import (
-    REGISTRY,
     option,
     strings,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._oci_errors import OciError
+from ansible_collections.streamops.knative.plugins.module_utils._oci_task import OciTask
 
 try:
-    from ansible_collections.streamops.knative.plugins.module_utils._oci_run import run
+    from ansible_collections.streamops.knative.plugins.module_utils._oci_run import run as make
 except ImportError:
     IMPORT_ERROR: str | None = traceback.format_exc()
 else:
     IMPORT_ERROR = None
 
-OPTIONS = {
-    **REGISTRY,
-    "name": option(required=True),
-    "tags": strings(default=["latest"]),
-    "path": option("path", required=True),
-    "base": option(required=True),
-    "requirements": strings(),
-    "constraints": strings(),
-    "platforms": strings(default=[]),
-    "python_version": option(),
-    "wheel_platforms": strings(default=[]),
-    "app_path": option(default="/app"),
-    "dependencies_path": option(default="/opt/python"),
-    "entrypoint": strings(),
-    "command": strings(),
-    "env": option("dict", default={}),
-    "user": option(default="65532:65532"),
-    "workdir": option(),
-    "ports": strings(default=[]),
-    "stop_signal": option(),
-    "labels": option("dict", default={}),
-    "annotations": option("dict", default={}),
-    "source_date_epoch": option("int"),
-    "compression": option(choices=["gzip", "none"], default="gzip"),
-    "allow_secrets": strings(default=[], no_log=False),  # patterns of file names
-    "cache": option("path"),
-    "pip_timeout": option("float", default=600.0),
-}
+
+def work(run: Run) -> dict[str, Any]:
+    """Make the registry hold the image."""
+    result = make(run.params, check=run.check_mode, diff=run.diff, progress=run.progress)
+    for warning in result.pop("warnings"):
+        run.warn(warning)
+    return result
+
+
+TASK = OciTask(
+    work_with_libraries=work,
+    import_error=IMPORT_ERROR,
+    options={
+        "name": option(required=True),
+        "tags": strings(default=["latest"]),
+        "path": option("path", required=True),
+        "base": option(required=True),
+        "requirements": strings(),
+        "constraints": strings(),
+        "platforms": strings(default=[]),
+        "python_version": option(),
+        "wheel_platforms": strings(default=[]),
+        "app_path": option(default="/app"),
+        "dependencies_path": option(default="/opt/python"),
+        "entrypoint": strings(),
+        "command": strings(),
+        "env": option("dict", default={}),
+        "user": option(default="65532:65532"),
+        "workdir": option(),
+        "ports": strings(default=[]),
+        "stop_signal": option(),
+        "labels": option("dict", default={}),
+        "annotations": option("dict", default={}),
+        "source_date_epoch": option("int"),
+        "compression": option(choices=["gzip", "none"], default="gzip"),
+        "allow_secrets": strings(default=[], no_log=False),  # patterns of file names
+        "cache": option("path"),
+        "pip_timeout": option("float", default=600.0),
+    },
+)
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
-    if IMPORT_ERROR:
-        module.fail_json(
-            msg=missing_required_lib("oras (with requests) and packaging"), exception=IMPORT_ERROR
-        )
-    try:
-        result = run(module.params, check=module.check_mode, diff=module._diff)
-    except OciError as error:
-        module.fail_json(msg=str(error))
-    for warning in result.pop("warnings"):
-        module.warn(warning)
-    module.exit_json(**result)
+    TASK.main()
 
 
 if __name__ == "__main__":

@@ -54,15 +54,12 @@ image:
 """
 
 import traceback
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-from ansible_collections.streamops.knative.plugins.module_utils._oci_argspec import (
-    REGISTRY,
-    option,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci_errors import OciError
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import Run
+from ansible_collections.streamops.knative.plugins.module_utils._oci_argspec import option
 from ansible_collections.streamops.knative.plugins.module_utils._oci_reference import Reference
+from ansible_collections.streamops.knative.plugins.module_utils._oci_task import OciTask
 
 try:
     from ansible_collections.streamops.knative.plugins.module_utils._oci_connect import (
@@ -74,19 +71,24 @@ else:
     IMPORT_ERROR = None
 
 
+def work(run: Run) -> dict[str, Any]:
+    """Ask the registry."""
+    reference = Reference.parse(run.params["name"], "name")
+    digest = open_repository(reference, reference, run.params).resolve(reference.target)
+    image = f"{reference.repository}@{digest}" if digest else None
+    return {"changed": False, "exists": digest is not None, "digest": digest, "image": image}
+
+
+TASK = OciTask(
+    work_with_libraries=work,
+    import_error=IMPORT_ERROR,
+    options={"name": option(required=True)},
+)
+
+
 def main() -> None:
     """Run the module."""
-    spec = {**REGISTRY, "name": option(required=True)}
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("oras"), exception=IMPORT_ERROR)
-    try:
-        reference = Reference.parse(module.params["name"], "name")
-        digest = open_repository(reference, reference, module.params).resolve(reference.target)
-    except OciError as error:
-        module.fail_json(msg=str(error))
-    image = f"{reference.repository}@{digest}" if digest else None
-    module.exit_json(changed=False, exists=digest is not None, digest=digest, image=image)
+    TASK.main()
 
 
 if __name__ == "__main__":

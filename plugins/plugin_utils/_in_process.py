@@ -9,13 +9,15 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.json import AnsibleJSONEncoder
+from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask
 from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._oci_task import OciTask
 
-AnyTask = Task | GcpTask
+AnyTask = Task | GcpTask | OciTask
 
 
 class InProcessAction(ActionBase):
@@ -55,8 +57,9 @@ class InProcessAction(ActionBase):
         plain = json.loads(json.dumps(args, cls=AnsibleJSONEncoder))
         validator = ArgumentSpecValidator(self.task.argument_spec, **self.task.constraints)
         validated = validator.validate(plain)
+        secrets = validated._no_log_values
         if validated.error_messages:
-            raise AnsibleActionFail("; ".join(validated.error_messages))
+            raise AnsibleActionFail(remove_values("; ".join(validated.error_messages), secrets))
         warnings: list[str] = []
         run = Run(
             validated.validated_parameters,
@@ -73,4 +76,6 @@ class InProcessAction(ActionBase):
                 result = {"failed": True, "msg": str(error), **error.result}
         if warnings:
             result["warnings"] = warnings
-        return result
+        # As AnsibleModule does with what a module returns.
+        hidden: dict[str, Any] = remove_values(result, secrets)
+        return hidden

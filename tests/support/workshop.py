@@ -19,7 +19,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci_wheels impo
     Target,
     fetch_wheels,
 )
-from ansible_collections.streamops.knative.plugins.modules.oci_image import OPTIONS
+from ansible_collections.streamops.knative.plugins.modules.oci_image import TASK
 from sandbox.registry.base_image import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,10 +53,10 @@ class Workshop:
             "cache": str(self.folder / "cache"),
         }
 
-    def by_module(self, app: str) -> str:
-        """Build and push as the module does; returns the image by digest."""
-        defaults = {name: spec.get("default") for name, spec in OPTIONS.items()}
-        return str(run({**defaults, **self.task(app)}, check=False, diff=False)["image"])
+    def by_module(self, app: str) -> dict[str, Any]:
+        """Build and push as the module does; returns what it returns."""
+        defaults = {name: spec.get("default") for name, spec in TASK.argument_spec.items()}
+        return run({**defaults, **self.task(app)}, check=False, diff=False)
 
     def by_containerfile(self, app: str) -> str:
         """Build and push with buildah; returns the image by tag."""

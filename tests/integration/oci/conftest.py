@@ -11,7 +11,7 @@ import pytest
 from support.registries import Registry, sandbox_registry
 
 from ansible_collections.streamops.knative.plugins.module_utils._oci_run import run
-from ansible_collections.streamops.knative.plugins.modules.oci_image import OPTIONS
+from ansible_collections.streamops.knative.plugins.modules.oci_image import TASK
 
 MAIN = "import helper, sys\nprint('hello', helper.VALUE, *sys.argv[1:])\n"
 
@@ -53,7 +53,7 @@ class Build:
 
     def __init__(self, registry: Registry, app: Path, cache: Path) -> None:
         self.options: dict[str, Any] = {
-            **{name: spec.get("default") for name, spec in OPTIONS.items()},
+            **{name: spec.get("default") for name, spec in TASK.argument_spec.items()},
             "name": f"{registry.host}/team/app",
             "path": str(app),
             "base": f"{registry.host}/library/python:3-slim",

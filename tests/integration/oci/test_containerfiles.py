@@ -49,7 +49,7 @@ def test_both_ways_give_the_same_program(
     wheels = workshop.wheels(app)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
-    module = buildah.pull(workshop.by_module(app))
+    module = buildah.pull(workshop.by_module(app)["image"])
     containerfile = buildah.pull(workshop.by_containerfile(app))
     assert settings(workshop, module) == settings(workshop, containerfile)
     assert files(workshop, module) == files(workshop, containerfile)

@@ -23,12 +23,8 @@ from sandbox.node.images import make_root, process, pull
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMAS = Path("/usr/share/gocode/src/github.com/opencontainers/image-spec/schema")
-ANSIBLE = [
-    Path(sys.executable).parent / "ansible",
-    "localhost",
-    "-m",
-    "streamops.knative.oci_image",
-]
+ANSIBLE = Path(sys.executable).with_name("ansible")
+MODULE = "streamops.knative.oci_image"
 
 
 def document(registry: Registry, name: str, kind: str, reference: str) -> dict:
@@ -299,38 +295,54 @@ def test_skopeo_takes_it_from_debians_registry(build, tmp_path: Path) -> None:
     assert index["manifests"][0]["digest"] == result["digest"]
 
 
-def test_as_a_task(build) -> None:
-    """The module itself, with a warning for what is not pinned."""
+def test_as_a_task(build, tmp_path: Path) -> None:
+    """In Ansible's worker, and with an environment of its own as a module; warned of what is not pinned."""
     (Path(build.options["path"]) / "requirements.txt").write_text("helper\n")
     keep = ("name", "path", "base", "docker_config", "cache", "entrypoint")
-    arguments = json.dumps({name: build.options[name] for name in keep})
-
-    def task(*options: str) -> dict:
-        done = subprocess.run(
-            [*ANSIBLE, "-a", arguments, *options],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        return json.loads(done.stdout.partition("=>")[2]) | {"stderr": done.stderr}
-
-    predicted = task("--check")
-    assert predicted["changed"]
-    assert "helper: no version is pinned" in predicted["stderr"]
-    made = task()
-    assert made["image"] == predicted["image"]
-    assert not task()["changed"]
+    task = {"streamops.knative.oci_image": {name: build.options[name] for name in keep}}
+    as_expected = [
+        "predicted is changed",
+        "'helper: no version is pinned' in predicted.warnings | first",
+        "made is changed",
+        "made.image == predicted.image",
+        "again is not changed",
+        "'helper: no version is pinned' in again.warnings | first",
+        "'invocation' not in made",
+        "found.image == made.image",
+    ]
+    tasks = [
+        {**task, "register": "predicted", "check_mode": True},
+        {**task, "register": "made"},
+        {**task, "register": "again", "environment": {"ANY": "thing"}},
+        {
+            "streamops.knative.oci_image_info": {
+                "name": "{{ made.tags | first }}",
+                "docker_config": build.options["docker_config"],
+            },
+            "register": "found",
+        },
+        {"ansible.builtin.assert": {"that": as_expected}},
+    ]
+    playbook = tmp_path / "play.yml"
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    playbook.write_text(json.dumps([play]))
+    done = subprocess.run(
+        [ANSIBLE.with_name("ansible-playbook"), "-i", "localhost,", playbook],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_password_is_not_shown(build) -> None:
     arguments = {"name": "127.0.0.1:1/a", "path": build.options["path"], "base": "127.0.0.1:1/b"}
     arguments |= {"username": "u", "password": "s3cr3t-word", "request_retries": 0}
     done = subprocess.run(
-        [*ANSIBLE, "-vvv", "-a", json.dumps(arguments)],
+        [ANSIBLE, "localhost", "-m", MODULE, "-vvv", "-a", json.dumps(arguments)],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
