@@ -1,20 +1,44 @@
-"""Checks variables on the controller, without starting a process."""
+"""Checks variables on the controller, and the cluster they name, without starting a process."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.json import AnsibleJSONEncoder
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
-    problems as pipeline_problems,
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # before ansible-core 2.19 every text is a template
+    trust_as_template = str
+
+from ansible_collections.streamops.knative.plugins.module_utils import (
+    _cluster_checks,
+    _pipelines,
+    _variables,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._variables import problems
+from ansible_collections.streamops.knative.plugins.module_utils._kube_argspec import (
+    CONNECTION,
+    client_for,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import (
+    ApiError,
+    ConfigError,
+    KubeError,
+    Unreachable,
+)
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 CLUSTER_VARIABLES = ("gcp_cluster_name", "kubeconfig", "context")
+UNAUTHORIZED = 401
+
+Variables = dict[str, Any]
 
 
 class ActionModule(ActionBase):
@@ -23,46 +47,151 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset({"roles"})
+    _VALID_ARGS = frozenset({"roles", "request_timeout"})
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Fail with every problem found in the variables of the roles named."""
+    def run(self, tmp: str | None = None, task_vars: Variables | None = None) -> dict[str, Any]:
+        """Fail with every problem found in the variables of the roles named, and in the cluster."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        found = self._cluster(variables)
-        for role in self._task.args["roles"]:
-            specification = yaml.safe_load(
-                (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
-            )
-            options = specification["argument_specs"]["main"]["options"]
-            values = self._values(role, variables)
-            found += problems(role, options, values)
-            if role == "twitter_pipeline":
-                found += pipeline_problems(values)
+        roles = list(self._task.args["roles"])
+        values: Variables = {}
+        found = _cluster(variables)
+        named, sound = not found, True
+        for role in roles:
+            problems, complete, typed = self._role(role, variables)
+            found += problems
+            values.update(complete)
+            sound = sound and typed
+        if named:
+            found += self._live(roles, values, variables, sound=sound)
         result["changed"] = False
-        result["problems"] = found
+        result["problems"] = list(dict.fromkeys(found))
         if found:
             host = variables.get("inventory_hostname")
-            lines = "\n".join(f"- {line}" for line in found)
+            lines = "\n".join(f"- {line}" for line in result["problems"])
             result.update(failed=True, msg=f"Variables of {host} to correct:\n{lines}")
         else:
             result["msg"] = "Nothing to correct"
         return result
 
-    def _values(self, role: str, variables: dict[str, Any]) -> dict[str, Any]:
-        """The host's variables with the role's prefix; in a play with the role, its defaults too."""
-        mine = {name: value for name, value in variables.items() if name.startswith(f"{role}_")}
-        self._templar.available_variables = {**variables, "role_path": str(ROLES / role)}
-        values: dict[str, Any] = self._templar.template(mine)
-        return values
+    # -- variables ---------------------------------------------------------------------------
 
-    @staticmethod
-    def _cluster(variables: dict[str, Any]) -> list[str]:
-        if any(variables.get(name) for name in CLUSTER_VARIABLES):
-            return []
-        return [
-            "no cluster: set gcp_cluster_name (with gcp_cluster_project and gcp_cluster_location)"
-            " for one on GKE, or kubeconfig and, where it has several, context for one that exists"
-        ]
+    def _role(self, role: str, variables: Variables) -> tuple[list[str], Variables, bool]:
+        """Problems of a role's variables, the variables in full, and whether their types are right."""
+        specification = _yaml(role, "meta/argument_specs.yml")
+        options = specification["argument_specs"]["main"]["options"]
+        internal = _trusted(_yaml(role, "vars/main.yml"))
+        scope = {**_trusted(_yaml(role, "defaults/main.yml")), **internal, **variables}
+        self._templar.available_variables = {**scope, "role_path": str(ROLES / role)}
+        found = _variables.unknown(role, options, variables)
+        complete: Variables = {}
+        for name in options:
+            if name in scope:
+                try:
+                    complete.update(self._templated(name, scope[name], variables))
+                except AnsibleError as error:
+                    found.append(f"{name}: {error}")
+        checked = _variables.check(options, complete)
+        found += checked.problems
+        sound = checked.sound and not found
+        if role == "twitter_pipeline" and checked.sound:
+            found += _pipelines.problems(checked.values)
+        idle = role == "gcp_cluster" and not _managed(variables)
+        if f"_{role}_problems" in internal and checked.sound and not idle:
+            found += self._templar.template(internal[f"_{role}_problems"])
+        return found, checked.values, sound
+
+    def _templated(self, name: str, value: Any, variables: Variables) -> Variables:
+        """The variable under its name, or nothing where it is omitted."""
+        templated: Variables = self._templar.template({name: value})
+        omitted = variables.get("omit")
+        plain: Variables = json.loads(json.dumps(templated, cls=AnsibleJSONEncoder))
+        return {key: text for key, text in plain.items() if text != omitted}
+
+    # -- the cluster -------------------------------------------------------------------------
+
+    def _live(
+        self, roles: list[str], values: Variables, variables: Variables, *, sound: bool
+    ) -> list[str]:
+        """What is wrong with the way to the cluster and, when all variables are `sound`, with it."""
+        found = []
+        for connection, group in self._connections(roles, values, variables).items():
+            kubeconfig, context = json.loads(connection)
+            options = {"kubeconfig": kubeconfig, "context": context}
+            timeout = self._task.args.get("request_timeout", 10)
+            given = {key: value for key, value in options.items() if value}
+            validated = ArgumentSpecValidator(CONNECTION).validate(given).validated_parameters
+            try:
+                with contextlib.chdir(self._loader.get_basedir()):
+                    client = client_for({**validated, "request_timeout": float(timeout)})
+                client.version()
+                if sound:
+                    found += _cluster_checks.problems(client, group, values)
+            except KubeError as error:
+                if not (_managed(variables) and _renewable(error)):
+                    source = _source(error, group[0], options, variables)
+                    found.append(f"{source}: {str(error).removeprefix('kubeconfig: ')}")
+        return found
+
+    def _connections(
+        self, roles: list[str], values: Variables, variables: Variables
+    ) -> dict[str, list[str]]:
+        """Roles that have work to do on the cluster, by (kubeconfig, context) as JSON."""
+        self._templar.available_variables = variables
+        own = {}
+        for name in ("kubeconfig", "context"):
+            if name in variables:
+                own.update(self._templated(name, variables[name], variables))
+        found: dict[str, list[str]] = {}
+        for role in roles:
+            if values.get(f"{role}_state") != "present" or role == "gcp_cluster":
+                continue
+            if role == "secrets" and values.get("secrets_backend") != "kubernetes":
+                continue
+            pair = [
+                values.get(f"{role}_{name}") or own.get(name) for name in ("kubeconfig", "context")
+            ]
+            found.setdefault(json.dumps(pair), []).append(role)
+        return found
+
+
+def _yaml(role: str, file: str) -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_load((ROLES / role / file).read_text(encoding="utf-8"))
+    return parsed
+
+
+def _trusted(value: Any) -> Any:
+    """The role's own texts, which may be templates."""
+    if isinstance(value, dict):
+        return {key: _trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_trusted(item) for item in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+def _cluster(variables: Variables) -> list[str]:
+    if any(variables.get(name) for name in CLUSTER_VARIABLES):
+        return []
+    return [
+        "no cluster: set gcp_cluster_name (with gcp_cluster_project and gcp_cluster_location)"
+        " for one on GKE, or kubeconfig and, where it has several, context for one that exists"
+    ]
+
+
+def _managed(variables: Variables) -> bool:
+    """Whether the role gcp_cluster makes the cluster, or renews the way to it."""
+    return bool(variables.get("gcp_cluster_name"))
+
+
+def _renewable(error: KubeError) -> bool:
+    """Whether the run may be about to mend this: no cluster yet, or credentials that have expired."""
+    expired = isinstance(error, ApiError) and error.status == UNAUTHORIZED
+    return expired or isinstance(error, ConfigError | Unreachable)
+
+
+def _source(error: KubeError, role: str, options: Variables, variables: Variables) -> str:
+    """The variable that the way to the cluster comes from."""
+    name = "context" if str(error).startswith("context") else "kubeconfig"
+    if options[name] and options[name] != variables.get(name) and f"{role}_{name}" in variables:
+        return f"{role}_{name}"
+    return name

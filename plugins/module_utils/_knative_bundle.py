@@ -122,6 +122,29 @@ def plan(client: Client, wish: Wish) -> Plan:
     problems = check_components(wish.components)
     if problems:
         raise Refused(problems)
+    problems = refusals(client, wish, found)
+    install = post_install = Files([], [])
+    try:
+        install = wish.source.files(wish.components, wish.versions)
+        post_install = wish.source.post_install(_to_migrate(client, wish, found), wish.versions)
+    except KubeError as error:
+        problems.append(str(error))
+    if problems:
+        raise Refused(problems)
+    return Plan(
+        install=install,
+        patches=patches(wish),
+        supplements=supplements(wish),
+        post_install=post_install,
+        installed={name: str(part.version or "unknown") for name, part in found.items()},
+        takes_over=any(not part.ours for name, part in found.items() if name in wish.projects),
+        prometheus=("monitoring.coreos.com/v1", "PodMonitor") in client.resources(),
+    )
+
+
+def refusals(client: Client, wish: Wish, found: Mapping[str, cluster.Installed]) -> list[str]:
+    """What stands against installing it on this cluster, a sentence each; only reads."""
+    problems = []
     for project in wish.projects:
         want = wish.versions[project]
         have = found[project].version if project in found else None
@@ -138,24 +161,7 @@ def plan(client: Client, wish: Wish) -> Plan:
             f"The caller may not create, patch and delete {', '.join(missing)}: installing Knative"
             " takes the role cluster-admin"
         )
-    install = post_install = Files([], [])
-    try:
-        install = wish.source.files(wish.components, wish.versions)
-        post_install = wish.source.post_install(_to_migrate(client, wish, found), wish.versions)
-    except KubeError as error:
-        problems.append(str(error))
-    problems = [problem for problem in problems if problem]
-    if problems:
-        raise Refused(problems)
-    return Plan(
-        install=install,
-        patches=patches(wish),
-        supplements=supplements(wish),
-        post_install=post_install,
-        installed={name: str(part.version or "unknown") for name, part in found.items()},
-        takes_over=any(not part.ours for name, part in found.items() if name in wish.projects),
-        prometheus=("monitoring.coreos.com/v1", "PodMonitor") in client.resources(),
-    )
+    return [problem for problem in problems if problem]
 
 
 def _ownership_problems(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 Pipeline = dict[str, Any]
+PREFIX = "twitter_pipeline_"
 
 #: https://docs.x.com/x-api/posts/search/introduction: the limit of recent search and of stream rules.
 QUERY_MAX_LENGTH = 512
@@ -87,30 +88,74 @@ def _subject(pipeline: Pipeline, labels: dict[str, str]) -> dict[str, Any] | Non
     return {**subject, "name": pipeline["name"]}
 
 
+def numbered(variables: Mapping[str, Any]) -> Iterator[tuple[str, Pipeline]]:
+    """(prefix of its variables' names, pipeline in full) for each pipeline of a host.
+
+    `variables` are all of the role's, `twitter_pipeline_*`.
+    """
+    flat = _flat(variables)
+    for prefix, entry in _listed(variables):
+        yield prefix, _resolve({**flat, **_given(entry)})
+
+
 def problems(variables: Mapping[str, Any]) -> list[str]:
     """What contradicts itself in `twitter_pipeline_*` variables, a sentence each.
 
     Variables that are not set count as the role's defaults, which contradict nothing.
     """
-    prefix = "twitter_pipeline_"
-    flat = {name.removeprefix(prefix): value for name, value in variables.items()}
-    listed = variables.get(f"{prefix}pipelines")
-    if listed is None:
-        found = _contradictions(flat, prefix)
-        names = [(flat.get("namespace"), flat.get("name"))]
-    else:
-        found, names = [], []
-        for index, entry in enumerate(listed):
-            pipeline = {**flat, **_given(entry)}
-            found += _contradictions(pipeline, f"{prefix}pipelines[{index}].")
-            names.append((pipeline.get("namespace"), pipeline.get("name")))
+    flat = _flat(variables)
+    found, names = [], []
+    for prefix, entry in _listed(variables):
+        pipeline = {**flat, **_given(entry)}
+        found += _contradictions(pipeline, prefix)
+        names.append((pipeline.get("namespace"), pipeline.get("name")))
+    found += _missing(flat)
     for (namespace, name), count in Counter(names).items():
         if count > 1:
             found.append(
-                f"{prefix}pipelines: {count} pipelines are called {name or 'twitter'} in namespace"
+                f"{PREFIX}pipelines: {count} pipelines are called {name or 'twitter'} in namespace"
                 f" {namespace or 'streamops'}; give each a name of its own"
             )
     return found
+
+
+def _missing(flat: Mapping[str, Any]) -> list[str]:
+    """What all pipelines of a host need and do not have."""
+    if flat.get("state") == "absent":
+        return []
+    found = []
+    if flat.get("images_engine") == "none":
+        lacking = {"producer", "viewer"} - set(flat.get("images") or {})
+        if lacking:
+            found.append(
+                f"{PREFIX}images: name the image of {' and '.join(sorted(lacking))}, since"
+                f" {PREFIX}images_engine is none"
+            )
+    elif flat.get("registry") == "":
+        found.append(
+            f"{PREFIX}registry is empty: the registry and path that images are pushed to, such as"
+            f" registry.example.com/streamops; or set {PREFIX}images_engine: none"
+        )
+    if flat.get("credentials") == "secret_manager" and flat.get("project") == "":
+        found.append(
+            f"{PREFIX}project (or gcp_cluster_project) is empty: the project whose Secret Manager"
+            " holds the credentials; or set secrets_backend: kubernetes"
+        )
+    return found
+
+
+def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(PREFIX): value for name, value in variables.items()}
+
+
+def _listed(variables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(prefix, entry) of `twitter_pipeline_pipelines`; by default one, made of the flat variables."""
+    listed = variables.get(f"{PREFIX}pipelines")
+    if listed is None or [_given(entry) for entry in listed] == [{}]:
+        yield PREFIX, {}
+        return
+    for index, entry in enumerate(listed):
+        yield f"{PREFIX}pipelines[{index}].", entry
 
 
 def _contradictions(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
@@ -149,20 +194,39 @@ def _is_label(value: str) -> bool:
 
 def _query_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     found = []
-    for key in ("topics", "languages", "excludes"):
-        for value in pipeline.get(key) or []:
+    longest = _query_max_length(pipeline)
+    terms = {key: list(pipeline.get(key) or []) for key in ("topics", "languages", "excludes")}
+    for key, values in terms.items():
+        for value in values:
             if "," in value:
                 found.append(f"{prefix}{key}: '{value}' has a comma; make it two entries")
-            if len(value) > QUERY_MAX_LENGTH:
-                found.append(_too_long(f"{prefix}{key}", len(value)))
+            if len(value) > longest:
+                found.append(_too_long(f"{prefix}{key}", len(value), longest))
     query = pipeline.get("query")
     if query:
-        if len(query) > QUERY_MAX_LENGTH:
-            found.append(_too_long(f"{prefix}query", len(query)))
+        if len(query) > longest:
+            found.append(_too_long(f"{prefix}query", len(query), longest))
     elif pipeline.get("topics") == []:
         found.append(f"{prefix}topics: name at least one, or give {prefix}query")
+    elif not found and (length := _shortest_query(terms)) > longest:
+        together = f"{prefix}topics, with languages and excludes"
+        found.append(f"{_too_long(together, length, longest)}: name fewer")
     return found
 
 
-def _too_long(name: str, length: int) -> str:
-    return f"{name}: {length} characters; X takes a query of at most {QUERY_MAX_LENGTH}"
+def _query_max_length(pipeline: Mapping[str, Any]) -> int:
+    """The producer's own limit, which an access level of X may raise."""
+    given = str((pipeline.get("environment") or {}).get("QUERY_MAX_LENGTH"))
+    return int(given) if given.isdecimal() else QUERY_MAX_LENGTH
+
+
+def _shortest_query(terms: Mapping[str, list[str]]) -> int:
+    """A lower bound for the query that the producer makes; it quotes what is not one word."""
+    groups = [" OR ".join(terms["topics"])] if terms["topics"] else []
+    if terms["languages"]:
+        groups.append(" OR ".join(f"lang:{language}" for language in terms["languages"]))
+    return len(" ".join([*groups, *(f"-{exclude}" for exclude in terms["excludes"])]))
+
+
+def _too_long(name: str, length: int, longest: int) -> str:
+    return f"{name}: {length} characters; X takes a query of at most {longest}"

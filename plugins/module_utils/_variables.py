@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.errors import (
+    ArgumentTypeError,
+    ElementError,
+    SubParameterTypeError,
+    UnsupportedError,
+)
 
 #: Prefixes that other software uses too: a foreign variable is refused only when it looks like a misspelling.
 SHARED_PREFIXES = ("secrets_",)
@@ -18,16 +25,68 @@ SHARED_PREFIXES = ("secrets_",)
 Options = Mapping[str, Mapping[str, Any]]
 
 
-def problems(role: str, options: Options, variables: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the `variables` of one role, a sentence each, in a stable order.
+@dataclass(frozen=True)
+class Checked:
+    """What is wrong, a sentence each, and the variables in the types of their specification.
 
-    `options` is `argument_specs.main.options` of the role's specification; `variables` are all
-    variables of the host, templated, of which those with the role's prefix count.
+    `sound` says whether all could be brought into their types, so that code may rely on them.
     """
-    return [*_unknown(role, options, variables), *_invalid(options, variables)]
+
+    problems: list[str]
+    values: dict[str, Any]
+    sound: bool
 
 
-def _unknown(role: str, options: Options, names: Iterable[str]) -> list[str]:
+def check(options: Options, variables: Mapping[str, Any]) -> Checked:
+    """Check the `variables` of one role that are in its specification.
+
+    `options` is `argument_specs.main.options` of the role's specification; `variables` are templated.
+    """
+    given = {name: variables[name] for name in options if name in variables}
+    validator = ArgumentSpecValidator(_bare(options))
+    result = validator.validate(given, validate_role_argument_spec=True)
+    wrong_type = (ArgumentTypeError, ElementError, SubParameterTypeError)
+    errors = result.errors.errors
+    return Checked(
+        # Of unknown keys the validator only lists all that there are.
+        problems=[str(error.msg) for error in errors if not isinstance(error, UnsupportedError)]
+        + _unknown_keys(options, given),
+        values=result.validated_parameters,
+        sound=not any(isinstance(error, wrong_type) for error in errors),
+    )
+
+
+def _unknown_keys(options: Options, given: Mapping[str, Any]) -> list[str]:
+    """Keys of entries of lists that their specification does not have."""
+    found = []
+    for name, spec in options.items():
+        entries = given.get(name)
+        if "options" not in spec or not isinstance(entries, list):
+            continue
+        for index, entry in enumerate(entries):
+            for key in entry if isinstance(entry, dict) else ():
+                if key not in spec["options"]:
+                    found.append(f"{name}[{index}].{key}: there is no such key{_meant(key, spec)}")
+    return found
+
+
+def _meant(key: str, spec: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(key, spec["options"], n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(spec['options'])}"
+
+
+def _bare(options: Options) -> dict[str, dict[str, Any]]:
+    """The specification without defaults, which are the role's to give, and without marks for logs."""
+    bare: dict[str, dict[str, Any]] = {}
+    for name, spec in options.items():
+        bare[name] = {key: value for key, value in spec.items() if key not in ("default", "no_log")}
+        if "options" in spec:
+            bare[name]["options"] = _bare(spec["options"])
+    return bare
+
+
+def unknown(role: str, options: Options, names: Iterable[str]) -> list[str]:
+    """Which of a host's variables are meant for a role that has no such variable, a sentence each."""
     prefix = f"{role}_"
     found = []
     for name in sorted(names):
@@ -39,10 +98,3 @@ def _unknown(role: str, options: Options, names: Iterable[str]) -> list[str]:
         elif prefix not in SHARED_PREFIXES:
             found.append(f"{name}: the role {role} has no such variable")
     return found
-
-
-def _invalid(options: Options, variables: Mapping[str, Any]) -> list[str]:
-    given = {name: variables[name] for name in options if name in variables}
-    required = {name: {**spec, "no_log": False} for name, spec in options.items()}
-    result = ArgumentSpecValidator(required).validate(given, validate_role_argument_spec=True)
-    return [str(message) for message in result.error_messages]

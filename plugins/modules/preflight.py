@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = """
 module: preflight
-short_description: Refuse variables that cannot work, all at once, before anything is touched
+short_description: Refuse what cannot work, all at once, before anything is touched
 version_added: 1.0.0
 author:
   - The streamops.knative contributors (@streamops)
@@ -14,7 +14,12 @@ description:
     each other, and reports every problem in one failure.
   - A variable that starts with a role's name but is none of the role's variables is refused, with the name
     that was probably meant.
-  - Runs on the controller in the process of Ansible itself and talks to nothing.
+  - Then reads a little from the host's cluster, and refuses a kubeconfig or context that is not there or does not
+    answer, a namespace that is being deleted, Knative that is missing or too old where no role of the run installs
+    it, an upgrade that cannot work, and a sink that does not exist.
+  - A cluster that the role P(streamops.knative.gcp_cluster#role) manages may not exist yet, or its credentials may
+    have expired; then it is not looked at.
+  - Runs on the controller in the process of Ansible itself.
 extends_documentation_fragment:
   - streamops.knative.attributes
 options:
@@ -29,6 +34,11 @@ options:
       - knative_eventing
       - secrets
       - twitter_pipeline
+  request_timeout:
+    description:
+      - Seconds to wait for a connection to the cluster, and for each of its answers.
+    type: float
+    default: 10
 attributes:
   check_mode:
     support: full
@@ -51,7 +61,7 @@ EXAMPLES = """
 
 RETURN = """
 problems:
-  description: What has to be corrected, a sentence each.
+  description: What has to be corrected, a sentence each, most of them beginning with the variable.
   returned: always
   type: list
   elements: str

@@ -1,6 +1,6 @@
 """Inventories that people already have: their shapes, their other variables, their mistakes.
 
-playbooks/preflight.yml talks to nothing, so no cluster is needed.
+playbooks/preflight.yml reads a little from each cluster: here always one API server, without Knative.
 """
 
 from __future__ import annotations
@@ -12,23 +12,50 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from support.kube import api_server
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORIES = Path(__file__).parent / "inventories"
 BIN = Path(sys.executable).parent
+KEYS = ("api_key", "api_secret", "access_key", "access_secret")
 
 
-def preflight(inventory, *arguments):
-    return subprocess.run(
-        [BIN / "ansible-playbook", "-i", inventory, "playbooks/preflight.yml", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"ANSIBLE_FORCE_COLOR": "0", "SANDBOX_HOME": "/nonexistent"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory):
+    """A kubeconfig with several contexts, as people have."""
+    folder = tmp_path_factory.mktemp("server")
+    with api_server(folder) as kube:
+        document = yaml.safe_load(kube.kubeconfig.read_text())
+        (only,) = document["contexts"]
+        document["contexts"] += [only | {"name": name} for name in ("staging", "production")]
+        several = folder / "several"
+        several.write_text(yaml.safe_dump(document))
+        yield several
+
+
+@pytest.fixture(scope="module")
+def preflight(kubeconfig):
+    """Run playbooks/preflight.yml on an inventory, by a person with keys in the environment."""
+
+    def run(inventory, *arguments, playbook="playbooks/preflight.yml", **environment):
+        keys = {f"X_{name.upper()}": f"value-of-{name}" for name in KEYS}
+        return subprocess.run(
+            [BIN / "ansible-playbook", "-i", inventory, playbook, *arguments],
+            cwd=ROOT,
+            env=os.environ
+            | {"ANSIBLE_FORCE_COLOR": "0", "SANDBOX_HOME": "/nonexistent"}
+            | {"KUBECONFIG": str(kubeconfig)}
+            | keys
+            | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
 
 
 def hosts(result):
@@ -48,28 +75,31 @@ def hosts(result):
         (str(ROOT / "inventories" / "gke" / "hosts.yml"), None, {"streamops"}),
     ],
 )
-def test_an_inventory_as_it_is(inventory, target, expected):
+def test_an_inventory_as_it_is(preflight, inventory, target, expected):
     result = preflight(INVENTORIES / inventory, *(["-e", f"target={target}"] if target else []))
     assert result.returncode == 0, result.stdout + result.stderr
     assert hosts(result) == expected
 
 
-def test_a_vault_file_beside_the_inventory(tmp_path):
+def test_a_vault_file_beside_the_inventory(preflight, tmp_path):
     (tmp_path / "password").write_text("pass")
     secret = tmp_path / "group_vars" / "knative_clusters" / "vault.yml"
     secret.parent.mkdir(parents=True)
-    secret.write_text(json.dumps({"secrets_x_api_key": "hidden-value-1"}))
+    secret.write_text(json.dumps({f"secrets_x_{name}": "hidden-value-1" for name in KEYS}))
     vault = ["--vault-password-file", str(tmp_path / "password")]
     encrypt = [BIN / "ansible-vault", "encrypt", *vault, secret]
     subprocess.run(encrypt, check=True, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=60)
-    (tmp_path / "hosts.ini").write_text("[knative_clusters]\na kubeconfig=/dev/null\n")
+    plain = (INVENTORIES / "plain.ini").read_text()
+    without_keys = [line for line in plain.splitlines() if not line.startswith("secrets_x_")]
+    (tmp_path / "hosts.ini").write_text("\n".join(without_keys))
+    assert preflight(tmp_path / "hosts.ini").returncode != 0  # not without the password
     result = preflight(tmp_path / "hosts.ini", *vault, "-vvvv")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "hidden-value-1" not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("target", ["clusterz", "ungrouped"])
-def test_a_group_without_hosts_is_an_error_that_names_the_groups(target):
+def test_a_group_without_hosts_is_an_error_that_names_the_groups(preflight, target):
     result = preflight(INVENTORIES / "nested", "-e", f"target={target}")
     assert result.returncode != 0
     said = result.stdout + result.stderr
@@ -77,32 +107,120 @@ def test_a_group_without_hosts_is_an_error_that_names_the_groups(target):
     assert "clusters_eu (2)" in said
 
 
-@pytest.mark.parametrize(
-    ("variables", "said"),
-    [
-        ({"twitter_pipeline_topcs": ["a"]}, "did you mean twitter_pipeline_topics?"),
-        ({"twitter_pipeline_topics": ["x" * 600]}, "twitter_pipeline_topics: 600 characters"),
-        ({"twitter_pipeline_workload": "Cronjob"}, "twitter_pipeline_workload"),
-        (
-            {"twitter_pipeline_pipelines": [{"name": "a"}, {"name": "a"}]},
-            "2 pipelines are called a",
-        ),
-        ({"kubeconfig": ""}, "no cluster: set gcp_cluster_name"),
-        ({"knative_eventing_versoin": "1.22.2"}, "did you mean knative_eventing_version?"),
-        ({"gcp_cluster_locaton": "x"}, "did you mean gcp_cluster_location?"),
-        ({"secrets_backend": "paper"}, "secrets_backend"),
-    ],
-)
-def test_a_mistake_is_refused_by_its_name(variables, said):
-    result = preflight(INVENTORIES / "plain.ini", "-e", json.dumps(variables))
+#: What a host's variables lack or have wrong, and what is said of it.
+MISTAKES = {
+    "misspelt": ({"twitter_pipeline_topcs": ["a"]}, "did you mean twitter_pipeline_topics?"),
+    "misspelt-key": (
+        {"twitter_pipeline_pipelines": [{"topcs": ["a"]}]},
+        "twitter_pipeline_pipelines[0].topcs: there is no such key; did you mean topics?",
+    ),
+    "misspelt-version": (
+        {"knative_eventing_versoin": "1.22.2"},
+        "did you mean knative_eventing_version?",
+    ),
+    "misspelt-cluster": ({"gcp_cluster_locaton": "x"}, "did you mean gcp_cluster_location?"),
+    "long-topic": (
+        {"twitter_pipeline_topics": ["x" * 600]},
+        "twitter_pipeline_topics: 600 characters",
+    ),
+    "unknown-workload": ({"twitter_pipeline_workload": "Cronjob"}, "twitter_pipeline_workload"),
+    "no-list": ({"twitter_pipeline_pipelines": "x"}, "twitter_pipeline_pipelines"),
+    "one-name": (
+        {"twitter_pipeline_pipelines": [{"name": "a"}, {"name": "a"}]},
+        "2 pipelines are called a in namespace streamops",
+    ),
+    "default-name": (
+        {"twitter_pipeline_pipelines": [{}, {"name": "twitter"}]},
+        "2 pipelines are called twitter in namespace streamops",
+    ),
+    "no-registry": ({"twitter_pipeline_registry": ""}, "twitter_pipeline_registry is empty"),
+    "undefined": (
+        {"twitter_pipeline_registry": "{{ nobody }}"},
+        "twitter_pipeline_registry: 'nobody' is undefined",
+    ),
+    "no-key": ({"secrets_x_api_key": ""}, "secrets_x_api_key is empty"),
+    "no-location": ({"gcp_cluster_name": "a"}, "gcp_cluster_location is empty"),
+    "unknown-backend": ({"secrets_backend": "paper"}, "secrets_backend"),
+    "no-cluster": ({"kubeconfig": ""}, "no cluster: set gcp_cluster_name"),
+    "no-file": ({"kubeconfig": "/nonexistent"}, "kubeconfig: no such file: /nonexistent"),
+    "no-context": ({"context": "prod"}, "context: context 'prod' is not in "),
+    "no-context-of-the-role": (
+        {"twitter_pipeline_context": "prod"},
+        "twitter_pipeline_context: context 'prod' is not in ",
+    ),
+    "no-namespace": (
+        {
+            "twitter_pipeline_sink": {
+                "ref": {"apiVersion": "v1", "kind": "Service", "name": "a", "namespace": "gone"}
+            }
+        },
+        "twitter_pipeline_sink.ref: there is no namespace gone",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def mistakes(preflight, tmp_path_factory):
+    """What is said of each host of one inventory, each with a mistake of its own."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    right = {
+        name: value.strip('"')
+        for name, value in (
+            line.split("=", 1)
+            for line in (INVENTORIES / "plain.ini").read_text().splitlines()
+            if "=" in line
+        )
+    }
+    hosts = {name: right | variables for name, (variables, _) in MISTAKES.items()}
+    hosts["right"] = right
+    (folder / "hosts.yml").write_text(yaml.safe_dump({"knative_clusters": {"hosts": hosts}}))
+    result = preflight(folder / "hosts.yml", "--forks", "2")
     assert result.returncode != 0
-    assert said in result.stdout
+    said = {}
+    for part in result.stdout.split("PLAY RECAP")[0].split("fatal: [")[1:]:
+        host, _, text = part.partition("]")
+        said[host] = text
+    return said
 
 
-def test_all_mistakes_of_all_roles_are_told_in_one_failure():
-    variables = {"twitter_pipeline_interval": 0, "secrets_backend": "paper", "kubeconfig": ""}
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_refused_by_its_name(mistakes, name):
+    assert MISTAKES[name][1] in mistakes[name]
+
+
+def test_mistakes_of_other_hosts_do_not_matter(mistakes):
+    assert "right" not in mistakes
+
+
+def test_a_cluster_that_does_not_answer_is_a_problem_of_its_kubeconfig(
+    preflight, tmp_path, kubeconfig
+):
+    document = yaml.safe_load(kubeconfig.read_text())
+    for cluster in document["clusters"]:
+        cluster["cluster"]["server"] = "https://127.0.0.1:1"
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(document))
+    result = preflight(INVENTORIES / "plain.ini", KUBECONFIG=str(tmp_path / "kubeconfig"))
+    assert result.returncode != 0
+    assert "- kubeconfig: " in result.stdout
+    assert "127.0.0.1:1" in result.stdout
+
+
+def test_all_mistakes_of_all_roles_are_told_in_one_failure(preflight):
+    variables = {
+        "twitter_pipeline_interval": 0,
+        "secrets_backend": "paper",
+        "context": "prod",
+        "knative_eventing_versoin": "1.22.2",
+    }
     result = preflight(INVENTORIES / "plain.ini", "-e", json.dumps(variables))
     assert result.returncode != 0
     failure = result.stdout.split("Variables of staging to correct", 1)[1]
-    for name in ("twitter_pipeline_interval", "secrets_backend", "no cluster"):
+    for name in (*variables, "context 'prod'"):
         assert name in failure
+
+
+def test_a_pipeline_alone_is_refused_where_there_is_no_knative(preflight):
+    result = preflight(INVENTORIES / "plain.ini", playbook="playbooks/pipeline.yml")
+    assert result.returncode != 0
+    assert "knative_eventing_version: Knative Eventing is not installed" in result.stdout
+    assert result.stdout.count("TASK [") == 1  # nothing after the check

@@ -111,6 +111,16 @@ def test_nothing_is_wrong_with_no_variables():
     [
         ({"topics": ["x" * 600]}, "twitter_pipeline_topics: 600 characters"),
         ({"query": "x" * 513}, "twitter_pipeline_query: 513 characters"),
+        (
+            {"topics": [f"topic{number}" for number in range(60)]},
+            "twitter_pipeline_topics, with languages and excludes: 646 characters",
+        ),
+        ({"registry": ""}, "twitter_pipeline_registry is empty"),
+        (
+            {"images_engine": "none", "images": {"viewer": "a"}},
+            "twitter_pipeline_images: name the image of producer",
+        ),
+        ({"credentials": "secret_manager", "project": ""}, "twitter_pipeline_project"),
         ({"topics": ["a,b"]}, "twitter_pipeline_topics: 'a,b' has a comma"),
         ({"topics": []}, "twitter_pipeline_topics: name at least one"),
         ({"name": "Twitter"}, "twitter_pipeline_name: 'Twitter' is not a DNS label"),
@@ -141,6 +151,17 @@ def test_each_contradiction_names_its_variable(variables, said):
     found = problems({f"twitter_pipeline_{name}": value for name, value in variables.items()})
     assert len(found) == 1
     assert said in found[0]
+
+
+def test_a_longer_query_is_fine_where_the_producer_was_told_so():
+    given = {"twitter_pipeline_topics": ["x" * 600]}
+    raised = given | {"twitter_pipeline_environment": {"QUERY_MAX_LENGTH": 1024}}
+    assert len(problems(given)) == 1
+    assert problems(raised) == []
+
+
+def test_what_is_missing_does_not_matter_for_a_removal():
+    assert problems({"twitter_pipeline_registry": "", "twitter_pipeline_state": "absent"}) == []
 
 
 def test_one_name_in_two_namespaces_is_no_contradiction():
