@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -28,6 +28,8 @@ Change = tuple[str, Stored, Event | None]
 
 _BOOKMARK_SECONDS = 60.0
 _MIN_TIMEOUT = 1800
+#: Bytes written at once: clients that ask for everything and read slowly must not fill the memory.
+_BATCH_BYTES = 64 * 1024
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -83,10 +85,9 @@ class Watch:
             await response.write(self._too_old())
             return
         try:
-            lines = await self._lines(first)
+            await self._send(first, response)
             if self._send_initial and self._bookmarks:
-                lines += self._bookmark({_INITIAL_EVENTS_END: "true"})
-            await response.write(lines)
+                await response.write(self._bookmark({_INITIAL_EVENTS_END: "true"}))
             await self._follow(watcher, response)
         except errors.StatusError as error:  # a conversion failed
             await response.write(watch_line("ERROR", orjson.dumps(error.body())))
@@ -104,7 +105,7 @@ class Watch:
                 if change:
                     changes.append(change)
             if changes:
-                await response.write(await self._lines(changes))
+                await self._send(changes, response)
             elif self._bookmarks and self._store.revision > self._sent:
                 await response.write(self._bookmark())
 
@@ -146,6 +147,11 @@ class Watch:
             return (DELETED, event.stored, event if event.type == DELETED else None)
         return None
 
+    async def _send(self, changes: list[Change], response: web.StreamResponse) -> None:
+        """Write some at a time, each time waiting for a client that reads slowly."""
+        for batch in _batches(changes):
+            await response.write(await self._lines(batch))
+
     async def _lines(self, changes: list[Change]) -> bytes:
         if self._render is None and all(
             stored.api_version == self._resource.api_version for _, stored, _ in changes
@@ -172,3 +178,17 @@ class Watch:
             "metadata": metadata,
         }
         return watch_line("BOOKMARK", orjson.dumps(obj))
+
+
+def _batches(changes: list[Change]) -> Iterator[list[Change]]:
+    """Changes, some at a time; without any, once none: with it the headers go out."""
+    batch: list[Change] = []
+    size = 0
+    for change in changes:
+        batch.append(change)
+        size += len(change[1].raw)
+        if size > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch or not changes:
+        yield batch

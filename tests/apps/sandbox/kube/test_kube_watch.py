@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import requests
+from benchmarks._harness import resident_mib
 
 from sandbox.kube.store import HISTORY
 
@@ -138,3 +142,35 @@ async def _touch(server: Any, number: int) -> None:
     store = server._parts.api.store
     obj = store.collection("configmaps").get("default", "a").load()
     store.put("configmaps", {**obj, "data": {"n": str(number)}})
+
+
+def test_clients_that_do_not_read_cost_no_memory(cluster, configmaps):
+    """Everything there is goes to each watch at its beginning, but only as fast as it reads."""
+    for number in range(100):
+        body = {"metadata": {"name": f"big-{number}"}, "data": {"text": "x" * 100_000}}
+        cluster.call("POST", configmaps, body)
+    before = resident_mib(os.getpid())  # the server is in this process
+    with ExitStack() as stack:
+        watches = []
+        for _ in range(60):  # of 10 MB each
+            session = stack.enter_context(requests.Session())
+            session.trust_env = False
+            watches.append(
+                session.get(
+                    cluster.server.url + configmaps,
+                    params={"watch": "true"},
+                    stream=True,
+                    timeout=60,
+                    verify=str(cluster.server.ca_file),
+                    headers={"Authorization": f"Bearer {cluster.token}"},
+                )
+            )
+        assert resident_mib(os.getpid()) - before < 300
+        names = [json.loads(line)["object"]["metadata"]["name"] for line in first(watches[-1], 100)]
+        assert sorted(names) == sorted(f"big-{number}" for number in range(100))
+        for answer in watches:
+            answer.close()
+
+
+def first(answer: requests.Response, count: int) -> list[bytes]:
+    return list(itertools.islice(answer.iter_lines(chunk_size=65536), count))
