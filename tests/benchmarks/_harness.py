@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = (
     "demo",
     "apply_noop",
+    "knative_install",
+    "kube_load",
     "gcp_noop",
     "site_noop",
     "producer",
@@ -38,6 +40,14 @@ class Benchmark(Protocol):
     """A module of this package that can be run."""
 
     def run(self) -> Result: ...
+
+
+def resident_mib(pid: int) -> float:
+    """Memory a process holds, in MiB; what it shares with others counts too."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def main(arguments: list[str]) -> int:

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks._harness import Result
+from benchmarks._harness import Result, resident_mib
 from support.site import Site, recap, sandbox
 
 IDLE_SECONDS = 20
@@ -63,16 +63,9 @@ def _idle(pids: list[int]) -> tuple[float, float]:
     before = sum(map(_ticks, pids))
     time.sleep(IDLE_SECONDS)
     used = (sum(map(_ticks, pids)) - before) / TICKS
-    return sum(map(_resident_mib, pids)), 100 * used / IDLE_SECONDS
+    return sum(map(resident_mib, pids)), 100 * used / IDLE_SECONDS
 
 
 def _ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
-
-
-def _resident_mib(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0

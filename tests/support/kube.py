@@ -41,6 +41,7 @@ class Kube:
     """An API server to test against."""
 
     kubeconfig: Path
+    pid: int = 0  # of the process that serves it, where it was started here
     client: Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,8 +113,8 @@ def api_server(folder: Path) -> Iterator[Kube]:
     """An API server without controllers: objects stay as they are written."""
     with process(
         lambda line: line.startswith("https://"), "sandbox.kube", "--data-dir", str(folder)
-    ):
-        yield Kube(folder / "kubeconfig")
+    ) as server:
+        yield Kube(folder / "kubeconfig", server.pid)
 
 
 @contextmanager
