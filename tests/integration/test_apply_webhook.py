@@ -289,6 +289,7 @@ def test_a_run_that_is_broken_off_is_finished_by_the_next(
         running = subprocess.Popen(
             [*HEEDING_CTRL_C, *play.command(extra=maps)],
             cwd=ROOT,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
