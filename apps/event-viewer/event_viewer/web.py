@@ -92,6 +92,7 @@ def _add_pages(web: Flask, store: Store, access: Access, replayer: Replayer) -> 
                 "sinks": [
                     sink for sink in (replayer.default, *replayer.allowed) if sink not in ("", "*")
                 ],
+                "any_sink": "*" in replayer.allowed,
             }
         )
 

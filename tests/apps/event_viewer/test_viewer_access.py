@@ -56,6 +56,7 @@ def test_open_by_default(start: Start, event: Make) -> None:
         "user": "",
         "replay": False,
         "sinks": [],
+        "any_sink": False,
     }
 
 

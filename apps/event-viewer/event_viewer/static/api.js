@@ -44,6 +44,7 @@ export const stream = (filters, after) =>
 
 /** One record, and its event's JSON exactly as it was sent; null when it is not kept any more. */
 export async function event(source, id) {
+  if (!source || !id) return null;
   const text = await (await call(`/api/events?${query({ source, id, limit: 1 })}`)).text();
   const [record] = JSON.parse(text).events;
   if (!record) return null;

@@ -1,52 +1,41 @@
 // The page: what is shown is told by its address, and kept live by the stream.
 
+import { eventName, FILTERS, isFiltered, read, sourceAndId, write } from "./address.js";
 import * as api from "./api.js";
 import * as detail from "./detail.js";
 import { $, h, plural } from "./dom.js";
+import * as empty from "./empty.js";
 import { EventList, MOST } from "./list.js";
+import { brief } from "./post.js";
 import * as rate from "./rate.js";
 import * as rejectedView from "./rejected.js";
 
-const FILTERS = ["text", "type", "source"];
 const PAGE = 500;
-const STATS_MS = 5000;
+const RETRY_MS = 3000;
+const STATS_MS = 3000;
+const STATS_AFTER_NEWS_MS = 1500;
+const GATHER_MS = 40;
 const TYPING_MS = 250;
+const ANNOUNCE_MS = 10_000;
 
 const list = new EventList($("list"));
-let session = { read: true, replay: false, sinks: [] };
+let session = { read: true, write: false, replay: false, sinks: [], any_sink: false };
 let state = read();
 let stream = null;
+let epochShown = ""; // the epoch of the history shown: another one's numbers mean other events
 let cursor = null; // of the older events
 let loading = false;
-let held = null; // events that came while paused
+let held = state.paused ? [] : null; // events that came while paused
 let unseen = 0; // events that came above what is in view
-let arrived = []; // events of this frame
+let missed = 0; // events that came while the page was not looked at
+let arrived = []; // events that came in the last moments
 let load = 0; // the number of the current list; answers for an earlier one are dropped
-
-// The address
-
-function read() {
-  const parameters = new URLSearchParams(location.search);
-  const filters = Object.fromEntries(FILTERS.map((name) => [name, parameters.get(name) ?? ""]));
-  return {
-    filters,
-    view: parameters.get("view") === "rejected" ? "rejected" : "events",
-    event: parameters.get("event"),
-  };
-}
-
-function address(changes) {
-  const next = { ...state, ...changes };
-  const parameters = new URLSearchParams(
-    Object.entries(next.filters).filter(([, value]) => value),
-  );
-  if (next.view !== "events") parameters.set("view", next.view);
-  if (next.event) parameters.set("event", next.event);
-  return `?${parameters}`;
-}
+let why = ""; // why the list could not be loaded
+let retry = 0; // the timer of the next attempt
 
 function go(changes, { replace = false } = {}) {
-  history[replace ? "replaceState" : "pushState"](null, "", address(changes));
+  const next = write({ ...state, ...changes });
+  history[replace ? "replaceState" : "pushState"](null, "", next);
   follow();
 }
 
@@ -57,25 +46,35 @@ function follow() {
   const filtered = JSON.stringify(before.filters) !== JSON.stringify(state.filters);
   showFilters();
   showView();
+  if (before.paused !== state.paused) holdOrRelease();
   if (filtered) start();
   if (before.event !== state.event) showDetail();
 }
 
 // Events
 
-async function start() {
+/** Load the list and listen to what follows; `again`: what is there already may stay. */
+async function start({ again = false } = {}) {
   const mine = (load += 1);
   stream?.close();
-  list.clear();
   arrived = [];
-  cursor = null;
-  if (held) held = [];
+  if (!again) clear();
   try {
     const page = await api.events(state.filters, null, PAGE);
     if (mine !== load) return;
-    cursor = page.next;
-    list.append(page.events);
-    suggest(page.events);
+    const records = page.events.map(brief);
+    const epoch = page.position.split("-")[0];
+    why = "";
+    if (again && epoch === epochShown && records.some((one) => list.has(one))) {
+      arrived = records.reverse();
+      take();
+    } else {
+      clear();
+      cursor = page.next;
+      list.append(records);
+      suggest(records);
+    }
+    epochShown = epoch;
     $("total").textContent = page.total.toLocaleString();
     listen(page.position);
   } catch (problem) {
@@ -84,20 +83,34 @@ async function start() {
   showEmpty();
 }
 
+function clear() {
+  list.clear();
+  cursor = null;
+  unseen = 0;
+  if (held) held = [];
+  showNewer();
+}
+
 function listen(position) {
   stream = api.stream(state.filters, position);
   stream.onopen = () => tell("live");
   stream.onmessage = (message) => {
-    if (!arrived.length) requestAnimationFrame(take);
-    arrived.push(JSON.parse(message.data));
+    if (!arrived.length) setTimeout(take, GATHER_MS);
+    arrived.push(brief(JSON.parse(message.data)));
+    if (arrived.length > MOST) arrived.shift(); // in the background timers may take a minute
   };
   // Another history (the viewer lost its own): the old one is not shown any longer.
-  stream.addEventListener("reset", () => list.clear());
+  stream.addEventListener("reset", clear);
   stream.onerror = () => {
     tell("lost");
     // The browser tries again by itself, unless the viewer has answered with an error.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(start, 3000);
+    if (stream.readyState === EventSource.CLOSED) tryAgain();
   };
+}
+
+function tryAgain() {
+  clearTimeout(retry);
+  retry = setTimeout(start, RETRY_MS, { again: true });
 }
 
 function take() {
@@ -105,7 +118,8 @@ function take() {
   arrived = [];
   suggest(records);
   if (held) {
-    held.push(...records);
+    const known = new Set(held.map((one) => one.seq));
+    held.push(...records.filter((one) => !known.has(one.seq) && !list.has(one)));
     held.splice(0, held.length - MOST);
     tell("paused");
     return;
@@ -113,9 +127,12 @@ function take() {
   const away = !list.atTop;
   const fresh = list.prepend(records);
   if (away) unseen += fresh;
+  if (document.hidden) missed += fresh;
   showNewer();
   showEmpty();
+  showTitle();
   announce(fresh);
+  if (Date.now() - lastStats > STATS_AFTER_NEWS_MS) showStats();
 }
 
 async function older() {
@@ -126,7 +143,8 @@ async function older() {
     const page = await api.events(state.filters, cursor, PAGE);
     if (mine === load) {
       cursor = page.next;
-      list.append(page.events);
+      loading = false; // the list may ask for more at once
+      list.append(page.events.map(brief));
     }
   } catch {
     // Scrolling on tries again.
@@ -137,10 +155,10 @@ async function older() {
 function suggest(records) {
   for (const [name, box] of [["type", $("types")], ["source", $("sources")]]) {
     const known = new Set([...box.options].map((option) => option.value));
-    for (const { event } of records) {
-      if (known.size < 50 && !known.has(event[name])) {
-        known.add(event[name]);
-        box.append(h("option", { value: event[name] }));
+    for (const record of records) {
+      if (known.size < 50 && !known.has(record[name])) {
+        known.add(record[name]);
+        box.append(h("option", { value: record[name] }));
       }
     }
   }
@@ -153,15 +171,21 @@ const TEXTS = { live: "Live", lost: "Reconnecting", paused: "Paused" };
 function tell(what) {
   const shown = held && what === "live" ? "paused" : what;
   $("state").className = `state ${shown}`;
-  $("state").textContent = TEXTS[shown];
-  $("pause").textContent = !held ? "Pause" : held.length ? `Resume (${held.length.toLocaleString()})` : "Resume";
+  if ($("state").textContent !== TEXTS[shown]) $("state").textContent = TEXTS[shown];
+  showPause();
+}
+
+function showPause() {
+  const count = held?.length ? ` (${held.length.toLocaleString()})` : "";
+  $("pause").textContent = held ? `Resume${count}` : "Pause";
+  $("pause").setAttribute("aria-pressed", Boolean(held));
 }
 
 function showFilters() {
   for (const name of FILTERS) {
     if (document.activeElement !== $(name)) $(name).value = state.filters[name];
   }
-  $("clear").hidden = !FILTERS.some((name) => state.filters[name]);
+  $("clear").hidden = !isFiltered(state);
 }
 
 function showView() {
@@ -169,8 +193,8 @@ function showView() {
   $("events").hidden = isRejected;
   $("filters").hidden = isRejected;
   $("rejected").hidden = !isRejected;
-  $("view-events").href = address({ view: "events", event: null });
-  $("view-rejected").href = address({ view: "rejected", event: null });
+  $("view-events").href = write({ ...state, view: "events", event: null });
+  $("view-rejected").href = write({ ...state, view: "rejected", event: null });
   const [shown, other] = isRejected ? ["view-rejected", "view-events"] : ["view-events", "view-rejected"];
   $(shown).setAttribute("aria-current", "page");
   $(other).removeAttribute("aria-current");
@@ -187,12 +211,16 @@ async function showRejected() {
 }
 
 function showEmpty() {
-  const filtered = FILTERS.some((name) => state.filters[name]);
-  $("empty").hidden = list.records.length > 0;
-  $("list").classList.toggle("bare", list.records.length === 0);
-  $("empty").textContent = filtered
-    ? "No event fits these filters. New ones that fit will appear here."
-    : "No events yet. They appear here as they arrive.";
+  const isEmpty = list.records.length === 0;
+  $("empty").hidden = !isEmpty;
+  $("list").classList.toggle("bare", isEmpty);
+  if (!isEmpty) return;
+  const reason = why || (isFiltered(state) ? "filtered" : "none");
+  empty.show($("empty"), reason, {
+    mayWrite: session.write,
+    clear: () => $("filters").reset(),
+    signIn: () => $("login").showModal(),
+  });
 }
 
 function showNewer() {
@@ -201,10 +229,15 @@ function showNewer() {
   $("newer").textContent = `↑ ${unseen.toLocaleString()} new`;
 }
 
+function showTitle() {
+  if (!document.hidden) missed = 0;
+  document.title = missed ? `(${missed.toLocaleString()}) Events` : "Events";
+}
+
 let announced = 0;
 function announce(fresh) {
   // A screen reader hears of news now and then, not of every event.
-  if (fresh && Date.now() - announced > 10000) {
+  if (fresh && Date.now() - announced > ANNOUNCE_MS) {
     announced = Date.now();
     $("announcer").replaceChildren(`${plural(fresh, "new event")}`);
   }
@@ -214,23 +247,24 @@ async function showDetail() {
   const pane = $("detail");
   document.body.classList.toggle("with-detail", Boolean(state.event));
   pane.hidden = !state.event;
+  list.render(true);
   if (!state.event) {
     list.mark(null);
     return;
   }
   const wanted = state.event;
-  const [source, id] = wanted.split("/").map(decodeURIComponent);
-  const found = await api.event(source, id ?? "").catch(trouble);
-  if (wanted !== state.event) return;
-  if (found) {
-    detail.show(pane, found, session, close);
-    list.mark(found.record.seq);
-  } else {
-    pane.replaceChildren(
-      h("p", { className: "empty" }, "This event is not kept any more."),
-      h("button", { type: "button", onclick: close }, "Close"),
-    );
+  const { source, id } = sourceAndId(wanted);
+  let found = null;
+  try {
+    found = await api.event(source, id);
+  } catch (problem) {
+    await trouble(problem);
   }
+  if (wanted !== state.event) return;
+  const does = { close, step: (by) => list.step(by) };
+  if (found) detail.show(pane, found, session, does);
+  else detail.showGone(pane, does);
+  list.mark(found?.record.seq ?? null);
   pane.focus({ preventScroll: true });
 }
 
@@ -240,16 +274,18 @@ function close() {
 }
 
 let lastRejected = -1;
+let lastStats = 0;
 async function showStats() {
   if (document.hidden || !session.read) return;
+  lastStats = Date.now();
   try {
-    const { total, minutes } = await api.stats();
-    const rejected = minutes.reduce((sum, one) => sum + one.rejected, 0);
+    const { total, rejected, minutes } = await api.stats();
     $("total").textContent = total.toLocaleString();
     $("rejected-total").textContent = rejected.toLocaleString();
     rate.draw($("rate"), $("rate-text"), minutes);
-    if (rejected !== lastRejected && state.view === "rejected") await showRejected();
-    lastRejected = rejected;
+    const refused = minutes.reduce((sum, one) => sum + one.rejected, 0);
+    if (refused !== lastRejected && state.view === "rejected") await showRejected();
+    lastRejected = refused;
   } catch {
     // The stream tells when the viewer is away.
   }
@@ -257,14 +293,17 @@ async function showStats() {
 
 // Access
 
-async function trouble(problem) {
-  if (problem.status === 401) {
+async function trouble({ status }) {
+  if (status === 401) {
+    why = "unknown";
     if (!$("login").open) $("login").showModal();
+  } else if (status === 403) {
+    why = "forbidden";
   } else {
+    why = "lost";
     tell("lost");
-    setTimeout(start, 3000);
+    tryAgain();
   }
-  return null;
 }
 
 $("login-form").addEventListener("submit", async (submit) => {
@@ -289,21 +328,19 @@ $("filters").addEventListener("input", () => {
 });
 $("filters").addEventListener("submit", (submit) => submit.preventDefault());
 $("filters").addEventListener("reset", () => {
+  clearTimeout(typing);
   go({ filters: Object.fromEntries(FILTERS.map((name) => [name, ""])), event: null });
   setTimeout(showFilters);
 });
 
-function pause() {
-  if (held) {
-    const records = held;
-    held = null;
-    list.prepend(records);
-    showEmpty();
-  } else {
-    held = [];
-  }
-  $("pause").setAttribute("aria-pressed", Boolean(held));
-  tell(held ? "paused" : stream?.readyState === EventSource.OPEN ? "live" : "lost");
+const pause = () => go({ paused: !state.paused }, { replace: true });
+
+function holdOrRelease() {
+  const records = held ?? [];
+  held = state.paused ? [] : null;
+  list.prepend(records);
+  showEmpty();
+  tell(stream?.readyState === EventSource.OPEN ? "live" : "lost");
 }
 $("pause").addEventListener("click", pause);
 
@@ -315,8 +352,8 @@ $("newer").addEventListener("click", () => {
 $("list").addEventListener("scroll", showNewer, { passive: true });
 list.addEventListener("end", older);
 list.addEventListener("choose", ({ detail: record }) => {
-  const { source, id } = record.event;
-  go({ event: `${encodeURIComponent(source)}/${encodeURIComponent(id)}` });
+  // The way back from the tenth event opened is as short as from the first.
+  go({ event: eventName(record) }, { replace: Boolean(state.event) });
 });
 
 for (const name of ["view-events", "view-rejected"]) {
@@ -327,17 +364,25 @@ for (const name of ["view-events", "view-rejected"]) {
   });
 }
 addEventListener("popstate", follow);
+const KEYS = {
+  "/": () => $("text").focus(),
+  p: pause,
+  j: () => list.step(1),
+  k: () => list.step(-1),
+};
 addEventListener("keydown", (press) => {
+  if ($("login").open) return;
   if (press.key === "Escape" && state.event) close();
-  if (/^(INPUT|SELECT|TEXTAREA)$/.test(press.target.tagName) || press.ctrlKey || press.metaKey) return;
-  if (press.key === "/") {
-    press.preventDefault();
-    $("text").focus();
-  } else if (press.key === "p") {
-    pause();
-  }
+  if (/^(INPUT|SELECT|TEXTAREA)$/.test(press.target.tagName)) return;
+  if (press.ctrlKey || press.metaKey || press.altKey || !KEYS[press.key]) return;
+  if (state.view !== "events") return;
+  press.preventDefault();
+  KEYS[press.key]();
 });
-document.addEventListener("visibilitychange", showStats);
+document.addEventListener("visibilitychange", () => {
+  showTitle();
+  showStats();
+});
 
 try {
   session = await api.session();
@@ -346,6 +391,7 @@ try {
 }
 showFilters();
 showView();
+showPause();
 await start();
 await showDetail();
 await showStats();

@@ -2,13 +2,16 @@
 
 export const $ = (id) => document.getElementById(id);
 
+/** Those whose property is another thing or cannot be set. */
+const ATTRIBUTES = /^(aria-.*|list)$/;
+
 /** An element with properties (or attributes, where there is no such property) and children. */
 export function h(name, properties = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
     if (value === undefined || value === null || value === false) continue;
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
-    else if (key in element && !key.startsWith("aria")) element[key] = value;
+    else if (key in element && !ATTRIBUTES.test(key)) element[key] = value;
     else element.setAttribute(key, value === true ? "" : value);
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));

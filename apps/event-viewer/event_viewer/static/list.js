@@ -1,21 +1,22 @@
 // The list: thousands of events, of which only the rows in view exist.
 
 import { h, time } from "./dom.js";
-import { initial, postOf, summary } from "./post.js";
+import { avatar } from "./post.js";
 
 const SPARE_ROWS = 6;
 export const MOST = 10000;
 
 export class EventList extends EventTarget {
-  /** `box` scrolls; fires "choose" (detail: record) and "end" (older ones are wanted). */
+  /** `box` scrolls; fires "choose" (detail: a brief record) and "end" (older ones are wanted). */
   constructor(box) {
     super();
     this.box = box;
-    this.records = []; // newest first
+    this.records = []; // brief ones, newest first
     this.keys = new Set();
     this.rows = new Map();
     this.active = -1; // where the keyboard is
     this.chosen = null; // seq of the record shown in detail
+    this.height = this.rowHeight; // it changes with the page's layout
     this.space = h("div", { className: "space", role: "presentation" });
     box.append(this.space);
     box.addEventListener("scroll", () => this.render(), { passive: true });
@@ -28,11 +29,11 @@ export class EventList extends EventTarget {
   }
 
   get rowHeight() {
-    return parseFloat(getComputedStyle(this.box).getPropertyValue("--row")) || 76;
+    return parseFloat(getComputedStyle(this.box).getPropertyValue("--row")) || 80;
   }
 
   get atTop() {
-    return this.box.scrollTop < this.rowHeight / 2;
+    return this.box.scrollTop < this.height / 2;
   }
 
   clear() {
@@ -52,7 +53,7 @@ export class EventList extends EventTarget {
     for (const gone of this.records.splice(MOST)) this.keys.delete(gone.seq);
     if (this.active >= 0) this.active = Math.min(this.active + fresh.length, this.records.length - 1);
     this.#resize();
-    if (stay) this.box.scrollTop += fresh.length * this.rowHeight;
+    if (stay) this.box.scrollTop += fresh.length * this.height;
     this.render(true);
     return fresh.length;
   }
@@ -70,13 +71,36 @@ export class EventList extends EventTarget {
     return true;
   }
 
+  has(record) {
+    return this.keys.has(record.seq);
+  }
+
   #resize() {
-    this.space.style.height = `${this.records.length * this.rowHeight}px`;
+    this.space.style.height = `${this.records.length * this.height}px`;
+  }
+
+  /** Rows have become higher or lower: the same ones stay in view, and the active one with them. */
+  #relayout(height) {
+    const top = (this.box.scrollTop / this.height) * height;
+    this.height = height;
+    this.#resize();
+    this.box.scrollTop = top;
+    if (this.active >= 0) this.#reveal();
+  }
+
+  #reveal() {
+    const top = this.active * this.height;
+    if (top < this.box.scrollTop) this.box.scrollTop = top;
+    else if (top + this.height > this.box.scrollTop + this.box.clientHeight) {
+      this.box.scrollTop = top + this.height - this.box.clientHeight;
+    }
   }
 
   render(changed = false) {
-    const height = this.rowHeight;
     if (changed) this.#resize();
+    if (!this.box.clientHeight) return; // not shown now
+    const height = this.rowHeight;
+    if (height !== this.height) this.#relayout(height);
     const first = Math.max(0, Math.floor(this.box.scrollTop / height) - SPARE_ROWS);
     const shown = Math.ceil(this.box.clientHeight / height) + 2 * SPARE_ROWS;
     const last = Math.min(this.records.length, first + shown);
@@ -110,7 +134,7 @@ export class EventList extends EventTarget {
   }
 
   onKey(press) {
-    const page = Math.max(1, Math.floor(this.box.clientHeight / this.rowHeight) - 1);
+    const page = Math.max(1, Math.floor(this.box.clientHeight / this.height) - 1);
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     if (press.key in steps) {
       press.preventDefault();
@@ -123,12 +147,7 @@ export class EventList extends EventTarget {
 
   move(index) {
     this.active = Math.max(0, Math.min(this.records.length - 1, index));
-    const height = this.rowHeight;
-    const top = this.active * height;
-    if (top < this.box.scrollTop) this.box.scrollTop = top;
-    else if (top + height > this.box.scrollTop + this.box.clientHeight) {
-      this.box.scrollTop = top + height - this.box.clientHeight;
-    }
+    this.#reveal();
     this.render();
   }
 
@@ -139,31 +158,35 @@ export class EventList extends EventTarget {
     this.dispatchEvent(new CustomEvent("choose", { detail: record }));
   }
 
+  /** The event after (1) or before (-1) the active one is chosen, as long as there is one. */
+  step(by) {
+    if (!this.records[this.active + by]) return;
+    this.move(this.active + by);
+    this.choose(this.active);
+  }
+
+  /** The record with that seq is shown in detail; null: none is. */
   mark(seq) {
     this.chosen = seq;
+    const index = this.records.findIndex((one) => one.seq === seq);
+    if (index >= 0) this.active = index;
     this.render();
   }
 }
 
 function draw(record) {
-  const { event } = record;
-  const post = postOf(event);
   const row = h(
     "div",
     { id: `event-${record.seq}`, className: "row", role: "option" },
-    h(
-      "span",
-      { className: post ? "avatar" : "avatar other", "aria-hidden": "true" },
-      post ? initial(post) : "{ }",
-    ),
+    avatar(record.post),
     h(
       "span",
       { className: "line" },
-      h("strong", {}, post ? post.name || post.author : (event.subject ?? event.id)),
-      h("span", { className: "badge" }, event.type),
+      h("strong", { dir: "auto" }, record.title),
+      h("span", { className: "badge" }, record.type),
       time(record.received),
     ),
-    h("span", { className: "text", dir: "auto" }, summary(event).slice(0, 400)),
+    h("span", { className: "text", dir: "auto" }, record.text),
   );
   row.dataset.seq = record.seq;
   return row;

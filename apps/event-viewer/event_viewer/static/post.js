@@ -1,10 +1,13 @@
 // What an event says: posts as posts, anything else by its data.
 
-import { h, link, linked, time } from "./dom.js";
+import { h, link, linked, plural, time } from "./dom.js";
 
 const ENTITIES = { "&amp;": "&", "&lt;": "<", "&gt;": ">" };
+const HUES = 6;
+const TEXT = 400;
+const graphemes = new Intl.Segmenter();
 
-/** The post an event carries ({id, text, author, time, address}), or null. */
+/** The post an event carries ({text, author, name, time, language, address}), or null. */
 export function postOf(event) {
   const data = event.data?.data ?? event.data;
   if (typeof data?.text !== "string" || !/^\d{1,20}$/.test(String(data.id ?? ""))) return null;
@@ -13,7 +16,7 @@ export function postOf(event) {
   return {
     // X escapes these three in a post's text.
     text: data.text.replace(/&(amp|lt|gt);/g, (entity) => ENTITIES[entity]),
-    author: name ? `@${name}` : data.author_id ? `User ${data.author_id}` : "Post",
+    author: name ? `@${name}` : data.author_id ? `User ${data.author_id}` : "Unknown author",
     name: typeof user.name === "string" ? user.name : "",
     time: data.created_at ?? event.time ?? "",
     language: typeof data.lang === "string" ? data.lang : "",
@@ -21,16 +24,42 @@ export function postOf(event) {
   };
 }
 
-/** One or two lines that tell what an event is about. */
-export function summary(event) {
+/** What the list shows and needs of a record; the rest is asked for when it is opened. */
+export function brief({ seq, received, event }) {
+  const { source, id, type } = event;
   const post = postOf(event);
-  if (post) return post.text;
-  const data = event.data;
-  if (data === undefined) {
-    return event.data_base64 ? `${Math.floor(event.data_base64.length * 0.75)} bytes` : "No data";
+  return {
+    seq,
+    received,
+    source,
+    id,
+    type,
+    post: post && { name: post.name, author: post.author },
+    title: post ? post.name || post.author : (event.subject ?? id),
+    text: (post ? post.text : summary(event)).slice(0, TEXT),
+  };
+}
+
+/** A text that tells what an event without a post is about. */
+function summary({ data, data_base64: base64 }) {
+  if (data === undefined || data === null) {
+    return base64 ? plural(Math.floor(base64.length * 0.75), "byte") : "No data";
   }
   if (typeof data === "string") return data;
-  return typeof data?.text === "string" ? data.text : JSON.stringify(data);
+  return typeof data.text === "string" ? data.text : JSON.stringify(data);
+}
+
+/** A round picture with the author's initial, in the author's colour; braces without a post. */
+export function avatar(post) {
+  if (!post) return h("span", { className: "avatar other", "aria-hidden": "true" }, "{ }");
+  const hue = [...post.author].reduce((sum, one) => (sum * 7 + one.codePointAt(0)) % 9973, 7) % HUES;
+  const name = (post.name || post.author).replace(/^@/, "");
+  const [first] = graphemes.segment(name);
+  return h(
+    "span",
+    { className: `avatar hue-${hue}`, "aria-hidden": "true" },
+    (first?.segment ?? "?").toUpperCase(),
+  );
 }
 
 /** A post as people know it. */
@@ -41,7 +70,7 @@ export function card(post) {
     h(
       "header",
       {},
-      h("span", { className: "avatar", "aria-hidden": "true" }, initial(post)),
+      avatar(post),
       h("strong", {}, post.name || post.author),
       post.name ? h("span", { className: "quiet" }, post.author) : null,
     ),
@@ -54,5 +83,3 @@ export function card(post) {
     ),
   );
 }
-
-export const initial = (post) => (post.name || post.author).replace(/^@/, "").charAt(0).toUpperCase();
