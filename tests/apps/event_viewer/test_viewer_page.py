@@ -464,7 +464,9 @@ def an_hour(store: Path) -> None:
     """Counts and times as after an hour of work."""
     now = int(time.time() // 60)
     with sqlite3.connect(store) as connection:
-        connection.execute("UPDATE events SET received = received - 1700 * (40 - seq) - 900 * (seq % 2)")
+        connection.execute(
+            "UPDATE events SET received = received - 1700 * (40 - seq) - 900 * (seq % 2)"
+        )
         for ago in range(1, 60):
             accepted = round(60 + 30 * math.sin(ago / 7) + 17 * math.sin(ago * 1.7))
             connection.execute(
