@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -39,15 +40,25 @@ class Loop:
     def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
 
-    def serve(self, make: Callable[[str], web.Application], port: int = 0) -> str:
-        """Serve what `make(base_url)` returns; return the base URL."""
+    def serve(
+        self, make: Callable[[str], web.Application], port: int = 0, tls: Path | None = None
+    ) -> str:
+        """Serve what `make(base_url)` returns; return the base URL.
+
+        `tls` is a file with the certificate of `localhost` and its key.
+        """
+        context = None
+        if tls is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(tls)
 
         async def start() -> str:
             listener = socket.create_server(("127.0.0.1", port))
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            bound = listener.getsockname()[1]
+            url = f"https://localhost:{bound}" if context else f"http://127.0.0.1:{bound}"
             runner = web.AppRunner(make(url), access_log=None, shutdown_timeout=0.1)
             await runner.setup()
-            await web.SockSite(runner, listener).start()
+            await web.SockSite(runner, listener, ssl_context=context).start()
             self._runners.append(runner)
             return url
 
@@ -133,6 +144,7 @@ class Sink:
     decide: Callable[[Received], tuple[int, dict[str, str]] | None] | None = None
     received: list[Received] = field(default_factory=list)
     refused: list[Received] = field(default_factory=list)
+    tls: Path | None = None
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -141,7 +153,7 @@ class Sink:
             app.router.add_post("/{path:.*}", self._take)
             return app
 
-        self.url = self.loop.serve(make) + "/"
+        self.url = self.loop.serve(make, tls=self.tls) + "/"
 
     @property
     def ids(self) -> list[str]:

@@ -1,4 +1,11 @@
-"""The producer's throughput, memory and start, beside the original demo's loop."""
+"""The producer's throughput, memory and start, beside the original demo's loop.
+
+Throughput is that of one poll which finds 100 posts: the seconds from the request to X until the
+sink has accepted the last post and the checkpoint is on disk, as the producer logs them. Settings
+are the defaults (one post in flight, so that the order is kept); X and the sink are processes of
+their own on the same machine. The polls are a minute apart by X's clock: as in life, each reads the
+posts of the one before again, in its overlap, and none older than those.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +28,9 @@ from benchmarks._harness import Result
 from producer_kit import PATHS, ROOT, Kit, Producer, X, kit, wait_for
 
 BATCH = 100
-ROUNDS = 15
+POLLS = 15
+REPEATS = 3
+POLL_DISTANCE_SECONDS = 60
 STARTS = 5
 LONG_RUN = 100_000
 LONG_RUN_SPACING = 0.02
@@ -34,7 +43,7 @@ TEXTS = ("plain knative post", 'a "quoted" knative post', "knative on\ntwo lines
 def run() -> Result:
     """Measure; each part has servers of its own, in processes of their own."""
     with tempfile.TemporaryDirectory() as folder, kit(Path(folder)) as made:
-        figures: dict[str, Any] = {}
+        figures: dict[str, Any] = {"load_average_before": round(os.getloadavg()[0], 1)}
         with _x(made) as x:
             figures |= _start(made, x)
         figures |= _throughput(made)
@@ -51,9 +60,10 @@ def run() -> Result:
         "4: start to first post under 1.5 s": figures["start_seconds"] < 1.5,
     }
     summary = (
-        f"{figures['posts_per_second']} posts/s poll to accepted "
-        f"(best {figures['posts_per_second_best']}; into a plain sink "
-        f"{figures['posts_per_second_plain_sink']}, the original's loop "
+        f"{figures['posts_per_second']} posts/s from poll to accepted by the viewer, the median of "
+        f"{figures['polls']} polls of {BATCH} posts "
+        f"(best {figures['posts_per_second_best']}, worst {figures['posts_per_second_worst']}; "
+        f"into a plain sink {figures['posts_per_second_plain_sink']}, the original's loop "
         f"{figures['original_posts_per_second']}), "
         f"{figures['resident_mib_after_10k']} MiB after 10,000 posts and "
         f"{figures['resident_mib_after_100k']} after {LONG_RUN:,}, "
@@ -81,31 +91,36 @@ def _start(made: Kit, x: X) -> dict[str, Any]:
 
 def _throughput(made: Kit) -> dict[str, Any]:
     """Posts a second into the viewer, and into the sink that the original is measured with."""
-    with _x(made) as x, _viewer(made) as viewer:
-        rates = _rates(made, x, _At(viewer))
-        total = requests.get(viewer + "/api/events?limit=0", timeout=10).json()["total"]
-        assert total == BATCH * ROUNDS, f"the viewer has {total}"
-    with _x(made) as x:
-        plain = _rates(made, x, made.sink())
+    rates: list[float] = []
+    plain: list[float] = []
+    for _ in range(REPEATS):  # in turn, so that a busy moment of the machine hits both
+        with _x(made) as x, _viewer(made) as viewer:
+            rates += _rates(made, x, _At(viewer))
+            total = requests.get(viewer + "/api/events?limit=0", timeout=10).json()["total"]
+            assert total == BATCH * POLLS, f"the viewer has {total}"
+        with _x(made) as x:
+            plain += _rates(made, x, made.sink())
     return {
+        "polls": len(rates),
         "posts_per_second": round(statistics.median(rates)),
         "posts_per_second_best": round(max(rates)),
+        "posts_per_second_worst": round(min(rates)),
         "posts_per_second_plain_sink": round(statistics.median(plain)),
         "requests_per_post": 1,
     }
 
 
 def _rates(made: Kit, x: X, sink: Any) -> list[float]:
-    """From the beginning of a poll that finds 100 posts until the sink has accepted the last."""
+    """Posts a second of each poll that found 100 posts."""
     state = Path(tempfile.mkdtemp(dir=made.folder)) / "state.json"
-    settings = made.searching(x, sink, poll_interval_seconds=0.5, budget_posts=0, state_file=state)
+    settings = made.searching(x, sink, poll_interval_seconds=0.3, budget_posts=0, state_file=state)
     producer = made.producer(**settings)
     producer.saying("started")
-    for number in range(ROUNDS):
+    for number in range(POLLS):
         before = len(_batches(producer))
+        x.control("PUT", "/clock", {"ahead_seconds": number * POLL_DISTANCE_SECONDS})
         x.publish(*({"text": TEXTS[n % 4] + f" {number}"} for n in range(BATCH)))
         wait_for(lambda before=before: len(_batches(producer)) > before)
-        time.sleep(0.1)
     producer.stop()
     return [batch["posts"] / batch["seconds"] for batch in _batches(producer)]
 

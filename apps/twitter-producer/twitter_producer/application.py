@@ -33,8 +33,6 @@ def run(stop: Stop) -> int:
         return _die(str(error), error.code)
     except (KubernetesError, ReplayError) as error:
         return _die(str(error), USAGE_ERROR)
-    except OSError as error:
-        return _die(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}", 1)
 
 
 def _work(settings: Settings, stop: Stop) -> int:
@@ -42,13 +40,7 @@ def _work(settings: Settings, stop: Stop) -> int:
     in_cluster = settings.state == "configmap" or settings.lease
     kubernetes = Kubernetes(settings) if in_cluster else None
     producer = Producer(settings, stores.store(settings, kubernetes), stop, heartbeat)
-    server = Server(
-        settings.host,
-        settings.port,
-        producer,
-        producer.metrics,
-        probe=settings.probe_enabled,
-    )
+    server = _serve(settings, producer)
     log.info(
         "started",
         extra={
@@ -77,6 +69,14 @@ def _work(settings: Settings, stop: Stop) -> int:
         if lease is not None:
             lease.release()
         server.close()
+
+
+def _serve(settings: Settings, producer: Producer) -> Server:
+    address = settings.host, settings.port
+    try:
+        return Server(*address, producer, producer.metrics, probe=settings.probe_enabled)
+    except OSError as error:
+        raise Fatal(f"cannot listen on {address[0]}:{address[1]}: {error.strerror}") from error
 
 
 def _die(message: str, code: int) -> int:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -87,6 +88,7 @@ class Settings(BaseSettings):
     k_sink: Url = ""
     k_ce_overrides: str = ""
     k_ca_certs: str = ""
+    ca_bundles_dir: ContainerPath = Path("/knative-custom-certs")
     oidc_token_file: ContainerPath = Path("/oidc/token")
     event_source: Annotated[str, Field(min_length=1)] = "https://x.com"
     event_type: Annotated[str, Field(min_length=1)] = "com.x.post"
@@ -191,6 +193,16 @@ class Settings(BaseSettings):
     @classmethod
     def _overrides_are_extensions(cls, text: str) -> str:
         parse_overrides(text)
+        return text
+
+    @field_validator("k_ca_certs")
+    @classmethod
+    def _authorities_are_pem(cls, text: str) -> str:
+        try:
+            if text:
+                ssl.create_default_context(cadata=text)
+        except (ssl.SSLError, ValueError) as error:
+            raise ValueError(f"is no PEM text of certificates: {error}") from error
         return text
 
     @field_validator("google_cloud_project")

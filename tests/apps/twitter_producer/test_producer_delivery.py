@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import ssl
-import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import requests
-from aiohttp import web
-from producer_kit import Kit, Loop, Received, Sink, wait_for
+from producer_kit import Kit, Received, wait_for
+from support.tls import issue
 
 
 def test_what_may_pass_is_sent_again_in_order(kit: Kit) -> None:
@@ -198,52 +196,29 @@ def test_oidc_token_is_read_for_each_request(kit: Kit) -> None:
 
 
 def test_sink_with_its_own_authority_is_trusted_by_k_ca_certs(kit: Kit, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "ca.pem", tmp_path / "ca.key"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *(
-                "-nodes",
-                "-days",
-                "1",
-                "-subj",
-                "/CN=sink",
-                "-addext",
-                "subjectAltName=IP:127.0.0.1",
-            ),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    x, sink = kit.x(), _TlsSink(kit.loop, context)
+    authority, certificate = issue("localhost", tmp_path)
+    x, sink = kit.x(), kit.sink(tls=certificate)
     x.publish_many(1)
     untrusting = kit.producer(**kit.searching(x, sink))
     assert "certificate verify failed" in untrusting.saying("sent again")["reason"]
     untrusting.kill()
-    kit.producer(**kit.searching(x, sink, k_ca_certs=certificate.read_text()))
+    kit.producer(**kit.searching(x, sink, k_ca_certs=authority))
     wait_for(lambda: sink.received)
 
 
-class _TlsSink(Sink):
-    """The sink, behind TLS."""
-
-    def __init__(self, loop: Loop, context: ssl.SSLContext) -> None:
-        super().__init__(loop)
-
-        async def start() -> str:
-            app = web.Application()
-            app.router.add_post("/", self._take)
-            runner = web.AppRunner(app, access_log=None)
-            await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-            await site.start()
-            self.loop._runners.append(runner)
-            return f"https://127.0.0.1:{runner.addresses[0][1]}/"
-
-        self.url = self.loop.run(start())
+def test_trust_bundles_of_the_cluster_are_used_and_a_broken_one_is_named(
+    kit: Kit, tmp_path: Path
+) -> None:
+    authority, certificate = issue("localhost", tmp_path)
+    bundles = tmp_path / "bundles"
+    bundles.mkdir()
+    (bundles / "a.pem").write_text("no certificate")
+    (bundles / "b.pem").write_text(authority)
+    x, sink = kit.x(), kit.sink(tls=certificate)
+    x.publish_many(1)
+    producer = kit.producer(**kit.searching(x, sink, ca_bundles_dir=bundles))
+    wait_for(lambda: sink.received)
+    assert producer.saying("trust bundle")["file"] == str(bundles / "a.pem")
 
 
 def test_steady_state_makes_no_needless_requests(kit: Kit) -> None:
