@@ -20,7 +20,7 @@ LOCK = $(if $(shell command -v flock),flock --close --nonblock --conflict-exit-c
 DEMO_REQUIREMENTS := requirements.txt apps/sandbox/requirements.txt
 TEST_REQUIREMENTS := requirements-test.txt apps/twitter-producer/requirements.txt apps/event-viewer/requirements.txt
 
-.PHONY: help demo down test lint unit integration e2e bench clean tools
+.PHONY: help demo down test lint unit integration e2e bench docs clean tools
 
 help: ## What can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,17 +42,21 @@ down: ## Stop the sandbox; leaves nothing behind
 
 test: lint unit integration e2e ## Every check and test
 
-lint: .cache/test.stamp ## Style, types, ansible-lint, ansible-test sanity
+lint: .cache/test.stamp ## Style, types, ansible-lint, ansible-test sanity, documentation
 	@tests/lint.sh
 
-unit: .cache/test.stamp tools ## Tests of the plugins' logic and of the apps
-	@pytest -n 2 tests/unit tests/apps
+unit: .cache/test.stamp tools ## Tests of the plugins' logic (ansible-test units) and of the apps
+	@tests/ansible_test.sh units
+	pytest -n 2 tests/apps
 
 integration: .cache/test.stamp tools ## Tests of modules and roles against the sandbox
 	@pytest -n 2 tests/integration
 
 e2e: .cache/test.stamp tools ## site.yml, molecule and the pipeline from end to end
 	@pytest tests/e2e
+
+docs: .cache/test.stamp ## The guides and the reference as pages in build/docs/html
+	@docs/build.sh
 
 bench: .cache/test.stamp ## The benchmarks; BENCH=name runs one
 	@PYTHONPATH=tests:.collections python -m benchmarks $(BENCH)

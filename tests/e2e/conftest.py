@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.site import ROOT, Site, sandbox
+from support.site import COLLECTION, ROOT, Site, sandbox
 
 POSTS = ROOT.parent / "shared" / "x-api" / "recorded-posts.json"
-
 
 #: The recorded posts carry no language, and some are retweets.
 EVERYTHING = json.dumps({"twitter_pipeline_languages": [], "twitter_pipeline_excludes": []})
@@ -26,9 +25,37 @@ def posts() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory, posts: list[dict[str, Any]]) -> Iterator[Site]:
-    """site.yml, run once."""
-    with sandbox(tmp_path_factory.mktemp("sandbox"), "--posts", str(POSTS)) as running:
-        running.variables = EVERYTHING
-        running.play("site.yml", "-e", EVERYTHING)
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A sandbox with nothing on it; its X has the recorded posts, where they are there."""
+    recorded = ("--posts", str(POSTS)) if POSTS.exists() else ()
+    with sandbox(tmp_path_factory.mktemp("sandbox"), *recorded) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def installed(machine: Site, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The same sandbox for somebody who has no checkout: the collection, built and installed.
+
+    In that folder no ansible.cfg leads to the checkout, so what the artifact lacks is missing here.
+    """
+    folder = tmp_path_factory.mktemp("installed")
+    machine.run("ansible-galaxy", "collection", "build", "--output-path", str(folder))
+    (artifact,) = folder.glob("streamops-knative-*.tar.gz")
+    environment = machine.environment | {"ANSIBLE_COLLECTIONS_PATH": str(folder)}
+    elsewhere = Site(machine.home, environment, EVERYTHING, cwd=folder)
+    elsewhere.run(
+        "ansible-galaxy", "collection", "install", str(artifact),
+        "--collections-path", str(folder), "--offline", "--no-deps",
+    )  # fmt: skip
+    return elsewhere
+
+
+@pytest.fixture(scope="session")
+def site(machine: Site, installed: Site) -> Site:
+    """The whole site, from nothing, run once: by the collection that was installed."""
+    machine.variables = EVERYTHING
+    inventory = installed.cwd / COLLECTION / "inventories/sandbox"
+    installed.run(
+        "ansible-playbook", "-i", str(inventory), "streamops.knative.site", "-e", EVERYTHING
+    )
+    return machine

@@ -15,6 +15,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 TIMEOUT = 300
+#: Where ansible-galaxy installs the collection.
+COLLECTION = Path("ansible_collections/streamops/knative")
 
 
 @dataclass
@@ -25,14 +27,16 @@ class Site:
     environment: dict[str, str]
     #: Extra variables, as JSON, with which the site was brought up.
     variables: str = "{}"
+    #: Where the commands run.
+    cwd: Path = ROOT
 
     def run(
         self, *command: str, check: bool = True, timeout: float = TIMEOUT
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of the virtual environment in the checkout."""
+        """Run a command of the virtual environment."""
         result = subprocess.run(
             [str(BIN / command[0]) if (BIN / command[0]).exists() else command[0], *command[1:]],
-            cwd=ROOT,
+            cwd=self.cwd,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
