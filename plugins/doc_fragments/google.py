@@ -67,8 +67,15 @@ options:
     description:
       - How often a request is sent again after an answer that says "later" (429, 503; for requests that
         may be repeated also other failures of the server and the network), with a growing pause.
+        A pause that Google asks for is waited, up to two minutes.
     type: int
     default: 5
+  propagation_timeout:
+    description:
+      - Seconds to wait for an API that is enabled and cannot be used yet. Google says that it takes some
+        minutes after enabling. An API that is not enabled is an error at once.
+    type: float
+    default: 300.0
 requirements:
   - google-auth (not with O(auth_kind=accesstoken))
 notes:

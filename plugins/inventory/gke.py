@@ -113,6 +113,10 @@ options:
     description: How often a request is sent again after an answer that says "later".
     type: int
     default: 5
+  propagation_timeout:
+    description: Seconds to wait for an API that is enabled and cannot be used yet.
+    type: float
+    default: 300.0
 requirements:
   - google-auth
 """
@@ -159,6 +163,7 @@ AUTH = (
     "endpoints",
     "request_timeout",
     "request_retries",
+    "propagation_timeout",
 )
 HANDED_ON = ("auth_kind", "service_account_file", "impersonate_service_account", "endpoint")
 

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.module_utils.common.parameters import env_fallback
 
@@ -52,6 +53,7 @@ GOOGLE: dict[str, dict[str, Any]] = {
     "endpoints": {"type": "dict"},
     "request_timeout": {"type": "float", "default": 30.0},
     "request_retries": {"type": "int", "default": 5},
+    "propagation_timeout": {"type": "float", "default": 300.0},
 }
 
 
@@ -63,6 +65,8 @@ def session(
 ) -> Session:
     """The session for the options of GOOGLE."""
     project = options["project"]
+    if options["request_retries"] < 0 or options["request_timeout"] <= 0:
+        raise ConfigError("request_retries is at least 0, request_timeout more than 0")
     if project and not PROJECT.fullmatch(project):
         raise ConfigError(
             f"project: '{project}' is no project ID: 6 to 30 lower-case letters, digits and"
@@ -74,7 +78,9 @@ def session(
         endpoints={**_overrides(), **(options["endpoints"] or {})},
         timeout=options["request_timeout"],
         retries=options["request_retries"],
+        propagation=options["propagation_timeout"],
     )
+    _check_addresses(settings)
     names = AuthOptions.__dataclass_fields__
     return Session(
         settings,
@@ -85,6 +91,18 @@ def session(
         check_mode=check_mode,
         progress=progress,
     )
+
+
+def _check_addresses(settings: Settings) -> None:
+    for option, url in (("endpoint", settings.endpoint), *settings.endpoints.items()):
+        parts = urlsplit(url or "https://x")
+        try:
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is none
+            usable = False
+        if not usable:
+            where = option if option == "endpoint" else f"endpoints: {option}"
+            raise ConfigError(f"{where}: '{url}' is no address, such as https://gke.example.com")
 
 
 def _iam_endpoint(settings: Settings) -> str | None:

@@ -7,6 +7,7 @@ Its imports are late: an access token that is given needs none of them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,7 +79,12 @@ def credentials(options: AuthOptions, http: Http) -> tuple[Credentials, str]:
     """The credentials, and the caller's e-mail address where it is known ("" otherwise)."""
     options.check()
     if options.auth_kind == "accesstoken":
-        base: Any = AccessToken(options.access_token)
+        token = (options.access_token or "").strip()  # one from a file ends in a newline
+        if not re.fullmatch(r"[!-~]+", token):
+            raise ConfigError(
+                "access_token is no token: it has a space or a strange character in it"
+            )
+        base: Any = AccessToken(token)
         caller = ""
     else:
         base, caller = _base(options, http)

@@ -6,6 +6,7 @@ of one is what a module fails with.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,15 @@ _ROLES = (
     ("resourcemanager.projects.get", "roles/browser"),
     ("resourcemanager.projects.", "roles/resourcemanager.projectIamAdmin"),
 )
+
+#: A permission and a resource in the messages of services that give no google.rpc.ErrorInfo.
+_PERMISSION = re.compile(
+    r"\b(?:artifactregistry|container|iam|resourcemanager|secretmanager|serviceusage)"
+    r"(?:\.[A-Za-z]+){2}\b"
+)
+_RESOURCE = re.compile(r"\bprojects/[^\s'\"()]+")
+#: A limit on how often (in its name or its unit), as opposed to one on how many.
+_RATE = re.compile(r"per[ _]?\w*(?:minute|second)|/min\b|/s\b", re.IGNORECASE)
 
 
 class GcpError(Exception):
@@ -46,7 +56,11 @@ class CredentialsError(GcpError):
 
 
 class Unreachable(GcpError):
-    """No answer came."""
+    """No answer came. `sent` is whether the request may have arrived."""
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
 
 
 class OperationFailed(GcpError):
@@ -66,12 +80,13 @@ class ApiError(GcpError):
 
     def __init__(self, code: int, body: Any, request: str, caller: str = "") -> None:
         error = body.get("error") if isinstance(body, Mapping) else None
-        error = error if isinstance(error, Mapping) else {"message": str(body)[:500]}
         self.code = code
+        self.is_googles = isinstance(error, Mapping)
+        error = error if isinstance(error, Mapping) else {"message": str(body)[:500]}
         self.status: str = error.get("status") or f"HTTP {code}"
         self.message: str = error.get("message") or self.status
         self.details: list[Mapping[str, Any]] = list(error.get("details", []))
-        info = self._detail("ErrorInfo")
+        info = self.detail("ErrorInfo")
         self.reason: str = info.get("reason", "")
         self.metadata: Mapping[str, str] = info.get("metadata", {})
         self.caller = caller
@@ -82,9 +97,12 @@ class ApiError(GcpError):
 
     def advice(self) -> str:
         """What to do; "" where the message says it."""
-        return ""
+        return (
+            "" if self.is_googles else "Google answers otherwise: check option endpoint and proxy."
+        )
 
-    def _detail(self, kind: str) -> Mapping[str, Any]:
+    def detail(self, kind: str) -> Mapping[str, Any]:
+        """A google.rpc message of the error's details; {} where there is none of its kind."""
         return next((d for d in self.details if d.get("@type") == _TYPE + kind), {})
 
 
@@ -96,12 +114,16 @@ class NotEnabledYet(NotFound):
     """In check mode: the API is not enabled, so there is nothing yet."""
 
 
-class AlreadyExists(ApiError):
+class Conflict(ApiError):
+    """Somebody else was faster: what was read is no longer so."""
+
+
+class AlreadyExists(Conflict):
     """409: somebody made it meanwhile."""
 
 
-class Aborted(ApiError):
-    """409, or 412: the etag or fingerprint is no longer the current one."""
+class Aborted(Conflict):
+    """409, 412, or 400 about an etag: the etag or fingerprint is no longer the current one."""
 
 
 class FailedPrecondition(ApiError):
@@ -114,8 +136,9 @@ class Unauthenticated(ApiError):
     def advice(self) -> str:
         """Where credentials come from."""
         return (
-            "The access token is expired, revoked or meant for something else: pass a new one, or"
-            " use auth_kind application or serviceaccount, which renew theirs."
+            "The credentials are expired, revoked or meant for something else. A token that was"
+            " given (auth_kind accesstoken) has to be a new one; a key may be deleted or its account"
+            " disabled."
         )
 
 
@@ -124,21 +147,22 @@ class PermissionDenied(ApiError):
 
     def advice(self) -> str:
         """Which permission is missing on what, and a command that grants it."""
-        permission = self.metadata.get("permission", "")
-        resource = self.metadata.get("resource", "")
+        permission = self.metadata.get("permission") or _found(_PERMISSION, self.message)
+        resource = self.metadata.get("resource") or _found(_RESOURCE, self.message)
         if not permission:
             return (
                 "Either it does not exist, or the caller may not use it: check the name and the"
                 " caller's roles."
             )
-        role = next((role for start, role in _ROLES if permission.startswith(start)), "")
-        who = self.caller or "the caller"
-        project = resource.split("/")[1] if resource.startswith("projects/") else "PROJECT"
-        kind = "serviceAccount" if who.endswith("gserviceaccount.com") else "user"
-        member = f"{kind}:{who}" if self.caller else "user:EMAIL"
+        role = next((role for start, role in _ROLES if permission.startswith(start)), "ROLE")
+        project = (_found(_RESOURCE, resource) or "/PROJECT").split("/")[1]
+        member = f"user:{self.caller or 'EMAIL'}"
+        if self.caller.endswith("gserviceaccount.com"):
+            member = f"serviceAccount:{self.caller}"
         return (
-            f"Grant {who} {permission} on {resource}, for example: gcloud projects"
-            f" add-iam-policy-binding {project} --member={member} --role={role or 'ROLE'}"
+            f"Grant {self.caller or 'the caller'} {permission} on {resource or project}, for"
+            f" example: gcloud projects add-iam-policy-binding {project} --member={member}"
+            f" --role={role}"
         )
 
 
@@ -158,19 +182,21 @@ class BillingDisabled(ApiError):
 
     def advice(self) -> str:
         """How to link one."""
-        return "gcloud billing projects link PROJECT --billing-account=ACCOUNT links an account."
+        consumer = self.metadata.get("consumer", "").removeprefix("projects/")
+        project = consumer or self.metadata.get("project") or "PROJECT"
+        return f"gcloud billing projects link {project} --billing-account=ACCOUNT links an account."
 
 
 class QuotaExceeded(ApiError):
-    """429 that waiting does not help against, or 403 with a quota's name."""
+    """429 that waiting does not help against, or 403 that speaks of a quota."""
 
     def advice(self) -> str:
         """Which quota, and where to raise it."""
         limit = self.metadata.get("quota_limit", "")
-        named = f" The quota is {limit}." if limit else ""
-        return (
-            f"{named} Delete what is not needed, or ask for more at IAM & Admin > Quotas.".strip()
-        )
+        named = f"The quota is {limit}. " if limit else ""
+        if is_rate(self):
+            return f"{named}It is one per time: run this again later, or raise request_retries."
+        return f"{named}Delete what is not needed, or ask for more at IAM & Admin > Quotas."
 
 
 _BY_REASON: Mapping[str, type[ApiError]] = {
@@ -192,9 +218,27 @@ _BY_STATUS: Mapping[str, type[ApiError]] = {
 def from_answer(code: int, body: Any, request: str, caller: str = "") -> ApiError:
     """The error of the type that fits an answer."""
     error = ApiError(code, body, request)
-    if code == 412:  # a fingerprint or resource version that is no longer the current one
-        return Aborted(code, body, request, caller)
-    kind = _BY_REASON.get(error.reason) or _BY_STATUS.get(error.status)
-    if kind is None:
-        kind = NotFound if code == 404 else ApiError
+    kind = _BY_REASON.get(error.reason) or _BY_STATUS.get(error.status, ApiError)
+    text = error.message.lower()
+    if code == 412 or (kind is FailedPrecondition and "etag" in text):
+        kind = Aborted  # of a fingerprint, a resource version or an etag
+    elif kind in (PermissionDenied, FailedPrecondition) and "quota" in text:
+        kind = QuotaExceeded  # how GKE says that a region is full
     return kind(code, body, request, caller)
+
+
+def is_rate(error: ApiError) -> bool:
+    """Whether a limit is on how often, which passes, and not on how many."""
+    info = error.metadata
+    return bool(_RATE.search(f"{info.get('quota_limit', '')} {info.get('quota_unit', '')}"))
+
+
+def retry_delay(error: ApiError) -> float:
+    """Seconds that Google asks to wait, by a google.rpc.RetryInfo; 0 where it does not say."""
+    asked = str(error.detail("RetryInfo").get("retryDelay", "")).removesuffix("s")
+    return float(asked) if re.fullmatch(r"\d+(\.\d+)?", asked) else 0.0
+
+
+def _found(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    return found[0].rstrip(".") if found else ""

@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import Unreachable
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
+    ConfigError,
+    Unreachable,
+)
 
-#: Files of authorities to trust besides the system's, in the order in which clients look at them.
+#: Files of authorities to trust instead of the system's, in the order in which clients look at them.
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -46,19 +49,26 @@ class Http:
         self._context: ssl.SSLContext | None = None
 
     def request(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        timeout: float | None = None,
     ) -> Answer:
         """Send one request. Unreachable when there is no answer; any status is an answer."""
         parts = urlsplit(url)
+        seconds = self._timeout if timeout is None else min(timeout, self._timeout)
         with self._lock:
             pool = self._idle[f"{parts.scheme}://{parts.netloc}"]
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection = _usable(pool) or self._connect(parts)
+        connection = _usable(pool) or self._connect(parts, seconds)
+        if connection.sock:
+            connection.sock.settimeout(seconds)
         try:
-            answer = _exchange(connection, method, target, body, headers)
+            answer = _exchange(connection, method, parts, body, headers)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise Unreachable(_explain(parts, error, self._timeout)) from error
+            raise Unreachable(_explain(parts, error, seconds)) from error
         pool.put(connection)
         return answer
 
@@ -72,37 +82,49 @@ class Http:
         **kwargs: Any,
     ) -> Answer:
         """google-auth's `google.auth.transport.Request`."""
-        return self.request(
-            method, url, body.encode() if isinstance(body, str) else body, headers or {}
-        )
+        from google.auth.exceptions import TransportError  # noqa: PLC0415 - late, as above
 
-    def _connect(self, url: SplitResult) -> http.client.HTTPConnection:
-        host, port = url.hostname or "", url.port
+        data = body.encode() if isinstance(body, str) else body
+        try:
+            return self.request(method, url, data, headers or {}, timeout)
+        except Unreachable as error:
+            raise TransportError(str(error)) from error
+
+    def _connect(self, url: SplitResult, timeout: float) -> http.client.HTTPConnection:
+        """An open connection to the server, or to the proxy that leads there."""
         secure = url.scheme == "https"
-        proxy = _proxy(url)
-        if proxy:
-            via = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-            connect_to, connect_port = via.hostname or "", via.port or 80
-        else:
-            connect_to, connect_port = host, port or (443 if secure else 80)
+        via = _proxy(url)
+        to = via or url
+        port = to.port or (443 if secure and not via else 80)
         connection: http.client.HTTPConnection
         if secure:
             connection = http.client.HTTPSConnection(
-                connect_to, connect_port, timeout=self._timeout, context=self._tls()
+                to.hostname or "", port, timeout=timeout, context=self._tls()
             )
+            if via:
+                connection.set_tunnel(url.hostname or "", url.port or 443, _login(via))
         else:
-            connection = http.client.HTTPConnection(connect_to, connect_port, timeout=self._timeout)
-        if proxy:
-            connection.set_tunnel(host, port or (443 if secure else 80), _proxy_login(via))
+            connection = http.client.HTTPConnection(to.hostname or "", port, timeout=timeout)
+        try:
+            connection.connect()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise Unreachable(_explain(url, error, timeout), sent=False) from error
         return connection
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
-            bundle = next((os.environ[v] for v in CA_VARIABLES if os.environ.get(v)), None)
+            name = next((v for v in CA_VARIABLES if os.environ.get(v)), "")
+            bundle = os.environ.get(name)
             folder = bundle if bundle and os.path.isdir(bundle) else None
-            self._context = ssl.create_default_context(
-                cafile=None if folder else bundle, capath=folder
-            )
+            try:
+                self._context = ssl.create_default_context(
+                    cafile=None if folder else bundle, capath=folder
+                )
+            except OSError as error:  # also what is no certificate
+                raise ConfigError(
+                    f"{name} names {bundle}, which cannot be read: {error}"
+                ) from error
         return self._context
 
 
@@ -124,24 +146,39 @@ def _usable(
 def _exchange(
     connection: http.client.HTTPConnection,
     method: str,
-    target: str,
+    url: SplitResult,
     body: bytes | None,
     headers: Mapping[str, str],
 ) -> Answer:
-    connection.request(method, target or "/", body=body, headers=dict(headers))
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    via = _proxy(url)
+    if via and url.scheme == "http":  # without a tunnel: the proxy reads the request
+        target = f"http://{url.netloc}{target}"
+        headers = {**headers, **_login(via)}
+    connection.request(method, target, body=body, headers=dict(headers))
     response = connection.getresponse()
     data = response.read()
     return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, data)
 
 
-def _proxy(url: SplitResult) -> str | None:
+def _proxy(url: SplitResult) -> SplitResult | None:
+    """The proxy for an address, as the environment names it (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."""
     host = url.hostname or ""
     if urllib.request.proxy_bypass(f"{host}:{url.port}" if url.port else host):
         return None
-    return urllib.request.getproxies().get(url.scheme)
+    named = urllib.request.getproxies().get(url.scheme)
+    if not named:
+        return None
+    via = urlsplit(named if "://" in named else f"http://{named}")
+    if via.scheme != "http":
+        raise ConfigError(
+            f"{url.scheme.upper()}_PROXY: a proxy of the kind {via.scheme}:// is not supported, only"
+            " http:// (which tunnels https, too)"
+        )
+    return via
 
 
-def _proxy_login(via: SplitResult) -> dict[str, str]:
+def _login(via: SplitResult) -> dict[str, str]:
     if not via.username:
         return {}
     user = f"{unquote(via.username)}:{unquote(via.password or '')}"

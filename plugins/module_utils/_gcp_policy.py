@@ -7,14 +7,20 @@ condition; policies are read and written as version 3, with the etag, so that co
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
 
 Json = dict[str, Any]
 VERSION = 3
+_MEMBER = re.compile(
+    r"allUsers|allAuthenticatedUsers|(deleted:)?(user|serviceAccount|group|domain):[^\s:]\S*"
+    r"|(deleted:)?(principal|principalSet)://\S+"
+)
 
 
 @dataclass(frozen=True)
@@ -64,17 +70,32 @@ class Policy:
             )
         return self.session.get(self.service, path, options__requestedPolicyVersion=VERSION)
 
-    def change(self, change: Callable[[Json], Json]) -> None:
-        """Read the policy, change it, write it; again where somebody else was faster."""
+    def change(self, change: Callable[[Json], Json], policy: Json | None = None) -> None:
+        """Change the policy that was read, or is read now. Aborted where somebody else was faster."""
+        policy = policy or self.read()
+        wanted = change(policy)
+        if _bindings(wanted) != _bindings(policy):
+            self.session.post(self.service, f"{self.path}:setIamPolicy", {"policy": wanted})
 
-        def attempt() -> None:
-            policy = self.read()
-            wanted = change(policy)
-            if _bindings(wanted) != _bindings(policy):
-                path = f"{self.path}:setIamPolicy"
-                self.session.post(self.service, path, {"policy": wanted})
 
-        self.session.read_modify_write(attempt)
+def check_members(option: str, members: Iterable[str]) -> list[str]:
+    """The members as IAM writes them; ConfigError naming those that IAM would refuse.
+
+    E-mail addresses and domains are lower-case there
+    (https://cloud.google.com/iam/docs/principal-identifiers).
+    """
+    wrong = [m for m in members if not _MEMBER.fullmatch(m)]
+    if wrong:
+        raise ConfigError(
+            f"{option}: {' and '.join(map(repr, wrong))} is no member: user:, serviceAccount:,"
+            " group:, domain:, principal:// or principalSet:// comes first"
+        )
+    return [m if "://" in m or m.startswith("all") else _lower(m) for m in members]
+
+
+def _lower(member: str) -> str:
+    kind, colon, rest = member.rpartition(":")
+    return f"{kind}{colon}{rest.lower()}"
 
 
 def members_of(policy: Json, role: str, condition: Json | None = None) -> set[str]:
@@ -117,6 +138,13 @@ def principal(number: str, pool: str, namespace: str, service_account: str) -> s
         f"principal://iam.googleapis.com/projects/{number}/locations/global/"
         f"workloadIdentityPools/{pool}/subject/ns/{namespace}/sa/{service_account}"
     )
+
+
+def pool_of(project: str) -> str:
+    """The workload pool of a project's clusters; ConfigError where only its number is known."""
+    if project.isdigit():
+        raise ConfigError(f"pool: name the workload pool (ID.svc.id.goog) of project {project}")
+    return f"{project}.svc.id.goog"
 
 
 def project_number(session: Session, project: str) -> str:

@@ -6,22 +6,24 @@ no message, result or diff.
 
 from __future__ import annotations
 
-import base64
-import binascii
+import contextlib
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils import _gcp_policy as policies
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
     ConfigError,
     FailedPrecondition,
-    GcpError,
     NotFound,
     PermissionDenied,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_payload import (
+    payload,
+    verified,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import (
     Session,
@@ -31,11 +33,13 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import
     Plan,
     merged_labels,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_time import is_time, moment
 
 Json = dict[str, Any]
 
 ACCESSOR = "roles/secretmanager.secretAccessor"
-MAX_BYTES = 65536
+#: So many names keep the address of a list short enough for every proxy.
+NAMES_PER_LIST = 50
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _PLURAL = {"disable": "disabled", "enable": "enabled", "destroy": "destroyed"}
 
@@ -90,15 +94,9 @@ class Found:
 class Secrets:
     """Secrets of one project."""
 
-    def __init__(
-        self,
-        session: Session,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._parent = f"v1/projects/{session.project}"
-        self._now = now
         self._numbers: dict[str, str] = {}
 
     def plan_present(self, wanted: list[Wanted]) -> Plan:
@@ -138,16 +136,21 @@ class Secrets:
     def find(self, names: list[str]) -> list[Found]:
         """The secrets' own fields: one request for all, where the caller may list."""
         if len(names) > 1:
-            wanted = " OR ".join(f"name:{name}" for name in names)
             try:
-                listed = self._session.pages(
-                    "secretmanager", f"{self._parent}/secrets", "secrets", filter=wanted
-                )
-                by_name = {s["name"].rpartition("/")[2]: s for s in listed}
+                by_name = {s["name"].rpartition("/")[2]: s for s in self._listed(names)}
                 return [Found(by_name.get(name)) for name in names]
             except PermissionDenied:
                 pass  # a caller that may not list can still have rights on single secrets
         return map_parallel(lambda name: Found(self._get(name)), names)
+
+    def _listed(self, names: list[str]) -> Iterator[Json]:
+        """The secrets whose names hold one of these, and so may be others too."""
+        for start in range(0, len(names), NAMES_PER_LIST):
+            batch = names[start : start + NAMES_PER_LIST]
+            wanted = " OR ".join(f"name:{name}" for name in batch)
+            yield from self._session.pages(
+                "secretmanager", f"{self._parent}/secrets", "secrets", filter=wanted
+            )
 
     def versions(self, name: str) -> list[Json]:
         """The versions of a secret, newest first."""
@@ -182,7 +185,7 @@ class Secrets:
             have.versions = self.versions(name)
             have.latest = _number(have.versions[0])
         else:
-            have.value = _verified(answer)
+            have.value = verified(answer)
             have.latest = _number(answer)
 
     def _plan_one(self, plan: Plan, want: Wanted, have: Found) -> None:
@@ -201,6 +204,8 @@ class Secrets:
         name, path = want.name, f"{self._parent}/secrets/{want.name}"
         if have.secret is None:
             body = {**want.settings, "replication": want.replication or {"automatic": {}}}
+            if body.get("rotation"):
+                body["rotation"] = self._next_rotation(name, body["rotation"], {})
             plan.after[name] = _shown(body)
             plan.add(
                 f"create secret {name}",
@@ -221,20 +226,38 @@ class Secrets:
             else value
             for key, value in want.settings.items()
         }
+        if wanted.get("rotation"):
+            wanted["rotation"] = self._next_rotation(name, wanted["rotation"], have.secret)
         changed = {
             key: value
             for key, value in wanted.items()
             if _meaningful(value) != _meaningful(have.secret.get(key))
         }
         if changed:
-            plan.after[name].update(_shown(changed))
-            body = {**changed, "etag": have.secret["etag"]}
+            plan.after[name] = _shown({**have.secret, **changed})
+            body = {**_shown(changed), "etag": have.secret["etag"]}
             plan.add(
                 f"change {', '.join(sorted(changed))} of secret {name}",
                 lambda: self._session.patch(
                     "secretmanager", path, body, updateMask=",".join(sorted(changed))
                 ),
             )
+
+    def _next_rotation(self, name: str, wanted: Json, secret: Json) -> Json:
+        """The rotation to ask for: Google moves the time of the next message on by itself."""
+        current = secret.get("rotation", {}).get("nextRotationTime")
+        first = wanted.get("nextRotationTime")
+        is_over = not first or moment(first) < self._session.now()
+        if is_over and current:
+            return {**wanted, "nextRotationTime": current}
+        if is_over and first and secret and "rotationPeriod" not in wanted:
+            return {}  # there was one message to send, and it was sent
+        if is_over:
+            raise ConfigError(
+                f"rotation of secret {name}: next_time is {first or 'missing'}, and has to be a time"
+                " to come"
+            )
+        return wanted
 
     def _plan_value(self, plan: Plan, want: Wanted, have: Found, report: Json) -> None:
         value = want.value
@@ -253,37 +276,37 @@ class Secrets:
         )
 
     def _add_version(self, name: str, value: bytes) -> int:
-        payload = {
-            "data": base64.b64encode(value).decode(),
-            "dataCrc32c": str(_checksum(value)),
-        }
         path = f"{self._parent}/secrets/{name}:addVersion"
-        return _number(self._session.post("secretmanager", path, {"payload": payload}))
+        return _number(self._session.post("secretmanager", path, {"payload": payload(value)}))
 
     def _plan_aliases(self, plan: Plan, want: Wanted, have: Found, report: Json) -> None:
         if want.aliases is None:
             return
         latest = report.get("version", max(have.latest, 0))
-        known = {_number(v) for v in have.versions or []} | {latest} - {0}
-        wanted: dict[str, str] = {}
+        known = {str(_number(v)) for v in have.versions or []} | {str(latest)} - {"0"}
+        wanted = {a: str(latest) if t == "latest" else t for a, t in want.aliases.items()}
         for alias, target in want.aliases.items():
-            number = latest if target == "latest" else int(target)
-            if number not in known:
+            if wanted[alias] not in known:
                 raise ConfigError(
                     f"aliases of secret {want.name}: {alias} names version {target}, which does not"
-                    " exist"
+                    " exist; give a version's number or latest"
                 )
-            wanted[alias] = str(number)
-        current = (have.secret or {}).get("versionAliases", {})
-        if wanted == current:
+        if wanted == (have.secret or {}).get("versionAliases", {}):
             return
         plan.after[want.name]["versionAliases"] = wanted
-        path = f"{self._parent}/secrets/{want.name}"
         plan.add(
-            f"change aliases of secret {want.name}",
-            lambda: self._session.patch(
-                "secretmanager", path, {"versionAliases": wanted}, updateMask="versionAliases"
-            ),
+            f"change aliases of secret {want.name}", lambda: self._set_aliases(want, latest, report)
+        )
+
+    def _set_aliases(self, want: Wanted, planned: int, report: Json) -> None:
+        """Set all aliases; `latest` is the version that was added, whatever number it got."""
+        latest = report.get("version", planned)
+        aliases = {a: str(latest) if t == "latest" else t for a, t in (want.aliases or {}).items()}
+        self._session.patch(
+            "secretmanager",
+            f"{self._parent}/secrets/{want.name}",
+            {"versionAliases": aliases},
+            updateMask="versionAliases",
         )
 
     def _plan_accessors(self, plan: Plan, want: Wanted, have: Found, report: Json) -> None:
@@ -305,7 +328,7 @@ class Secrets:
         )
         plan.add(
             f"{' and '.join(words)} on secret {want.name}",
-            lambda: self._policy(want.name).change(change),
+            lambda: self._policy(want.name).change(change, have.policy),
         )
 
     def _member(self, identity: Identity, have: Found) -> str:
@@ -328,24 +351,29 @@ class Secrets:
         replaced_at: datetime | None = None
         kept = 0
         if report.get("version", have.latest) > have.latest:  # this run replaces the latest
-            replaced_at, kept = self._now(), 1
+            replaced_at, kept = self._session.now(), 1
         elif have.latest == 1:
             return
         newest_first = have.versions or self.versions(want.name)
-        aliased = set((want.aliases or have.secret.get("versionAliases", {})).values())
+        aliases = have.secret.get("versionAliases", {}) if want.aliases is None else want.aliases
+        aliased = set(aliases.values())
         report["retired"] = []
+        spared = not replaced_at  # the newest that can be read stays, even behind disabled ones
         for version in newest_first:
             number = _number(version)
             if version["state"] != "DESTROYED" and kept < want.keep:
                 kept += 1
+                spared = spared and version["state"] != "ENABLED"
+            elif spared and version["state"] == "ENABLED":
+                spared = False
             elif replaced_at and str(number) not in aliased and _is_left(version, want.retire):
-                age = (self._now() - replaced_at).total_seconds()
+                age = max(0.0, (self._session.now() - replaced_at).total_seconds())
                 if age >= want.grace:
                     self._plan_retire(plan, want, version)
                     report["retired"].append(number)
                 else:
                     report["retires_in"] = max(report.get("retires_in", 0), int(want.grace - age))
-            replaced_at = _time(version["createTime"])
+            replaced_at = moment(version["createTime"])
 
     def _plan_retire(self, plan: Plan, want: Wanted, version: Json) -> None:
         number = _number(version)
@@ -360,8 +388,9 @@ class Secrets:
         path = f"{self._parent}/secrets/{name}/versions/{_number(version)}:{action}"
         return self._session.post("secretmanager", path, {"etag": version["etag"]})
 
-    def _delete(self, name: str, etag: str | None) -> Json:
-        return self._session.delete("secretmanager", f"{self._parent}/secrets/{name}", etag=etag)
+    def _delete(self, name: str, etag: str | None) -> None:
+        with contextlib.suppress(NotFound):  # somebody else deleted it
+            self._session.delete("secretmanager", f"{self._parent}/secrets/{name}", etag=etag)
 
     def _policy(self, name: str) -> policies.Policy:
         return policies.Policy.of(self._session, {"secret": name})
@@ -381,52 +410,6 @@ def check_name(name: str) -> None:
         )
 
 
-def to_bytes(name: str, text: str | None, encoded: str | None) -> bytes | None:
-    """The value given as text or as Base64; ConfigError where Google would refuse it."""
-    if text is None and encoded is None:
-        return None
-    try:
-        value = (
-            text.encode() if text is not None else base64.b64decode(encoded or "", validate=True)
-        )
-    except binascii.Error:
-        raise ConfigError(f"secret {name}: value_base64 is no Base64") from None
-    if not value:
-        raise ConfigError(
-            f"secret {name}: the value is empty. Where it comes from a variable of the environment or"
-            " a lookup, check that it is set; to leave the value as it is, leave the option out."
-        )
-    if len(value) > MAX_BYTES:
-        raise ConfigError(
-            f"secret {name}: the value has {len(value)} bytes; Secret Manager takes {MAX_BYTES}"
-            " (64 KiB). Keep large things in Cloud Storage and their key here."
-        )
-    return value
-
-
-def _verified(answer: Json) -> bytes:
-    """The payload of an answer, if it came unharmed."""
-    data = base64.b64decode(answer["payload"]["data"])
-    if int(answer["payload"].get("dataCrc32c", -1)) != _checksum(data):
-        raise GcpError(
-            f"{answer['name']} came damaged: its checksum does not match. Run this again."
-        )
-    return data
-
-
-def _checksum(data: bytes) -> int:
-    """CRC-32C, as Secret Manager uses it."""
-    try:
-        import google_crc32c  # noqa: PLC0415 - its absence is reported as the module's error
-    except ImportError as error:
-        raise ConfigError(
-            "the Python package google-crc32c is needed on the host that runs the module: pip"
-            f" install google-crc32c ({error})"
-        ) from error
-    checksum: int = google_crc32c.value(data)
-    return checksum
-
-
 def _number(version: Json) -> int:
     return int(version["name"].rpartition("/")[2])
 
@@ -443,8 +426,8 @@ def _meaningful(value: Any) -> Any:
         return {k: _meaningful(v) for k, v in value.items() if v is not None} or None
     if isinstance(value, list):
         return [_meaningful(item) for item in value] or None
-    if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\dT", value):
-        return _time(value).timestamp()
+    if is_time(value):
+        return moment(value).timestamp()
     return value if value != "" else None
 
 
@@ -460,10 +443,3 @@ def _locations(replication: Json) -> str:
 def _is_left(version: Json, action: str) -> bool:
     """Whether the action would change the version."""
     return version["state"] == "ENABLED" or (action == "destroy" and version["state"] == "DISABLED")
-
-
-def _time(value: str) -> datetime:
-    """A time of Google's, which may have nanoseconds."""
-    text = re.sub(r"(\.\d{6})\d+", r"\1", value.replace("Z", "+00:00"))
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

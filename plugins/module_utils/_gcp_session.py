@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -21,14 +22,18 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_auth import
     refresh,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
-    Aborted,
+    ApiError,
     ConfigError,
+    Conflict,
     NotEnabledYet,
     OperationFailed,
     OperationTimeout,
     ServiceDisabled,
+    Unauthenticated,
     Unreachable,
     from_answer,
+    is_rate,
+    retry_delay,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_http import Answer, Http
 
@@ -53,6 +58,10 @@ USER_AGENT = "streamops.knative/1.0"
 NOT_CARRIED_OUT = (429, 503)
 TRANSIENT = (*NOT_CARRIED_OUT, 500, 502, 504)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
+#: The longest pause that a server is granted that asks for one.
+LONGEST_ASKED_WAIT = 120.0
+#: Seconds by which clocks may differ without a word about it; signed assertions get 5 minutes.
+CLOCK_TOLERANCE = 60.0
 FIRST_POLL, LONGEST_POLL = 0.25, 10.0
 
 
@@ -61,7 +70,8 @@ class Settings:
     """The options of every Google module, besides who calls.
 
     `endpoint` replaces the address of every service, `endpoints` (by service) that of one;
-    `timeout` is in seconds and holds for each request; `retries` is how often one is sent again.
+    `timeout` is in seconds and holds for each request; `retries` is how often one is sent again;
+    `propagation` is how many seconds an API may take that is enabled and cannot be used yet.
     """
 
     project: str | None = None
@@ -69,6 +79,7 @@ class Settings:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 30.0
     retries: int = 5
+    propagation: float = 300.0
 
     def base(self, service: str) -> str:
         """The address of a service, without a slash at its end."""
@@ -103,6 +114,7 @@ class Session:
         self._lock = threading.Lock()
         self._credentials: Credentials | None = None
         self._sleep = sleep
+        self._ahead = timedelta()
         self.caller = ""
         self.requests = 0
         self.warnings: dict[str, None] = {}  # in order, each once
@@ -115,6 +127,18 @@ class Session:
         if not self._settings.project:
             raise ConfigError("project is required (or the environment variable GCP_PROJECT)")
         return self._settings.project
+
+    @property
+    def project_id(self) -> str:
+        """The project's ID where its number does not do: in names that are made of it."""
+        if self.project.isdigit():
+            raise ConfigError(f"project: the ID is needed here, not the number {self.project}")
+        return self.project
+
+    @property
+    def workload_pool(self) -> str:
+        """The pool of the identities of the project's clusters."""
+        return f"{self.project_id}.svc.id.goog"
 
     def get(self, service: str, path: str, **query: Any) -> Json:
         """GET `path` (`v1/projects/…`) of a service. Raises GcpError, as all of these do."""
@@ -156,7 +180,14 @@ class Session:
                 self._credentials, self.caller = credentials(self._auth, self._http)
             if not self._credentials.valid:
                 refresh(self._credentials, self._http)
+            named = getattr(self._credentials, "service_account_email", "")
+            if not self.caller and "@" in named:  # the metadata server tells it with the token
+                self.caller = named
             return self._credentials.token or ""
+
+    def now(self) -> datetime:
+        """The time by Google's clock, as far as its answers told it."""
+        return datetime.now(UTC) + self._ahead
 
     def access_token(self) -> tuple[str, datetime | None]:
         """An OAuth access token for something else than Google's APIs, and when it expires."""
@@ -164,7 +195,7 @@ class Session:
 
     def wait_lro(self, service: str, operation: Json, timeout: float) -> Json:
         """Wait for a google.longrunning.Operation; its response. `timeout` in seconds."""
-        for waited in self._polls(timeout):
+        for waited in self.polls(timeout):
             if operation.get("done"):
                 break
             if waited is None:
@@ -180,7 +211,7 @@ class Session:
         """Wait for an operation of GKE in `parent` (`projects/P/locations/L`). `timeout` in seconds."""
         name = operation["name"]
         told = ""
-        for waited in self._polls(timeout):
+        for waited in self.polls(timeout):
             if operation.get("status") == "DONE":
                 break
             stage = f"{operation.get('status')}{_progress(operation)}"
@@ -198,26 +229,25 @@ class Session:
             raise OperationFailed(f"{what} ({name}) failed: {message}")
         return operation
 
-    def read_modify_write(self, attempt: Callable[[], _Result]) -> _Result:
+    def retry_conflicts(self, attempt: Callable[[], _Result]) -> _Result:
         """Do `attempt` (read, change, write with the etag) again while somebody else was faster."""
-        for number in range(self._settings.retries + 1):
+        for number in range(self._settings.retries):
             try:
                 return attempt()
-            except Aborted:
-                if number == self._settings.retries:
-                    raise
+            except Conflict:
                 self._sleep(_backoff(number))
-        raise AssertionError("unreachable")
+        return attempt()
 
-    def _polls(self, timeout: float) -> Iterator[float | None]:
+    def polls(self, timeout: float) -> Iterator[float | None]:
         """Seconds waited so far, each after a pause; None once `timeout` is over."""
-        deadline = time.monotonic() + timeout
-        pause, start = FIRST_POLL, time.monotonic()
+        start = time.monotonic()
+        pause = FIRST_POLL
         yield 0.0
         while True:
-            left = deadline - time.monotonic()
+            left = start + timeout - time.monotonic()
             if left <= 0:
                 yield None
+                return
             self._sleep(min(pause, max(left, 0)))
             pause = min(pause * 1.5, LONGEST_POLL)
             yield time.monotonic() - start
@@ -230,6 +260,16 @@ class Session:
         if given:
             url += "?" + urlencode(given, doseq=True)
         payload = None if body is None else json.dumps(body).encode()
+        for waited in self.polls(self._settings.propagation):
+            try:
+                return self._answer(method, url, payload)
+            except ServiceDisabled as error:
+                if waited is None or not self._is_enabled(error):
+                    raise
+                self.progress(f"{service} is enabled and cannot be used yet")
+        raise AssertionError("unreachable")
+
+    def _answer(self, method: str, url: str, payload: bytes | None) -> Json:
         answer = self._send(method, url, payload)
         parsed = _parse(answer)
         if answer.status >= 400:
@@ -238,33 +278,76 @@ class Session:
             if self.check_mode and isinstance(error, ServiceDisabled):
                 self.warnings[f"{error.message} What it holds is taken to be nothing."] = None
                 raise NotEnabledYet(answer.status, parsed, shown, self.caller)
+            if isinstance(error, Unauthenticated):
+                error.args = (f"{error}{self._clock()}",)
             raise error
         return parsed if isinstance(parsed, dict) else {}
 
+    def _is_enabled(self, error: ServiceDisabled) -> bool:
+        """Whether the API that cannot be used is enabled; then it is a matter of minutes."""
+        path = f"v1/{error.metadata.get('consumer')}/services/{error.metadata.get('service')}"
+        try:
+            return self.get("serviceusage", path).get("state") == "ENABLED"
+        except ApiError:
+            return False
+
     def _send(self, method: str, url: str, payload: bytes | None) -> Answer:
-        again = TRANSIENT if method in ("GET", "PUT", "DELETE") else NOT_CARRIED_OUT
-        for attempt in range(self._settings.retries + 1):
+        """Send, and send again what may be repeated; a token that is refused is renewed once."""
+        repeatable = method in ("GET", "PUT", "DELETE")
+        renewed = False
+        attempt = 0
+        while True:
             last = attempt == self._settings.retries
-            headers = {
-                "Authorization": f"Bearer {self.token()}",
-                "User-Agent": USER_AGENT,
-                "Accept": "application/json",
-            }
-            if payload is not None:
-                headers["Content-Type"] = "application/json"
-            with self._lock:
-                self.requests += 1
+            token = self.token()
             try:
-                answer = self._http.request(method, url, payload, headers)
-            except Unreachable:
-                if last or method not in ("GET", "PUT", "DELETE"):
+                answer = self._send_once(method, url, payload, token)
+            except Unreachable as error:
+                if last or (error.sent and not repeatable):
                     raise
                 self._sleep(_backoff(attempt))
-                continue
-            if last or answer.status not in again or _is_final(answer):
-                return answer
-            self._sleep(_retry_after(answer) or _backoff(attempt))
-        raise AssertionError("unreachable")
+            else:
+                if answer.status == 401 and not renewed:
+                    renewed = True
+                    if self._renew(token):
+                        continue
+                if last or not _is_transient(answer, repeatable=repeatable):
+                    return answer
+                self._sleep(_asked_wait(answer) or _backoff(attempt))
+            attempt += 1
+
+    def _send_once(self, method: str, url: str, payload: bytes | None, token: str) -> Answer:
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+        }
+        if payload is not None:
+            headers["Content-Type"] = "application/json"
+        with self._lock:
+            self.requests += 1
+        answer = self._http.request(method, url, payload, headers)
+        moment = _date(answer.headers.get("date", ""))
+        if moment:
+            self._ahead = moment - datetime.now(UTC)
+        return answer
+
+    def _renew(self, refused: str) -> bool:
+        """Get another token than the one that was refused, where there is something to get it with."""
+        with self._lock:
+            current = self._credentials
+            if current and current.token == refused:
+                refresh(current, self._http)
+            return bool(current and current.token != refused)
+
+    def _clock(self) -> str:
+        """A hint at a wrong clock, which makes assertions too old or too new; "" where it is right."""
+        seconds = self._ahead.total_seconds()
+        if abs(seconds) < CLOCK_TOLERANCE:
+            return ""
+        return (
+            f" The clock of this machine is {abs(seconds):.0f} s"
+            f" {'behind' if seconds > 0 else 'ahead of'} Google's: set it."
+        )
 
 
 def map_parallel(
@@ -284,12 +367,12 @@ def _parse(answer: Answer) -> Any:
         return answer.data.decode(errors="replace")
 
 
-def _is_final(answer: Answer) -> bool:
-    """A quota that is used up stays so; a rate limit passes."""
-    if answer.status != 429:
-        return False
-    error = from_answer(answer.status, _parse(answer), "")
-    return any(str(d.get("@type", "")).endswith("QuotaFailure") for d in error.details)
+def _is_transient(answer: Answer, *, repeatable: bool) -> bool:
+    """Whether the same request may do better later. A quota that is used up stays so; a rate passes."""
+    if answer.status == 429:
+        error = from_answer(answer.status, _parse(answer), "")
+        return is_rate(error) or not error.detail("QuotaFailure")
+    return answer.status in (TRANSIENT if repeatable else NOT_CARRIED_OUT)
 
 
 def _backoff(attempt: int) -> float:
@@ -297,9 +380,25 @@ def _backoff(attempt: int) -> float:
     return min(FIRST_WAIT * 2.0**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
-def _retry_after(answer: Answer) -> float:
+def _asked_wait(answer: Answer) -> float:
+    """Seconds that the server asks to wait, by its header or its error's details; 0 if it does not."""
     value = answer.headers.get("retry-after", "")
-    return min(float(value), LONGEST_WAIT) if value.isdigit() else 0.0
+    if value.isdigit():
+        asked = float(value)
+    elif moment := _date(value):
+        sent = _date(answer.headers.get("date", "")) or datetime.now(UTC)
+        asked = (moment - sent).total_seconds()
+    else:
+        asked = retry_delay(from_answer(answer.status, _parse(answer), ""))
+    return min(max(asked, 0.0), LONGEST_ASKED_WAIT)
+
+
+def _date(value: str) -> datetime | None:
+    """A date as headers have it (RFC 9110, section 5.6.7)."""
+    try:
+        return parsedate_to_datetime(value) if value else None
+    except ValueError:
+        return None
 
 
 def _progress(operation: Json) -> str:

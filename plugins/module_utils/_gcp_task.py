@@ -1,11 +1,14 @@
 """What a Google module does, apart from where it runs: plan, carry out unless in check mode, report.
 
 Nothing is written before the plan is complete, so everything that can be refused is refused before
-anything is touched. With a local connection the work is done in Ansible's worker, without a process.
+anything is touched. Where somebody else was faster (an etag is no longer the current one, a thing that
+was to be made is there) the plan is made anew. With a local connection the work is done in Ansible's
+worker, without a process.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -106,14 +109,16 @@ class GcpTask:
             return {"changed": False, **self.query(caller, run.params)}
         if not self.plan:
             raise TypeError("a task has a plan or a query")
-        plan = self.plan(caller, run.params)
+        make = functools.partial(self.plan, caller, run.params)
+        plan = make()
+        before, changes = plan.before, plan.changes
         if not run.check_mode:
-            _carry_out(plan)
+            plan, changes = _carry_out(caller, plan, make)
         for warning in [*plan.warnings, *caller.warnings]:
             run.warn(warning)
-        result: Json = {"changed": bool(plan.steps), "changes": plan.changes, **plan.result}
+        result: Json = {"changed": bool(changes), "changes": changes, **plan.result}
         if run.diff:
-            result["diff"] = {"before": _text(plan.before), "after": _text(plan.after)}
+            result["diff"] = {"before": _text(before), "after": _text(plan.after)}
         return result
 
     def main(self) -> None:
@@ -137,12 +142,23 @@ def merged_labels(current: Json, wanted: Json, *, purge: bool) -> dict[str, str]
     return {**({} if purge else current), **{key: str(value) for key, value in wanted.items()}}
 
 
-def _carry_out(plan: Plan) -> None:
+def _carry_out(caller: Session, plan: Plan, make: Callable[[], Plan]) -> tuple[Plan, list[str]]:
+    """Take the steps, by a new plan after each conflict; the last plan, and what was done in all."""
     done: list[str] = []
-    try:
+    is_stale = False
+
+    def attempt() -> Plan:
+        nonlocal plan, is_stale
+        if is_stale:
+            plan = make()
+        is_stale = True
         for words, step in plan.steps:
             step()
             done.append(words)
+        return plan
+
+    try:
+        return caller.retry_conflicts(attempt), done
     except GcpError as error:
         error.result = {"changed": bool(done), "changes": done}
         raise

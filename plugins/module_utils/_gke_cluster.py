@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils import _gke_settings as settings
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
     ConfigError,
+    FailedPrecondition,
     GcpError,
     NotFound,
     OperationTimeout,
@@ -39,14 +40,21 @@ class Clusters:
             return None
 
     def all(self) -> list[Json]:
-        """The clusters of the location (`-` for all locations)."""
-        return list(self._session.pages("container", f"v1/{self._parent}/clusters", "clusters"))
+        """The clusters of the location (`-` for all locations); a warning names zones that are missing."""
+        answer = self._session.get("container", f"v1/{self._parent}/clusters")
+        missing = ", ".join(answer.get("missingZones", []))
+        if missing:
+            self._session.warnings[
+                f"Clusters of {missing} are missing from the list: Google could not reach these zones."
+            ] = None
+        found: list[Json] = answer.get("clusters", [])
+        return found
 
     def plan_present(self, params: Json) -> Plan:
         """Steps that make the cluster as the options ask."""
         settings.check(params)
         name = params["name"]
-        wanted = settings.wanted_values(params, self._session.project)
+        wanted = settings.wanted_values(params, self._session)
         current = self.find(name)
         if current and current["status"] == "STOPPING":
             self._settle(name, "STOPPING")
@@ -57,6 +65,9 @@ class Clusters:
             return self._plan_creation(params, wanted)
         _refuse_broken(current)
         plan = self._plan_update(params, wanted, current)
+        if plan.steps and current["status"] == "RECONCILING" and not self._session.check_mode:
+            self._settle(name, "RECONCILING")  # what is under way may be what is wanted
+            return self.plan_present(params)
         if current["status"] == "DEGRADED":
             plan.warnings.append(f"Cluster {name} is DEGRADED: {_condition(current)}")
         return plan
@@ -64,6 +75,7 @@ class Clusters:
     def plan_absent(self, params: Json) -> Plan:
         """Steps that delete the cluster; refused while it is protected."""
         name = params["name"]
+        settings.check_name(name, params["location"])
         current = self.find(name)
         plan = Plan(result={"cluster": None})
         if current is None:
@@ -77,7 +89,7 @@ class Clusters:
         if current["status"] == "STOPPING":
             plan.add(f"wait for the deletion of {name}", lambda: self._settle(name, "STOPPING"))
         else:
-            plan.add(f"delete cluster {name}", lambda: self._delete(name, current["status"]))
+            plan.add(f"delete cluster {name}", lambda: self._delete(name))
         return plan
 
     def _plan_creation(self, params: Json, wanted: Json) -> Plan:
@@ -108,7 +120,7 @@ class Clusters:
         immutable += self._plan_node_pool(plan, params, current)
         if immutable:
             raise ConfigError(
-                f"cluster {params['name']} exists, and this cannot be changed:"
+                f"cluster {params['name']} exists, and this cannot be changed here:"
                 f" {'; '.join(immutable)}. Take over what is there, or delete the cluster and create"
                 " it anew."
             )
@@ -121,19 +133,11 @@ class Clusters:
         self._plan_labels(plan, params, current)
         self._plan_maintenance(plan, params, current)
         if plan.steps:
-            self._finish(plan, params["name"], current)
+            self._finish(plan, params["name"])
         return plan
 
-    def _finish(self, plan: Plan, name: str, current: Json) -> None:
-        """Wait for others' operations before the first step, and read the cluster after the last."""
-        words, first = plan.steps[0]
-
-        def begin() -> None:
-            if current["status"] == "RECONCILING":
-                self._settle(name, "RECONCILING")
-            first()
-
-        plan.steps[0] = (words, begin)
+    def _finish(self, plan: Plan, name: str) -> None:
+        """Read the cluster after the last step."""
         words, last = plan.steps[-1]
 
         def end() -> None:
@@ -145,14 +149,15 @@ class Clusters:
     def _plan_passthrough(self, plan: Plan, params: Json, current: Json) -> list[str]:
         refused = []
         for field, value in (params["cluster"] or {}).items():
-            if settings.covers(current.get(field), value):
+            now = current.get(field)
+            if settings.covers(now, value):
                 continue
             if field in settings.PASSTHROUGH_UPDATES:
                 body = {settings.PASSTHROUGH_UPDATES[field]: value}
                 update = functools.partial(self._update, params["name"], body)
-                _note(plan, field, current.get(field), value, update)
+                _note(plan, field, now, settings.overlaid(now, value), update)
             else:
-                refused.append(f"cluster.{field} is {current.get(field)!r}, not {value!r}")
+                refused.append(f"cluster.{field} is {now!r}, not {value!r}")
         return refused
 
     def _plan_node_pool(self, plan: Plan, params: Json, current: Json) -> list[str]:
@@ -160,32 +165,39 @@ class Clusters:
         options = params["node_pool"]
         if not options or current.get("autopilot", {}).get("enabled"):
             return []
-        wanted = settings.node_pool(options, params)
-        name = wanted["name"]
+        name = settings.pool_name(options)
         pools = {pool["name"]: pool for pool in current.get("nodePools", [])}
         path = f"v1/{self._parent}/clusters/{params['name']}/nodePools"
         if name not in pools:
-            step = functools.partial(self._change, "post", path, {"nodePool": wanted})
+            wanted = settings.node_pool(options, params)
+            step = functools.partial(
+                self._change, params["name"], "post", path, {"nodePool": wanted}
+            )
             _note(plan, f"node pool {name}", None, wanted, step)
             return []
-        pool = pools[name]
-        refused = []
-        if bool(options.get("spot")) != bool(pool["config"].get("spot")):
-            refused.append(f"node_pool.spot of {name} is {bool(pool['config'].get('spot'))}")
-        if any(options.get(key) for key in ("min_nodes", "max_nodes")):
-            scaling = wanted["autoscaling"]
-            if not settings.covers(pool.get("autoscaling"), scaling):
-                step = functools.partial(
-                    self._change, "post", f"{path}/{name}:setAutoscaling", {"autoscaling": scaling}
-                )
-                _note(plan, f"autoscaling of {name}", pool.get("autoscaling"), scaling, step)
-        machine = options.get("machine_type")
-        if machine and machine != pool["config"].get("machineType"):
+        config, scaling = pools[name].get("config", {}), pools[name].get("autoscaling", {})
+        limits = settings.limits(options, scaling)
+        if limits is not None and not settings.covers(scaling, limits):
+            body = {"autoscaling": settings.overlaid(scaling, limits)}
             step = functools.partial(
-                self._change, "put", f"{path}/{name}", {"machineType": machine}
+                self._change, params["name"], "post", f"{path}/{name}:setAutoscaling", body
             )
-            _note(plan, f"machine type of {name}", pool["config"]["machineType"], machine, step)
-        return refused
+            _note(plan, f"autoscaling of {name}", scaling, body["autoscaling"], step)
+        machine, now = options.get("machine_type"), config.get("machineType")
+        if machine and machine != now:
+            step = functools.partial(
+                self._change, params["name"], "put", f"{path}/{name}", {"machineType": machine}
+            )
+            _note(plan, f"machine type of {name}", now, machine, step)
+        fixed = (
+            ("spot", bool(config.get("spot"))),
+            ("service_account", config.get("serviceAccount", "default")),
+        )
+        return [
+            f"node_pool.{option} of {name} is {there!r}, not {options[option]!r}"
+            for option, there in fixed
+            if options.get(option) not in (None, there)
+        ]
 
     def _plan_labels(self, plan: Plan, params: Json, current: Json) -> None:
         if params["labels"] is None:
@@ -193,68 +205,73 @@ class Clusters:
         now = current.get("resourceLabels", {})
         labels = merged_labels(now, params["labels"], purge=params["purge_labels"])
         if labels != now:
-            step = functools.partial(self._set_labels, params["name"], labels)
+            body = {
+                "resourceLabels": labels,
+                "labelFingerprint": current.get("labelFingerprint", ""),
+            }
+            path = f"v1/{self._parent}/clusters/{params['name']}:setResourceLabels"
+            step = functools.partial(self._change, params["name"], "post", path, body)
             _note(plan, "labels", now, labels, step)
 
     def _plan_maintenance(self, plan: Plan, params: Json, current: Json) -> None:
+        """Replace the window; exclusions that are there stay."""
         if not params["maintenance_window"]:
             return
         window = settings.maintenance_window(params["maintenance_window"])
-        now = current.get("maintenancePolicy", {}).get("window", {})
+        policy = current.get("maintenancePolicy", {})
+        now = policy.get("window", {})
         if not settings.covers(now, window):
-            step = functools.partial(self._set_maintenance, params["name"], window)
-            _note(plan, "maintenance_window", now, window, step)
+            exclusions = now.get("maintenanceExclusions", {})
+            kept = {"maintenanceExclusions": exclusions} if exclusions else {}
+            body = {"maintenancePolicy": {**policy, "window": {**window, **kept}}}
+            path = f"v1/{self._parent}/clusters/{params['name']}:setMaintenancePolicy"
+            step = functools.partial(self._change, params["name"], "post", path, body)
+            _note(plan, "maintenance_window", now, {**window, **kept}, step)
 
     def _update(self, name: str, update: Json) -> None:
-        self._change("put", f"v1/{self._parent}/clusters/{name}", {"update": update})
+        path = f"v1/{self._parent}/clusters/{name}"
+        self._change(name, "put", path, {"update": update})
 
-    def _set_labels(self, name: str, labels: Json) -> None:
-        def attempt() -> None:
-            fingerprint = self._require(name).get("labelFingerprint", "")
-            body = {"resourceLabels": labels, "labelFingerprint": fingerprint}
-            self._change("post", f"v1/{self._parent}/clusters/{name}:setResourceLabels", body)
-
-        self._session.read_modify_write(attempt)
-
-    def _set_maintenance(self, name: str, window: Json) -> None:
-        """Replace the recurring window; exclusions that are there stay."""
-
-        def attempt() -> None:
-            policy = dict(self._require(name).get("maintenancePolicy", {}))
-            exclusions = policy.get("window", {}).get("maintenanceExclusions", {})
-            policy["window"] = {**window, "maintenanceExclusions": exclusions}
-            path = f"v1/{self._parent}/clusters/{name}:setMaintenancePolicy"
-            self._change("post", path, {"maintenancePolicy": policy})
-
-        self._session.read_modify_write(attempt)
-
-    def _change(self, verb: str, path: str, body: Json) -> None:
+    def _change(self, name: str, verb: str, path: str, body: Json) -> None:
         call: Callable[..., Json] = getattr(self._session, verb)
-        self._wait(call("container", path, body))
+        self._wait(self._when_idle(name, lambda: call("container", path, body)))
 
-    def _delete(self, name: str, status: str) -> None:
-        if status in ("PROVISIONING", "RECONCILING"):
-            self._settle(name, status)
-        self._wait(self._session.delete("container", f"v1/{self._parent}/clusters/{name}"))
+    def _delete(self, name: str) -> None:
+        path = f"v1/{self._parent}/clusters/{name}"
+        with contextlib.suppress(NotFound):  # somebody else deleted it
+            self._wait(self._when_idle(name, lambda: self._session.delete("container", path)))
+
+    def _when_idle(self, name: str, call: Callable[[], Json]) -> Json:
+        """Do what needs a cluster without an operation on it: GKE begins some by itself."""
+        for waited in self._session.polls(self._timeout):
+            try:
+                return call()
+            except FailedPrecondition as error:
+                if "incompatible operation" not in error.message:
+                    raise
+                if waited is None:
+                    raise OperationTimeout(
+                        f"cluster {name} is busy for more than {self._timeout:g} s (option"
+                        f" wait_timeout): {error.message} Run this again."
+                    ) from error
+                self._session.progress(f"{name}: {error.message}")
+        raise AssertionError("unreachable")
 
     def _wait(self, operation: Json) -> None:
         self._session.wait_container(self._parent, operation, self._timeout)
 
     def _settle(self, name: str, status: str) -> Json | None:
         """Wait until the cluster has left a state that somebody else's operation put it in."""
-        deadline = time.monotonic() + self._timeout
-        pause = 0.5
-        while True:
+        for waited in self._session.polls(self._timeout):
             current = self.find(name)
             if current is None or current["status"] != status:
                 return current
-            if time.monotonic() > deadline:
-                raise OperationTimeout(
-                    f"cluster {name} is still {status} after {self._timeout:g} s (option"
-                    " wait_timeout), by an operation that was begun before. Run this again."
-                )
-            time.sleep(pause)
-            pause = min(pause * 1.5, 10.0)
+            if waited is None:
+                break
+        raise OperationTimeout(
+            f"cluster {name} is still {status} after {self._timeout:g} s (option wait_timeout), by an"
+            " operation that was begun before. Run this again."
+        )
 
     def _require(self, name: str) -> Json:
         current = self.find(name)

@@ -23,6 +23,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors impo
     ConfigError,
     GcpError,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_time import is_time, moment
 
 Json = dict[str, Any]
 
@@ -78,8 +79,10 @@ def is_fresh(user: Json | None, seconds: float) -> bool:
     """Whether a `user` has a token that is good for at least that long."""
     for extension in (user or {}).get("extensions", []):
         if extension.get("name") == EXTENSION and (user or {}).get("token"):
-            expires = datetime.fromisoformat(extension["extension"]["expires"])
-            return expires - datetime.now(UTC) > timedelta(seconds=seconds)
+            expires = extension.get("extension", {}).get("expires")
+            return is_time(expires) and moment(expires) - datetime.now(UTC) > timedelta(
+                seconds=seconds
+            )
     return False
 
 
@@ -155,7 +158,7 @@ def load(path: str) -> Json:
 @contextlib.contextmanager
 def locked(path: str) -> Iterator[None]:
     """Keep others of this collection from writing the file; its folder is made."""
-    folder = os.path.dirname(os.path.abspath(path))
+    folder = os.path.dirname(os.path.realpath(path))
     try:
         os.makedirs(folder, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
@@ -170,8 +173,8 @@ def locked(path: str) -> Iterator[None]:
 
 def save(path: str, config: Json) -> None:
     """Write the file in one step, readable by its owner only."""
-    folder = os.path.dirname(os.path.abspath(path))
-    target = os.path.realpath(path)
+    target = os.path.realpath(path)  # a link stays one
+    folder = os.path.dirname(target)
     try:
         descriptor, partial = tempfile.mkstemp(prefix=".kubeconfig-", dir=folder)
         try:

@@ -7,12 +7,19 @@ update call takes one field, so every setting that can be changed has a call of 
 from __future__ import annotations
 
 import copy
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_time import (
+    check_times,
+    is_time,
+    moment,
+)
 
 Json = dict[str, Any]
 
@@ -20,8 +27,20 @@ _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _LOCATION = re.compile(r"[a-z]+-[a-z]+\d+(-[a-f])?")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
-_CIDR = re.compile(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}")
-
+#: Fields of the API's Cluster that have an option, and so are not passed through.
+OWNED: Mapping[str, str] = {
+    "autopilot": "autopilot",
+    "description": "description",
+    "location": "location",
+    "maintenancePolicy": "maintenance_window",
+    "name": "name",
+    "network": "network",
+    "releaseChannel": "release_channel",
+    "resourceLabels": "labels",
+    "secretManagerConfig": "secret_manager_addon",
+    "subnetwork": "subnetwork",
+    "workloadIdentityConfig": "workload_identity",
+}
 #: Fields of the passthrough that can be changed -> what ClusterUpdate calls them.
 PASSTHROUGH_UPDATES: Mapping[str, str] = {
     field: f"desired{field[0].upper()}{field[1:]}"
@@ -124,7 +143,7 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
-def wanted_values(params: Json, project: str) -> Json:
+def wanted_values(params: Json, session: Session) -> Json:
     """The settings that the options ask for, as the API writes them, by option."""
     wanted = {
         s.option: params[s.option]
@@ -133,7 +152,7 @@ def wanted_values(params: Json, project: str) -> Json:
         and s.option not in ("workload_pool", "authorized_networks")
     }
     if params["workload_identity"] is not None and not params["autopilot"]:
-        wanted["workload_pool"] = f"{project}.svc.id.goog" if params["workload_identity"] else ""
+        wanted["workload_pool"] = session.workload_pool if params["workload_identity"] else ""
     if params["authorized_networks"] is not None:
         wanted["authorized_networks"] = _authorized(params["authorized_networks"])
     return wanted
@@ -156,7 +175,16 @@ def covers(current: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         items = current or []
         return len(items) == len(wanted) and all(map(covers, items, wanted))
+    if is_time(current) and is_time(wanted):
+        return moment(current) == moment(wanted)
     return bool(current == wanted) or (current is None and not wanted)
+
+
+def overlaid(current: Any, wanted: Any) -> Any:
+    """What results where fields that an update leaves out stay as they are."""
+    if not isinstance(current, Mapping) or not isinstance(wanted, Mapping):
+        return wanted
+    return {**current, **{key: overlaid(current.get(key), v) for key, v in wanted.items()}}
 
 
 def new_cluster(params: Json, wanted: Json) -> Json:
@@ -180,7 +208,7 @@ def new_cluster(params: Json, wanted: Json) -> Json:
 
 def node_pool(options: Json, params: Json) -> Json:
     """The body of the one node pool of a Standard cluster."""
-    low, high = options.get("min_nodes") or 1, options.get("max_nodes") or 3
+    low, high = _limits(options)
     config: Json = {
         "machineType": options.get("machine_type") or "e2-standard-4",
         "oauthScopes": ["https://www.googleapis.com/auth/cloud-platform"],
@@ -192,12 +220,36 @@ def node_pool(options: Json, params: Json) -> Json:
     if params["workload_identity"]:
         config["workloadMetadataConfig"] = {"mode": "GKE_METADATA"}
     return {
-        "name": options.get("name") or "default-pool",
+        "name": pool_name(options),
         "initialNodeCount": low,
         "autoscaling": {"enabled": True, "minNodeCount": low, "maxNodeCount": high},
         "config": config,
         "management": {"autoUpgrade": True, "autoRepair": True},
     }
+
+
+def pool_name(options: Json) -> str:
+    """Name of the node pool."""
+    return options.get("name") or "default-pool"
+
+
+def limits(options: Json, current: Json) -> Json | None:
+    """The NodePoolAutoscaling asked for; None where neither limit is. One that is not stays."""
+    low, high = options.get("min_nodes"), options.get("max_nodes")
+    if low is None and high is None:
+        return None
+    low = current.get("minNodeCount", 0) if low is None else low
+    high = current.get("maxNodeCount", max(low, 1)) if high is None else high
+    if low > high:
+        raise ConfigError(f"node_pool: min_nodes {low} is more than max_nodes {high}")
+    return {"enabled": True, "minNodeCount": low, "maxNodeCount": high}
+
+
+def _limits(options: Json) -> tuple[int, int]:
+    """Fewest and most nodes of a new pool."""
+    low, high = options.get("min_nodes"), options.get("max_nodes")
+    low = min(1, 1 if high is None else high) if low is None else low
+    return low, max(3, low) if high is None else high
 
 
 def maintenance_window(options: Json) -> Json:
@@ -206,10 +258,15 @@ def maintenance_window(options: Json) -> Json:
     return {"recurringWindow": {"window": window, "recurrence": options["recurrence"]}}
 
 
-def check(params: Json) -> None:
-    """ConfigError naming everything that Google would refuse."""
+def check_name(name: str, location: str) -> None:
+    """ConfigError for a name or a location that Google would refuse."""
+    problems = _name_problems(name, location)
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
+def _name_problems(name: str, location: str) -> list[str]:
     problems: list[str] = []
-    name, location = params["name"], params["location"]
     if not _NAME.fullmatch(name):
         problems.append(
             f"name: '{name}' is no cluster's name: 1 to 40 lower-case letters, digits and hyphens, a"
@@ -217,30 +274,55 @@ def check(params: Json) -> None:
         )
     if not _LOCATION.fullmatch(location):
         problems.append(f"location: '{location}' is neither a region (europe-west1) nor a zone")
-    elif params["autopilot"] and location.count("-") == 2 and params["state"] == "present":
+    return problems
+
+
+def check(params: Json) -> None:
+    """ConfigError naming everything that Google would refuse."""
+    location, pool = params["location"], params["node_pool"] or {}
+    problems = _name_problems(params["name"], location)
+    if not problems and params["autopilot"] and location.count("-") == 2:
         region = location.rpartition("-")[0]
         problems.append(f"location: Autopilot clusters are regional: {region}, not {location}")
     if params["autopilot"] and params["node_pool"]:
         problems.append("node_pool: an Autopilot cluster has none; use autopilot: false")
     if params["autopilot"] and params["workload_identity"] is False:
         problems.append("workload_identity: an Autopilot cluster always has it")
+    problems += [
+        f"cluster.{field}: use the option {OWNED[field]}"
+        for field in params["cluster"] or {}
+        if field in OWNED
+    ]
     for key, value in (params["labels"] or {}).items():
         if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(str(value)):
             problems.append(
                 f"labels: {key}={value}: lower-case letters, digits, - and _, at most 63 characters,"
                 " the key with a letter first"
             )
-    for network in params["authorized_networks"] or []:
-        if not _CIDR.fullmatch(network["cidr"]):
-            problems.append(
-                f"authorized_networks: '{network['cidr']}' is no CIDR block (a.b.c.d/n)"
-            )
-    pool = params["node_pool"] or {}
-    low, high = pool.get("min_nodes") or 1, pool.get("max_nodes") or 3
-    if low > high:
-        problems.append(f"node_pool: min_nodes {low} is more than max_nodes {high}")
+    problems += [
+        f"authorized_networks: '{network['cidr']}' is no CIDR block (a.b.c.d/n)"
+        for network in params["authorized_networks"] or []
+        if not _is_cidr(network["cidr"])
+    ]
+    window = params["maintenance_window"] or {}
+    problems += check_times(
+        {f"maintenance_window.{name}": window.get(name) for name in ("start", "end")}
+    )
+    if pool and not _NAME.fullmatch(pool_name(pool)):
+        problems.append(f"node_pool: '{pool_name(pool)}' is no node pool's name")
+    low, high = _limits(pool)
+    if not 0 <= low <= high:
+        problems.append(f"node_pool: min_nodes {low} is more than max_nodes {high}, or less than 0")
     if problems:
         raise ConfigError("; ".join(problems))
+
+
+def _is_cidr(text: str) -> bool:
+    try:
+        ipaddress.IPv4Network(text, strict=False)
+    except ValueError:
+        return False
+    return "/" in text
 
 
 def _authorized(networks: list[Json]) -> Json:
@@ -252,5 +334,8 @@ def _authorized(networks: list[Json]) -> Json:
 
 
 def _networks(config: Json) -> tuple[bool, list[tuple[str, str]]]:
-    blocks = [(b["cidrBlock"], b.get("displayName", "")) for b in config.get("cidrBlocks", [])]
+    blocks = [
+        (str(ipaddress.ip_network(b["cidrBlock"], strict=False)), b.get("displayName", ""))
+        for b in config.get("cidrBlocks", [])
+    ]
     return bool(config.get("enabled")), sorted(blocks)

@@ -93,6 +93,7 @@ registry:
   sample: europe-west1-docker.pkg.dev/my-project/streamops
 """
 
+import contextlib
 import functools
 import re
 from typing import Any
@@ -110,6 +111,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import
 )
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+_LOCATION = re.compile(r"[a-z]+(-[a-z]+\d+)?")
 _ROLES = {
     "readers": "roles/artifactregistry.reader",
     "writers": "roles/artifactregistry.writer",
@@ -124,10 +126,15 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
             f"name: '{name}' is no repository's name: 1 to 63 lower-case letters, digits and hyphens,"
             " a letter first and no hyphen last"
         )
-    parent = f"v1/projects/{session.project}/locations/{location}/repositories"
+    if not _LOCATION.fullmatch(location):
+        raise ConfigError(
+            f"location: '{location}' is neither a region (europe-west1) nor a multi-region (europe)"
+        )
+    project = session.project_id
+    parent = f"v1/projects/{project}/locations/{location}/repositories"
     path = f"{parent}/{name}"
     current = _find(session, path)
-    registry = f"{location}-docker.pkg.dev/{session.project}/{name}"
+    registry = f"{location}-docker.pkg.dev/{project}/{name}"
     plan = Plan(before=_shown(current), after=_shown(current))
     plan.result["registry"] = (current or {}).get("registryUri", registry)
     if params["state"] == "absent":
@@ -164,7 +171,11 @@ def _plan_update(
 
 
 def _plan_grants(plan: Plan, session: Session, params: dict[str, Any], *, exists: bool) -> None:
-    members = {role: params[option] for option, role in _ROLES.items() if params[option]}
+    members = {
+        role: policies.check_members(option, params[option])
+        for option, role in _ROLES.items()
+        if params[option]
+    }
     if not members:
         return
     policy = policies.Policy.of(
@@ -213,8 +224,9 @@ def _create(session: Session, parent: str, body: dict[str, Any], params: dict[st
 
 
 def _delete(session: Session, path: str, params: dict[str, Any]) -> None:
-    operation = session.delete("artifactregistry", path)
-    session.wait_lro("artifactregistry", operation, params["wait_timeout"])
+    with contextlib.suppress(NotFound):  # somebody else deleted it
+        operation = session.delete("artifactregistry", path)
+        session.wait_lro("artifactregistry", operation, params["wait_timeout"])
 
 
 def _find(session: Session, path: str) -> dict[str, Any] | None:

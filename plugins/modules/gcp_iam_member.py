@@ -128,16 +128,13 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_session imp
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
 
 _ROLE = re.compile(r"(roles|projects/[^/]+/roles|organizations/\d+/roles)/[\w.]+")
-_MEMBER = re.compile(
-    r"allUsers|allAuthenticatedUsers|(user|serviceAccount|group|domain):[^\s:]\S*"
-    r"|(principal|principalSet)://\S+"
-)
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     """What is to be done."""
-    members = [*params["members"], *_identities(session, params["workload_identities"])]
-    _check(params["roles"], members)
+    _check(params)
+    members = policies.check_members("members", params["members"])
+    members += _identities(session, params["workload_identities"])
     condition = {k: v for k, v in (params["condition"] or {}).items() if v} or None
     policy = policies.Policy.of(session, params)
     change = functools.partial(
@@ -154,9 +151,9 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
         words += [f"revoke {role} from {m}" for m in sorted(old - new)]
         for word in words:
             plan.add(f"{word} on {policy.what}", lambda: None)
-    if plan.steps:  # one write does it all
-        words_last, _nothing = plan.steps[-1]
-        plan.steps[-1] = (words_last, functools.partial(policy.change, change))
+    if plan.steps:  # one write does it all, so nothing is said to be done before it
+        first, _nothing = plan.steps[0]
+        plan.steps[0] = (first, functools.partial(policy.change, change, before))
     return plan
 
 
@@ -181,25 +178,24 @@ def _identities(session: Session, identities: list[dict[str, Any]]) -> list[str]
     for identity in identities:
         project = identity["pool_project"] or session.project
         number = policies.project_number(session, project)
-        pool = identity["pool"] or f"{project}.svc.id.goog"
+        pool = identity["pool"] or policies.pool_of(project)
         members.append(
             policies.principal(number, pool, identity["namespace"], identity["service_account"])
         )
     return members
 
 
-def _check(roles: list[str], members: list[str]) -> None:
-    problems = [f"'{r}' is no role, such as roles/viewer" for r in roles if not _ROLE.fullmatch(r)]
-    problems += [
-        f"'{m}' is no member: user:, serviceAccount:, group:, domain:, principal:// or"
-        " principalSet:// comes first"
-        for m in members
-        if not _MEMBER.fullmatch(m)
-    ]
-    if not members:
-        problems.append("members or workload_identities has to name somebody")
-    if problems:
-        raise ConfigError("; ".join(problems))
+def _check(params: dict[str, Any]) -> None:
+    wrong = [role for role in params["roles"] if not _ROLE.fullmatch(role)]
+    if wrong:
+        raise ConfigError(
+            f"roles: {' and '.join(map(repr, wrong))} is no role, such as roles/viewer or"
+            " projects/my-project/roles/mine"
+        )
+    if not params["roles"]:
+        raise ConfigError("roles has to name a role")
+    if not params["members"] and not params["workload_identities"]:
+        raise ConfigError("members or workload_identities has to name somebody")
 
 
 TASK = GcpTask(

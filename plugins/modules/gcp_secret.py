@@ -77,11 +77,15 @@ options:
     type: list
     elements: str
   rotation:
-    description: When Secret Manager tells O(topics) that it is time for a new value. It makes none by itself.
+    description:
+      - When Secret Manager tells O(topics) that it is time for a new value. It makes none by itself.
+      - An empty dictionary takes it away.
     type: dict
     suboptions:
       next_time:
-        description: RFC 3339 time of the next message.
+        description:
+          - RFC 3339 time of the first message. Google moves it on by O(rotation.period) with each message, so one that
+            is over changes nothing.
         type: str
       period:
         description: Seconds between messages, at least 3600.
@@ -135,7 +139,9 @@ options:
     choices: [keep, disable, destroy]
     default: keep
   keep_versions:
-    description: How many of the newest versions O(old_versions) leaves alone, the latest included.
+    description:
+      - How many of the newest versions O(old_versions) leaves alone, the latest included. The newest one that is
+        enabled stays in any case.
     type: int
     default: 1
   grace_period:
@@ -227,31 +233,35 @@ secrets:
 
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils import _gcp_policy as policies
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_payload import to_bytes
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_secret import (
     Identity,
     Secrets,
     Wanted,
     check_name,
-    to_bytes,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_time import require_times
 
+#: Options that set fields of the secret itself.
+_SETTINGS = ("labels", "annotations", "topics", "rotation", "replication_locations", "aliases")
 _ACTIONS = {"enabled": "enable", "disabled": "disable", "destroyed": "destroy"}
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     """What is to be done."""
-    items = params["secrets"] or [params]
+    items = [params] if params["secrets"] is None else params["secrets"]
     names = [item["name"] for item in items]
-    for name in names:
-        check_name(name)
+    _check(params, names)
     secrets = Secrets(session)
     if params["version"]:
         return secrets.plan_version(names[0], params["version"], _ACTIONS[params["version_state"]])
     if params["state"] == "absent":
         return secrets.plan_absent(names)
-    wanted = [_wanted(session.project, params, item) for item in items]
+    wanted = [_wanted(session, params, item) for item in items]
     plan = secrets.plan_present(wanted)
     plan.warnings += [
         f"The value of secret {want.name} ends in a newline. Where it was read from a file, use"
@@ -262,20 +272,43 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     return plan
 
 
-def _wanted(project: str, params: dict[str, Any], item: dict[str, Any]) -> Wanted:
+def _check(params: dict[str, Any], names: list[str]) -> None:
+    """ConfigError for what Google would refuse, or what contradicts itself."""
+    for name in names:
+        check_name(name)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"secrets: {', '.join(twice)} is named more than once")
+    if params["keep_versions"] < 1 or params["grace_period"] < 0:
+        raise ConfigError("keep_versions is at least 1, grace_period at least 0")
+    if params["version"]:
+        others = [name for name in (*_SETTINGS, "accessors", "workload_identities") if params[name]]
+        others += ["state: absent"] if params["state"] == "absent" else []
+        if others:
+            raise ConfigError(
+                f"version changes one version's state, and nothing else: {', '.join(others)} belongs"
+                " in a task of its own"
+            )
+    require_times({"rotation.next_time": (params["rotation"] or {}).get("next_time")})
+
+
+def _wanted(session: Session, params: dict[str, Any], item: dict[str, Any]) -> Wanted:
     return Wanted(
         name=item["name"],
         value=to_bytes(item["name"], item["value"], item["value_base64"]),
         settings=_settings(params),
         replication=_replication(params["replication_locations"]),
         aliases=params["aliases"] and {k: str(v) for k, v in params["aliases"].items()},
-        accessors=None if params["accessors"] is None else frozenset(params["accessors"]),
+        accessors=None
+        if params["accessors"] is None
+        else frozenset(policies.check_members("accessors", params["accessors"])),
         identities=tuple(
             Identity(
                 namespace=identity["namespace"],
                 service_account=identity["service_account"],
-                pool=identity["pool"] or f"{identity['pool_project'] or project}.svc.id.goog",
-                pool_project=identity["pool_project"] or project,
+                pool=identity["pool"]
+                or policies.pool_of(identity["pool_project"] or session.project),
+                pool_project=identity["pool_project"] or session.project,
             )
             for identity in params["workload_identities"] or []
         ),
@@ -295,7 +328,7 @@ def _settings(params: dict[str, Any]) -> dict[str, Any]:
             settings[name] = {key: str(value) for key, value in params[name].items()}
     if params["topics"] is not None:
         settings["topics"] = [{"name": topic} for topic in params["topics"]]
-    if params["rotation"]:
+    if params["rotation"] is not None:
         period = params["rotation"]["period"]
         settings["rotation"] = {
             key: value

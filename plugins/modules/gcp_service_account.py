@@ -72,6 +72,7 @@ unique_id:
   type: str
 """
 
+import contextlib
 import re
 from typing import Any
 
@@ -82,6 +83,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors impo
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
 
+#: Seconds after which a new account is taken to be known.
+KNOWN_WITHIN = 60
 _NAME = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
 _FIELDS = {"display_name": "displayName", "description": "description"}
 
@@ -95,7 +98,9 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
             " hyphens, a letter first and no hyphen last"
         )
     parent = f"v1/projects/{session.project}/serviceAccounts"
-    email = f"{name}@{session.project}.iam.gserviceaccount.com"
+    # a project of a domain, "example.com:shop", is shop.example.com here
+    domain = ".".join(reversed(session.project_id.split(":")))
+    email = f"{name}@{domain}.iam.gserviceaccount.com"
     path = f"{parent}/{email}"
     current = _find(session, path)
     plan = Plan(before=_shown(current), after=_shown(current), result={"email": email})
@@ -104,7 +109,7 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     if params["state"] == "absent":
         plan.after = {}
         if current:
-            plan.add(f"delete service account {email}", lambda: session.delete("iam", path))
+            plan.add(f"delete service account {email}", lambda: _delete(session, path))
         return plan
     wanted = {f: params[o] for o, f in _FIELDS.items() if params[o] is not None}
     if current is None:
@@ -112,6 +117,7 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
 
         def create() -> None:
             plan.result["unique_id"] = session.post("iam", parent, body)["uniqueId"]
+            _until_known(session, path)
 
         plan.after = {"email": email, **wanted}
         plan.add(f"create service account {email}", create)
@@ -139,6 +145,21 @@ def _plan_use(
     verb = "disable" if wanted else "enable"
     plan.after["disabled"] = wanted
     plan.add(f"{verb} {plan.result['email']}", lambda: session.post("iam", f"{path}:{verb}", {}))
+
+
+def _delete(session: Session, path: str) -> None:
+    with contextlib.suppress(NotFound):  # somebody else deleted it
+        session.delete("iam", path)
+
+
+def _until_known(session: Session, path: str) -> None:
+    """Wait until grants can name the account: a new one is not known everywhere at once.
+
+    https://cloud.google.com/iam/docs/service-accounts-create: it can take a minute.
+    """
+    for waited in session.polls(KNOWN_WITHIN):
+        if _find(session, path) or waited is None:
+            return
 
 
 def _find(session: Session, path: str) -> dict[str, Any] | None:

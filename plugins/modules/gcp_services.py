@@ -36,7 +36,9 @@ options:
     choices: [present, absent]
     default: present
   disable_dependent_services:
-    description: With O(state=absent), whether services that need these are disabled too. Otherwise that is an error.
+    description:
+      - With O(state=absent), whether services that need these are disabled too. Otherwise that is an error.
+      - Which these are is not known before, so check mode does not name them.
     type: bool
     default: false
   wait_timeout:
@@ -72,7 +74,10 @@ import functools
 import re
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
+    ConfigError,
+    FailedPrecondition,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
 
@@ -98,7 +103,7 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     plan = Plan(
         before={name: found[name][0].lower() for name in services},
         after=dict.fromkeys(services, "enabled" if wanted else "disabled"),
-        result={"project_number": next((number for _state, number in found.values()), "")},
+        result={"project_number": next((n for _state, n in found.values() if n), "")},
     )
     timeout = params["wait_timeout"]
     if wanted:
@@ -107,9 +112,11 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
                 f"enable {', '.join(names)}",
                 functools.partial(_enable, session, parent, names, timeout),
             )
-    else:
-        for name in todo:
-            plan.add(f"disable {name}", functools.partial(_disable, session, parent, name, params))
+    elif todo:
+        plan.add(
+            f"disable {', '.join(todo)}",
+            functools.partial(_disable_all, session, parent, todo, params),
+        )
     return plan
 
 
@@ -122,10 +129,10 @@ def _states(session: Session, parent: str, services: list[str]) -> dict[str, tup
             f"v1/{parent}/services:batchGet",
             names=[f"{parent}/services/{name}" for name in names],
         )
-        for name, service in zip(names, answer.get("services", []), strict=True):
-            number = service.get("parent", "").removeprefix("projects/")
+        for service in answer.get("services", []):
+            _projects, number, _services, name = service["name"].split("/")
             found[name] = (service.get("state", "DISABLED"), number)
-    return found
+    return {name: found.get(name, ("DISABLED", "")) for name in services}
 
 
 def _enable(session: Session, parent: str, names: list[str], timeout: int) -> None:
@@ -133,6 +140,21 @@ def _enable(session: Session, parent: str, names: list[str], timeout: int) -> No
         "serviceusage", f"v1/{parent}/services:batchEnable", {"serviceIds": names}
     )
     session.wait_lro("serviceusage", operation, timeout)
+
+
+def _disable_all(session: Session, parent: str, names: list[str], params: dict[str, Any]) -> None:
+    """Disable services, those that need others of them first; which do, only Google knows."""
+    left = list(names)
+    while left:
+        blocked: list[str] = []
+        for name in left:
+            try:
+                _disable(session, parent, name, params)
+            except FailedPrecondition:
+                blocked.append(name)
+                if len(blocked) == len(left):
+                    raise
+        left = blocked
 
 
 def _disable(session: Session, parent: str, name: str, params: dict[str, Any]) -> None:

@@ -125,25 +125,24 @@ options:
         description: Name of the pool. Without it C(default-pool).
         type: str
       machine_type:
-        description: Type of the machines. Without it C(e2-standard-4).
+        description: Type of the machines. Without it a new pool gets C(e2-standard-4).
         type: str
       min_nodes:
-        description: Fewest nodes per zone. Without it 1.
+        description: Fewest nodes per zone; 0 is possible. Without it a new pool gets 1.
         type: int
       max_nodes:
-        description: Most nodes per zone. Without it 3.
+        description: Most nodes per zone. Without it a new pool gets 3.
         type: int
       spot:
-        description: Whether the nodes are Spot VMs.
+        description: Whether the nodes are Spot VMs. Without it those of a new pool are not.
         type: bool
-        default: false
       service_account:
         description: Google service account of the nodes.
         type: str
   cluster:
     description:
       - Further fields of the API's Cluster, as they are there, for what has no option here. They are set at creation,
-        and updated where this module knows how.
+        and updated where this module knows how. A field that has an option of its own is refused.
     type: dict
   wait_timeout:
     description: Seconds to wait for each operation.
@@ -259,7 +258,7 @@ TASK = GcpTask(
                 "machine_type": {"type": "str"},
                 "min_nodes": {"type": "int"},
                 "max_nodes": {"type": "int"},
-                "spot": {"type": "bool", "default": False},
+                "spot": {"type": "bool"},
                 "service_account": {"type": "str"},
             },
         },

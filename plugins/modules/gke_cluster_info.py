@@ -52,6 +52,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._gke_cluster imp
     Clusters,
     trimmed,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._gke_settings import check_name
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
     clusters = Clusters(session, params["location"], wait_timeout=0)
     name = params["name"]
     if name and params["location"] != "-":
+        check_name(name, params["location"])
         found = clusters.find(name)
         return {"clusters": [trimmed(found)] if found else []}
     return {"clusters": [trimmed(c) for c in clusters.all() if name in (None, c["name"])]}

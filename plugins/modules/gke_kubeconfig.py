@@ -111,6 +111,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors impo
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
 from ansible_collections.streamops.knative.plugins.module_utils._gke_cluster import Clusters
+from ansible_collections.streamops.knative.plugins.module_utils._gke_settings import check_name
 
 
 class Kubeconfig:
@@ -127,6 +128,7 @@ class Kubeconfig:
 
     def plan(self) -> Plan:
         """What is to be done."""
+        check_name(self._params["name"], self._params["location"])
         old = files.load(self._path)
         new, renewed = (
             (files.without(old, self._name), False)

@@ -65,7 +65,7 @@ def test_services(google: Google) -> None:
     assert google.run("gcp_services", services=services)["changed"] is True
     assert google.run("gcp_services", services=services)["changed"] is False
     gone = google.run("gcp_services", services=services, state="absent")
-    assert gone["changes"] == ["disable dns.googleapis.com", "disable pubsub.googleapis.com"]
+    assert gone["changes"] == ["disable dns.googleapis.com, pubsub.googleapis.com"]
     blocked = {"services": ["compute.googleapis.com"], "state": "absent"}
     google.run("gcp_services", services=["container.googleapis.com", "compute.googleapis.com"])
     assert "depended on" in google.run("gcp_services", **blocked)["msg"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import io
 import json
@@ -95,8 +96,13 @@ class Google:
             return str(credentials["access_token"])
         raise AssertionError(f"{member} has a key, not a token")
 
+    @functools.cached_property
+    def owner_token(self) -> str:
+        """An access token of the account that owns the project, got once."""
+        return self.token_of_owner()
+
     def token_of_owner(self) -> str:
-        """An access token of the account that owns the project."""
+        """A new access token of the account that owns the project."""
         credentials = service_account.Credentials.from_service_account_file(
             self.key_file, scopes=["https://www.googleapis.com/auth/cloud-platform"]
         )
@@ -138,6 +144,16 @@ class Google:
     def run(self, module: str, **options: Any) -> dict[str, Any]:
         """Run a module as the owner; the result, failed or not."""
         return run_module(module, {**self.options(), **options})
+
+    def run_quickly(self, module: str, **options: Any) -> dict[str, Any]:
+        """The same with a token, which spares each run the 60 ms it takes to read and use a key."""
+        caller = {
+            "project": PROJECT,
+            "endpoint": self.url,
+            "auth_kind": "accesstoken",
+            "access_token": self.owner_token,
+        }
+        return run_module(module, {**caller, **options})
 
 
 @contextlib.contextmanager

@@ -97,8 +97,7 @@ class Google:
             scope=scope,
             state=self.state,
         )
-        self.control.meddle(call)
-        return web.json_response(await handler(call))
+        return web.json_response(await self.control.answer(call, handler))
 
     def _choose(self, candidates: list[discovery.Method], path: str) -> discovery.Method:
         """Two services may have a path: operations know theirs, else what is modelled answers."""

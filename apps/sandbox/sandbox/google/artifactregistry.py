@@ -10,7 +10,7 @@ from .locations import require_location
 from .operations import Operations, Work
 from .policies import Policy
 from .service import Call, Json, serves
-from .state import Project, State, now, page
+from .state import Project, State, now
 
 _ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _MUTABLE = {
@@ -107,7 +107,7 @@ class ArtifactRegistry:
             for name, r in sorted(self._repositories.items())
             if name.startswith(f"{parent}/")
         ]
-        shown, token = page(found, call.query)
+        shown, token = self._state.page(found, call.query)
         return {"repositories": shown, **({"nextPageToken": token} if token else {})}
 
     @serves("artifactregistry.projects.locations.repositories.patch")

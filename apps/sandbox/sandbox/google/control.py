@@ -16,20 +16,24 @@ from .container import Container
 from .errors import HTTP_STATUS, GoogleError
 from .operations import OperationFault, Operations
 from .principals import Principal
-from .service import Call
+from .service import Call, Handler
 from .state import State
 from .tokens import Tokens
 
 
 @dataclass(slots=True)
 class Fault:
-    """The next `times` calls of methods that match the pattern `method` fail."""
+    """The next `times` calls of methods that match the pattern `method` fail.
+
+    With `carried_out` they do what they are asked to, and only the answer is lost.
+    """
 
     method: str
     status: str
     message: str
     times: int
     details: list[dict[str, Any]]
+    carried_out: bool
 
 
 class Control:
@@ -63,12 +67,13 @@ class Control:
             web.post("/_sandbox/projects", self._add_project),
             web.patch("/_sandbox/projects/{project}", self._change_project),
             web.put("/_sandbox/quotas/{kind}", self._set_quota),
+            web.put("/_sandbox/pages", self._set_pages),
             web.post("/_sandbox/principals", self._add_principal),
             web.put("/_sandbox/tokens", self._set_tokens),
         ]
 
-    def meddle(self, call: Call) -> None:
-        """Note the call, and raise the fault that was planned for it."""
+    async def answer(self, call: Call, handler: Handler) -> dict[str, Any]:
+        """Note the call; its answer, or the fault that was planned for it."""
         self.calls.append(
             {
                 "method": call.method.id,
@@ -77,10 +82,20 @@ class Control:
             }
         )
         del self.calls[:-1000]
+        fault = self._fault(call)
+        if fault and not fault.carried_out:
+            raise GoogleError(fault.status, fault.message, fault.details)
+        answer = await handler(call)
+        if fault:
+            raise GoogleError(fault.status, fault.message, fault.details)
+        return answer
+
+    def _fault(self, call: Call) -> Fault | None:
         for fault in self._faults:
             if fault.times > 0 and fnmatch.fnmatchcase(call.method.id, fault.method):
                 fault.times -= 1
-                raise GoogleError(fault.status, fault.message, fault.details)
+                return fault
+        return None
 
     async def _list_calls(self, request: web.Request) -> web.Response:
         return web.json_response({"calls": self.calls})
@@ -101,6 +116,7 @@ class Control:
                 message=body.get("message", "The service is currently unavailable."),
                 times=int(body.get("times", 1)),
                 details=body.get("details", []),
+                carried_out=bool(body.get("carriedOut", False)),
             )
         )
         return web.json_response({})
@@ -149,6 +165,11 @@ class Control:
             self._state.quotas.pop(kind, None)
         else:
             self._state.quotas[kind] = int(limit)
+        return web.json_response({})
+
+    async def _set_pages(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self._state.largest_page = int(body.get("size") or 0)
         return web.json_response({})
 
     async def _add_principal(self, request: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ from .errors import GoogleError, invalid, permission_denied
 from .policies import Policy, allowed
 from .principals import Principal
 from .service import Call, Json, serves
-from .state import Project, State, page
+from .state import Project, State
 from .tokens import Tokens
 
 _ACCOUNT_ID = re.compile(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])")
@@ -102,7 +102,7 @@ class Iam:
             call.principal, "iam.serviceAccounts.list", f"projects/{project.project_id}", project
         )
         accounts = [a.shown() for a in self._accounts.values() if a.project is project]
-        shown, token = page(accounts, call.query, 20)
+        shown, token = self._state.page(accounts, call.query, 20)
         return {"accounts": shown, **({"nextPageToken": token} if token else {})}
 
     @serves("iam.projects.serviceAccounts.patch")

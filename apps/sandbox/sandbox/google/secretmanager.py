@@ -17,7 +17,7 @@ import google_crc32c
 from .errors import GoogleError, invalid, not_modelled
 from .policies import Policy, allowed
 from .service import Call, Json, serves
-from .state import Project, State, now, page
+from .state import Project, State, now
 
 MAX_PAYLOAD_BYTES = 65536
 _SECRET_ID = re.compile(r"[a-zA-Z0-9_-]{1,255}")
@@ -149,7 +149,7 @@ class SecretManager:
         )
         wanted = _filter(call.query.get("filter", ""))
         secrets = [s for s in reversed(self._of(project).values()) if wanted(s)]
-        shown, token = page(secrets, call.query)
+        shown, token = self._state.page(secrets, call.query)
         return _list("secrets", [s.shown() for s in shown], token, len(secrets))
 
     @serves("secretmanager.projects.secrets.patch")
@@ -218,7 +218,7 @@ class SecretManager:
         if wanted and not found:
             raise not_modelled(f"the filter {wanted!r}, only state:…")
         versions = [v for v in reversed(secret.versions) if not found or v.state == found[1]]
-        shown, token = page(versions, call.query)
+        shown, token = self._state.page(versions, call.query)
         return _list("versions", [v.shown() for v in shown], token, len(versions))
 
     @serves("secretmanager.projects.secrets.versions.get")

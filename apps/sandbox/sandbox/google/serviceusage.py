@@ -5,7 +5,7 @@ from __future__ import annotations
 from .errors import GoogleError, error_info, not_modelled
 from .operations import Operations, Work
 from .service import Call, Json, serves
-from .state import ALWAYS_ENABLED, BILLED, Project, State, page
+from .state import ALWAYS_ENABLED, BILLED, Project, State
 
 #: Services that can be enabled -> their titles.
 TITLES = {
@@ -76,7 +76,7 @@ class ServiceUsage:
             raise not_modelled(f"the filter {wanted!r}, only state:…")
         services = [_shown(project, name) for name in sorted(TITLES)]
         found = [s for s in services if not wanted or s["state"] == wanted[6:]]
-        shown, token = page(found, call.query, 50)
+        shown, token = self._state.page(found, call.query, 50)
         return {"services": shown, **({"nextPageToken": token} if token else {})}
 
     @serves("serviceusage.services.batchEnable")

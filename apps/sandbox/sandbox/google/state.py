@@ -55,6 +55,8 @@ class State:
     projects: dict[str, Project] = field(default_factory=dict)
     #: Resource kind -> maximum per project, settable by a test.
     quotas: dict[str, int] = field(default_factory=dict)
+    #: The most items that a list answers at once, settable by a test; 0: what each service allows.
+    largest_page: int = 0
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(704512398001))
     _sequence: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -137,6 +139,19 @@ class State:
                 ],
             )
 
+    def page(
+        self, items: list[Any], query: Mapping[str, str], default_size: int = 25000
+    ) -> tuple[list[Any], str]:
+        """One page of a list, and the token of the next one ("" after the last)."""
+        try:
+            start = int(query.get("pageToken") or 0)
+            size = int(query.get("pageSize") or 0) or default_size
+        except ValueError:
+            raise GoogleError("INVALID_ARGUMENT", "The page token is invalid.") from None
+        size = min(size, self.largest_page or size)
+        token = str(start + size) if start + size < len(items) else ""
+        return items[start : start + size], token
+
     def next_id(self) -> int:
         """A number that was not given before."""
         return next(self._sequence)
@@ -185,16 +200,3 @@ def _billing_disabled(project: Project, service: str) -> GoogleError:
             )
         ],
     )
-
-
-def page(
-    items: list[Any], query: Mapping[str, str], default_size: int = 25000
-) -> tuple[list[Any], str]:
-    """One page of a list, and the token of the next one ("" after the last)."""
-    try:
-        start = int(query.get("pageToken") or 0)
-        size = int(query.get("pageSize") or 0) or default_size
-    except ValueError:
-        raise GoogleError("INVALID_ARGUMENT", "The page token is invalid.") from None
-    token = str(start + size) if start + size < len(items) else ""
-    return items[start : start + size], token
