@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -15,16 +16,21 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors impo
     Aborted,
     ApiError,
     ConfigError,
+    NotFound,
     PermissionDenied,
     QuotaExceeded,
+    ServiceDisabled,
+    Unauthenticated,
     Unreachable,
     from_answer,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_http import Http
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import (
     Session,
     Settings,
 )
 
+RPC = "type.googleapis.com/google.rpc."
 Answers = list[tuple[int, dict[str, Any], dict[str, str]]]
 
 
@@ -47,7 +53,7 @@ class Server:
                     self.close_connection = True
                     return
                 data = json.dumps(body).encode()
-                self.send_response(status)
+                self.send_response_only(status)
                 for name, value in {**headers, "Content-Length": str(len(data))}.items():
                     self.send_header(name, value)
                 self.end_headers()
@@ -108,6 +114,108 @@ def test_what_the_server_asks_for_is_waited(
     server.answers = [busy(429, Retry_After="7"), (200, {}, {})]
     session.get("container", "v1/x")
     assert waits == [7.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "wait"),
+    [
+        (busy(503, Retry_After="3600"), 120.0),
+        (
+            busy(
+                503,
+                Retry_After="Thu, 26 Nov 2026 11:00:30 GMT",
+                Date="Thu, 26 Nov 2026 11:00:00 GMT",
+            ),
+            30.0,
+        ),
+        (
+            (
+                429,
+                {"error": {"details": [{"@type": f"{RPC}RetryInfo", "retryDelay": "1.5s"}]}},
+                {},
+            ),
+            1.5,
+        ),
+    ],
+)
+def test_forms_of_asking_for_a_pause(
+    server: Server, session: Session, waits: list[float], answer: Any, wait: float
+) -> None:
+    server.answers = [answer, (200, {}, {})]
+    session.post("container", "v1/x")
+    assert waits == [wait]
+
+
+def test_a_limit_per_time_is_waited_for(
+    server: Server, session: Session, waits: list[float]
+) -> None:
+    """Google's rate limits come with the same details as quotas that are used up."""
+    info = {
+        "@type": f"{RPC}ErrorInfo",
+        "reason": "RATE_LIMIT_EXCEEDED",
+        "metadata": {"quota_limit": "defaultPerMinutePerProject", "quota_unit": "1/min/{project}"},
+    }
+    error = {"status": "RESOURCE_EXHAUSTED", "details": [{"@type": f"{RPC}QuotaFailure"}, info]}
+    server.answers = [(429, {"error": error}, {})] * 4
+    with pytest.raises(QuotaExceeded, match="run this again later"):
+        session.get("container", "v1/x")
+    assert len(waits) == 3
+
+
+def test_what_was_not_sent_is_sent_again_whatever_it_is(waits: list[float]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    settings = Settings(endpoint=f"http://127.0.0.1:{port}", retries=2, timeout=5)
+    auth = AuthOptions(auth_kind="accesstoken", scopes=(), access_token="t")
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        Session(settings, auth, sleep=waits.append).post("container", "v1/x", {})
+    assert len(waits) == 2
+
+
+def test_a_token_that_is_refused_is_renewed_once(server: Server, session: Session) -> None:
+    class Renewable:
+        token: str | None = "old"
+        valid = True
+
+        def refresh(self, request: Http) -> None:
+            self.token = "new"
+
+    session._credentials = Renewable()
+    refused = (401, {"error": {"status": "UNAUTHENTICATED", "message": "no"}}, {})
+    server.answers = [refused, (200, {"ok": 1}, {})]
+    assert session.post("container", "v1/x", {}) == {"ok": 1}
+    server.answers = [refused, refused]
+    server.asked.clear()
+    with pytest.raises(Unauthenticated, match="has to be a new one"):
+        session.get("container", "v1/x")
+    assert len(server.asked) == 1, "there is no newer one"
+
+
+def test_a_wrong_clock_is_named(server: Server, session: Session) -> None:
+    error = {"error": {"status": "UNAUTHENTICATED", "message": "JWT expired"}}
+    server.answers = [(401, error, {"Date": "Thu, 01 Jan 2099 00:00:00 GMT"})]
+    with pytest.raises(Unauthenticated, match=r"\d+ s behind Google's"):
+        session.get("container", "v1/x")
+    assert session.now().year == 2099, "times are compared by Google's clock"
+
+
+def test_an_api_that_was_enabled_a_moment_ago(server: Server, session: Session) -> None:
+    info = {
+        "@type": f"{RPC}ErrorInfo",
+        "reason": "SERVICE_DISABLED",
+        "metadata": {"service": "container.googleapis.com", "consumer": "projects/12"},
+    }
+    disabled = (
+        403,
+        {"error": {"status": "PERMISSION_DENIED", "message": "not used.", "details": [info]}},
+        {},
+    )
+    server.answers = [disabled, (200, {"state": "ENABLED"}, {}), (200, {"ok": 1}, {})]
+    assert session.get("container", "v1/x") == {"ok": 1}
+    assert server.asked[1] == "GET /v1/projects/12/services/container.googleapis.com"
+    server.answers = [disabled, (200, {"state": "DISABLED"}, {})]
+    with pytest.raises(ServiceDisabled, match="gcp_services"):
+        session.get("container", "v1/x")
 
 
 def test_what_may_have_been_carried_out_is_not_sent_again(server: Server, session: Session) -> None:
@@ -176,15 +284,57 @@ def test_one_service_can_be_elsewhere() -> None:
 
 
 def test_errors_of_any_form() -> None:
-    assert "HTTP 502: <html>" in str(from_answer(502, "<html>bad</html>", "GET x"))
+    foreign = from_answer(404, "<html>nginx</html>", "GET x")
+    assert "HTTP 404: <html>" in str(foreign)
+    assert "check option endpoint" in str(foreign)
+    assert not isinstance(foreign, NotFound), "who says that is not Google"
     assert isinstance(from_answer(412, {}, "POST x"), Aborted)
+    etag = {"error": {"status": "FAILED_PRECONDITION", "message": "The etag does not match."}}
+    assert isinstance(from_answer(400, etag, "POST x"), Aborted)
+    full = {"error": {"status": "PERMISSION_DENIED", "message": "Insufficient regional quota."}}
+    assert isinstance(from_answer(403, full, "POST x"), QuotaExceeded)
+
+
+@pytest.mark.parametrize(
+    ("message", "metadata", "permission", "resource"),
+    [
+        (
+            "no.",
+            {
+                "permission": "container.clusters.create",
+                "resource": "//container.googleapis.com/projects/p/locations/l",
+            },
+            "container.clusters.create",
+            "projects/p/locations/l",
+        ),
+        (
+            'Required "container.clusters.create" permission(s) for "projects/p".',
+            {},
+            "container.clusters.create",
+            "projects/p",
+        ),
+        (
+            "Permission iam.serviceAccounts.get is required to perform this operation on service"
+            " account projects/p/serviceAccounts/a@p.iam.gserviceaccount.com.",
+            {},
+            "iam.serviceAccounts.get",
+            "projects/p/serviceAccounts/a@p.iam.gserviceaccount.com",
+        ),
+    ],
+)
+def test_which_permission_is_missing_on_what(
+    message: str, metadata: dict[str, str], permission: str, resource: str
+) -> None:
+    """With Google's details, or where a service gives none by its message."""
     info = {
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "@type": f"{RPC}ErrorInfo",
         "reason": "IAM_PERMISSION_DENIED",
-        "metadata": {"permission": "container.clusters.create", "resource": "projects/p"},
+        "metadata": metadata,
     }
-    body = {"error": {"status": "PERMISSION_DENIED", "message": "no.", "details": [info]}}
-    error = from_answer(403, body, "POST x", "ada@example.com")
-    assert isinstance(error, PermissionDenied)
-    assert "projects add-iam-policy-binding p --member=user:ada@example.com" in str(error)
-    assert "--role=roles/container.admin" in str(error)
+    error = {"status": "PERMISSION_DENIED", "message": message, "details": [info]}
+    denied = from_answer(403, {"error": error}, "POST x", "ada@example.com")
+    assert isinstance(denied, PermissionDenied)
+    assert f"Grant ada@example.com {permission} on " in str(denied)
+    assert resource in str(denied)
+    assert "projects add-iam-policy-binding p --member=user:ada@example.com" in str(denied)
+    assert "--role=roles/" in str(denied)
