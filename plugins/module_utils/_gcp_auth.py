@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
     ConfigError,
     CredentialsError,
+    from_answer,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_http import Http
 
@@ -102,11 +103,7 @@ def refresh(current: Credentials, http: Http) -> None:
     try:
         current.refresh(http)
     except exceptions.RefreshError as error:
-        raise CredentialsError(
-            f"Google refuses the credentials: {_first(error)}. A key may be deleted or its account"
-            " disabled, the clock of this machine wrong, or a login expired: for the latter run"
-            " 'gcloud auth application-default login'."
-        ) from error
+        raise CredentialsError(_refused(current, error)) from error
     except exceptions.TransportError as error:
         raise CredentialsError(f"No access token: {_first(error)}") from error
 
@@ -208,5 +205,41 @@ def _impersonated(base: Any, options: AuthOptions) -> Any:
     )
 
 
-def _first(error: Exception) -> str:
-    return str(error.args[0]) if error.args else str(error)
+def _refused(current: Any, error: Exception) -> str:
+    """Why there is no token, and what to do; `error` is google-auth's, with Google's answer if any."""
+    from google.auth import compute_engine, impersonated_credentials
+
+    if isinstance(current, compute_engine.Credentials):
+        return (
+            f"The metadata server of this machine gives no token: {_first(error)}. Check"
+            " service_account_email, and which service account the machine has."
+        )
+    if isinstance(current, impersonated_credentials.Credentials):
+        account = current.service_account_email
+        answer = _json(error.args[-1])
+        if isinstance(answer.get("error"), Mapping):
+            code = int(answer["error"].get("code", 0))
+            return str(from_answer(code, answer, f"acting as {account}"))
+        return f"Acting as {account}: {_first(error)}."
+    return (
+        f"Google refuses the credentials: {_first(error)}. A key may be deleted or its account"
+        " disabled, the clock of this machine wrong, or a login expired: for the latter run"
+        " 'gcloud auth application-default login'."
+    )
+
+
+def _json(text: Any) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text) if isinstance(text, str | bytes) else text
+    except ValueError:
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _first(error: Any) -> str:
+    """The words of an error, which may be about another error."""
+    args = getattr(error, "args", error)
+    while isinstance(args, tuple) and args:
+        error = args[0]
+        args = getattr(error, "args", error)
+    return str(error).rstrip(".")
