@@ -275,11 +275,11 @@ class Kit:
     folder: Path
     loop: Loop = field(default_factory=Loop)
     producers: list[Producer] = field(default_factory=list)
-    _count: int = 0
+    xs: list[X] = field(default_factory=list)
 
     def x(self, posts: Path | None = None) -> X:
-        self._count += 1
-        return X(self.loop, self.folder / f"x-{self._count}", posts)
+        self.xs.append(X(self.loop, self.folder / f"x-{len(self.xs)}", posts))
+        return self.xs[-1]
 
     def sink(self, **options: Any) -> Sink:
         return Sink(self.loop, **options)

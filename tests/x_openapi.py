@@ -47,6 +47,14 @@ def check_request(method: str, url: str, body: Any = None) -> None:
         _validate(body, operation["requestBody"]["content"]["application/json"]["schema"])
 
 
+def check_requests(recorded: list[dict[str, Any]]) -> list[str]:
+    """Hold what the stand-in has recorded against the document; return the URLs of API v2."""
+    made = [r for r in recorded if r["url"].startswith("/2/")]
+    for request in made:
+        check_request(request["method"], request["url"], request.get("body"))
+    return [request["url"] for request in made]
+
+
 def check_answer(method: str, url: str, status: int, content_type: str, body: Any) -> None:
     """Raise Invalid unless the document knows an answer like this."""
     responses = _operation(method, urlsplit(url).path)["responses"]

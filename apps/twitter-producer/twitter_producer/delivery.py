@@ -78,9 +78,6 @@ class Deliverer:
             return False
         if answer.accepted:
             self.metrics.delivered.inc(len(group))
-            self.metrics.seconds_behind.set(
-                max(0.0, time.time() - events.time_of(group[-1]).timestamp())
-            )
             return True
         if len(group) > 1:  # one of the batch may be to blame: find out which
             return all(self._deliver_group([post]) for post in group)

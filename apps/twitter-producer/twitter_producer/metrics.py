@@ -28,7 +28,7 @@ class Metrics:
             "rate_limit_remaining", "Requests X allows in its current window."
         )
         self.seconds_behind = self._gauge(
-            "seconds_behind", "Age of the newest post when the sink accepted it."
+            "seconds_behind", "Seconds since everything that X had was delivered."
         )
         self.budget_left = self._gauge("budget_left_posts", "Posts that may still be read today.")
         self.spent_posts = self._gauge("spent_today_posts", "Posts read today, as X bills them.")

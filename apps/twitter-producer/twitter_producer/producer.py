@@ -15,6 +15,7 @@ from twitter_producer.deadletter import destination
 from twitter_producer.delivery import Deliverer
 from twitter_producer.keeper import Keeper
 from twitter_producer.keyring import Keyring
+from twitter_producer.lag import Lag
 from twitter_producer.metrics import Metrics
 from twitter_producer.progress import Batch, Post, Progress
 from twitter_producer.settings import Settings
@@ -68,6 +69,7 @@ class Producer:
         self._keyring = Keyring(settings, credentials.reader(settings), self._api)
         self._source = self._make_source()
         self._progress = Progress.begin(self._clock.now())
+        self._lag = Lag(self._clock, self.metrics.seconds_behind)
         self._failures = 0
         self._answered = False
         self.starting: str | None = "the checkpoint has not been read yet"
@@ -151,6 +153,7 @@ class Producer:
 
     def _prepare(self) -> None:
         self._progress = self._keeper.restore(self._clock.now())
+        self._lag.complete(self._progress.complete_until)
         if self._settings.source != "replay":
             self.starting = "the credentials have not been read yet"
             try:
@@ -171,11 +174,14 @@ class Producer:
             return self._rest(spent)
         except XError as error:
             return self._wait_after(error)
+        asked_at = self._clock.now() - timedelta(seconds=time.monotonic() - began)
         self._failures, self._answered, self._pausing = 0, True, None
         done = self._deliverer.deliver(batch.posts)
         self._commit(batch, done)
         self._tell(batch, done, time.monotonic() - began)
-        if self._settings.run_once and all(done) and batch.ended and not self._progress.behind:
+        complete = all(done) and batch.ended and not self._progress.behind
+        self._lag.complete(asked_at if complete else self._progress.complete_until)
+        if self._settings.run_once and complete:
             return None
         if self._progress.behind:
             return 0.0

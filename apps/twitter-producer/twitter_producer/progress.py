@@ -91,6 +91,11 @@ class Progress:
         """Whether there is something to read besides what is new."""
         return len(self.windows) > 1
 
+    @property
+    def complete_until(self) -> datetime:
+        """The time up to which everything has been delivered, as the windows and ids tell it."""
+        return min(w.start or snowflake.time_of(w.after or 0) for w in self.windows)
+
     def advance(self, batch: Batch, done: list[bool], overlap_seconds: float, day: str) -> None:
         """Take note of a batch: `done` says which of its posts need no delivery any more."""
         window = batch.window

@@ -12,12 +12,17 @@ from pathlib import Path
 import producer_kit
 import pytest
 import requests
+import x_openapi
 
 
 @pytest.fixture
 def kit(tmp_path: Path) -> Iterator[producer_kit.Kit]:
+    """The parts of a test; what X was asked in it has to be valid by X's own document."""
     with producer_kit.kit(tmp_path) as made:
         yield made
+        if x_openapi.DOCUMENT.is_file():
+            for x in made.xs:
+                x_openapi.check_requests(x.requests())
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
-from producer_kit import SHARED, Kit, wait_for
+from producer_kit import SHARED, Kit, Producer, wait_for
 
 RECORDED = SHARED / "recorded-posts.json"
 
@@ -165,6 +165,29 @@ def test_health_metrics_status_and_probe(kit: Kit) -> None:
     answer = requests.post(url + "/probe", json={"id": "probe-2"}, timeout=5)
     assert answer.status_code == 502
     assert sink.url in answer.json()["message"]
+
+
+def test_seconds_behind_grows_until_everything_is_delivered(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink(decide=lambda _event: (503, {}))
+    x.publish_many(2)
+    settings = kit.searching(x, sink, lookback_seconds=3600, backoff_max_seconds=0.1)
+    producer = kit.producer(**settings)
+    wait_for(lambda: sink.refused)
+    first = _seconds_behind(producer)
+    assert first > 3590, "it would not count the look-back"
+    wait_for(lambda: _seconds_behind(producer) > first)
+    sink.decide = None
+    wait_for(lambda: _seconds_behind(producer) < 60)
+    x.control("PUT", "/credits", {"dollars": 0.0})
+    producer.saying("no credits left")
+    paused = _seconds_behind(producer)
+    wait_for(lambda: _seconds_behind(producer) > paused)
+
+
+def _seconds_behind(producer: Producer) -> float:
+    metrics = requests.get(producer.url + "/metrics", timeout=5).text
+    [line] = [m for m in metrics.splitlines() if m.startswith("twitter_producer_seconds_behind ")]
+    return float(line.split()[1])
 
 
 def _id_made(seconds_ago: float) -> str:

@@ -111,6 +111,10 @@ def test_bad_overrides(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     assert "K_CE_OVERRIDES" in _problems(monkeypatch, K_CE_OVERRIDES=text)
 
 
+def test_authorities_that_are_no_pem(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "K_CA_CERTS: is no PEM text" in _problems(monkeypatch, K_CA_CERTS="-----BEGIN")
+
+
 @pytest.mark.parametrize(
     ("given", "query"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import requests
@@ -181,6 +182,35 @@ def test_clock_that_differs_from_xs_is_reported_and_xs_counts(kit: Kit) -> None:
     wait_for(
         lambda: requests.get(producer.url + "/status", timeout=5).json()["budget"]["day"] == day
     )
+
+
+def test_clock_that_jumps_back_gives_no_second_budget_for_a_day(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    producer = kit.producer(**kit.searching(x, sink))
+
+    def deliver(count: int) -> None:
+        sink.received.clear()
+        ids = x.publish_many(count)
+        wait_for(lambda: sink.ids == ids)
+
+    def budget() -> dict[str, Any]:
+        return requests.get(producer.url + "/status", timeout=5).json()["budget"]
+
+    now = datetime.now(UTC)
+    tomorrow = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    ahead = (tomorrow - now).total_seconds() + 60
+    deliver(2)
+    x.control("PUT", "/clock", {"ahead_seconds": ahead})
+    wait_for(lambda: budget()["day"] == tomorrow.date().isoformat())
+    deliver(3)
+    spent = budget()["posts"]
+    assert spent >= 3
+    x.control("PUT", "/clock", {"ahead_seconds": ahead - 600})
+    polls = len(x.requests())
+    wait_for(lambda: len(x.requests()) > polls + 1)
+    deliver(1)
+    assert budget()["day"] == tomorrow.date().isoformat()
+    assert budget()["posts"] > spent
 
 
 def test_deleted_post_is_not_delivered(kit: Kit) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
+from operator import attrgetter
 from pathlib import Path
 
 from twitter_producer.metrics import Metrics
@@ -10,6 +12,8 @@ from twitter_producer.progress import Batch, Progress
 from twitter_producer.sources import parsing
 
 _CHUNK = 100
+#: Nothing is added to a file that has been read; until the process is stopped it only waits.
+_REST_SECONDS = 60.0
 
 
 class ReplayError(Exception):
@@ -17,7 +21,10 @@ class ReplayError(Exception):
 
 
 class ReplaySource:
-    """Gives the posts of a file in the order of their ids, each once."""
+    """Gives the posts of a file in the order of their ids, each once.
+
+    At a `rate` of so many posts a second; 0: as fast as they are taken.
+    """
 
     def __init__(self, path: Path, rate: float, metrics: Metrics) -> None:
         try:
@@ -26,21 +33,24 @@ class ReplaySource:
             found = parsing.posts(entries, metrics)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ReplayError(f"{path} is no file of posts: {error!r}") from error
-        self._posts = sorted(found, key=lambda post: post.id)
+        unique = {post.id: post for post in found}
+        self._posts = [unique[post_id] for post_id in sorted(unique)]
         self._rate = rate
+        self._ended = False
 
     def read(self, progress: Progress) -> Batch:
         """Return the next posts; at a given rate one at a time."""
         window = progress.next_window
-        size = 1 if self._rate else _CHUNK
-        after = window.after or 0
-        rest = [post for post in self._posts if post.id > after]
-        chunk = rest[:size]
+        begin = bisect_right(self._posts, window.after or 0, key=attrgetter("id"))
+        chunk = self._posts[begin : begin + (1 if self._rate else _CHUNK)]
+        self._ended = begin + len(chunk) >= len(self._posts)
         newest = chunk[-1].id if chunk else None
-        return Batch(chunk, window, newest=newest, ended=len(rest) <= size)
+        return Batch(chunk, window, newest=newest, ended=self._ended)
 
     def pause(self) -> float:
         """Return the seconds between two posts."""
+        if self._ended:
+            return _REST_SECONDS
         return 1 / self._rate if self._rate else 0.0
 
     def close(self) -> None:

@@ -156,7 +156,7 @@ class StreamSource:
         unique = {post.id: post for post in found}
         fresh = [unique[i] for i in sorted(unique) if i not in progress.seen]
         newest = None if settling else max(unique, default=None)
-        return Batch(fresh, progress.next_window, newest=newest)
+        return Batch(fresh, progress.next_window, newest=newest, ended=not settling)
 
 
 class _Connection(tweepy.StreamingClient):

@@ -1,0 +1,32 @@
+"""How far delivery is behind."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+from prometheus_client import Gauge
+
+from twitter_producer.clock import XClock
+
+
+class Lag:
+    """Shows the seconds since everything that X had was delivered; NaN before the first reading.
+
+    Worked out when somebody looks, so it grows while nothing can be delivered.
+    """
+
+    def __init__(self, clock: XClock, gauge: Gauge) -> None:
+        self._clock = clock
+        self._until: datetime | None = None
+        gauge.set_function(self.seconds)
+
+    def complete(self, until: datetime) -> None:
+        """Take note that everything up to this time of X's has been delivered."""
+        self._until = max(self._until or until, until)
+
+    def seconds(self) -> float:
+        """Return how long ago that was."""
+        if self._until is None:
+            return math.nan
+        return max(0.0, (self._clock.now() - self._until) / timedelta(seconds=1))
