@@ -1,8 +1,8 @@
 """What runs in the tests' containers: keeps the events it gets and shows them.
 
 GET / lists them, GET /env the environment, GET /fetch?URL fetches through the pod's own network.
-FAIL_FIRST events are refused with 503 before any is taken, STATUS answers all with it, REPLY_TYPE
-answers with an event of that type.
+FAIL_FIRST events are refused with 503 before any is taken, HANG_FIRST events are not answered at all,
+STATUS answers all with it, REPLY_TYPE answers with an event of that type.
 """
 
 import json
@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 events = []
 failures = [int(os.environ.get("FAIL_FIRST", "0"))]
+hangs = [int(os.environ.get("HANG_FIRST", "0"))]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -55,6 +56,9 @@ class Handler(BaseHTTPRequestHandler):
         if failures[0] > 0:
             failures[0] -= 1
             return self.answer(503, b"not yet")
+        if hangs[0] > 0:
+            hangs[0] -= 1
+            return threading.Event().wait()
         if "STATUS" in os.environ:
             return self.answer(int(os.environ["STATUS"]), b"refused")
         headers = {name.lower(): value for name, value in self.headers.items()}

@@ -97,6 +97,17 @@ def test_delivery_is_tried_again_until_the_subscriber_takes_it(cluster, namespac
     until(lambda: ids(cluster, "shaky", namespace) == ["one"], "the event arrived once")
 
 
+def test_a_subscriber_that_does_not_answer_in_time_is_asked_again(cluster, namespace, broker):
+    cluster.ksvc("hanging", namespace, HANG_FIRST="2")
+    delivery = {"retry": 5, "backoffPolicy": "linear", "backoffDelay": "PT0.1S"}
+    cluster.apply(
+        trigger("hanging", namespace, "hanging", delivery={**delivery, "timeout": "PT1S"})
+    )
+    cluster.wait("condition=Ready", "trigger/hanging", namespace=namespace)
+    assert cluster.send(broker, id="one").status_code == 202
+    until(lambda: ids(cluster, "hanging", namespace) == ["one"], "the third try arrived")
+
+
 def test_what_cannot_be_delivered_goes_to_the_dead_letter_sink(cluster, namespace, broker):
     cluster.ksvc("grave", namespace)
     cluster.ksvc("refusing", namespace, STATUS="418")

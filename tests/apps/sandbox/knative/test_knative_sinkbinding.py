@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from kubernetes.client import ApiException
 from sandbox_kit import until
@@ -119,6 +121,65 @@ def test_excluded_objects_stay_as_they_are(cluster, namespace):
     cluster.apply(binding("bind", namespace, "Deployment", selector))
     cluster.apply(excluded)
     assert "K_SINK" not in env_of(cluster, "Deployment", "subject", namespace)[0]
+
+
+def test_a_sink_with_an_authority_of_its_own_tells_its_certificates(cluster, namespace):
+    sink = {"uri": "https://sink.example.com/in", "CACerts": "-----BEGIN CERTIFICATE-----"}
+    cluster.apply(cluster.workload("Deployment", "subject", namespace))
+    cluster.apply(binding("bind", namespace, "Deployment", {"name": "subject"}, sink=sink))
+    cluster.wait("condition=Ready", "sinkbinding/bind", namespace=namespace)
+    status = cluster.get(SOURCES, "SinkBinding", "bind", namespace)["status"]
+    assert (status["sinkUri"], status["sinkCACerts"]) == (sink["uri"], sink["CACerts"])
+    env = env_of(cluster, "Deployment", "subject", namespace)[0]
+    assert (env["K_SINK"], env["K_CA_CERTS"]) == (sink["uri"], sink["CACerts"])
+    without = {"spec": {"sink": {"CACerts": None}}}
+    cluster.patch(SOURCES, "SinkBinding", "bind", namespace, without)
+    until(
+        lambda: "K_CA_CERTS" not in env_of(cluster, "Deployment", "subject", namespace)[0],
+        "K_CA_CERTS was removed",
+    )
+
+
+def test_by_inclusion_only_what_is_labelled_is_bound_as_it_comes(cluster, namespace):
+    """Asked by dry runs: what is there already, the reconciler binds in either mode."""
+    include = "bindings.knative.dev/include"
+
+    def env(**labels):
+        subject = cluster.workload("Deployment", "subject", namespace)
+        subject["metadata"]["labels"] |= labels
+        command = ("create", "--dry-run=server", "-o", "json", "-f", "-")
+        made = json.loads(cluster.kubectl(*command, stdin=json.dumps(subject)))
+        return {item["name"] for item in made["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+    selector = {"selector": {"matchLabels": {"bound": "subject"}}}
+    cluster.apply(binding("bind", namespace, "Deployment", selector))
+    cluster.wait("condition=Ready", "sinkbinding/bind", namespace=namespace)
+    select_by(cluster, "inclusion", include)
+    try:
+        assert "K_SINK" in env(**{include: "true"})
+        assert "K_SINK" not in env()
+    finally:
+        select_by(cluster, "exclusion", "bindings.knative.dev/exclude")
+    assert "K_SINK" in env()
+
+
+def select_by(cluster, mode, label):
+    """Have Eventing's webhook select subjects in a mode, and wait until it does, alone."""
+    deployment = ("deployment/eventing-webhook", "-n", "knative-eventing")
+    cluster.kubectl("set", "env", *deployment, f"SINK_BINDING_SELECTION_MODE={mode}")
+    cluster.kubectl("rollout", "status", *deployment, "--timeout=60s")
+
+    def selects():
+        webhook = cluster.get(
+            "admissionregistration.k8s.io/v1",
+            "MutatingWebhookConfiguration",
+            "sinkbindings.webhook.sources.knative.dev",
+        )["webhooks"][0]
+        pods = cluster.pods("knative-eventing", "app=eventing-webhook")
+        (term,) = webhook["objectSelector"]["matchExpressions"]
+        return len(pods) == 1 and term["key"] == label
+
+    until(selects, f"the webhook selects by {label}")
 
 
 def test_a_sink_that_goes_takes_k_sink_with_it(cluster, namespace):
