@@ -15,6 +15,11 @@ options:
       - Without it the environment variable E(KUBECONFIG), then C(~/.kube/config), then the service
         account of the pod this runs in.
     type: raw
+  kubeconfig_content:
+    description:
+      - The kubeconfig as JSON. The action plugin turns a dictionary in O(kubeconfig) into this, so
+        that its keys and tokens stay out of logs; there is little reason to write it by hand.
+    type: str
   context:
     description: Name of the kubeconfig's context to use instead of its current one.
     type: str

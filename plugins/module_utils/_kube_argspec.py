@@ -5,6 +5,7 @@ Documented once, in the doc fragment `streamops.knative.kubernetes`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ def _option(variable: str, **spec: Any) -> dict[str, Any]:
 
 CONNECTION: dict[str, dict[str, Any]] = {
     "kubeconfig": _option("K8S_AUTH_KUBECONFIG", type="raw"),
+    "kubeconfig_content": {"type": "str", "no_log": True},
     "context": _option("K8S_AUTH_CONTEXT", type="str"),
     "host": _option("K8S_AUTH_HOST", type="str"),
     "api_key": _option("K8S_AUTH_API_KEY", type="str", no_log=True),
@@ -40,6 +42,8 @@ CONNECTION: dict[str, dict[str, Any]] = {
 
 def client_for(params: Mapping[str, Any]) -> Client:
     """Client for the cluster that options name; raises ConfigError."""
+    if content := params.get("kubeconfig_content"):
+        params = {**params, "kubeconfig": json.loads(content)}
     return Client(Transport(load(params), timeout=params["request_timeout"]))
 
 

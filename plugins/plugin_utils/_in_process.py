@@ -38,7 +38,9 @@ class InProcessAction(ActionBase):
         if self.is_local and not self._needs_process():
             return self._in_worker(args, str(variables.get("inventory_hostname", "")))
         result: dict[str, Any] = self._execute_module(
-            module_name=f"streamops.knative.{self.module}", module_args=args, task_vars=variables
+            module_name=f"streamops.knative.{self.module}",
+            module_args=_guarded(args),
+            task_vars=variables,
         )
         return result
 
@@ -79,3 +81,12 @@ class InProcessAction(ActionBase):
         # As AnsibleModule does with what a module returns.
         hidden: dict[str, Any] = remove_values(result, secrets)
         return hidden
+
+
+def _guarded(args: dict[str, Any]) -> dict[str, Any]:
+    """Options for a module: a kubeconfig of its own goes as one text that Ansible keeps out of logs."""
+    config = args.get("kubeconfig")
+    if not isinstance(config, dict):
+        return args
+    rest = {name: value for name, value in args.items() if name != "kubeconfig"}
+    return {**rest, "kubeconfig_content": json.dumps(config, cls=AnsibleJSONEncoder)}

@@ -261,10 +261,13 @@ def test_the_same_works_in_a_process_of_its_own(play: Play) -> None:
     """As on another host, or with an environment: then the module does the work."""
     text = (play.folder / "play.yml").read_text()
     (play.folder / "play.yml").write_text(text + "  environment: {SOME: thing}\n")
-    first = play.run("-vvv")
+    kubeconfig = yaml.safe_load(play.kube.kubeconfig.read_text())  # works as a dictionary, too
+    first = play.run("-vvv", kubeconfig=kubeconfig)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "AnsiballZ" in first.stdout or "EXEC" in first.stdout
-    assert "very-secret-value" not in first.stdout + first.stderr
+    said = first.stdout + first.stderr
+    assert "very-secret-value" not in said
+    assert kubeconfig["users"][0]["user"]["token"] not in said
     assert recap(play.run().stdout)["one"]["changed"] == 0
 
 

@@ -1,0 +1,74 @@
+"""What stands against installing Knative on a cluster is told, all of it, before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.kube import Kube, api_server, definition
+
+from ansible_collections.streamops.knative.plugins.module_utils import _knative_release
+from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Refused
+from ansible_collections.streamops.knative.plugins.modules.knative_bundle import TASK
+
+WISH: dict[str, Any] = {
+    "components": ["serving", "kourier", "eventing"],
+    "serving_version": "1.23.0",
+    "kourier_version": "1.23.0",
+    "eventing_version": "1.22.2",
+}
+
+
+@pytest.fixture(scope="module")
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
+    with api_server(tmp_path_factory.mktemp("kube")) as running:
+        yield running
+
+
+def refusal(kube: Kube, **options: Any) -> str:
+    with pytest.raises(Refused) as refused:
+        kube.run(TASK, **{**WISH, **options})
+    return str(refused.value)
+
+
+def test_missing_permissions_and_an_old_kubernetes_are_told_together(
+    kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube.apply(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "looks-on"},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": "view",
+            },
+            "subjects": [{"kind": "User", "name": "onlooker"}],
+        }
+    )
+    monkeypatch.setitem(_knative_release._KUBERNETES, 24, 99)  # a release to come
+    told = refusal(kube, impersonate_user="onlooker", serving_version="1.24.0")
+    assert "may not create, patch and delete namespaces, configmaps, secrets" in told
+    assert "customresourcedefinitions.apiextensions.k8s.io" in told
+    assert "takes the role cluster-admin" in told
+    assert "serving_version: 1.24.0 needs Kubernetes 1.99, the cluster has v1." in told
+    assert "upgrade the cluster, or choose an older serving_version" in told
+    assert kube.run(TASK, **WISH).result["installed"] == {}, "an administrator may"
+
+
+def test_what_the_operator_governs_is_left_to_it(kube: Kube) -> None:
+    crd = definition("KnativeServing", group="operator.knative.dev")
+    crd["spec"]["versions"][0]["name"] = "v1beta1"
+    governed = {
+        "apiVersion": "operator.knative.dev/v1beta1",
+        "kind": "KnativeServing",
+        "metadata": {"name": "serving", "namespace": "default"},
+        "spec": {},
+    }
+    kube.apply(crd, governed)
+    told = refusal(kube, adopt=True)
+    assert "The Knative Operator governs this installation" in told
+    assert "KnativeServing default/serving" in told
+    kube.apply(crd, governed, state="absent")
