@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.kube import KNATIVE, Kube, Object, cluster, definition
+from support.kube import KNATIVE, Kube, Object, cluster, definition, deployment
 from support.site import BIN, ROOT, recap
 
 from sandbox.knative import release
@@ -27,6 +27,7 @@ FILES = (
     *("eventing-crds", "eventing-core", "in-memory-channel", "mt-channel-broker"),
     "eventing-post-install",
 )
+COMPONENTS = ["serving", "kourier", "eventing", "in-memory-channel", "mt-channel-broker"]
 OLD = {
     "knative_eventing_version": "1.21.0",
     "knative_eventing_serving_version": "1.22.0",
@@ -149,6 +150,30 @@ BROKER = {
     "kind": "Broker",
     "metadata": {"name": "people", "namespace": "default"},
 }
+BINDING = {
+    "apiVersion": "sources.knative.dev/v1",
+    "kind": "SinkBinding",
+    "metadata": {"name": "bound", "namespace": "default"},
+    "spec": {
+        "subject": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "subject"},
+        "sink": {"uri": "http://sink.example.com"},
+    },
+}
+
+
+def subject() -> Object:
+    """A Deployment to bind; it runs nothing."""
+    made = deployment("subject")
+    made["spec"]["replicas"] = 0
+    return made
+
+
+def environment_of_the_subject(kube: Kube) -> list[str]:
+    """Names of the variables of its container."""
+    found = kube.get("apps/v1", "Deployment", "subject", "default")
+    assert found is not None
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    return [variable["name"] for variable in container.get("env") or []]
 
 
 @pytest.mark.timeout(280)
@@ -184,10 +209,14 @@ def test_from_installing_over_an_upgrade_to_leaving_nothing(role: Role) -> None:
     assert role.changes() == 0
     assert "does not go back a minor release" in role.refusal(**OLD)
 
-    role.kube.apply(BROKER)
-    assert "Broker default/people would be deleted" in role.refusal(knative_eventing_state="absent")
+    role.kube.apply(BROKER, subject(), BINDING, wait=True, wait_timeout=60)
+    assert "K_SINK" in environment_of_the_subject(role.kube)
+    refused = role.refusal(knative_eventing_state="absent")
+    assert "Broker default/people would be deleted" in refused
+    assert "SinkBinding default/bound would be deleted" in refused
     assert role.changes(knative_eventing_state="absent", knative_eventing_delete_resources=True)
     assert cluster_scoped(role.kube) == before
+    assert "K_SINK" not in environment_of_the_subject(role.kube), "bindings are undone first"
     assert role.changes(knative_eventing_state="absent") == 0
 
 
@@ -242,7 +271,15 @@ def test_what_somebody_else_installed_is_adopted_or_refused(role: Role, mirror: 
     not KNATIVE.is_dir(), reason="the upstream manifests are not beside this checkout"
 )
 def test_upstream_s_own_files_roll_out_unmodified(role: Role) -> None:
-    assert role.changes(knative_eventing_folder=str(KNATIVE)) == 2
+    upstream = {
+        "knative_eventing_folder": str(KNATIVE),
+        "knative_eventing_components": [*COMPONENTS, "hpa"],
+        # As on a cluster with a load balancer, whose address becomes the domain.
+        "knative_eventing_domain": "sslip.io",
+        "knative_eventing_gateway": "load_balancer",
+    }
+    assert role.changes(**upstream) == 2
+    assert role.data("config-domain", "knative-serving")["127.0.0.1.sslip.io"] == ""
     client = role.kube.connect()
     for kind in ("Deployment", "StatefulSet"):
         for workload in client.list(client.resource("apps/v1", kind)):
@@ -250,6 +287,6 @@ def test_upstream_s_own_files_roll_out_unmodified(role: Role) -> None:
             assert workload["status"].get("readyReplicas", 0) == wanted, workload["metadata"][
                 "name"
             ]
-    assert role.changes(knative_eventing_folder=str(KNATIVE)) == 0
-    other = role.refusal(knative_eventing_folder=str(KNATIVE), knative_eventing_version="1.22.1")
+    assert role.changes(**upstream) == 0
+    other = role.refusal(**upstream, knative_eventing_version="1.22.1")
     assert "eventing-core.yaml is release 1.22.2, not 1.22.1" in other
