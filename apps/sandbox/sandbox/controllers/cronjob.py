@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sandbox.client import ApiError, Client
 from sandbox.controller import Controller, owner_reference
-from sandbox.controllers.cron import Schedule
 from sandbox.controllers.workloads import condition, owned, write_status
+from sandbox.cron import Schedule
 from sandbox.events import EventRecorder
 from sandbox.timestamps import parse, rfc3339
 

@@ -66,16 +66,17 @@ def page(
     collection: Collection, chosen: Selection, query: Mapping[str, str], revision: int
 ) -> Page:
     """The objects a list request asks for; raises a 400 or 410."""
-    limit = _number(query, "limit")
+    limit = number(query, "limit")
+    _check_match(query)
     token = query.get("continue", "")
     start: tuple[str, str] | None = None
     exact: int | None = None
     if token:
         exact, start = _read_token(token)
     elif query.get("resourceVersionMatch") == "Exact":
-        exact = _number(query, "resourceVersion")
-    elif _number(query, "resourceVersion") > revision:
-        raise _too_large(_number(query, "resourceVersion"), revision)
+        exact = number(query, "resourceVersion")
+    elif number(query, "resourceVersion") > revision:
+        raise _too_large(number(query, "resourceVersion"), revision)
     if exact is None or exact == revision:
         candidates = list(collection.items(chosen.namespace))
     else:
@@ -95,7 +96,24 @@ def page(
     return Page(candidates[:limit], revision, _make_token(revision, last), remaining)
 
 
-def _number(query: Mapping[str, str], key: str) -> int:
+def _check_match(query: Mapping[str, str]) -> None:
+    match, field = query.get("resourceVersionMatch"), "resourceVersionMatch"
+    if not match:
+        return
+    if match not in ("Exact", "NotOlderThan"):
+        listed = '"Exact", "NotOlderThan"'
+        cause = f'Unsupported value: "{match}": supported values: {listed}'
+        kind = "FieldValueNotSupported"
+    elif not query.get("resourceVersion"):
+        cause = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+        kind = "FieldValueForbidden"
+    else:
+        return
+    raise errors.invalid("meta.k8s.io", "ListOptions", "", [errors.cause(kind, field, cause)])
+
+
+def number(query: Mapping[str, str], key: str) -> int:
+    """A parameter that is a number, 0 where it is not there; raises a 400."""
     text = query.get(key) or "0"
     if not text.isdigit():
         raise errors.bad_request(

@@ -197,6 +197,7 @@ class Rest:
     async def _watch(self, call: Call) -> web.StreamResponse:
         resource = call.resource
         chosen = listing.selection(call.query, resource, self._namespace(call))
+        listing.number(call.query, "resourceVersion")
         form = negotiation.form(call.request.headers.get("Accept", ""))
         render = negotiation.watch_renderer(form, resource, call.query) if form else None
         watch = Watch(

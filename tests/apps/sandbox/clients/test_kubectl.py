@@ -191,11 +191,14 @@ def test_logs(kubectl: Kubectl) -> None:
     log = kubectl("logs", "deployment/deployment", "--limit-bytes=13")
     assert log == "line 0\nline 1"
     assert len(kubectl("logs", "-l=app=deployment", "--tail=2").splitlines()) == 2
-    stamped = kubectl("logs", "deployment/deployment", "--timestamps").splitlines()
-    first, third = stamped[0].split()[0], stamped[2].split()[0]
-    since = kubectl("logs", "deployment/deployment", f"--since-time={third}").splitlines()
-    assert since[0] == "line 2"
-    assert first < third
+    stamps = [
+        line.split()[0]
+        for line in kubectl("logs", "deploy/deployment", "--timestamps").splitlines()
+    ]
+    assert stamps == sorted(stamps)
+    since = kubectl("logs", "deployment/deployment", f"--since-time={stamps[2]}")
+    assert "line 2" in since, "the beginning of that second counts"
+    assert kubectl("logs", "deployment/deployment", "--since-time=2100-01-01T00:00:00Z") == ""
     assert "line 0" not in kubectl("logs", "deployment/deployment", "--since=1ns")
     assert "is not valid for pod" in kubectl("logs", "crashing", "-c", "x", check=False)
     until(

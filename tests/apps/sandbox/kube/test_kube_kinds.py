@@ -100,6 +100,99 @@ def test_broken_rules_are_told_at_once(in_namespace):
     }
 
 
+_BACKEND = {"service": {"name": "web", "port": {"number": 80}}}
+
+
+def _rule(**path):
+    return {
+        "rules": [{"host": "a.example.com", "http": {"paths": [{"backend": _BACKEND, **path}]}}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("plural", "body", "fields"),
+    [
+        (
+            "apps/v1 deployments",
+            {"spec": {**workload()["spec"], "strategy": {"type": "Slowly"}, "minReadySeconds": -1}},
+            {"spec.strategy.type", "spec.minReadySeconds"},
+        ),
+        (
+            "apps/v1 daemonsets",
+            {"spec": {
+                "selector": {"matchLabels": {"app": "a"}},
+                "template": pod_template(
+                    dnsPolicy="Sometimes",
+                    containers=[{"name": "c", "image": "i", "ports": [
+                        {"containerPort": 1, "protocol": "HTTP"}], "livenessProbe": {
+                            "tcpSocket": {"port": 1}, "initialDelaySeconds": -5}}],
+                ),
+            }},
+            {
+                "spec.template.spec.dnsPolicy",
+                "spec.template.spec.containers[0].ports[0].protocol",
+                "spec.template.spec.containers[0].livenessProbe.initialDelaySeconds",
+            },
+        ),
+        (
+            "batch/v1 jobs",
+            {"spec": {"parallelism": -1, "backoffLimit": -2, "template": pod_template(
+                restartPolicy="Never")}},
+            {"spec.parallelism", "spec.backoffLimit"},
+        ),
+        (
+            "batch/v1 cronjobs",
+            {"spec": {"schedule": "daily", "concurrencyPolicy": "Maybe", "jobTemplate": {
+                "spec": {"template": pod_template()}}}},
+            {
+                "spec.schedule",
+                "spec.concurrencyPolicy",
+                "spec.jobTemplate.spec.template.spec.restartPolicy",
+            },
+        ),
+        (
+            "v1 services",
+            {"spec": {"type": "Inner", "clusterIP": "1.2.3", "ports": [{"port": 0}, {"port": 1}]}},
+            {"spec.type", "spec.ports[0].name", "spec.ports[0].port", "spec.ports[1].name"},
+        ),
+        (
+            "networking.k8s.io/v1 ingresses",
+            {"spec": _rule(path="web", pathType="Prefix", backend={})},
+            {
+                "spec.rules[0].http.paths[0].path",
+                "spec.rules[0].http.paths[0].backend",
+            },
+        ),
+        (
+            "networking.k8s.io/v1 ingresses",
+            {"spec": _rule(path="/", pathType="Fuzzy")},
+            {"spec.rules[0].http.paths[0].pathType"},
+        ),
+        ("networking.k8s.io/v1 ingresses", {"spec": {}}, {"spec"}),
+        (
+            "networking.k8s.io/v1 networkpolicies",
+            {"spec": {"podSelector": {}, "policyTypes": ["Inwards"]}},
+            {"spec.policyTypes[0]"},
+        ),
+        (
+            "policy/v1 poddisruptionbudgets",
+            {"spec": {"minAvailable": 1, "maxUnavailable": "10%", "selector": {}}},
+            {"spec"},
+        ),
+        (
+            "rbac.authorization.k8s.io/v1 rolebindings",
+            {"roleRef": {"kind": "Roll", "name": "r"}, "subjects": [{"kind": "Robot", "name": "x"}]},
+            {"roleRef.kind", "subjects[0].kind"},
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_no_real_server_takes_is_refused(in_namespace, plural, body, fields):
+    version, plural = plural.split()
+    status = in_namespace("POST", version, plural, {"metadata": {"name": "x"}, **body}, code=422)
+    assert {cause["field"] for cause in status["details"]["causes"]} == fields
+
+
 def test_jobs_select_their_own_pods(in_namespace):
     body = {
         "apiVersion": "batch/v1",

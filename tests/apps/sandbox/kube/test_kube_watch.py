@@ -81,6 +81,19 @@ def test_streaming_lists_end_with_a_bookmark(cluster, configmaps):
     assert mark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
 
 
+@pytest.mark.parametrize(
+    ("query", "code", "message"),
+    [
+        ({"watch": "true", "resourceVersion": "now"}, 400, "invalid resourceVersion"),
+        ({"resourceVersion": "1", "resourceVersionMatch": "Most"}, 422, "Unsupported value"),
+        ({"resourceVersionMatch": "Exact"}, 422, "forbidden unless resourceVersion is provided"),
+        ({"resourceVersion": "99999999"}, 504, "Too large resource version"),
+    ],
+)
+def test_versions_that_make_no_sense_are_refused(cluster, configmaps, query, code, message):
+    assert message in cluster.call("GET", configmaps, code=code, **query)["message"]
+
+
 def test_selected_objects_come_and_go(cluster, configmaps):
     start = cluster.call("GET", configmaps)["metadata"]["resourceVersion"]
     made = make(cluster, configmaps, "a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,9 +147,12 @@ print(tunnel.getresponse().read().decode())
     assert log.startswith("server /through")
 
 
-def test_a_pod_that_is_not_ready_gets_no_traffic(cluster: Cluster, namespace: str) -> None:
-    probe = {"exec": {"command": ["test", "-e", "tmp/ready"]}, "periodSeconds": 1}
-    code = "import time; time.sleep(1.5); open('tmp/ready', 'w'); time.sleep(600)"
+def test_a_pod_that_is_not_ready_gets_no_traffic(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"  # processes in pods see this machine's files
+    probe = {"exec": {"command": ["test", "-e", str(ready)]}, "periodSeconds": 1}
+    code = "import time; time.sleep(600)"
     cluster.apply(
         cluster.python_pod(
             "slow",
@@ -159,14 +163,13 @@ def test_a_pod_that_is_not_ready_gets_no_traffic(cluster: Cluster, namespace: st
         ),
         service("slow", namespace, selector={"app": "slow"}, ports=[{"port": 80}]),
     )
-    cluster.wait_for_pod("slow", namespace, lambda s: s.get("podIP"), "an address")
+    slow = ("discovery.k8s.io/v1", "EndpointSlice", namespace, "kubernetes.io/service-name=slow")
     found = until(
-        lambda: cluster.list(
-            "discovery.k8s.io/v1", "EndpointSlice", namespace, "kubernetes.io/service-name=slow"
-        )[0].get("endpoints"),
+        lambda: [entry for part in cluster.list(*slow) for entry in part.get("endpoints") or []],
         "an endpoint",
     )
     assert found[0]["conditions"]["ready"] is False
+    ready.touch()
     until(lambda: endpoints(cluster, namespace, "slow"), "a ready endpoint")
     old = cluster.get("v1", "Endpoints", "slow", namespace)
     assert old["subsets"][0]["addresses"][0]["ip"] == endpoints(cluster, namespace, "slow")[0]

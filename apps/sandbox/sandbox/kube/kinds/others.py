@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.kube import errors
+from sandbox.kube import errors, names
+from sandbox.kube.kinds import rules
 from sandbox.kube.kinds.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -32,13 +33,17 @@ class RoleBindings(Strategy):
                 subject.setdefault("apiGroup", _RBAC)
 
     def validate(self, obj: Json) -> list[Json]:
-        """Service accounts need a namespace where the binding is in none."""
-        if obj["metadata"].get("namespace"):
-            return []
-        return [
-            errors.cause("FieldValueRequired", f"subjects[{index}].namespace", "Required value")
+        """Kinds are those there are; service accounts need a namespace where the binding has none."""
+        namespaced = bool(obj["metadata"].get("namespace"))
+        roles = ("ClusterRole", "Role") if namespaced else ("ClusterRole",)
+        kinds = ("Group", "ServiceAccount", "User")
+        found = rules.one_of(obj, {"roleRef.kind": roles, "subjects[].kind": kinds})
+        return found + [
+            rules.required(f"subjects[{index}].namespace")
             for index, subject in enumerate(obj.get("subjects") or [])
-            if subject.get("kind") == "ServiceAccount" and not subject.get("namespace")
+            if subject.get("kind") == "ServiceAccount"
+            and not subject.get("namespace")
+            and not namespaced
         ]
 
     def validate_update(self, obj: Json, old: Json) -> list[Json]:
@@ -99,11 +104,10 @@ class WebhookConfigurations(Strategy):
                 )
             if webhook.get("sideEffects") not in ("None", "NoneOnDryRun"):
                 found.append(
-                    errors.cause(
-                        "FieldValueNotSupported",
+                    rules.unsupported(
                         f"{field}.sideEffects",
-                        f'Unsupported value: "{webhook.get("sideEffects", "")}": supported '
-                        'values: "None", "NoneOnDryRun"',
+                        webhook.get("sideEffects", ""),
+                        ("None", "NoneOnDryRun"),
                     )
                 )
             client = webhook.get("clientConfig") or {}
@@ -191,6 +195,66 @@ class Endpoints(Strategy):
                 port.setdefault("protocol", "TCP")
 
 
+class DisruptionBudgets(Counted):
+    """policy/v1."""
+
+    def validate(self, obj: Json) -> list[Json]:
+        """One bound, not two."""
+        spec = obj.get("spec") or {}
+        if "minAvailable" in spec and "maxUnavailable" in spec:
+            shown = f'{{"minAvailable":"{spec["minAvailable"]}","maxUnavailable":"{spec["maxUnavailable"]}"}}'
+            problem = "minAvailable and maxUnavailable cannot be both set"
+            return [rules.invalid("spec", shown, problem)]
+        return rules.not_negative(obj, "spec.minAvailable", "spec.maxUnavailable")
+
+
+class Ingresses(Counted):
+    """networking.k8s.io/v1."""
+
+    def validate(self, obj: Json) -> list[Json]:
+        """Rules or a default backend; paths with a type, and each with one backend."""
+        spec = obj.get("spec") or {}
+        found = []
+        if not spec.get("rules") and not spec.get("defaultBackend"):
+            why = "either `defaultBackend` or `rules` must be specified"
+            found.append(rules.invalid("spec", "null", why))
+        for field, host in rules.values(obj, "spec.rules[].host"):
+            for problem in names.problems(str(host).removeprefix("*."), group="", kind=""):
+                found.append(rules.invalid(field, f'"{host}"', problem))
+        paths = list(rules.values(obj, "spec.rules[].http.paths[]"))
+        for field, path in paths:
+            if "pathType" not in path:
+                found.append(rules.required(f"{field}.pathType", "pathType must be specified"))
+            elif path["pathType"] in ("Exact", "Prefix") and not path.get("path", "").startswith(
+                "/"
+            ):
+                shown = f'"{path.get("path", "")}"'
+                found.append(rules.invalid(f"{field}.path", shown, "must be an absolute path"))
+        allowed = ("Exact", "ImplementationSpecific", "Prefix")
+        found += rules.one_of(obj, {"spec.rules[].http.paths[].pathType": allowed})
+        backends = [(f"{field}.backend", path.get("backend") or {}) for field, path in paths]
+        for field, backend in [*rules.values(obj, "spec.defaultBackend"), *backends]:
+            found += _backend_causes(field, backend)
+        return found
+
+
+def _backend_causes(field: str, backend: Json) -> list[Json]:
+    service, resource = backend.get("service"), backend.get("resource")
+    if bool(service) == bool(resource):
+        problem = "exactly one of `service` and `resource` is required"
+        return [rules.invalid(field, '""', problem)]
+    if not service:
+        return []
+    found = []
+    if not service.get("name"):
+        found.append(rules.required(f"{field}.service.name"))
+    port = service.get("port") or {}
+    if not port.get("name") and not port.get("number"):
+        why = "port name or number is required"
+        found.append(rules.required(f"{field}.service.port", why))
+    return found
+
+
 class NetworkPolicies(Strategy):
     """Kept, though nothing here enforces them."""
 
@@ -204,6 +268,18 @@ class NetworkPolicies(Strategy):
         for rule in [*(spec.get("ingress") or []), *(spec.get("egress") or [])]:
             for port in rule.get("ports") or []:
                 port.setdefault("protocol", "TCP")
+
+    def validate(self, obj: Json) -> list[Json]:
+        """Directions and protocols are those there are."""
+        protocols = ("SCTP", "TCP", "UDP")
+        return rules.one_of(
+            obj,
+            {
+                "spec.policyTypes[]": ("Egress", "Ingress"),
+                "spec.ingress[].ports[].protocol": protocols,
+                "spec.egress[].ports[].protocol": protocols,
+            },
+        )
 
 
 class PriorityClasses(Strategy):

@@ -5,12 +5,37 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.kube import errors, names
+from sandbox.kube.kinds import rules
 from sandbox.kube.quantity import is_quantity
 
 Json = dict[str, Any]
 
 _CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_CHOICES = {
+    "restartPolicy": ("Always", "Never", "OnFailure"),
+    "dnsPolicy": ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"),
+    "tolerations[].effect": ("NoExecute", "NoSchedule", "PreferNoSchedule"),
+    "tolerations[].operator": ("Equal", "Exists"),
+    **{
+        f"{containers}[].{field}": allowed
+        for containers in _CONTAINER_LISTS
+        for field, allowed in {
+            "imagePullPolicy": ("Always", "IfNotPresent", "Never"),
+            "ports[].protocol": ("SCTP", "TCP", "UDP"),
+            "terminationMessagePolicy": ("FallbackToLogsOnError", "File"),
+        }.items()
+    },
+}
+_NOT_NEGATIVE = (
+    "terminationGracePeriodSeconds",
+    *(
+        f"{containers}[].{probe}.{field}"
+        for containers in _CONTAINER_LISTS
+        for probe in _PROBES
+        for field in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "failureThreshold")
+    ),
+)
 _FILE_MODE = 0o644
 _TOKEN_SECONDS = 3600
 _PROBE_DEFAULTS = {
@@ -126,10 +151,8 @@ def validate(spec: Json, path: str) -> list[Json]:
             field = f"{path}.{key}[{index}]"
             found += _container_causes(container, field, volumes, seen)
     _duplicates(spec.get("volumes") or [], f"{path}.volumes", found)
-    if spec.get("restartPolicy") not in ("Always", "OnFailure", "Never"):
-        found.append(_unsupported(
-            f"{path}.restartPolicy", spec.get("restartPolicy"), ("Always", "Never", "OnFailure")
-        ))  # fmt: skip
+    found += rules.one_of(spec, _CHOICES, path)
+    found += rules.not_negative(spec, *_NOT_NEGATIVE, prefix=path)
     return found
 
 
@@ -140,7 +163,7 @@ def _container_causes(container: Json, field: str, volumes: set[Any], seen: set[
         found.append(errors.cause("FieldValueRequired", f"{field}.name", "Required value"))
     else:
         for problem in names.problems(name, group="", kind="Namespace"):
-            found.append(_invalid(f"{field}.name", f'"{name}"', problem))
+            found.append(rules.invalid(f"{field}.name", f'"{name}"', problem))
     if name in seen:
         found.append(
             errors.cause("FieldValueDuplicate", f"{field}.name", f'Duplicate value: "{name}"')
@@ -148,11 +171,6 @@ def _container_causes(container: Json, field: str, volumes: set[Any], seen: set[
     seen.add(name)
     if not container.get("image"):
         found.append(errors.cause("FieldValueRequired", f"{field}.image", "Required value"))
-    if container.get("imagePullPolicy") not in ("Always", "IfNotPresent", "Never"):
-        found.append(_unsupported(
-            f"{field}.imagePullPolicy", container.get("imagePullPolicy"),
-            ("Always", "IfNotPresent", "Never"),
-        ))  # fmt: skip
     found += _port_causes(container.get("ports") or [], field)
     for index, variable in enumerate(container.get("env") or []):
         if not variable.get("name"):
@@ -161,7 +179,7 @@ def _container_causes(container: Json, field: str, volumes: set[Any], seen: set[
             )
         if variable.get("value") and variable.get("valueFrom"):
             found.append(
-                _invalid(
+                rules.invalid(
                     f"{field}.env[{index}].valueFrom",
                     '""',
                     "may not be specified when `value` is not empty",
@@ -180,7 +198,7 @@ def _container_causes(container: Json, field: str, volumes: set[Any], seen: set[
         for key, amount in ((container.get("resources") or {}).get(kind) or {}).items():
             if not is_quantity(amount):
                 found.append(
-                    _invalid(
+                    rules.invalid(
                         f"{field}.resources.{kind}[{key}]",
                         f'"{amount}"',
                         "quantities must match the regular expression "
@@ -198,7 +216,7 @@ def _port_causes(ports: list[Json], field: str) -> list[Json]:
         number = port.get("containerPort", 0)
         if not 1 <= number <= 65535:
             found.append(
-                _invalid(
+                rules.invalid(
                     f"{path}.containerPort", str(number), "must be between 1 and 65535, inclusive"
                 )
             )
@@ -211,7 +229,7 @@ def _port_causes(ports: list[Json], field: str) -> list[Json]:
             seen.add(name)
             if len(name) > 15:
                 found.append(
-                    _invalid(f"{path}.name", f'"{name}"', "must be no more than 15 characters")
+                    rules.invalid(f"{path}.name", f'"{name}"', "must be no more than 15 characters")
                 )
     return found
 
@@ -227,14 +245,3 @@ def _duplicates(items: list[Json], field: str, found: list[Json]) -> None:
                 )
             )
         seen.add(name)
-
-
-def _invalid(field: str, shown: str, problem: str) -> Json:
-    return errors.cause("FieldValueInvalid", field, f"Invalid value: {shown}: {problem}")
-
-
-def _unsupported(field: str, value: object, allowed: tuple[str, ...]) -> Json:
-    listed = ", ".join(f'"{item}"' for item in allowed)
-    return errors.cause(
-        "FieldValueNotSupported", field, f'Unsupported value: "{value}": supported values: {listed}'
-    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.kube import errors
 from sandbox.kube.allocation import Allocator
+from sandbox.kube.kinds import rules
 from sandbox.kube.kinds.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
+_CHOICES = {
+    "spec.type": ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort"),
+    "spec.sessionAffinity": ("ClientIP", "None"),
+    "spec.externalTrafficPolicy": ("Cluster", "Local"),
+    "spec.internalTrafficPolicy": ("Cluster", "Local"),
+    "spec.ports[].protocol": ("SCTP", "TCP", "UDP"),
+}
 
 
 class Services(Strategy):
@@ -42,7 +50,8 @@ class Services(Strategy):
     def prepare_create(self, obj: Json, api: Api) -> None:
         """Give it its addresses."""
         obj["status"] = {"loadBalancer": {}}
-        self._allocate(obj, {}, Allocator(api, self._network))
+        if not self.validate(obj):  # otherwise it is refused, for all that is wrong
+            self._allocate(obj, {}, Allocator(api, self._network))
 
     def prepare_update(self, obj: Json, old: Json, api: Api) -> None:
         """Keep what it has; give or take what its type needs."""
@@ -106,16 +115,7 @@ class Services(Strategy):
         """Ports are there, named apart, and in range."""
         spec = obj["spec"]
         ports = spec.get("ports") or []
-        found = []
-        if spec["type"] not in ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"):
-            found.append(
-                errors.cause(
-                    "FieldValueNotSupported",
-                    "spec.type",
-                    f'Unsupported value: "{spec["type"]}": supported values: "ClusterIP", '
-                    '"ExternalName", "LoadBalancer", "NodePort"',
-                )
-            )
+        found = rules.one_of(obj, _CHOICES)
         if spec["type"] == "ExternalName":
             if not spec.get("externalName"):
                 found.append(

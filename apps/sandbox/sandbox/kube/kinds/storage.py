@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sandbox.kube.kinds import rules
 from sandbox.kube.kinds.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -40,3 +41,13 @@ class StorageClasses(Strategy):
         """Volumes are made for a claim at once, and go with it."""
         obj.setdefault("reclaimPolicy", "Delete")
         obj.setdefault("volumeBindingMode", "Immediate")
+
+    def validate(self, obj: Json) -> list[Json]:
+        """Policies are those there are."""
+        return rules.one_of(
+            obj,
+            {
+                "reclaimPolicy": ("Delete", "Retain"),
+                "volumeBindingMode": ("Immediate", "WaitForFirstConsumer"),
+            },
+        )

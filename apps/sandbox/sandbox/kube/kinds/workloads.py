@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from sandbox.cron import Schedule
 from sandbox.kube import errors, selectors
-from sandbox.kube.kinds import podspec
+from sandbox.kube.kinds import podspec, rules
 from sandbox.kube.kinds.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -14,6 +16,17 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 _UID_LABELS = ("batch.kubernetes.io/controller-uid", "controller-uid")
 _NAME_LABELS = ("batch.kubernetes.io/job-name", "job-name")
+_JOB_CHOICES = {
+    "completionMode": ("Indexed", "NonIndexed"),
+    "podReplacementPolicy": ("Failed", "TerminatingOrFailed"),
+}
+_JOB_NUMBERS = (
+    "activeDeadlineSeconds",
+    "backoffLimit",
+    "completions",
+    "parallelism",
+    "ttlSecondsAfterFinished",
+)
 
 
 class Workload(Strategy):
@@ -22,6 +35,8 @@ class Workload(Strategy):
     tracks_generation = True
     #: Restart policies the template may have.
     restart_policies: tuple[str, ...] = ("Always",)
+    #: Fields that have one of a few values, by path.
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def default(self, obj: Json) -> None:
         """The template's defaults, then the kind's own."""
@@ -53,23 +68,12 @@ class Workload(Strategy):
                 )
         policy = template["spec"].get("restartPolicy")
         if policy not in self.restart_policies:
-            listed = ", ".join(f'"{item}"' for item in self.restart_policies)
-            found.append(
-                errors.cause(
-                    "FieldValueNotSupported",
-                    "spec.template.spec.restartPolicy",
-                    f'Unsupported value: "{policy}": supported values: {listed}',
-                )
-            )
-        if (spec.get("replicas") or 0) < 0:
-            found.append(
-                errors.cause(
-                    "FieldValueInvalid",
-                    "spec.replicas",
-                    f"Invalid value: {spec['replicas']}: must be greater than or equal to 0",
-                )
-            )
-        return found
+            field = "spec.template.spec.restartPolicy"
+            found.append(rules.unsupported(field, policy, self.restart_policies))
+        found += rules.one_of(obj, self.choices)
+        return found + rules.not_negative(
+            obj, "spec.replicas", "spec.minReadySeconds", "spec.revisionHistoryLimit"
+        )
 
     def validate_update(self, obj: Json, old: Json) -> list[Json]:
         """The selector cannot change."""
@@ -91,6 +95,10 @@ def _fixed(obj: Json, old: Json, *keys: str) -> list[Json]:
 
 class Deployments(Workload):
     """Pods that are replaced step by step."""
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "spec.strategy.type": ("Recreate", "RollingUpdate")
+    }
 
     def default_spec(self, spec: Json) -> None:
         """As pkg/apis/apps/v1/defaults.go."""
@@ -133,6 +141,11 @@ class ReplicaSets(Workload):
 class StatefulSets(Workload):
     """Pods with an identity."""
 
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "spec.podManagementPolicy": ("OrderedReady", "Parallel"),
+        "spec.updateStrategy.type": ("OnDelete", "RollingUpdate"),
+    }
+
     def default_spec(self, spec: Json) -> None:
         """As pkg/apis/apps/v1/defaults.go."""
         spec.setdefault("podManagementPolicy", "OrderedReady")
@@ -173,6 +186,10 @@ class StatefulSets(Workload):
 class DaemonSets(Workload):
     """A pod on every node."""
 
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "spec.updateStrategy.type": ("OnDelete", "RollingUpdate")
+    }
+
     def default_spec(self, spec: Json) -> None:
         """As pkg/apis/apps/v1/defaults.go."""
         update = spec.setdefault("updateStrategy", {})
@@ -203,6 +220,12 @@ def _default_job_spec(spec: Json) -> None:
     spec.setdefault("podReplacementPolicy", "TerminatingOrFailed")
 
 
+def _job_causes(spec: Json, field: str) -> list[Json]:
+    return rules.one_of(spec, _JOB_CHOICES, field) + rules.not_negative(
+        spec, *_JOB_NUMBERS, prefix=field
+    )
+
+
 class Jobs(Workload):
     """Pods that run to completion; each Job selects its own by its uid."""
 
@@ -211,6 +234,10 @@ class Jobs(Workload):
     def default_spec(self, spec: Json) -> None:
         """As pkg/apis/batch/v1/defaults.go."""
         _default_job_spec(spec)
+
+    def validate(self, obj: Json) -> list[Json]:
+        """As any workload; its numbers are not negative."""
+        return super().validate(obj) + _job_causes(obj["spec"], "spec")
 
     def prepare_create(self, obj: Json, api: Api) -> None:
         """Make selector and labels from the uid, unless the user wants their own."""
@@ -274,12 +301,28 @@ class CronJobs(Strategy):
         obj["status"] = {}
 
     def validate(self, obj: Json) -> list[Json]:
-        """A schedule is there; the template is a job's."""
+        """The schedule is one; the template is a job's."""
         spec = obj["spec"]
         template = spec["jobTemplate"]["spec"]["template"]
-        found = podspec.validate(template["spec"], "spec.jobTemplate.spec.template.spec")
-        if not spec.get("schedule"):
-            found.append(errors.cause("FieldValueRequired", "spec.schedule", "Required value"))
+        field = "spec.jobTemplate.spec"
+        found = podspec.validate(template["spec"], f"{field}.template.spec")
+        policies = {"restartPolicy": ("OnFailure", "Never")}
+        found += rules.one_of(template["spec"], policies, f"{field}.template.spec")
+        found += _job_causes(spec["jobTemplate"]["spec"], field)
+        found += rules.one_of(obj, {"spec.concurrencyPolicy": ("Allow", "Forbid", "Replace")})
+        found += rules.not_negative(
+            obj,
+            "spec.startingDeadlineSeconds",
+            "spec.successfulJobsHistoryLimit",
+            "spec.failedJobsHistoryLimit",
+        )
+        schedule = spec.get("schedule")
+        if not schedule:
+            return [*found, rules.required("spec.schedule")]
+        try:
+            Schedule.parse(schedule)
+        except ValueError as error:
+            found.append(rules.invalid("spec.schedule", f'"{schedule}"', str(error)))
         return found
 
 
