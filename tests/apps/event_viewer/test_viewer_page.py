@@ -343,17 +343,6 @@ def test_ten_thousand_events(start: Start, event: Make, page: Page) -> None:
     assert middle.bounding_box() == where
     page.get_by_role("button", name="20 new").click()
     expect(rows(page).first).to_contain_text("new")
-    took = page.evaluate(
-        """async () => {
-          const list = document.querySelector('#list'), start = performance.now();
-          for (let step = 0; step < 100; step += 1) {
-            list.scrollTop = step * 7000;
-            await new Promise(requestAnimationFrame);
-          }
-          return performance.now() - start;
-        }"""
-    )
-    assert took < 10_000
 
 
 def test_a_token_is_asked_for(start: Start, event: Make, page: Page) -> None:

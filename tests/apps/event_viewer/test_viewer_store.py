@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps.event_viewer.viewer_support import Start, free_port, wait_until
+from apps.event_viewer.viewer_support import Start, Stream, free_port, wait_until
 
 from event_viewer.cloudevents import Event
 from event_viewer.settings import load
@@ -228,10 +228,10 @@ def test_bounded_by_size(tmp_path: Path) -> None:
     ) as store:
         for number in range(100):
             store.append(events(1, number, data="x" * 50_000), [])
+            store.maintain()
         kept = [record.seq for record in store.after(0, 1000)]
         assert kept == list(range(101 - len(kept), 101))
         assert 25 < len(kept) < 45
-        store.maintain()
         assert path.stat().st_size < 3_000_000
 
 
@@ -367,11 +367,20 @@ def test_wrong_settings_are_named(settings: dict[str, str], problem: str) -> Non
 def test_replicas_show_the_same(start: Start, event: Make, tmp_path: Path) -> None:
     with redis_server(tmp_path) as url:
         one, other = start(STORE=url), start(STORE=url)
+        streams = [Stream(one), Stream(other)]
         one.send(event(1))
         other.send(event(2))
         other.send(event(1))
+        one.post(data=b"bad")
         assert one.events() == other.events()
         assert [record["event"]["id"] for record in one.events()] == ["2", "1"]
+        assert wait_until(other.rejected)[0]["body"] == "bad"
+        assert one.get("/api/stats").json()["rejected"] == 1
+        for stream in streams:
+            assert stream.wait_for(2) == ["1", "2"]
+        # A client goes on at another replica where it was at the first.
+        other.send(event(3))
+        assert Stream(one, last=streams[1].messages[0][0]).wait_for(2) == ["2", "3"]
 
 
 @pytest.mark.needs("redis-server")

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -93,6 +94,41 @@ class Viewer:
 
 
 Start = Callable[..., Viewer]
+
+
+class Stream:
+    """A client of the stream, reading in a thread."""
+
+    def __init__(self, viewer: Viewer, last: str = "", **parameters: str) -> None:
+        headers = {"Last-Event-ID": last} if last else {}
+        self.messages: list[tuple[str, Any]] = []
+        self.resets = 0
+        self.ended = False
+        self.answer = viewer.get("/api/stream", params=parameters, headers=headers, stream=True)
+        assert self.answer.status_code == 200, self.answer.text
+        assert self.answer.headers["content-type"] == "text/event-stream"
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        message_id = ""
+        with contextlib.suppress(requests.RequestException, AttributeError, ValueError):
+            for line in self.answer.iter_lines(chunk_size=None):
+                if line.startswith(b"id: "):
+                    message_id = line[4:].decode()
+                elif line == b"event: reset":
+                    self.resets += 1
+                elif line.startswith(b"data: {") and message_id:
+                    self.messages.append((message_id, json.loads(line[6:])))
+                    message_id = ""
+        self.ended = True
+
+    @property
+    def ids(self) -> list[str]:
+        return [record["event"]["id"] for _, record in self.messages]
+
+    def wait_for(self, count: int) -> list[str]:
+        wait_until(lambda: len(self.messages) >= count)
+        return self.ids
 
 
 @contextlib.contextmanager

@@ -127,7 +127,7 @@ class Store(Protocol):
         """Write something small: raises StoreError when writing does not work."""
 
     def maintain(self) -> None:
-        """Drop what is too old; called every few seconds, from a thread."""
+        """Drop what is too old or too much; called every few seconds, from a thread."""
 
     def close(self) -> None:
         """Give back what is open."""

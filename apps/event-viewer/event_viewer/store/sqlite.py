@@ -63,6 +63,8 @@ INSERT INTO minutes VALUES (?, ?, ?, ?) ON CONFLICT (minute) DO UPDATE SET
   rejected = rejected + excluded.rejected
 """
 MINUTES_KEPT = 24 * 60
+#: Written to see whether there is room, about as much as some events take.
+PROBE_BYTES = 1 << 16
 #: A lock is waited for outside of SQLite, so that the event loop is not held up by it.
 LOCK_WAIT_MS = 20
 #: A checkpoint of this many pages (4 KiB) is forced when those in the background cannot keep up.
@@ -163,7 +165,7 @@ class SqliteStore:
     def _is_replaced(self) -> bool:
         """Whether another worker found the file damaged and moved it aside."""
         try:
-            return self.path.stat().st_ino != self._inode
+            return os.stat(self.path).st_ino != self._inode
         except FileNotFoundError:
             return True
 
@@ -218,26 +220,14 @@ class SqliteStore:
         first, last = self._writer.execute(
             "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
         ).fetchone()
-        excess = 0
         if last - first + 1 > self.keep + self.slack:
-            excess = last - first + 1 - self.keep
-        if self._used_bytes() > self.keep_bytes:
-            excess = max(excess, (last - first) // 10, 1)
-        if excess:
-            self._writer.execute("DELETE FROM events WHERE seq < min(?, ?)", (first + excess, last))
-
-    def _used_bytes(self) -> int:
-        size, pages, free = (
-            self._writer.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_size", "page_count", "freelist_count")
-        )
-        return int(size * (pages - free))
+            self._writer.execute("DELETE FROM events WHERE seq <= ?", (last - self.keep,))
 
     def probe(self) -> None:
         """See Store."""
         try:
             self._reader().execute(
-                "INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (str(time.time_ns()),)
+                "INSERT OR REPLACE INTO meta VALUES ('probe', randomblob(?))", (PROBE_BYTES,)
             )
         except sqlite3.Error as error:
             raise _translated(error) from error
@@ -263,8 +253,17 @@ class SqliteStore:
                         f" AND rowid < (SELECT max(rowid) FROM {table})",
                         (oldest,),
                     )
+            while _used_bytes(connection) > self.keep_bytes and self._drop_a_tenth(connection):
+                pass
         except sqlite3.Error as error:
             raise _translated(error) from error
+
+    def _drop_a_tenth(self, connection: sqlite3.Connection) -> bool:
+        """Delete the oldest events, but never the newest; False when there is only that one."""
+        tenth = "(SELECT min(seq) + (max(seq) - min(seq)) / 10 FROM events)"
+        newest = "(SELECT max(seq) FROM events)"
+        statement = f"DELETE FROM events WHERE seq <= {tenth} AND seq < {newest}"  # noqa: S608 - written above
+        return connection.execute(statement).rowcount > 0
 
     def _roll_back(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -374,6 +373,14 @@ def _lock(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _used_bytes(connection: sqlite3.Connection) -> int:
+    size, pages, free = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(size * (pages - free))
 
 
 def _corrupt(error: sqlite3.Error) -> bool:
