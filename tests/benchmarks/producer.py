@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from typing import Any
 import requests
 from aiohttp import web
 from benchmarks._harness import Result
-from producer_kit import PATHS, ROOT, Kit, Producer, X, kit, wait_for
+from producer_kit import PATHS, ROOT, Kit, Producer, Sink, X, kit, wait_for
+from producer_secrets import Secrets
 
 BATCH = 100
 POLLS = 15
@@ -57,7 +58,7 @@ def run() -> Result:
     goals = {
         "4: 1,000 posts/s from poll to accepted": figures["posts_per_second"] >= 1000,
         "4: resident under 90 MiB": figures["resident_mib_after_100k"] < 90,
-        "4: start to first post under 1.5 s": figures["start_seconds"] < 1.5,
+        "4: start to first post under 1.5 s": figures["start_seconds_secret_manager"] < 1.5,
     }
     summary = (
         f"{figures['posts_per_second']} posts/s from poll to accepted by the viewer, the median of "
@@ -67,7 +68,9 @@ def run() -> Result:
         f"{figures['original_posts_per_second']}), "
         f"{figures['resident_mib_after_10k']} MiB after 10,000 posts and "
         f"{figures['resident_mib_after_100k']} after {LONG_RUN:,}, "
-        f"first post {figures['start_seconds']} s after the start; the original's {ORIGINAL_POLLS} "
+        f"first post {figures['start_seconds']} s after the start "
+        f"({figures['start_seconds_secret_manager']} s with keys from Secret Manager); "
+        f"the original's {ORIGINAL_POLLS} "
         f"polls of {BATCH} posts sent {figures['original_requests_per_post']} requests a post, of "
         f"which the viewer took {figures['original_accepted']} "
         f"({figures['original_broken_json_percent']} % were no JSON)"
@@ -76,17 +79,29 @@ def run() -> Result:
 
 
 def _start(made: Kit, x: X) -> dict[str, Any]:
-    """Time from starting the process to the first post in the sink; median."""
+    """Time from starting the process to the first post in the sink; medians."""
     x.publish_many(1)
+    secrets = Secrets.start(made)
+    secrets.store(x.keys)
+    return {
+        "start_seconds": _first_post(made, lambda sink: made.searching(x, sink)),
+        "start_seconds_secret_manager": _first_post(
+            made, lambda sink: secrets.settings(made, x, sink)
+        ),
+    }
+
+
+def _first_post(made: Kit, settings: Callable[[Sink], dict[str, Any]]) -> float:
     seconds = []
-    for number in range(STARTS):
+    for _ in range(STARTS):
         sink = made.sink()
+        state = Path(tempfile.mkdtemp(dir=made.folder)) / "state.json"
         began = time.monotonic()
-        producer = made.producer(**made.searching(x, sink, state_file=made.folder / f"s{number}"))
+        producer = made.producer(**{**settings(sink), "state_file": state})
         wait_for(lambda sink=sink: sink.received)
         seconds.append(sink.received[0].at - began)
         producer.kill()
-    return {"start_seconds": round(statistics.median(seconds), 2)}
+    return round(statistics.median(seconds), 2)
 
 
 def _throughput(made: Kit) -> dict[str, Any]:
@@ -99,14 +114,16 @@ def _throughput(made: Kit) -> dict[str, Any]:
             total = requests.get(viewer + "/api/events?limit=0", timeout=10).json()["total"]
             assert total == BATCH * POLLS, f"the viewer has {total}"
         with _x(made) as x:
-            plain += _rates(made, x, made.sink())
+            sink = made.sink()
+            plain += _rates(made, x, sink)
+            requests_per_post = len(sink.received) / (BATCH * POLLS)
     return {
         "polls": len(rates),
         "posts_per_second": round(statistics.median(rates)),
         "posts_per_second_best": round(max(rates)),
         "posts_per_second_worst": round(min(rates)),
         "posts_per_second_plain_sink": round(statistics.median(plain)),
-        "requests_per_post": 1,
+        "requests_per_post": requests_per_post,
     }
 
 

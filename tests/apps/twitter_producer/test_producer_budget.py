@@ -52,14 +52,15 @@ def test_at_most_the_budget_is_billed_over_kills(kit: Kit) -> None:
 
 def test_what_the_budget_left_unread_is_read_the_next_day(kit: Kit) -> None:
     x, sink = kit.x(), kit.sink()
+    producer = kit.producer(**kit.searching(x, sink, budget_posts=100, max_results=50))
+    wait_for(x.requests)  # it has to be at work before the day ends
     now = datetime.now(UTC)
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    x.control("PUT", "/clock", {"ahead_seconds": (midnight - now).total_seconds() - 3})
+    x.control("PUT", "/clock", {"ahead_seconds": (midnight - now).total_seconds() - 4})
     ids = x.publish_many(150)
-    kit.producer(**kit.searching(x, sink, budget_posts=100, max_results=50))
-    wait_for(lambda: len(sink.received) == 100)
+    producer.saying("today's budget is spent")
     assert sink.ids == ids[50:]
-    wait_for(lambda: len(sink.received) == 150, timeout=10)
+    wait_for(lambda: len(sink.received) == 150)
     assert sink.ids[100:] == ids[:50]
     assert sorted(x.bill()["by_day"].values()) == [50, 100]
 

@@ -197,7 +197,7 @@ def test_without_permission_it_waits_and_says_so(kit: Kit) -> None:
 def test_only_the_holder_of_the_lease_works_and_hands_over(kit: Kit, cluster: Cluster) -> None:
     x, sink = kit.x(), kit.sink()
     ids = x.publish_many(3)
-    settings = cluster.settings(x, sink, lease="producer", lease_duration_seconds=3)
+    settings = cluster.settings(x, sink, lease="producer", lease_duration_seconds=15)
     first = kit.producer(**settings, pod_name="pod-1")
     wait_for(lambda: len(sink.received) == 3)
     second = kit.producer(**settings, pod_name="pod-2")
@@ -209,7 +209,7 @@ def test_only_the_holder_of_the_lease_works_and_hands_over(kit: Kit, cluster: Cl
     assert cluster.lease()["holderIdentity"] == "pod-1"
     assert first.stop() == 0
     ids += x.publish_many(3)
-    wait_for(lambda: len(sink.received) == 6, timeout=5)
+    wait_for(lambda: len(sink.received) == 6, timeout=12)  # before the Lease would expire
     assert sink.ids == ids
     assert cluster.lease()["holderIdentity"] == "pod-2"
     assert cluster.lease()["leaseTransitions"] >= 1
