@@ -142,6 +142,7 @@ from typing import Any
 
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
+from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import session
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import GcpError
@@ -165,7 +166,13 @@ AUTH = (
     "request_retries",
     "propagation_timeout",
 )
-HANDED_ON = ("auth_kind", "service_account_file", "impersonate_service_account", "endpoint")
+HANDED_ON = (
+    "auth_kind",
+    "service_account_file",
+    "service_account_email",
+    "impersonate_service_account",
+    "endpoint",
+)
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -217,6 +224,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                     found += [{**trimmed(c), "project": project} for c in clusters]
             except GcpError as error:
                 raise AnsibleParserError(f"project {project}: {error}") from error
+            for warning in caller.warnings:
+                self.display.warning(f"project {project}: {warning}")
         return found
 
     def _is_wanted(self, cluster: dict[str, Any]) -> bool:
@@ -259,7 +268,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             "gcp_cluster_autopilot": cluster.get("autopilot", {}).get("enabled", False),
             **handed_on,
             "kubeconfig": os.path.join(folder, f"{host}.kubeconfig"),
-            "gke": cluster,
+            "gke": wrap_var(cluster),  # somebody else's words, which are no templates
         }
 
     def _option(self, name: str) -> Any:

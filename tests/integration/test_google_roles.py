@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -40,10 +41,14 @@ class Play:
     folder: Path
 
     def run(
-        self, *arguments: str, roles: tuple[str, ...] = ("gcp_cluster", "secrets"), **variables: Any
+        self,
+        *arguments: str,
+        roles: tuple[str, ...] = ("gcp_cluster", "secrets"),
+        hosts: tuple[str, ...] = ("cluster",),
+        **variables: Any,
     ) -> subprocess.CompletedProcess[str]:
         """Run the roles; more variables come by a file, as values do not belong on a command line."""
-        inventory = {"all": {"hosts": {"cluster": {**self.variables(), **variables}}}}
+        inventory = {"all": {"hosts": {h: {**self.variables(), **variables} for h in hosts}}}
         (self.folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
         play = {
             "hosts": "all",
@@ -89,6 +94,8 @@ class Play:
         """Where Ansible keeps what it writes: in a folder of the test's own."""
         return {
             **os.environ,
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.folder),
             "ANSIBLE_HOME": str(self.folder / "ansible"),
             "ANSIBLE_LOCAL_TEMP": str(self.folder / "ansible" / "tmp"),
             "ANSIBLE_REMOTE_TEMP": str(self.folder / "ansible" / "remote"),
@@ -129,10 +136,13 @@ def recap(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
 
 
 class Watch(threading.Thread):
-    """Reads the command lines and environments of all processes while something runs."""
+    """Looks for the values while something runs: in all processes' command lines and environments,
+    and in every file below a folder, however briefly it is there."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path, *known: str) -> None:
         super().__init__(daemon=True)
+        self._folder = folder
+        self._known = known
         self.seen: set[str] = set()
         self.stop = threading.Event()
 
@@ -140,12 +150,16 @@ class Watch(threading.Thread):
         """Look until told to stop."""
         while not self.stop.wait(0.02):
             for process in Path("/proc").glob("[0-9]*"):
-                try:
-                    line = (process / "cmdline").read_bytes().decode(errors="replace")
-                except OSError:
-                    continue
-                if MARK in line:
-                    self.seen.add(line)
+                for name in ("cmdline", "environ"):
+                    self._look(process / name)
+            for path in self._folder.rglob("*"):
+                if path.name not in self._known:
+                    self._look(path)
+
+    def _look(self, path: Path) -> None:
+        with contextlib.suppress(OSError):  # gone, a folder, or somebody else's
+            if MARK.encode() in path.read_bytes():
+                self.seen.add(str(path))
 
 
 def differences(result: subprocess.CompletedProcess[str]) -> list[str]:
@@ -176,7 +190,8 @@ def test_from_nothing_to_no_change(new: Play) -> None:
 
 
 def test_no_value_is_anywhere_but_in_the_store(new: Play) -> None:
-    watch = Watch()
+    # the inventory that holds the values is no part of what runs
+    watch = Watch(new.folder, "hosts.yml")
     watch.start()
     runs = [
         new.run("-vvvv", "--diff", "--check"),
@@ -194,10 +209,11 @@ def test_no_value_is_anywhere_but_in_the_store(new: Play) -> None:
         for text in (run.stdout, run.stderr):
             assert MARK not in text
             assert not any(part in text for part in encoded)
-    assert watch.seen == set(), "on a command line"
-    for path in new.folder.rglob("*"):
-        if path.is_file() and path.name != "hosts.yml":  # the inventory that holds the values
-            assert MARK.encode() not in path.read_bytes(), path
+    assert watch.seen == set()
+    left = [path for path in new.folder.rglob("*") if path.is_file() and path.name != "hosts.yml"]
+    assert any(path.name == "ansible.log" for path in left)
+    for path in left:
+        assert MARK.encode() not in path.read_bytes(), path
 
 
 def test_exactly_the_consumers_are_granted(play: Play) -> None:
@@ -216,6 +232,38 @@ def test_exactly_the_consumers_are_granted(play: Play) -> None:
         (binding,) = secret["bindings"]
         assert binding["role"] == "roles/secretmanager.secretAccessor"
         assert [m.rpartition("/subject/")[2] for m in binding["members"]] == ["ns/b/sa/two"]
+
+
+def test_hosts_that_share_the_secrets_add_one_version(play: Play) -> None:
+    hosts = ("one", "two")
+    slow = {"method": "secretmanager.*.access", "status": "OK", "seconds": 1, "times": 100}
+    play.google.control("POST", "faults", slow)  # hosts at once would all read the old value
+    for version in (1, 2):
+        run = play.run(roles=("secrets",), hosts=hosts, secrets_x_api_key=f"{MARK}-{version}")
+        assert run.returncode == 0, run.stdout
+    versions = {secret["id"]: len(secret["versions"]) for secret in play.secrets()}
+    assert versions.pop("twitter-api-key") == 2
+    assert set(versions.values()) == {1}
+
+
+def test_administrators_are_who_is_in_the_list(play: Play) -> None:
+    rbac = client.RbacAuthorizationV1Api(
+        config.new_client_from_config(str(play.folder / "kubeconfig"))
+    )
+    admins = ["ada@example.com", "group:team@example.com"]
+    for changed in (1, 0):
+        result = play.run("--tags", "gcp_cluster_admins", gcp_cluster_admins=admins)
+        assert recap(result)["changed"] == changed, result.stdout
+    binding = rbac.read_cluster_role_binding("streamops-cluster-admins")
+    assert [(s.kind, s.name) for s in binding.subjects] == [
+        ("User", "ada@example.com"),
+        ("Group", "team@example.com"),
+    ]
+    for changed in (1, 0):
+        result = play.run("--tags", "gcp_cluster_admins", gcp_cluster_admins=[])
+        assert recap(result)["changed"] == changed, result.stdout
+    names = {b.metadata.name for b in rbac.list_cluster_role_binding().items}
+    assert "streamops-cluster-admins" not in names
 
 
 def test_workloads_that_act_as_a_google_service_account(play: Play) -> None:
@@ -246,6 +294,10 @@ def test_kubernetes_secrets(play: Play) -> None:
         assert {k: base64.b64decode(v).decode() for k, v in data.items()} == {
             key: VALUES[name] for key, name in NAMES.items()
         }
+    warned = play.run(**variables, secrets_x_api_key=f"{VALUES['secrets_x_api_key']}\n")
+    assert "end in a newline" in warned.stdout
+    assert "mistake: secrets_x_api_key." in " ".join(warned.stdout.split())
+    assert MARK not in warned.stdout
     assert recap(play.run(secrets_state="absent", **variables))["changed"] == 1
     assert core.read_namespace("one").metadata.name == "one", "the namespace stays"
 
@@ -300,15 +352,22 @@ def test_the_inventory_plugin(play: Play) -> None:
         "cache_connection": str(play.folder / "cache"),
         "keyed_groups": [{"key": "gke.status | lower", "prefix": "status"}],
         "compose": {"registry": "gcp_cluster_location ~ '-docker.pkg.dev'"},
+        "groups": {"composed": "registry is defined"},
     }
     file = play.folder / "test.gke.yml"
 
-    def listed(**changes: Any) -> dict[str, Any]:
+    def listed(*arguments: str, **changes: Any) -> dict[str, Any]:
         file.write_text(yaml.safe_dump({**source, **changes}))
         result = subprocess.run(
-            [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(file), "--list"],
+            [
+                str(Path(sys.executable).parent / "ansible-inventory"),
+                "-i",
+                str(file),
+                "--list",
+                *arguments,
+            ],
             cwd=ROOT,
-            env=play.environment(),
+            env={**play.environment(), "ANSIBLE_INVENTORY_UNPARSED_FAILED": "true"},
             # Ansible refuses one that does not block, as another child of this process may have left it.
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -331,6 +390,7 @@ def test_the_inventory_plugin(play: Play) -> None:
         "gke_channel_regular",
         "gke_label_stage_test",
         "status_running",
+        "composed",
     ):
         assert found[group]["hosts"] == ["pipeline"], group
     variables = found["_meta"]["hostvars"]["pipeline"]
@@ -340,6 +400,15 @@ def test_the_inventory_plugin(play: Play) -> None:
     assert play.google.calls() == ["container.projects.locations.clusters.list"]
     assert "pipeline" not in str(listed(labels={"no": "such"})["_meta"])
     assert play.google.calls() == [], "the cache was used"
+    listed("--flush-cache")
+    assert play.google.calls() == ["container.projects.locations.clusters.list"]
+
+    undefined = {"compose": {"registry": "no_such_variable"}}
+    assert "registry" not in listed(**undefined)["_meta"]["hostvars"]["pipeline"]
+    with pytest.raises(AssertionError, match="'no_such_variable' is undefined"):
+        listed(**undefined, strict=True)
+    with pytest.raises(AssertionError, match="project nowhere-at-all"):
+        listed("--flush-cache", projects=[PROJECT, "nowhere-at-all"])
 
     listed()
     adopted = play.run("-i", str(file), "--limit", "pipeline", roles=("gcp_cluster",))

@@ -6,6 +6,7 @@ holds its owner's key is next to it. docs/sandbox/google.md documents the reques
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,8 @@ from .tokens import Tokens
 class Fault:
     """The next `times` calls of methods that match the pattern `method` fail.
 
-    With `carried_out` they do what they are asked to, and only the answer is lost.
+    With `carried_out` they do what they are asked to, and only the answer is lost, or with the status
+    OK comes `seconds` later.
     """
 
     method: str
@@ -34,6 +36,7 @@ class Fault:
     times: int
     details: list[dict[str, Any]]
     carried_out: bool
+    seconds: float
 
 
 class Control:
@@ -87,7 +90,9 @@ class Control:
             raise GoogleError(fault.status, fault.message, fault.details)
         answer = await handler(call)
         if fault:
-            raise GoogleError(fault.status, fault.message, fault.details)
+            await asyncio.sleep(fault.seconds)
+            if fault.status != "OK":
+                raise GoogleError(fault.status, fault.message, fault.details)
         return answer
 
     def _fault(self, call: Call) -> Fault | None:
@@ -107,7 +112,7 @@ class Control:
     async def _add_fault(self, request: web.Request) -> web.Response:
         body = await request.json()
         status = body.get("status", "UNAVAILABLE")
-        if status not in HTTP_STATUS:
+        if status not in (*HTTP_STATUS, "OK"):
             raise GoogleError("INVALID_ARGUMENT", f"status is one of {sorted(HTTP_STATUS)}")
         self._faults.append(
             Fault(
@@ -116,7 +121,8 @@ class Control:
                 message=body.get("message", "The service is currently unavailable."),
                 times=int(body.get("times", 1)),
                 details=body.get("details", []),
-                carried_out=bool(body.get("carriedOut", False)),
+                carried_out=status == "OK" or bool(body.get("carriedOut", False)),
+                seconds=float(body.get("seconds", 0)),
             )
         )
         return web.json_response({})
