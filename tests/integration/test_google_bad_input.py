@@ -291,6 +291,8 @@ def test_a_secret_that_ends_in_a_newline_is_warned_of(google: Google) -> None:
 def test_aliases_of_versions_that_do_not_exist(google: Google) -> None:
     text = message(google, "gcp_secret", name="alias", value=VALUE, aliases={"old": "7"})
     assert "old names version 7" in text
+    text = message(google, "gcp_secret", name="alias", value=VALUE, aliases={"old": "first"})
+    assert "old names version first" in text
 
 
 def test_a_misspelt_field_is_refused_by_googles_description(google: Google) -> None:

@@ -169,10 +169,45 @@ def test_a_cluster_that_somebody_changes_at_the_moment(google: Google, auto: str
     assert cluster(google, auto)["resourceLabels"]["second"] == "yes"
 
 
+def test_what_begins_between_reading_and_writing(google: Google, auto: str) -> None:
+    """An operation of somebody else is waited for, and what it changed is read before writing."""
+    read = "container.projects.locations.clusters.get"
+    google.control("POST", "faults", {"method": read, "status": "OK", "seconds": 1})
+    google.control("POST", "operation-faults", {"type": "UPDATE_CLUSTER", "seconds": 1.5})
+    result: dict[str, Any] = {}
+    ours = threading.Thread(target=lambda: result.update(gke(google, auto, labels={"ours": "1"})))
+    before = cluster_labels(google, auto)
+    ours.start()
+    while read not in google.calls():
+        time.sleep(0.02)
+    path = f"v1/projects/{PROJECT}/locations/{LOCATION}/clusters/{auto}"
+    body = {
+        "resourceLabels": {**before["resourceLabels"], "theirs": "1"},
+        "labelFingerprint": before["labelFingerprint"],
+    }
+    _directly(google, "POST", f"{path}:setResourceLabels", body)
+    ours.join()
+    assert result.get("changed") is True, result
+    found = cluster(google, auto)["resourceLabels"]
+    assert (found["ours"], found["theirs"]) == ("1", "1"), "neither was lost"
+
+
+def cluster_labels(google: Google, name: str) -> dict[str, Any]:
+    """Labels and their fingerprint, by a list, which is another method than the module's."""
+    path = f"v1/projects/{PROJECT}/locations/-/clusters"
+    found = google.call("GET", path, token=google.owner_token)[1]["clusters"]
+    return next(c for c in found if c["name"] == name)
+
+
 def _update_directly(google: Google, name: str) -> None:
     path = f"v1/projects/{PROJECT}/locations/{LOCATION}/clusters/{name}"
     update = {"desiredVerticalPodAutoscaling": {"enabled": True}}
-    google.call("PUT", path, {"update": update}, token=google.token_of_owner())
+    _directly(google, "PUT", path, {"update": update})
+
+
+def _directly(google: Google, method: str, path: str, body: dict[str, Any]) -> None:
+    status, answer = google.call(method, path, body, token=google.owner_token)
+    assert status == 200, answer
 
 
 def test_an_operation_that_outlasts_its_timeout(google: Google) -> None:
@@ -241,6 +276,17 @@ def test_other_entries_of_a_kubeconfig_stay(google: Google, auto: str, tmp_path:
     kubeconfig(google, path, context="gke", state="absent")
     assert yaml.safe_load(path.read_text()) == mine
     assert kubeconfig(google, path, context="gke", state="absent")["changed"] is False
+
+
+def test_a_kubeconfig_that_is_a_link_stays_one(google: Google, auto: str, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "config"
+    path = tmp_path / "config"
+    path.symlink_to(target)
+    assert kubeconfig(google, path)["changed"] is True
+    assert path.is_symlink()
+    assert yaml.safe_load(target.read_text())["current-context"]
+    assert kubeconfig(google, path)["changed"] is False
 
 
 def test_a_file_that_is_no_kubeconfig_is_left_alone(

@@ -110,6 +110,16 @@ def test_versions_to_keep_and_those_with_an_alias_stay(google: Google) -> None:
     assert states(google, "a") == {1: "ENABLED", 2: "DESTROYED", 3: "ENABLED", 4: "ENABLED"}
 
 
+def test_the_newest_version_that_can_be_read_stays(google: Google) -> None:
+    """Somebody took a bad one out of use: what is left is not retired behind it."""
+    for value in ("one", "two", "bad"):
+        google.run("gcp_secret", name="a", value=value)
+    google.run("gcp_secret", name="a", version="3", version_state="disabled")
+    result = google.run("gcp_secret", name="a", old_versions="disable")
+    assert result["secrets"][0]["retired"] == [1]
+    assert states(google, "a") == {1: "DISABLED", 2: "ENABLED", 3: "DISABLED"}
+
+
 @pytest.mark.parametrize("state", ["disabled", "destroyed"])
 def test_a_latest_version_out_of_use_is_replaced(google: Google, state: str) -> None:
     google.run("gcp_secret", name="a", value=VALUE)
@@ -166,6 +176,29 @@ def test_settings(google: Google) -> None:
 
     refused = google.run("gcp_secret", name="a", replication_locations=["us-east1"])
     assert "cannot be changed" in refused["msg"]
+
+
+def test_google_moves_the_next_rotation_on(google: Google) -> None:
+    topics = [f"projects/{PROJECT}/topics/rotation"]
+    past = {"next_time": "2020-01-01T00:00:00Z", "period": 86400}
+    refused = google.run("gcp_secret", name="a", topics=topics, rotation=past)
+    assert "has to be a time to come" in refused["msg"]
+    assert "is missing" in google.run("gcp_secret", name="a", rotation={"period": 3600})["msg"]
+
+    first = {"next_time": "2030-01-01T00:00:00Z", "period": 86400}
+    assert google.run("gcp_secret", name="a", topics=topics, rotation=first)["changed"] is True
+    # years later, the option says what it always said
+    assert google.run("gcp_secret", name="a", topics=topics, rotation=past)["changed"] is False
+    changed = {"name": "a", "topics": topics, "rotation": {**past, "period": 7200}}
+    assert google.run("gcp_secret", **changed)["changes"] == ["change rotation of secret a"]
+    (info,) = google.run("gcp_secret_info", name="a")["secrets"]
+    assert info["rotation"] == {
+        "nextRotationTime": "2030-01-01T00:00:00Z",
+        "rotationPeriod": "7200s",
+    }
+    google.run("gcp_secret", name="a", rotation={})
+    once = {"next_time": "2020-01-01T00:00:00Z"}
+    assert google.run("gcp_secret", name="a", rotation=once)["changed"] is False, "it was sent"
 
 
 def test_grants_leave_others_alone_unless_told(google: Google) -> None:

@@ -29,6 +29,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_session imp
     Session,
     Settings,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._gke_cluster import Clusters
 
 RPC = "type.googleapis.com/google.rpc."
 Answers = list[tuple[int, dict[str, Any], dict[str, str]]]
@@ -260,6 +261,14 @@ def test_pages(server: Server, session: Session) -> None:
     assert [secret["name"] for secret in found] == ["a", "b"]
     assert server.asked[0].endswith("?filter=name%3Ax+y")
     assert server.asked[1].endswith("&pageToken=2")
+
+
+def test_zones_that_are_missing_from_a_list_are_named(server: Server, session: Session) -> None:
+    answer = {"clusters": [{"name": "a"}], "missingZones": ["europe-west1-b"]}
+    server.answers = [(200, answer, {})]
+    assert Clusters(session, "-", wait_timeout=0).all() == [{"name": "a"}]
+    (warning,) = session.warnings
+    assert "europe-west1-b are missing" in warning
 
 
 def test_a_standard_operation_and_its_failure(server: Server, session: Session) -> None:
