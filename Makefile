@@ -14,8 +14,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing outside the checkout is written to.
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export SANDBOX_HOME ?= $(CURDIR)/.sandbox
-# Two runs in one checkout would install into the same .venv and start the same sandbox.
-LOCK = $(if $(shell command -v flock),flock --close --nonblock --conflict-exit-code 75 .cache/make.lock,)
+# A .venv that was removed, or whose Python was, is made again whatever the stamps say.
+$(shell $(BIN)/python -c '' 2>/dev/null || rm -f .cache/*.stamp)
 
 DEMO_REQUIREMENTS := requirements.txt apps/sandbox/requirements.txt
 TEST_REQUIREMENTS := requirements-test.txt apps/twitter-producer/requirements.txt apps/event-viewer/requirements.txt
@@ -25,18 +25,20 @@ TEST_REQUIREMENTS := requirements-test.txt apps/twitter-producer/requirements.tx
 help: ## What can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: .cache/demo.stamp ## Sandbox up, site.yml on it: posts arrive in the viewer
-	@mkdir -p .cache
-	$(LOCK) bash -c '
-	  running=yes; sandbox status >/dev/null 2>&1 || running=no
-	  stop() { if [ "$$running" = no ]; then echo; echo "Interrupted: stopping the sandbox."; sandbox down; fi; exit 130; }
-	  trap stop INT TERM
-	  sandbox up
-	  ansible-playbook -i inventories/sandbox site.yml
-	' || { code=$$?; [ $$code -ne 75 ] || echo "Another 'make demo' runs in this checkout: wait for it, or stop it with Ctrl-C there." >&2; exit $$code; }
+demo: .cache/demo.stamp ## Sandbox up, site.yml on it: posts arrive in the viewer; ARGS go to ansible-playbook
+	@$(call lock,demo,Another 'make demo' runs in this checkout: wait for it$(comma) or stop it with Ctrl-C there.)
+	running=yes; sandbox status >/dev/null 2>&1 || running=no
+	# What was running before is left as it was. Children inherit that further signals are ignored.
+	stop() { trap '' INT TERM HUP; [ $$running = yes ] || { echo "Interrupted: stopping the sandbox."; sandbox down; } || true; exit 130; }
+	trap stop INT TERM HUP
+	[ $$running = yes ] || echo "Starting the sandbox ..."
+	sandbox up 9>&-
+	ansible-playbook -i inventories/sandbox site.yml $(ARGS) 9>&-
+	echo "The sandbox goes on in the background until 'make down'. For the commands above: . $(VENV)/bin/activate"
 
 down: ## Stop the sandbox; leaves nothing behind
-	@if [ -x $(BIN)/sandbox ]; then $(BIN)/sandbox down; else echo "Nothing to stop: no sandbox was ever set up here."; fi
+	@python=$(BIN)/python; [ -x $$python ] || python=$(PYTHON) # it needs no package, and a .venv may be gone
+	PYTHONPATH=apps/sandbox $$python -m sandbox down
 	# Keys, logs and images of a sandbox that is gone; a home elsewhere is somebody else's folder.
 	rm -rf $(CURDIR)/.sandbox
 
@@ -74,13 +76,23 @@ clean: down ## Also removes everything that was installed and built
 .cache/test.stamp: .cache/demo.stamp $(TEST_REQUIREMENTS)
 	@$(call install,$(TEST_REQUIREMENTS))
 
-define install
+comma := ,
+
+# Holds a lock of this checkout, as descriptor 9, for as long as the recipe runs; where there is no flock, without.
+define lock
 mkdir -p .cache
+exec 9>.cache/$(1).lock
+! command -v flock >/dev/null || flock --nonblock 9 || { echo "$(2)" >&2; exit 1; }
+endef
+
+define install
+$(call lock,install,Another make installs into $(VENV): wait for it.)
 command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed. Install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: 3.11 or newer is needed. Name another one: make PYTHON=python3.12" >&2; exit 1; }
 $(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) cannot make virtual environments here. On Debian: apt-get install python3-venv" >&2; exit 1; }
-echo "Installing $(1) into $(VENV) ..."
-$(BIN)/python -m pip install --quiet -c constraints.txt $(foreach file,$(1),-r $(file))
-$(BIN)/python -m pip install --quiet --no-deps -e apps/sandbox
+echo "Installing $(1) into $(VENV), which takes about a minute the first time ..."
+{ $(BIN)/python -m pip install --quiet -c constraints.txt $(foreach file,$(1),-r $(file)) \
+  && $(BIN)/python -m pip install --quiet --no-deps -e apps/sandbox; } \
+  || { echo "pip could not install what is needed. It takes it from PyPI, or where your pip configuration says; then run make again." >&2; exit 1; }
 touch $@
 endef

@@ -17,8 +17,6 @@ from kubernetes.dynamic import DynamicClient
 Object = dict[str, Any]
 T = TypeVar("T")
 
-#: Before a command that a test interrupts: a shell in the background has its children ignore Ctrl-C.
-HEEDING_CTRL_C = ("env", "--default-signal=INT")
 _PATIENCE_SECONDS = 60.0  # tests run beside each other on small machines
 
 

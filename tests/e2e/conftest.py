@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.site import COLLECTION, ROOT, Site, sandbox
+from support.site import COLLECTION, ROOT, Site, installed_checkout, sandbox
 
 POSTS = ROOT.parent / "shared" / "x-api" / "recorded-posts.json"
 
@@ -48,6 +48,13 @@ def installed(machine: Site, tmp_path_factory: pytest.TempPathFactory) -> Site:
         "--collections-path", str(folder), "--offline", "--no-deps",
     )  # fmt: skip
     return elsewhere
+
+
+@pytest.fixture(scope="session")
+def workplace(machine: Site, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The same sandbox for somebody with a checkout of their own, to run `make` in."""
+    folder = installed_checkout(tmp_path_factory.mktemp("workplace") / "checkout")
+    return Site(machine.home, machine.environment, EVERYTHING, cwd=folder)
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 import urllib.request
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from support.processes import processes_mentioning
 from support.site import recap
 
 
@@ -70,10 +71,20 @@ def test_kubectl_shows_what_the_blog_post_showed(site, posts):
     assert logs.count("received event") >= len(posts)
 
 
-def test_the_second_run_changes_nothing(site):
-    counts = recap(site.play("site.yml", "-e", site.variables).stdout)
+@pytest.mark.needs("kubectl")
+def test_demo_on_a_running_site_changes_nothing_and_says_where_to_look(site, workplace):
+    """From a checkout what the installed collection has done is the same, too."""
+    output = workplace.run("make", "demo", f"ARGS=-e '{site.variables}'").stdout
+    counts = recap(output)
     assert counts
     assert all(host["changed"] == 0 and host["failed"] == 0 for host in counts.values())
+    host, port = viewer_url(site)
+    (end,) = re.findall(r"where to look\] .*", output, re.DOTALL)
+    assert f"Viewer      http://{host}:{port}\n" in end
+    assert re.search(r"Events      \d+ in the viewer\n", end)
+    kubeconfig = site.home / "kubeconfig"
+    assert f"Kubeconfig  {kubeconfig}\n" in end
+    assert f"KUBECONFIG={kubeconfig} kubectl -n streamops get ksvc,sinkbinding,pods\n" in end
 
 
 def test_check_mode_on_a_running_site_predicts_nothing(site):
@@ -141,21 +152,12 @@ def test_teardown_leaves_nothing_of_ours(site):
     assert "twitter" not in left
 
 
-def test_down_leaves_no_process_and_no_port(site):
+def test_down_leaves_no_process_and_no_port(site, workplace):
     state = site.state
-    site.run("sandbox", "down")
+    workplace.run("make", "down")
     ports = [urlsplit(url).port for url in state["urls"].values()]
     ports += [urlsplit(cluster["url"]).port for cluster in state["clusters"].values()]
     for port in ports:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} still listens"
-    assert not [pid for pid in state["pids"].values() if is_running(pid)]
-
-
-def is_running(pid):
-    """Whether a process runs; one that has ended and that init has not collected yet does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+    assert not processes_mentioning(str(site.home))

@@ -20,8 +20,8 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from sandbox_kit import HEEDING_CTRL_C
 from support.kube import Kube, api_server, config_map, namespace
+from support.processes import HEEDING_CTRL_C
 from support.site import BIN, ROOT, recap
 from support.tls import issue
 

@@ -15,6 +15,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 TIMEOUT = 300
+#: What `make` tells those it starts.
+OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 #: Where ansible-galaxy installs the collection.
 COLLECTION = Path("ansible_collections/streamops/knative")
 
@@ -79,7 +81,8 @@ def recap(output: str) -> dict[str, dict[str, int]]:
 
 def environment_for(home: Path) -> dict[str, str]:
     """The environment of a person who has activated .venv, with a sandbox of their own."""
-    return os.environ | {
+    environment = {key: value for key, value in os.environ.items() if key not in OF_MAKE}
+    return environment | {
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "SANDBOX_HOME": str(home),
         "SANDBOX_PORT": "0",
@@ -87,6 +90,27 @@ def environment_for(home: Path) -> dict[str, str]:
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_HOME": str(ROOT / ".cache" / "ansible"),
     }
+
+
+def checkout(folder: Path) -> Path:
+    """A checkout to run `make` in, with nothing installed; its files are links to this one's."""
+    (folder / ".cache").mkdir(parents=True)
+    ours = {".git", ".venv", ".cache", ".sandbox", "build"}
+    for entry in ROOT.iterdir():
+        if entry.name not in ours:
+            (folder / entry.name).symlink_to(entry)
+    return folder
+
+
+def installed_checkout(folder: Path) -> Path:
+    """Like `checkout`, with this one's virtual environment, and what its runs have downloaded."""
+    checkout(folder)
+    (folder / ".venv").symlink_to(BIN.parent)
+    shared = ROOT / ".cache" / "ansible"
+    shared.mkdir(parents=True, exist_ok=True)
+    (folder / ".cache" / "ansible").symlink_to(shared)
+    (folder / ".cache" / "demo.stamp").touch()
+    return folder
 
 
 @contextmanager

@@ -184,9 +184,9 @@ def _listen(port: int) -> dict[str, socket.socket]:
                 other.close()
             reason = "is in use" if error.errno == errno.EADDRINUSE else error.strerror
             raise StartError(
-                f"port {number} (for {name}) {reason}. Stop what listens there, or choose other "
-                f"ports with --port: {len(SERVICES)} in a row from it on are needed, 0 takes "
-                "any free ones."
+                f"port {number} (for {name}) {reason}. Stop what listens there, or choose others "
+                f"with --port or SANDBOX_PORT: {len(SERVICES)} in a row are needed, 0 takes any "
+                "free ones."
             ) from None
         sockets[name] = listener
     return sockets

@@ -13,7 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sandbox_kit import HEEDING_CTRL_C, Cluster, sandbox, state_of, until
+from sandbox_kit import (
+    Cluster,
+    sandbox,
+    state_of,
+    until,
+)
+from support.processes import HEEDING_CTRL_C, processes_mentioning
 
 
 @pytest.fixture
@@ -64,21 +70,6 @@ def test_up_tells_where_things_are_and_down_leaves_nothing(home: Path) -> None:
     assert not processes_mentioning(str(home))
     assert not (home / "state.json").exists()
     assert sandbox("down", home=home).stdout.startswith("Nothing runs")
-
-
-def processes_mentioning(text: str) -> list[str]:
-    """Return the command lines of processes with a text in their arguments or environment."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                arguments = (entry / "cmdline").read_bytes()
-                environ = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if text.encode() in arguments + environ:
-                found.append(arguments.replace(b"\0", b" ").decode())
-    return found
 
 
 def test_up_again_changes_nothing_and_may_add_a_cluster(home: Path) -> None:
