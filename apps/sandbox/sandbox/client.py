@@ -116,9 +116,9 @@ class Client:
         else:
             text = await asyncio.to_thread(Path(kubeconfig).read_text, encoding="utf-8")
             config = yaml.safe_load(text)
-        entry = _named(config, "context", context or config.get("current-context", ""))
-        cluster = _named(config, "cluster", entry["cluster"])
-        user = _named(config, "user", entry["user"]) if entry.get("user") else {}
+        entry = named(config, "context", context or config.get("current-context", ""))
+        cluster = named(config, "cluster", entry["cluster"])
+        user = named(config, "user", entry["user"]) if entry.get("user") else {}
         if "exec" in user or "auth-provider" in user:
             raise ValueError(f"user {entry['user']!r}: authentication plugins are not supported")
         headers = {}
@@ -441,7 +441,8 @@ class Client:
         return obj
 
 
-def _named(kubeconfig: Mapping[str, Any], what: str, name: str) -> dict[str, Any]:
+def named(kubeconfig: Mapping[str, Any], what: str, name: str) -> dict[str, Any]:
+    """Return a kubeconfig's context, cluster or user (`what`); ValueError where it has none so named."""
     for entry in kubeconfig.get(f"{what}s") or []:
         if entry["name"] == name:
             return dict(entry.get(what) or {})

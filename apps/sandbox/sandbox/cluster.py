@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from sandbox import eventloop
+from sandbox import attach, eventloop
 from sandbox.client import Client
 from sandbox.controllers import manager
 from sandbox.events import EventRecorder
@@ -163,11 +162,7 @@ def main() -> int:
     for option in ("url", "project", "project-number", "location"):
         parser.add_argument(f"--google-{option}", default="")
     options = parser.parse_args()
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    attach.log_to_stderr()
     eventloop.prepare()
     options.folder.mkdir(parents=True, exist_ok=True)
     config = ClusterConfig(

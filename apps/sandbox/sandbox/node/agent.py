@@ -45,13 +45,14 @@ _HEARTBEAT_SECONDS = 10.0
 class NodeConfig:
     """How a node is set up.
 
-    `folder` holds what pods have on disk, `ca_file` and `ca_key_file` the cluster's certificate
-    authority, `google` the cluster's place on Google, if it has one.
+    `folder` holds what pods have on disk, `ca_file` the cluster's certificate authority, `ca_key_file`
+    its key (without it the node's certificate is its own), `google` the cluster's place on Google, if
+    it has one.
     """
 
     folder: Path
     ca_file: Path
-    ca_key_file: Path
+    ca_key_file: Path | None = None
     name: str = "sandbox"
     backoff: Backoff = field(default_factory=Backoff)
     google: GoogleProject | None = None

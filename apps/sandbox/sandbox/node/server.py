@@ -37,7 +37,7 @@ class Pods(Protocol):
 class KubeletServer:
     """Serves what `kubectl logs` asks for."""
 
-    def __init__(self, pods: Pods, ca_file: Path, ca_key_file: Path) -> None:
+    def __init__(self, pods: Pods, ca_file: Path, ca_key_file: Path | None) -> None:
         self._pods = pods
         self._ca_file = ca_file
         self._ca_key_file = ca_key_file
@@ -118,23 +118,26 @@ def _since(seconds: str | None, time: str | None) -> str | None:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}000Z"
 
 
-def _server_context(ca_file: Path, ca_key_file: Path, name: str, host: str) -> ssl.SSLContext:
-    """Return a TLS context with a certificate the cluster's CA signed for this node."""
-    authority = x509.load_pem_x509_certificate(ca_file.read_bytes())
-    authority_key = serialization.load_pem_private_key(ca_key_file.read_bytes(), None)
+def _server_context(
+    ca_file: Path, ca_key_file: Path | None, name: str, host: str
+) -> ssl.SSLContext:
+    """Return a TLS context with a certificate the cluster's CA, or else the node itself, signed."""
     key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{name}"),
+        ]
+    )
+    issuer, signer = subject, key
+    if ca_key_file is not None:
+        issuer = x509.load_pem_x509_certificate(ca_file.read_bytes()).subject
+        signer = serialization.load_pem_private_key(ca_key_file.read_bytes(), None)  # type: ignore[assignment] # any key a CA has
     begin = datetime.now(UTC) - timedelta(minutes=5)
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(
-            x509.Name(
-                [
-                    x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
-                    x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{name}"),
-                ]
-            )
-        )
-        .issuer_name(authority.subject)
+        .subject_name(subject)
+        .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
@@ -144,7 +147,7 @@ def _server_context(ca_file: Path, ca_key_file: Path, name: str, host: str) -> s
             critical=False,
         )
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(authority_key, hashes.SHA256())  # type: ignore[arg-type] # any key a CA has
+        .sign(signer, hashes.SHA256())
     )
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca_file))
     context.verify_mode = ssl.CERT_REQUIRED
