@@ -30,6 +30,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kube_errors imp
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Refused
 from ansible_collections.streamops.knative.plugins.module_utils._kube_wait import NotReady
+from sandbox.kube.tls import Authority
 
 
 @pytest.fixture(scope="module")
@@ -508,6 +509,24 @@ def test_what_cannot_work_says_what_to_do(
         options = {**options, "kubeconfig": _without_user(kube), "host": config._url}
     with pytest.raises(error, match=text):
         kube.apply(config_map("settings"), **options)
+
+
+def test_who_one_is_comes_from_the_options(kube: Kube, ns: str, tmp_path: Path) -> None:
+    """A client certificate, as text and by path, and impersonation on top of it."""
+    authority = Authority(kube.kubeconfig.parent)
+    certificate, key = authority.issue("jane", organizations=["system:masters"], client=True)
+    (tmp_path / "key").write_bytes(key)
+    jane = {
+        "kubeconfig": _without_user(kube),
+        "client_cert": certificate.decode(),
+        "client_key": str(tmp_path / "key"),
+    }
+    assert kube.apply(namespace(ns), **jane).result["changed"] is True
+    with pytest.raises(KubeError) as refused:
+        kube.apply(config_map("settings", ns), **jane, impersonate_user="guest")
+    assert 'User "guest" cannot' in str(refused.value)
+    assert "Ask an administrator for a role that allows this" in str(refused.value)
+    assert kube.get("v1", "ConfigMap", "settings", ns) is None
 
 
 def _without_user(kube: Kube) -> dict[str, object]:
