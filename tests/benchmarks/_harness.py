@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Protocol, TypedDict
@@ -48,6 +50,27 @@ def resident_mib(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+def timed(
+    command: list[str], environment: dict[str, str] | None = None, timeout: float = 400
+) -> tuple[float, str]:
+    """Seconds a command takes, and what it printed; RuntimeError with all it said if it fails."""
+    start = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    seconds = time.monotonic() - start
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
+    return seconds, done.stdout
 
 
 def main(arguments: list[str]) -> int:

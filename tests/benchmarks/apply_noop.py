@@ -10,12 +10,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks._harness import ROOT, Result
+from benchmarks._harness import Result, timed
 from support import peers
 from support.kube import KNATIVE, Kube, api_server
 from support.site import BIN
@@ -95,22 +94,8 @@ def _best(contenders: dict[str, Measured]) -> dict[str, float]:
     return {name: min(seconds[name] for seconds in rounds[1:]) for name in contenders}
 
 
-def _timed(command: list[str], environment: dict[str, str] | None = None) -> float:
-    start = time.monotonic()
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    seconds = time.monotonic() - start
-    if done.returncode:
-        raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
-    return seconds
+def _seconds(command: list[str], environment: dict[str, str] | None = None) -> float:
+    return timed(command, environment)[0]
 
 
 def _play(folder: Path, name: str, task: dict[str, object]) -> str:
@@ -123,7 +108,9 @@ def _ours(folder: Path, kube: Kube, files: list[str]) -> Measured:
     options = {"kubeconfig": str(kube.kubeconfig), "files": files, "wait": False}
     options["force_conflicts"] = True  # the others write the same fields in the same run
     play = _play(folder, "ours", {"streamops.knative.apply": options})
-    return lambda: _timed([str(BIN / "ansible-playbook"), "-i", "localhost,", "-c", "local", play])
+    return lambda: _seconds(
+        [str(BIN / "ansible-playbook"), "-i", "localhost,", "-c", "local", play]
+    )
 
 
 def _kubectl(kube: Kube, files: list[str]) -> Measured | None:
@@ -132,7 +119,7 @@ def _kubectl(kube: Kube, files: list[str]) -> Measured | None:
         return None
     named = [argument for file in files for argument in ("-f", file)]
     command = [program, "--kubeconfig", str(kube.kubeconfig), "apply", "--server-side"]
-    return lambda: _timed([*command, "--force-conflicts", *named])
+    return lambda: _seconds([*command, "--force-conflicts", *named])
 
 
 def _core(folder: Path, kube: Kube, files: list[str]) -> Measured | None:
@@ -148,4 +135,4 @@ def _core(folder: Path, kube: Kube, files: list[str]) -> Measured | None:
     }
     play = _play(folder, "core", {"kubernetes.core.k8s": options, "loop": files})
     command = [str(program), "-i", "localhost,", "-c", "local", play]
-    return lambda: _timed(command, peers.environment())
+    return lambda: _seconds(command, peers.environment())

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
-import time
 from pathlib import Path
 
-from benchmarks._harness import ROOT, Result
+from benchmarks._harness import Result, timed
 from support.kube import KNATIVE, cluster
 from support.site import BIN, recap
 
@@ -60,17 +58,6 @@ def run() -> Result:
 
 def _timed(playbook: Path) -> tuple[float, int]:
     """Seconds a run takes, and how many of its tasks changed something."""
-    start = time.monotonic()
-    done = subprocess.run(
-        [str(BIN / "ansible-playbook"), "-i", "localhost,", "-c", "local", str(playbook)],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    seconds = time.monotonic() - start
-    if done.returncode:
-        raise RuntimeError(f"the role failed:\n{done.stdout}{done.stderr}")
-    return seconds, recap(done.stdout)["localhost"]["changed"]
+    command = [str(BIN / "ansible-playbook"), "-i", "localhost,", "-c", "local", str(playbook)]
+    seconds, printed = timed(command)
+    return seconds, recap(printed)["localhost"]["changed"]

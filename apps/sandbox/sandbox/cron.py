@@ -1,4 +1,4 @@
-"""Cron expressions: five fields, as CronJobs take them.
+"""Cron expressions: five fields, as CronJobs and PingSources take them.
 
 Contract: https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax
 """
@@ -81,16 +81,24 @@ def _field(text: str, low: int, high: int, names: dict[str, int]) -> frozenset[i
     values: set[int] = set()
     for part in text.split(","):
         span, slash, step_text = part.partition("/")
-        step = int(step_text) if slash else 1
+        step = _value(step_text, {}) if slash else 1
         first, dash, last = span.partition("-")
         if first in ("*", "?"):
             begin, end = low, high
         else:
-            begin = names.get(first, -1) if first in names else int(first)
-            end = (names[last] if last in names else int(last)) if dash else begin
+            begin = _value(first, names)
+            end = _value(last, names) if dash else begin
             if slash and not dash:
                 end = high
         if not (low <= begin <= end <= high) or step < 1:
             raise ValueError(f"{part!r} is not within {low} to {high}")
         values.update(range(begin, end + 1, step))
     return frozenset(values)
+
+
+def _value(text: str, names: dict[str, int]) -> int:
+    if text in names:
+        return names[text]
+    if not text.isdigit():
+        raise ValueError(f"failed to parse {text!r}")
+    return int(text)

@@ -138,7 +138,7 @@ def test_schedules(schedule: str, after: str, expected: str) -> None:
     "schedule", ["* * * *", "60 * * * *", "* * 0 * *", "*/0 * * * *", "a b c d e"]
 )
 def test_schedules_that_are_none(schedule: str) -> None:
-    with pytest.raises(ValueError, match=r"fields|within|invalid literal"):
+    with pytest.raises(ValueError, match=r"fields|within|failed to parse"):
         Schedule.parse(schedule)
 
 
