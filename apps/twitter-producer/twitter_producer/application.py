@@ -33,6 +33,10 @@ def run(stop: Stop) -> int:
         return _die(str(error), error.code)
     except (KubernetesError, ReplayError) as error:
         return _die(str(error), USAGE_ERROR)
+    except Exception as error:  # what nobody thought of is to be found in the log as well
+        log.critical("this is a bug", exc_info=True)
+        logs.last_words(f"this is a bug: {error!r}")
+        return 1
 
 
 def _work(settings: Settings, stop: Stop) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -56,6 +57,8 @@ class DeadLetterFile:
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # the checkpoint moves on after this
         except OSError as error:
             log.error("the dead-letter file cannot be written", extra={"error": str(error)})
             return False

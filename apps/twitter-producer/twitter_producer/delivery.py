@@ -58,30 +58,34 @@ class Deliverer:
             for thread in threads:
                 thread.join()
         return [
-            done for group, done in zip(groups, window.done, strict=True) for _ in range(len(group))
+            position < settled
+            for group, settled in zip(groups, window.settled, strict=True)
+            for position in range(len(group))
         ]
 
     def _work(self, groups: Sequence[Sequence[Post]], window: _Window) -> None:
         while not self.stop and (index := window.take()) is not None:
-            done = False
+            settled = 0
             try:
-                done = self._deliver_group(groups[index])
+                settled = self._deliver_group(groups[index])
             finally:
-                window.finish(index, done)
-            if not done:
-                return
+                window.finish(index, settled, whole=settled == len(groups[index]))
 
-    def _deliver_group(self, group: Sequence[Post]) -> bool:
+    def _deliver_group(self, group: Sequence[Post]) -> int:
+        """Return how many posts, from the first on, are settled; fewer than all: the end came."""
         made = [self.maker.post(post) for post in group]
         answer = self._send_until_settled(made)
         if answer is None:
-            return False
+            return 0
         if answer.accepted:
             self.metrics.delivered.inc(len(group))
-            return True
-        if len(group) > 1:  # one of the batch may be to blame: find out which
-            return all(self._deliver_group([post]) for post in group)
-        return self._give_up(made[0], answer)
+            return len(group)
+        if len(group) == 1:
+            return int(self._give_up(made[0], answer))
+        for position, post in enumerate(group):  # one of them may be to blame: find out which
+            if not self._deliver_group([post]):
+                return position
+        return len(group)
 
     def _send_until_settled(self, made: Sequence[CloudEvent]) -> Answer | None:
         """Return the answer that accepts or refuses; None if the end came first."""
@@ -153,14 +157,16 @@ class _Window:
 
     count: int
     width: int
-    done: list[bool] = field(init=False)
+    settled: list[int] = field(init=False)
+    _whole: list[bool] = field(init=False)
     _next: int = 0
     _first: int = 0
     _halted: bool = False
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def __post_init__(self) -> None:
-        self.done = [False] * self.count
+        self.settled = [0] * self.count
+        self._whole = [False] * self.count
 
     def take(self) -> int | None:
         """Return the next group to deliver once its turn has come; None: no more."""
@@ -172,11 +178,11 @@ class _Window:
                 self._changed.wait()
             return None
 
-    def finish(self, index: int, done: bool) -> None:
-        """Take note that a group is settled, or that its delivery was broken off."""
+    def finish(self, index: int, settled: int, *, whole: bool) -> None:
+        """Take note that a group is settled as a whole, or that its delivery was broken off."""
         with self._changed:
-            self.done[index] = done
-            self._halted = self._halted or not done
-            while self._first < self.count and self.done[self._first]:
+            self.settled[index], self._whole[index] = settled, whole
+            self._halted = self._halted or not whole
+            while self._first < self.count and self._whole[self._first]:
                 self._first += 1
             self._changed.notify_all()

@@ -249,6 +249,7 @@ class Producer:
 
     def _reserve(self, wanted: int, least: int = SMALLEST_PAGE) -> int:
         """Return how many posts may be asked for; what they may cost is stored first."""
+        self._heartbeat.beat(self._settings.x_timeout_seconds * 4)  # X may be slow at each page
         self._enter_day()
         page = self._budget.page(wanted, self._clock.now(), least)
         if self._budget.reserve(page):
@@ -284,7 +285,7 @@ class Producer:
         if settings.source == "replay":
             assert settings.replay_file is not None
             return ReplaySource(settings.replay_file, settings.replay_rate, self.metrics)
-        shared = (settings, self._api, self.metrics, self._reserve, self._count)
+        shared = (settings, self._api, self.metrics, self._reserve, self._count, self._stop)
         if settings.source == "stream":
             return StreamSource(*shared, self._keyring.bearer)
         return SearchSource(*shared)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +13,8 @@ from typing import Any, Protocol
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from twitter_producer.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 _LONGEST_BODY = 4096
 
@@ -37,15 +41,25 @@ class Observed(Protocol):
         ...
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Keep the log to JSON: a client that hangs up is no trouble."""
+        log.debug("a request was broken off", exc_info=True)
+
+
 class Server:
     """Serves on its own threads until closed."""
 
     def __init__(
         self, host: str, port: int, observed: Observed, metrics: Metrics, *, probe: bool
     ) -> None:
-        handler = _handler(observed, metrics, probe=probe)
-        self._server = ThreadingHTTPServer((host, port), handler)
-        self._server.daemon_threads = True
+        self._server = _Server((host, port), _handler(observed, metrics, probe=probe))
         self.port: int = self._server.server_address[1]
         threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 5}, daemon=True

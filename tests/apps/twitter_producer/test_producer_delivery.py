@@ -123,6 +123,20 @@ def test_batch_mode_sends_several_and_finds_out_which_one_is_refused(kit: Kit) -
     assert sink.received[0].headers["content-type"].startswith("application/cloudevents-batch+json")
 
 
+def test_batch_that_is_broken_off_repeats_nothing(kit: Kit) -> None:
+    x, ids_in = kit.x(), lambda event: [e["id"] for e in event.data]
+    sink = kit.sink(answers=[(400, {}), (202, {}), (202, {}), (503, {"Retry-After": "60"})])
+    ids = x.publish_many(4)
+    settings = kit.searching(x, sink, delivery_mode="batch")
+    producer = kit.producer(**settings)
+    wait_for(lambda: len(sink.refused) == 2)
+    assert producer.stop() == 0
+    assert [ids_in(event) for event in sink.received] == [[ids[0]], [ids[1]]]
+    kit.producer(**settings)
+    wait_for(lambda: len(sink.received) == 3)
+    assert ids_in(sink.received[2]) == ids[2:]
+
+
 def test_with_several_in_flight_a_post_is_overtaken_by_few(kit: Kit) -> None:
     x, sink = kit.x(), kit.sink()
     ids = x.publish_many(300)

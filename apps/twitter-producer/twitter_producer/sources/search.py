@@ -13,6 +13,7 @@ from twitter_producer.metrics import Metrics
 from twitter_producer.progress import Batch, Post, Progress, Window
 from twitter_producer.settings import WEEK_SECONDS, Settings
 from twitter_producer.sources import Reserve, parsing
+from twitter_producer.stopping import Stop
 from twitter_producer.x import Page, SinceIdTooOld, XApi, XError, start_parameter
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,10 @@ class SearchSource:
         metrics: Metrics,
         reserve: Reserve,
         count: Callable[[list[Post]], None],
+        stop: Stop,
     ) -> None:
         self._settings, self._api, self._metrics = settings, api, metrics
-        self._reserve, self._count = reserve, count
+        self._reserve, self._count, self._stop = reserve, count, stop
         self._smallest: int | None = None
         self._current = False
 
@@ -46,6 +48,8 @@ class SearchSource:
         token: str | None = None
         reached_end = False
         for page_number in range(self._settings.max_pages):
+            if self._stop and read:
+                break
             try:
                 page = self._page(progress, token)
             except (XError, BudgetSpent):

@@ -23,6 +23,7 @@ from twitter_producer.progress import Batch, Post, Progress
 from twitter_producer.settings import Settings
 from twitter_producer.sources import Reserve, parsing
 from twitter_producer.sources.search import SearchSource
+from twitter_producer.stopping import Stop
 from twitter_producer.x import (
     BadRequest,
     CreditsDepleted,
@@ -53,11 +54,12 @@ class StreamSource:
         metrics: Metrics,
         reserve: Reserve,
         count: Callable[[list[Post]], None],
+        stop: Stop,
         bearer: Callable[[], str],
     ) -> None:
         self._settings, self._api, self._metrics = settings, api, metrics
         self._reserve, self._count, self._bearer = reserve, count, bearer
-        self._search = SearchSource(settings, api, metrics, reserve, count)
+        self._search = SearchSource(settings, api, metrics, reserve, count, stop)
         self._connection: _Connection | None = None
         self._catch_up = True
         self._settled_at = 0.0
