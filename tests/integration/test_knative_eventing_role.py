@@ -229,14 +229,23 @@ def test_configuration_components_and_ownership(role: Role) -> None:
         knative_eventing_config={
             "serving": {"config-features": {"kubernetes.podspec-nodeselector": "enabled"}}
         },
-        knative_eventing_observability={"metrics-protocol": "prometheus"},
+        knative_eventing_observability={
+            "metrics-protocol": "prometheus",
+            "tracing-protocol": "grpc",
+            "tracing-endpoint": "collector.observability:4317",
+        },
         knative_eventing_workloads=[{"name": "controller", "replicas": 2, "resources": resources}],
+        knative_eventing_domain="",
         **serving,
     )
+    found = role.kube.get("v1", "ConfigMap", "config-domain", "knative-serving")
+    assert found is not None
+    assert set(found.get("data") or {}) <= {"_example"}, "no domain was asked for"
     features = role.data("config-features", "knative-serving")
     assert features["kubernetes.podspec-nodeselector"] == "enabled"
     observability = role.data("config-observability", "knative-serving")
     assert observability["metrics-protocol"] == "prometheus"
+    assert observability["tracing-endpoint"] == "collector.observability:4317"
     controller = role.kube.get("apps/v1", "Deployment", "controller", "knative-serving")
     assert controller is not None
     assert controller["status"]["availableReplicas"] == 2
