@@ -122,7 +122,7 @@ def _wish(values: Values) -> bundle.Wish:
 
 
 def _renamed(problem: str) -> str:
-    option, _, text = problem.partition(": ")
+    option, _separator, text = problem.partition(": ")
     if option in VARIABLES:
         return f"{VARIABLES[option]}: {text}"
     return f"knative_eventing_state: {problem.replace('set adopt', 'set knative_eventing_adopt')}"
@@ -131,7 +131,7 @@ def _renamed(problem: str) -> str:
 def _knative(client: Client, values: Values) -> list[str]:
     """Why pipelines cannot run on the Knative that is there, where this run does not install one."""
     needed: dict[str, set[tuple[str, str]]] = {}
-    for _, pipeline in numbered(values):
+    for _number, pipeline in numbered(values):
         for project, kind in _kinds(pipeline):
             needed.setdefault(project, set()).add(kind)
     there = installed(client)
@@ -168,8 +168,8 @@ def _kinds(pipeline: Pipeline) -> Iterator[tuple[str, tuple[str, str]]]:
 
 def _sinks(client: Client, values: Values, *, installs: bool) -> list[str]:
     pipelines = list(numbered(values))
-    own = {pipeline["namespace"] for _, pipeline in pipelines}
-    made = {key for _, pipeline in pipelines for key in _made(pipeline)}
+    own = {pipeline["namespace"] for _number, pipeline in pipelines}
+    made = {key for _number, pipeline in pipelines for key in _made(pipeline)}
     found: dict[str, None] = {}  # in order, each once
     for prefix, pipeline in pipelines:
         for name, reference in _references(pipeline):
