@@ -33,6 +33,8 @@ BLOCK_BYTES = 256 << 10
 #: Blocks kept for clients that are a little behind, and their bytes.
 BLOCKS_KEPT = 30
 BLOCKS_BYTES = 8 << 20
+#: Of a position in the history.
+MAX_DIGITS = 19
 HEARTBEAT = b": still here\n\n"
 
 
@@ -55,6 +57,7 @@ class Hub:
         self._blocks: OrderedDict[int, _Block] = OrderedDict()
         self._news = asyncio.Event()
         self._tick = asyncio.Event()
+        self._joining = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     def notify(self) -> None:
@@ -96,15 +99,16 @@ class Hub:
 
     async def _join(self) -> None:
         """Start the hub for the first client."""
-        if self._task is None:
-            self._epoch = await asyncio.to_thread(lambda: self.store.epoch)
-            self._position = await self._read_last()
-            self._blocks.clear()
-            self._task = asyncio.create_task(self._run(), name="stream-hub")
+        async with self._joining:
+            if self._task is None:
+                self._epoch = await asyncio.to_thread(lambda: self.store.epoch)
+                self._position = await self._read_last()
+                self._blocks.clear()
+                self._task = asyncio.create_task(self._run(), name="stream-hub")
 
     async def _serve(self, scope: Scope, send: Send) -> None:
         query = _query(scope)
-        position, reset = self._start(scope)
+        position, reset = await self._start(scope)
         await send(
             {
                 "type": "http.response.start",
@@ -142,15 +146,16 @@ class Hub:
                 await _send(send, frames)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _start(self, scope: Scope) -> tuple[int, bool]:
+    async def _start(self, scope: Scope) -> tuple[int, bool]:
         """Where the client goes on, and whether that is the start of another history."""
         wanted = header(scope, b"last-event-id") or _parameter(scope, "after")
         if not wanted:
             return self._position, False
         epoch, _, seq = wanted.rpartition("-")
-        if epoch != self.store.epoch or not seq.isdecimal():
+        if epoch != self.store.epoch or not seq.isdecimal() or len(seq) > MAX_DIGITS:
             return 0, True
-        return min(int(seq), self._position), False
+        # Perhaps another process told of it, and this one has yet to hear.
+        return min(int(seq), await self._read_last()), False
 
     def _frames(self, block: _Block, query: Query | None) -> bytes:
         if query is not None:
@@ -167,18 +172,22 @@ class Hub:
         """Make blocks of what is new, and a tick for each; a heartbeat when there is nothing."""
         loop = asyncio.get_running_loop()
         last_tick = loop.time()
+        trouble = ""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(
                     self._news.wait(), POLL_SECONDS if self.store.shared else HEARTBEAT_SECONDS
                 )
             self._news.clear()
-            if self.store.epoch != self._epoch:
-                await self._start_anew()
             try:
+                if self.store.epoch != self._epoch:
+                    await self._start_anew()
                 records = await self._read_after(self._position)
+                trouble = ""
             except StoreError as error:
-                log.warning("cannot read what is new: %s", error)
+                if str(error) != trouble:  # told once, not five times a second
+                    trouble = str(error)
+                    log.warning("cannot read what is new: %s", error)
                 records = []
             if records:
                 self._add(records)
@@ -194,8 +203,9 @@ class Hub:
 
     async def _start_anew(self) -> None:
         """The history was lost: end all streams, so that their clients learn of it on return."""
-        self._epoch = self.store.epoch
+        epoch = self.store.epoch
         self._position = await self._read_last()
+        self._epoch = epoch
         self._blocks.clear()
         self._tick, tick = asyncio.Event(), self._tick
         tick.set()

@@ -77,6 +77,17 @@ def test_another_history_is_told(start: Start, event: Make) -> None:
     assert second.resets == 1
 
 
+def test_a_position_that_is_none(start: Start, event: Make) -> None:
+    viewer = start()
+    viewer.send(event(1))
+    epoch = viewer.get("/api/events").json()["position"].split("-")[0]
+    for wrong in ("x", "-", f"{epoch}-x", f"{epoch}-{'9' * 5000}", "0-1"):
+        stream = Stream(viewer, last=wrong)
+        assert stream.wait_for(1) == ["1"]
+        assert stream.resets == 1
+        stream.answer.close()
+
+
 def test_starts_where_a_page_ended(start: Start, event: Make) -> None:
     viewer = start()
     viewer.send(event(1))
