@@ -1,7 +1,9 @@
 """The short way of an event: from uvicorn's parser to the receiver, without a task or ASGI.
 
-It halves what an event costs. Only the ordinary case takes it: a small `POST /` of known length by
-somebody who may write. uvicorn treats an Intake as the request-response cycle it would have made.
+It saves between a fifth and almost half of an event's CPU time. Only the ordinary case takes it: a
+small `POST /` of known length by somebody who may write; all else goes uvicorn's own way to the
+same receiver, so answers do not depend on it. uvicorn treats an Intake as the request-response
+cycle it would have made, which is why requirements.txt pins uvicorn.
 """
 
 from __future__ import annotations
