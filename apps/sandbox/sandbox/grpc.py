@@ -45,10 +45,28 @@ async def health(_request: bytes) -> AsyncIterator[bytes]:
     yield _SERVING
 
 
-async def serve(host: str, port: int, methods: dict[str, Method]) -> asyncio.Server:
-    """Listen for gRPC calls; `methods` maps `/package.Service/Method` to its implementation."""
-    loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: _Server(methods), host, port)
+class Server:
+    """Listens for gRPC calls; `methods` maps `/package.Service/Method` to its implementation."""
+
+    def __init__(self, methods: dict[str, Method]) -> None:
+        self._methods = methods
+        self._connections: set[_Incoming] = set()
+        self._listener: asyncio.Server | None = None
+
+    async def listen(self, host: str, port: int) -> int:
+        """Begin; returns the port (0 asks for any)."""
+        self._listener = await asyncio.get_running_loop().create_server(
+            lambda: _Incoming(self._methods, self._connections), host, port
+        )
+        listening: int = self._listener.sockets[0].getsockname()[1]
+        return listening
+
+    def close(self) -> None:
+        """Stop, and break off the calls: who streams has to find out that nothing more comes."""
+        if self._listener is not None:
+            self._listener.close()
+        for connection in list(self._connections):
+            connection.close()
 
 
 async def health_check(
@@ -179,13 +197,19 @@ class _Call:
     task: asyncio.Task[None] | None = None
 
 
-class _Server(_Connection):
-    def __init__(self, methods: dict[str, Method]) -> None:
+class _Incoming(_Connection):
+    def __init__(self, methods: dict[str, Method], connections: set[_Incoming]) -> None:
         super().__init__(client_side=False)
         self._methods = methods
+        self._connections = connections
         self._calls: dict[int, _Call] = {}
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connections.add(self)
+        super().connection_made(transport)
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
         for entry in self._calls.values():
             if entry.task is not None:
                 entry.task.cancel()

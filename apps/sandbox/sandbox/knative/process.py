@@ -42,7 +42,7 @@ class Process:
         #: More paths to answer on the metrics port.
         self.reports: dict[str, Handler] = {}
         self._runners: list[web.ServerRunner] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[grpc.Server] = []
 
     async def __aenter__(self) -> Self:
         if self._api:
@@ -78,7 +78,9 @@ class Process:
 
     async def listen_grpc(self, port: int, methods: dict[str, grpc.Method]) -> None:
         """Serve gRPC on a port of the pod."""
-        self._servers.append(await grpc.serve(self.ctx.pod_ip, port, methods))
+        server = grpc.Server(methods)
+        self._servers.append(server)
+        await server.listen(self.ctx.pod_ip, port)
 
     async def answer_probes(self, port: int = 8080) -> None:
         """Answer knative.dev/pkg's `/health` and `/readiness` (and any other path) with 200."""
