@@ -15,6 +15,13 @@ POSTS = ROOT.parent / "shared" / "x-api" / "recorded-posts.json"
 EVERYTHING = json.dumps({"twitter_pipeline_languages": [], "twitter_pipeline_excludes": []})
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares the sandbox in one process, so that there is one; the scenarios run beside it."""
+    for item in items:
+        if "machine" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("site"))
+
+
 @pytest.fixture(scope="session")
 def posts() -> list[dict[str, Any]]:
     """The recorded posts, as X sent them."""
