@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,17 @@ from ansible_collections.streamops.knative.plugins.module_utils._gcp_session imp
 
 Json = dict[str, Any]
 VERSION = 3
+#: The options that name the resource whose policy is meant, and what holds for them.
+RESOURCE: Mapping[str, Mapping[str, Any]] = {
+    "secret": {"type": "str", "no_log": False},
+    "service_account": {"type": "str"},
+    "repository": {"type": "str"},
+    "location": {"type": "str"},
+}
+ONE_RESOURCE: Mapping[str, Any] = {
+    "mutually_exclusive": [("secret", "service_account", "repository")],
+    "required_by": {"repository": ("location",)},
+}
 _MEMBER = re.compile(
     r"allUsers|allAuthenticatedUsers|(deleted:)?(user|serviceAccount|group|domain):[^\s:]\S*"
     r"|(deleted:)?(principal|principalSet)://\S+"

@@ -91,6 +91,8 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - module: streamops.knative.gcp_iam_policy_info
 """
 
 EXAMPLES = """
@@ -201,10 +203,7 @@ def _check(params: dict[str, Any]) -> None:
 TASK = GcpTask(
     plan=make_plan,
     options={
-        "secret": {"type": "str", "no_log": False},
-        "service_account": {"type": "str"},
-        "repository": {"type": "str"},
-        "location": {"type": "str"},
+        **policies.RESOURCE,
         "roles": {"type": "list", "elements": "str", "required": True, "aliases": ["role"]},
         "members": {"type": "list", "elements": "str", "aliases": ["member"], "default": []},
         "workload_identities": {
@@ -228,10 +227,7 @@ TASK = GcpTask(
         },
         "state": {"choices": ["present", "absent"], "default": "present"},
     },
-    constraints={
-        "mutually_exclusive": [("secret", "service_account", "repository")],
-        "required_by": {"repository": ("location",)},
-    },
+    constraints=policies.ONE_RESOURCE,
 )
 
 

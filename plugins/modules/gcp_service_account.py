@@ -44,6 +44,7 @@ options:
     choices: [present, absent]
     default: present
 seealso:
+  - module: streamops.knative.gcp_service_account_info
   - module: streamops.knative.gcp_iam_member
 """
 
@@ -73,36 +74,26 @@ unique_id:
 """
 
 import contextlib
-import re
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
-    ConfigError,
-    NotFound,
+from ansible_collections.streamops.knative.plugins.module_utils import (
+    _gcp_service_account as accounts,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import NotFound
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
 
 #: Seconds after which a new account is taken to be known.
 KNOWN_WITHIN = 60
-_NAME = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
 _FIELDS = {"display_name": "displayName", "description": "description"}
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     """What is to be done."""
     name = params["name"]
-    if not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"name: '{name}' is no service account's name: 6 to 30 lower-case letters, digits and"
-            " hyphens, a letter first and no hyphen last"
-        )
-    parent = f"v1/projects/{session.project}/serviceAccounts"
-    # a project of a domain, "example.com:shop", is shop.example.com here
-    domain = ".".join(reversed(session.project_id.split(":")))
-    email = f"{name}@{domain}.iam.gserviceaccount.com"
-    path = f"{parent}/{email}"
-    current = _find(session, path)
+    path = accounts.path(session, name)
+    parent, _, email = path.rpartition("/")
+    current = accounts.find(session, path)
     plan = Plan(before=_shown(current), after=_shown(current), result={"email": email})
     if current:
         plan.result["unique_id"] = current["uniqueId"]
@@ -158,15 +149,8 @@ def _until_known(session: Session, path: str) -> None:
     https://cloud.google.com/iam/docs/service-accounts-create: it can take a minute.
     """
     for waited in session.polls(KNOWN_WITHIN):
-        if _find(session, path) or waited is None:
+        if accounts.find(session, path) or waited is None:
             return
-
-
-def _find(session: Session, path: str) -> dict[str, Any] | None:
-    try:
-        return session.get("iam", path)
-    except NotFound:
-        return None
 
 
 def _shown(account: dict[str, Any] | None) -> dict[str, Any]:

@@ -45,6 +45,8 @@ options:
     description: Seconds to wait for each operation.
     type: int
     default: 300
+seealso:
+  - module: streamops.knative.gcp_services_info
 """
 
 EXAMPLES = """
@@ -71,43 +73,39 @@ project_number:
 """
 
 import functools
-import re
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
-    ConfigError,
     FailedPrecondition,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_services import (
+    batches,
+    check_names,
+    states,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
 from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
 
-# https://cloud.google.com/service-usage/docs/reference/rest/v1/services
+#: https://cloud.google.com/service-usage/docs/reference/rest/v1/services/batchEnable
 MAX_ENABLED_AT_ONCE = 20
-MAX_READ_AT_ONCE = 30
-_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     """What is to be done."""
-    services = sorted(set(params["services"]))
-    for service in services:
-        if not _NAME.fullmatch(service):
-            raise ConfigError(
-                f"services: '{service}' is no service's name, such as container.googleapis.com"
-            )
+    services = check_names(params["services"])
     parent = f"projects/{session.project}"
-    found = _states(session, parent, services)
-    enabled = {name for name, (state, _number) in found.items() if state == "ENABLED"}
+    found = states(session, services)
+    enabled = {name for name, service in found.items() if service.is_enabled}
     wanted = params["state"] == "present"
     todo = [name for name in services if (name in enabled) != wanted]
     plan = Plan(
-        before={name: found[name][0].lower() for name in services},
+        before={name: "enabled" if name in enabled else "disabled" for name in services},
         after=dict.fromkeys(services, "enabled" if wanted else "disabled"),
-        result={"project_number": next((n for _state, n in found.values() if n), "")},
+        result={"project_number": next((s.project_number for s in found.values()), "")},
     )
     timeout = params["wait_timeout"]
     if wanted:
-        for names in _batches(todo, MAX_ENABLED_AT_ONCE):
+        for names in batches(todo, MAX_ENABLED_AT_ONCE):
             plan.add(
                 f"enable {', '.join(names)}",
                 functools.partial(_enable, session, parent, names, timeout),
@@ -118,21 +116,6 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
             functools.partial(_disable_all, session, parent, todo, params),
         )
     return plan
-
-
-def _states(session: Session, parent: str, services: list[str]) -> dict[str, tuple[str, str]]:
-    """State and project number by service."""
-    found: dict[str, tuple[str, str]] = {}
-    for names in _batches(services, MAX_READ_AT_ONCE):
-        answer = session.get(
-            "serviceusage",
-            f"v1/{parent}/services:batchGet",
-            names=[f"{parent}/services/{name}" for name in names],
-        )
-        for service in answer.get("services", []):
-            _projects, number, _services, name = service["name"].split("/")
-            found[name] = (service.get("state", "DISABLED"), number)
-    return {name: found.get(name, ("DISABLED", "")) for name in services}
 
 
 def _enable(session: Session, parent: str, names: list[str], timeout: int) -> None:
@@ -164,10 +147,6 @@ def _disable(session: Session, parent: str, name: str, params: dict[str, Any]) -
         {"disableDependentServices": params["disable_dependent_services"]},
     )
     session.wait_lro("serviceusage", operation, params["wait_timeout"])
-
-
-def _batches(names: list[str], size: int) -> list[list[str]]:
-    return [names[start : start + size] for start in range(0, len(names), size)]
 
 
 TASK = GcpTask(

@@ -75,6 +75,8 @@ def message(google: Google, module: str, **options: Any) -> str:
         ),
         ("artifact_repository", {"name": "A", "location": "europe-west1"}, ["1 to 63"]),
         ("gcp_service_account", {"name": "tiny"}, ["6 to 30"]),
+        ("gcp_service_account_info", {"name": "tiny"}, ["6 to 30"]),
+        ("gcp_services_info", {"services": ["dns"]}, ["no service's name"]),
         (
             "gcp_iam_member",
             {"role": "viewer", "member": "user:ada@example.com"},

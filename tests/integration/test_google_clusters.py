@@ -64,6 +64,13 @@ def test_services(google: Google) -> None:
     assert predicted["diff"]["before"].count("disabled") == 2
     assert google.run("gcp_services", services=services)["changed"] is True
     assert google.run("gcp_services", services=services)["changed"] is False
+    asked = [*services, "storage.googleapis.com"]
+    read = google.run("gcp_services_info", services=asked)
+    assert read["services"] == {**dict.fromkeys(services, True), "storage.googleapis.com": False}
+    assert read["project_number"].isdigit()
+    enabled = google.run("gcp_services_info")["services"]
+    assert set(services) <= set(enabled)
+    assert set(enabled.values()) == {True}
     gone = google.run("gcp_services", services=services, state="absent")
     assert gone["changes"] == ["disable dns.googleapis.com, pubsub.googleapis.com"]
     blocked = {"services": ["compute.googleapis.com"], "state": "absent"}
@@ -346,6 +353,13 @@ def test_service_accounts_and_who_may_act_as_them(google: Google, tmp_path: Path
     predicted = google.run("gcp_iam_member", **grant, _ansible_check_mode=True)
     assert google.run("gcp_iam_member", **grant)["changes"] == predicted["changes"]
     assert google.run("gcp_iam_member", **grant)["changed"] is False
+    binding = {"role": grant["role"], "members": [member]}
+    policy = google.run("gcp_iam_policy_info", service_account=email)
+    assert policy["bindings"] == [binding]
+    names = ["pipeline", "not-there"]
+    (account,) = google.run("gcp_service_account_info", names=names)["service_accounts"]
+    assert (account["email"], account["disabled"]) == (email, True)
+    assert account["bindings"] == [binding]
     assert google.run("gcp_iam_member", **grant, state="absent")["changed"] is True
     assert google.run("gcp_service_account", name="pipeline", state="absent")["changed"] is True
     assert google.run("gcp_service_account", name="pipeline", state="absent")["changed"] is False

@@ -437,3 +437,8 @@ def test_lists_of_several_pages(google: Google) -> None:
         done(google, "artifact_repository", {**repository(), "name": f"r{number}"})
     listed = google.run_quickly("artifact_repository_info", location=LOCATION)["repositories"]
     assert len(listed) == 3
+    for number in range(3):
+        done(google, "gcp_service_account", {"name": f"account-{number}"})
+    assert len(google.run_quickly("gcp_service_account_info")["service_accounts"]) == 4
+    enabled = google.run_quickly("gcp_services_info")["services"]
+    assert len(enabled) >= 5, "pages of services, too"

@@ -1,0 +1,13 @@
+"""Controller side of streamops.knative.gcp_services_info: spares a local host the start of a module."""
+
+from __future__ import annotations
+
+from ansible_collections.streamops.knative.plugins.modules.gcp_services_info import TASK
+from ansible_collections.streamops.knative.plugins.plugin_utils._google_action import GoogleAction
+
+
+class ActionModule(GoogleAction):
+    """See the module's DOCUMENTATION."""
+
+    module = "gcp_services_info"
+    task = TASK

@@ -1,0 +1,79 @@
+#!/usr/bin/python
+# Copyright: The streamops.knative contributors
+# Apache License 2.0 (see LICENSE)
+"""Read which APIs a Google Cloud project uses."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: gcp_services_info
+short_description: Read which APIs a Google Cloud project uses
+version_added: 1.0.0
+author:
+  - The streamops.knative contributors (@streamops)
+description:
+  - Reads the states of the services named, or which services are enabled.
+extends_documentation_fragment:
+  - streamops.knative.google
+  - streamops.knative.attributes
+  - streamops.knative.attributes.info_module
+options:
+  services:
+    description: DNS names of services, such as C(container.googleapis.com). Without it all that are enabled are read.
+    type: list
+    elements: str
+seealso:
+  - module: streamops.knative.gcp_services
+"""
+
+EXAMPLES = """
+- name: See which APIs are enabled
+  streamops.knative.gcp_services_info:
+    project: my-project
+  register: found
+"""
+
+RETURN = """
+project_number:
+  description: The project's number; empty where no service is enabled.
+  returned: always
+  type: str
+services:
+  description: Whether each service is enabled, by its DNS name.
+  returned: always
+  type: dict
+  sample:
+    container.googleapis.com: true
+"""
+
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_services import (
+    check_names,
+    enabled,
+    states,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask
+
+
+def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
+    """The services' states."""
+    names = params["services"]
+    found = enabled(session) if names is None else states(session, check_names(names))
+    return {
+        "project_number": next((s.project_number for s in found.values() if s.project_number), ""),
+        "services": {name: service.is_enabled for name, service in found.items()},
+    }
+
+
+TASK = GcpTask(query=query, options={"services": {"type": "list", "elements": "str"}})
+
+
+def main() -> None:
+    """Entry point."""
+    TASK.main()
+
+
+if __name__ == "__main__":
+    main()
