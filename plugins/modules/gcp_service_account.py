@@ -92,7 +92,7 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     """What is to be done."""
     name = params["name"]
     path = accounts.path(session, name)
-    parent, _, email = path.rpartition("/")
+    parent, email = path.rsplit("/", 1)
     current = accounts.find(session, path)
     plan = Plan(before=_shown(current), after=_shown(current), result={"email": email})
     if current:

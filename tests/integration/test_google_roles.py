@@ -246,6 +246,19 @@ def test_hosts_that_share_the_secrets_add_one_version(play: Play) -> None:
     assert set(versions.values()) == {1}
 
 
+def test_hosts_of_several_projects_do_not_take_each_others_grants(play: Play) -> None:
+    shared = {
+        "roles": ("secrets",),
+        "hosts": ("one", "two"),
+        "secrets_project": PROJECT,
+        "gcp_cluster_project": "{{ 'project-' ~ inventory_hostname }}",
+    }
+    refused = play.run(**shared)
+    assert refused.returncode == 2
+    assert "project-one, project-two" in " ".join(refused.stdout.split())
+    assert play.google.calls() == []
+
+
 def test_administrators_are_who_is_in_the_list(play: Play) -> None:
     rbac = client.RbacAuthorizationV1Api(
         config.new_client_from_config(str(play.folder / "kubeconfig"))
