@@ -26,7 +26,7 @@ from twitter_producer.sources.search import SearchSource
 from twitter_producer.sources.stream import StreamSource
 from twitter_producer.stopping import Heartbeat, Stop
 from twitter_producer.stores import Conflict, Store, StoreError
-from twitter_producer.x import BadRequest, Refused, XApi, XError
+from twitter_producer.x import BadRequest, Refused, SinceIdTooOld, XApi, XError
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +214,9 @@ class Producer:
         kind = type(error).__name__
         self.metrics.x_errors.labels(kind).inc()
         if isinstance(error, BadRequest) and not self._answered:
-            raise Fatal(f"X refuses the query, {self._settings.query!r}: {error}", 2)
+            unfit = isinstance(error, SinceIdTooOld)  # even after the recovery
+            what = "checkpoint" if unfit else f"query, {self._settings.query!r}"
+            raise Fatal(f"X refuses the {what}: {error}", 2)
         if isinstance(error, Refused) and self._renew_keys():
             return 0.0
         advice = setbacks.advice(error)

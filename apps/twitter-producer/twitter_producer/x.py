@@ -60,7 +60,10 @@ class BadRequest(XError):
 
 
 class SinceIdTooOld(BadRequest):
-    """400: the checkpoint is older than X's memory of 7 days; `smallest` is the lowest id taken."""
+    """400: X does not search from this id on, mostly as it is older than X's memory of 7 days.
+
+    `smallest` is the lowest id taken, if X says so.
+    """
 
     def __init__(self, message: str, smallest: int | None) -> None:
         super().__init__(message)

@@ -119,15 +119,7 @@ def test_first_start_looks_back_a_bounded_time(kit: Kit) -> None:
 
 def test_too_old_checkpoint_goes_on_from_the_oldest_id_that_x_takes(kit: Kit) -> None:
     x, sink = kit.x(), kit.sink()
-    state = {
-        "version": 1,
-        "windows": [{"after": _id_made(9 * 24 * 3600)}],
-        "seen": {},
-        "read": {},
-        "floor": "0",
-        "budget": {"day": "2026-01-01", "posts": 0, "ceiling": 0},
-    }
-    (kit.folder / "state.json").write_text(json.dumps(state))
+    _store_checkpoint(kit, after=_id_made(9 * 24 * 3600))
     six_days = 6 * 24 * 3600
     x.publish({"id": _id_made(six_days), "text": "six days", "created_at": _iso(six_days)})
     x.publish_many(2)
@@ -136,6 +128,14 @@ def test_too_old_checkpoint_goes_on_from_the_oldest_id_that_x_takes(kit: Kit) ->
     assert producer.saying("older than what X remembers")["severity"] == "WARNING"
     statuses = [r["status"] for r in x.requests()]
     assert statuses.count(400) == 1
+
+
+def test_checkpoint_of_the_future_is_refused_by_its_name(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    _store_checkpoint(kit, after=_id_made(-9 * 24 * 3600))
+    producer = kit.producer(**kit.searching(x, sink))
+    assert producer.wait() == 2
+    assert "X refuses the checkpoint" in producer.log[-1]["message"]
 
 
 def test_health_metrics_status_and_probe(kit: Kit) -> None:
@@ -188,6 +188,18 @@ def _seconds_behind(producer: Producer) -> float:
     metrics = requests.get(producer.url + "/metrics", timeout=5).text
     [line] = [m for m in metrics.splitlines() if m.startswith("twitter_producer_seconds_behind ")]
     return float(line.split()[1])
+
+
+def _store_checkpoint(kit: Kit, after: str) -> None:
+    state = {
+        "version": 1,
+        "windows": [{"after": after}],
+        "seen": {},
+        "read": {},
+        "floor": "0",
+        "budget": {"day": "2026-01-01", "posts": 0, "ceiling": 0},
+    }
+    (kit.folder / "state.json").write_text(json.dumps(state))
 
 
 def _id_made(seconds_ago: float) -> str:
