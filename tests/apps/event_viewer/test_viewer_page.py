@@ -169,9 +169,7 @@ def test_pause_and_go_on(start: Start, event: Make, page: Page) -> None:
 
 
 def test_open_copy_and_replay(start: Start, page: Page) -> None:
-    viewer = start()
     target = start(READ_TOKEN="unused")
-    viewer.stop()
     viewer = start(REPLAY_SINK=target.url + "/")
     sent = {**post(2), "bign": 7}
     viewer.send(sent)
@@ -217,16 +215,33 @@ def test_replay_to_an_address_of_ones_own(start: Start, event: Make, page: Page)
     assert [record["event"] for record in target.events()] == [event(1, data=[1, {"a": 2.50}])]
 
 
-@pytest.mark.parametrize("name", ["%252Fs/gone", "%252Fs", "%25E0%25A4%25A/1"])
-def test_an_event_that_is_not_there(start: Start, event: Make, page: Page, name: str) -> None:
+def test_an_event_that_is_not_there(start: Start, event: Make, page: Page) -> None:
     viewer = start()
     viewer.send(event(1))
-    page.goto(f"{viewer.url}/?event={name}")
     detail = page.get_by_role("complementary")
-    expect(detail).to_contain_text("not kept any more")
+    for name in ("%252Fs/gone", "%252Fs", "%25E0%25A4%25A/1"):
+        page.goto(f"{viewer.url}/?event={name}")
+        expect(detail).to_contain_text("not kept any more")
+        expect(rows(page)).to_have_count(1)
     detail.get_by_role("button", name="Close").click()
     expect(detail).to_be_hidden()
+
+
+def test_an_event_opened_while_the_viewer_is_away(
+    start: Start, event: Make, page: Page, tmp_path: Path
+) -> None:
+    settings = {"STORE": tmp_path / "events.db", "PORT": free_port()}
+    viewer = start(**settings)
+    viewer.send(event(1, data="worth waiting for"))
+    page.goto(viewer.url)
     expect(rows(page)).to_have_count(1)
+    viewer.stop()
+    rows(page).first.click()
+    detail = page.get_by_role("complementary")
+    expect(detail).to_contain_text("the viewer cannot be reached")
+    start(**settings)
+    expect(detail).to_contain_text("worth waiting for")
+    page.problems.clear()  # the browser reports the connections that were refused
 
 
 def test_survives_a_restart(start: Start, event: Make, page: Page, tmp_path: Path) -> None:

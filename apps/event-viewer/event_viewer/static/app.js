@@ -32,6 +32,7 @@ let arrived = []; // events that came in the last moments
 let load = 0; // the number of the current list; answers for an earlier one are dropped
 let why = ""; // why the list could not be loaded
 let retry = 0; // the timer of the next attempt
+let detailFailed = false; // to show the event opened, which the next attempt does as well
 
 function go(changes, { replace = false } = {}) {
   const next = write({ ...state, ...changes });
@@ -77,6 +78,10 @@ async function start({ again = false } = {}) {
     epochShown = epoch;
     $("total").textContent = page.total.toLocaleString();
     listen(page.position);
+    if (detailFailed) {
+      detailFailed = false;
+      showDetail();
+    }
   } catch (problem) {
     if (mine === load) await trouble(problem);
   }
@@ -255,15 +260,18 @@ async function showDetail() {
   const wanted = state.event;
   const { source, id } = sourceAndId(wanted);
   let found = null;
+  let reason = "This event is not kept any more, or never came.";
   try {
     found = await api.event(source, id);
   } catch (problem) {
+    reason = `It cannot be shown now: ${problem.message}.`;
+    detailFailed = true;
     await trouble(problem);
   }
   if (wanted !== state.event) return;
   const does = { close, step: (by) => list.step(by) };
   if (found) detail.show(pane, found, session, does);
-  else detail.showGone(pane, does);
+  else detail.showNone(pane, reason, does);
   list.mark(found?.record.seq ?? null);
   pane.focus({ preventScroll: true });
 }

@@ -33,12 +33,9 @@ export function show(pane, { record, raw }, session, { close, step }) {
   pane.scrollTop = 0;
 }
 
-/** Fill `pane` with the news that there is no such event. */
-export function showGone(pane, does) {
-  pane.replaceChildren(
-    head("Not here", does),
-    h("p", { className: "quiet" }, "This event is not kept any more, or never came."),
-  );
+/** Fill `pane` with the reason why there is no event to show. */
+export function showNone(pane, reason, does) {
+  pane.replaceChildren(head("Not here", does), h("p", { className: "quiet" }, reason));
 }
 
 function head(title, { close, step }) {
