@@ -28,12 +28,22 @@ help: ## What can be done here
 demo: .cache/demo.stamp ## Sandbox up, site.yml on it: posts arrive in the viewer; ARGS go to ansible-playbook
 	@$(call lock,demo,Another 'make demo' runs in this checkout: wait for it$(comma) or stop it with Ctrl-C there.)
 	running=yes; sandbox status >/dev/null 2>&1 || running=no
-	# What was running before is left as it was. Children inherit that further signals are ignored.
-	stop() { trap '' INT TERM HUP; [ $$running = yes ] || { echo "Interrupted: stopping the sandbox."; sandbox down; } || true; exit 130; }
+	playbook=
+	ended() { ! kill -0 $$playbook 2>/dev/null; }
+	within() { for ((i = 0; i < $$1 * 10; i++)); do ! ended || break; sleep 0.1; done; }
+	stop() {
+	  trap '' INT TERM HUP # children inherit that further signals are ignored
+	  # Ansible hangs where its worker was interrupted while it reported something: their queue stays locked.
+	  [ -z "$$playbook" ] || { within 5; ended || kill $$playbook; within 2; ended || kill -KILL $$playbook; }
+	  # What was running before is left as it was.
+	  [ $$running = yes ] || { echo "Interrupted: stopping the sandbox."; sandbox down; } || true
+	  exit 130
+	}
 	trap stop INT TERM HUP
 	[ $$running = yes ] || echo "Starting the sandbox ..."
 	sandbox up 9>&-
-	ansible-playbook -i inventories/sandbox site.yml $(ARGS) 9>&-
+	(trap - INT; exec ansible-playbook -i inventories/sandbox site.yml $(ARGS)) 9>&- & playbook=$$!
+	wait $$playbook
 	echo "The sandbox goes on in the background until 'make down'. For the commands above: . $(VENV)/bin/activate"
 
 down: ## Stop the sandbox; leaves nothing behind

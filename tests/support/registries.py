@@ -101,7 +101,7 @@ def debian_registry(folder: Path) -> Iterator[Registry]:
                     "filesystem": {"rootdirectory": str(folder / "data")},
                     "delete": {"enabled": True},
                 },
-                "http": {"addr": f"127.0.0.1:{port}"},
+                "http": {"addr": f"127.0.0.1:{port}", "relativeurls": True},
             }
         )
     )
@@ -125,14 +125,27 @@ def debian_registry(folder: Path) -> Iterator[Registry]:
 #: Sees a request, and what the registry answered to it; its answer goes to the client instead.
 #: None breaks the connection off in the middle of the answer.
 Hook = Callable[[web.Request, web.Response], web.Response | None]
+#: Sees a request before its body is read; true for one whose connection is lost halfway.
+Interrupt = Callable[[web.Request], bool]
+
+
+def _answer_as_it_is(_request: web.Request, answer: web.Response) -> web.Response:
+    return answer
 
 
 @contextlib.contextmanager
-def proxy(registry: Registry, hook: Hook) -> Iterator[Registry]:
-    """Stand between a client and a registry, and let `hook` spoil what goes through."""
+def proxy(
+    registry: Registry,
+    hook: Hook = _answer_as_it_is,
+    interrupt: Interrupt = lambda _request: False,
+) -> Iterator[Registry]:
+    """Stand between a client and a registry, and spoil what goes through."""
     port = free_port()
 
     async def forward(request: web.Request) -> web.StreamResponse:
+        if interrupt(request):
+            await _lose_halfway(request, registry)
+            return web.Response(status=502)  # nobody is there to read it
         body = await request.read()
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP}
         answer = await asyncio.to_thread(
@@ -164,7 +177,30 @@ def proxy(registry: Registry, hook: Hook) -> Iterator[Registry]:
         home = registry.home / f"proxy-{port}"
         home.mkdir()
         spoilt = Registry(f"127.0.0.1:{port}", home)
-        auth = next(iter(json.loads(registry.docker_config.read_text())["auths"].values()))
-        auths = dict.fromkeys((registry.host, spoilt.host), auth)
+        auths = {}
+        if registry.docker_config.exists():
+            auth = next(iter(json.loads(registry.docker_config.read_text())["auths"].values()))
+            auths = dict.fromkeys((registry.host, spoilt.host), auth)
         spoilt.docker_config.write_text(json.dumps({"auths": auths}))
         yield spoilt
+
+
+async def _lose_halfway(request: web.Request, registry: Registry) -> None:
+    """Pass on half of a request's body, then close both connections."""
+    host, _, port = registry.host.partition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    head = [f"{request.method} {request.path_qs} HTTP/1.1", f"Host: {registry.host}"]
+    kept = [(k, v) for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP]
+    head += [f"{name}: {value}" for name, value in kept]
+    length = request.content_length or 0
+    head.append(f"Content-Length: {length}")
+    writer.write("\r\n".join([*head, "", ""]).encode())
+    left = length // 2
+    while left > 0:
+        chunk = await request.content.read(left)
+        writer.write(chunk)
+        left -= len(chunk)
+    await writer.drain()
+    writer.close()
+    if request.transport:
+        request.transport.abort()

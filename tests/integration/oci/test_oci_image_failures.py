@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from support.registries import free_port, proxy, sandbox_registry
+from support.registries import debian_registry, free_port, proxy, sandbox_registry
 
 from ansible_collections.streamops.knative.plugins.module_utils._oci_errors import (
     FolderError,
@@ -112,6 +114,38 @@ def test_upload_that_breaks_off_starts_over(build, registry, tmp_path: Path) -> 
     assert len(broken) == 2
     image = asyncio.run(pull(f"{registry.host}/team/app:latest", store=tmp_path / "store"))
     assert image.digest == result["digest"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["sandbox", pytest.param("debian", marks=pytest.mark.needs("docker-registry"))]
+)
+def test_connection_lost_in_the_middle_of_a_layer(
+    build, registry, tmp_path: Path, kind: str
+) -> None:
+    """Whatever half of it has arrived, the tag names a whole image."""
+    content = os.urandom(8 << 20)
+    (Path(build.options["path"]) / "data.bin").write_bytes(content)
+    lost: list[str] = []
+
+    def interrupt(request: web.Request) -> bool:
+        large = (request.content_length or 0) > len(content) // 2
+        if large and len(lost) < 2:
+            lost.append(request.path)
+            return True
+        return False
+
+    with contextlib.ExitStack() as stack:
+        target = registry
+        if kind == "debian":
+            (tmp_path / "debian").mkdir()
+            target = stack.enter_context(debian_registry(tmp_path / "debian"))
+        spoilt = stack.enter_context(proxy(target, interrupt=interrupt))
+        result = build(name=f"{spoilt.host}/team/app", docker_config=str(spoilt.docker_config))
+        reference = f"{target.host}/team/app:latest"
+        image = asyncio.run(pull(reference, store=tmp_path / "store"))
+    assert len(lost) == 2
+    assert image.digest == result["digest"]
+    assert (image.rootfs / "app/data.bin").read_bytes() == content
 
 
 def test_registry_that_keeps_breaking_off_leaves_no_tag(build, registry, tmp_path: Path) -> None:
