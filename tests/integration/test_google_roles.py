@@ -307,6 +307,20 @@ def test_kubernetes_secrets(play: Play) -> None:
         assert {k: base64.b64decode(v).decode() for k, v in data.items()} == {
             key: VALUES[name] for key, name in NAMES.items()
         }
+    # As the pipeline's role does.
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    core.patch_namespace(
+        "one",
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "one", "labels": restricted},
+        },
+        field_manager="streamops.knative",
+        _content_type="application/apply-patch+yaml",
+    )
+    assert recap(play.run(**variables))["changed"] == 0
+    assert restricted.items() <= core.read_namespace("one").metadata.labels.items()
     warned = play.run(**variables, secrets_x_api_key=f"{VALUES['secrets_x_api_key']}\n")
     assert "end in a newline" in warned.stdout
     assert "mistake: secrets_x_api_key." in " ".join(warned.stdout.split())
