@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -104,12 +105,16 @@ class Buildah:
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             yield process
         finally:
-            process.terminate()
+            # buildah ends at once and may leave the program that it runs to itself.
+            os.killpg(process.pid, signal.SIGTERM)
             process.wait(20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def clean(self) -> None:
         """Remove containers and images, so that the folder can be removed."""
