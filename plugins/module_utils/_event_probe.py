@@ -93,7 +93,14 @@ class Path:
         return " -> ".join(f"{hop['name']} ({hop['seconds']:.3f} s)" for hop in self.hops)
 
 
-def probe(client: Client, producer: Pods, viewer: Pods | None, *, timeout: float) -> Path:
+def probe(
+    client: Client,
+    producer: Pods,
+    viewer: Pods | None,
+    *,
+    timeout: float,
+    progress: Callable[[str], None],
+) -> Path:
     """Let the producer send an event and find it in the viewer; without one, end at the sink.
 
     Raises Lost when it does not arrive within `timeout` seconds.
@@ -101,15 +108,26 @@ def probe(client: Client, producer: Pods, viewer: Pods | None, *, timeout: float
     start = time.monotonic()
     deadline = start + timeout
     path = Path(id=f"probe-{uuid.uuid4()}")
-    pod = _until(deadline, lambda: producer.ready(client))
+
+    def waiting(look: Callable[[], Any], what: Callable[[], str]) -> Any:
+        """What `look` finds, or None once the time is over."""
+        while (found := look()) is None and time.monotonic() < deadline:
+            progress(what())
+            time.sleep(POLL_SECONDS)
+        return found
+
+    pod = waiting(lambda: producer.ready(client), lambda: _pods_said(client, producer))
     if pod is None:
         raise Lost(f"no producer to send it: {_pods_said(client, producer)}")
-    answer = _send(client, producer, pod, path.id, deadline)
+    answer = _send(client, producer, pod, path.id, deadline, progress)
     path.add("producer", pod["metadata"]["name"], start)
     path.add("sink", answer["sink"], start, status=answer["status"])
     if viewer is None:
         return path
-    found = _until(deadline, lambda: _in_viewer(client, viewer, path.id))
+    found = waiting(
+        lambda: _in_viewer(client, viewer, path.id),
+        lambda: f"the sink {answer['sink']} took the probe; it is not in the viewer yet",
+    )
     if found is None:
         raise Lost(_lost_after_sink(client, viewer, answer, timeout))
     name, record, path.events = found
@@ -118,7 +136,12 @@ def probe(client: Client, producer: Pods, viewer: Pods | None, *, timeout: float
 
 
 def _send(
-    client: Client, producer: Pods, pod: Object, identifier: str, deadline: float
+    client: Client,
+    producer: Pods,
+    pod: Object,
+    identifier: str,
+    deadline: float,
+    progress: Callable[[str], None],
 ) -> dict[str, Any]:
     """The producer's answer; what may pass (a sink that starts) is tried again until `deadline`."""
     name = pod["metadata"]["name"]
@@ -139,6 +162,7 @@ def _send(
                     f"the producer {name} could not deliver it: {error.message}. Look at kubectl"
                     f" -n {producer.namespace} logs {name}, and at the sink"
                 ) from error
+            progress(f"the producer {name} could not deliver the probe yet: {error.message}")
         time.sleep(POLL_SECONDS)
 
 
@@ -183,13 +207,6 @@ def _lost_after_sink(
             " letter sink, and at kubectl -n knative-eventing logs deployment/mt-broker-filter"
         )
     return ". ".join(hints)
-
-
-def _until(deadline: float, look: Callable[[], Any]) -> Any:
-    """What `look` finds, or None once the time is over."""
-    while (found := look()) is None and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    return found
 
 
 def _is_ready(pod: Object) -> bool:

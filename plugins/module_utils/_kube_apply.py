@@ -116,6 +116,7 @@ class Bundle:
 
     items: list[Item]
     warnings: list[str] = field(default_factory=list)
+    foreseen_namespaces: set[str] = field(default_factory=set)  # of earlier tasks, in check mode
 
     @property
     def namespaces(self) -> set[str]:
@@ -123,10 +124,18 @@ class Bundle:
         return {item.name for item in self.items if item.resource.kind == "Namespace"}
 
 
-def resolve(client: Client, sources: Iterable[Source], default_namespace: str) -> Bundle:
-    """Find the resource of every object; raise Refused with all kinds nobody knows."""
+def resolve(
+    client: Client,
+    sources: Iterable[Source],
+    default_namespace: str,
+    foreseen: Iterable[Resource] = (),
+) -> Bundle:
+    """Find the resource of every object; raise Refused with all kinds nobody knows.
+
+    `foreseen` are kinds that the API server may not have yet.
+    """
     sources = sorted(sources, key=lambda source: source.supplement)  # these last
-    brought = _brought_kinds(sources)
+    brought = {(kind.api_version, kind.kind): kind for kind in foreseen} | _brought_kinds(sources)
     problems: list[str] = []
     found: dict[Key, Item] = {}
     bundle = Bundle([])
@@ -235,7 +244,8 @@ class Applier:
             return self._foresee(item, item.namespace in missing)
 
         absent = {item.namespace for item in candidates if item.namespace in missing}
-        for namespace in sorted(str(name) for name in absent - bundle.namespaces):
+        unexpected = absent - bundle.namespaces - bundle.foreseen_namespaces
+        for namespace in sorted(str(name) for name in unexpected):
             problems.append(
                 f"namespace '{namespace}' does not exist and is not part of this bundle"
             )
@@ -278,7 +288,8 @@ class Applier:
         item.action = "changed" if item.before else "created"
         item.after = _overlay(item.before, item.definition)
         if (item.resource.api_version, item.resource.kind) not in self._client.resources():
-            return _of(item, crd_problems(item.definition, item.crd or {"spec": {}}))
+            # Without the definition at hand there is nothing to judge it by yet.
+            return _of(item, crd_problems(item.definition, item.crd) if item.crd else [])
         if namespace_missing:
             return _of(item, self._schemas.problems(item.definition))
         if _is_leaving(item.before):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils import _kube_sources
 from ansible_collections.streamops.knative.plugins.module_utils._kube_apply import Settings
+from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Resource
 from ansible_collections.streamops.knative.plugins.module_utils._kube_download import Downloader
 from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
 from ansible_collections.streamops.knative.plugins.module_utils._kube_patches import Patch
@@ -22,9 +21,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kube_run import
     present,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Source
-from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
-
-PROGRESS_EVERY, REPEAT_EVERY = 3.0, 15.0  # seconds
+from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task, paced
 
 _TEXT = {"type": "str", "default": ""}
 BUNDLE: dict[str, dict[str, Any]] = {
@@ -77,6 +74,23 @@ BUNDLE: dict[str, dict[str, Any]] = {
     "retry_timeout": {"type": "float", "default": 120.0},
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "float", "default": 300.0},
+    "foreseen": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "kinds": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "api_version": {"type": "str", "required": True},
+                    "kind": {"type": "str", "required": True},
+                    "plural": {"type": "str", "required": True},
+                },
+            },
+            "namespaces": {"type": "list", "elements": "str", "default": []},
+        },
+    },
     "wait_conditions": {
         "type": "list",
         "elements": "dict",
@@ -107,6 +121,7 @@ def apply(run: Run) -> dict[str, Any]:
         "changed": result.changed,
         "objects": result.objects(),
         "counts": result.counts(),
+        "surplus": result.surplus,
         "requests": client.transport.requests,
     }
     if run.diff:
@@ -185,23 +200,12 @@ def options(params: dict[str, Any]) -> Options:
         wait_timeout=params["wait_timeout"],
         wait_conditions=[Condition(**entry) for entry in params["wait_conditions"]],
         delete_custom_resources=params["delete_custom_resources"],
+        foreseen_kinds=[
+            Resource(entry["api_version"], entry["kind"], entry["plural"], namespaced=True)
+            for entry in params["foreseen"]["kinds"]
+        ],
+        foreseen_namespaces=params["foreseen"]["namespaces"],
     )
-
-
-def paced(tell: Callable[[str], None]) -> Callable[[str], None]:
-    """Pass on a sentence every few seconds, with the time waited so far; the same one more rarely."""
-    started = time.monotonic()
-    last_time, last_sentence = started, ""
-
-    def progress(sentence: str) -> None:
-        nonlocal last_time, last_sentence
-        now = time.monotonic()
-        if now - last_time < (REPEAT_EVERY if sentence == last_sentence else PROGRESS_EVERY):
-            return
-        last_time, last_sentence = now, sentence
-        tell(f"{now - started:.0f} s: {sentence}")
-
-    return progress
 
 
 TASK = Task(apply, BUNDLE, required_if=[("prune", True, ["apply_set"])])

@@ -16,7 +16,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._kube_apply impo
     resolve,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kube_applyset import ApplySet
-from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Client
+from ansible_collections.streamops.knative.plugins.module_utils._kube_client import (
+    Client,
+    Resource,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kube_delete import Deleter
 from ansible_collections.streamops.knative.plugins.module_utils._kube_diff import difference
 from ansible_collections.streamops.knative.plugins.module_utils._kube_patches import Patch, patched
@@ -39,6 +42,9 @@ class Options:
     wait_timeout: float = 300.0
     wait_conditions: list[Condition] = field(default_factory=list)
     delete_custom_resources: bool = False
+    #: What earlier tasks bring; in check mode they have only foreseen it.
+    foreseen_kinds: list[Resource] = field(default_factory=list)
+    foreseen_namespaces: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -47,6 +53,8 @@ class Result:
 
     items: list[Item]
     warnings: list[str] = field(default_factory=list)
+    #: Titles of members of the apply set that are not in the bundle, and stay.
+    surplus: list[str] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:
@@ -92,11 +100,16 @@ def present(
 ) -> Result:
     """Apply, wait, prune. Raises Refused before, Interrupted or NotReady after something changed."""
     applier = Applier(client, settings, progress)
-    bundle = resolve(client, patched(sources, options.patches), settings.namespace)
+    foreseen = options.foreseen_kinds if settings.check_mode else []
+    patched_sources = patched(sources, options.patches)
+    bundle = resolve(client, patched_sources, settings.namespace, foreseen)
+    if settings.check_mode:
+        bundle.foreseen_namespaces = set(options.foreseen_namespaces)
     apply_set = _apply_set(client, applier, options, settings)
     surplus = _join(apply_set, bundle) if apply_set else []
+    staying: list[str] = []
     if not options.prune:
-        surplus = []
+        staying, surplus = [item.title for item in surplus], []
     applier.read(bundle)
     if apply_set:
         apply_set.check(bundle)
@@ -117,7 +130,8 @@ def present(
             deleter.delete(surplus, timeout=options.wait_timeout, wait=options.wait)
         if apply_set and options.prune:
             apply_set.settle(bundle)
-    return Result([*bundle.items, *surplus], _once(bundle.warnings + deleter.warnings))
+    warnings = _once(bundle.warnings + deleter.warnings)
+    return Result([*bundle.items, *surplus], warnings, staying)
 
 
 def _write(applier: Applier, bundle: Bundle, waiter: Waiter, options: Options) -> None:

@@ -7,6 +7,7 @@ the time of packing and starting a module (about as much as a whole no-op apply 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._kube_argspec im
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
+
+PROGRESS_EVERY, REPEAT_EVERY = 3.0, 15.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -70,3 +73,19 @@ class Task:
         except KubeError as error:
             module.fail_json(msg=str(error), **error.result)
         module.exit_json(**result)
+
+
+def paced(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Pass on a sentence every few seconds, with the time waited so far; the same one more rarely."""
+    started = time.monotonic()
+    last_time, last_sentence = started, ""
+
+    def progress(sentence: str) -> None:
+        nonlocal last_time, last_sentence
+        now = time.monotonic()
+        if now - last_time < (REPEAT_EVERY if sentence == last_sentence else PROGRESS_EVERY):
+            return
+        last_time, last_sentence = now, sentence
+        tell(f"{now - started:.0f} s: {sentence}")
+
+    return progress

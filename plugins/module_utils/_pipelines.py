@@ -39,7 +39,7 @@ SUBJECTS = {
 def resolve(pipelines: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any]) -> list[Pipeline]:
     """Fill each pipeline from `defaults` and add what follows from it.
 
-    Added: `labels` of the producer; `sink` where it was empty (the Broker, or the viewer);
+    Added: `labels` of the producer; `sink` in full, by default the Broker or the viewer;
     `broker` as `{name, class, config, delivery}` (empty for direct delivery); `subject` of the
     SinkBinding (None for a ContainerSource, which binds itself); `once` for Jobs; `viewed` when
     every event, a probe too, reaches the namespace's viewer.
@@ -60,12 +60,13 @@ def _resolve(pipeline: Pipeline) -> Pipeline:
         broker = {"name": pipeline["name"], "class": "MTChannelBasedBroker", **pipeline["broker"]}
         reference = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker"}
         sink = {"ref": {**reference, "name": broker["name"], "namespace": namespace}}
+    trust = {"CACerts": pipeline["sink_ca_certs"], "audience": pipeline["sink_audience"]}
     return {
         **pipeline,
         "broker": broker,
         "labels": labels,
         "once": pipeline["workload"] in ("Job", "CronJob"),
-        "sink": sink,
+        "sink": {**sink, **{key: value for key, value in trust.items() if value}},
         "subject": _subject(pipeline, labels),
         "viewed": _viewed(pipeline),
     }

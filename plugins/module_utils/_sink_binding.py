@@ -30,7 +30,6 @@ INCLUDE = "bindings.knative.dev/include"
 EXCLUDE = "bindings.knative.dev/exclude"
 FIELD_MANAGER = "streamops.knative"
 POLL_SECONDS = 0.1
-PROGRESS_SECONDS = 5.0
 
 
 class BindingError(KubeError):
@@ -192,18 +191,14 @@ class Waiter:
 
         Raises BindingError naming what is missing after `timeout` seconds.
         """
-        start = time.monotonic()
-        tell = start + PROGRESS_SECONDS
+        deadline = time.monotonic() + timeout
         while missing := self._missing(for_subjects):
-            now = time.monotonic()
-            if now >= start + timeout:
+            if time.monotonic() >= deadline:
                 raise BindingError(
                     f"SinkBinding {self._namespace}/{self._name} is not effective after"
                     f" {timeout:g} s: {missing}"
                 )
-            if now >= tell:
-                self._progress(f"{now - start:.0f} s: {missing}")
-                tell = now + PROGRESS_SECONDS
+            self._progress(missing)
             time.sleep(POLL_SECONDS)
 
     def _missing(self, for_subjects: bool) -> str:

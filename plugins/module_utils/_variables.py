@@ -21,6 +21,8 @@ from ansible.module_utils.errors import (
 
 #: Prefixes that other software uses too: a foreign variable is refused only when it looks like a misspelling.
 SHARED_PREFIXES = ("secrets_",)
+#: Facts that roles set for those who come after them.
+FACTS = ("knative_eventing_endpoint",)
 
 Options = Mapping[str, Mapping[str, Any]]
 
@@ -90,7 +92,7 @@ def unknown(role: str, options: Options, names: Iterable[str]) -> list[str]:
     prefix = f"{role}_"
     found = []
     for name in sorted(names):
-        if not name.startswith(prefix) or name in options:
+        if not name.startswith(prefix) or name in options or name in FACTS:
             continue
         close = difflib.get_close_matches(name, options, n=1, cutoff=0.8)
         if close:

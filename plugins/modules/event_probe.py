@@ -104,7 +104,11 @@ events:
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._event_probe import Pods, probe
-from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._kube_task import (
+    Run,
+    Task,
+    paced,
+)
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "namespace": {"type": "str", "required": True},
@@ -128,7 +132,9 @@ def work(run: Run) -> dict[str, Any]:
     if params["viewer_labels"]:
         home = params["viewer_namespace"] or namespace
         viewer = Pods(home, params["viewer_labels"], params["viewer_port"])
-    path = probe(run.connect(), producer, viewer, timeout=params["timeout"])
+    path = probe(
+        run.connect(), producer, viewer, timeout=params["timeout"], progress=paced(run.progress)
+    )
     return {
         "changed": False,
         "id": path.id,

@@ -51,6 +51,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+kubernetes:
+  description: Version of the API server.
+  returned: success
+  type: str
+  sample: v1.34.1
 installed:
   description: Versions by project; V(unknown) where a release does not tell.
   returned: success
@@ -82,6 +87,7 @@ gateway:
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative_cluster import installed
@@ -92,7 +98,11 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative_gateway
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._kube_task import (
+    Run,
+    Task,
+    paced,
+)
 
 LOOK_EVERY = 1.0  # seconds
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -107,7 +117,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def gateway(client: Client, params: dict[str, Any]) -> Gateway:
+def gateway(client: Client, params: dict[str, Any], progress: Callable[[str], None]) -> Gateway:
     """The gateway, waited for; raises KubeError when it gets no address in time."""
     deadline = time.monotonic() + params["wait_timeout"]
     while True:
@@ -120,16 +130,18 @@ def gateway(client: Client, params: dict[str, Any]) -> Gateway:
                 " cluster without a cloud's load balancer needs gateway: node_port, or a"
                 " gateway_address of your own"
             )
+        progress("the gateway has no address yet")
         time.sleep(LOOK_EVERY)
 
 
 def info(run: Run) -> dict[str, Any]:
     """What the cluster has."""
     client = run.connect()
-    reached = gateway(client, run.params)
+    reached = gateway(client, run.params, paced(run.progress))
     parts = installed(client)
     return {
         "changed": False,
+        "kubernetes": client.version().get("gitVersion", "unknown"),
         "installed": {name: str(part.version or "unknown") for name, part in parts.items()},
         "foreign": [name for name, part in parts.items() if not part.ours],
         "domain": default_domain(client),

@@ -158,7 +158,11 @@ subjects:
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Object
-from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._kube_task import (
+    Run,
+    Task,
+    paced,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._sink_binding import (
     BindingError,
     Waiter,
@@ -232,7 +236,7 @@ def present(run: Run) -> dict[str, Any]:
         result = write(client, wanted, dry_run=run.check_mode)
     if run.check_mode or params["wait_for"] == "nothing":
         return result
-    waiter = Waiter(client, params["name"], params["namespace"], run.progress)
+    waiter = Waiter(client, params["name"], params["namespace"], paced(run.progress))
     waiter.wait(timeout=params["timeout"], for_subjects=params["wait_for"] == "subjects")
     return {**result, "sink_uri": waiter.sink_uri, "subjects": waiter.bound}
 

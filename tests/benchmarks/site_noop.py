@@ -1,4 +1,7 @@
-"""A second run of site.yml: against the same end state kept by kubernetes.core and uri, and on ten clusters."""
+"""A second run of site.yml: against the same end state kept by kubernetes.core and uri, and on ten clusters.
+
+And the tasks of a first run that start a process, which is what a task costs most by.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +39,20 @@ PIPELINE = "namespace,serviceaccount,role,rolebinding,networkpolicy,ksvc,sinkbin
 def run() -> Result:
     """Compare on one sandbox, in one run."""
     with tempfile.TemporaryDirectory() as folder, sandbox(Path(folder) / "sandbox") as site:
-        site.play("site.yml")
-        ours = min(_ours(site) for _ in range(RUNS))
+        first = _process_starts(site, Path(folder) / "first")
+        again = _process_starts(site, Path(folder) / "again")
+        ours = min(_noop(site, "inventories/sandbox") for _ in range(RUNS))
         variables = _peer_variables(site, Path(folder))
         _peer(variables)  # the first takes over from our field manager
         peer = min(_peer(variables) for _ in range(RUNS))
-        tasks = _processes(site)
         fleet = _fleet(site, Path(folder))
     ratio, growth = ours / peer, fleet / ours
     return {
         "name": "site_noop",
         "summary": (
             f"second run {ours:.1f} s, {ratio:.2f} x kubernetes.core and uri ({peer:.1f} s);"
-            f" {FLEET} clusters {fleet:.1f} s, {growth:.1f} x one; {tasks} tasks start a process"
+            f" {FLEET} clusters {fleet:.1f} s, {growth:.1f} x one; tasks that start a process:"
+            f" {first} in the first run, {again} in the second"
         ),
         "figures": {
             "second_run_seconds": ours,
@@ -56,20 +61,23 @@ def run() -> Result:
             "fleet_clusters": FLEET,
             "fleet_seconds": fleet,
             "ratio_of_fleet_to_one": growth,
-            "tasks_that_start_a_process": tasks,
+            "tasks_that_start_a_process_in_the_first_run": first,
+            "tasks_that_start_a_process_in_the_second_run": again,
         },
         "goals": {
             "second run at most 10 s": ours <= 10,
             "at most 0.35 x kubernetes.core and uri": ratio <= 0.35,
             "10 clusters at most 3 x one": growth <= 3,
-            "at most 40 tasks that start a process": tasks <= 40,
+            "at most 40 tasks that start a process": first <= 40,
         },
     }
 
 
-def _ours(site: Site, *arguments: str) -> float:
+def _noop(site: Site, inventory: str, *arguments: str) -> float:
+    """Seconds of a run that changes nothing."""
     start = time.monotonic()
-    output = site.play("site.yml", *arguments, timeout=1200).stdout
+    command = ("ansible-playbook", "-i", inventory, "site.yml", *arguments)
+    output = site.run(*command, timeout=1200).stdout
     seconds = time.monotonic() - start
     changed = {host: counts["changed"] for host, counts in recap(output).items()}
     if any(changed.values()):
@@ -77,10 +85,17 @@ def _ours(site: Site, *arguments: str) -> float:
     return seconds
 
 
-def _processes(site: Site) -> int:
-    """Tasks whose module was started as a process: what Ansible tells at -vvv."""
-    output = site.play("site.yml", "-vvv").stdout
-    return output.count("EXEC /bin/sh -c")
+def _process_starts(site: Site, notes: Path) -> int:
+    """Run the site; returns how many tasks have started a process (see callback_plugins)."""
+    noting = {
+        "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback_plugins"),
+        "ANSIBLE_CALLBACKS_ENABLED": "process_starts",
+        "PROCESS_STARTS": str(notes),
+    }
+    notes.touch()
+    replace(site, environment=site.environment | noting).play("site.yml", timeout=1200)
+    # A worker is forked for each task and host.
+    return len({line.split("\t")[0] for line in notes.read_text().splitlines()})
 
 
 def _peer(variables: Path) -> float:
@@ -200,11 +215,9 @@ def _fleet(site: Site, folder: Path) -> float:
     (inventory / "group_vars" / "knative_clusters.yml").write_text(yaml.safe_dump(variables))
     hosts = {f"fleet-{number}": None for number in range(FLEET)}
     (inventory / "hosts.yml").write_text(yaml.safe_dump({"knative_clusters": {"hosts": hosts}}))
-    arguments = ("ansible-playbook", "-i", str(inventory), "site.yml", "--forks", str(FLEET))
-    site.run(*arguments, timeout=1200)
-    start = time.monotonic()
-    site.run(*arguments, timeout=1200)
-    return time.monotonic() - start
+    forks = ("--forks", str(FLEET))
+    site.run("ansible-playbook", "-i", str(inventory), "site.yml", *forks, timeout=1200)
+    return min(_noop(site, str(inventory), *forks) for _ in range(RUNS))
 
 
 def _kubectl(site: Site, *arguments: str) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -20,6 +22,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "machine" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("site"))
+
+
+@dataclass
+class Build:
+    """A site and how it came about: what `--check` foresaw, what the run did, what was there before."""
+
+    site: Site
+    foreseen_without_cluster: str = ""
+    foreseen: str = ""
+    output: str = ""
+    before: set[str] = field(default_factory=set)
 
 
 @pytest.fixture(scope="session")
@@ -65,11 +78,26 @@ def workplace(machine: Site, tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 @pytest.fixture(scope="session")
-def site(machine: Site, installed: Site) -> Site:
-    """The whole site, from nothing, run once: by the collection that was installed."""
+def build(machine: Site, installed: Site) -> Build:
+    """The whole site on a cluster that was empty, run once: by the collection that was installed."""
     machine.variables = EVERYTHING
+    built = Build(machine)
     inventory = installed.cwd / COLLECTION / "inventories/sandbox"
-    installed.run(
-        "ansible-playbook", "-i", str(inventory), "streamops.knative.site", "-e", EVERYTHING
-    )
-    return machine
+
+    def play(name: str, *arguments: str) -> str:
+        command = ("ansible-playbook", "-i", str(inventory), f"streamops.knative.{name}")
+        return installed.run(*command, "-e", EVERYTHING, *arguments).stdout
+
+    built.foreseen_without_cluster = play("site", "--check", "--diff")
+    play("cluster")
+    if shutil.which("kubectl"):
+        built.before = machine.everything()
+    built.foreseen = play("site", "--check", "--diff")
+    built.output = play("site")
+    return built
+
+
+@pytest.fixture(scope="session")
+def site(build: Build) -> Site:
+    """A sandbox with the whole site on it."""
+    return build.site

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.processes import processes_mentioning
-from support.site import recap
+from support.site import changed_tasks, recap
 
 
 def viewer_url(site):
@@ -71,6 +71,41 @@ def test_kubectl_shows_what_the_blog_post_showed(site, posts):
     assert logs.count("received event") >= len(posts)
 
 
+def test_check_mode_foresees_a_cluster_that_is_not_there_yet(build):
+    foreseen = build.foreseen_without_cluster
+    assert "create cluster sandbox" in foreseen
+    assert "create secret twitter-api-key" in foreseen
+    assert "create all that is in it" in foreseen
+
+
+def test_check_mode_on_an_empty_cluster_foresees_what_the_run_then_does(build):
+    assert changed_tasks(build.foreseen) == changed_tasks(build.output)
+    for output in (build.foreseen, build.output):
+        changes = output.rpartition("What ")[2]
+        assert "created Deployment streamops/twitter" in changes
+        assert "create secret twitter-api-key" in changes
+
+
+def test_the_summary_says_what_there_is_what_changed_and_what_to_do_next(build):
+    summary = build.output.rpartition("What exists now, and where to look")[2]
+    for said in (
+        "Viewer      http://event-viewer.streamops.localhost:",
+        "Pipeline    streamops/twitter: Deployment -> SinkBinding -> viewer",
+        "Versions    Kubernetes v",
+        "eventing 1.22.2",
+        "/twitter-producer@sha256:",
+        "Changed     ",
+        "kubectl -n streamops get ksvc,sinkbinding,pods",
+        "playbooks/teardown.yml -e teardown_confirm=yes",
+    ):
+        assert said in summary
+
+
+def test_long_waits_tell_where_they_are(build):
+    """Also where the output is no terminal: here it is a pipe."""
+    assert re.search(r"^\[sandbox\] \d+ s: \d+ of \d+ ready; waiting for ", build.output, re.M)
+
+
 @pytest.mark.needs("kubectl")
 def test_demo_on_a_running_site_changes_nothing_and_says_where_to_look(site, workplace):
     """From a checkout what the installed collection has done is the same, too."""
@@ -85,6 +120,13 @@ def test_demo_on_a_running_site_changes_nothing_and_says_where_to_look(site, wor
     kubeconfig = site.home / "kubeconfig"
     assert f"Kubeconfig  {kubeconfig}\n" in end
     assert f"KUBECONFIG={kubeconfig} kubectl -n streamops get ksvc,sinkbinding,pods\n" in end
+
+
+def test_one_step_alone_changes_nothing_either(site):
+    only = site.play("site.yml", "--tags", "twitter_pipeline_deploy", "-e", site.variables).stdout
+    assert "Run the producers" in only
+    assert "Send a probe" not in only
+    assert recap(only)["sandbox"]["changed"] == 0
 
 
 def test_check_mode_on_a_running_site_predicts_nothing(site):
@@ -135,21 +177,27 @@ def test_teardown_asks_first(site):
     assert "-e teardown_confirm=yes" in refused.stdout
 
 
+def test_a_misspelt_variable_stops_a_teardown_too(site):
+    refused = site.play(
+        "playbooks/teardown.yml", "-e", "teardown_confirm=yes", "-e", "secrets_bakend=kubernetes",
+        check=False,
+    )  # fmt: skip
+    assert refused.returncode != 0
+    assert "did you mean secrets_backend?" in refused.stdout
+
+
 @pytest.mark.needs("kubectl")
-def test_teardown_leaves_nothing_of_ours(site):
-    site.play("playbooks/teardown.yml", "-e", "teardown_confirm=yes", "-e", site.variables)
-    names = site.run("kubectl", "get", "namespaces", "-o", "name").stdout.split()
-    ours = {"streamops", "knative-serving", "knative-eventing", "kourier-system"}
-    assert not ours & {name.removeprefix("namespace/") for name in names}
-    kinds = site.run("kubectl", "get", "crds", "-o", "name").stdout
-    assert "knative" not in kinds
-    left = site.run(
-        "kubectl", "get",
-        "mutatingwebhookconfigurations,validatingwebhookconfigurations,clusterroles,configmaps",
-        "-A", "-o", "name",
-    ).stdout  # fmt: skip
-    assert "knative" not in left
-    assert "twitter" not in left
+def test_teardown_leaves_what_was_there_before(build):
+    site = build.site
+    in_kubernetes = ("-e", "secrets_backend=kubernetes")
+    site.play("playbooks/secrets.yml", *in_kubernetes)
+    assert site.everything() > build.before
+    teardown = ("playbooks/teardown.yml", "-e", "teardown_confirm=yes", "-e", site.variables)
+    kept = site.play(*teardown)
+    said = kept.stdout + kept.stderr
+    assert "Namespace streamops is kept: it holds Secret twitter-credentials" in said
+    site.play(*teardown, *in_kubernetes)
+    assert site.everything() == build.before
 
 
 def test_down_leaves_no_process_and_no_port(site, workplace):

@@ -155,6 +155,23 @@ def test_check_mode_predicts_what_the_run_does(kube: Kube, ns: str) -> None:
     assert predicted.result["changed"] is done.result["changed"] is True
 
 
+def test_check_mode_counts_on_what_earlier_tasks_have_foreseen(kube: Kube, ns: str) -> None:
+    brought = {"api_version": "later.example.com/v1", "kind": "Later", "plural": "laters"}
+    later = {
+        "apiVersion": brought["api_version"],
+        "kind": brought["kind"],
+        "metadata": {"name": "a", "namespace": ns},
+    }
+    objects = [later, config_map("b", ns)]
+    foreseen = {"kinds": [brought], "namespaces": [ns]}
+    predicted = kube.apply(*copy.deepcopy(objects), foreseen=foreseen, check=True)
+    assert predicted.actions == {"Later a": "created", "ConfigMap b": "created"}
+    with pytest.raises(Refused, match=f"namespace '{ns}' does not exist"):
+        kube.apply(config_map("b", ns), check=True)
+    with pytest.raises(Refused, match="knows no kind 'Later'"):
+        kube.apply(*objects, foreseen=foreseen)  # the run itself needs them
+
+
 def test_diff_shows_the_change_and_no_secret(kube: Kube, ns: str) -> None:
     secret = {
         "apiVersion": "v1",

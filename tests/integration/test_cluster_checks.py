@@ -32,6 +32,8 @@ VALUES: dict[str, Any] = {
     "twitter_pipeline_subject_by": "name",
     "twitter_pipeline_delivery": "direct",
     "twitter_pipeline_sink": {},
+    "twitter_pipeline_sink_ca_certs": "",
+    "twitter_pipeline_sink_audience": "",
     "twitter_pipeline_broker": {},
     "twitter_pipeline_triggers": [{"name": "viewer"}],
     "twitter_pipeline_dead_letter": {},

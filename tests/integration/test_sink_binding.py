@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,10 +43,17 @@ def space(eventing: Kube, request: pytest.FixtureRequest) -> str:
     return name
 
 
-def bind(kube: Kube, space: str, *, check: bool = False, **options: object) -> Outcome:
+def bind(
+    kube: Kube,
+    space: str,
+    progress: list[str] | None = None,
+    *,
+    check: bool = False,
+    **options: object,
+) -> Outcome:
     subject = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"}
     given = {"subject": subject, "sink": {"ref": SINK}, "timeout": 10, **options}
-    return kube.run(TASK, check=check, diff=True, name="b", namespace=space, **given)
+    return kube.run(TASK, progress, check=check, diff=True, name="b", namespace=space, **given)
 
 
 def environment(kube: Kube, space: str) -> dict[str, str]:
@@ -88,6 +96,40 @@ def test_another_sink_is_one_change_that_reaches_the_subject(eventing: Kube, spa
     changed = bind(eventing, space, sink={"uri": "http://elsewhere.example.com"})
     assert changed.result["changed"]
     assert environment(eventing, space)["K_SINK"] == "http://elsewhere.example.com"
+
+
+def test_authorities_and_overrides_of_a_sink_by_uri_reach_the_subject(
+    eventing: Kube, space: str
+) -> None:
+    eventing.apply(deployment("app", space))
+    authority = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    sink = {"uri": "https://sink.example.com/in", "CACerts": authority}
+    bound = bind(eventing, space, sink=sink, extensions={"origin": "test", "tenant": "a"})
+    assert bound.result["sink_uri"] == "https://sink.example.com/in"
+    given = environment(eventing, space)
+    assert given["K_SINK"] == "https://sink.example.com/in"
+    assert given["K_CA_CERTS"] == authority
+    assert json.loads(given["K_CE_OVERRIDES"]) == {"extensions": {"origin": "test", "tenant": "a"}}
+    assert not bind(
+        eventing, space, sink=sink, extensions={"origin": "test", "tenant": "a"}
+    ).result["changed"]
+
+
+def test_a_reference_takes_a_relative_uri_and_an_audience(eventing: Kube, space: str) -> None:
+    eventing.apply(deployment("app", space))
+    sink = {"ref": SINK, "uri": "/in", "audience": "sink-audience"}
+    assert bind(eventing, space, sink=sink).result["sink_uri"] == f"{URI.format(space)}/in"
+    applied = eventing.get("sources.knative.dev/v1", "SinkBinding", "b", space)
+    assert applied is not None
+    assert applied["spec"]["sink"]["audience"] == "sink-audience"
+    assert applied["status"]["sinkAudience"] == "sink-audience"
+
+
+def test_a_long_wait_tells_what_it_waits_for(eventing: Kube, space: str) -> None:
+    told: list[str] = []
+    with pytest.raises(BindingError):
+        bind(eventing, space, told, timeout=4)
+    assert f"there is no Deployment app in namespace {space}" in told[0]
 
 
 def test_a_binding_from_a_manifest_is_only_waited_for(eventing: Kube, space: str) -> None:

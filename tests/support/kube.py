@@ -53,11 +53,20 @@ class Kube:
         return Client(Transport(config, timeout=20))
 
     def run(
-        self, task: Task, *, check: bool = False, diff: bool = False, **options: Any
+        self,
+        task: Task,
+        progress: list[str] | None = None,
+        *,
+        check: bool = False,
+        diff: bool = False,
+        **options: Any,
     ) -> Outcome:
-        """Run a task as Ansible does with a local connection; raises what it raises."""
+        """Run a task as Ansible does with a local connection; raises what it raises.
+
+        What it tells the person who waits is added to `progress`.
+        """
         warnings: list[str] = []
-        progress: list[str] = []
+        progress = [] if progress is None else progress
         validated = ArgumentSpecValidator(
             task.argument_spec, required_if=task.required_if
         ).validate({"kubeconfig": str(self.kubeconfig), **options})

@@ -12,6 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from google.auth.transport.requests import AuthorizedSession
+from google.oauth2.service_account import Credentials
+
+#: What clusters write on their own account, at any time.
+VOLATILE = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "pods.metrics.k8s.io"}
+COLUMNS = "custom-columns=A:.apiVersion,K:.kind,S:.metadata.namespace,N:.metadata.name"
+CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 TIMEOUT = 300
@@ -65,6 +72,21 @@ class Site:
         state: dict[str, Any] = json.loads((self.home / "state.json").read_text())
         return state
 
+    def everything(self) -> set[str]:
+        """Names of all objects in the cluster, and of the secrets in Secret Manager."""
+        kinds = self.run("kubectl", "api-resources", "--verbs=list", "-o", "name").stdout.split()
+        wanted = ",".join(sorted(set(kinds) - VOLATILE))
+        listed = self.run("kubectl", "get", wanted, "-A", "--no-headers", "-o", COLUMNS).stdout
+        return {" ".join(line.split()) for line in listed.splitlines()} | self._secrets()
+
+    def _secrets(self) -> set[str]:
+        key = str(self.home / "service-account.json")
+        credentials = Credentials.from_service_account_file(key, scopes=[CLOUD_PLATFORM])
+        url = f"{self.state['urls']['google']}/v1/projects/sandbox-project/secrets"
+        answer = AuthorizedSession(credentials).get(url, timeout=10)
+        answer.raise_for_status()
+        return {secret["name"] for secret in answer.json().get("secrets", [])}
+
 
 def recap(output: str) -> dict[str, dict[str, int]]:
     """Counts per host of a PLAY RECAP."""
@@ -111,6 +133,17 @@ def installed_checkout(folder: Path) -> Path:
     (folder / ".cache" / "ansible").symlink_to(shared)
     (folder / ".cache" / "demo.stamp").touch()
     return folder
+
+
+def changed_tasks(output: str) -> set[str]:
+    """Names of the tasks that changed something, or in check mode would."""
+    changed, task = set(), ""
+    for line in output.splitlines():
+        if line.startswith(("TASK [", "RUNNING HANDLER [")):
+            task = line.partition("[")[2].rpartition("]")[0]
+        elif line.startswith("changed: ["):
+            changed.add(task)
+    return changed
 
 
 @contextmanager

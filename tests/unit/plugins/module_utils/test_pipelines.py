@@ -13,6 +13,8 @@ DEFAULTS = {
     "subject_by": "name",
     "delivery": "direct",
     "sink": {},
+    "sink_ca_certs": "",
+    "sink_audience": "",
     "broker": {},
     "topics": ["knative"],
     "triggers": [{"name": "viewer"}],
@@ -51,6 +53,12 @@ def test_a_broker_pipeline_sends_to_a_broker_of_its_name():
 
 def test_a_sink_that_was_given_is_kept():
     assert one(sink={"uri": "http://a"})["sink"] == {"uri": "http://a"}
+
+
+@pytest.mark.parametrize("workload", ["Deployment", "ContainerSource"])
+def test_what_is_trusted_of_a_sink_goes_with_it(workload):
+    trusted = one(workload=workload, sink_ca_certs="PEM", sink_audience="a", sink={"uri": "u"})
+    assert trusted["sink"] == {"uri": "u", "CACerts": "PEM", "audience": "a"}
 
 
 def test_entries_override_and_missing_keys_fall_back():

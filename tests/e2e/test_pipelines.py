@@ -1,0 +1,294 @@
+"""Pipelines beside the site's own: through a Broker, with a sink's authorities; what is lost, and what is not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.kube import Kube
+from support.site import ROOT, Site, recap
+
+from ansible_collections.streamops.knative.plugins.module_utils._event_probe import Lost
+from ansible_collections.streamops.knative.plugins.modules.event_probe import TASK
+
+SPACE = "elsewhere"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+VIEWER = f"http://event-viewer.{SPACE}.svc.cluster.local"
+PIPELINES: list[dict[str, Any]] = [
+    {},
+    {
+        "name": "brokered",
+        "namespace": SPACE,
+        "topics": ["brokered"],
+        "delivery": "broker",
+        "interval": 1,
+    },
+    {
+        "name": "certified",
+        "namespace": SPACE,
+        "topics": ["certified"],
+        "sink": {"uri": VIEWER},
+        "sink_ca_certs": CERTIFICATE,
+        "extensions": {"origin": "certified"},
+        "interval": 1,
+    },
+    {
+        "name": "contained",
+        "namespace": SPACE,
+        "topics": ["contained"],
+        "workload": "ContainerSource",
+        "sink": {"uri": VIEWER},
+        "sink_ca_certs": CERTIFICATE,
+        "extensions": {"origin": "contained"},
+        "interval": 1,
+    },
+    {
+        "name": "yearly",
+        "namespace": SPACE,
+        "topics": ["yearly"],
+        "workload": "CronJob",
+        "schedule": "0 0 1 1 *",
+    },
+]
+ACCOUNT = "twitter-producer"
+
+pytestmark = pytest.mark.needs("kubectl")
+
+
+def until(check: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
+        time.sleep(0.2)
+    return found
+
+
+def publish(site: Site, *texts: str) -> list[str]:
+    """Write posts on the sandbox's X; returns their ids."""
+    request = urllib.request.Request(
+        f"{site.state['urls']['x']}/_sandbox/x/posts?matching=text",
+        data=json.dumps([{"text": text} for text in texts]).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        ids: list[str] = json.load(response)
+    return ids
+
+
+def viewer(site: Site, field: str) -> str:
+    """A field of the viewer's pod in the namespace."""
+    return site.run(
+        "kubectl", "-n", SPACE, "get", "pods", "-l", "app.kubernetes.io/name=event-viewer",
+        "-o", f"jsonpath={{.items[0].metadata.{field}}}",
+    ).stdout  # fmt: skip
+
+
+def events(site: Site) -> dict[str, dict[str, Any]]:
+    """What the viewer of the namespace keeps, by id; nothing while it is being started."""
+    proxy = f"/api/v1/namespaces/{SPACE}/pods/{viewer(site, 'name')}:8080/proxy"
+    found: dict[str, dict[str, Any]] = {}
+    cursor = ""
+    while True:
+        path = f"{proxy}/api/events?type=com.x.post&limit=100{cursor}"
+        answer = site.run("kubectl", "get", "--raw", path, check=False)
+        if answer.returncode:
+            return {}
+        page = json.loads(answer.stdout)
+        found |= {record["event"]["id"]: record["event"] for record in page["events"]}
+        if not page["next"]:
+            return found
+        cursor = f"&cursor={page['next']}"
+
+
+def kill_viewer(site: Site) -> bool:
+    """SIGKILL the viewer, as a node does that is out of memory; False if it does not run."""
+    pod = f"/pods/{viewer(site, 'uid')}/".encode()
+    killed = False
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            command = (folder / "cmdline").read_bytes()
+            if b"event_viewer" in command and pod in (folder / "environ").read_bytes():
+                os.kill(int(folder.name), signal.SIGKILL)
+                killed = True
+    return killed
+
+
+@pytest.fixture(scope="module")
+def several(site: Site) -> Any:
+    """Three more pipelines in a namespace of their own."""
+    consumers = [{"namespace": space, "service_account": ACCOUNT} for space in ("streamops", SPACE)]
+    variables = json.loads(site.variables) | {
+        "twitter_pipeline_pipelines": PIPELINES,
+        "secrets_consumers": consumers,
+    }
+    tags = ("--tags", "secrets,twitter_pipeline")
+    output = site.play("site.yml", *tags, "-e", json.dumps(variables)).stdout
+    assert recap(output)["sandbox"]["failed"] == 0
+    yield site
+    site.play("site.yml", *tags, "-e", site.variables)
+    spaces = site.run("kubectl", "get", "namespaces", "-o", "name").stdout
+    assert SPACE not in spaces  # what is not listed any more is gone
+
+
+def environment(site: Site, name: str) -> dict[str, str]:
+    """Environment in the pod template of a Deployment of the namespace."""
+    deployment = json.loads(
+        site.run("kubectl", "-n", SPACE, "get", "deployment", name, "-o", "json").stdout
+    )
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+
+def test_killing_the_viewer_behind_a_broker_loses_nothing(several: Site) -> None:
+    published = publish(several, "brokered at first")
+    until(lambda: set(published) <= set(events(several)), "the first post in the viewer")
+    for number in range(30):
+        published += publish(several, f"brokered {number}")
+        if number in (8, 16):
+            until(lambda: kill_viewer(several), "a viewer to kill")
+    until(lambda: set(published) <= set(events(several)), "every post in the viewer")
+    restarts = several.run(
+        "kubectl", "-n", SPACE, "get", "pods", "-l", "app.kubernetes.io/name=event-viewer",
+        "-o", "jsonpath={.items[0].status.containerStatuses[*].restartCount}",
+    ).stdout  # fmt: skip
+    assert "2" in restarts.split()
+
+
+def test_a_sink_by_uri_with_authorities_and_overrides(several: Site) -> None:
+    (identifier,) = publish(several, "certified")
+    given = environment(several, "certified")
+    assert given["K_SINK"] == VIEWER
+    assert given["K_CA_CERTS"] == CERTIFICATE
+    assert json.loads(given["K_CE_OVERRIDES"]) == {"extensions": {"origin": "certified"}}
+    arrived = until(lambda: events(several).get(identifier), "the post in the viewer")
+    assert arrived["origin"] == "certified"
+
+
+def test_a_container_source_takes_the_same_of_its_sink(several: Site) -> None:
+    (identifier,) = publish(several, "contained")
+    source = several.run(
+        "kubectl", "-n", SPACE, "get", "containersource", "contained", "-o", "jsonpath={.spec.sink}"
+    ).stdout
+    assert json.loads(source) == {"uri": VIEWER, "CACerts": CERTIFICATE}
+    arrived = until(lambda: events(several).get(identifier), "the post in the viewer")
+    assert arrived["origin"] == "contained"
+
+
+def test_a_job_of_a_cron_job_is_bound_before_it_runs(several: Site) -> None:
+    (identifier,) = publish(several, "yearly")
+    kubectl = ("kubectl", "-n", SPACE)
+    several.run(*kubectl, "create", "job", "now", "--from=cronjob/yearly")
+    several.run(*kubectl, "wait", "--for=condition=Complete", "--timeout=90s", "job/now")
+    assert identifier in events(several)
+
+
+NOBODY = {"app.kubernetes.io/instance": "nobody"}
+TWITTER = {"app.kubernetes.io/instance": "twitter"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"producer_labels": NOBODY},
+            "no producer to send it: there is no pod with the labels"
+            " app.kubernetes.io/instance=nobody in namespace streamops",
+        ),
+        (
+            {"producer_labels": {"app.kubernetes.io/name": "event-viewer"}},
+            "serves no POST /probe: its image is another program",
+        ),
+        (
+            {"producer_labels": TWITTER, "viewer_labels": NOBODY},
+            "the sink http://event-viewer.streamops.svc.cluster.local took it, but there is no pod",
+        ),
+        (
+            {
+                "producer_labels": TWITTER,
+                "viewer_labels": {"app.kubernetes.io/name": "event-viewer"},
+                "viewer_namespace": SPACE,
+            },
+            "took it with status 202, but after 2 s no viewer",
+        ),
+    ],
+)
+def test_a_lost_probe_is_told_with_the_hop(
+    several: Site, options: dict[str, Any], said: str
+) -> None:
+    kube = Kube(several.home / "kubeconfig")
+    with pytest.raises(Lost) as lost:
+        kube.run(TASK, namespace="streamops", timeout=2, **options)
+    assert said in str(lost.value)
+
+
+def test_a_waiting_probe_tells_what_it_waits_for(site: Site) -> None:
+    told: list[str] = []
+    kube = Kube(site.home / "kubeconfig")
+    with pytest.raises(Lost):
+        kube.run(TASK, told, namespace="streamops", timeout=4, producer_labels=NOBODY)
+    assert "there is no pod with the labels" in told[0]
+
+
+def test_one_cluster_that_fails_does_not_stop_the_other(site: Site, tmp_path: Path) -> None:
+    """An inventory with host ranges, and with variables that are meant for work over SSH."""
+    dead = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:1", (site.home / "kubeconfig").read_text())
+    (tmp_path / "c2").write_text(dead)
+    (tmp_path / "c1").write_text((site.home / "kubeconfig").read_text())
+    (tmp_path / "hosts.ini").write_text(
+        """
+[all:vars]
+ansible_connection=ssh
+ansible_python_interpreter=/opt/remote/bin/python9
+
+[elsewhere]
+node[01:20].example.invalid
+
+[fleet_eu]
+c[1:2]
+
+[fleet:children]
+fleet_eu
+
+[fleet:vars]
+kubeconfig="{{ inventory_dir }}/{{ inventory_hostname }}"
+secrets_backend=kubernetes
+twitter_pipeline_registry=registry.example.com/streamops
+"""
+    )
+    command = ("ansible-playbook", "-i", str(tmp_path / "hosts.ini"), "playbooks/verify.yml")
+    both = site.run(*command, "-e", "target=fleet", check=False)
+    assert both.returncode != 0
+    counts = recap(both.stdout)
+    assert set(counts) == {"c1", "c2"}
+    assert (counts["c1"]["failed"], counts["c2"]["failed"]) == (0, 1), both.stdout
+    assert "The probe took twitter-" in both.stdout
+    assert "- kubeconfig: https://127.0.0.1:1 cannot be reached" in both.stdout, both.stdout
+    one = site.run(*command, "-e", "target=fleet", "--limit", "c1")
+    assert set(recap(one.stdout)) == {"c1"}
+
+
+def test_beginning_in_the_middle_changes_nothing_by_mistake(site: Site) -> None:
+    begun = site.play("site.yml", "--start-at-task", "Run the producers", check=False)
+    assert begun.returncode != 0
+    assert "Nothing was changed" in begun.stdout
+    assert "this run has not come by the images" in begun.stdout
+    ended = site.play("site.yml", "--start-at-task", "Send a probe through every pipeline")
+    assert "Probe       producer -> sink -> viewer" in ended.stdout
+
+
+def test_every_tag_that_is_documented_exists(site: Site) -> None:
+    documented = (ROOT / "docs" / "existing-cluster.md").read_text()
+    row = next(line for line in documented.splitlines() if line.startswith("| one step"))
+    named = {word.strip("`,; ") for word in row.split() if "_" in word}
+    listed = site.play("site.yml", "--list-tags").stdout
+    assert len(named) >= 10
+    assert named <= set(listed.replace(",", " ").replace("[", " ").replace("]", " ").split())
