@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from support.kube import Kube
 from support.site import ROOT, Site, recap
+from support.tls import issue
 
 from ansible_collections.streamops.knative.plugins.module_utils._event_probe import Lost
 from ansible_collections.streamops.knative.plugins.modules.event_probe import TASK
 
 SPACE = "elsewhere"
-CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 VIEWER = f"http://event-viewer.{SPACE}.svc.cluster.local"
 PIPELINES: list[dict[str, Any]] = [
     {},
@@ -37,7 +37,6 @@ PIPELINES: list[dict[str, Any]] = [
         "namespace": SPACE,
         "topics": ["certified"],
         "sink": {"uri": VIEWER},
-        "sink_ca_certs": CERTIFICATE,
         "extensions": {"origin": "certified"},
         "interval": 1,
     },
@@ -47,7 +46,6 @@ PIPELINES: list[dict[str, Any]] = [
         "topics": ["contained"],
         "workload": "ContainerSource",
         "sink": {"uri": VIEWER},
-        "sink_ca_certs": CERTIFICATE,
         "extensions": {"origin": "contained"},
         "interval": 1,
     },
@@ -123,11 +121,22 @@ def kill_viewer(site: Site) -> bool:
 
 
 @pytest.fixture(scope="module")
-def several(site: Site) -> Any:
-    """Three more pipelines in a namespace of their own."""
+def authority(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A certificate as PEM text."""
+    text, _ = issue("sink.example.com", tmp_path_factory.mktemp("authority"))
+    return text
+
+
+@pytest.fixture(scope="module")
+def several(site: Site, authority: str) -> Any:
+    """More pipelines, in a namespace of their own; what has a sink by URI has its authorities too."""
+    pipelines = [
+        pipeline | ({"sink_ca_certs": authority} if "sink" in pipeline else {})
+        for pipeline in PIPELINES
+    ]
     consumers = [{"namespace": space, "service_account": ACCOUNT} for space in ("streamops", SPACE)]
     variables = json.loads(site.variables) | {
-        "twitter_pipeline_pipelines": PIPELINES,
+        "twitter_pipeline_pipelines": pipelines,
         "secrets_consumers": consumers,
     }
     tags = ("--tags", "secrets,twitter_pipeline")
@@ -163,22 +172,22 @@ def test_killing_the_viewer_behind_a_broker_loses_nothing(several: Site) -> None
     assert "2" in restarts.split()
 
 
-def test_a_sink_by_uri_with_authorities_and_overrides(several: Site) -> None:
+def test_a_sink_by_uri_with_authorities_and_overrides(several: Site, authority: str) -> None:
     (identifier,) = publish(several, "certified")
     given = environment(several, "certified")
     assert given["K_SINK"] == VIEWER
-    assert given["K_CA_CERTS"] == CERTIFICATE
+    assert given["K_CA_CERTS"] == authority
     assert json.loads(given["K_CE_OVERRIDES"]) == {"extensions": {"origin": "certified"}}
     arrived = until(lambda: events(several).get(identifier), "the post in the viewer")
     assert arrived["origin"] == "certified"
 
 
-def test_a_container_source_takes_the_same_of_its_sink(several: Site) -> None:
+def test_a_container_source_takes_the_same_of_its_sink(several: Site, authority: str) -> None:
     (identifier,) = publish(several, "contained")
     source = several.run(
         "kubectl", "-n", SPACE, "get", "containersource", "contained", "-o", "jsonpath={.spec.sink}"
     ).stdout
-    assert json.loads(source) == {"uri": VIEWER, "CACerts": CERTIFICATE}
+    assert json.loads(source) == {"uri": VIEWER, "CACerts": authority}
     arrived = until(lambda: events(several).get(identifier), "the post in the viewer")
     assert arrived["origin"] == "contained"
 
