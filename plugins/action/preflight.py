@@ -115,7 +115,8 @@ class ActionModule(ActionBase):
     ) -> list[str]:
         """What is wrong with the way to the cluster and, when all variables are `sound`, with it."""
         found = []
-        for connection, group in self._connections(roles, values, variables).items():
+        own = self._own_connection(variables)
+        for connection, group in _connections(roles, values, own).items():
             kubeconfig, context = json.loads(connection)
             options = {"kubeconfig": kubeconfig, "context": context}
             timeout = self._task.args.get("request_timeout", 10)
@@ -129,30 +130,31 @@ class ActionModule(ActionBase):
                     found += _cluster_checks.problems(client, group, values)
             except KubeError as error:
                 if not (_managed(variables) and _renewable(error)):
-                    source = _source(error, group[0], options, variables)
+                    source = _source(error, group[0], options, own)
                     found.append(f"{source}: {str(error).removeprefix('kubeconfig: ')}")
         return found
 
-    def _connections(
-        self, roles: list[str], values: Variables, variables: Variables
-    ) -> dict[str, list[str]]:
-        """Roles that have work to do on the cluster, by (kubeconfig, context) as JSON."""
+    def _own_connection(self, variables: Variables) -> Variables:
+        """The host's variables kubeconfig and context, as far as they are set."""
         self._templar.available_variables = variables
-        own = {}
+        own: Variables = {}
         for name in ("kubeconfig", "context"):
             if name in variables:
                 own.update(self._templated(name, variables[name], variables))
-        found: dict[str, list[str]] = {}
-        for role in roles:
-            if values.get(f"{role}_state") != "present" or role == "gcp_cluster":
-                continue
-            if role == "secrets" and values.get("secrets_backend") != "kubernetes":
-                continue
-            pair = [
-                values.get(f"{role}_{name}") or own.get(name) for name in ("kubeconfig", "context")
-            ]
-            found.setdefault(json.dumps(pair), []).append(role)
-        return found
+        return own
+
+
+def _connections(roles: list[str], values: Variables, own: Variables) -> dict[str, list[str]]:
+    """Roles that have work to do on the cluster, by (kubeconfig, context) as JSON."""
+    found: dict[str, list[str]] = {}
+    for role in roles:
+        if values.get(f"{role}_state") != "present" or role == "gcp_cluster":
+            continue
+        if role == "secrets" and values.get("secrets_backend") != "kubernetes":
+            continue
+        pair = [values.get(f"{role}_{name}") or own.get(name) for name in ("kubeconfig", "context")]
+        found.setdefault(json.dumps(pair), []).append(role)
+    return found
 
 
 def _yaml(role: str, file: str) -> dict[str, Any]:
@@ -189,9 +191,7 @@ def _renewable(error: KubeError) -> bool:
     return expired or isinstance(error, ConfigError | Unreachable)
 
 
-def _source(error: KubeError, role: str, options: Variables, variables: Variables) -> str:
-    """The variable that the way to the cluster comes from."""
+def _source(error: KubeError, role: str, options: Variables, own: Variables) -> str:
+    """The variable that the way to the cluster comes from: the role's, or the host's own."""
     name = "context" if str(error).startswith("context") else "kubeconfig"
-    if options[name] and options[name] != variables.get(name) and f"{role}_{name}" in variables:
-        return f"{role}_{name}"
-    return name
+    return name if options[name] in (None, own.get(name)) else f"{role}_{name}"

@@ -81,7 +81,7 @@ def test_check_mode_foresees_a_cluster_that_is_not_there_yet(build):
 def test_check_mode_on_an_empty_cluster_foresees_what_the_run_then_does(build):
     assert changed_tasks(build.foreseen) == changed_tasks(build.output)
     for output in (build.foreseen, build.output):
-        changes = output.rpartition("What ")[2]
+        changes = output.partition("PLAY [What exists now]")[2]
         assert "created Deployment streamops/twitter" in changes
         assert "create secret twitter-api-key" in changes
 
@@ -193,9 +193,7 @@ def test_teardown_leaves_what_was_there_before(build):
     site.play("playbooks/secrets.yml", *in_kubernetes)
     assert site.everything() > build.before
     teardown = ("playbooks/teardown.yml", "-e", "teardown_confirm=yes", "-e", site.variables)
-    kept = site.play(*teardown)
-    said = kept.stdout + kept.stderr
-    assert "Namespace streamops is kept: it holds Secret twitter-credentials" in said
+    site.play(*teardown)
     site.play(*teardown, *in_kubernetes)
     assert site.everything() == build.before
 
