@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "machine" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("site"))
+            if not item.get_closest_marker("timeout"):
+                # The first one also waits for the whole site to be built, and checked before.
+                item.add_marker(pytest.mark.timeout(700))
 
 
 @dataclass
@@ -102,10 +104,3 @@ def build(machine: Site, installed: Site) -> Build:
 def site(build: Build) -> Site:
     """A sandbox with the whole site on it."""
     return build.site
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test here also waits for the whole site to be built, and checked before."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(700))
