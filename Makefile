@@ -65,7 +65,7 @@ integration: .cache/test.stamp tools ## Tests of modules and roles against the s
 	@pytest -n 2 tests/integration
 
 e2e: .cache/test.stamp tools ## site.yml, molecule and the pipeline from end to end
-	@pytest -n 2 --dist loadgroup tests/e2e
+	@pytest -n 2 --dist loadfile tests/e2e
 
 docs: .cache/test.stamp ## The guides and the reference as pages in build/docs/html
 	@docs/build.sh

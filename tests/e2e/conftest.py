@@ -17,27 +17,6 @@ POSTS = ROOT.parent / "shared" / "x-api" / "recorded-posts.json"
 EVERYTHING = json.dumps({"twitter_pipeline_languages": [], "twitter_pipeline_excludes": []})
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares the sandbox in one process, so that there is one; the scenarios run beside it."""
-    for item in items:
-        if "machine" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("site"))
-            if not item.get_closest_marker("timeout"):
-                # The first one also waits for the whole site to be built, and checked before.
-                item.add_marker(pytest.mark.timeout(700))
-
-
-@dataclass
-class Build:
-    """A site and how it came about: what `--check` foresaw, what the run did, what was there before."""
-
-    site: Site
-    foreseen_without_cluster: str = ""
-    foreseen: str = ""
-    output: str = ""
-    before: set[str] = field(default_factory=set)
-
-
 @pytest.fixture(scope="session")
 def posts() -> list[dict[str, Any]]:
     """The recorded posts, as X sent them."""
