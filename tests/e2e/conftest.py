@@ -17,6 +17,17 @@ POSTS = ROOT.parent / "shared" / "x-api" / "recorded-posts.json"
 EVERYTHING = json.dumps({"twitter_pipeline_languages": [], "twitter_pipeline_excludes": []})
 
 
+@dataclass
+class Build:
+    """A site and how it came about: what `--check` foresaw, what the run did, what was there before."""
+
+    site: Site
+    foreseen_without_cluster: str = ""
+    foreseen: str = ""
+    output: str = ""
+    before: set[str] = field(default_factory=set)
+
+
 @pytest.fixture(scope="session")
 def posts() -> list[dict[str, Any]]:
     """The recorded posts, as X sent them."""
