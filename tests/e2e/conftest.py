@@ -17,6 +17,15 @@ POSTS = ROOT.parent / "shared" / "x-api" / "recorded-posts.json"
 EVERYTHING = json.dumps({"twitter_pipeline_languages": [], "twitter_pipeline_excludes": []})
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests on the site the time its first set-up takes on a busy machine."""
+    for item in items:
+        if "machine" in getattr(item, "fixturenames", ()) and not item.get_closest_marker(
+            "timeout"
+        ):
+            item.add_marker(pytest.mark.timeout(700))
+
+
 @dataclass
 class Build:
     """A site and how it came about: what `--check` foresaw, what the run did, what was there before."""
