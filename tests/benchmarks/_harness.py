@@ -29,7 +29,7 @@ class Result(TypedDict):
     """What a benchmark returns.
 
     `figures` holds every number with its unit in the key (`site_seconds`, `ratio_to_kubectl`);
-    `goals` says for each goal, keyed `ISSUE: goal`, whether this run met it.
+    `goals` says for each goal, by its words, whether this run met it.
     """
 
     name: str

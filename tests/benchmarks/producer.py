@@ -56,9 +56,9 @@ def run() -> Result:
         figures["posts_per_second_plain_sink"] / figures["original_posts_per_second"], 2
     )
     goals = {
-        "4: 1,000 posts/s from poll to accepted": figures["posts_per_second"] >= 1000,
-        "4: resident under 90 MiB": figures["resident_mib_after_100k"] < 90,
-        "4: start to first post under 1.5 s": figures["start_seconds_secret_manager"] < 1.5,
+        "1,000 posts/s from poll to accepted": figures["posts_per_second"] >= 1000,
+        "resident under 90 MiB": figures["resident_mib_after_100k"] < 90,
+        "start to first post under 1.5 s": figures["start_seconds_secret_manager"] < 1.5,
     }
     summary = (
         f"{figures['posts_per_second']} posts/s from poll to accepted by the viewer, the median of "

@@ -1,6 +1,7 @@
 """What runs in the tests' containers: keeps the events it gets and shows them.
 
 GET / lists them, GET /env the environment, GET /fetch?URL fetches through the pod's own network.
+GET /stream sends a line, and one more for each GET /release, three in all.
 FAIL_FIRST events are refused with 503 before any is taken, HANG_FIRST events are not answered at all,
 STATUS answers all with it, REPLY_TYPE answers with an event of that type.
 """
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 events = []
 failures = [int(os.environ.get("FAIL_FIRST", "0"))]
 hangs = [int(os.environ.get("HANG_FIRST", "0"))]
+released = threading.Semaphore(0)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -37,6 +39,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(answer.status, answer.read())
         elif self.path == "/stream":
             self.stream()
+        elif self.path == "/release":
+            released.release()
+            self.answer(200)
         else:
             self.answer(200, json.dumps(events).encode())
 
@@ -46,9 +51,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for number in range(3):
+            if number:
+                released.acquire(timeout=60)
             part = f"data: {number}\n\n".encode()
             self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
-            threading.Event().wait(0.3)
         self.wfile.write(b"0\r\n\r\n")
 
     def do_POST(self):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import time
 
 import pytest
 import requests
@@ -45,11 +44,14 @@ def test_a_service_gets_a_url_and_answers_inside_and_outside(cluster, namespace)
 
 def test_an_answer_streams_through_every_hop(cluster, namespace):
     cluster.ksvc("stream", namespace)
-    begun = time.monotonic()
-    with cluster.fetch(f"stream.{namespace}.localhost", "/stream", stream=True) as answer:
-        arrivals = [time.monotonic() - begun for line in answer.iter_lines() if line]
-    assert len(arrivals) == 3
-    assert arrivals[2] - arrivals[0] > 0.4
+    host = f"stream.{namespace}.localhost"
+    lines = []
+    with cluster.fetch(host, "/stream", stream=True) as answer:
+        for line in filter(None, answer.iter_lines(chunk_size=1)):
+            lines.append(line)
+            # The next one is sent only now: whoever held this one back would hold it for good.
+            cluster.fetch(host, "/release")
+    assert lines == [b"data: 0", b"data: 1", b"data: 2"]
 
 
 def test_each_change_of_the_template_is_a_revision_and_traffic_can_be_split(cluster, namespace):
