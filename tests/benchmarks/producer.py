@@ -25,8 +25,8 @@ from typing import Any
 import requests
 from aiohttp import web
 from benchmarks._harness import Result
-from producer_kit import PATHS, ROOT, Kit, Producer, Sink, X, kit, wait_for
-from producer_secrets import Secrets
+from support.producer import PATHS, ROOT, Kit, Producer, Sink, X, kit, wait_for
+from support.producer_secrets import Secrets
 
 BATCH = 100
 POLLS = 15

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from producer_kit import Kit, Sink, wait_for
 from support.google import Google, google_sandbox
+from support.producer import Kit, Sink, wait_for
 
 from sandbox.google import PROJECT
 

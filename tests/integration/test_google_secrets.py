@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from google.api_core import exceptions
-from google_clients import key, secrets_as
 from support.google import Google, google_sandbox, run_module
+from support.google_clients import key, secrets_as
 
 from sandbox.google import PROJECT
 

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from sandbox_kit import Cluster, sandbox, state_of, until
+from support.sandbox import Cluster, sandbox, state_of, until
 
 
 @pytest.fixture(scope="session")

@@ -9,16 +9,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import producer_kit
 import pytest
 import requests
-import x_openapi
+from support import producer, x_openapi
 
 
 @pytest.fixture
-def kit(tmp_path: Path) -> Iterator[producer_kit.Kit]:
+def kit(tmp_path: Path) -> Iterator[producer.Kit]:
     """The parts of a test; what X was asked in it has to be valid by X's own document."""
-    with producer_kit.kit(tmp_path) as made:
+    with producer.kit(tmp_path) as made:
         yield made
         if x_openapi.DOCUMENT.is_file():
             for x in made.xs:
@@ -31,7 +30,7 @@ def viewer(tmp_path: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = {"HOST": "127.0.0.1", "PORT": str(port), "STORE": str(tmp_path / "events.db")}
-    path = os.pathsep.join(str(producer_kit.ROOT / part) for part in producer_kit.PATHS)
+    path = os.pathsep.join(str(producer.ROOT / part) for part in producer.PATHS)
     process = subprocess.Popen(
         [sys.executable, "-m", "event_viewer"],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": path, **settings},
@@ -39,7 +38,7 @@ def viewer(tmp_path: Path) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        producer_kit.wait_for(lambda: _ready(url), 20)
+        producer.wait_for(lambda: _ready(url), 20)
         yield url
     finally:
         process.terminate()

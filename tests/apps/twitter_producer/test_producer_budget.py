@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
-from producer_kit import Kit, wait_for
+from support.producer import Kit, wait_for
 
 from twitter_producer.budget import Budget, BudgetSpent
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from producer_kit import Kit, wait_for
+from support.producer import Kit, wait_for
 from support.tls import issue
 
 from twitter_producer.connections import Connections, Unreachable

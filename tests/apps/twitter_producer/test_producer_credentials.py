@@ -8,8 +8,8 @@ import google_crc32c
 import pytest
 import requests
 from google.cloud import secretmanager
-from producer_kit import Kit, wait_for
-from producer_secrets import Secrets
+from support.producer import Kit, wait_for
+from support.producer_secrets import Secrets
 
 from twitter_producer.credentials import CredentialsError, verify_checksum
 

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import requests
-from producer_kit import Kit, Received, wait_for
+from support.producer import Kit, Received, wait_for
 from support.tls import issue
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pytest
 import requests
-from producer_kit import Kit, Producer, Received, Sink, X, wait_for
+from support.producer import Kit, Producer, Received, Sink, X, wait_for
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "200"))
 PER_ROUND = 4

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 import requests
-from producer_kit import PATHS, ROOT, Kit, wait_for
+from support.producer import PATHS, ROOT, Kit, wait_for
 
 from twitter_producer import settings, stores
 from twitter_producer.producer import Producer

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import requests
-from producer_kit import Kit, Sink, wait_for
+from support.producer import Kit, Sink, wait_for
 
 from twitter_producer.metrics import Metrics
 from twitter_producer.progress import Progress

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 
 import pytest
-import x_openapi
-from producer_kit import Kit, wait_for
+from support import x_openapi
+from support.producer import Kit, wait_for
 
 pytestmark = pytest.mark.skipif(
     not x_openapi.DOCUMENT.is_file(), reason=f"no OpenAPI document of X's at {x_openapi.DOCUMENT}"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
-from producer_kit import SHARED, Kit, Producer, wait_for
+from support.producer import SHARED, Kit, Producer, wait_for
 
 RECORDED = SHARED / "recorded-posts.json"
 

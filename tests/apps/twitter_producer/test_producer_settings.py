@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from producer_kit import ROOT, Kit
+from support.producer import ROOT, Kit
 
 from twitter_producer import settings as module
 from twitter_producer.settings import Settings, SettingsError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import requests
-from producer_kit import Kit, Sink, X, wait_for
+from support.producer import Kit, Sink, X, wait_for
 
 from sandbox.kube.server import ApiServer
 from twitter_producer.progress import (

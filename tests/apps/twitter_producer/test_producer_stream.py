@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import requests
-from producer_kit import Kit, Sink, X, wait_for
+from support.producer import Kit, Sink, X, wait_for
 
 
 def _streaming(kit: Kit, x: X, sink: Sink, **settings: object) -> dict[str, object]:

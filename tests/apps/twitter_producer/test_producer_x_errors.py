@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import requests
-from producer_kit import Kit, wait_for
+from support.producer import Kit, wait_for
 
 SEARCH = "/2/tweets/search/recent"
 

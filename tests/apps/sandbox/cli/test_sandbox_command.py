@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sandbox_kit import (
+from support.processes import HEEDING_CTRL_C, processes_mentioning
+from support.sandbox import (
     Cluster,
     sandbox,
     state_of,
     until,
 )
-from support.processes import HEEDING_CTRL_C, processes_mentioning
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from sandbox_kit import Cluster, Object, until
+from support.sandbox import Cluster, Object, until
 
 pytestmark = pytest.mark.needs("kubectl")
 

@@ -6,8 +6,8 @@ import json
 import subprocess
 
 import pytest
-from sandbox_kit import SERVER, Cluster
 from support import peers
+from support.sandbox import SERVER, Cluster
 from support.site import recap
 
 pytestmark = pytest.mark.skipif(

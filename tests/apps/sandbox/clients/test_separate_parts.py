@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sandbox_kit import Cluster, until
 from support.kube import api_server, deployment, process
+from support.sandbox import Cluster, until
 
 
 def test_a_kubeconfig_is_all_that_controllers_and_node_need(

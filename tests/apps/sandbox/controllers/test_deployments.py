@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sandbox_kit import SERVER, Cluster, until
+from support.sandbox import SERVER, Cluster, until
 
 
 def deployment(cluster: Cluster, namespace: str, replicas: int = 2, **spec: object) -> dict:

@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from kubernetes.dynamic.exceptions import NotFoundError
-from sandbox_kit import Cluster, until
+from support.sandbox import Cluster, until
 
 
 def config_map(

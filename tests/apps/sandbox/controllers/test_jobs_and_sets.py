@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from kubernetes.client.exceptions import ApiException
-from sandbox_kit import Cluster, is_ready, until
+from support.sandbox import Cluster, is_ready, until
 
 from sandbox.cron import Schedule
 

@@ -15,9 +15,9 @@ from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud import secretmanager
 from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials
-from google_clients import EMAIL_SCOPE, SCOPES, api, finished, key, secrets_as
 from googleapiclient.errors import HttpError
 from support.google import Google
+from support.google_clients import EMAIL_SCOPE, SCOPES, api, finished, key, secrets_as
 
 from sandbox.google import ACCOUNT, PROJECT
 

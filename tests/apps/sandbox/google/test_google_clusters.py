@@ -11,11 +11,11 @@ from google.api_core import exceptions
 from google.auth.transport.requests import Request
 from google.oauth2 import sts
 from google.oauth2.credentials import Credentials
-from google_clients import EMAIL_SCOPE, SCOPES, api, finished, key, secrets_as
 from googleapiclient.errors import HttpError
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from support.google import POOL, Google
+from support.google_clients import EMAIL_SCOPE, SCOPES, api, finished, key, secrets_as
 
 from sandbox.google import ACCOUNT, PROJECT
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from sandbox_kit import Cluster, Object, sandbox, state_of, until
+from support.sandbox import Cluster, Object, sandbox, state_of, until
 
 from sandbox.knative import release
 

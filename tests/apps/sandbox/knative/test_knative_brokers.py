@@ -6,7 +6,7 @@ import json
 
 import pytest
 import requests
-from sandbox_kit import until
+from support.sandbox import until
 
 EVENTING, SERVING = "eventing.knative.dev/v1", "serving.knative.dev/v1"
 MESSAGING, SOURCES = "messaging.knative.dev/v1", "sources.knative.dev/v1"

@@ -7,7 +7,7 @@ import json
 import pytest
 import requests
 import yaml
-from sandbox_kit import until
+from support.sandbox import until
 
 from sandbox.knative import programs, release
 

@@ -6,7 +6,7 @@ import concurrent.futures
 
 import pytest
 import requests
-from sandbox_kit import until
+from support.sandbox import until
 
 pytestmark = pytest.mark.needs("kubectl")
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from kubernetes.client import ApiException
-from sandbox_kit import until
+from support.sandbox import until
 
 SOURCES, SERVING = "sources.knative.dev/v1", "serving.knative.dev/v1"
 SINKS = "sinks"

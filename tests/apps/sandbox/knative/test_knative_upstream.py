@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sandbox_kit import until
+from support.sandbox import until
 
 MANIFESTS = Path(__file__).parents[5] / "shared" / "knative"
 FILES = [

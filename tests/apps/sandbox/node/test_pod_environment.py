@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from sandbox_kit import Cluster, until
+from support.sandbox import Cluster, until
 
 REPORT = """
 import json, os, pathlib, sys

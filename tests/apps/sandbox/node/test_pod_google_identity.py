@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.oauth2 import service_account
-from sandbox_kit import Cluster, sandbox, state_of, until
+from support.sandbox import Cluster, sandbox, state_of, until
 
 PROJECT = "sandbox-project"
 LOCATION = "europe-west1"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox_kit import SERVER, Cluster, is_ready, until
+from support.sandbox import SERVER, Cluster, is_ready, until
 
 SLEEP = "import time; print('up'); time.sleep(600)"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox_kit import SERVER, Cluster, is_ready, until
+from support.sandbox import SERVER, Cluster, is_ready, until
 
 CLIENT = """
 import json, os, sys, urllib.request

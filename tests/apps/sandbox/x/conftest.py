@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import requests
 import tweepy
-from producer_kit import Kit, X
-from producer_kit import kit as make_kit
 from requests.adapters import HTTPAdapter
+from support.producer import Kit, X
+from support.producer import kit as make_kit
 
 
 class Redirect(HTTPAdapter):

@@ -6,8 +6,8 @@ import json
 
 import pytest
 import requests
-import x_openapi
-from producer_kit import SHARED, X, wait_for
+from support import x_openapi
+from support.producer import SHARED, X, wait_for
 
 pytestmark = pytest.mark.skipif(
     not x_openapi.DOCUMENT.is_file(), reason=f"no OpenAPI document of X's at {x_openapi.DOCUMENT}"

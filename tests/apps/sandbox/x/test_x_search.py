@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 import tweepy
-from producer_kit import SHARED, Kit, X
+from support.producer import SHARED, Kit, X
 
 RECORDED = SHARED / "recorded-posts.json"
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import requests
 import tweepy
-from producer_kit import X, wait_for
+from support.producer import X, wait_for
 
 
 class Listener(tweepy.StreamingClient):

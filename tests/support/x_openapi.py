@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import jsonschema
-from producer_kit import SHARED
+from support.producer import SHARED
 
 DOCUMENT = SHARED / "openapi.json"
 

@@ -23,7 +23,7 @@ from aiohttp import web
 
 from sandbox.x import create_app
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("X_API_DOCUMENTS", ROOT.parent / "shared" / "x-api"))
 PATHS = ("apps/sandbox", "apps/twitter-producer", "apps/event-viewer")
 

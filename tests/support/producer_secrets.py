@@ -11,7 +11,7 @@ from typing import Any
 from google.api_core.exceptions import Conflict
 from google.cloud import secretmanager
 from google.oauth2 import service_account
-from producer_kit import Kit, Sink, X
+from support.producer import Kit, Sink, X
 
 from sandbox.google.__main__ import NoClusters
 from sandbox.google.app import create_app
