@@ -165,7 +165,7 @@ def test_further_fields_pass_through(google: Google, auto: str) -> None:
 
 def test_a_cluster_that_somebody_changes_at_the_moment(google: Google, auto: str) -> None:
     """The module waits for an operation that is under way."""
-    google.control("POST", "operation-faults", {"type": "UPDATE_CLUSTER", "seconds": 0.8})
+    google.control("POST", "operation-faults", {"type": "UPDATE_CLUSTER", "seconds": 2})
     first = threading.Thread(target=_update_directly, args=(google, auto))
     first.start()
     while cluster(google, auto)["status"] != "RECONCILING":
