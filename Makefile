@@ -18,6 +18,8 @@ export SANDBOX_HOME ?= $(CURDIR)/.sandbox
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f .cache/*.stamp)
 
 DEMO_REQUIREMENTS := requirements.txt apps/sandbox/requirements.txt
+# Tests mostly wait, so two to a core; more of them only get into each other's way.
+WORKERS ?= 4
 TEST_REQUIREMENTS := requirements-test.txt apps/twitter-producer/requirements.txt apps/event-viewer/requirements.txt
 
 .PHONY: help demo down test lint unit integration e2e bench docs clean tools
@@ -59,13 +61,13 @@ lint: .cache/test.stamp ## Style, types, ansible-lint, ansible-test sanity, docu
 
 unit: .cache/test.stamp tools ## Tests of the plugins' logic (ansible-test units) and of the apps
 	@tests/ansible_test.sh units
-	pytest -n 2 tests/apps
+	pytest -n $(WORKERS) tests/apps
 
 integration: .cache/test.stamp tools ## Tests of modules and roles against the sandbox
-	@pytest -n 2 tests/integration
+	@pytest -n $(WORKERS) tests/integration
 
 e2e: .cache/test.stamp tools ## site.yml, molecule and the pipeline from end to end
-	@pytest -n 2 --dist loadfile tests/e2e
+	@pytest -n $(WORKERS) --dist loadfile tests/e2e
 
 docs: .cache/test.stamp ## The guides and the reference as pages in build/docs/html
 	@docs/build.sh

@@ -1,0 +1,29 @@
+"""molecule, as people run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from support.site import BIN, ROOT
+
+#: Names of the scenarios.
+SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+#: Names of the roles; each has a scenario.
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+
+
+def molecule(*arguments: str) -> None:
+    """Run molecule, without a sandbox's settings from outside; it must not fail."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SANDBOX_")}
+    result = subprocess.run(
+        [BIN / "molecule", *arguments],
+        cwd=ROOT,
+        env=environment | {"PATH": f"{BIN}:{environment['PATH']}", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
