@@ -365,7 +365,8 @@ def test_absent(play: Play) -> None:
 
 
 def test_the_inventory_plugin(play: Play) -> None:
-    labels = {"managed-by": "streamops-knative", "stage": "test"}
+    shipped = yaml.safe_load((ROOT / "inventories/gke_found/clusters.gke.yml").read_text())
+    labels = {"managed-by": "streamops-knative", "stage": "test", **shipped["labels"]}
     play.google.run("gke_cluster", name="pipeline", location="europe-west1", labels=labels)
     source = {
         "plugin": "streamops.knative.gke",
@@ -427,6 +428,9 @@ def test_the_inventory_plugin(play: Play) -> None:
     assert play.google.calls() == ["container.projects.locations.clusters.list"]
     assert "pipeline" not in str(listed(labels={"no": "such"})["_meta"])
     assert play.google.calls() == [], "the cache was used"
+    ours = {**shipped, "projects": [PROJECT], "cache": False}
+    assert listed(**ours)["knative_clusters"]["hosts"] == ["pipeline"]
+    play.google.calls()  # forgets them
     listed("--flush-cache")
     assert play.google.calls() == ["container.projects.locations.clusters.list"]
 
