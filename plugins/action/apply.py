@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.json import AnsibleJSONEncoder
 from ansible.plugins.loader import lookup_loader
 
-from ansible_collections.streamops.knative.plugins.module_utils._kube_apply_task import TASK
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_task import TASK
 from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import InProcessAction
 
 VAULT = b"$ANSIBLE_VAULT"

@@ -18,20 +18,20 @@ try:
 except ImportError:  # before ansible-core 2.19 every text is a template
     trust_as_template = str
 
-from ansible_collections.streamops.knative.plugins.module_utils import (
-    _cluster_checks,
-    _pipelines,
-    _variables,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kube_argspec import (
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
     CONNECTION,
     client_for,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import (
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
     ApiError,
     ConfigError,
     KubeError,
     Unreachable,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
+    cluster_checks,
+    model,
+    validation,
 )
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -83,7 +83,7 @@ class ActionModule(ActionBase):
         internal = _trusted(_yaml(role, "vars/main.yml"))
         scope = {**_trusted(_yaml(role, "defaults/main.yml")), **internal, **variables}
         self._templar.available_variables = {**scope, "role_path": str(ROLES / role)}
-        found = _variables.unknown(role, options, variables)
+        found = validation.unknown(role, options, variables)
         complete: Variables = {}
         for name in options:
             if name in scope:
@@ -91,11 +91,11 @@ class ActionModule(ActionBase):
                     complete.update(self._templated(name, scope[name], variables))
                 except AnsibleError as error:
                     found.append(f"{name}: {error}")
-        checked = _variables.check(options, complete)
+        checked = validation.check(options, complete)
         found += checked.problems
         sound = checked.sound and not found
         if role == "twitter_pipeline" and checked.sound:
-            found += _pipelines.problems(checked.values)
+            found += model.problems(checked.values)
         idle = role == "gcp_cluster" and not _managed(variables)
         if f"_{role}_problems" in internal and checked.sound and not idle:
             found += self._templar.template(internal[f"_{role}_problems"])
@@ -127,7 +127,7 @@ class ActionModule(ActionBase):
                     client = client_for({**validated, "request_timeout": float(timeout)})
                 client.version()
                 if sound:
-                    found += _cluster_checks.problems(client, group, values)
+                    found += cluster_checks.problems(client, group, values)
             except KubeError as error:
                 if not (_managed(variables) and _renewable(error)):
                     source = _source(error, group[0], options, own)

@@ -40,7 +40,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines import resolve
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import resolve
 
 
 class FilterModule:

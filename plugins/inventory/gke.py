@@ -144,9 +144,9 @@ from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import session
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import GcpError
-from ansible_collections.streamops.knative.plugins.module_utils._gke_cluster import (
+from ansible_collections.streamops.knative.plugins.module_utils._google.argspec import session
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import GcpError
+from ansible_collections.streamops.knative.plugins.module_utils._google.gke.cluster import (
     Clusters,
     trimmed,
 )

@@ -341,7 +341,7 @@ pending:
   type: dict
 """
 
-from ansible_collections.streamops.knative.plugins.module_utils._kube_apply_task import TASK
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_task import TASK
 
 
 def main() -> None:

@@ -98,13 +98,13 @@ import functools
 import re
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils import _gcp_policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
+from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
     ConfigError,
     NotFound,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import (
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import (
     GcpTask,
     Plan,
     merged_labels,

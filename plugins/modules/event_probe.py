@@ -103,12 +103,12 @@ events:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._event_probe import Pods, probe
-from ansible_collections.streamops.knative.plugins.module_utils._kube_task import (
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import (
     Run,
     Task,
     paced,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines.probe import Pods, probe
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "namespace": {"type": "str", "required": True},

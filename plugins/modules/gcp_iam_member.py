@@ -124,10 +124,10 @@ import functools
 import re
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils import _gcp_policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
+from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask, Plan
 
 _ROLE = re.compile(r"(roles|projects/[^/]+/roles|organizations/\d+/roles)/[\w.]+")
 

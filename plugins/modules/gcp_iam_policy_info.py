@@ -53,9 +53,9 @@ bindings:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils import _gcp_policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask
+from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:

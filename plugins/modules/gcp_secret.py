@@ -233,18 +233,20 @@ secrets:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils import _gcp_policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_payload import to_bytes
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_secret import (
+from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._google.payload import to_bytes
+from ansible_collections.streamops.knative.plugins.module_utils._google.secret_manager import (
     Identity,
     Secrets,
     Wanted,
     check_name,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_time import require_times
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask, Plan
+from ansible_collections.streamops.knative.plugins.module_utils._google.timestamps import (
+    require_times,
+)
 
 #: Options that set fields of the secret itself.
 _SETTINGS = ("labels", "annotations", "topics", "rotation", "replication_locations", "aliases")

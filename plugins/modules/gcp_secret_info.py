@@ -64,15 +64,15 @@ secrets:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_secret import (
+from ansible_collections.streamops.knative.plugins.module_utils._google.secret_manager import (
     Secrets,
     check_name,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import (
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import (
     Session,
     map_parallel,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:

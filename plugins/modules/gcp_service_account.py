@@ -76,12 +76,12 @@ unique_id:
 import contextlib
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils import (
-    _gcp_service_account as accounts,
+from ansible_collections.streamops.knative.plugins.module_utils._google import (
+    service_account as accounts,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import NotFound
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import NotFound
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask, Plan
 
 #: Seconds after which a new account is taken to be known.
 KNOWN_WITHIN = 60

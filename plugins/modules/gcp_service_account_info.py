@@ -55,15 +55,15 @@ service_accounts:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils import _gcp_policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils import (
-    _gcp_service_account as accounts,
+from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
+from ansible_collections.streamops.knative.plugins.module_utils._google import (
+    service_account as accounts,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import (
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import (
     Session,
     map_parallel,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:

@@ -75,16 +75,16 @@ project_number:
 import functools
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import (
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
     FailedPrecondition,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_services import (
+from ansible_collections.streamops.knative.plugins.module_utils._google.services import (
     batches,
     check_names,
     states,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask, Plan
 
 #: https://cloud.google.com/service-usage/docs/reference/rest/v1/services/batchEnable
 MAX_ENABLED_AT_ONCE = 20

@@ -48,13 +48,13 @@ services:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_services import (
+from ansible_collections.streamops.knative.plugins.module_utils._google.services import (
     check_names,
     enabled,
     states,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:

@@ -205,9 +205,9 @@ cluster:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
-from ansible_collections.streamops.knative.plugins.module_utils._gke_cluster import Clusters
+from ansible_collections.streamops.knative.plugins.module_utils._google.gke.cluster import Clusters
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask, Plan
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:

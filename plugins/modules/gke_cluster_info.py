@@ -46,13 +46,15 @@ clusters:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask
-from ansible_collections.streamops.knative.plugins.module_utils._gke_cluster import (
+from ansible_collections.streamops.knative.plugins.module_utils._google.gke.cluster import (
     Clusters,
     trimmed,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._gke_settings import check_name
+from ansible_collections.streamops.knative.plugins.module_utils._google.gke.settings import (
+    check_name,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:

@@ -106,12 +106,16 @@ token_renewed:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils import _gke_kubeconfig as files
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_errors import ConfigError
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, Plan
-from ansible_collections.streamops.knative.plugins.module_utils._gke_cluster import Clusters
-from ansible_collections.streamops.knative.plugins.module_utils._gke_settings import check_name
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._google.gke import (
+    kubeconfig as files,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._google.gke.cluster import Clusters
+from ansible_collections.streamops.knative.plugins.module_utils._google.gke.settings import (
+    check_name,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask, Plan
 
 
 class Kubeconfig:

@@ -201,18 +201,18 @@ prometheus:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative_bundle import (
+from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
     SILENT,
     Wish,
     plan,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._knative_release import (
+from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
     PROJECTS,
     UPSTREAM,
     Source,
     Version,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import Run, Task
 
 _CONTAINER = {"type": "str", "required": True}
 OPTIONS: dict[str, dict[str, Any]] = {

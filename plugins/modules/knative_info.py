@@ -90,15 +90,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative_cluster import installed
-from ansible_collections.streamops.knative.plugins.module_utils._knative_gateway import (
+from ansible_collections.streamops.knative.plugins.module_utils._knative.gateway import (
     Gateway,
     default_domain,
     find,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Client
-from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._kube_task import (
+from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
+    installed,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import (
     Run,
     Task,
     paced,

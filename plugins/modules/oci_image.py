@@ -251,15 +251,17 @@ pushed:
 import traceback
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import Run
-from ansible_collections.streamops.knative.plugins.module_utils._oci_argspec import (
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import Run
+from ansible_collections.streamops.knative.plugins.module_utils._oci.argspec import (
     option,
     strings,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._oci_task import OciTask
+from ansible_collections.streamops.knative.plugins.module_utils._oci.task import OciTask
 
 try:
-    from ansible_collections.streamops.knative.plugins.module_utils._oci_run import run as make
+    from ansible_collections.streamops.knative.plugins.module_utils._oci.image_run import (
+        run as make,
+    )
 except ImportError:
     IMPORT_ERROR: str | None = traceback.format_exc()
 else:

@@ -56,13 +56,13 @@ image:
 import traceback
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import Run
-from ansible_collections.streamops.knative.plugins.module_utils._oci_argspec import option
-from ansible_collections.streamops.knative.plugins.module_utils._oci_reference import Reference
-from ansible_collections.streamops.knative.plugins.module_utils._oci_task import OciTask
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import Run
+from ansible_collections.streamops.knative.plugins.module_utils._oci.argspec import option
+from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
+from ansible_collections.streamops.knative.plugins.module_utils._oci.task import OciTask
 
 try:
-    from ansible_collections.streamops.knative.plugins.module_utils._oci_connect import (
+    from ansible_collections.streamops.knative.plugins.module_utils._oci.connect import (
         open_repository,
     )
 except ImportError:

@@ -69,7 +69,7 @@ resources:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import Run, Task
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "api_version": {"type": "str", "default": "v1"},

@@ -157,19 +157,19 @@ subjects:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Object
-from ansible_collections.streamops.knative.plugins.module_utils._kube_task import (
-    Run,
-    Task,
-    paced,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._sink_binding import (
+from ansible_collections.streamops.knative.plugins.module_utils._knative.sink_binding import (
     BindingError,
     Waiter,
     check_sink,
     definition,
     delete,
     write,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Object
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import (
+    Run,
+    Task,
+    paced,
 )
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -13,9 +13,9 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask
-from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
-from ansible_collections.streamops.knative.plugins.module_utils._oci_task import OciTask
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._oci.task import OciTask
 
 AnyTask = Task | GcpTask | OciTask
 

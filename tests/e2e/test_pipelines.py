@@ -18,7 +18,7 @@ from support.kube import Kube
 from support.site import ROOT, Site, recap
 from support.tls import issue
 
-from ansible_collections.streamops.knative.plugins.module_utils._event_probe import Lost
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines.probe import Lost
 from ansible_collections.streamops.knative.plugins.modules.event_probe import TASK
 
 SPACE = "elsewhere"

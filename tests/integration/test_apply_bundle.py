@@ -21,15 +21,15 @@ from support.kube import (
     namespace,
 )
 
-from ansible_collections.streamops.knative.plugins.module_utils._kube_apply import Interrupted
-from ansible_collections.streamops.knative.plugins.module_utils._kube_errors import (
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import Interrupted
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
     ApiError,
     ConfigError,
     KubeError,
     Unreachable,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Refused
-from ansible_collections.streamops.knative.plugins.module_utils._kube_wait import NotReady
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.wait import NotReady
 from sandbox.kube.tls import Authority
 
 

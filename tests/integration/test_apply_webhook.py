@@ -25,8 +25,8 @@ from support.processes import HEEDING_CTRL_C
 from support.site import BIN, ROOT, recap
 from support.tls import issue
 
-from ansible_collections.streamops.knative.plugins.module_utils._kube_apply import Interrupted
-from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Refused
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import Interrupted
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
 
 
 @pytest.fixture(scope="module")

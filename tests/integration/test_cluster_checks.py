@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from support.kube import Kube, api_server, definition, deployment, namespace
 
-from ansible_collections.streamops.knative.plugins.module_utils._cluster_checks import problems
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines.cluster_checks import (
+    problems,
+)
 
 PIPELINE = ["twitter_pipeline"]
 SITE = ["gcp_cluster", "knative_eventing", "secrets", "twitter_pipeline"]

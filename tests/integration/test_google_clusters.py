@@ -15,7 +15,10 @@ import yaml
 from kubernetes import client, config
 from support.google import Google, google_sandbox, run_module
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_argspec import GOOGLE, session
+from ansible_collections.streamops.knative.plugins.module_utils._google.argspec import (
+    GOOGLE,
+    session,
+)
 from ansible_collections.streamops.knative.plugins.modules.gke_kubeconfig import Kubeconfig
 from sandbox.google import ACCOUNT, PROJECT
 from sandbox.google.serviceusage import TITLES

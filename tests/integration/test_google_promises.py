@@ -16,7 +16,10 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from support.google import MODULES, Google, google_sandbox
 
-from ansible_collections.streamops.knative.plugins.module_utils._gcp_task import GcpTask, ModuleRun
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import (
+    GcpTask,
+    ModuleRun,
+)
 from sandbox.google import ACCOUNT, PROJECT
 
 LOCATION = "europe-west1"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from support.kube import Kube, api_server, definition
 
-from ansible_collections.streamops.knative.plugins.module_utils import _knative_release
-from ansible_collections.streamops.knative.plugins.module_utils._kube_sources import Refused
+from ansible_collections.streamops.knative.plugins.module_utils._knative import releases
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
 from ansible_collections.streamops.knative.plugins.modules.knative_bundle import TASK
 
 WISH: dict[str, Any] = {
@@ -48,7 +48,7 @@ def test_missing_permissions_and_an_old_kubernetes_are_told_together(
             "subjects": [{"kind": "User", "name": "onlooker"}],
         }
     )
-    monkeypatch.setitem(_knative_release._KUBERNETES, 24, 99)  # a release to come
+    monkeypatch.setitem(releases._KUBERNETES, 24, 99)  # a release to come
     told = refusal(kube, impersonate_user="onlooker", serving_version="1.24.0")
     assert "may not create, patch and delete namespaces, configmaps, secrets" in told
     assert "customresourcedefinitions.apiextensions.k8s.io" in told

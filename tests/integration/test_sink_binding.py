@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from support.kube import Kube, Object, Outcome, api_server, cluster, deployment, namespace
 
-from ansible_collections.streamops.knative.plugins.module_utils._sink_binding import BindingError
+from ansible_collections.streamops.knative.plugins.module_utils._knative.sink_binding import (
+    BindingError,
+)
 from ansible_collections.streamops.knative.plugins.modules.sink_binding import TASK
 from sandbox.knative import release
 

@@ -12,11 +12,15 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.streamops.knative.plugins.module_utils import _kube_config
-from ansible_collections.streamops.knative.plugins.module_utils._kube_apply_task import TASK
-from ansible_collections.streamops.knative.plugins.module_utils._kube_client import Client
-from ansible_collections.streamops.knative.plugins.module_utils._kube_http import Transport
-from ansible_collections.streamops.knative.plugins.module_utils._kube_task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import (
+    config as kubeconfig,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_task import TASK
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.transport import (
+    Transport,
+)
 
 Object = dict[str, Any]
 KNATIVE = Path(__file__).resolve().parents[3] / "shared" / "knative"
@@ -49,7 +53,7 @@ class Kube:
 
     def connect(self) -> Client:
         """A client that has discovered nothing yet."""
-        config = _kube_config.load({"kubeconfig": str(self.kubeconfig)})
+        config = kubeconfig.load({"kubeconfig": str(self.kubeconfig)})
         return Client(Transport(config, timeout=20))
 
     def run(

@@ -10,12 +10,12 @@ from typing import Any
 from support.buildah import Buildah
 from support.registries import Registry
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci_platform import Platform
-from ansible_collections.streamops.knative.plugins.module_utils._oci_requirements import (
+from ansible_collections.streamops.knative.plugins.module_utils._oci.image_run import run
+from ansible_collections.streamops.knative.plugins.module_utils._oci.platform import Platform
+from ansible_collections.streamops.knative.plugins.module_utils._oci.requirements import (
     read_requirements,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._oci_run import run
-from ansible_collections.streamops.knative.plugins.module_utils._oci_wheels import (
+from ansible_collections.streamops.knative.plugins.module_utils._oci.wheels import (
     Target,
     fetch_wheels,
 )

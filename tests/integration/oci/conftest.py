@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.registries import Registry, sandbox_registry
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci_run import run
+from ansible_collections.streamops.knative.plugins.module_utils._oci.image_run import run
 from ansible_collections.streamops.knative.plugins.modules.oci_image import TASK
 
 MAIN = "import helper, sys\nprint('hello', helper.VALUE, *sys.argv[1:])\n"

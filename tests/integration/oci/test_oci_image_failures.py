@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from support.registries import debian_registry, free_port, proxy, sandbox_registry
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci_errors import (
+from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
     FolderError,
     OptionError,
     RegistryError,

@@ -1,0 +1,245 @@
+# ruff: noqa: PLC0415 - google-auth takes 100 ms to import, which not every auth_kind needs
+"""Credentials from google.cloud's option names; google-auth does the work.
+
+Its imports are late: an access token that is given needs none of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
+    ConfigError,
+    CredentialsError,
+    from_answer,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._google.transport import Http
+
+CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
+USERINFO_EMAIL = "https://www.googleapis.com/auth/userinfo.email"
+IMPERSONATED_SECONDS = 3600
+
+
+class Credentials(Protocol):
+    """What of google-auth's credentials is used here."""
+
+    token: str | None
+    valid: bool
+
+    def refresh(self, request: Http) -> None:
+        """Get a new token."""
+
+
+@dataclass
+class AccessToken:
+    """A token that somebody else renews."""
+
+    token: str | None
+    valid: bool = True
+
+    def refresh(self, request: Http) -> None:
+        """Nothing to renew it with."""
+
+
+@dataclass(frozen=True)
+class AuthOptions:
+    """The options of every Google module that say who calls."""
+
+    auth_kind: str
+    scopes: Sequence[str]
+    service_account_file: str | None = None
+    service_account_contents: str | Mapping[str, Any] | None = None
+    service_account_email: str | None = None
+    access_token: str | None = None
+    impersonate_service_account: str | None = None
+    iam_endpoint: str | None = None
+
+    def check(self) -> None:
+        """ConfigError where options contradict each other or one is missing."""
+        needs = {
+            "serviceaccount": ("service_account_file", "service_account_contents"),
+            "accesstoken": ("access_token",),
+        }.get(self.auth_kind, ())
+        given = [name for name in needs if getattr(self, name)]
+        if needs and not given:
+            variables = " or ".join(f"GCP_{name.upper()}" for name in needs)
+            raise ConfigError(
+                f"auth_kind {self.auth_kind} needs {' or '.join(needs)} (or the environment"
+                f" variable {variables})"
+            )
+        if len(given) > 1:
+            raise ConfigError(f"{' and '.join(given)} exclude each other: give one")
+
+
+def credentials(options: AuthOptions, http: Http) -> tuple[Credentials, str]:
+    """The credentials, and the caller's e-mail address where it is known ("" otherwise)."""
+    options.check()
+    if options.auth_kind == "accesstoken":
+        token = (options.access_token or "").strip()  # one from a file ends in a newline
+        if not re.fullmatch(r"[!-~]+", token):
+            raise ConfigError(
+                "access_token is no token: it has a space or a strange character in it"
+            )
+        base: Any = AccessToken(token)
+        caller = ""
+    else:
+        base, caller = _base(options, http)
+    if options.impersonate_service_account:
+        return _impersonated(base, options), options.impersonate_service_account
+    return base, caller
+
+
+def refresh(current: Credentials, http: Http) -> None:
+    """Renew a token; CredentialsError says what to do where Google refuses."""
+    if isinstance(current, AccessToken):
+        return
+    from google.auth import exceptions
+
+    try:
+        current.refresh(http)
+    except exceptions.RefreshError as error:
+        raise CredentialsError(_refused(current, error)) from error
+    except exceptions.TransportError as error:
+        raise CredentialsError(f"No access token: {_first(error)}") from error
+
+
+def access_token(options: AuthOptions, http: Http) -> tuple[str, datetime | None]:
+    """An OAuth access token and when it expires, if that is known.
+
+    Google's own APIs take a JWT signed by the key instead, but a cluster does not.
+    """
+    current: Any
+    current, _caller = credentials(options, http)
+    if hasattr(current, "with_always_use_jwt_access"):
+        current = current.with_always_use_jwt_access(False)
+    if not current.valid:
+        refresh(current, http)
+    expiry = getattr(current, "expiry", None)  # UTC, without saying so
+    return current.token or "", expiry.replace(tzinfo=UTC) if expiry else None
+
+
+def _base(options: AuthOptions, http: Http) -> tuple[Any, str]:
+    try:
+        if options.auth_kind == "serviceaccount":
+            return _service_account(options)
+        if options.auth_kind == "machineaccount":
+            from google.auth import compute_engine
+
+            email = options.service_account_email or "default"
+            machine = compute_engine.Credentials(email, scopes=options.scopes)
+            return machine, options.service_account_email or ""
+        return _application(options, http)
+    except ImportError as error:
+        raise ConfigError(
+            f"auth_kind {options.auth_kind} needs the Python package google-auth on the host that"
+            f" runs the module: pip install google-auth ({error})"
+        ) from error
+
+
+def _service_account(options: AuthOptions) -> tuple[Any, str]:
+    from google.oauth2 import service_account
+
+    where = options.service_account_file or "service_account_contents"
+    contents = options.service_account_contents
+    try:
+        if options.service_account_file:
+            with open(options.service_account_file, encoding="utf-8") as file:
+                info = json.load(file)
+        else:
+            info = json.loads(contents) if isinstance(contents, str) else contents
+        key = service_account.Credentials.from_service_account_info(
+            info, scopes=list(options.scopes)
+        )
+    except OSError as error:
+        raise ConfigError(f"service_account_file cannot be read: {error}") from error
+    except ValueError as error:  # also google.auth.exceptions.MalformedError; never quote the key
+        raise ConfigError(
+            f"{where} is no service-account key: JSON with client_email, private_key and token_uri"
+            " is expected, as 'gcloud iam service-accounts keys create' writes it"
+        ) from error
+    # A JWT that the key signs is taken as an access token, which saves the request for one.
+    return key.with_always_use_jwt_access(True), key.service_account_email
+
+
+def _application(options: AuthOptions, http: Http) -> tuple[Any, str]:
+    import google.auth
+    from google.auth import exceptions
+
+    try:
+        found, _project = google.auth.default(scopes=list(options.scopes), request=http)
+    except exceptions.DefaultCredentialsError as error:
+        raise CredentialsError(
+            "There are no application default credentials. Run 'gcloud auth application-default"
+            " login', set GOOGLE_APPLICATION_CREDENTIALS, or use auth_kind serviceaccount with"
+            f" service_account_file. ({_first(error)})"
+        ) from error
+    if hasattr(found, "with_always_use_jwt_access"):
+        found = found.with_always_use_jwt_access(True)
+    return found, getattr(found, "service_account_email", "") or ""
+
+
+def _impersonated(base: Any, options: AuthOptions) -> Any:
+    from google.auth import impersonated_credentials
+
+    if isinstance(base, AccessToken):
+        from google.oauth2.credentials import Credentials as OAuthCredentials
+
+        base = OAuthCredentials(base.token)
+    override = None
+    if options.iam_endpoint:
+        account = options.impersonate_service_account
+        override = (
+            f"{options.iam_endpoint}/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
+        )
+    return impersonated_credentials.Credentials(
+        source_credentials=base,
+        target_principal=options.impersonate_service_account,
+        target_scopes=list(options.scopes),
+        lifetime=IMPERSONATED_SECONDS,
+        iam_endpoint_override=override,
+    )
+
+
+def _refused(current: Any, error: Exception) -> str:
+    """Why there is no token, and what to do; `error` is google-auth's, with Google's answer if any."""
+    from google.auth import compute_engine, impersonated_credentials
+
+    if isinstance(current, compute_engine.Credentials):
+        return (
+            f"The metadata server of this machine gives no token: {_first(error)}. Check"
+            " service_account_email, and which service account the machine has."
+        )
+    if isinstance(current, impersonated_credentials.Credentials):
+        account = current.service_account_email
+        answer = _json(error.args[-1])
+        if isinstance(answer.get("error"), Mapping):
+            code = int(answer["error"].get("code", 0))
+            return str(from_answer(code, answer, f"acting as {account}"))
+        return f"Acting as {account}: {_first(error)}."
+    return (
+        f"Google refuses the credentials: {_first(error)}. A key may be deleted or its account"
+        " disabled, the clock of this machine wrong, or a login expired: for the latter run"
+        " 'gcloud auth application-default login'."
+    )
+
+
+def _json(text: Any) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text) if isinstance(text, str | bytes) else text
+    except ValueError:
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _first(error: Any) -> str:
+    """The words of an error, which may be about another error."""
+    args = getattr(error, "args", error)
+    while isinstance(args, tuple) and args:
+        error = args[0]
+        args = getattr(error, "args", error)
+    return str(error).rstrip(".")

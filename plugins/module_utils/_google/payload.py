@@ -1,0 +1,73 @@
+"""Values of secrets: as options give them, and as Secret Manager sends and takes them.
+
+https://cloud.google.com/secret-manager/docs/reference/rest/v1/SecretPayload.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
+    ConfigError,
+    GcpError,
+)
+
+Json = dict[str, Any]
+
+MAX_BYTES = 65536
+
+
+def to_bytes(name: str, text: str | None, encoded: str | None) -> bytes | None:
+    """The value given as text or as Base64; ConfigError where Google would refuse it."""
+    if text is None and encoded is None:
+        return None
+    try:
+        value = (
+            text.encode() if text is not None else base64.b64decode(encoded or "", validate=True)
+        )
+    except binascii.Error:
+        raise ConfigError(f"secret {name}: value_base64 is no Base64") from None
+    if not value:
+        raise ConfigError(
+            f"secret {name}: the value is empty. Where it comes from a variable of the environment or"
+            " a lookup, check that it is set; to leave the value as it is, leave the option out."
+        )
+    if len(value) > MAX_BYTES:
+        raise ConfigError(
+            f"secret {name}: the value has {len(value)} bytes; Secret Manager takes {MAX_BYTES}"
+            " (64 KiB). Keep large things in Cloud Storage and their key here."
+        )
+    return value
+
+
+def payload(value: bytes) -> Json:
+    """The API's SecretPayload."""
+    return {
+        "data": base64.b64encode(value).decode(),
+        "dataCrc32c": str(_checksum(value)),
+    }
+
+
+def verified(answer: Json) -> bytes:
+    """The payload of an answer, if it came unharmed."""
+    data = base64.b64decode(answer["payload"]["data"])
+    if int(answer["payload"].get("dataCrc32c", -1)) != _checksum(data):
+        raise GcpError(
+            f"{answer['name']} came damaged: its checksum does not match. Run this again."
+        )
+    return data
+
+
+def _checksum(data: bytes) -> int:
+    """CRC-32C, as Secret Manager uses it."""
+    try:
+        import google_crc32c  # noqa: PLC0415 - its absence is reported as the module's error
+    except ImportError as error:
+        raise ConfigError(
+            "the Python package google-crc32c is needed on the host that runs the module: pip"
+            f" install google-crc32c ({error})"
+        ) from error
+    checksum: int = google_crc32c.value(data)
+    return checksum

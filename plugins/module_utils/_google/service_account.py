@@ -1,0 +1,38 @@
+"""Google service accounts: their names, and whether they are there.
+
+https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
+    ConfigError,
+    NotFound,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+
+_NAME = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
+
+
+def path(session: Session, name: str) -> str:
+    """The API's path of an account, which ends in its e-mail address; ConfigError for a bad name."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"name: '{name}' is no service account's name: 6 to 30 lower-case letters, digits and"
+            " hyphens, a letter first and no hyphen last"
+        )
+    # a project of a domain, "example.com:shop", is shop.example.com here
+    domain = ".".join(reversed(session.project_id.split(":")))
+    email = f"{name}@{domain}.iam.gserviceaccount.com"
+    return f"v1/projects/{session.project}/serviceAccounts/{email}"
+
+
+def find(session: Session, path: str) -> dict[str, Any] | None:
+    """The account, or None."""
+    try:
+        return session.get("iam", path)
+    except NotFound:
+        return None

@@ -1,0 +1,68 @@
+"""Services of a project, and whether they are enabled.
+
+https://cloud.google.com/service-usage/docs/reference/rest/v1/services.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+
+MAX_READ_AT_ONCE = 30
+MAX_PER_PAGE = 200
+_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of a project."""
+
+    is_enabled: bool
+    project_number: str
+
+
+def check_names(names: Iterable[str]) -> list[str]:
+    """The names in order, each once; ConfigError for what is no service's name."""
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"services: '{name}' is no service's name, such as container.googleapis.com"
+            )
+    return sorted(set(names))
+
+
+def states(session: Session, names: list[str]) -> dict[str, Service]:
+    """The services named."""
+    parent = f"projects/{session.project}"
+    found: dict[str, Service] = {}
+    for some in batches(names, MAX_READ_AT_ONCE):
+        answer = session.get(
+            "serviceusage",
+            f"v1/{parent}/services:batchGet",
+            names=[f"{parent}/services/{name}" for name in some],
+        )
+        found |= dict(map(_read, answer.get("services", [])))
+    return {name: found.get(name, Service(is_enabled=False, project_number="")) for name in names}
+
+
+def enabled(session: Session) -> dict[str, Service]:
+    """All services that are enabled."""
+    path = f"v1/projects/{session.project}/services"
+    query = {"filter": "state:ENABLED", "pageSize": MAX_PER_PAGE}
+    return dict(map(_read, session.pages("serviceusage", path, "services", **query)))
+
+
+def batches(names: list[str], size: int) -> list[list[str]]:
+    """The names, at most `size` at a time."""
+    return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+def _read(service: dict[str, Any]) -> tuple[str, Service]:
+    """Name and state, from `projects/NUMBER/services/NAME` and what is with it."""
+    _projects, number, _services, name = service["name"].split("/")
+    return name, Service(service.get("state") == "ENABLED", number)

@@ -1,0 +1,417 @@
+"""One way to call Google's REST APIs: credentials, endpoints, retries, and long-running operations."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from ansible_collections.streamops.knative.plugins.module_utils._google.auth import (
+    AuthOptions,
+    Credentials,
+    access_token,
+    credentials,
+    refresh,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
+    ApiError,
+    ConfigError,
+    Conflict,
+    NotEnabledYet,
+    OperationFailed,
+    OperationTimeout,
+    ServiceDisabled,
+    Unauthenticated,
+    Unreachable,
+    from_answer,
+    is_rate,
+    retry_delay,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._google.transport import (
+    Answer,
+    Http,
+)
+
+Json = dict[str, Any]
+_Result = TypeVar("_Result")
+
+#: The services used here, by the names gcloud gives their endpoint overrides.
+SERVICES: Mapping[str, str] = {
+    name: f"https://{name}.googleapis.com"
+    for name in (
+        "artifactregistry",
+        "cloudresourcemanager",
+        "container",
+        "iam",
+        "iamcredentials",
+        "secretmanager",
+        "serviceusage",
+    )
+}
+USER_AGENT = "streamops.knative/1.0"
+#: A request that got one of these was not carried out, so it can be sent again whatever it asks.
+NOT_CARRIED_OUT = (429, 503)
+TRANSIENT = (*NOT_CARRIED_OUT, 500, 502, 504)
+FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
+#: The longest pause that a server is granted that asks for one.
+LONGEST_ASKED_WAIT = 120.0
+#: Seconds by which clocks may differ without a word about it; signed assertions get 5 minutes.
+CLOCK_TOLERANCE = 60.0
+FIRST_POLL, LONGEST_POLL = 0.25, 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of every Google module, besides who calls.
+
+    `endpoint` replaces the address of every service, `endpoints` (by service) that of one;
+    `timeout` is in seconds and holds for each request; `retries` is how often one is sent again;
+    `propagation` is how many seconds an API may take that is enabled and cannot be used yet.
+    """
+
+    project: str | None = None
+    endpoint: str | None = None
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 30.0
+    retries: int = 5
+    propagation: float = 300.0
+
+    def base(self, service: str) -> str:
+        """The address of a service, without a slash at its end."""
+        return (self.endpoints.get(service) or self.endpoint or SERVICES[service]).rstrip("/")
+
+
+class Session:
+    """Calls Google's APIs as one caller; safe to use from several threads.
+
+    `requests` counts what was sent; `sleep` waits between attempts (seconds). In `check_mode` an API
+    that is not enabled has nothing in it: a run enables it first; `warnings` say so. `progress` takes
+    a sentence while a long-running operation goes on.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        auth: AuthOptions,
+        *,
+        check_mode: bool = False,
+        progress: Callable[[str], None] = lambda _sentence: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        unknown = sorted(set(settings.endpoints) - set(SERVICES))
+        if unknown:
+            raise ConfigError(
+                f"endpoints: {', '.join(unknown)} is none of {', '.join(sorted(SERVICES))}"
+            )
+        self._settings = settings
+        self._auth = auth
+        self._http = Http(settings.timeout)
+        self._lock = threading.Lock()
+        self._credentials: Credentials | None = None
+        self._sleep = sleep
+        self._ahead = timedelta()
+        self.caller = ""
+        self.requests = 0
+        self.warnings: dict[str, None] = {}  # in order, each once
+        self.check_mode = check_mode
+        self.progress = progress
+
+    @property
+    def project(self) -> str:
+        """The project's ID; ConfigError where no option and no environment variable names it."""
+        if not self._settings.project:
+            raise ConfigError("project is required (or the environment variable GCP_PROJECT)")
+        return self._settings.project
+
+    @property
+    def project_id(self) -> str:
+        """The project's ID where its number does not do: in names that are made of it."""
+        if self.project.isdigit():
+            raise ConfigError(f"project: the ID is needed here, not the number {self.project}")
+        return self.project
+
+    @property
+    def workload_pool(self) -> str:
+        """The pool of the identities of the project's clusters."""
+        return f"{self.project_id}.svc.id.goog"
+
+    def get(self, service: str, path: str, **query: Any) -> Json:
+        """GET `path` (`v1/projects/…`) of a service. Raises GcpError, as all of these do."""
+        return self._call("GET", service, path, None, query)
+
+    def post(self, service: str, path: str, body: Json | None = None, **query: Any) -> Json:
+        """POST, with a body or without."""
+        return self._call("POST", service, path, body, query)
+
+    def put(self, service: str, path: str, body: Json) -> Json:
+        """PUT."""
+        return self._call("PUT", service, path, body, {})
+
+    def patch(self, service: str, path: str, body: Json, **query: Any) -> Json:
+        """PATCH."""
+        return self._call("PATCH", service, path, body, query)
+
+    def delete(self, service: str, path: str, **query: Any) -> Json:
+        """DELETE."""
+        return self._call("DELETE", service, path, None, query)
+
+    def pages(self, service: str, path: str, key: str, **query: Any) -> Iterator[Json]:
+        """The items under `key` of all pages of a list."""
+        token = ""
+        while True:
+            try:
+                answer = self.get(service, path, **query, **({"pageToken": token} if token else {}))
+            except NotEnabledYet:
+                return
+            yield from answer.get(key, [])
+            token = answer.get("nextPageToken", "")
+            if not token:
+                return
+
+    def token(self) -> str:
+        """A valid access token."""
+        with self._lock:
+            if self._credentials is None:
+                self._credentials, self.caller = credentials(self._auth, self._http)
+            if not self._credentials.valid:
+                refresh(self._credentials, self._http)
+            named = getattr(self._credentials, "service_account_email", "")
+            if not self.caller and "@" in named:  # the metadata server tells it with the token
+                self.caller = named
+            return self._credentials.token or ""
+
+    def now(self) -> datetime:
+        """The time by Google's clock, as far as its answers told it."""
+        return datetime.now(UTC) + self._ahead
+
+    def access_token(self) -> tuple[str, datetime | None]:
+        """An OAuth access token for something else than Google's APIs, and when it expires."""
+        return access_token(self._auth, self._http)
+
+    def wait_lro(self, service: str, operation: Json, timeout: float) -> Json:
+        """Wait for a google.longrunning.Operation; its response. `timeout` in seconds."""
+        for waited in self.polls(timeout):
+            if operation.get("done"):
+                break
+            if waited is None:
+                raise OperationTimeout(_still("running", operation["name"], timeout))
+            operation = self.get(service, f"v1/{operation['name']}")
+        if operation.get("error"):
+            error = operation["error"]
+            raise OperationFailed(f"{operation['name']} failed: {error.get('message', error)}")
+        response: Json = operation.get("response", {})
+        return response
+
+    def wait_container(self, parent: str, operation: Json, timeout: float) -> Json:
+        """Wait for an operation of GKE in `parent` (`projects/P/locations/L`). `timeout` in seconds."""
+        name = operation["name"]
+        told = ""
+        for waited in self.polls(timeout):
+            if operation.get("status") == "DONE":
+                break
+            stage = f"{operation.get('status')}{_progress(operation)}"
+            if waited is None:
+                raise OperationTimeout(_still(stage, name, timeout))
+            if stage != told:
+                target = operation.get("targetLink", "").rpartition("/")[2]
+                self.progress(f"{operation.get('operationType')} {target}: {stage}")
+                told = stage
+            operation = self.get("container", f"v1/{parent}/operations/{name}")
+        error = operation.get("error") or {}
+        if error:
+            what = operation.get("operationType", "operation")
+            message = error.get("message") or operation.get("statusMessage") or error
+            raise OperationFailed(f"{what} ({name}) failed: {message}")
+        return operation
+
+    def retry_conflicts(self, attempt: Callable[[], _Result]) -> _Result:
+        """Do `attempt` (read, change, write with the etag) again while somebody else was faster."""
+        for number in range(self._settings.retries):
+            try:
+                return attempt()
+            except Conflict:
+                self._sleep(_backoff(number))
+        return attempt()
+
+    def polls(self, timeout: float) -> Iterator[float | None]:
+        """Seconds waited so far, each after a pause; None once `timeout` is over."""
+        start = time.monotonic()
+        pause = FIRST_POLL
+        yield 0.0
+        while True:
+            left = start + timeout - time.monotonic()
+            if left <= 0:
+                yield None
+                return
+            self._sleep(min(pause, max(left, 0)))
+            pause = min(pause * 1.5, LONGEST_POLL)
+            yield time.monotonic() - start
+
+    def _call(
+        self, method: str, service: str, path: str, body: Json | None, query: Mapping[str, Any]
+    ) -> Json:
+        url = f"{self._settings.base(service)}/{quote(path, safe='/:@[]+,=')}"
+        given = {k.replace("__", "."): v for k, v in query.items() if v is not None}
+        if given:
+            url += "?" + urlencode(given, doseq=True)
+        payload = None if body is None else json.dumps(body).encode()
+        for waited in self.polls(self._settings.propagation):
+            try:
+                return self._answer(method, url, payload)
+            except ServiceDisabled as error:
+                if waited is None or not self._is_enabled(error):
+                    raise
+                self.progress(f"{service} is enabled and cannot be used yet")
+        raise AssertionError("unreachable")
+
+    def _answer(self, method: str, url: str, payload: bytes | None) -> Json:
+        answer = self._send(method, url, payload)
+        parsed = _parse(answer)
+        if answer.status >= 400:
+            shown = f"{method} {url.partition('?')[0]}"
+            error = from_answer(answer.status, parsed, shown, self.caller)
+            if self.check_mode and isinstance(error, ServiceDisabled):
+                self.warnings[f"{error.message} What it holds is taken to be nothing."] = None
+                raise NotEnabledYet(answer.status, parsed, shown, self.caller)
+            if isinstance(error, Unauthenticated):
+                error.args = (f"{error}{self._clock()}",)
+            raise error
+        return parsed if isinstance(parsed, dict) else {}
+
+    def _is_enabled(self, error: ServiceDisabled) -> bool:
+        """Whether the API that cannot be used is enabled; then it is a matter of minutes."""
+        path = f"v1/{error.metadata.get('consumer')}/services/{error.metadata.get('service')}"
+        try:
+            return self.get("serviceusage", path).get("state") == "ENABLED"
+        except ApiError:
+            return False
+
+    def _send(self, method: str, url: str, payload: bytes | None) -> Answer:
+        """Send, and send again what may be repeated; a token that is refused is renewed once."""
+        repeatable = method in ("GET", "PUT", "DELETE")
+        renewed = False
+        attempt = 0
+        while True:
+            last = attempt == self._settings.retries
+            token = self.token()
+            try:
+                answer = self._send_once(method, url, payload, token)
+            except Unreachable as error:
+                if last or (error.sent and not repeatable):
+                    raise
+                self._sleep(_backoff(attempt))
+            else:
+                if answer.status == 401 and not renewed:
+                    renewed = True
+                    if self._renew(token):
+                        continue
+                if last or not _is_transient(answer, repeatable=repeatable):
+                    return answer
+                self._sleep(_asked_wait(answer) or _backoff(attempt))
+            attempt += 1
+
+    def _send_once(self, method: str, url: str, payload: bytes | None, token: str) -> Answer:
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+        }
+        if payload is not None:
+            headers["Content-Type"] = "application/json"
+        with self._lock:
+            self.requests += 1
+        answer = self._http.request(method, url, payload, headers)
+        moment = _date(answer.headers.get("date", ""))
+        if moment:
+            self._ahead = moment - datetime.now(UTC)
+        return answer
+
+    def _renew(self, refused: str) -> bool:
+        """Get another token than the one that was refused, where there is something to get it with."""
+        with self._lock:
+            current = self._credentials
+            if current and current.token == refused:
+                refresh(current, self._http)
+            return bool(current and current.token != refused)
+
+    def _clock(self) -> str:
+        """A hint at a wrong clock, which makes assertions too old or too new; "" where it is right."""
+        seconds = self._ahead.total_seconds()
+        if abs(seconds) < CLOCK_TOLERANCE:
+            return ""
+        return (
+            f" The clock of this machine is {abs(seconds):.0f} s"
+            f" {'behind' if seconds > 0 else 'ahead of'} Google's: set it."
+        )
+
+
+def map_parallel(
+    function: Callable[[Any], _Result], items: list[Any], workers: int = 8
+) -> list[_Result]:
+    """`function` of each item, several at a time, in the items' order."""
+    if len(items) <= 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(max_workers=min(workers, len(items))) as pool:
+        return list(pool.map(function, items))
+
+
+def _parse(answer: Answer) -> Any:
+    try:
+        return json.loads(answer.data) if answer.data else {}
+    except ValueError:
+        return answer.data.decode(errors="replace")
+
+
+def _is_transient(answer: Answer, *, repeatable: bool) -> bool:
+    """Whether the same request may do better later. A quota that is used up stays so; a rate passes."""
+    if answer.status == 429:
+        error = from_answer(answer.status, _parse(answer), "")
+        return is_rate(error) or not error.detail("QuotaFailure")
+    return answer.status in (TRANSIENT if repeatable else NOT_CARRIED_OUT)
+
+
+def _backoff(attempt: int) -> float:
+    """Seconds before the next attempt: doubling, with jitter."""
+    return min(FIRST_WAIT * 2.0**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def _asked_wait(answer: Answer) -> float:
+    """Seconds that the server asks to wait, by its header or its error's details; 0 if it does not."""
+    value = answer.headers.get("retry-after", "")
+    if value.isdigit():
+        asked = float(value)
+    elif moment := _date(value):
+        sent = _date(answer.headers.get("date", "")) or datetime.now(UTC)
+        asked = (moment - sent).total_seconds()
+    else:
+        asked = retry_delay(from_answer(answer.status, _parse(answer), ""))
+    return min(max(asked, 0.0), LONGEST_ASKED_WAIT)
+
+
+def _date(value: str) -> datetime | None:
+    """A date as headers have it (RFC 9110, section 5.6.7)."""
+    try:
+        return parsedate_to_datetime(value) if value else None
+    except ValueError:
+        return None
+
+
+def _progress(operation: Json) -> str:
+    metrics = operation.get("progress", {}).get("metrics", [])
+    shown = [f"{m.get('name')} {m.get('intValue', m.get('doubleValue', ''))}" for m in metrics]
+    return f" ({', '.join(shown)})" if shown else ""
+
+
+def _still(stage: str, name: str, timeout: float) -> str:
+    return (
+        f"The operation {name} is still {stage} after {timeout:g} s (option wait_timeout). It goes on"
+        " at Google's: run this again to wait for it."
+    )

@@ -1,0 +1,306 @@
+"""From what people want of Knative to a bundle for `apply`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._knative import (
+    installation as cluster,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
+    COMPONENTS,
+    PROJECTS,
+    Files,
+    Source,
+    Version,
+    check_components,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
+
+Object = dict[str, Any]
+KOURIER_CLASS = "kourier.ingress.networking.knative.dev"
+# HorizontalPodAutoscalers whose name is not the one of the Deployment they scale.
+AUTOSCALERS = {"mt-broker-filter": "broker-filter-hpa", "mt-broker-ingress": "broker-ingress-hpa"}
+# Webhooks whose running program writes the rules; those in the files are only a first guess at them, and
+# applying them again would fight it. Without rules a webhook is not asked before it runs.
+SELF_RULED = {
+    "serving": ("webhook.serving.knative.dev", "validation.webhook.serving.knative.dev"),
+    "eventing": ("webhook.eventing.knative.dev", "validation.webhook.eventing.knative.dev"),
+}
+# Kinds of the releases that no controller reports on in an installation without cert-manager, or ever.
+SILENT = (
+    {"kind": "Certificate", "api_version": "networking.internal.knative.dev/v1alpha1", "type": ""},
+    {"kind": "Image", "api_version": "caching.internal.knative.dev/v1alpha1", "type": ""},
+)
+
+
+# eventing-core of 1.22 has a StatefulSet whose ServiceAccount and permissions it does not bring; later
+# releases do. Without them its pod is never created.
+_REQUEST_REPLY = "request-reply"
+REQUEST_REPLY: tuple[Object, ...] = (
+    {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": _REQUEST_REPLY, "namespace": "knative-eventing"},
+    },
+    {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": f"knative-eventing-{_REQUEST_REPLY}"},
+        "rules": [
+            {
+                "apiGroups": [""],
+                "resources": ["configmaps", "secrets"],
+                "verbs": ["get", "list", "watch"],
+            },
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+            {
+                "apiGroups": ["eventing.knative.dev"],
+                "resources": ["requestreplies", "requestreplies/status", "eventpolicies"],
+                "verbs": ["get", "list", "watch", "patch"],
+            },
+            {
+                "apiGroups": ["coordination.k8s.io"],
+                "resources": ["leases"],
+                "verbs": ["get", "list", "watch", "create", "update", "patch"],
+            },
+        ],
+    },
+    {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": f"knative-eventing-{_REQUEST_REPLY}"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": f"knative-eventing-{_REQUEST_REPLY}",
+        },
+        "subjects": [
+            {"kind": "ServiceAccount", "name": _REQUEST_REPLY, "namespace": "knative-eventing"}
+        ],
+    },
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the options of `knative_bundle` ask for."""
+
+    components: list[str]
+    versions: dict[str, Version]
+    source: Source
+    adopt: bool = False
+    config: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    workloads: list[Object] = field(default_factory=list)
+    gateway: Object = field(default_factory=dict)
+
+    @property
+    def projects(self) -> list[str]:
+        """Projects any chosen component belongs to."""
+        chosen = {COMPONENTS[name].project for name in self.components}
+        return [name for name in PROJECTS if name in chosen]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Options for `apply`, and what they are based on."""
+
+    install: Files
+    patches: list[Object]
+    supplements: list[Object]
+    post_install: Files
+    installed: dict[str, str]
+    takes_over: bool
+    prometheus: bool
+
+
+def plan(client: Client, wish: Wish) -> Plan:
+    """Decide what has to be applied; raise Refused with everything that stands against it."""
+    found = cluster.installed(client)
+    problems = check_components(wish.components)
+    if problems:
+        raise Refused(problems)
+    problems = refusals(client, wish, found)
+    install = post_install = Files([], [])
+    try:
+        install = wish.source.files(wish.components, wish.versions)
+        post_install = wish.source.post_install(_to_migrate(client, wish, found), wish.versions)
+    except KubeError as error:
+        problems.append(str(error))
+    if problems:
+        raise Refused(problems)
+    return Plan(
+        install=install,
+        patches=patches(wish),
+        supplements=supplements(wish),
+        post_install=post_install,
+        installed={name: str(part.version or "unknown") for name, part in found.items()},
+        takes_over=any(not part.ours for name, part in found.items() if name in wish.projects),
+        prometheus=("monitoring.coreos.com/v1", "PodMonitor") in client.resources(),
+    )
+
+
+def refusals(client: Client, wish: Wish, found: Mapping[str, cluster.Installed]) -> list[str]:
+    """What stands against installing it on this cluster, a sentence each; only reads."""
+    problems = []
+    for project in wish.projects:
+        want = wish.versions[project]
+        have = found[project].version if project in found else None
+        problems += [
+            cluster.upgrade_problem(project, have, want),
+            wish.source.contradiction(project, want),
+        ]
+        if project != "kourier":
+            problems.append(cluster.kubernetes_problem(client, project, want))
+    problems += _ownership_problems(client, wish, found)
+    missing = cluster.missing_permissions(client)
+    if missing:
+        problems.append(
+            f"The caller may not create, patch and delete {', '.join(missing)}: installing Knative"
+            " takes the role cluster-admin"
+        )
+    return [problem for problem in problems if problem]
+
+
+def _ownership_problems(
+    client: Client, wish: Wish, found: Mapping[str, cluster.Installed]
+) -> list[str]:
+    operated = cluster.operated(client)
+    if operated:
+        return [
+            f"The Knative Operator governs this installation ({', '.join(operated)}) and would undo"
+            " every change: set the version there, or delete these resources first"
+        ]
+    if wish.adopt:
+        return []
+    return [
+        f"{project} {part.version or ''} is installed already, by {part.manager}: set adopt to take"
+        " it over, or leave the component out"
+        for project, part in found.items()
+        if project in wish.projects and not part.ours
+    ]
+
+
+def _to_migrate(client: Client, wish: Wish, found: Mapping[str, cluster.Installed]) -> list[str]:
+    """Installed projects whose post-install Jobs were last run for another version, or never.
+
+    The record is written after the Jobs, so an upgrade that was broken off comes back here.
+    """
+    projects = []
+    for project in wish.projects:
+        part, want = found.get(project), wish.versions[project]
+        if part is None or not PROJECTS[project].post_install:
+            continue
+        done = cluster.migrated(client, PROJECTS[project].namespace).get(project, str(part.version))
+        if done != str(want):
+            projects.append(project)
+    return projects
+
+
+def patches(wish: Wish) -> list[Object]:
+    """Patches for `apply`: configuration, workloads, gateway."""
+    changes = [
+        _patch("ConfigMap", name, {"data": _texts(name, data)}, PROJECTS[project].namespace)
+        for project, maps in wish.config.items()
+        if project in wish.projects
+        for name, data in maps.items()
+    ]
+    if "kourier" in wish.components:
+        changes.append(
+            _patch(
+                "ConfigMap",
+                "config-network",
+                {"data": {"ingress-class": KOURIER_CLASS}},
+                PROJECTS["serving"].namespace,
+            )
+        )
+        changes += _gateway(wish.gateway)
+    for project in wish.projects:
+        for name in SELF_RULED.get(project, ()):
+            kind = "Validating" if name.startswith("validation.") else "Mutating"
+            rules = {"webhooks": [{"name": name, "rules": None}]}
+            changes.append(_patch(f"{kind}WebhookConfiguration", name, rules))
+    for workload in wish.workloads:
+        changes += _workload(workload)
+    return changes
+
+
+def supplements(wish: Wish) -> list[Object]:
+    """Objects a release forgot."""
+    affected = "eventing" in wish.components and wish.versions["eventing"].line == "1.22"
+    return list(REQUEST_REPLY) if affected else []
+
+
+def _patch(
+    kind: str, name: str, merge: Object, namespace: str = "", *, optional: bool = False
+) -> Object:
+    return {
+        "kind": kind,
+        "name": name,
+        "namespace": namespace,
+        "merge": merge,
+        "optional": optional,
+    }
+
+
+def _texts(name: str, data: Mapping[str, Any]) -> dict[str, str]:
+    """Values of a ConfigMap: true becomes "true", as its readers expect."""
+    if "_example" in data:
+        raise Refused([f"config: {name}: _example documents the map and is guarded by a checksum"])
+    return {
+        key: str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in data.items()
+    }
+
+
+def _gateway(gateway: Object) -> list[Object]:
+    spec: Object = {"type": gateway.get("service_type") or "LoadBalancer"}
+    if gateway.get("node_port"):
+        spec["ports"] = [{"name": "http2", "nodePort": gateway["node_port"]}]
+    merge: Object = {"spec": spec}
+    if gateway.get("annotations"):
+        merge["metadata"] = {"annotations": gateway["annotations"]}
+    return [_patch("Service", "kourier", merge, PROJECTS["kourier"].namespace)]
+
+
+def _workload(workload: Object) -> list[Object]:
+    """Patches for one entry of `workloads`, whose fields are those of the Knative Operator."""
+    name: str = workload["name"]
+    spec: Object = {}
+    changes: list[Object] = []
+    if workload.get("replicas") is not None:
+        scale = {"spec": {"minReplicas": workload["replicas"]}}
+        autoscaler = AUTOSCALERS.get(name, str(name))
+        if name in _AUTOSCALED:
+            # Its autoscaler owns the number of replicas; the wish is the lower bound.
+            changes.append(_patch("HorizontalPodAutoscaler", autoscaler, scale))
+        else:
+            spec["replicas"] = workload["replicas"]
+    containers: dict[str, Object] = {}
+    for entry in workload.get("resources") or []:
+        limits = {key: entry[key] for key in ("requests", "limits") if entry.get(key)}
+        containers.setdefault(entry["container"], {})["resources"] = limits
+    for entry in workload.get("env") or []:
+        containers.setdefault(entry["container"], {})["env"] = entry["variables"]
+    if containers:
+        named = [{"name": container, **change} for container, change in containers.items()]
+        spec["template"] = {"spec": {"containers": named}}
+    if spec:
+        changes.append(_patch("Deployment", name, {"spec": spec}))
+    return changes
+
+
+_AUTOSCALED = frozenset(
+    {
+        "activator",
+        "webhook",
+        "eventing-webhook",
+        "mt-broker-filter",
+        "mt-broker-ingress",
+        "3scale-kourier-gateway",
+    }
+)

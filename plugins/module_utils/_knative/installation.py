@@ -1,0 +1,152 @@
+"""What a cluster has of Knative, and whether something may be done to it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
+    PROJECTS,
+    Version,
+    minimum_kubernetes,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_set import PART_OF
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
+
+Object = dict[str, Any]
+VERSION_LABEL = "app.kubernetes.io/version"
+RECORD = "streamops-knative-release"  # ConfigMap: the versions whose migrations are done
+# What an installation writes, as (API group, resource); checked one by one only where the caller is
+# not allowed everything.
+NEEDED = (
+    ("", "namespaces"),
+    ("", "configmaps"),
+    ("", "secrets"),
+    ("", "serviceaccounts"),
+    ("", "services"),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("apps", "deployments"),
+    ("autoscaling", "horizontalpodautoscalers"),
+    ("policy", "poddisruptionbudgets"),
+    ("rbac.authorization.k8s.io", "clusterroles"),
+    ("rbac.authorization.k8s.io", "clusterrolebindings"),
+)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A project that is in the cluster. `manager` is who applied it last, by managedFields."""
+
+    version: Version | None
+    ours: bool
+    manager: str
+
+
+def installed(client: Client) -> dict[str, Installed]:
+    """What is there, by project; a project without Deployments is not there."""
+    deployments = client.resource("apps/v1", "Deployment")
+    found: dict[str, Installed] = {}
+    for project in PROJECTS.values():
+        listed = client.list(deployments, project.namespace)
+        if listed:
+            found[project.name] = _describe(listed)
+    return found
+
+
+def _describe(deployments: list[Object]) -> Installed:
+    labels = [deployment["metadata"].get("labels") or {} for deployment in deployments]
+    texts = [entry.get(VERSION_LABEL, "") for entry in labels]
+    versions = [Version.parse(text, VERSION_LABEL) for text in texts if _is_version(text)]
+    owners = [
+        entry.get("manager", "")
+        for entry in deployments[0]["metadata"].get("managedFields") or []
+        if not entry.get("subresource")
+    ]
+    return Installed(
+        # The oldest: an upgrade that was broken off has to be finished from there.
+        version=min(versions) if versions else None,
+        ours=all(PART_OF in entry for entry in labels),
+        manager=", ".join(dict.fromkeys(owners)) or "somebody",
+    )
+
+
+def _is_version(text: str) -> bool:
+    return re.fullmatch(r"v?\d+\.\d+\.\d+", text) is not None
+
+
+def migrated(client: Client, namespace: str) -> dict[str, str]:
+    """Versions by project whose post-install Jobs were run; empty when nothing is recorded."""
+    record = client.get(client.resource("v1", "ConfigMap"), RECORD, namespace)
+    data: dict[str, str] = (record or {}).get("data") or {}
+    return data
+
+
+def operated(client: Client) -> list[str]:
+    """Resources by which the Knative Operator governs the installation."""
+    found = []
+    for kind in ("KnativeServing", "KnativeEventing"):
+        resource = client.resources().get(("operator.knative.dev/v1beta1", kind))
+        if resource:
+            found += [
+                f"{kind} {obj['metadata']['namespace']}/{obj['metadata']['name']}"
+                for obj in client.list(resource)
+            ]
+    return found
+
+
+def upgrade_problem(project: str, have: Version | None, want: Version) -> str:
+    """Why this version cannot follow that one; empty when it can."""
+    if have is None or (have.major, have.minor) == (want.major, want.minor):
+        return ""
+    if (want.major, want.minor) < (have.major, have.minor):
+        return (
+            f"{project}_version: {want} is older than the {have} that is installed. Knative does not"
+            f" go back a minor release: set {have} or newer"
+        )
+    if want.major != have.major or want.minor > have.minor + 1:
+        return (
+            f"{project}_version: {have} is installed, and Knative is upgraded one minor release at a"
+            f" time: set the newest {have.major}.{have.minor + 1}.x first, run, then go on to {want}"
+        )
+    return ""
+
+
+def kubernetes_problem(client: Client, project: str, want: Version) -> str:
+    """Why the cluster's Kubernetes is too old; empty when it is not."""
+    answer = client.version()
+    match = re.match(r"v?(\d+)\.(\d+)", answer.get("gitVersion", ""))
+    if not match:
+        return ""
+    have = (int(match[1]), int(match[2]))
+    need = minimum_kubernetes(want)
+    if have >= need:
+        return ""
+    return (
+        f"{project}_version: {want} needs Kubernetes {need[0]}.{need[1]}, the cluster has"
+        f" {answer['gitVersion']}: upgrade the cluster, or choose an older {project}_version"
+    )
+
+
+def missing_permissions(client: Client) -> list[str]:
+    """What the caller may not write, as "customresourcedefinitions.apiextensions.k8s.io"."""
+    if _may(client, "*", "*", "*"):
+        return []
+    return [
+        f"{resource}.{group}".rstrip(".")
+        for group, resource in NEEDED
+        if not all(_may(client, verb, group, resource) for verb in ("create", "patch", "delete"))
+    ]
+
+
+def _may(client: Client, verb: str, group: str, resource: str) -> bool:
+    kind = client.resource("authorization.k8s.io/v1", "SelfSubjectAccessReview")
+    review = {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "spec": {"resourceAttributes": {"verb": verb, "group": group, "resource": resource}},
+    }
+    status = client.create(kind, review).get("status") or {}
+    return bool(status.get("allowed"))

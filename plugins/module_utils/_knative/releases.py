@@ -1,0 +1,182 @@
+"""Knative's releases: which files make up which component, where they are, what they ask for.
+
+Names and layout are those of https://github.com/knative/serving/releases and its sisters; the
+minimum versions of Kubernetes are those of the release notes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+
+UPSTREAM = "https://github.com"
+_VERSION = re.compile(r"^(?:knative-)?v?(\d+)\.(\d+)\.(\d+)$")
+_LABEL = re.compile(r"^\s+app\.kubernetes\.io/version:\s*[\"']?(\d+\.\d+\.\d+)[\"']?\s*$", re.M)
+
+
+@dataclass(frozen=True, order=True)
+class Version:
+    """A release, as 1.23.0."""
+
+    major: int
+    minor: int
+    patch: int
+
+    @classmethod
+    def parse(cls, text: str, option: str) -> Version:
+        """Read "1.23.0", "v1.23.0" or "knative-v1.23.0"; KubeError names the option."""
+        match = _VERSION.match(text.strip())
+        if not match:
+            raise KubeError(f"{option}: '{text}' is not a version of Knative: write it as 1.23.0")
+        return cls(*map(int, match.groups()))
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.patch}"
+
+    @property
+    def line(self) -> str:
+        """The minor release it belongs to, as 1.23."""
+        return f"{self.major}.{self.minor}"
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part people can choose; it is released with, and has the version of, a `project`."""
+
+    name: str
+    project: str
+    files: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Project:
+    """What is released together."""
+
+    name: str
+    repository: str
+    namespace: str
+    post_install: str = ""
+
+
+PROJECTS = {
+    project.name: project
+    for project in (
+        Project("serving", "knative/serving", "knative-serving", "serving-post-install-jobs.yaml"),
+        Project("kourier", "knative-extensions/net-kourier", "kourier-system"),
+        Project("eventing", "knative/eventing", "knative-eventing", "eventing-post-install.yaml"),
+    )
+}
+COMPONENTS = {
+    component.name: component
+    for component in (
+        Component("serving", "serving", ("serving-crds.yaml", "serving-core.yaml")),
+        Component("kourier", "kourier", ("kourier.yaml",), needs=("serving",)),
+        Component("hpa", "serving", ("serving-hpa.yaml",), needs=("serving",)),
+        Component("eventing", "eventing", ("eventing-crds.yaml", "eventing-core.yaml")),
+        Component(
+            "in-memory-channel", "eventing", ("in-memory-channel.yaml",), needs=("eventing",)
+        ),
+        Component(
+            "mt-channel-broker", "eventing", ("mt-channel-broker.yaml",), needs=("eventing",)
+        ),
+    )
+}
+# Kubernetes minor (of 1.x) that a Knative minor (of 1.x) asks for; newer ones ask for as much.
+_KUBERNETES = {15: 28, 16: 29, 17: 30, 18: 31, 19: 32, 20: 32, 21: 33, 22: 34}
+
+
+def minimum_kubernetes(version: Version) -> tuple[int, int]:
+    """Oldest Kubernetes (major, minor) a release runs on."""
+    known = [minor for minor in _KUBERNETES if minor <= version.minor]
+    return (1, _KUBERNETES[max(known)]) if known else (1, 0)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a set of release files is: some paths, or some `{"url", "checksum"}`."""
+
+    paths: list[str]
+    urls: list[dict[str, str]]
+
+
+def check_components(names: Iterable[str]) -> list[str]:
+    """What is wrong with a choice of components."""
+    chosen = list(names)
+    problems = [
+        f"components: '{name}' is unknown; there are {', '.join(COMPONENTS)}"
+        for name in chosen
+        if name not in COMPONENTS
+    ]
+    for name in chosen:
+        for need in COMPONENTS[name].needs if name in COMPONENTS else ():
+            if need not in chosen:
+                problems.append(f"components: '{name}' needs '{need}': add it, or leave both out")
+    return problems
+
+
+class Source:
+    """Upstream, a mirror of it, or a folder."""
+
+    def __init__(
+        self, mirror: str = UPSTREAM, folder: str = "", checksums: dict[str, str] | None = None
+    ) -> None:
+        self._mirror = mirror.rstrip("/")
+        self._folder = Path(folder).expanduser() if folder else None
+        self._checksums = checksums or {}
+
+    def files(self, components: Iterable[str], versions: dict[str, Version]) -> Files:
+        """Release files of components; raises KubeError for what a folder does not have."""
+        wanted = [
+            (COMPONENTS[name].project, file)
+            for name in COMPONENTS
+            if name in set(components)
+            for file in COMPONENTS[name].files
+        ]
+        return self._locate(wanted, versions)
+
+    def post_install(self, projects: Iterable[str], versions: dict[str, Version]) -> Files:
+        """Files with the Jobs to run after an upgrade of these projects."""
+        wanted = [
+            (name, PROJECTS[name].post_install) for name in projects if PROJECTS[name].post_install
+        ]
+        if self._folder:
+            # A folder made for installing may well do without them.
+            wanted = [entry for entry in wanted if (self._folder / entry[1]).is_file()]
+        return self._locate(wanted, versions)
+
+    def _locate(self, wanted: list[tuple[str, str]], versions: dict[str, Version]) -> Files:
+        if self._folder:
+            paths = [self._folder / file for _project, file in wanted]
+            missing = [path.name for path in paths if not path.is_file()]
+            if missing:
+                raise KubeError(
+                    f"folder: {self._folder} has no {', '.join(missing)}: put the release files"
+                    " there under upstream's names, or choose fewer components"
+                )
+            return Files([str(path) for path in paths], [])
+        return Files([], [self._url(project, file, versions) for project, file in wanted])
+
+    def _url(self, project: str, file: str, versions: dict[str, Version]) -> dict[str, str]:
+        path = f"{PROJECTS[project].repository}/releases/download/knative-v{versions[project]}"
+        return {
+            "url": f"{self._mirror}/{path}/{file}",
+            "checksum": self._checksums.get(f"{project}-{versions[project]}/{file}", ""),
+        }
+
+    def contradiction(self, project: str, version: Version) -> str:
+        """Why a folder cannot give this version; empty when it can, or when it does not tell."""
+        file = {"serving": "serving-core.yaml", "eventing": "eventing-core.yaml"}.get(project)
+        if not self._folder or not file or not (self._folder / file).is_file():
+            return ""
+        found = set(_LABEL.findall((self._folder / file).read_text(encoding="utf-8")))
+        if not found or str(version) in found:
+            return ""
+        return (
+            f"{project}_version: {self._folder / file} is release {', '.join(sorted(found))}, not"
+            f" {version}: set the version to what the folder holds"
+        )

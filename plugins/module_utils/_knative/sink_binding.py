@@ -1,0 +1,290 @@
+"""SinkBindings: apply one, and wait until what it binds really carries the sink.
+
+Contract: `sources.knative.dev/v1` SinkBinding of Knative Eventing 1.21 and later. A binding can be
+Ready although nothing is bound (a selector that matches nothing), and a subject that rolls out before
+the webhook knows its kind starts without K_SINK; so this looks at the webhook's rules and at pod templates.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
+    Client,
+    Object,
+    Resource,
+    UnknownKind,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
+    ApiError,
+    KubeError,
+)
+
+API_VERSION = "sources.knative.dev/v1"
+WEBHOOK = "sinkbindings.webhook.sources.knative.dev"
+EVENTING = "knative-eventing"
+INCLUDE = "bindings.knative.dev/include"
+EXCLUDE = "bindings.knative.dev/exclude"
+FIELD_MANAGER = "streamops.knative"
+POLL_SECONDS = 0.1
+
+
+class BindingError(KubeError):
+    """The binding cannot work, or did not in time; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What a binding binds: one object by name, or all that match labels."""
+
+    api_version: str
+    kind: str
+    name: str | None
+    match_labels: dict[str, str]
+
+    @classmethod
+    def of(cls, subject: Mapping[str, Any]) -> Subjects:
+        """From the `subject` of a SinkBinding's spec."""
+        labels = (subject.get("selector") or {}).get("matchLabels") or {}
+        return cls(subject["apiVersion"], subject["kind"], subject.get("name"), labels)
+
+    def __str__(self) -> str:
+        if self.name:
+            return f"{self.kind} {self.name}"
+        labels = ",".join(f"{key}={value}" for key, value in self.match_labels.items())
+        return f"{self.kind} with the labels {labels}"
+
+    def find(self, client: Client, namespace: str) -> list[Object]:
+        """The subjects that exist now."""
+        resource = client.resource(self.api_version, self.kind)
+        if self.name:
+            found = client.get(resource, self.name, namespace)
+            return [found] if found else []
+        selector = ",".join(f"{key}={value}" for key, value in self.match_labels.items())
+        return client.list(resource, namespace, label_selector=selector)
+
+
+def definition(
+    name: str,
+    namespace: str,
+    subject: Mapping[str, Any],
+    sink: Mapping[str, Any],
+    extensions: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Object:
+    """The SinkBinding as it is applied."""
+    spec: dict[str, Any] = {"subject": dict(subject), "sink": dict(sink)}
+    if extensions:
+        spec["ceOverrides"] = {"extensions": dict(extensions)}
+    metadata = {"name": name, "namespace": namespace, "labels": dict(labels or {})}
+    return {"apiVersion": API_VERSION, "kind": "SinkBinding", "metadata": metadata, "spec": spec}
+
+
+def binding_resource(client: Client) -> Resource:
+    """The kind SinkBinding; raises BindingError where Knative Eventing is not installed."""
+    try:
+        return client.resource(API_VERSION, "SinkBinding")
+    except UnknownKind as error:
+        raise BindingError(
+            f"the cluster has no {API_VERSION} SinkBinding: install Knative Eventing 1.21 or newer"
+            " first (ansible-playbook playbooks/eventing.yml)"
+        ) from error
+
+
+def check_sink(client: Client, sink: Mapping[str, Any], namespace: str) -> None:
+    """Raise BindingError when the sink is a reference to nothing."""
+    reference = sink.get("ref")
+    if not reference:
+        return
+    where = reference.get("namespace") or namespace
+    text = f"{reference['kind']} {reference['name']} in namespace {where}"
+    try:
+        resource = client.resource(reference["apiVersion"], reference["kind"])
+    except UnknownKind as error:
+        raise BindingError(f"sink.ref: {error}") from error
+    if client.get(resource, reference["name"], where) is None:
+        raise BindingError(
+            f"sink.ref: there is no {text}. Create it first, or correct the reference."
+        )
+
+
+def excluded(client: Client, subjects: Subjects, namespace: str) -> str | None:
+    """Why the webhook leaves the subjects alone, or None.
+
+    The namespace's and the objects' include and exclude labels decide, by the
+    SINK_BINDING_SELECTION_MODE of the eventing-webhook ("exclusion" by default).
+    """
+    mode = _selection_mode(client)
+    space = client.get(client.resource("v1", "Namespace"), namespace) or {}
+    for what, item in [
+        (f"namespace {namespace}", space),
+        *(
+            (f"{subjects.kind} {o['metadata']['name']}", o)
+            for o in subjects.find(client, namespace)
+        ),
+    ]:
+        labels = (item.get("metadata") or {}).get("labels") or {}
+        if mode == "exclusion" and labels.get(EXCLUDE) == "true":
+            return f"{what} has the label {EXCLUDE}=true, so the webhook leaves it alone; remove it"
+        if mode == "inclusion" and item and labels.get(INCLUDE) == "false":
+            return f"{what} has the label {INCLUDE}=false; the webhook binds only where it is true"
+    return None
+
+
+def _selection_mode(client: Client) -> str:
+    deployment = client.get(client.resource("apps/v1", "Deployment"), "eventing-webhook", EVENTING)
+    for container in _containers(deployment or {}):
+        for variable in container.get("env") or []:
+            if variable["name"] == "SINK_BINDING_SELECTION_MODE":
+                return str(variable.get("value") or "exclusion")
+    return "exclusion"
+
+
+def _containers(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    spec = item.get("spec") or {}
+    if "jobTemplate" in spec:
+        spec = spec["jobTemplate"]["spec"]
+    pod = (spec.get("template") or {}).get("spec") or {}
+    return [*(pod.get("initContainers") or []), *(pod.get("containers") or [])]
+
+
+def bound_sink(item: Mapping[str, Any]) -> str | None:
+    """K_SINK of an object's pod template when every container has the same one, else None."""
+    values = {
+        next((e.get("value") for e in c.get("env") or [] if e["name"] == "K_SINK"), None)
+        for c in _containers(item)
+    }
+    return values.pop() if len(values) == 1 else None
+
+
+def webhook_knows(client: Client, subjects: Subjects) -> bool:
+    """Whether the binding's webhook is called for the subjects' kind."""
+    resource = client.resource("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration")
+    configuration = client.get(resource, WEBHOOK) or {}
+    kind = client.resource(subjects.api_version, subjects.kind)
+    for webhook in configuration.get("webhooks") or []:
+        for rule in webhook.get("rules") or []:
+            plurals = {name.partition("/")[0] for name in rule.get("resources") or []}
+            if kind.group in rule.get("apiGroups", []) and plurals & {kind.plural, "*"}:
+                return True
+    return False
+
+
+class Waiter:
+    """Waits until a binding has done its work, and can say what is missing."""
+
+    def __init__(
+        self, client: Client, name: str, namespace: str, progress: Callable[[str], None]
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._namespace = namespace
+        self._progress = progress
+        self.sink_uri = ""
+        self.bound: list[str] = []
+
+    def wait(self, *, timeout: float, for_subjects: bool) -> None:
+        """Return when the sink is resolved and the webhook or (`for_subjects`) the subjects have it.
+
+        Raises BindingError naming what is missing after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while missing := self._missing(for_subjects):
+            if time.monotonic() >= deadline:
+                raise BindingError(
+                    f"SinkBinding {self._namespace}/{self._name} is not effective after"
+                    f" {timeout:g} s: {missing}"
+                )
+            self._progress(missing)
+            time.sleep(POLL_SECONDS)
+
+    def _missing(self, for_subjects: bool) -> str:
+        binding = self._client.get(binding_resource(self._client), self._name, self._namespace)
+        if binding is None:
+            return "there is no such SinkBinding"
+        status = binding.get("status") or {}
+        if status.get("observedGeneration") != binding["metadata"]["generation"]:
+            return (
+                "Knative's eventing-controller has not looked at it yet; see"
+                f" kubectl -n {EVENTING} logs deployment/eventing-controller"
+            )
+        conditions = {c["type"]: c for c in status.get("conditions") or []}
+        provided = conditions.get("SinkProvided", {})
+        if provided.get("status") != "True":
+            reason = provided.get("message") or provided.get("reason") or "no reason given"
+            return f"its sink does not resolve to an address: {reason}"
+        self.sink_uri = status.get("sinkUri", "")
+        subjects = Subjects.of(binding["spec"]["subject"])
+        if not webhook_knows(self._client, subjects):
+            return f"the webhook {WEBHOOK} has no rule for {subjects.kind} yet"
+        return self._unbound(subjects) if for_subjects else ""
+
+    def _unbound(self, subjects: Subjects) -> str:
+        found = subjects.find(self._client, self._namespace)
+        if not found:
+            return f"there is no {subjects} in namespace {self._namespace}"
+        reason = excluded(self._client, subjects, self._namespace)
+        if reason:
+            return reason
+        # A finished Job is never changed; it tells what it ran with.
+        without = [o["metadata"]["name"] for o in found if bound_sink(o) != self.sink_uri]
+        self.bound = [o["metadata"]["name"] for o in found]
+        if without:
+            return f"K_SINK is not {self.sink_uri} in the pod template of {', '.join(without)}"
+        return ""
+
+
+def write(client: Client, wanted: Object, *, dry_run: bool) -> dict[str, Any]:
+    """Apply the binding; `changed` and `diff` compare what the server had and has.
+
+    On a dry run what the binding needs (Knative, the namespace) may be missing, since the same
+    run would have brought it: then the binding counts as created.
+    """
+    meta = wanted["metadata"]
+    try:
+        resource = binding_resource(client)
+        before = client.get(resource, meta["name"], meta["namespace"])
+        after = client.apply(
+            resource, wanted, field_manager=FIELD_MANAGER, force=True, dry_run=dry_run
+        )
+    except (BindingError, ApiError) as error:
+        absent = isinstance(error, BindingError) or error.not_found
+        if not (dry_run and absent):
+            raise
+        before, after = None, wanted
+    old, new = _comparable(before), _comparable(after)
+    return {"changed": old != new, "diff": {"before": old, "after": new}}
+
+
+def _comparable(item: Object | None) -> dict[str, Any]:
+    """What a person wrote of an object, without what the server keeps for itself."""
+    if item is None:
+        return {}
+    meta = {k: v for k, v in item["metadata"].items() if k in ("name", "namespace", "labels")}
+    return {"metadata": meta, "spec": item["spec"]}
+
+
+def delete(
+    client: Client, name: str, namespace: str, *, timeout: float, dry_run: bool
+) -> dict[str, Any]:
+    """Delete the binding and wait until its finalizer has taken K_SINK out of the subjects."""
+    try:
+        resource = binding_resource(client)
+    except BindingError:
+        return {"changed": False, "diff": {"before": {}, "after": {}}}
+    before = client.get(resource, name, namespace)
+    if before is not None and not dry_run:
+        client.delete(resource, name, namespace)
+        deadline = time.monotonic() + timeout
+        while client.get(resource, name, namespace) is not None:
+            if time.monotonic() >= deadline:
+                raise BindingError(
+                    f"SinkBinding {namespace}/{name} is still being deleted after {timeout:g} s:"
+                    " its finalizer is removed by Knative's eventing-controller, which seems not"
+                    f" to run; see kubectl -n {EVENTING} get pods"
+                )
+            time.sleep(POLL_SECONDS)
+    return {"changed": before is not None, "diff": {"before": _comparable(before), "after": {}}}

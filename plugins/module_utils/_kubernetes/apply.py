@@ -1,0 +1,493 @@
+"""Applies a bundle of objects: everything is tried out first, then written in order.
+
+A run has four steps: resolve kinds, read what is there (one request per kind and namespace), try
+the difference by a server-side dry run, write. Objects that `managed_fields` shows to be applied
+already cost no request of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import order
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
+    Client,
+    Resource,
+    UnknownKind,
+    close_kinds,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.diff import changed
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
+    ApiError,
+    KubeError,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.managed_fields import (
+    is_applied,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
+    Refused,
+    Source,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.schema import (
+    Schemas,
+    crd_problems,
+)
+
+Object = dict[str, Any]
+Key = tuple[str, str, str, str]  # group, kind, namespace, name
+In = TypeVar("In")
+Out = TypeVar("Out")
+RETRY_FIRST, RETRY_MOST = 0.2, 2.0  # seconds between two tries
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to apply; the names are those of the module's options."""
+
+    field_manager: str = "streamops.knative"
+    force_conflicts: bool = False
+    validate: str = "strict"
+    namespace: str = "default"
+    concurrency: int = 8
+    retry_timeout: float = 120.0
+    check_mode: bool = False
+
+
+@dataclass
+class Item:
+    """One object on its way: as wanted, as it was, as it is now."""
+
+    definition: Object
+    origin: str
+    resource: Resource
+    before: Object | None = None
+    after: Object | None = None
+    # created, changed, unchanged, recreated, deleted, pruned
+    action: str = "unchanged"
+    crd: Object | None = None  # the bundle's definition of this kind, where it is new or changes
+
+    @property
+    def name(self) -> str:
+        """metadata.name."""
+        return str(self.definition["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str | None:
+        """metadata.namespace; None for kinds that have none."""
+        namespace: str | None = self.definition["metadata"].get("namespace")
+        return namespace
+
+    @property
+    def title(self) -> str:
+        """As people call it: "Deployment knative-eventing/eventing-webhook"."""
+        scope = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.resource.kind} {scope}{self.name}"
+
+    @property
+    def key(self) -> Key:
+        """Identity, the same for all versions of an API group."""
+        return (self.resource.group, self.resource.kind, self.namespace or "", self.name)
+
+    @property
+    def wave(self) -> int:
+        """When it is applied."""
+        return order.wave(self.resource.group, self.resource.kind)
+
+
+class Interrupted(KubeError):
+    """Writing stopped half way; what was written stays, and the same run again goes on from there."""
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What a failed task returns besides the text."""
+        return {"changed": True}
+
+
+class StillFailing(Interrupted):
+    """What was tried again did not come round in time: something it needs does not run."""
+
+
+@dataclass
+class Bundle:
+    """The objects of one run."""
+
+    items: list[Item]
+    warnings: list[str] = field(default_factory=list)
+    foreseen_namespaces: set[str] = field(default_factory=set)  # of earlier tasks, in check mode
+
+    @property
+    def namespaces(self) -> set[str]:
+        """Namespaces the bundle itself brings."""
+        return {item.name for item in self.items if item.resource.kind == "Namespace"}
+
+
+def resolve(
+    client: Client,
+    sources: Iterable[Source],
+    default_namespace: str,
+    foreseen: Iterable[Resource] = (),
+) -> Bundle:
+    """Find the resource of every object; raise Refused with all kinds nobody knows.
+
+    `foreseen` are kinds that the API server may not have yet.
+    """
+    sources = sorted(sources, key=lambda source: source.supplement)  # these last
+    brought = {(kind.api_version, kind.kind): kind for kind in foreseen} | _brought_kinds(sources)
+    problems: list[str] = []
+    found: dict[Key, Item] = {}
+    bundle = Bundle([])
+    for source in sources:
+        api_version, kind = source.definition["apiVersion"], source.definition["kind"]
+        resource = client.resources().get((api_version, kind)) or brought.get((api_version, kind))
+        if resource is None:
+            close = close_kinds([*client.resources(), *brought], api_version, kind)
+            problems.append(f"{source.origin}: {UnknownKind(api_version, kind, close)}")
+            continue
+        metadata = source.definition["metadata"]
+        if resource.namespaced:
+            metadata.setdefault("namespace", default_namespace)
+        else:
+            metadata.pop("namespace", None)  # as the server does
+        item = Item(source.definition, source.origin, resource)
+        twin = found.get(item.key)
+        if twin and source.supplement:
+            continue
+        if twin and twin.definition != item.definition:
+            bundle.warnings.append(
+                f"{item.title} stands in {twin.origin} and, different, in {item.origin}:"
+                " the latter is applied"
+            )
+        found[item.key] = item
+    if problems:
+        raise Refused(problems)
+    bundle.items = sorted(found.values(), key=lambda item: item.wave)
+    return bundle
+
+
+def _brought_kinds(sources: list[Source]) -> dict[tuple[str, str], Resource]:
+    kinds: dict[tuple[str, str], Resource] = {}
+    for source in sources:
+        if source.definition["kind"] != "CustomResourceDefinition":
+            continue
+        spec = source.definition.get("spec") or {}
+        names = spec.get("names") or {}
+        for version in spec.get("versions") or []:
+            if version.get("served", True) and names.get("kind") and names.get("plural"):
+                api_version = f"{spec.get('group')}/{version.get('name')}"
+                kinds[api_version, names["kind"]] = Resource(
+                    api_version, names["kind"], names["plural"], spec.get("scope") == "Namespaced"
+                )
+    return kinds
+
+
+class Applier:
+    """Runs the steps; `progress` is called with a sentence while something is waited for."""
+
+    def __init__(
+        self,
+        client: Client,
+        settings: Settings,
+        progress: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._progress = progress
+        self._schemas = Schemas(client)
+
+    # -- read ------------------------------------------------------------------------------
+
+    def read(self, bundle: Bundle) -> None:
+        """Fill in `before`: one GET for a single object of a kind and namespace, else one LIST."""
+        groups: dict[tuple[Resource, str | None], list[Item]] = defaultdict(list)
+        for item in bundle.items:
+            served = (item.resource.api_version, item.resource.kind) in self._client.resources()
+            if served and item.before is None:
+                groups[item.resource, item.namespace].append(item)
+        self.parallel(lambda group: self._read_group(*group[0], group[1]), list(groups.items()))
+
+    def _read_group(self, resource: Resource, namespace: str | None, items: list[Item]) -> None:
+        live: dict[str, Object | None] = {}
+        if len(items) > 1:
+            try:
+                live = {
+                    str(obj["metadata"]["name"]): obj
+                    for obj in self._client.list(resource, namespace)
+                }
+            except ApiError as error:
+                if error.not_found:
+                    return
+                if error.status != 403:
+                    raise
+                # Who may not list may still be allowed to get: asked below, one by one.
+                live = {
+                    item.name: self._client.get(resource, item.name, namespace) for item in items
+                }
+        else:
+            live[items[0].name] = self._client.get(resource, items[0].name, namespace)
+        for item in items:
+            item.before = live.get(item.name)
+
+    # -- try -------------------------------------------------------------------------------
+
+    def plan(self, bundle: Bundle) -> None:
+        """Fill in `action` and the predicted `after`; raise Refused with all that is wrong."""
+        candidates = [item for item in bundle.items if not self._is_applied(item)]
+        changing = self._changing_kinds(candidates)
+        missing = self._missing_namespaces(bundle, candidates)
+        problems: list[str] = []
+
+        def attempt(item: Item) -> list[str]:
+            item.crd = changing.get((item.resource.group, item.resource.kind))
+            return self._foresee(item, item.namespace in missing)
+
+        absent = {item.namespace for item in candidates if item.namespace in missing}
+        unexpected = absent - bundle.namespaces - bundle.foreseen_namespaces
+        for namespace in sorted(str(name) for name in unexpected):
+            problems.append(
+                f"namespace '{namespace}' does not exist and is not part of this bundle"
+            )
+        for found in self.parallel(attempt, candidates):
+            problems += found
+        if problems:
+            raise Refused(list(dict.fromkeys(problems)))
+
+    def _is_applied(self, item: Item) -> bool:
+        if item.before is None or _is_leaving(item.before):
+            return False
+        if is_applied(item.definition, item.before, self._settings.field_manager):
+            item.after = item.before
+            return True
+        return False
+
+    @staticmethod
+    def _changing_kinds(candidates: list[Item]) -> dict[tuple[str, str], Object]:
+        return {
+            (item.definition["spec"]["group"], item.definition["spec"]["names"]["kind"]): (
+                item.definition
+            )
+            for item in candidates
+            if item.resource.kind == "CustomResourceDefinition"
+        }
+
+    def _missing_namespaces(self, bundle: Bundle, candidates: list[Item]) -> set[str | None]:
+        there = {
+            item.name for item in bundle.items if item.resource.kind == "Namespace" and item.before
+        }
+        wanted = {item.namespace for item in candidates if item.before is None and item.namespace}
+        unknown = sorted(wanted - there - bundle.namespaces)
+        namespaces = self._client.resource("v1", "Namespace")
+        found = self.parallel(lambda name: self._client.get(namespaces, name), unknown)
+        there |= {name for name, obj in zip(unknown, found, strict=True) if obj}
+        return set(wanted - there)
+
+    def _foresee(self, item: Item, namespace_missing: bool) -> list[str]:
+        """Predict one object; return what is wrong with it."""
+        item.action = "changed" if item.before else "created"
+        item.after = _overlay(item.before, item.definition)
+        if (item.resource.api_version, item.resource.kind) not in self._client.resources():
+            # Without the definition at hand there is nothing to judge it by yet.
+            return _of(item, crd_problems(item.definition, item.crd) if item.crd else [])
+        if namespace_missing:
+            return _of(item, self._schemas.problems(item.definition))
+        if _is_leaving(item.before):
+            item.action = "recreated"  # once it is gone
+            return _of(item, self._schemas.problems(item.definition))
+        try:
+            item.after = self._apply(item, dry_run=True)
+        except ApiError as error:
+            if item.crd is not None and error.status in (400, 422):
+                # Judged by the definition that is about to be replaced: the new one counts.
+                return _of(item, crd_problems(item.definition, item.crd))
+            return self._judge(item, error)
+        if item.before and not changed(item.before, item.after):
+            item.action = "unchanged"
+        return []
+
+    def _judge(self, item: Item, error: ApiError) -> list[str]:
+        if error.status == 401:
+            raise error
+        if retryable(error) or "does not support dry run" in error.message:
+            return []  # cannot be tried out now; the write will tell
+        if _is_finished_job(item) and "field is immutable" in error.message:
+            item.action = "recreated"
+            return []
+        if error.status in (400, 422) and not error.causes:
+            # Decoding stops at the first mistake or two; the schema knows all of them.
+            return _of(item, self._schemas.problems(item.definition) or _sentences(error))
+        return _of(item, _sentences(error))
+
+    # -- write -----------------------------------------------------------------------------
+
+    def write(self, bundle: Bundle) -> None:
+        """Write what `plan` found, wave by wave; raise Interrupted with every failure.
+
+        What fails only because something else is not ready yet (a webhook, a kind, a namespace) does
+        not hold up later waves, which may be what makes it ready. It is tried again at the end.
+        """
+        waves: dict[int, list[Item]] = defaultdict(list)
+        for item in bundle.items:
+            if item.action != "unchanged":
+                waves[item.wave].append(item)
+        deferred: dict[str, tuple[Item, ApiError]] = {}
+        for number in sorted(waves):
+            failures: list[str] = []
+            outcomes = self.parallel(self._write, waves[number])
+            for item, error in zip(waves[number], outcomes, strict=True):
+                if error is None:
+                    continue
+                if retryable(error, in_bundle=True):
+                    deferred[item.title] = (item, error)
+                else:
+                    failures.append(f"{item.title}: {' '.join(_sentences(error))}")
+            if failures:
+                raise Interrupted(_stopped(failures))
+        self._retry(deferred)
+
+    def _retry(self, deferred: dict[str, tuple[Item, ApiError]]) -> None:
+        deadline = time.monotonic() + self._settings.retry_timeout
+        pause = RETRY_FIRST
+        while deferred:
+            if time.monotonic() > deadline:
+                failures = [
+                    f"{title}: {error.message}" for title, (_item, error) in deferred.items()
+                ]
+                raise StillFailing(
+                    _stopped(failures)
+                    + f"\nTried again for {self._settings.retry_timeout:g} s (retry_timeout)."
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.5, RETRY_MOST)
+            title, (_item, reason) = next(iter(deferred.items()))
+            self._progress(f"{len(deferred)} to be tried again, first {title}: {reason.message}")
+            items = [item for item, _error in deferred.values()]
+            for item, error in zip(items, self.parallel(self._write, items), strict=True):
+                if error is None:
+                    del deferred[item.title]
+                elif retryable(error, in_bundle=True):
+                    deferred[item.title] = (item, error)
+                else:
+                    raise Interrupted(_stopped([f"{item.title}: {' '.join(_sentences(error))}"]))
+
+    def _write(self, item: Item) -> ApiError | None:
+        try:
+            if item.action == "recreated" and item.before:
+                uid = item.before["metadata"]["uid"]
+                if not _is_leaving(item.before):
+                    self._client.delete(item.resource, item.name, item.namespace, uid=uid)
+                self._await_deletion(item, item.before)
+            item.after = self._apply(item, dry_run=False)
+        except ApiError as error:
+            return error
+        if item.action == "changed" and item.before and not changed(item.before, item.after):
+            item.action = "unchanged"
+        return None
+
+    def _await_deletion(self, item: Item, old: Object) -> None:
+        deadline = time.monotonic() + self._settings.retry_timeout
+        while time.monotonic() < deadline:
+            live = self._client.get(item.resource, item.name, item.namespace)
+            if live is None or live["metadata"]["uid"] != old["metadata"]["uid"]:
+                return
+            self._progress(f"{item.title} is still being deleted")
+            time.sleep(RETRY_FIRST)
+        holders = ", ".join(old["metadata"].get("finalizers") or ["its dependents"])
+        raise Interrupted(
+            f"{item.title} is still being deleted after {self._settings.retry_timeout:g} s"
+            f" (retry_timeout): it waits for {holders}"
+        )
+
+    def _apply(self, item: Item, *, dry_run: bool) -> Object:
+        return self._client.apply(
+            item.resource,
+            item.definition,
+            field_manager=self._settings.field_manager,
+            force=self._settings.force_conflicts,
+            dry_run=dry_run,
+            field_validation=self._settings.validate.capitalize(),
+        )
+
+    def parallel(self, work: Callable[[In], Out], inputs: list[In]) -> list[Out]:
+        """Results in the order of the inputs, `concurrency` at a time."""
+        if len(inputs) < 2:
+            return [work(value) for value in inputs]
+        with ThreadPoolExecutor(min(self._settings.concurrency, len(inputs))) as pool:
+            return list(pool.map(work, inputs))
+
+
+def retryable(error: ApiError, *, in_bundle: bool = False) -> bool:
+    """Whether the same request may well succeed in a moment, and only because of time.
+
+    A webhook that cannot be called, an overloaded server, a namespace on its way out; and, where the
+    bundle brings them, a kind or a namespace that is not there yet.
+    """
+    message = error.message
+    if error.status == 500 and (
+        "failed calling webhook" in message
+        or ("conversion webhook for" in message and "failed" in message)
+    ):
+        return True
+    if error.status in (429, 503):
+        return True
+    if error.status == 409 and not error.conflicts and "object has been modified" in message:
+        return True
+    if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
+        return True
+    return (
+        in_bundle
+        and error.not_found
+        and (
+            "could not find the requested resource" in message or message.startswith("namespaces ")
+        )
+    )
+
+
+def _sentences(error: ApiError) -> list[str]:
+    if error.conflicts:
+        return [
+            f"{cause['field']} is owned by '{cause['manager']}': let it go there, leave it out here,"
+            " or take it over with force_conflicts"
+            for cause in error.conflicts
+        ]
+    if error.status == 422 and error.causes:
+        return [f"{cause.get('field', '')}: {cause.get('message', '')}" for cause in error.causes]
+    text = str(error)
+    if "field is immutable" in error.message:
+        text += ". It has to be deleted first (state: absent) if it really is to change."
+    return [text]
+
+
+def _stopped(failures: list[str]) -> str:
+    return (
+        "Not everything could be applied; what was applied stays, and running again goes on from"
+        " there:\n" + "\n".join(f"- {failure}" for failure in failures)
+    )
+
+
+def _is_leaving(obj: Object | None) -> bool:
+    return bool(obj and obj["metadata"].get("deletionTimestamp"))
+
+
+def _is_finished_job(item: Item) -> bool:
+    if (item.resource.group, item.resource.kind) != ("batch", "Job") or item.before is None:
+        return False
+    conditions = (item.before.get("status") or {}).get("conditions") or []
+    return any(
+        condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
+        for condition in conditions
+    )
+
+
+def _of(item: Item, problems: list[str]) -> list[str]:
+    return [f"{item.origin}: {item.title}: {problem}" for problem in problems]
+
+
+def _overlay(base: Any, change: Any) -> Any:
+    """What an apply most likely makes of an object, for when the server cannot be asked."""
+    if not isinstance(base, dict) or not isinstance(change, dict):
+        return change
+    return {**base, **{key: _overlay(base.get(key), value) for key, value in change.items()}}

@@ -1,0 +1,219 @@
+"""One run of the `apply` module: from its options to what it returns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
+    Applier,
+    Bundle,
+    Interrupted,
+    Item,
+    Settings,
+    StillFailing,
+    resolve,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_set import (
+    ApplySet,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
+    Client,
+    Resource,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import Deleter
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.diff import difference
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Source
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import (
+    Patch,
+    patched,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.readiness import (
+    Condition,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.wait import (
+    NotReady,
+    Waiter,
+)
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `present` and `absent` need besides `Settings`; names as in the module."""
+
+    apply_set: str = ""
+    apply_set_namespace: str = "default"
+    prune: bool = False
+    patches: list[Patch] = field(default_factory=list)
+    wait: bool = True
+    wait_timeout: float = 300.0
+    wait_conditions: list[Condition] = field(default_factory=list)
+    delete_custom_resources: bool = False
+    #: What earlier tasks bring; in check mode they have only foreseen it.
+    foreseen_kinds: list[Resource] = field(default_factory=list)
+    foreseen_namespaces: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Result:
+    """Outcome of a run, in the order things happened."""
+
+    items: list[Item]
+    warnings: list[str] = field(default_factory=list)
+    #: Titles of members of the apply set that are not in the bundle, and stay.
+    surplus: list[str] = field(default_factory=list)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything did, or in check mode would, change."""
+        return any(item.action not in ("unchanged", "kept") for item in self.items)
+
+    def objects(self) -> list[dict[str, str]]:
+        """One short entry an object."""
+        return [
+            {
+                "api_version": item.resource.api_version,
+                "kind": item.resource.kind,
+                "namespace": item.namespace or "",
+                "name": item.name,
+                "action": item.action,
+            }
+            for item in self.items
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """Number of objects by action."""
+        return dict(Counter(item.action for item in self.items))
+
+    def diff(self) -> list[dict[str, str]]:
+        """Ansible's diff of everything that changed."""
+        return [
+            difference(item.before, None if _gone(item) else item.after, item.title)
+            for item in self.items
+            if item.action not in ("unchanged", "kept")
+        ]
+
+
+def _gone(item: Item) -> bool:
+    return item.action in ("deleted", "pruned")
+
+
+def present(
+    client: Client,
+    sources: list[Source],
+    settings: Settings,
+    options: Options,
+    progress: Progress = lambda _sentence: None,
+) -> Result:
+    """Apply, wait, prune. Raises Refused before, Interrupted or NotReady after something changed."""
+    applier = Applier(client, settings, progress)
+    foreseen = options.foreseen_kinds if settings.check_mode else []
+    patched_sources = patched(sources, options.patches)
+    bundle = resolve(client, patched_sources, settings.namespace, foreseen)
+    if settings.check_mode:
+        bundle.foreseen_namespaces = set(options.foreseen_namespaces)
+    apply_set = _apply_set(client, applier, options, settings)
+    surplus = _join(apply_set, bundle) if apply_set else []
+    staying: list[str] = []
+    if not options.prune:
+        staying, surplus = [item.title for item in surplus], []
+    applier.read(bundle)
+    if apply_set:
+        apply_set.check(bundle)
+    applier.plan(bundle)
+    deleter = Deleter(client, applier, progress)
+    if surplus:
+        leaving = Bundle(surplus)
+        deleter.with_custom_resources(leaving, allowed=options.delete_custom_resources)
+        surplus = leaving.items
+    deleter.foresee(surplus, "pruned")
+    if not settings.check_mode:
+        if apply_set:
+            apply_set.announce(bundle)
+        waiter = Waiter(client, applier, options.wait_conditions, progress)
+        _write(applier, bundle, waiter, options)
+        if surplus:
+            # Last, when what takes its place is there.
+            deleter.delete(surplus, timeout=options.wait_timeout, wait=options.wait)
+        if apply_set and options.prune:
+            apply_set.settle(bundle)
+    warnings = _once(bundle.warnings + deleter.warnings)
+    return Result([*bundle.items, *surplus], warnings, staying)
+
+
+def _write(applier: Applier, bundle: Bundle, waiter: Waiter, options: Options) -> None:
+    """Write and wait; what goes wrong tells whether something was changed, and what does not run."""
+    try:
+        applier.write(bundle)
+        if options.wait:
+            waiter.wait(bundle.items, options.wait_timeout)
+    except StillFailing as error:
+        written = [item for item in bundle.items if item.after is not item.definition]
+        raise Interrupted(
+            f"{error} Not ready at this moment:\n{waiter.explain(written)}"
+        ) from error
+    except NotReady as error:
+        error.changed = any(item.action != "unchanged" for item in bundle.items)
+        raise
+
+
+def _join(apply_set: ApplySet, bundle: Bundle) -> list[Item]:
+    """Make the bundle members of the set; return the members that are not in the bundle."""
+    apply_set.label(bundle)
+    wanted = {item.key: item for item in bundle.items}
+    surplus = []
+    for member in apply_set.members(bundle.items):
+        if member.key in wanted:
+            wanted[member.key].before = member.before
+        else:
+            surplus.append(member)
+    return surplus
+
+
+def _apply_set(
+    client: Client, applier: Applier, options: Options, settings: Settings
+) -> ApplySet | None:
+    if not options.apply_set:
+        return None
+    return ApplySet(
+        client, applier, options.apply_set, options.apply_set_namespace, settings.field_manager
+    )
+
+
+def absent(
+    client: Client,
+    sources: list[Source],
+    settings: Settings,
+    options: Options,
+    progress: Progress = lambda _sentence: None,
+) -> Result:
+    """Delete the objects of the sources and of the apply set, in reverse order."""
+    applier = Applier(client, settings, progress)
+    deleter = Deleter(client, applier, progress)
+    served = [source for source in sources if _is_served(client, source)]
+    bundle = resolve(client, served, settings.namespace)
+    applier.read(bundle)
+    apply_set = _apply_set(client, applier, options, settings)
+    if apply_set:
+        known = {item.key for item in bundle.items}
+        bundle.items += [item for item in apply_set.members(bundle.items) if item.key not in known]
+    deleter.with_custom_resources(bundle, allowed=options.delete_custom_resources)
+    there = [item for item in bundle.items if item.before]
+    deleter.foresee(there, "deleted")
+    if not settings.check_mode:
+        deleter.delete(there, timeout=options.wait_timeout, wait=options.wait)
+        if apply_set:
+            apply_set.remove()
+    return Result(bundle.items, _once(bundle.warnings + deleter.warnings))
+
+
+def _once(warnings: list[str]) -> list[str]:
+    return list(dict.fromkeys(warnings))
+
+
+def _is_served(client: Client, source: Source) -> bool:
+    """An object of a kind that is gone is gone."""
+    return (source.definition["apiVersion"], source.definition["kind"]) in client.resources()

@@ -1,0 +1,219 @@
+"""The `apply` task: the specification of its options, and what the utilities make of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import manifests
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import Settings
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_run import (
+    Options,
+    absent,
+    present,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Resource
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
+    Downloader,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Source
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import Patch
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.readiness import (
+    Condition,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import (
+    Run,
+    Task,
+    paced,
+)
+
+_TEXT = {"type": "str", "default": ""}
+BUNDLE: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "definitions": {
+        "type": "list",
+        "elements": "raw",
+        "aliases": ["definition", "resource_definition"],
+    },
+    "templates": {"type": "list", "elements": "raw", "aliases": ["template"]},
+    "files": {"type": "list", "elements": "str", "aliases": ["src"]},
+    "urls": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"url": {"type": "str", "required": True}, "checksum": {"type": "str"}},
+    },
+    "contents": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "text": {"type": "str", "required": True, "no_log": True},
+        },
+    },
+    "supplements": {"type": "list", "elements": "dict", "default": []},
+    "cache_dir": {"type": "path"},
+    "patches": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "kind": _TEXT,
+            "name": _TEXT,
+            "namespace": _TEXT,
+            "merge": {"type": "dict", "required": True},
+            "optional": {"type": "bool", "default": False},
+        },
+    },
+    "namespace": {"type": "str", "default": "default"},
+    "field_manager": {"type": "str", "default": "streamops.knative"},
+    "force_conflicts": {"type": "bool", "default": False},
+    "validate": {"type": "str", "choices": ["strict", "warn", "ignore"], "default": "strict"},
+    "concurrency": {"type": "int", "default": 8},
+    "apply_set": {"type": "str"},
+    "apply_set_namespace": {"type": "str", "default": "default"},
+    "prune": {"type": "bool", "default": False},
+    "delete_custom_resources": {"type": "bool", "default": False},
+    "retry_timeout": {"type": "float", "default": 120.0},
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "float", "default": 300.0},
+    "foreseen": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "kinds": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "api_version": {"type": "str", "required": True},
+                    "kind": {"type": "str", "required": True},
+                    "plural": {"type": "str", "required": True},
+                },
+            },
+            "namespaces": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+    "wait_conditions": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "kind": {"type": "str", "required": True},
+            "api_version": _TEXT,
+            "name": _TEXT,
+            "namespace": _TEXT,
+            "type": {"type": "str", "default": "Ready"},
+            "status": {"type": "str", "default": "True"},
+            "reason": _TEXT,
+        },
+    },
+}
+
+
+def apply(run: Run) -> dict[str, Any]:
+    """Do what the options say; returns the module's results."""
+    manifests = sources(run)
+    client = run.connect()
+    work = present if run.params["state"] == "present" else absent
+    progress = paced(run.progress)
+    result = work(client, manifests, settings(run), options(run.params), progress)
+    for warning in [*result.warnings, *client.transport.warnings]:
+        run.warn(warning)
+    returned: dict[str, Any] = {
+        "changed": result.changed,
+        "objects": result.objects(),
+        "counts": result.counts(),
+        "surplus": result.surplus,
+        "requests": client.transport.requests,
+    }
+    if run.diff:
+        returned["diff"] = result.diff()
+    return returned
+
+
+def sources(run: Run) -> list[Source]:
+    """Read all manifests; raises Refused with everything that is wrong with them."""
+    params = run.params
+    if params["templates"]:
+        raise KubeError("templates are rendered by the action plugin: call streamops.knative.apply")
+    downloader = Downloader(_cache_dir(params["cache_dir"]), timeout=params["request_timeout"])
+    found = manifests.read(
+        contents=params["contents"] + inline(params["definitions"] or []),
+        files=params["files"] or [],
+        urls=params["urls"],
+        downloader=downloader,
+    )
+    for warning in downloader.warnings:
+        run.warn(warning)
+    if not found and not (params["state"] == "absent" and params["apply_set"]):
+        raise KubeError(
+            "There is nothing to apply: give definitions, templates, files or urls"
+            " (or, with state: absent, the apply_set to remove)"
+        )
+    supplements = manifests.read(
+        contents=inline(params["supplements"], "supplements"),
+        files=[],
+        urls=[],
+        downloader=downloader,
+    )
+    return found + [replace(source, supplement=True) for source in supplements]
+
+
+def inline(definitions: list[Any], option: str = "definitions") -> list[dict[str, str]]:
+    """Definitions as named texts."""
+    return [
+        {
+            "name": f"{option}[{number}]",
+            "text": value if isinstance(value, str) else json.dumps(value),
+        }
+        for number, value in enumerate(definitions)
+    ]
+
+
+def _cache_dir(given: str | None) -> Path:
+    if given:
+        return Path(given)
+    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(root).expanduser() / "streamops.knative"
+
+
+def settings(run: Run) -> Settings:
+    """How to apply."""
+    params = run.params
+    return Settings(
+        field_manager=params["field_manager"],
+        force_conflicts=params["force_conflicts"],
+        validate=params["validate"],
+        namespace=params["namespace"],
+        concurrency=max(1, params["concurrency"]),
+        retry_timeout=params["retry_timeout"],
+        check_mode=run.check_mode,
+    )
+
+
+def options(params: dict[str, Any]) -> Options:
+    """What else to do."""
+    return Options(
+        apply_set=params["apply_set"] or "",
+        apply_set_namespace=params["apply_set_namespace"],
+        prune=params["prune"],
+        patches=[Patch(**patch) for patch in params["patches"]],
+        wait=params["wait"],
+        wait_timeout=params["wait_timeout"],
+        wait_conditions=[Condition(**entry) for entry in params["wait_conditions"]],
+        delete_custom_resources=params["delete_custom_resources"],
+        foreseen_kinds=[
+            Resource(entry["api_version"], entry["kind"], entry["plural"], namespaced=True)
+            for entry in params["foreseen"]["kinds"]
+        ],
+        foreseen_namespaces=params["foreseen"]["namespaces"],
+    )
+
+
+TASK = Task(apply, BUNDLE, required_if=[("prune", True, ["apply_set"])])

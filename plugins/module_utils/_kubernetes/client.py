@@ -1,0 +1,279 @@
+"""A thin Kubernetes client: discovery once a run, then one request per call.
+
+Works on plain dictionaries as the API server sends them. Paths and parameters follow
+https://kubernetes.io/docs/reference/using-api/api-concepts/.
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
+    ApiError,
+    KubeError,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.transport import (
+    Transport,
+)
+
+APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
+MERGE_PATCH = "application/merge-patch+json"
+DISCOVERY = (
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
+    "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
+)
+PAGE = 500
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind as the API server serves it."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    verbs: frozenset[str] = frozenset()
+
+    @property
+    def group(self) -> str:
+        """API group; empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """Path below the server's root."""
+        root = "/apis/" if self.group else "/api/"
+        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{root}{self.api_version}{scope}/{self.plural}" + (f"/{name}" if name else "")
+
+
+class UnknownKind(KubeError):
+    """The API server serves no such kind."""
+
+    def __init__(self, api_version: str, kind: str, close: list[str]) -> None:
+        self.api_version = api_version
+        self.kind = kind
+        advice = (
+            f"Did you mean {' or '.join(close)}?"
+            if close
+            else "If a CustomResourceDefinition brings it, apply that first or in the same bundle."
+        )
+        super().__init__(
+            f"the API server knows no kind '{kind}' in apiVersion '{api_version}'. {advice}"
+        )
+
+
+class Client:
+    """Reads and writes objects of one cluster; safe to use from several threads."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self._resources: dict[tuple[str, str], Resource] | None = None
+        self._lock = threading.Lock()
+
+    # -- discovery -------------------------------------------------------------------------
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """Look a kind up; raise UnknownKind, with close names, when it is not served."""
+        found = self.resources().get((api_version, kind))
+        if found is None:
+            raise UnknownKind(api_version, kind, close_kinds(self.resources(), api_version, kind))
+        return found
+
+    def resources(self) -> dict[tuple[str, str], Resource]:
+        """Everything served, by (apiVersion, kind); asked for once until `forget()`."""
+        with self._lock:
+            if self._resources is None:
+                self._resources = {}
+                for root in ("/api", "/apis"):
+                    self._discover(root, self._resources)
+            return self._resources
+
+    def forget(self) -> None:
+        """Ask again next time: a CustomResourceDefinition was added or removed."""
+        with self._lock:
+            self._resources = None
+
+    def _discover(self, root: str, into: dict[tuple[str, str], Resource]) -> None:
+        answer = self.transport.request("GET", root, accept=DISCOVERY)
+        if answer.get("kind") == "APIGroupDiscoveryList":
+            for group in answer.get("items") or []:
+                for version in group.get("versions") or []:
+                    _aggregated(group["metadata"].get("name", ""), version, into)
+            return
+        # Servers before 1.27 list the groups only.
+        if root == "/api":
+            paths = [f"/api/{version}" for version in answer["versions"]]
+        else:
+            paths = [
+                f"/apis/{version['groupVersion']}"
+                for group in answer["groups"]
+                for version in group["versions"]
+            ]
+        for path in paths:
+            listing = self.transport.request("GET", path)
+            for item in listing.get("resources") or []:
+                if "/" not in item["name"]:
+                    api_version = listing["groupVersion"]
+                    into[api_version, item["kind"]] = Resource(
+                        api_version,
+                        item["kind"],
+                        item["name"],
+                        item["namespaced"],
+                        frozenset(item["verbs"]),
+                    )
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def version(self) -> dict[str, str]:
+        """Answer of /version; `gitVersion` is like "v1.34.1-gke.100"."""
+        answer: dict[str, str] = self.transport.request("GET", "/version")
+        return answer
+
+    def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object | None:
+        """One object, or None when it (or its kind) is not there."""
+        try:
+            found: Object = self.transport.request("GET", resource.path(namespace, name))
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+        return found
+
+    def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> list[Object]:
+        """All objects of a kind (in a namespace), in as many pages as the server makes of it."""
+        query: dict[str, Any] = {"limit": PAGE}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        if field_selector:
+            query["fieldSelector"] = field_selector
+        items: list[Object] = []
+        while True:
+            page = self.transport.request("GET", resource.path(namespace), query=query)
+            for item in page.get("items") or []:
+                # Items of a list carry neither; callers want what a GET would give.
+                item.setdefault("apiVersion", resource.api_version)
+                item.setdefault("kind", resource.kind)
+                items.append(item)
+            token = page["metadata"].get("continue")
+            if not token:
+                return items
+            query["continue"] = token
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def apply(
+        self,
+        resource: Resource,
+        definition: Object,
+        *,
+        field_manager: str,
+        force: bool = False,
+        dry_run: bool = False,
+        field_validation: str = "Strict",
+    ) -> Object:
+        """Server-side apply; returns the object as it is (or, on a dry run, would be) stored."""
+        meta = definition["metadata"]
+        query = {"fieldManager": field_manager, "fieldValidation": field_validation}
+        if force:
+            query["force"] = "true"
+        if dry_run:
+            query["dryRun"] = "All"
+        applied: Object = self.transport.request(
+            "PATCH",
+            resource.path(meta.get("namespace"), meta["name"]),
+            query=query,
+            body=definition,
+            content_type=APPLY_PATCH,
+        )
+        return applied
+
+    def create(self, resource: Resource, definition: Object, *, dry_run: bool = False) -> Object:
+        """Create one object."""
+        created: Object = self.transport.request(
+            "POST",
+            resource.path(definition.get("metadata", {}).get("namespace")),
+            query={"dryRun": "All"} if dry_run else None,
+            body=definition,
+        )
+        return created
+
+    def patch(
+        self, resource: Resource, name: str, namespace: str | None, body: Mapping[str, Any]
+    ) -> Object:
+        """Change some fields by a JSON merge patch (RFC 7386)."""
+        patched: Object = self.transport.request(
+            "PATCH", resource.path(namespace, name), body=dict(body), content_type=MERGE_PATCH
+        )
+        return patched
+
+    def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str = "",
+        propagation: str = "Background",
+        dry_run: bool = False,
+    ) -> bool:
+        """Ask for the deletion of an object; False when it was not there."""
+        body: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        body["propagationPolicy"] = propagation
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        if dry_run:
+            body["dryRun"] = ["All"]
+        try:
+            self.transport.request("DELETE", resource.path(namespace, name), body=body)
+        except ApiError as error:
+            if error.not_found:
+                return False
+            raise
+        return True
+
+
+def close_kinds(
+    known: Iterable[tuple[str, str]], api_version: str, kind: str, limit: int = 3
+) -> list[str]:
+    """Kinds a person may have meant, as "apiVersion Kind", likeliest first."""
+    other_versions = [f"{version} {name}" for version, name in known if name == kind]
+    names = {name for _version, name in known}
+    spelled = {name.lower(): name for name in names}
+    alike = difflib.get_close_matches(kind.lower(), spelled, n=limit, cutoff=0.7)
+    wanted = {spelled[name] for name in alike}
+    similar = [f"{version} {name}" for version, name in known if name in wanted]
+    similar.sort(
+        key=lambda text: -difflib.SequenceMatcher(None, text, f"{api_version} {kind}").ratio()
+    )
+    return (other_versions or similar)[:limit]
+
+
+def _aggregated(group: str, version: dict[str, Any], into: dict[tuple[str, str], Resource]) -> None:
+    """Take in one version of an APIGroupDiscovery (apidiscovery.k8s.io/v2)."""
+    for item in version.get("resources") or []:
+        served = item.get("responseKind") or {}
+        kind = served.get("kind")
+        if not kind:
+            continue
+        api_version = f"{group}/{version['version']}" if group else version["version"]
+        into[api_version, kind] = Resource(
+            api_version,
+            kind,
+            item["resource"],
+            item.get("scope") == "Namespaced",
+            frozenset(item.get("verbs") or ()),
+        )

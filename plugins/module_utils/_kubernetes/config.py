@@ -1,0 +1,288 @@
+"""Which API server to talk to and as whom: kubeconfig files and dictionaries, or in-cluster.
+
+Follows the kubeconfig format of client-go (https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/)
+and its exec credential protocol (client.authentication.k8s.io/v1 and v1beta1).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
+    ConfigError,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._yaml import (
+    InvalidYaml,
+    documents,
+)
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+EXEC_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """One API server and one identity. Certificates and keys are PEM text, never paths."""
+
+    host: str
+    ca_cert: str = ""
+    validate_certs: bool = True
+    tls_server_name: str = ""
+    api_key: str = field(default="", repr=False)
+    client_cert: str = field(default="", repr=False)
+    client_key: str = field(default="", repr=False)
+    proxy: str = ""
+    impersonate_user: str = ""
+    impersonate_groups: tuple[str, ...] = ()
+
+
+def load(options: Mapping[str, Any]) -> ClusterConfig:
+    """Build the configuration from module options (names of the `kubernetes` doc fragment).
+
+    Raises ConfigError naming the option and what to do.
+    """
+    kubeconfig = options.get("kubeconfig")
+    context = options.get("context")
+    if kubeconfig or context or not options.get("host"):
+        config = _from_kubeconfig(kubeconfig, context, options.get("host"))
+    else:
+        config = ClusterConfig(host=options["host"])
+    config = _override(config, options)
+    if not config.host.startswith(("https://", "http://")):
+        raise ConfigError(f"host '{config.host}' is not a URL: write it as https://address:port")
+    if bool(config.client_cert) != bool(config.client_key):
+        raise ConfigError("client_cert and client_key go together: give both or neither")
+    return config
+
+
+def _override(config: ClusterConfig, options: Mapping[str, Any]) -> ClusterConfig:
+    given: dict[str, Any] = {}
+    for name in ("host", "api_key", "proxy", "impersonate_user"):
+        if options.get(name):
+            given[name] = options[name]
+    for name in ("ca_cert", "client_cert", "client_key"):
+        if options.get(name):
+            given[name] = _pem(options[name], name)
+    if options.get("impersonate_groups"):
+        given["impersonate_groups"] = tuple(options["impersonate_groups"])
+    if options.get("validate_certs") is not None:
+        given["validate_certs"] = options["validate_certs"]
+    return replace(config, **given)
+
+
+def _pem(value: str, option: str) -> str:
+    if "-----BEGIN" in value:
+        return value
+    try:
+        return Path(value).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{option}: cannot read '{value}': {error}") from error
+
+
+def _from_kubeconfig(
+    source: str | Mapping[str, Any] | None, context: str | None, host: str | None
+) -> ClusterConfig:
+    if isinstance(source, Mapping):
+        return _select(dict(source), Path.cwd(), context, "the kubeconfig given as a dictionary")
+    paths = _paths(source)
+    found = [path for path in paths if path.is_file()]
+    if found:
+        return _select(_merge(found), found[0].parent, context, ", ".join(map(str, found)))
+    if source:
+        raise ConfigError(f"kubeconfig: no such file: {', '.join(map(str, paths))}")
+    if context:
+        raise ConfigError(f"context '{context}' was asked for, but there is no kubeconfig file")
+    if (SERVICE_ACCOUNT / "token").is_file() and os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return _in_cluster()
+    raise ConfigError(
+        "No cluster to talk to: set kubeconfig (or the environment variable KUBECONFIG),"
+        " or host with api_key; there is no ~/.kube/config either."
+    )
+
+
+def _paths(source: str | None) -> list[Path]:
+    text = source or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    return [Path(part).expanduser() for part in text.split(os.pathsep) if part]
+
+
+def _in_cluster() -> ClusterConfig:
+    address = os.environ["KUBERNETES_SERVICE_HOST"]
+    port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    address = f"[{address}]" if ":" in address else address
+    return ClusterConfig(
+        host=f"https://{address}:{port}",
+        ca_cert=(SERVICE_ACCOUNT / "ca.crt").read_text(encoding="utf-8"),
+        api_key=(SERVICE_ACCOUNT / "token").read_text(encoding="utf-8").strip(),
+    )
+
+
+def _merge(paths: list[Path]) -> dict[str, Any]:
+    """Several files as one: the first to set a value wins, as in client-go."""
+    merged: dict[str, Any] = {"clusters": [], "users": [], "contexts": []}
+    for path in paths:
+        document = _parse(path)
+        for section in ("clusters", "users", "contexts"):
+            entries = document.get(section) or []
+            known = {entry["name"] for entry in merged[section]}
+            merged[section] += [
+                _absolute(entry, path.parent) for entry in entries if entry["name"] not in known
+            ]
+        if document.get("current-context"):
+            merged.setdefault("current-context", document["current-context"])
+    return merged
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = next((document for _line, document in documents(text)), None)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"kubeconfig: cannot read {path}: {error}") from error
+    except InvalidYaml as error:
+        raise ConfigError(f"kubeconfig: {path}{error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"kubeconfig: {path} is empty or not a kubeconfig")
+    return document
+
+
+def _absolute(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Paths in a kubeconfig are relative to the file that names them."""
+    body = entry.get("cluster") or entry.get("user")
+    if body:
+        for key in ("certificate-authority", "client-certificate", "client-key", "tokenFile"):
+            if body.get(key):
+                body[key] = str(folder / body[key])
+        if "/" in (body.get("exec") or {}).get("command", ""):
+            body["exec"]["command"] = str(folder / body["exec"]["command"])
+    return entry
+
+
+def _select(
+    document: dict[str, Any], folder: Path, context: str | None, origin: str
+) -> ClusterConfig:
+    wanted = context or document.get("current-context")
+    names = sorted(entry["name"] for entry in document.get("contexts") or [])
+    if not wanted:
+        raise ConfigError(
+            f"kubeconfig {origin} sets no current-context: set context to one of: {_join(names)}"
+        )
+    chosen = _entry(document, "contexts", wanted, "context")
+    if chosen is None:
+        raise ConfigError(f"context '{wanted}' is not in {origin}; it has: {_join(names)}")
+    cluster = _entry(document, "clusters", chosen.get("cluster", ""), "cluster")
+    if cluster is None or not cluster.get("server"):
+        raise ConfigError(
+            f"context '{wanted}' names cluster '{chosen.get('cluster')}', which {origin} does not"
+            " describe: correct the kubeconfig"
+        )
+    user = _entry(document, "users", chosen.get("user", ""), "user") or {}
+    return _build(cluster, user, folder)
+
+
+def _join(names: list[str]) -> str:
+    return ", ".join(names) or "no context at all"
+
+
+def _entry(document: dict[str, Any], section: str, name: str, key: str) -> dict[str, Any] | None:
+    for entry in document.get(section) or []:
+        if entry.get("name") == name:
+            body: dict[str, Any] = entry.get(key) or {}
+            return body
+    return None
+
+
+def _build(cluster: dict[str, Any], user: dict[str, Any], folder: Path) -> ClusterConfig:
+    if user.get("auth-provider"):
+        raise ConfigError(
+            "The kubeconfig's user has an auth-provider, which Kubernetes removed in 1.26:"
+            " renew it with an exec plugin (for GKE: gke-gcloud-auth-plugin)"
+        )
+    credentials = _credentials(user, folder)
+    return ClusterConfig(
+        host=cluster["server"].rstrip("/"),
+        ca_cert=_data_or_file(cluster, "certificate-authority", folder),
+        validate_certs=not cluster.get("insecure-skip-tls-verify", False),
+        tls_server_name=cluster.get("tls-server-name", ""),
+        proxy=cluster.get("proxy-url", ""),
+        impersonate_user=user.get("as", ""),
+        impersonate_groups=tuple(user.get("as-groups") or ()),
+        **credentials,
+    )
+
+
+def _credentials(user: dict[str, Any], folder: Path) -> dict[str, str]:
+    if user.get("exec"):
+        return _exec(user["exec"])
+    token = user.get("token") or ""
+    if user.get("tokenFile"):
+        token = _read(folder / user["tokenFile"], "tokenFile").strip()
+    return {
+        "api_key": token,
+        "client_cert": _data_or_file(user, "client-certificate", folder),
+        "client_key": _data_or_file(user, "client-key", folder),
+    }
+
+
+def _data_or_file(body: dict[str, Any], key: str, folder: Path) -> str:
+    data = body.get(f"{key}-data")
+    if data:
+        try:
+            return base64.b64decode(data, validate=True).decode()
+        except (binascii.Error, ValueError) as error:
+            raise ConfigError(f"kubeconfig: {key}-data is not base64 of PEM text") from error
+    return _read(folder / body[key], key) if body.get(key) else ""
+
+
+def _read(path: Path, key: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"kubeconfig: {key}: cannot read {path}: {error}") from error
+
+
+def _exec(plugin: dict[str, Any]) -> dict[str, str]:
+    """Credentials from an exec plugin, never cached on disk by us."""
+    command = plugin.get("command", "")
+    version = plugin.get("apiVersion", "client.authentication.k8s.io/v1")
+    environment = dict(os.environ)
+    environment.update({item["name"]: item["value"] for item in plugin.get("env") or []})
+    info = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
+    environment["KUBERNETES_EXEC_INFO"] = json.dumps(info)
+    try:
+        done = subprocess.run(  # noqa: S603 - the command is the user's own kubeconfig's
+            [command, *(plugin.get("args") or [])],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=EXEC_TIMEOUT,
+        )
+        status = json.loads(done.stdout)["status"]
+    except FileNotFoundError as error:
+        hint = plugin.get("installHint") or "install it, or use another context"
+        raise ConfigError(f"kubeconfig: the exec plugin '{command}' is missing: {hint}") from error
+    except subprocess.CalledProcessError as error:
+        message = error.stderr.decode(errors="replace").strip()[-500:]
+        raise ConfigError(f"kubeconfig: the exec plugin '{command}' failed: {message}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(
+            f"kubeconfig: the exec plugin '{command}' did not answer in {EXEC_TIMEOUT:.0f} s;"
+            " it may be waiting for input: run it once by hand"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"kubeconfig: the exec plugin '{command}' printed no ExecCredential with a status"
+        ) from error
+    return {
+        "api_key": status.get("token", ""),
+        "client_cert": status.get("clientCertificateData", ""),
+        "client_key": status.get("clientKeyData", ""),
+    }

@@ -1,0 +1,236 @@
+"""Deletes objects in the reverse order of applying them, and waits until they are gone."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
+    Applier,
+    Bundle,
+    Interrupted,
+    Item,
+    Key,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
+    Client,
+    Resource,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import ApiError
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
+
+Object = dict[str, Any]
+POLL_FIRST, POLL_MOST = 0.1, 1.0  # seconds between two looks
+# What every namespace has, or what the cluster makes of other objects.
+_BY_ITSELF = {
+    ("", "Endpoints"),
+    ("", "Event"),
+    ("apps", "ControllerRevision"),
+    ("coordination.k8s.io", "Lease"),
+    ("discovery.k8s.io", "EndpointSlice"),
+    ("events.k8s.io", "Event"),
+    ("metrics.k8s.io", "PodMetrics"),
+}
+_GIVEN = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
+NAMED = 5  # objects named when a namespace is kept
+
+
+class Deleter:
+    """Deletes what `before` of its items says is there."""
+
+    def __init__(self, client: Client, applier: Applier, progress: Callable[[str], None]) -> None:
+        self._client = client
+        self._applier = applier
+        self._progress = progress
+        self.warnings: list[str] = []
+
+    def with_custom_resources(self, bundle: Bundle, *, allowed: bool) -> None:
+        """Add the custom resources that go with the bundle's definitions, or refuse.
+
+        Deleting a definition deletes every resource of its kind; those with a finalizer would then
+        wait for a controller that is gone. So they go first, while their controllers run, and only
+        when that was asked for. What a controller owns goes with its owner.
+        """
+        definitions = [
+            item.before
+            for item in bundle.items
+            if item.resource.kind == "CustomResourceDefinition" and item.before
+        ]
+        known = {item.key for item in bundle.items}
+        found = [
+            item
+            for items in self._applier.parallel(self._instances, definitions)
+            for item in items
+            if item.key not in known
+        ]
+        if found and not allowed:
+            raise Refused(
+                [
+                    f"{item.title} would be deleted with its CustomResourceDefinition: delete it"
+                    " first, or allow it with delete_custom_resources"
+                    for item in found
+                ]
+            )
+        bundle.items += found
+
+    def _instances(self, crd: Object) -> list[Item]:
+        spec = crd["spec"]
+        version = next((v["name"] for v in spec["versions"] if v.get("served")), "")
+        api_version = f"{spec['group']}/{version}"
+        resource = self._client.resources().get((api_version, spec["names"]["kind"]))
+        if resource is None:
+            return []
+        return [
+            live_item(resource, obj, "the cluster")
+            for obj in self._client.list(resource)
+            if not any(owner.get("controller") for owner in _owners(obj))
+        ]
+
+    def foresee(self, items: list[Item], action: str) -> None:
+        """Set the `action` of each: that given, or "kept" for a namespace others use too."""
+        for item in items:
+            item.action = action
+        self._spare(items)
+
+    def delete(self, items: list[Item], *, timeout: float, wait: bool = True) -> None:
+        """Delete all, the last wave first; raise Interrupted when `timeout` (seconds) is over."""
+        waves: dict[int, list[Item]] = defaultdict(list)
+        for item in items:
+            waves[item.wave].append(item)
+        deadline = time.monotonic() + timeout
+        for number in sorted(waves, reverse=True):
+            if any(item.resource.kind == "Namespace" for item in waves[number]):
+                self._spare(items)  # again: somebody may have moved in meanwhile
+            going = [item for item in waves[number] if item.action != "kept"]
+            self._applier.parallel(self._delete, going)
+            if wait:
+                self._await(going, deadline, timeout)
+
+    def _spare(self, items: list[Item]) -> None:
+        """Mark namespaces as kept that hold what is not of this bundle."""
+        known = {item.key for item in items}
+        namespaces = [
+            item for item in items if item.resource.kind == "Namespace" and item.action != "kept"
+        ]
+        for item in namespaces:
+            others = [title for key, title in self._contents(item.name) if key not in known]
+            if others:
+                more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+                item.action = "kept"
+                self.warnings.append(
+                    f"Namespace {item.name} is kept: it holds {', '.join(others[:NAMED])}{more}"
+                )
+
+    def _contents(self, namespace: str) -> list[tuple[Key, str]]:
+        """Objects in a namespace that somebody made, each once although served in many versions."""
+        self._client.forget()  # definitions that were just deleted took their kinds along
+        kinds: dict[tuple[str, str], Resource] = {}
+        for resource in self._client.resources().values():
+            group_kind = (resource.group, resource.kind)
+            if resource.namespaced and "list" in resource.verbs and group_kind not in _BY_ITSELF:
+                kinds.setdefault(group_kind, resource)
+
+        def look(resource: Resource) -> list[tuple[Key, str]]:
+            try:
+                listed = self._client.list(resource, namespace)
+            except ApiError as error:
+                if error.status in (404, 405):
+                    return []  # on its way out, or not for listing in a namespace
+                raise
+            found = [
+                live_item(resource, obj, "")
+                for obj in listed
+                if not _owners(obj) and not obj["metadata"].get("deletionTimestamp")
+            ]
+            return [
+                (item.key, f"{item.resource.kind} {item.name}")
+                for item in found
+                if (item.resource.kind, item.name) not in _GIVEN
+            ]
+
+        return [
+            entry for found in self._applier.parallel(look, list(kinds.values())) for entry in found
+        ]
+
+    def _delete(self, item: Item) -> None:
+        uid = (item.before or {}).get("metadata", {}).get("uid", "")
+        self._client.delete(
+            item.resource,
+            item.name,
+            item.namespace,
+            uid=uid,
+            propagation="Foreground" if _has_dependents(item) else "Background",
+        )
+
+    def _await(self, items: list[Item], deadline: float, timeout: float) -> None:
+        pause = POLL_FIRST
+        while items:
+            items = self._remaining(items)
+            if not items:
+                return
+            if time.monotonic() > deadline:
+                raise Interrupted(
+                    f"Still there after {timeout:g} s (wait_timeout):\n"
+                    + "\n".join(f"- {item.title}: {_holder(item)}" for item in items)
+                )
+            self._progress(
+                f"deleting: {len(items)} still there, first {items[0].title}: {_holder(items[0])}"
+            )
+            time.sleep(pause)
+            pause = min(pause * 1.4, POLL_MOST)
+
+    def _remaining(self, items: list[Item]) -> list[Item]:
+        groups: dict[tuple[Resource, str | None], list[Item]] = defaultdict(list)
+        for item in items:
+            groups[item.resource, item.namespace].append(item)
+
+        def look(entry: tuple[tuple[Resource, str | None], list[Item]]) -> list[Item]:
+            (resource, namespace), members = entry
+            live: dict[str, Object] = {}
+            if len(members) == 1:
+                obj = self._client.get(resource, members[0].name, namespace)
+                live = {members[0].name: obj} if obj else {}
+            else:
+                live = {o["metadata"]["name"]: o for o in self._client.list(resource, namespace)}
+            for item in members:
+                item.after = live.get(item.name)
+            return [item for item in members if _same(item.before, item.after)]
+
+        found = self._applier.parallel(look, list(groups.items()))
+        return [item for group in found for item in group]
+
+
+def live_item(resource: Resource, obj: Object, origin: str) -> Item:
+    """An item for something that is there but in nobody's manifests."""
+    return Item(obj, origin, resource, before=obj)
+
+
+def _has_dependents(item: Item) -> bool:
+    """Whether it is gone only when its pods are."""
+    group = item.resource.group
+    return group in ("apps", "batch") or ("." in group and not group.endswith(".k8s.io"))
+
+
+def _owners(obj: Object) -> list[Object]:
+    owners: list[Object] = obj["metadata"].get("ownerReferences") or []
+    return owners
+
+
+def _same(before: Object | None, now: Object | None) -> bool:
+    return bool(before and now and before["metadata"]["uid"] == now["metadata"]["uid"])
+
+
+def _holder(item: Item) -> str:
+    metadata = (item.after or {}).get("metadata") or {}
+    finalizers = metadata.get("finalizers") or []
+    if finalizers == ["foregroundDeletion"]:
+        return "waits until what it owns is gone"
+    if finalizers:
+        return f"waits for finalizer {', '.join(finalizers)}; does its controller run?"
+    if item.resource.kind == "Namespace":
+        conditions = ((item.after or {}).get("status") or {}).get("conditions") or []
+        texts = [c["message"] for c in conditions if c.get("status") == "True" and c.get("message")]
+        return "; ".join(texts) or "its contents are being deleted"
+    return "is being deleted"

@@ -1,0 +1,94 @@
+"""Files by URL, with a checksum and a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import urllib.error
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+
+
+@dataclass(frozen=True)
+class Download:
+    """A URL and, where known, the "sha256:<hex>" of what it must give."""
+
+    url: str
+    checksum: str = ""
+
+
+class Downloader:
+    """Fetches texts; keeps what was fetched in a folder.
+
+    With a checksum the kept copy is used without asking. Without one the server is asked whether it
+    changed (ETag); when it cannot be reached the kept copy has to do, and `warnings` says so.
+    """
+
+    def __init__(self, cache: Path, *, timeout: float = 30.0) -> None:
+        self._cache = cache
+        self._timeout = timeout
+        self.warnings: list[str] = []
+
+    def text(self, download: Download) -> str:
+        """Content of the URL; raises KubeError naming the URL and what to do."""
+        algorithm, _colon, wanted = download.checksum.partition(":")
+        if download.checksum and (algorithm != "sha256" or len(wanted) != 64):
+            raise KubeError(
+                f"urls: {download.url}: checksum '{download.checksum}' is not of the form"
+                " sha256:<64 hexadecimal digits>"
+            )
+        kept = self._cache / hashlib.sha256(download.url.encode()).hexdigest()
+        if wanted and kept.is_file():
+            content = kept.read_bytes()
+            if hashlib.sha256(content).hexdigest() == wanted.lower():
+                return content.decode()
+        content, etag = self._fetch(download.url, kept, ask_for_changes=not wanted)
+        found = hashlib.sha256(content).hexdigest()
+        if wanted and found != wanted.lower():
+            raise KubeError(
+                f"urls: {download.url} has checksum sha256:{found}, not {download.checksum}:"
+                " the file changed or was tampered with; correct the checksum if that is expected"
+            )
+        self._keep(kept, content, etag)
+        return content.decode()
+
+    def _fetch(self, url: str, kept: Path, *, ask_for_changes: bool) -> tuple[bytes, str]:
+        if not url.startswith(("https://", "http://")):
+            raise KubeError(f"urls: '{url}' is not an http(s) URL; use files for a path")
+        from ansible.module_utils.urls import open_url  # noqa: PLC0415 - 0.2 s few runs need
+
+        headers = {}
+        tag_file = kept.with_suffix(".etag")
+        if ask_for_changes and kept.is_file() and tag_file.is_file():
+            headers["If-None-Match"] = tag_file.read_text()
+        try:
+            with open_url(url, headers=headers, timeout=self._timeout) as answer:
+                return answer.read(), answer.headers.get("ETag") or ""
+        except urllib.error.HTTPError as error:
+            if error.code == 304:
+                return kept.read_bytes(), tag_file.read_text()
+            advice = "is the version or the name right?" if error.code == 404 else "try again later"
+            raise KubeError(f"urls: {url}: HTTP {error.code} {error.reason}: {advice}") from error
+        except (OSError, ValueError) as error:
+            if ask_for_changes and kept.is_file():
+                self.warnings.append(f"{url} cannot be reached; the copy kept in {kept} is used")
+                return kept.read_bytes(), tag_file.read_text() if tag_file.is_file() else ""
+            raise KubeError(
+                f"urls: {url} cannot be reached ({error}): is a proxy or a mirror needed?"
+            ) from error
+
+    def _keep(self, kept: Path, content: bytes, etag: str) -> None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        _replace(kept, content)
+        _replace(kept.with_suffix(".etag"), etag.encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write whole or not at all: several runs may share the cache."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    os.replace(temporary, path)

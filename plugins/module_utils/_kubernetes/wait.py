@@ -1,0 +1,290 @@
+"""Waits for many objects at once, and explains what keeps the rest."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
+    Applier,
+    Item,
+    Key,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
+    Client,
+    Resource,
+    UnknownKind,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
+    ApiError,
+    KubeError,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.readiness import (
+    READY,
+    Condition,
+    Verdict,
+    expects_status,
+    has_conditions,
+    services,
+    verdict,
+)
+
+Object = dict[str, Any]
+POLL_FIRST, POLL_MOST = 0.1, 1.0  # seconds between two looks
+NAMED = 3  # objects named in a progress line
+WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+
+
+class NotReady(KubeError):
+    """Time is up, or something failed for good; `pending` maps titles to what is missing."""
+
+    def __init__(self, message: str, pending: dict[str, str]) -> None:
+        self.pending = pending
+        self.changed = False
+        super().__init__(message)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What a failed task returns besides the text."""
+        return {"pending": self.pending, "changed": self.changed}
+
+
+class Waiter:
+    """Looks at all pending objects together: one LIST per kind and namespace each time."""
+
+    def __init__(
+        self,
+        client: Client,
+        applier: Applier,
+        conditions: list[Condition],
+        progress: Callable[[str], None],
+    ) -> None:
+        self._client = client
+        self._applier = applier
+        self._conditions = conditions
+        self._progress = progress
+        self._crds: dict[str, Object | None] = {}
+
+    def wait(self, items: list[Item], timeout: float) -> None:
+        """Return when all are ready; raise NotReady after `timeout` seconds or a final failure."""
+        started = time.monotonic()
+        live: dict[Key, Object | None] = {item.key: item.after for item in items}
+        pending = self._judge(items, live)
+        pause = POLL_FIRST
+        while pending:
+            final = {item.title: v.missing for item, v in pending if v.failed}
+            waited = time.monotonic() - started
+            if final or waited > timeout:
+                raise self._not_ready(pending, len(items), timeout, final)
+            self._progress(_line(pending, len(items)))
+            time.sleep(pause)
+            pause = min(pause * 1.4, POLL_MOST)
+            waiting = [item for item, _verdict in pending]
+            pending = self._judge(waiting, self._look(waiting))
+
+    def explain(self, items: list[Item]) -> str:
+        """What is not ready at this moment, one line each, and why."""
+        pending = self._judge(items, self._look(items))
+        return "\n".join(f"- {title}: {text}" for title, text in self._told(pending).items())
+
+    # -- looking ---------------------------------------------------------------------------
+
+    def _look(self, items: list[Item]) -> dict[Key, Object | None]:
+        groups: dict[tuple[Resource, str | None], list[Item]] = defaultdict(list)
+        for item in items:
+            groups[item.resource, item.namespace].append(item)
+
+        def look(group: tuple[tuple[Resource, str | None], list[Item]]) -> list[Object | None]:
+            (resource, namespace), members = group
+            if len(members) == 1:
+                return [self._client.get(resource, members[0].name, namespace)]
+            objects = {o["metadata"]["name"]: o for o in self._client.list(resource, namespace)}
+            return [objects.get(item.name) for item in members]
+
+        entries = list(groups.items())
+        found: dict[Key, Object | None] = {}
+        for (_scope, members), objects in zip(
+            entries, self._applier.parallel(look, entries), strict=True
+        ):
+            for item, obj in zip(members, objects, strict=True):
+                found[item.key] = item.after = obj or item.after
+                if obj is None:
+                    found[item.key] = None
+        return found
+
+    def _judge(
+        self, items: list[Item], live: dict[Key, Object | None]
+    ) -> list[tuple[Item, Verdict]]:
+        verdicts = [(item, self._verdict(item, live.get(item.key))) for item in items]
+        webhooks = [item for item, v in verdicts if v == READY and item.resource.kind in WEBHOOKS]
+        unserved = self._unserved(webhooks)
+        return [
+            (item, Verdict(f"no ready endpoint behind Service {unserved[item.key]}"))
+            if item.key in unserved
+            else (item, v)
+            for item, v in verdicts
+            if v != READY or item.key in unserved
+        ]
+
+    def _verdict(self, item: Item, obj: Object | None) -> Verdict:
+        if obj is None:
+            return Verdict("it is gone: something deletes it", failed=False)
+        wanted = next((c for c in self._conditions if c.applies_to(obj)), None)
+        found = verdict(obj, wanted)
+        silent = found == READY and wanted is None and not has_conditions(obj)
+        if silent and self._expects_status(item):
+            return Verdict("its controller has not reported on it yet")
+        return found
+
+    def _expects_status(self, item: Item) -> bool:
+        name = f"{item.resource.plural}.{item.resource.group}"
+        if "." not in item.resource.group or item.resource.group.endswith(".k8s.io"):
+            return False
+        if name not in self._crds:
+            kind = self._client.resource("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+            try:
+                self._crds[name] = self._client.get(kind, name)
+            except ApiError as error:
+                if error.status != 403:
+                    raise
+                self._crds[name] = None  # may not be read: existing has to do
+        crd = self._crds[name]
+        return crd is not None and expects_status(crd, item.resource.api_version)
+
+    def _unserved(self, webhooks: list[Item]) -> dict[Key, str]:
+        """Webhook configurations with a Service nobody answers for, and that Service."""
+        called = {item.key: set(services(item.after or {})) for item in webhooks}
+        namespaces = sorted(
+            {namespace for pairs in called.values() for namespace, _service in pairs}
+        )
+        if not namespaces:
+            return {}
+        slices = self._client.resource("discovery.k8s.io/v1", "EndpointSlice")
+        listed = self._applier.parallel(lambda ns: self._client.list(slices, ns), namespaces)
+        served = {
+            (namespace, (entry["metadata"].get("labels") or {}).get("kubernetes.io/service-name"))
+            for namespace, entries in zip(namespaces, listed, strict=True)
+            for entry in entries
+            if any(_is_ready(endpoint) for endpoint in entry.get("endpoints") or [])
+        }
+        return {
+            key: "/".join(sorted(pairs - served)[0])
+            for key, pairs in called.items()
+            if pairs - served
+        }
+
+    # -- explaining ------------------------------------------------------------------------
+
+    def _not_ready(
+        self,
+        pending: list[tuple[Item, Verdict]],
+        total: int,
+        timeout: float,
+        final: dict[str, str],
+    ) -> NotReady:
+        told = self._told([(i, v) for i, v in pending if not final or i.title in final])
+        headline = (
+            "Failed for good"
+            if final
+            else f"{len(told)} of {total} objects are not ready after {timeout:g} s (wait_timeout)"
+        )
+        lines = "\n".join(f"- {title}: {text}" for title, text in told.items())
+        return NotReady(f"{headline}:\n{lines}", told)
+
+    def _told(self, pending: list[tuple[Item, Verdict]]) -> dict[str, str]:
+        whys = self._applier.parallel(lambda pair: self._why(pair[0]), pending)
+        return {
+            item.title: v.missing + (f"; {why}" if why else "")
+            for (item, v), why in zip(pending, whys, strict=True)
+        }
+
+    def _why(self, item: Item) -> str:
+        """Trouble of its pods, else its last event; empty when the server tells nothing."""
+        try:
+            trouble = self._pod_trouble(item)
+            return trouble or self._last_event(item.resource.kind, item.name, item.namespace)
+        except (ApiError, UnknownKind):
+            return ""  # a reader without rights to pods or events still gets the rest
+
+    def _pod_trouble(self, item: Item) -> str:
+        spec = (item.after or {}).get("spec") or {}
+        labels = (spec.get("selector") or {}).get("matchLabels") if isinstance(spec, dict) else None
+        if item.resource.kind == "Job":
+            labels = {"batch.kubernetes.io/job-name": item.name}
+        if item.resource.group not in ("apps", "batch") or not labels:
+            return ""
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        pods = self._client.list(
+            self._client.resource("v1", "Pod"), item.namespace, label_selector=selector
+        )
+        for pod in pods:
+            trouble = pod_trouble(pod)
+            if trouble:
+                return f"pod {pod['metadata']['name']}: {trouble}"
+        for pod in pods:
+            event = self._last_event("Pod", pod["metadata"]["name"], item.namespace)
+            if event and not _all_ready(pod):
+                return f"pod {pod['metadata']['name']}: {event}"
+        return "" if pods else "it has no pods"
+
+    def _last_event(self, kind: str, name: str, namespace: str | None) -> str:
+        events = self._client.list(
+            self._client.resource("v1", "Event"),
+            namespace,
+            field_selector=f"involvedObject.name={name},involvedObject.kind={kind}",
+        )
+        if not events:
+            return ""
+        last = max(events, key=_event_time)
+        return f"last event {last.get('reason')}: {last.get('message')}"
+
+
+def pod_trouble(pod: Object) -> str:
+    """Why a pod does not run: its scheduling, or its first container in trouble."""
+    status = pod.get("status") or {}
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return f"{condition.get('reason')}: {condition.get('message')}"
+    containers = (status.get("initContainerStatuses") or []) + (
+        status.get("containerStatuses") or []
+    )
+    for container in containers:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        last = (container.get("lastState") or {}).get("terminated") or {}
+        if waiting.get("reason") in (None, "ContainerCreating", "PodInitializing") and not last:
+            continue
+        words = [word for word in (waiting.get("reason"), waiting.get("message")) if word]
+        if last:
+            words.append(f"last exit code {last.get('exitCode')} ({last.get('reason')})")
+        return f"container {container['name']}: {': '.join(words)}"
+    return ""
+
+
+def _all_ready(pod: Object) -> bool:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return bool(statuses) and all(status.get("ready") for status in statuses)
+
+
+def _is_ready(endpoint: Object) -> bool:
+    # Absent means ready (discovery/v1 EndpointConditions).
+    return (endpoint.get("conditions") or {}).get("ready") is not False
+
+
+def _event_time(event: Object) -> str:
+    series = event.get("series") or {}
+    return str(
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event["metadata"].get("creationTimestamp")
+        or ""
+    )
+
+
+def _line(pending: Iterable[tuple[Item, Verdict]], total: int) -> str:
+    entries = list(pending)
+    named = ", ".join(f"{item.title}: {v.missing}" for item, v in entries[:NAMED])
+    more = f", and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
+    return f"{total - len(entries)} of {total} ready; waiting for {named}{more}"

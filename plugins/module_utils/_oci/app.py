@@ -1,0 +1,94 @@
+"""The application layer: a folder's files, less what is ignored, refused where they must not go out."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from ansible_collections.streamops.knative.plugins.module_utils._oci.dockerignore import IgnoreRules
+from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
+    FolderError,
+    OptionError,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._oci.layer import Entry
+from ansible_collections.streamops.knative.plugins.module_utils._oci.secret_files import find_secret
+
+IGNORE_FILES = (".containerignore", ".dockerignore")
+
+
+def read_app(folder: Path, target: str, allow_secrets: Sequence[str]) -> list[Entry]:
+    """The folder's files as entries below `target` (absolute path in the image).
+
+    `allow_secrets` holds patterns of paths that may go out although they look like secrets.
+    """
+    if not folder.is_dir():
+        raise OptionError(f"path: {folder} is not a folder")
+    rules = IgnoreRules(_ignore_lines(folder))
+    entries: list[Entry] = []
+    problems: list[str] = []
+    for path in _walk(folder, rules):
+        name = path.relative_to(folder).as_posix()
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            link = _inner_link(folder, path)
+            if link is None:
+                problems.append(f"{name} links to {os.readlink(path)}, outside of the folder")
+            else:
+                entries.append(Entry(f"{target.strip('/')}/{name}", link=link))
+        elif stat.S_ISREG(mode):
+            content = path.read_bytes()
+            secret = find_secret(name, content)
+            if secret and not any(fnmatchcase(name, pattern) for pattern in allow_secrets):
+                problems.append(f"{name} looks like a secret ({secret})")
+            executable = bool(mode & stat.S_IXUSR)
+            entries.append(Entry(f"{target.strip('/')}/{name}", content, executable))
+        else:
+            problems.append(f"{name} is neither a file, a folder nor a link")
+    if problems:
+        raise FolderError(
+            f"path: {folder} must not go into an image as it is: {'; '.join(problems)}. Remove these,"
+            f" or name them in {folder / '.dockerignore'}; secrets that are meant to be there are"
+            " allowed by the option allow_secrets."
+        )
+    if not entries:
+        raise FolderError(f"path: {folder} holds no file that is not ignored")
+    return entries
+
+
+def _ignore_lines(folder: Path) -> list[str]:
+    for name in IGNORE_FILES:
+        if (folder / name).is_file():
+            return (folder / name).read_text(encoding="utf-8").splitlines()
+    return []
+
+
+def _walk(folder: Path, rules: IgnoreRules) -> Iterator[Path]:
+    """Everything below `folder` that is not ignored and not a folder; links are not followed."""
+    for parent, folders, files in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        folders[:] = [
+            name
+            for name in folders
+            if name not in links
+            and not rules.prunes(Path(parent, name).relative_to(folder).as_posix())
+        ]
+        for name in sorted([*files, *links]):
+            path = Path(parent, name)
+            if not rules.ignored(path.relative_to(folder).as_posix()):
+                yield path
+
+
+def _inner_link(folder: Path, path: Path) -> str | None:
+    """A link's target, relative to the link; None where it leads out of the folder."""
+    target = os.readlink(path)
+    if os.path.isabs(target):
+        return None
+    lexical = os.path.normpath(path.parent / target)
+    for place in (lexical, os.path.realpath(path)):
+        top = os.path.realpath(folder) if place != lexical else os.path.normpath(folder)
+        if os.path.commonpath([top, place]) != top:
+            return None
+    return target

@@ -1,0 +1,216 @@
+"""What the module `oci_image` does: build, compare with the registry, push."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from ansible_collections.streamops.knative.plugins.module_utils._oci.base_image import find_base
+from ansible_collections.streamops.knative.plugins.module_utils._oci.build import Builder, Recipe
+from ansible_collections.streamops.knative.plugins.module_utils._oci.cache import Cache
+from ansible_collections.streamops.knative.plugins.module_utils._oci.connect import open_repository
+from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import OptionError
+from ansible_collections.streamops.knative.plugins.module_utils._oci.image import (
+    CREATED_BY,
+    Document,
+    Image,
+    Settings,
+    index,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._oci.platform import Platform
+from ansible_collections.streamops.knative.plugins.module_utils._oci.push import Pusher, State
+from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import (
+    Reference,
+    check_tag,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._oci.registry import Repository
+from ansible_collections.streamops.knative.plugins.module_utils._yaml import dump
+
+Json = dict[str, Any]
+_DIFF_LAYER_LIMIT = 20_000_000  # bytes; a larger application layer is not fetched for a diff
+_NONE: Json = {"before": "", "after": ""}
+
+
+def run(
+    options: Json,
+    *,
+    check: bool,
+    diff: bool,
+    progress: Callable[[str], None] = lambda _sentence: None,
+) -> Json:
+    """Make the registry hold the image; returns what the module returns. Raises OciError.
+
+    `progress` takes a sentence about what is going to take time.
+    """
+    target, base = _repositories(options)
+    tags = [check_tag(tag) for tag in options["tags"]]
+    if not tags:
+        raise OptionError("tags: at least one is needed")
+    cache = Cache(Path(options["cache"] or _default_cache()))
+    builder = Builder(_recipe(options), cache, progress)
+    platforms = [Platform.parse(text) for text in options["platforms"]]
+    settings = _settings(options)
+    base_digest, bases = find_base(base, cache, platforms)
+    images = [builder.build(platform, bases[platform], settings) for platform in sorted(bases)]
+    document = images[0].manifest if len(images) == 1 else index(images, settings)
+
+    pusher = Pusher(target, base, cache, progress)
+    state = pusher.state(tags)
+    digest = document.digest
+    if pusher.same(state, document, images):
+        digest = str(state.digest)
+    changed = not state.is_at(digest)
+    result: Json = {"changed": changed, "warnings": builder.warnings}
+    if diff:
+        result["diff"] = _diff(pusher, builder, state, images, base_digest) if changed else _NONE
+    if changed and not check:
+        pusher.push(images, document, tags, builder.files)
+        digest = document.digest
+    name = target.reference.repository
+    return result | {
+        "image": f"{name}@{digest}",
+        "digest": digest,
+        "tags": [f"{name}:{tag}" for tag in tags],
+        "base_digest": base_digest,
+        "platforms": [str(image.platform) for image in images],
+        "size": sum(one.layer.size for image in images for one in image.added),
+        "pushed": vars(pusher.pushed),
+    }
+
+
+def _repositories(options: Json) -> tuple[Repository, Repository]:
+    """The repository to push to, and the base's."""
+    name = Reference.parse(options["name"], "name")
+    if name.tag or name.digest:
+        raise OptionError(f"name: '{options['name']}' has a tag or digest; tags go into 'tags'")
+    base = Reference.parse(options["base"], "base")
+    return open_repository(name, name, options), open_repository(base, name, options)
+
+
+def _recipe(options: Json) -> Recipe:
+    folder = Path(options["path"]).absolute()
+
+    def files(option: str, default: str) -> list[Path]:
+        if options[option] is None:
+            return [folder / default] if (folder / default).is_file() else []
+        return [folder / name for name in options[option]]
+
+    for option in ("app_path", "dependencies_path"):
+        if not options[option].startswith("/") or options[option].strip("/") == "":
+            raise OptionError(f"{option}: '{options[option]}' is no absolute path below /")
+    return Recipe(
+        folder=folder,
+        requirements=files("requirements", "requirements.txt"),
+        constraints=files("constraints", "constraints.txt"),
+        app_path=options["app_path"].rstrip("/"),
+        dependencies_path=options["dependencies_path"].rstrip("/"),
+        python_version=options["python_version"],
+        wheel_platforms=options["wheel_platforms"],
+        allow_secrets=options["allow_secrets"],
+        compression=options["compression"],
+        pip_timeout=options["pip_timeout"],
+    )
+
+
+def _settings(options: Json) -> Settings:
+    epoch = options["source_date_epoch"]
+    if epoch is None:
+        given = os.environ.get("SOURCE_DATE_EPOCH", "0")
+        if not given.isdecimal():
+            raise OptionError(f"SOURCE_DATE_EPOCH: '{given}' is not a number of seconds")
+        epoch = int(given)
+
+    def texts(option: str) -> dict[str, str]:
+        return {str(key): str(value) for key, value in options[option].items()}
+
+    return Settings(
+        env=texts("env"),
+        entrypoint=options["entrypoint"],
+        command=options["command"],
+        user=options["user"],
+        workdir=options["workdir"],
+        ports=options["ports"],
+        stop_signal=options["stop_signal"],
+        labels=texts("labels"),
+        annotations=texts("annotations"),
+        epoch=epoch,
+    )
+
+
+def _default_cache() -> str:
+    home = os.environ.get("ANSIBLE_HOME") or os.path.expanduser("~/.ansible")
+    return os.path.join(home, "oci_image")
+
+
+# What changes, for people
+
+
+def _diff(
+    pusher: Pusher, builder: Builder, state: State, images: Sequence[Image], base_digest: str
+) -> Json:
+    target = pusher.target
+    after = {}
+    for image in images:
+        manifest = image.manifest.value()
+        files = _files(builder.files[manifest["layers"][-1]["digest"]])
+        after[str(image.platform)] = _described(image.config, manifest, files)
+    before = _before(target, state, pusher.cache)
+    return {
+        "before_header": f"{target.reference.repository} ({state.digest or 'absent'})",
+        "after_header": f"{target.reference.repository} (on {base_digest})",
+        "before": dump(before) if before else "",
+        "after": dump(after),
+    }
+
+
+def _before(target: Repository, state: State, cache: Cache) -> Json:
+    """Describe what the registry has."""
+    manifests = [state.manifest] if "layers" in state.manifest else []
+    for entry in state.manifest.get("manifests", []):
+        found = target.manifest(entry["digest"])
+        manifests += [json.loads(found[0])] if found else []
+    described: Json = {}
+    for manifest in manifests:
+        config = Document("", target.read_blob(manifest["config"]["digest"]))
+        value = config.value()
+        layer = manifest["layers"][-1]
+        files = {}
+        if layer["size"] <= _DIFF_LAYER_LIMIT:
+            with cache.temporary() as path:
+                target.fetch_blob(layer["digest"], path)
+                files = _files(path)
+        platform = f"{value.get('os')}/{value.get('architecture')}"
+        described[platform] = _described(config, manifest, files)
+    return described
+
+
+def _files(path: Path) -> dict[str, str]:
+    """The files of a layer, each with the beginning of its digest or where it links to."""
+    with tarfile.open(path) as tar:
+        return {
+            member.name: f"-> {member.linkname}"
+            if member.issym()
+            else hashlib.file_digest(cast(Any, tar.extractfile(member)), "sha256").hexdigest()[:12]
+            for member in tar
+            if member.isfile() or member.issym()
+        }
+
+
+def _described(config: Document, manifest: Json, files: dict[str, str]) -> Json:
+    """What of an image is worth comparing: settings, dependencies, annotations, layers."""
+    value = config.value()
+    notes = {
+        entry.get("created_by"): entry.get("comment", "") for entry in value.get("history", [])
+    }
+    return {
+        "created": value.get("created"),
+        "config": value.get("config") or {},
+        "dependencies": notes.get(f"{CREATED_BY}: dependencies", "").split(),
+        "files": files,
+        "annotations": manifest.get("annotations") or {},
+    }

@@ -1,0 +1,146 @@
+"""Brings a built image into a registry: only what is missing there, the tags last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._oci.cache import Cache
+from ansible_collections.streamops.knative.plugins.module_utils._oci.image import (
+    Document,
+    Image,
+    same_content,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._oci.registry import Repository
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Pushed:
+    """What a push had to do, in blobs and bytes."""
+
+    uploaded: list[str] = field(default_factory=list)
+    mounted: list[str] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class State:
+    """What a repository has: for each tag the digest it names, and the manifest at the first one."""
+
+    tags: Mapping[str, str | None]
+    digest: str | None
+    manifest: Json
+
+    def is_at(self, digest: str) -> bool:
+        """Whether every tag names this digest."""
+        return all(found == digest for found in self.tags.values())
+
+
+class Pusher:
+    """Pushes images of one base into a repository."""
+
+    def __init__(
+        self, target: Repository, base: Repository, cache: Cache, progress: Callable[[str], None]
+    ) -> None:
+        self.target = target
+        self.base = base
+        self.cache = cache
+        self.progress = progress
+        self.pushed = Pushed()
+        self._there: set[str] = set()
+
+    def state(self, tags: Sequence[str]) -> State:
+        """Read what the tags name now."""
+        found = self.target.manifest(tags[0])
+        digests = {tags[0]: found[1] if found else None}
+        digests.update({tag: self.target.resolve(tag) for tag in tags[1:]})
+        manifest = json.loads(found[0]) if found else {}
+        # A registry takes no manifest without its blobs: these need not be asked for again.
+        blobs = [
+            *manifest.get("layers", []),
+            *([manifest["config"]] if "config" in manifest else []),
+        ]
+        self._there.update(blob["digest"] for blob in blobs)
+        return State(digests, digests[tags[0]], manifest)
+
+    def same(self, state: State, document: Document, images: Sequence[Image]) -> bool:
+        """Whether the first tag's image is this one, whatever zlib packed its layers."""
+        if state.digest == document.digest:
+            return True
+        if not state.manifest or state.manifest.get("mediaType") != document.media_type:
+            return False
+        if len(images) == 1 and "layers" in state.manifest:
+            return same_content(document.value(), state.manifest)
+        theirs = state.manifest.get("manifests", [])
+        if len(theirs) != len(images):
+            return False
+        for image, entry in zip(images, theirs, strict=True):
+            found = self.target.manifest(entry["digest"])
+            if not found or not same_content(image.manifest.value(), json.loads(found[0])):
+                return False
+        return True
+
+    def push(
+        self,
+        images: Sequence[Image],
+        document: Document,
+        tags: Sequence[str],
+        files: Mapping[str, Path],
+    ) -> None:
+        """Blobs, then manifests, then tags: whoever pulls a tag finds all of it."""
+        for image in images:
+            own = {one.layer.digest for one in image.added}
+            for layer in image.manifest.value()["layers"]:
+                if self._lacks(layer["digest"]):
+                    if layer["digest"] in own:
+                        self._upload(layer, files[layer["digest"]])
+                    else:
+                        self._take_over(layer)
+            if self._lacks(image.config.digest):
+                self._upload_document(image.config)
+            if image.manifest.digest != document.digest:
+                self._manifest(image.manifest, image.manifest.digest)
+        self._manifest(document, document.digest)
+        for tag in tags:
+            self._manifest(document, tag)
+
+    def _lacks(self, digest: str) -> bool:
+        """Whether a blob has to be brought; once only, as it is about to be."""
+        if digest in self._there:
+            return False
+        self._there.add(digest)
+        return not self.target.has_blob(digest)
+
+    def _upload(self, descriptor: Json, path: Path) -> None:
+        self.target.push_blob(path, descriptor["digest"], descriptor["size"])
+        self.pushed.uploaded.append(descriptor["digest"])
+        self.pushed.bytes += descriptor["size"]
+
+    def _upload_document(self, document: Document) -> None:
+        with self.cache.temporary() as path:
+            path.write_bytes(document.content)
+            self._upload(document.descriptor(), path)
+
+    def _take_over(self, descriptor: Json) -> None:
+        """Get a layer of the base: mounted where it is in the same registry, else copied."""
+        digest = descriptor["digest"]
+        mine, theirs = self.target.reference, self.base.reference
+        if mine.registry == theirs.registry and self.target.mount_blob(digest, theirs.name):
+            self.pushed.mounted.append(digest)
+            return
+        mebibytes = descriptor["size"] / 2**20
+        self.progress(f"{mine.name}: copying a layer of {theirs} ({mebibytes:.1f} MiB)")
+        with self.cache.temporary() as path:
+            self.base.fetch_blob(digest, path)
+            self.target.push_blob(path, digest, descriptor["size"])
+        self.pushed.copied.append(digest)
+        self.pushed.bytes += descriptor["size"]
+
+    def _manifest(self, document: Document, target: str) -> None:
+        self.target.push_manifest(document.content, document.media_type, target)

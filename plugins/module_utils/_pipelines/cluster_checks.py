@@ -1,0 +1,245 @@
+"""What a live cluster holds against a run, before the run changes anything. Only reads.
+
+`values` are the variables of the roles, complete: defaults filled in and templated. What the caller may
+not read counts as fine: the run itself will tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._knative import bundle
+from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
+    installed,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
+    COMPONENTS,
+    PROJECTS,
+    Source,
+    Version,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
+    Client,
+    Object,
+    UnknownKind,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
+    ApiError,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import (
+    VIEWER,
+    Pipeline,
+    numbered,
+)
+
+#: The oldest releases whose SinkBindings, Brokers and Services have everything the templates use.
+OLDEST = {"serving": Version(1, 21, 0), "eventing": Version(1, 21, 0)}
+#: Options of `knative_bundle` by the role's variables, for messages.
+VARIABLES = {
+    "eventing_version": "knative_eventing_version",
+    "serving_version": "knative_eventing_serving_version",
+    "kourier_version": "knative_eventing_kourier_version",
+    "components": "knative_eventing_components",
+}
+
+Values = Mapping[str, Any]
+
+
+def problems(client: Client, roles: Collection[str], values: Values) -> list[str]:
+    """Every reason why these roles cannot do their work on this cluster, a sentence each.
+
+    Each begins with the variable to look at. Raises KubeError when the cluster does not answer.
+    """
+    present = {role for role in roles if values[f"{role}_state"] == "present"}
+    found = _terminating(client, present, values)
+    installs = "knative_eventing" in present
+    if installs:
+        found += _installation(client, values)
+    if "twitter_pipeline" in present:
+        if not installs:
+            found += _knative(client, values)
+        found += _sinks(client, values, installs=installs)
+    return found
+
+
+# -- namespaces ------------------------------------------------------------------------------
+
+
+def _terminating(client: Client, roles: Collection[str], values: Values) -> list[str]:
+    needed: dict[str, str] = {}
+    for variable, namespace in _namespaces(roles, values):
+        needed.setdefault(namespace, variable)
+    found = []
+    for namespace, variable in needed.items():
+        there = _read(client, "v1", "Namespace", namespace)
+        if there and "deletionTimestamp" in there["metadata"]:
+            found.append(
+                f"{variable}: the namespace {namespace} is being deleted{_held(there)}. Wait until"
+                f" it is gone; kubectl get namespace {namespace} -o yaml tells what it waits for"
+            )
+    return found
+
+
+def _namespaces(roles: Collection[str], values: Values) -> Iterator[tuple[str, str]]:
+    """(variable, namespace) of all that the roles put something into."""
+    if "twitter_pipeline" in roles:
+        for prefix, pipeline in numbered(values):
+            yield f"{prefix}namespace", pipeline["namespace"]
+    if "secrets" in roles and values["secrets_backend"] == "kubernetes":
+        for index, consumer in enumerate(values["secrets_consumers"]):
+            yield f"secrets_consumers[{index}].namespace", consumer["namespace"]
+    if "knative_eventing" in roles:
+        for project in _wish(values).projects:
+            yield "knative_eventing_components", PROJECTS[project].namespace
+
+
+def _held(namespace: Object) -> str:
+    conditions = (namespace.get("status") or {}).get("conditions") or []
+    reasons = [c["message"] for c in conditions if c["status"] == "True" and c.get("message")]
+    return f" ({'; '.join(reasons)})" if reasons else ""
+
+
+# -- Knative ---------------------------------------------------------------------------------
+
+
+def _installation(client: Client, values: Values) -> list[str]:
+    """Why the role knative_eventing cannot install or upgrade."""
+    wish = _wish(values)
+    return [_renamed(text) for text in bundle.refusals(client, wish, installed(client))]
+
+
+def _wish(values: Values) -> bundle.Wish:
+    options = {project: f"{project}_version" for project in PROJECTS}
+    return bundle.Wish(
+        # Unknown ones are refused by the role's specification.
+        components=[name for name in values["knative_eventing_components"] if name in COMPONENTS],
+        versions={
+            project: Version.parse(values[VARIABLES[option]], VARIABLES[option])
+            for project, option in options.items()
+        },
+        source=Source(folder=values["knative_eventing_folder"]),
+        adopt=bool(values["knative_eventing_adopt"]),
+    )
+
+
+def _renamed(problem: str) -> str:
+    option, _separator, text = problem.partition(": ")
+    if option in VARIABLES:
+        return f"{VARIABLES[option]}: {text}"
+    return f"knative_eventing_state: {problem.replace('set adopt', 'set knative_eventing_adopt')}"
+
+
+def _knative(client: Client, values: Values) -> list[str]:
+    """Why pipelines cannot run on the Knative that is there, where this run does not install one."""
+    needed: dict[str, set[tuple[str, str]]] = {}
+    for _number, pipeline in numbered(values):
+        for project, kind in _kinds(pipeline):
+            needed.setdefault(project, set()).add(kind)
+    there = installed(client)
+    found = []
+    for project, kinds in sorted(needed.items()):
+        title = f"{VARIABLES[f'{project}_version']}: Knative {project.capitalize()}"
+        advice = "Run playbooks/eventing.yml (or site.yml) first"
+        missing = sorted(f"{version} {kind}" for version, kind in kinds - set(client.resources()))
+        have = there[project].version if project in there else None
+        if missing and project not in there:
+            found.append(f"{title} is not installed. {advice}")
+        elif missing or (have and have < OLDEST[project]):
+            lacks = f" and serves no {', '.join(missing)}" if missing else ""
+            found.append(
+                f"{title} {have or '(of unknown version)'} is too old{lacks}: the pipelines need"
+                f" {OLDEST[project].line} or newer. {advice}"
+            )
+    return found
+
+
+def _kinds(pipeline: Pipeline) -> Iterator[tuple[str, tuple[str, str]]]:
+    """(project, (apiVersion, kind)) of what the role makes for a pipeline."""
+    source = "SinkBinding" if pipeline["subject"] else "ContainerSource"
+    yield "eventing", ("sources.knative.dev/v1", source)
+    if pipeline["delivery"] == "broker":
+        yield "eventing", ("eventing.knative.dev/v1", "Broker")
+        yield "eventing", ("eventing.knative.dev/v1", "Trigger")
+    if pipeline["viewer"] or pipeline["workload"] == "KnativeService":
+        yield "serving", ("serving.knative.dev/v1", "Service")
+
+
+# -- sinks -----------------------------------------------------------------------------------
+
+
+def _sinks(client: Client, values: Values, *, installs: bool) -> list[str]:
+    pipelines = list(numbered(values))
+    own = {pipeline["namespace"] for _number, pipeline in pipelines}
+    made = {key for _number, pipeline in pipelines for key in _made(pipeline)}
+    found: dict[str, None] = {}  # in order, each once
+    for prefix, pipeline in pipelines:
+        for name, reference in _references(pipeline):
+            namespace = reference.get("namespace") or pipeline["namespace"]
+            if (reference["kind"], namespace, reference["name"]) in made:
+                continue
+            if namespace not in own and _read(client, "v1", "Namespace", namespace) is None:
+                found[f"{prefix}{name}: there is no namespace {namespace}"] = None
+                continue
+            problem = _absent(client, reference, namespace, installs=installs)
+            if problem:
+                found[f"{prefix}{name}: {problem}"] = None
+    return list(found)
+
+
+def _made(pipeline: Pipeline) -> Iterator[tuple[str, str, str]]:
+    """(kind, namespace, name) of the sinks that the role itself makes."""
+    if pipeline["viewer"]:
+        yield VIEWER["kind"], pipeline["namespace"], VIEWER["name"]
+    if pipeline["broker"]:
+        yield "Broker", pipeline["namespace"], pipeline["broker"]["name"]
+
+
+def _references(pipeline: Pipeline) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(variable without its prefix, reference) of every sink of a pipeline."""
+    sinks = []
+    if pipeline["delivery"] == "direct":
+        sinks.append(("sink", pipeline["sink"]))
+    else:
+        sinks.append(("dead_letter", pipeline["dead_letter"]))
+        sinks.append(("broker.delivery.deadLetterSink", _dead_letter(pipeline["broker"])))
+        for index, trigger in enumerate(pipeline["triggers"]):
+            name = f"triggers[{index}]"
+            sinks.append((f"{name}.sink", trigger.get("sink")))
+            sinks.append((f"{name}.delivery.deadLetterSink", _dead_letter(trigger)))
+    for name, sink in sinks:
+        if sink and sink.get("ref"):
+            yield f"{name}.ref", sink["ref"]
+
+
+def _dead_letter(item: Mapping[str, Any]) -> Any:
+    return (item.get("delivery") or {}).get("deadLetterSink")
+
+
+def _absent(client: Client, reference: Mapping[str, Any], namespace: str, *, installs: bool) -> str:
+    try:
+        there = _read(
+            client, reference["apiVersion"], reference["kind"], reference["name"], namespace
+        )
+    except UnknownKind as error:
+        group = reference["apiVersion"].partition("/")[0]
+        # The run is about to bring Knative's own kinds, or was told that they are missing.
+        return "" if group.endswith("knative.dev") else str(error)
+    if there is None:
+        return f"there is no {reference['kind']} {reference['name']} in namespace {namespace}"
+    return ""
+
+
+# -- reading ---------------------------------------------------------------------------------
+
+
+def _read(
+    client: Client, api_version: str, kind: str, name: str, namespace: str | None = None
+) -> Object | None:
+    """The object, None when it is not there, or {} when the caller may not look."""
+    try:
+        return client.get(client.resource(api_version, kind), name, namespace)
+    except ApiError as error:
+        if error.status == 403:
+            return {}
+        raise

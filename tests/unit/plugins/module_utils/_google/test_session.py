@@ -1,0 +1,349 @@
+"""What is sent again and what is not, and what errors say."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ansible_collections.streamops.knative.plugins.module_utils._google.auth import AuthOptions
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
+    Aborted,
+    ApiError,
+    ConfigError,
+    NotFound,
+    PermissionDenied,
+    QuotaExceeded,
+    ServiceDisabled,
+    Unauthenticated,
+    Unreachable,
+    from_answer,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._google.gke.cluster import Clusters
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import (
+    Session,
+    Settings,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._google.transport import Http
+
+RPC = "type.googleapis.com/google.rpc."
+Answers = list[tuple[int, dict[str, Any], dict[str, str]]]
+
+
+class Server:
+    """Gives the answers it was told to, in turn; an answer of status 0 is a closed connection."""
+
+    def __init__(self) -> None:
+        self.answers: Answers = []
+        self.asked: list[str] = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                outer.asked.append(f"{self.command} {self.path}")
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status, body, headers = outer.answers.pop(0) if outer.answers else (200, {}, {})
+                if not status:
+                    self.close_connection = True
+                    return
+                data = json.dumps(body).encode()
+                self.send_response_only(status)
+                for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = do_PUT = do_DELETE = answer
+
+            def log_message(self, *_: Any) -> None:
+                """Keep quiet."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def session(server: Server, waits: list[float]) -> Session:
+    settings = Settings(project="p", endpoint=server.url, retries=3, timeout=5)
+    auth = AuthOptions(auth_kind="accesstoken", scopes=(), access_token="t")
+    return Session(settings, auth, sleep=waits.append)
+
+
+def busy(status: int, **headers: str) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """An answer that says later."""
+    error = {"error": {"code": status, "message": "later", "status": "UNAVAILABLE"}}
+    return status, error, {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def test_a_growing_pause_between_attempts(
+    server: Server, session: Session, waits: list[float]
+) -> None:
+    server.answers = [busy(503), busy(500), busy(429), (200, {"ok": True}, {})]
+    assert session.get("container", "v1/x") == {"ok": True}
+    assert len(waits) == 3
+    for number, wait in enumerate(waits):
+        assert 0.25 * 2**number <= wait <= 0.5 * 2**number
+
+
+def test_what_the_server_asks_for_is_waited(
+    server: Server, session: Session, waits: list[float]
+) -> None:
+    server.answers = [busy(429, Retry_After="7"), (200, {}, {})]
+    session.get("container", "v1/x")
+    assert waits == [7.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "wait"),
+    [
+        (busy(503, Retry_After="3600"), 120.0),
+        (
+            busy(
+                503,
+                Retry_After="Thu, 26 Nov 2026 11:00:30 GMT",
+                Date="Thu, 26 Nov 2026 11:00:00 GMT",
+            ),
+            30.0,
+        ),
+        (
+            (
+                429,
+                {"error": {"details": [{"@type": f"{RPC}RetryInfo", "retryDelay": "1.5s"}]}},
+                {},
+            ),
+            1.5,
+        ),
+    ],
+)
+def test_forms_of_asking_for_a_pause(
+    server: Server, session: Session, waits: list[float], answer: Any, wait: float
+) -> None:
+    server.answers = [answer, (200, {}, {})]
+    session.post("container", "v1/x")
+    assert waits == [wait]
+
+
+def test_a_limit_per_time_is_waited_for(
+    server: Server, session: Session, waits: list[float]
+) -> None:
+    """Google's rate limits come with the same details as quotas that are used up."""
+    info = {
+        "@type": f"{RPC}ErrorInfo",
+        "reason": "RATE_LIMIT_EXCEEDED",
+        "metadata": {"quota_limit": "defaultPerMinutePerProject", "quota_unit": "1/min/{project}"},
+    }
+    error = {"status": "RESOURCE_EXHAUSTED", "details": [{"@type": f"{RPC}QuotaFailure"}, info]}
+    server.answers = [(429, {"error": error}, {})] * 4
+    with pytest.raises(QuotaExceeded, match="run this again later"):
+        session.get("container", "v1/x")
+    assert len(waits) == 3
+
+
+def test_what_was_not_sent_is_sent_again_whatever_it_is(waits: list[float]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    settings = Settings(endpoint=f"http://127.0.0.1:{port}", retries=2, timeout=5)
+    auth = AuthOptions(auth_kind="accesstoken", scopes=(), access_token="t")
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        Session(settings, auth, sleep=waits.append).post("container", "v1/x", {})
+    assert len(waits) == 2
+
+
+def test_a_token_that_is_refused_is_renewed_once(server: Server, session: Session) -> None:
+    class Renewable:
+        token: str | None = "old"
+        valid = True
+
+        def refresh(self, request: Http) -> None:
+            self.token = "new"
+
+    session._credentials = Renewable()
+    refused = (401, {"error": {"status": "UNAUTHENTICATED", "message": "no"}}, {})
+    server.answers = [refused, (200, {"ok": 1}, {})]
+    assert session.post("container", "v1/x", {}) == {"ok": 1}
+    server.answers = [refused, refused]
+    server.asked.clear()
+    with pytest.raises(Unauthenticated, match="has to be a new one"):
+        session.get("container", "v1/x")
+    assert len(server.asked) == 1, "there is no newer one"
+
+
+def test_a_wrong_clock_is_named(server: Server, session: Session) -> None:
+    error = {"error": {"status": "UNAUTHENTICATED", "message": "JWT expired"}}
+    server.answers = [(401, error, {"Date": "Thu, 01 Jan 2099 00:00:00 GMT"})]
+    with pytest.raises(Unauthenticated, match=r"\d+ s behind Google's"):
+        session.get("container", "v1/x")
+    assert session.now().year == 2099, "times are compared by Google's clock"
+
+
+def test_an_api_that_was_enabled_a_moment_ago(server: Server, session: Session) -> None:
+    info = {
+        "@type": f"{RPC}ErrorInfo",
+        "reason": "SERVICE_DISABLED",
+        "metadata": {"service": "container.googleapis.com", "consumer": "projects/12"},
+    }
+    disabled = (
+        403,
+        {"error": {"status": "PERMISSION_DENIED", "message": "not used.", "details": [info]}},
+        {},
+    )
+    server.answers = [disabled, (200, {"state": "ENABLED"}, {}), (200, {"ok": 1}, {})]
+    assert session.get("container", "v1/x") == {"ok": 1}
+    assert server.asked[1] == "GET /v1/projects/12/services/container.googleapis.com"
+    server.answers = [disabled, (200, {"state": "DISABLED"}, {})]
+    with pytest.raises(ServiceDisabled, match="gcp_services"):
+        session.get("container", "v1/x")
+
+
+def test_what_may_have_been_carried_out_is_not_sent_again(server: Server, session: Session) -> None:
+    for answer, error in ((busy(500), ApiError), ((0, {}, {}), Unreachable)):
+        server.asked.clear()
+        server.answers = [answer]
+        with pytest.raises(error):
+            session.post("secretmanager", "v1/s:addVersion", {})
+        assert len(server.asked) == 1
+    server.answers = [busy(503), (200, {}, {})]
+    session.post("secretmanager", "v1/s:addVersion", {})
+
+
+def test_it_ends_at_some_time(server: Server, session: Session, waits: list[float]) -> None:
+    server.answers = [busy(503)] * 10
+    with pytest.raises(ApiError, match="later"):
+        session.get("container", "v1/x")
+    assert len(waits) == 3
+
+
+def test_a_quota_is_not_waited_for(server: Server, session: Session, waits: list[float]) -> None:
+    failure = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": []}
+    error = {"message": "full", "status": "RESOURCE_EXHAUSTED", "details": [failure]}
+    server.answers = [(429, {"error": error}, {})]
+    with pytest.raises(QuotaExceeded, match="Quotas"):
+        session.get("container", "v1/x")
+    assert waits == []
+
+
+def test_a_kept_connection_that_was_closed_costs_nothing(server: Server, session: Session) -> None:
+    server.answers = [(200, {}, {"Connection": "close"}), (200, {"ok": 1}, {})]
+    session.get("container", "v1/x")
+    assert session.post("container", "v1/x", {}) == {"ok": 1}
+
+
+def test_pages(server: Server, session: Session) -> None:
+    server.answers = [
+        (200, {"secrets": [{"name": "a"}], "nextPageToken": "2"}, {}),
+        (200, {"secrets": [{"name": "b"}]}, {}),
+    ]
+    found = session.pages("secretmanager", "v1/projects/p/secrets", "secrets", filter="name:x y")
+    assert [secret["name"] for secret in found] == ["a", "b"]
+    assert server.asked[0].endswith("?filter=name%3Ax+y")
+    assert server.asked[1].endswith("&pageToken=2")
+
+
+def test_zones_that_are_missing_from_a_list_are_named(server: Server, session: Session) -> None:
+    answer = {"clusters": [{"name": "a"}], "missingZones": ["europe-west1-b"]}
+    server.answers = [(200, answer, {})]
+    assert Clusters(session, "-", wait_timeout=0).all() == [{"name": "a"}]
+    (warning,) = session.warnings
+    assert "europe-west1-b are missing" in warning
+
+
+def test_a_standard_operation_and_its_failure(server: Server, session: Session) -> None:
+    server.answers = [
+        (200, {"name": "operations/1"}, {}),
+        (200, {"name": "operations/1", "done": True, "response": {"x": 1}}, {}),
+    ]
+    assert session.wait_lro("serviceusage", {"name": "operations/1"}, 5) == {"x": 1}
+    failed = {"name": "operations/2", "done": True, "error": {"code": 9, "message": "no"}}
+    with pytest.raises(Exception, match="operations/2 failed: no"):
+        session.wait_lro("serviceusage", failed, 5)
+
+
+def test_one_service_can_be_elsewhere() -> None:
+    settings = Settings(endpoint="http://all/", endpoints={"container": "http://gke"})
+    assert settings.base("container") == "http://gke"
+    assert settings.base("iam") == "http://all"
+    assert Settings().base("iam") == "https://iam.googleapis.com"
+    auth = AuthOptions(auth_kind="accesstoken", scopes=(), access_token="t")
+    with pytest.raises(ConfigError, match="gke is none of"):
+        Session(Settings(endpoints={"gke": "x"}), auth)
+
+
+def test_errors_of_any_form() -> None:
+    foreign = from_answer(404, "<html>nginx</html>", "GET x")
+    assert "HTTP 404: <html>" in str(foreign)
+    assert "check option endpoint" in str(foreign)
+    assert not isinstance(foreign, NotFound), "who says that is not Google"
+    assert isinstance(from_answer(412, {}, "POST x"), Aborted)
+    etag = {"error": {"status": "FAILED_PRECONDITION", "message": "The etag does not match."}}
+    assert isinstance(from_answer(400, etag, "POST x"), Aborted)
+    full = {"error": {"status": "PERMISSION_DENIED", "message": "Insufficient regional quota."}}
+    assert isinstance(from_answer(403, full, "POST x"), QuotaExceeded)
+
+
+@pytest.mark.parametrize(
+    ("message", "metadata", "permission", "resource"),
+    [
+        (
+            "no.",
+            {
+                "permission": "container.clusters.create",
+                "resource": "//container.googleapis.com/projects/p/locations/l",
+            },
+            "container.clusters.create",
+            "projects/p/locations/l",
+        ),
+        (
+            'Required "container.clusters.create" permission(s) for "projects/p".',
+            {},
+            "container.clusters.create",
+            "projects/p",
+        ),
+        (
+            "Permission iam.serviceAccounts.get is required to perform this operation on service"
+            " account projects/p/serviceAccounts/a@p.iam.gserviceaccount.com.",
+            {},
+            "iam.serviceAccounts.get",
+            "projects/p/serviceAccounts/a@p.iam.gserviceaccount.com",
+        ),
+    ],
+)
+def test_which_permission_is_missing_on_what(
+    message: str, metadata: dict[str, str], permission: str, resource: str
+) -> None:
+    """With Google's details, or where a service gives none by its message."""
+    info = {
+        "@type": f"{RPC}ErrorInfo",
+        "reason": "IAM_PERMISSION_DENIED",
+        "metadata": metadata,
+    }
+    error = {"status": "PERMISSION_DENIED", "message": message, "details": [info]}
+    denied = from_answer(403, {"error": error}, "POST x", "ada@example.com")
+    assert isinstance(denied, PermissionDenied)
+    assert f"Grant ada@example.com {permission} on " in str(denied)
+    assert resource in str(denied)
+    assert "projects add-iam-policy-binding p --member=user:ada@example.com" in str(denied)
+    assert "--role=roles/" in str(denied)

@@ -1,0 +1,172 @@
+"""Knative's releases: versions, files, upgrades, patches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
+    Wish,
+    patches,
+    supplements,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
+    upgrade_problem,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
+    COMPONENTS,
+    Source,
+    Version,
+    check_components,
+    minimum_kubernetes,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
+
+VERSIONS = {
+    "serving": Version(1, 23, 0),
+    "kourier": Version(1, 23, 0),
+    "eventing": Version(1, 22, 2),
+}
+
+
+@pytest.mark.parametrize("text", ["1.23.0", "v1.23.0", "knative-v1.23.0"])
+def test_versions_are_read_in_all_their_forms(text: str) -> None:
+    assert Version.parse(text, "x") == Version(1, 23, 0)
+
+
+@pytest.mark.parametrize("text", ["1.23", "latest", "", "1.23.0-rc1"])
+def test_what_is_no_version_is_refused_with_its_option(text: str) -> None:
+    with pytest.raises(KubeError, match=r"serving_version: .*write it as 1.23.0"):
+        Version.parse(text, "serving_version")
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "problem"),
+    [
+        (None, "1.23.0", ""),
+        ("1.22.0", "1.22.5", ""),
+        ("1.22.5", "1.22.0", ""),
+        ("1.22.5", "1.23.0", ""),
+        ("1.21.5", "1.23.0", "set the newest 1.22.x first, run, then go on to 1.23.0"),
+        ("1.23.0", "1.22.9", "does not go back a minor release: set 1.23.0 or newer"),
+        ("1.23.0", "2.0.0", "one minor release at a time"),
+    ],
+)
+def test_upgrades_go_one_minor_release_at_a_time(have: str | None, want: str, problem: str) -> None:
+    installed = Version.parse(have, "x") if have else None
+    found = upgrade_problem("serving", installed, Version.parse(want, "x"))
+    assert problem in found
+    assert bool(found) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("minor", "kubernetes"), [(21, 33), (22, 34), (23, 34), (30, 34), (17, 30)]
+)
+def test_the_oldest_kubernetes(minor: int, kubernetes: int) -> None:
+    assert minimum_kubernetes(Version(1, minor, 0)) == (1, kubernetes)
+
+
+def test_components_need_each_other() -> None:
+    assert check_components(COMPONENTS) == []
+    assert check_components(["kourier"]) == [
+        "components: 'kourier' needs 'serving': add it, or leave both out"
+    ]
+    assert "'istio' is unknown; there are serving, kourier" in check_components(["istio"])[0]
+
+
+def test_urls_have_upstream_s_layout_also_on_a_mirror() -> None:
+    checksums = {"serving-1.23.0/serving-core.yaml": "sha256:abc"}
+    source = Source("https://mirror.example.com/", checksums=checksums)
+    files = source.files(["kourier", "serving"], VERSIONS)
+    base = "https://mirror.example.com/knative/serving/releases/download/knative-v1.23.0"
+    extensions = "https://mirror.example.com/knative-extensions/net-kourier/releases/download"
+    assert files.urls == [
+        {"url": f"{base}/serving-crds.yaml", "checksum": ""},
+        {"url": f"{base}/serving-core.yaml", "checksum": "sha256:abc"},
+        {"url": f"{extensions}/knative-v1.23.0/kourier.yaml", "checksum": ""},
+    ]
+
+
+def test_a_folder_has_to_hold_what_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "serving-crds.yaml").touch()
+    with pytest.raises(KubeError, match=r"has no serving-core.yaml: put the release files there"):
+        Source(folder=str(tmp_path)).files(["serving"], VERSIONS)
+    core = tmp_path / "serving-core.yaml"
+    core.write_text('  labels:\n    app.kubernetes.io/version: "1.22.1"\n')
+    source = Source(folder=str(tmp_path))
+    assert source.files(["serving"], VERSIONS).paths == [
+        str(tmp_path / "serving-crds.yaml"),
+        str(core),
+    ]
+    assert "is release 1.22.1, not 1.23.0" in source.contradiction("serving", VERSIONS["serving"])
+    assert source.post_install(["serving"], VERSIONS).paths == []
+
+
+def wish(**changes: Any) -> Wish:
+    options = {"components": list(COMPONENTS), "versions": VERSIONS, "source": Source()}
+    return Wish(**{**options, **changes})
+
+
+def found(made: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    (one,) = [patch for patch in made if (patch["kind"], patch["name"]) == (kind, name)]
+    merged: dict[str, Any] = one["merge"]
+    return merged
+
+
+def test_patches_configure_kourier_and_leave_the_webhooks_their_rules() -> None:
+    made = patches(wish(gateway={"service_type": "NodePort", "node_port": 31080}))
+    assert found(made, "ConfigMap", "config-network")["data"] == {
+        "ingress-class": "kourier.ingress.networking.knative.dev"
+    }
+    assert found(made, "Service", "kourier")["spec"] == {
+        "type": "NodePort",
+        "ports": [{"name": "http2", "nodePort": 31080}],
+    }
+    rules = found(made, "ValidatingWebhookConfiguration", "validation.webhook.serving.knative.dev")
+    assert rules["webhooks"][0]["rules"] is None
+
+
+def test_replicas_of_what_an_autoscaler_governs_are_its_lower_bound() -> None:
+    workloads = [
+        {"name": "mt-broker-filter", "replicas": 3},
+        {"name": "controller", "replicas": 2},
+        {
+            "name": "autoscaler",
+            "resources": [{"container": "autoscaler", "limits": {"cpu": "1"}, "requests": None}],
+            "env": [{"container": "autoscaler", "variables": [{"name": "A", "value": "b"}]}],
+        },
+    ]
+    made = patches(wish(workloads=workloads))
+    scaled = found(made, "HorizontalPodAutoscaler", "broker-filter-hpa")
+    assert scaled == {"spec": {"minReplicas": 3}}
+    assert found(made, "Deployment", "controller") == {"spec": {"replicas": 2}}
+    (container,) = found(made, "Deployment", "autoscaler")["spec"]["template"]["spec"]["containers"]
+    assert container == {
+        "name": "autoscaler",
+        "resources": {"limits": {"cpu": "1"}},
+        "env": [{"name": "A", "value": "b"}],
+    }
+
+
+def test_configuration_becomes_text_and_spares_the_example() -> None:
+    config = {"eventing": {"config-features": {"flag": True, "number": 3}}}
+    made = patches(wish(config=config))
+    assert found(made, "ConfigMap", "config-features")["data"] == {"flag": "true", "number": "3"}
+    with pytest.raises(Refused, match="config-features: _example documents the map"):
+        patches(wish(config={"serving": {"config-features": {"_example": "x"}}}))
+    without = wish(components=["serving"], config=config)
+    assert all(patch["name"] != "config-features" for patch in patches(without))
+
+
+def test_what_eventing_1_22_forgot_is_supplied_to_it_only() -> None:
+    assert [obj["kind"] for obj in supplements(wish())] == [
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+    ]
+    assert supplements(wish(components=["serving"])) == []
+    newer = {**VERSIONS, "eventing": Version(1, 23, 0)}
+    assert supplements(wish(versions=newer)) == []

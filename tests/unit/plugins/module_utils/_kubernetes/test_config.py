@@ -1,0 +1,164 @@
+"""Which cluster and as whom: kubeconfig files, dictionaries, plugins, and what is wrong with them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.config import load
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
+    ConfigError,
+)
+
+
+def kubeconfig(name: str = "one", **user: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": name,
+        "clusters": [{"name": name, "cluster": {"server": f"https://{name}.example.com:6443"}}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+    }
+
+
+def test_a_dictionary_is_as_good_as_a_file(tmp_path: Path) -> None:
+    document = kubeconfig(token="secret")
+    path = tmp_path / "config"
+    path.write_text(json.dumps(document))
+    from_file, from_dict = load({"kubeconfig": str(path)}), load({"kubeconfig": document})
+    assert from_file == from_dict
+    assert from_file.host == "https://one.example.com:6443"
+    assert from_file.api_key == "secret"
+    assert "secret" not in repr(from_file)
+
+
+def test_an_unknown_context_lists_those_that_exist() -> None:
+    with pytest.raises(ConfigError, match=r"context 'two' is not in .*; it has: one"):
+        load({"kubeconfig": kubeconfig(), "context": "two"})
+
+
+def test_no_current_context_asks_for_one() -> None:
+    document = kubeconfig()
+    del document["current-context"]
+    with pytest.raises(ConfigError, match="set context to one of: one"):
+        load({"kubeconfig": document})
+    assert load({"kubeconfig": document, "context": "one"}).host.startswith("https://one")
+
+
+def test_several_files_are_merged_and_the_first_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_text(json.dumps(kubeconfig("one", token="a")))
+    second = kubeconfig("two", token="b")
+    second["users"].append({"name": "one", "user": {"token": "loses"}})
+    (tmp_path / "b").write_text(json.dumps(second))
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/a:{tmp_path}/b:{tmp_path}/missing")
+    assert load({}).api_key == "a"
+    assert load({"context": "two"}).api_key == "b"
+
+
+def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-file\n")
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
+    document = kubeconfig(tokenFile="token")
+    document["clusters"][0]["cluster"]["certificate-authority"] = "ca.pem"
+    (tmp_path / "config").write_text(json.dumps(document))
+    config = load({"kubeconfig": str(tmp_path / "config")})
+    assert config.api_key == "from-file"
+    assert config.ca_cert == "-----BEGIN CERTIFICATE-----"
+
+
+def test_options_beat_the_kubeconfig() -> None:
+    config = load(
+        {
+            "kubeconfig": kubeconfig(token="a"),
+            "host": "https://other:1",
+            "api_key": "b",
+            "validate_certs": False,
+            "impersonate_user": "jane",
+            "impersonate_groups": ["a", "b"],
+            "proxy": "http://proxy:3128",
+        }
+    )
+    assert (config.host, config.api_key, config.validate_certs) == ("https://other:1", "b", False)
+    assert (config.impersonate_user, config.impersonate_groups) == ("jane", ("a", "b"))
+    assert config.proxy == "http://proxy:3128"
+
+
+def test_host_and_token_need_no_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/nowhere")
+    assert load({"host": "https://x:1", "api_key": "t"}).api_key == "t"
+
+
+PLUGIN = """
+import json, os, sys
+info = json.loads(os.environ["KUBERNETES_EXEC_INFO"])
+status = {"token": os.environ["PREFIX"] + info["kind"]}
+print(json.dumps({"apiVersion": info["apiVersion"], "kind": "ExecCredential", "status": status}))
+"""
+
+
+def plugin(*args: str, **more: Any) -> dict[str, Any]:
+    entry = {"command": sys.executable, "args": ["-c", *args], "apiVersion": "v", **more}
+    return kubeconfig(exec=entry)
+
+
+def test_an_exec_plugin_gives_the_token() -> None:
+    document = plugin(PLUGIN, env=[{"name": "PREFIX", "value": "for-"}])
+    assert load({"kubeconfig": document}).api_key == "for-ExecCredential"
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (plugin("raise SystemExit('log in first')"), "failed: log in first"),
+        (plugin("print('hello')"), "printed no ExecCredential"),
+        (
+            kubeconfig(exec={"command": "no-such-plugin", "installHint": "get it from X"}),
+            "'no-such-plugin' is missing: get it from X",
+        ),
+        (kubeconfig(**{"auth-provider": {"name": "gcp"}}), "gke-gcloud-auth-plugin"),
+        (kubeconfig(**{"client-certificate-data": "%%%"}), "client-certificate-data is not base64"),
+        (
+            kubeconfig(**{"client-certificate-data": base64.b64encode(b"pem").decode()}),
+            "client_cert and client_key go together",
+        ),
+        (kubeconfig(tokenFile="/nowhere/token"), "tokenFile: cannot read /nowhere/token"),
+    ],
+)
+def test_what_is_wrong_is_named(document: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load({"kubeconfig": document})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kubeconfig": "/nowhere/config"}, "no such file: /nowhere/config"),
+        ({"host": "cluster.example.com"}, "is not a URL: write it as https://"),
+        ({"host": "https://x", "ca_cert": "/nowhere/ca"}, "ca_cert: cannot read '/nowhere/ca'"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(options)
+
+
+def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path) -> None:
+    for text in ("- a\n", "a: [", ""):
+        (tmp_path / "config").write_text(text)
+        with pytest.raises(ConfigError, match=r"kubeconfig: .*config"):
+            load({"kubeconfig": str(tmp_path / "config")})
+
+
+def test_a_context_that_points_nowhere_is_named() -> None:
+    document = kubeconfig()
+    document["clusters"] = []
+    with pytest.raises(ConfigError, match=r"names cluster 'one', which .* does not describe"):
+        load({"kubeconfig": document})

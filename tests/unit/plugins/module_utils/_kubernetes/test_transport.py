@@ -1,0 +1,195 @@
+"""The transport: trust, proxies, kept connections, timeouts."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.tls import issue
+
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.config import (
+    ClusterConfig,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
+    ApiError,
+    ConfigError,
+    Unreachable,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.transport import (
+    Transport,
+)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    seen: list[Any]
+
+    def do_GET(self) -> None:
+        self.server.seen.append(self)  # type: ignore[attr-defined]  # set by serve()
+        body = b'{"ok": true}'
+        status = 401 if self.path == "/secret" else 200
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Warning", '299 - "policy/v1beta1 is deprecated"')
+        self.end_headers()
+        self.wfile.write(body)
+        if self.path == "/once":
+            self.close_connection = True
+
+    def log_message(self, *_args: Any) -> None:
+        pass
+
+
+@contextmanager
+def serve(certificate: Path | None = None) -> Iterator[Any]:
+    server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.seen = []
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_only_the_cluster_s_own_ca_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, our_file = issue("api.example.com", tmp_path)
+    theirs, their_file = issue("other.example.com", tmp_path)
+    with serve(our_file) as server:
+        url = f"https://127.0.0.1:{server.server_port}"
+        config = {"host": url, "tls_server_name": "api.example.com"}
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(their_file))
+        monkeypatch.setenv("SSL_CERT_FILE", str(their_file))
+        assert Transport(ClusterConfig(ca_cert=ours, **config)).request("GET", "/x") == {"ok": True}
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(our_file))
+        monkeypatch.setenv("SSL_CERT_FILE", str(our_file))
+        with pytest.raises(Unreachable, match=r"is not trusted .*: set ca_cert"):
+            Transport(ClusterConfig(ca_cert=theirs, **config)).request("GET", "/x")
+        lax = ClusterConfig(validate_certs=False, **config)
+        assert Transport(lax).request("GET", "/x") == {"ok": True}
+        wrong_name = ClusterConfig(host=url, ca_cert=ours)
+        with pytest.raises(Unreachable, match="not trusted"):
+            Transport(wrong_name).request("GET", "/x")
+
+
+def test_what_is_no_certificate_is_named() -> None:
+    with pytest.raises(ConfigError, match="ca_cert is not a PEM certificate"):
+        Transport(ClusterConfig(host="https://x", ca_cert="nonsense"))
+    with pytest.raises(ConfigError, match="client_cert and client_key do not fit"):
+        Transport(ClusterConfig(host="https://x", client_cert="a", client_key="b"))
+
+
+def test_connections_are_kept_and_a_closed_one_is_replaced() -> None:
+    with serve() as server:
+        transport = Transport(ClusterConfig(host=f"http://127.0.0.1:{server.server_port}"))
+        for _ in range(3):
+            transport.request("GET", "/x")
+        assert len({handler.client_address for handler in server.seen}) == 1
+        transport.request("GET", "/once")
+        assert transport.request("GET", "/after") == {"ok": True}
+        assert len({handler.client_address for handler in server.seen}) == 2
+        transport.close()
+
+
+def test_identity_is_sent_and_warnings_are_kept() -> None:
+    with serve() as server:
+        config = ClusterConfig(
+            host=f"http://127.0.0.1:{server.server_port}",
+            api_key="secret",
+            impersonate_user="jane",
+            impersonate_groups=("a", "b"),
+        )
+        transport = Transport(config)
+        transport.request("GET", "/x", query={"limit": 1})
+        headers = server.seen[0].headers
+        assert headers["Authorization"] == "Bearer secret"
+        assert headers["Impersonate-User"] == "jane"
+        assert headers.get_all("Impersonate-Group") == ["a", "b"]
+        assert list(transport.warnings) == ["policy/v1beta1 is deprecated"]
+        transport.close()
+
+
+def test_a_refused_token_says_what_to_do() -> None:
+    with serve() as server:
+        transport = Transport(ClusterConfig(host=f"http://127.0.0.1:{server.server_port}"))
+        with pytest.raises(ApiError, match="log in again and renew the kubeconfig") as refused:
+            transport.request("GET", "/secret")
+        assert refused.value.status == 401
+        transport.close()
+
+
+def test_no_answer_is_a_timeout_with_its_option() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(Unreachable, match=r"did not answer within 0.2 s \(request_timeout\)"):
+            Transport(ClusterConfig(host=url), timeout=0.2).request("GET", "/x")
+
+
+def test_an_unknown_name_is_told_from_a_refused_connection() -> None:
+    with pytest.raises(Unreachable, match="the name cannot be resolved"):
+        Transport(ClusterConfig(host="https://no-such-host.invalid")).request("GET", "/x")
+    with pytest.raises(Unreachable, match=r"cannot be reached .*is the cluster up"):
+        Transport(ClusterConfig(host="https://127.0.0.1:9")).request("GET", "/x")
+
+
+@contextmanager
+def tunnel(target: Callable[[], int]) -> Iterator[tuple[int, list[str]]]:
+    """An HTTP proxy for one CONNECT; yields its port and the lines of the request."""
+    lines: list[str] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        # Closing would not reach the peer while the other thread still reads from this socket.
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def work() -> None:
+        client, _ = listener.accept()
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(65536)
+        lines.extend(head.decode().splitlines())
+        upstream = socket.create_connection(("127.0.0.1", target()))
+        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        back = threading.Thread(target=pump, args=(upstream, client))
+        back.start()
+        with client, upstream:
+            pump(client, upstream)
+            back.join()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield listener.getsockname()[1], lines
+    thread.join(5)
+    listener.close()
+
+
+def test_a_proxy_is_given_the_name_and_its_credentials(tmp_path: Path) -> None:
+    ca, path = issue("api.example.com", tmp_path)
+    with serve(path) as server, tunnel(lambda: server.server_port) as (port, lines):
+        config = ClusterConfig(
+            host="https://api.example.com:6443",
+            ca_cert=ca,
+            proxy=f"http://me:p%40ss@127.0.0.1:{port}",
+        )
+        transport = Transport(config)
+        assert transport.request("GET", "/x") == {"ok": True}
+        transport.close()
+    assert lines[0].startswith("CONNECT api.example.com:6443 ")
+    assert "Proxy-Authorization: Basic bWU6cEBzcw==" in lines

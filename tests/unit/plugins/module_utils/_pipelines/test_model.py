@@ -1,0 +1,185 @@
+"""The data model of pipelines: filling, what follows, and what contradicts itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import (
+    problems,
+    resolve,
+)
+
+DEFAULTS = {
+    "name": "twitter",
+    "namespace": "streamops",
+    "workload": "Deployment",
+    "subject_by": "name",
+    "delivery": "direct",
+    "sink": {},
+    "sink_ca_certs": "",
+    "sink_audience": "",
+    "broker": {},
+    "topics": ["knative"],
+    "triggers": [{"name": "viewer"}],
+    "viewer": True,
+}
+
+
+def one(**overrides):
+    (pipeline,) = resolve([overrides], DEFAULTS)
+    return pipeline
+
+
+def test_a_direct_pipeline_sends_to_the_viewer_of_its_namespace():
+    pipeline = one(namespace="other")
+    assert pipeline["sink"] == {
+        "ref": {
+            "apiVersion": "serving.knative.dev/v1",
+            "kind": "Service",
+            "name": "event-viewer",
+            "namespace": "other",
+        }
+    }
+    assert pipeline["broker"] == {}
+
+
+def test_a_broker_pipeline_sends_to_a_broker_of_its_name():
+    pipeline = one(delivery="broker", name="cats", broker={"delivery": {"retry": 3}})
+    assert pipeline["sink"]["ref"]["kind"] == "Broker"
+    assert pipeline["sink"]["ref"]["name"] == "cats"
+    assert pipeline["broker"] == {
+        "name": "cats",
+        "class": "MTChannelBasedBroker",
+        "delivery": {"retry": 3},
+    }
+
+
+def test_a_sink_that_was_given_is_kept():
+    assert one(sink={"uri": "http://a"})["sink"] == {"uri": "http://a"}
+
+
+@pytest.mark.parametrize("workload", ["Deployment", "ContainerSource"])
+def test_what_is_trusted_of_a_sink_goes_with_it(workload):
+    trusted = one(workload=workload, sink_ca_certs="PEM", sink_audience="a", sink={"uri": "u"})
+    assert trusted["sink"] == {"uri": "u", "CACerts": "PEM", "audience": "a"}
+
+
+def test_entries_override_and_missing_keys_fall_back():
+    pipelines = resolve([{"name": "a", "topics": None}, {"name": "b", "topics": ["x"]}], DEFAULTS)
+    assert [(p["name"], p["topics"]) for p in pipelines] == [("a", ["knative"]), ("b", ["x"])]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "viewed"),
+    [
+        ({}, True),
+        ({"viewer": False}, False),
+        ({"sink": {"uri": "http://a"}}, False),
+        ({"delivery": "broker"}, True),
+        ({"delivery": "broker", "triggers": [{"name": "a", "sink": {"uri": "http://a"}}]}, False),
+        ({"delivery": "broker", "triggers": [{"name": "a", "filters": [{"exact": {}}]}]}, False),
+    ],
+)
+def test_whether_a_probe_reaches_the_viewer(overrides, viewed):
+    assert one(**overrides)["viewed"] is viewed
+
+
+@pytest.mark.parametrize(
+    ("workload", "subject"),
+    [
+        ("Deployment", {"apiVersion": "apps/v1", "kind": "Deployment", "name": "twitter"}),
+        (
+            "KnativeService",
+            {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "twitter"},
+        ),
+        ("Job", {"apiVersion": "batch/v1", "kind": "Job", "name": "twitter"}),
+        ("ContainerSource", None),
+    ],
+)
+def test_subject_by_name(workload, subject):
+    assert one(workload=workload)["subject"] == subject
+
+
+@pytest.mark.parametrize(
+    "overrides", [{"subject_by": "selector", "workload": "Job"}, {"workload": "CronJob"}]
+)
+def test_jobs_of_a_cron_job_can_only_be_selected(overrides):
+    pipeline = one(**overrides)
+    assert pipeline["subject"] == {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "selector": {"matchLabels": pipeline["labels"]},
+    }
+    assert pipeline["once"]
+
+
+def test_nothing_is_wrong_with_no_variables():
+    assert problems({}) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"topics": ["x" * 600]}, "twitter_pipeline_topics: 600 characters"),
+        ({"query": "x" * 513}, "twitter_pipeline_query: 513 characters"),
+        (
+            {"topics": [f"topic{number}" for number in range(60)]},
+            "twitter_pipeline_topics, with languages and excludes: 646 characters",
+        ),
+        ({"registry": ""}, "twitter_pipeline_registry is empty"),
+        (
+            {"images_engine": "none", "images": {"viewer": "a"}},
+            "twitter_pipeline_images: name the image of producer",
+        ),
+        ({"credentials": "secret_manager", "project": ""}, "twitter_pipeline_project"),
+        ({"topics": ["a,b"]}, "twitter_pipeline_topics: 'a,b' has a comma"),
+        ({"topics": []}, "twitter_pipeline_topics: name at least one"),
+        ({"name": "Twitter"}, "twitter_pipeline_name: 'Twitter' is not a DNS label"),
+        ({"namespace": "-x"}, "twitter_pipeline_namespace: '-x' is not a DNS label"),
+        ({"name": "x" * 41}, "is not a DNS label of at most 40"),
+        ({"interval": 0}, "twitter_pipeline_interval: 0"),
+        ({"delivery": "broker", "sink": {"uri": "http://a"}}, "twitter_pipeline_sink: a broker"),
+        (
+            {"dead_letter": {"uri": "http://a"}},
+            "twitter_pipeline_dead_letter: a SinkBinding has no",
+        ),
+        (
+            {"workload": "ContainerSource", "subject_by": "selector"},
+            "twitter_pipeline_subject_by: a ContainerSource binds itself",
+        ),
+        ({"workload": "Job", "source": "stream"}, "twitter_pipeline_source: a Job reads once"),
+        (
+            {"pipelines": [{}, {"name": "a"}, {"name": "a"}]},
+            "2 pipelines are called a in namespace streamops",
+        ),
+        (
+            {"pipelines": [{"name": "a"}, {"name": "b", "topics": ["x" * 600]}]},
+            "twitter_pipeline_pipelines[1].topics: 600 characters",
+        ),
+    ],
+)
+def test_each_contradiction_names_its_variable(variables, said):
+    found = problems({f"twitter_pipeline_{name}": value for name, value in variables.items()})
+    assert len(found) == 1
+    assert said in found[0]
+
+
+def test_a_longer_query_is_fine_where_the_producer_was_told_so():
+    given = {"twitter_pipeline_topics": ["x" * 600]}
+    raised = given | {"twitter_pipeline_environment": {"QUERY_MAX_LENGTH": 1024}}
+    assert len(problems(given)) == 1
+    assert problems(raised) == []
+
+
+def test_what_is_missing_does_not_matter_for_a_removal():
+    assert problems({"twitter_pipeline_registry": "", "twitter_pipeline_state": "absent"}) == []
+
+
+def test_one_name_in_two_namespaces_is_no_contradiction():
+    pipelines = [{"name": "a", "namespace": "x"}, {"name": "a", "namespace": "y"}]
+    assert problems({"twitter_pipeline_pipelines": pipelines}) == []
+
+
+def test_all_problems_are_told_at_once():
+    found = problems({"twitter_pipeline_name": "A", "twitter_pipeline_interval": -1})
+    assert len(found) == 2
