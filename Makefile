@@ -17,7 +17,7 @@ export SANDBOX_HOME ?= $(CURDIR)/.sandbox
 # A .venv that was removed, or whose Python was, is made again whatever the stamps say.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f .cache/*.stamp)
 
-DEMO_REQUIREMENTS := requirements.txt apps/sandbox/requirements.txt
+DEMO_REQUIREMENTS := requirements.txt sandbox/requirements.txt
 # Tests mostly wait, so two to a core; more of them only get into each other's way.
 WORKERS ?= 4
 TEST_REQUIREMENTS := requirements-test.txt apps/twitter-producer/requirements.txt apps/event-viewer/requirements.txt
@@ -50,7 +50,7 @@ demo: .cache/demo.stamp ## Sandbox up, site.yml on it: posts arrive in the viewe
 
 down: ## Stop the sandbox; leaves nothing behind
 	@python=$(BIN)/python; [ -x $$python ] || python=$(PYTHON) # it needs no package, and a .venv may be gone
-	PYTHONPATH=apps/sandbox $$python -m sandbox down
+	PYTHONPATH=sandbox $$python -m streamops_sandbox down
 	# Keys, logs and images of a sandbox that is gone; a home elsewhere is somebody else's folder.
 	rm -rf $(CURDIR)/.sandbox
 
@@ -61,7 +61,7 @@ lint: .cache/test.stamp ## Style, types, ansible-lint, ansible-test sanity, docu
 
 unit: .cache/test.stamp tools ## Tests of the plugins' logic (ansible-test units) and of the apps
 	@tests/ansible_test.sh units
-	pytest -n $(WORKERS) tests/apps
+	pytest -n $(WORKERS) tests/apps sandbox/tests
 
 integration: .cache/test.stamp tools ## Tests of modules and roles against the sandbox
 	@pytest -n $(WORKERS) tests/integration
@@ -82,7 +82,7 @@ clean: down ## Also removes everything that was installed and built
 	@rm -rf $(VENV) .cache build
 
 # A stamp is written last, so an installation that was broken off is done again from the start.
-.cache/demo.stamp: $(DEMO_REQUIREMENTS) constraints.txt apps/sandbox/pyproject.toml
+.cache/demo.stamp: $(DEMO_REQUIREMENTS) constraints.txt sandbox/pyproject.toml
 	@$(call install,$(DEMO_REQUIREMENTS))
 
 .cache/test.stamp: .cache/demo.stamp $(TEST_REQUIREMENTS)
@@ -104,7 +104,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(
 $(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) cannot make virtual environments here. On Debian: apt-get install python3-venv" >&2; exit 1; }
 echo "Installing $(1) into $(VENV), which takes about a minute the first time ..."
 { $(BIN)/python -m pip install --quiet -c constraints.txt $(foreach file,$(1),-r $(file)) \
-  && $(BIN)/python -m pip install --quiet --no-deps -e apps/sandbox; } \
+  && $(BIN)/python -m pip install --quiet --no-deps -e sandbox; } \
   || { echo "pip could not install what is needed. It takes it from PyPI, or where your pip configuration says; then run make again." >&2; exit 1; }
 touch $@
 endef

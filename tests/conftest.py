@@ -1,30 +1,11 @@
-"""Fixtures and markers that every test may use."""
+"""Hooks that every test uses."""
 
-from __future__ import annotations
+import sys
+from pathlib import Path
 
-import shutil
+# ansible-test, which does not read pyproject.toml, finds `support` here.
+sys.path.append(str(Path(__file__).parent))
 
-import pytest
+from support.needs import pytest_collection_modifyitems
 
-#: Program -> the Debian package that holds it.
-PACKAGES = {
-    "buildah": "buildah",
-    "chromium": "chromium",
-    "docker-registry": "docker-registry",
-    "kubectl": "kubernetes-client",
-    "npm": "npm",
-    "redis-server": "redis-server",
-    "skopeo": "skopeo",
-    "wrk": "wrk",
-}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what `needs` a program that is not here, naming the command that gets it."""
-    for item in items:
-        for marker in item.iter_markers("needs"):
-            missing = [tool for tool in marker.args if shutil.which(tool) is None]
-            if missing:
-                packages = " ".join(sorted({PACKAGES[tool] for tool in missing}))
-                reason = f"needs {', '.join(missing)}: apt-get install {packages}"
-                item.add_marker(pytest.mark.skip(reason=reason))
+__all__ = ["pytest_collection_modifyitems"]

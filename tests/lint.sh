@@ -12,7 +12,7 @@ check() {
 }
 
 # The apps and tests are ordinary Python, checked by ruff and mypy; ansible-test checks what Ansible loads.
-check "ansible-test sanity" tests/ansible_test.sh sanity --exclude apps/ --exclude tests/ --exclude docs/docsite/
+check "ansible-test sanity" tests/ansible_test.sh sanity --exclude apps/ --exclude sandbox/ --exclude tests/ --exclude docs/docsite/
 check "ansible-lint" ansible-lint --strict
 check "documentation" docs/build.sh
 check "mypy" mypy

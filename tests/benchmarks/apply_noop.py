@@ -64,7 +64,7 @@ def run() -> Result:
             "requests": requests,
             **{f"{name}_seconds": seconds for name, seconds in best.items()},
             **{f"ratio_to_{name}": ratio for name, ratio in ratios.items()},
-            "server": "BENCH_KUBECONFIG" if real else "sandbox.kube",
+            "server": "BENCH_KUBECONFIG" if real else "streamops_sandbox.kube",
         },
         "goals": {
             **{

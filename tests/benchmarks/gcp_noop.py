@@ -31,7 +31,7 @@ from support import peers
 from support.google import Google, google_sandbox
 from support.site import BIN
 
-from sandbox.google import PROJECT
+from streamops_sandbox.google import PROJECT
 
 RUNS = 4
 LIMIT, MOST_REQUESTS = 0.4, 20

@@ -266,7 +266,9 @@ def _x(made: Kit) -> Iterator[X]:
     home = Path(tempfile.mkdtemp(dir=made.folder))
     empty = home / "none.json"
     empty.write_text('{"data": []}')
-    with _process("sandbox.x", f"--home={home}", "--port=0", f"--posts={empty}") as process:
+    with _process(
+        "streamops_sandbox.x", f"--home={home}", "--port=0", f"--posts={empty}"
+    ) as process:
         assert process.stdout is not None
         yield X.at(process.stdout.readline().strip(), home)
 

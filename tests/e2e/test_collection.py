@@ -8,7 +8,7 @@ import yaml
 from support.site import COLLECTION, ROOT, Site
 
 #: Part of a checkout, not of what is released; galaxy.yml becomes MANIFEST.json.
-NOT_RELEASED = (".ci/", ".collections/", ".github/", "galaxy.yml")
+NOT_RELEASED = (".ci/", ".collections/", ".github/", "galaxy.yml", "sandbox/", "tests/")
 
 
 def test_it_holds_what_git_knows_and_nothing_else(machine: Site, installed: Site) -> None:

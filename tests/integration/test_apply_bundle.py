@@ -30,7 +30,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.wait import NotReady
-from sandbox.kube.tls import Authority
+from streamops_sandbox.kube.tls import Authority
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.google import Google, google_sandbox, run_module
 
-from sandbox.google import ACCOUNT, PROJECT
+from streamops_sandbox.google import ACCOUNT, PROJECT
 
 VALUE = "correct-horse-battery"
 KEY_VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS", "GCP_PROJECT", "GCP_SERVICE_ACCOUNT_FILE")

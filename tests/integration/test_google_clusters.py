@@ -20,8 +20,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.argspec 
     session,
 )
 from ansible_collections.streamops.knative.plugins.modules.gke_kubeconfig import Kubeconfig
-from sandbox.google import ACCOUNT, PROJECT
-from sandbox.google.serviceusage import TITLES
+from streamops_sandbox.google import ACCOUNT, PROJECT
+from streamops_sandbox.google.serviceusage import TITLES
 
 LOCATION = "europe-west1"
 

@@ -19,8 +19,8 @@ import yaml
 from kubernetes import client, config
 from support.google import POOL, Google, google_sandbox
 
-from sandbox.google import ACCOUNT, PROJECT
-from sandbox.node.metadata import GoogleProject, MetadataServer, PodIdentity
+from streamops_sandbox.google import ACCOUNT, PROJECT
+from streamops_sandbox.node.metadata import GoogleProject, MetadataServer, PodIdentity
 
 LOCATION = "europe-west1"
 RUN = "import json, sys; from support.google import run_module; print(json.dumps(run_module(*json.load(sys.stdin))))"

@@ -20,7 +20,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.task imp
     GcpTask,
     ModuleRun,
 )
-from sandbox.google import ACCOUNT, PROJECT
+from streamops_sandbox.google import ACCOUNT, PROJECT
 
 LOCATION = "europe-west1"
 EMAIL = f"pipeline@{PROJECT}.iam.gserviceaccount.com"

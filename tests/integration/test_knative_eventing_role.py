@@ -15,7 +15,7 @@ import pytest
 from support.kube import KNATIVE, Kube, Object, cluster, definition, deployment
 from support.site import BIN, ROOT, recap
 
-from sandbox.knative import release
+from streamops_sandbox.knative import release
 
 REPOSITORIES = {
     "knative/serving": ("1.22.0", "1.23.0"),

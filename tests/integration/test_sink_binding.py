@@ -13,7 +13,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.sink_bi
     BindingError,
 )
 from ansible_collections.streamops.knative.plugins.modules.sink_binding import TASK
-from sandbox.knative import release
+from streamops_sandbox.knative import release
 
 SINK = {"apiVersion": "v1", "kind": "Service", "name": "sink"}
 URI = "http://sink.{}.svc.cluster.local"

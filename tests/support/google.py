@@ -23,9 +23,9 @@ from ansible.module_utils.testing import patch_module_args
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
-from sandbox.clusters import Cluster
-from sandbox.google import PROJECT, create_app
-from sandbox.kube.server import ApiServer
+from streamops_sandbox.clusters import Cluster
+from streamops_sandbox.google import PROJECT, create_app
+from streamops_sandbox.kube.server import ApiServer
 
 MODULES = "ansible_collections.streamops.knative.plugins.modules"
 ALL_SERVICES = (

@@ -125,7 +125,10 @@ def process(ready: Callable[[str], bool], *command: str) -> Iterator[subprocess.
 def api_server(folder: Path) -> Iterator[Kube]:
     """An API server without controllers: objects stay as they are written."""
     with process(
-        lambda line: line.startswith("https://"), "sandbox.kube", "--data-dir", str(folder)
+        lambda line: line.startswith("https://"),
+        "streamops_sandbox.kube",
+        "--data-dir",
+        str(folder),
     ) as server:
         yield Kube(folder / "kubeconfig", server.pid)
 
@@ -134,7 +137,12 @@ def api_server(folder: Path) -> Iterator[Kube]:
 def cluster(folder: Path, name: str = "test") -> Iterator[Kube]:
     """A whole cluster: API server, controllers, node."""
     with process(
-        lambda line: line == "ready\n", "sandbox.cluster", "--name", name, "--folder", str(folder)
+        lambda line: line == "ready\n",
+        "streamops_sandbox.cluster",
+        "--name",
+        name,
+        "--folder",
+        str(folder),
     ):
         yield Kube(folder / "kubeconfig")
 

@@ -21,11 +21,11 @@ from typing import Any
 import requests
 from aiohttp import web
 
-from sandbox.x import create_app
+from streamops_sandbox.x import create_app
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("X_API_DOCUMENTS", ROOT.parent / "shared" / "x-api"))
-PATHS = ("apps/sandbox", "apps/twitter-producer", "apps/event-viewer")
+PATHS = ("sandbox", "apps/twitter-producer", "apps/event-viewer")
 
 
 class Loop:

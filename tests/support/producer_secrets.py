@@ -13,8 +13,8 @@ from google.cloud import secretmanager
 from google.oauth2 import service_account
 from support.producer import Kit, Sink, X
 
-from sandbox.google.__main__ import NoClusters
-from sandbox.google.app import create_app
+from streamops_sandbox.google.__main__ import NoClusters
+from streamops_sandbox.google.app import create_app
 
 NAMES = ("api_key", "api_secret", "access_key", "access_secret")
 

@@ -19,7 +19,7 @@ from typing import Any
 import requests
 from aiohttp import web
 
-from sandbox.registry import create_app
+from streamops_sandbox.registry import create_app
 
 _HOP_BY_HOP = {"host", "content-length", "connection", "transfer-encoding"}
 

@@ -23,7 +23,15 @@ _PATIENCE_SECONDS = 60.0  # tests run beside each other on small machines
 def sandbox(*arguments: str, home: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run the command `sandbox` on a folder."""
     return subprocess.run(
-        [sys.executable, "-m", "sandbox", arguments[0], "--home", str(home), *arguments[1:]],
+        [
+            sys.executable,
+            "-m",
+            "streamops_sandbox",
+            arguments[0],
+            "--home",
+            str(home),
+            *arguments[1:],
+        ],
         check=check,
         capture_output=True,
         text=True,

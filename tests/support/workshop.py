@@ -20,7 +20,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci.wheels impo
     fetch_wheels,
 )
 from ansible_collections.streamops.knative.plugins.modules.oci_image import TASK
-from sandbox.registry.base_image import ARCHITECTURES
+from streamops_sandbox.registry.base_image import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {"event-viewer": "event_viewer", "twitter-producer": "twitter_producer"}

@@ -11,7 +11,7 @@ import pytest
 import requests
 from support.producer import Kit, Sink, X, wait_for
 
-from sandbox.kube.server import ApiServer
+from streamops_sandbox.kube.server import ApiServer
 from twitter_producer.progress import (
     MOST_SEEN,
     Batch,

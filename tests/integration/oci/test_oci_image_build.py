@@ -19,7 +19,7 @@ from referencing import Resource
 from referencing.jsonschema import DRAFT4
 from support.registries import Registry, debian_registry, sandbox_registry
 
-from sandbox.node.images import make_root, process, pull
+from streamops_sandbox.node.images import make_root, process, pull
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMAS = Path("/usr/share/gocode/src/github.com/opencontainers/image-spec/schema")

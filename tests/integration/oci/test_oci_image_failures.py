@@ -17,7 +17,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci.errors impo
     RegistryError,
     WheelError,
 )
-from sandbox.node.images import ImageError, pull
+from streamops_sandbox.node.images import ImageError, pull
 
 
 def tag_is_absent(registry, tmp_path: Path, name: str = "team/app") -> None:

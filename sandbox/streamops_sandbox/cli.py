@@ -1,0 +1,315 @@
+"""`sandbox up`, `down` and `status`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from streamops_sandbox.home import MARK, Home, State, runs, started
+from streamops_sandbox.node import reaper
+
+DEFAULT_PORT = 18970
+_START_SECONDS = 120.0
+_STOP_SECONDS = 30.0
+
+
+class CommandError(Exception):
+    """The command failed; the message is one line that says what to do."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    home = Home(options.home)
+    try:
+        if options.command == "up":
+            return _up(home, options)
+        if options.command == "down":
+            return _down(home)
+        return _status(home, as_json=options.json)
+    except CommandError as error:
+        print(f"sandbox: {error}", file=sys.stderr)
+        return 1
+    except PermissionError as error:
+        print(f"sandbox: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sandbox", description=sys.modules["streamops_sandbox"].__doc__
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="start the sandbox, if it does not run")
+    down = commands.add_parser("down", help="stop it with everything that runs in it")
+    status = commands.add_parser("status", help="tell what runs; exit code 3 where nothing does")
+    for command in (up, down, status):
+        command.add_argument(
+            "--home",
+            type=Path,
+            default=Path(os.environ.get("SANDBOX_HOME") or ".sandbox"),
+            help="the sandbox's folder (default: SANDBOX_HOME, or .sandbox here)",
+        )
+    up.add_argument(
+        "--port",
+        type=_port,
+        help="first of four ports for Google, X, registry and releases; 0: any free ones "
+        f"(default: SANDBOX_PORT, or {DEFAULT_PORT})",
+    )
+    up.add_argument(
+        "--cluster",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also start a cluster without Google's part in it; may be repeated",
+    )
+    up.add_argument("--posts", type=Path, metavar="FILE", help="posts X serves, as JSON")
+    status.add_argument("--json", action="store_true", help="as JSON, like state.json")
+    return parser
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65532:
+        raise ValueError(text)
+    return number
+
+
+# -- up --------------------------------------------------------------------------------------------
+
+
+def _up(home: Home, options: argparse.Namespace) -> int:
+    if options.posts and not options.posts.is_file():
+        raise CommandError(f"--posts {options.posts}: there is no such file")
+    with _locked(home):
+        state = home.read_state()
+        if state is not None and runs(state):
+            state = _adjust(home, state, options)
+        else:
+            _end_stray_processes(home)
+            _start(home, options)
+            state = home.read_state()
+    if state is None:
+        raise CommandError(f"the sandbox ended right after its start; see {home.logs}")
+    _print(state)
+    return 0
+
+
+@contextlib.contextmanager
+def _locked(home: Home) -> Iterator[None]:
+    try:
+        with home.lock():
+            yield
+    except BlockingIOError:
+        raise CommandError(
+            f"another 'sandbox up' or 'down' works on {home.path}: wait until it is done."
+        ) from None
+
+
+def _adjust(home: Home, state: State, options: argparse.Namespace) -> State:
+    """Make a running sandbox what was asked for, or say why it cannot be."""
+    wanted = _wanted_port(options.port) if options.port is not None else state["port"]
+    if wanted not in (0, state["port"]):
+        raise CommandError(
+            f"already up in {home.path} with --port {state['port']}: run 'sandbox down' first "
+            "to change that."
+        )
+    for name in options.cluster:
+        if name not in state["clusters"]:
+            state = _control(home, "POST", "/clusters", {"name": name}, _START_SECONDS)
+    return state
+
+
+def _wanted_port(option: int | None) -> int:
+    if option is not None:
+        return option
+    text = os.environ.get("SANDBOX_PORT") or str(DEFAULT_PORT)
+    try:
+        return _port(text)
+    except ValueError:
+        raise CommandError(f"SANDBOX_PORT={text!r}: a number from 0 to 65532 is needed") from None
+
+
+def _start(home: Home, options: argparse.Namespace) -> None:
+    home.logs.mkdir(parents=True, exist_ok=True)
+    log = home.logs / "supervisor.log"
+    reading, writing = os.pipe()
+    command = [
+        *(sys.executable, "-m", "streamops_sandbox.supervisor", "--home", str(home.path)),
+        *("--port", str(_wanted_port(options.port)), "--report", str(writing)),
+    ]
+    for name in options.cluster:
+        command += ["--cluster", name]
+    if options.posts:
+        command += ["--posts", str(options.posts.resolve())]
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env=_supervisor_environment(home),
+            pass_fds=[writing],
+            start_new_session=True,
+        )
+    os.close(writing)
+    try:
+        answer = _read_report(reading)
+    except BaseException:  # Ctrl-C, too: nothing half started stays
+        process.send_signal(signal.SIGTERM)
+        process.wait(_STOP_SECONDS)
+        raise
+    finally:
+        os.close(reading)
+    if answer is None:
+        process.kill()
+        process.wait()
+        _end_stray_processes(home)
+        raise CommandError(f"the sandbox did not start; {log} ends with: {_last_line(log)}")
+    if "error" in answer:
+        process.wait(_STOP_SECONDS)
+        raise CommandError(answer["error"])
+
+
+def _supervisor_environment(home: Home) -> dict[str, str]:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    # The package may run from a folder that is not installed.
+    environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    environment[MARK] = home.id
+    return environment
+
+
+def _read_report(descriptor: int) -> State | None:
+    """Wait for the supervisor's one line; None where it ended, or was too slow, without one."""
+    deadline, data = time.monotonic() + _START_SECONDS, b""
+    while not data.endswith(b"\n"):
+        ready, _, _ = select.select([descriptor], [], [], max(0, deadline - time.monotonic()))
+        chunk = os.read(descriptor, 65536) if ready else b""
+        if not chunk:
+            return None
+        data += chunk
+    answer: State = json.loads(data)
+    return answer
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else "(nothing)"
+
+
+# -- down ------------------------------------------------------------------------------------------
+
+
+def _down(home: Home) -> int:
+    if not home.path.exists():
+        print(f"Nothing runs in {home.path}.")
+        return 0
+    with _locked(home):
+        state = home.read_state()
+        running = runs(state)
+        if state is not None and running:
+            with contextlib.suppress(CommandError):
+                _control(home, "POST", "/stop", {}, 5.0)
+            _wait_for_end(state["supervisor"]["pid"], state["supervisor"]["started"])
+        strays = _end_stray_processes(home)
+        home.state_file.unlink(missing_ok=True)
+        home.socket.unlink(missing_ok=True)
+    print("The sandbox is down." if running or strays else f"Nothing runs in {home.path}.")
+    return 0
+
+
+def _wait_for_end(pid: int, when: str) -> None:
+    deadline = time.monotonic() + _STOP_SECONDS
+    while started(pid) == when and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _end_stray_processes(home: Home) -> bool:
+    """End what a crash left behind; True where there was something."""
+    found = bool(reaper.find(MARK, home.id))
+    if not reaper.reap(MARK, home.id):
+        pids = ", ".join(str(pid) for pid in reaper.find(MARK, home.id))
+        raise CommandError(f"processes {pids} of this sandbox could not be ended")
+    return found
+
+
+# -- status ----------------------------------------------------------------------------------------
+
+
+def _status(home: Home, *, as_json: bool) -> int:
+    state = home.read_state()
+    if state is None or not runs(state):
+        if as_json:
+            print(json.dumps({"home": str(home.path), "running": False}))
+        elif state is not None:
+            print(f"The sandbox in {home.path} crashed: 'sandbox up' starts it again.")
+        else:
+            print(f"Nothing runs in {home.path}: 'sandbox up' starts it.")
+        return 3
+    state = _control(home, "GET", "/status", None, 10.0)
+    if as_json:
+        print(json.dumps({"running": True, **state}, indent=2))
+    else:
+        _print(state)
+    return 0
+
+
+def _print(state: State) -> None:
+    print(f"The sandbox is up. Home: {state['home']}")
+    for name, url in state["urls"].items():
+        print(f"  {name:<10}{url}")
+    for name, cluster in state["clusters"].items():
+        print(f"  cluster {name}: {cluster['url']}, kubeconfig {cluster['kubeconfig']}")
+
+
+# -- control ---------------------------------------------------------------------------------------
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP to the supervisor's control socket."""
+
+    def __init__(self, home: Home, seconds: float) -> None:
+        super().__init__("sandbox", timeout=seconds)
+        self._home = home
+
+    def connect(self) -> None:
+        """Connect."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        with self._home.short(self._home.socket) as address:
+            self.sock.connect(address)
+
+
+def _control(home: Home, method: str, path: str, body: State | None, seconds: float) -> State:
+    connection = _Connection(home, seconds)
+    try:
+        connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        content = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise CommandError(
+            f"the sandbox in {home.path} does not answer ({error}): run 'sandbox down', then "
+            "'sandbox up'."
+        ) from None
+    finally:
+        connection.close()
+    if response.status >= 500:
+        raise CommandError(f"{method} {path} failed; see {home.logs / 'supervisor.log'}")
+    answer: State = json.loads(content)
+    if response.status != 200:
+        raise CommandError(answer["error"])
+    return answer

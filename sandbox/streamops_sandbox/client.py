@@ -1,0 +1,490 @@
+"""A small asynchronous client of the Kubernetes API.
+
+Every part of the sandbox speaks to the others through this client and a kubeconfig only, so each
+works against any other API server too. Contract:
+https://kubernetes.io/docs/reference/using-api/api-concepts/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import ssl
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import aiohttp
+import yaml
+
+from streamops_sandbox.informer import Informer
+
+Object = dict[str, Any]
+Objects = list[Object]
+PatchType = Literal["merge", "json", "strategic"]
+
+_PATCH_CONTENT_TYPES = {
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+}
+_PAGE_SIZE = 500
+_TOKEN_FILE_REREAD_SECONDS = 60.0  # as client-go
+
+
+class ApiError(Exception):
+    """An answer of the API server other than 2xx.
+
+    `status` is the HTTP code, `reason` the Status object's reason ("NotFound", "Conflict", …; ""
+    where the body was no Status), `body` the decoded body.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, body: object = None) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.body = body
+
+    @property
+    def not_found(self) -> bool:
+        """Whether the object (or its kind) is not there."""
+        return self.status == 404
+
+    @property
+    def conflict(self) -> bool:
+        """Whether somebody else changed the object first."""
+        return self.status == 409 and self.reason == "Conflict"
+
+    @property
+    def already_exists(self) -> bool:
+        """Whether an object of this name is there already."""
+        return self.status == 409 and self.reason == "AlreadyExists"
+
+
+class Client:
+    """A connection to one API server; use `await Client.from_kubeconfig(...)`.
+
+    Objects are plain dicts, as in the API's JSON. What an informer returns is shared: copy it
+    before changing it.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
+        token_file: Path | None = None,
+        user_agent: str = "sandbox",
+        timeout: float = 30.0,
+    ) -> None:
+        self.server = server.rstrip("/")
+        self._timeout = timeout
+        self._token_file = token_file
+        self._token = ""
+        self._token_read = -_TOKEN_FILE_REREAD_SECONDS
+        # No limit on connections: each informer holds one for its watch.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=ssl_context or True, limit=0),
+            headers={"User-Agent": user_agent, "Accept": "application/json", **(headers or {})},
+            json_serialize=lambda value: json.dumps(value, separators=(",", ":")),
+        )
+        self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
+        self._informers: dict[tuple[str, str, str | None, str | None], Informer] = {}
+
+    @classmethod
+    async def from_kubeconfig(
+        cls,
+        kubeconfig: str | Path | Mapping[str, Any],
+        *,
+        context: str | None = None,
+        user_agent: str = "sandbox",
+        timeout: float = 30.0,  # noqa: ASYNC109 - of each later request, not of this call
+    ) -> Self:
+        """Connect as a kubeconfig (a path, or its content) says.
+
+        Understands certificates, tokens, token files and basic authentication, not exec plugins.
+        Raises ValueError where the kubeconfig names something it does not hold.
+        """
+        config: Mapping[str, Any]
+        if isinstance(kubeconfig, Mapping):
+            config = kubeconfig
+        else:
+            text = await asyncio.to_thread(Path(kubeconfig).read_text, encoding="utf-8")
+            config = yaml.safe_load(text)
+        entry = named(config, "context", context or config.get("current-context", ""))
+        cluster = named(config, "cluster", entry["cluster"])
+        user = named(config, "user", entry["user"]) if entry.get("user") else {}
+        if "exec" in user or "auth-provider" in user:
+            raise ValueError(f"user {entry['user']!r}: authentication plugins are not supported")
+        headers = {}
+        if "token" in user:
+            headers["Authorization"] = f"Bearer {user['token']}"
+        elif "username" in user:
+            pair = f"{user['username']}:{user.get('password', '')}"
+            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        return cls(
+            cluster["server"],
+            ssl_context=_ssl_context(cluster, user),
+            headers=headers,
+            token_file=Path(user["tokenFile"]) if "tokenFile" in user else None,
+            user_agent=user_agent,
+            timeout=timeout,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop the informers and close all connections."""
+        await asyncio.gather(*(informer.stop() for informer in self._informers.values()))
+        await self._session.close()
+
+    # -- objects -----------------------------------------------------------------------------
+
+    async def get(
+        self, api_version: str, kind: str, name: str, namespace: str | None = None
+    ) -> Object:
+        """Return one object."""
+        return await self._object("GET", await self.path(api_version, kind, namespace, name))
+
+    async def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> Objects:
+        """Return all objects of a kind, of one namespace or of all."""
+        items, _ = await self.list_with_version(
+            api_version,
+            kind,
+            namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+        )
+        return items
+
+    async def list_with_version(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> tuple[Objects, str]:
+        """Like `list`, with the resourceVersion from which a watch continues."""
+        path = await self.path(api_version, kind, namespace)
+        params = _selectors(label_selector, field_selector) | {"limit": str(_PAGE_SIZE)}
+        items: Objects = []
+        while True:
+            page = await self._object("GET", path, params=params)
+            for item in page.get("items") or []:
+                # Items of a list of a built-in kind come without these.
+                items.append({"apiVersion": api_version, "kind": kind, **item})
+            metadata = page.get("metadata", {})
+            if not metadata.get("continue"):
+                return items, metadata.get("resourceVersion", "")
+            params["continue"] = metadata["continue"]
+
+    async def create(self, obj: Object) -> Object:
+        """Create an object; its metadata says where."""
+        metadata = obj["metadata"]
+        path = await self.path(obj["apiVersion"], obj["kind"], metadata.get("namespace"))
+        return self._seen(await self._object("POST", path, body=obj))
+
+    async def update(self, obj: Object) -> Object:
+        """Replace an object; with a resourceVersion only if nobody changed it meanwhile."""
+        return self._seen(await self._object("PUT", await self._path_of(obj), body=obj))
+
+    async def update_status(self, obj: Object) -> Object:
+        """Replace an object's status only."""
+        path = await self._path_of(obj, "status")
+        return self._seen(await self._object("PUT", path, body=obj))
+
+    async def patch(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None,
+        body: object,
+        *,
+        patch_type: PatchType = "merge",
+        subresource: str | None = None,
+    ) -> Object:
+        """Change parts of an object."""
+        path = await self.path(api_version, kind, namespace, name, subresource)
+        content_type = _PATCH_CONTENT_TYPES[patch_type]
+        return self._seen(await self._object("PATCH", path, body=body, content_type=content_type))
+
+    async def apply(
+        self,
+        obj: Object,
+        *,
+        field_manager: str,
+        force: bool = True,
+        subresource: str | None = None,
+    ) -> Object:
+        """Server-side apply: own exactly the fields of `obj` as `field_manager`."""
+        path = await self._path_of(obj, subresource)
+        params = {"fieldManager": field_manager, "force": str(force).lower()}
+        content_type = "application/apply-patch+yaml"
+        return self._seen(
+            await self._object("PATCH", path, body=obj, content_type=content_type, params=params)
+        )
+
+    async def delete(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        propagation: Literal["Background", "Foreground", "Orphan"] | None = None,
+        uid: str | None = None,
+        grace_period: int | None = None,
+    ) -> Object:
+        """Delete an object; with `uid` only if it is still that one.
+
+        Returns what the server answers: a Status, or the object where it is only marked for
+        deletion (finalizers, grace period in seconds).
+        """
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if propagation:
+            options["propagationPolicy"] = propagation
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        if grace_period is not None:
+            options["gracePeriodSeconds"] = grace_period
+        path = await self.path(api_version, kind, namespace, name)
+        answer = await self._object("DELETE", path, body=options)
+        if answer.get("metadata", {}).get("deletionTimestamp") and grace_period != 0:
+            self._seen(answer)
+        return answer
+
+    async def create_subresource(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None,
+        *,
+        subresource: str,
+        body: Object,
+    ) -> Object:
+        """POST to a subresource: `binding`, `eviction`, `token`, …."""
+        path = await self.path(api_version, kind, namespace, name, subresource)
+        return await self._object("POST", path, body=body)
+
+    def informer(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+    ) -> Informer:
+        """Return the informer of these objects; one is shared by all who ask for the same."""
+        key = (api_version, kind, namespace, label_selector)
+        if key not in self._informers:
+            self._informers[key] = Informer(self, *key)
+        return self._informers[key]
+
+    async def drop_informer(self, informer: Informer) -> None:
+        """Stop an informer nobody needs any more; its kind is gone."""
+        self._informers = {
+            key: known for key, known in self._informers.items() if known is not informer
+        }
+        self.forget_resource(informer.api_version)
+        await informer.stop()
+
+    # -- the protocol ------------------------------------------------------------------------
+
+    async def path(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        name: str | None = None,
+        subresource: str | None = None,
+    ) -> str:
+        """Return the URL path of a collection or an object.
+
+        Asks discovery for the kind's plural; ApiError 404 where the server does not know it.
+        """
+        plural, namespaced = await self._resource(api_version, kind)
+        root = "/api" if "/" not in api_version else "/apis"
+        parts = [root, api_version]
+        if namespaced and namespace:
+            parts += ["namespaces", namespace]
+        elif namespaced and name:
+            raise ValueError(f"{kind} {name!r}: a namespace is needed")
+        parts += [part for part in (plural, name, subresource) if part]
+        return "/".join(parts)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+    ) -> object:
+        """Send a request and return the decoded JSON (or the text of anything else).
+
+        Raises ApiError for an answer other than 2xx, aiohttp.ClientError or TimeoutError where
+        there was none.
+        """
+        headers = self._authorization()
+        data = None
+        if body is not None:
+            headers["Content-Type"] = content_type
+            data = json.dumps(body, separators=(",", ":")).encode()
+        async with self._session.request(
+            method,
+            self.server + path,
+            params=params,
+            data=data,
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=self._timeout),
+        ) as response:
+            content = await response.read()
+            decoded = _decode(content, response.content_type)
+            if not response.ok:
+                raise _api_error(response.status, decoded)
+            return decoded
+
+    async def watch(self, path: str, params: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Open a watch; the answer's lines are watch events. The caller closes it."""
+        response = await self._session.get(
+            self.server + path,
+            params={**params, "watch": "true"},
+            headers=self._authorization(),
+            # A line holds a whole object; the server ends the watch by timeoutSeconds.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout),
+            read_bufsize=1 << 22,
+        )
+        if not response.ok:
+            content = await response.read()
+            response.close()
+            raise _api_error(response.status, _decode(content, response.content_type))
+        return response
+
+    async def _object(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        answer = await self.request(
+            method, path, params=params, body=body, content_type=content_type
+        )
+        if not isinstance(answer, dict):
+            raise ApiError(502, "", f"{method} {path}: the answer is not an object", answer)
+        return answer
+
+    async def _path_of(self, obj: Object, subresource: str | None = None) -> str:
+        metadata = obj["metadata"]
+        return await self.path(
+            obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"], subresource
+        )
+
+    async def _resource(self, api_version: str, kind: str) -> tuple[str, bool]:
+        known = self._resources.get(api_version, {})
+        if kind not in known:
+            root = "/api" if "/" not in api_version else "/apis"
+            answer = await self._object("GET", f"{root}/{api_version}")
+            known = {
+                resource["kind"]: (resource["name"], resource["namespaced"])
+                for resource in answer.get("resources", [])
+                if "/" not in resource["name"]
+            }
+            self._resources[api_version] = known
+        if kind not in known:
+            raise ApiError(404, "NotFound", f"the server has no kind {kind} in {api_version}")
+        return known[kind]
+
+    def forget_resource(self, api_version: str) -> None:
+        """Ask discovery again for this group and version: its kinds have changed."""
+        self._resources.pop(api_version, None)
+
+    def _authorization(self) -> dict[str, str]:
+        if self._token_file is None:
+            return {}
+        if time.monotonic() - self._token_read >= _TOKEN_FILE_REREAD_SECONDS:
+            self._token = self._token_file.read_text(encoding="ascii").strip()
+            self._token_read = time.monotonic()
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def _seen(self, obj: Object) -> Object:
+        """Let informers know at once what this client wrote, so nobody acts on an older state."""
+        api_version, kind = obj.get("apiVersion", ""), obj.get("kind", "")
+        namespace = obj.get("metadata", {}).get("namespace")
+        for scope in {None, namespace}:
+            if informer := self._informers.get((api_version, kind, scope, None)):
+                informer.observe(obj)
+        return obj
+
+
+def named(kubeconfig: Mapping[str, Any], what: str, name: str) -> dict[str, Any]:
+    """Return a kubeconfig's context, cluster or user (`what`); ValueError where it has none so named."""
+    for entry in kubeconfig.get(f"{what}s") or []:
+        if entry["name"] == name:
+            return dict(entry.get(what) or {})
+    raise ValueError(f"the kubeconfig has no {what} {name!r}")
+
+
+def _ssl_context(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext | None:
+    if not cluster["server"].startswith("https:"):
+        return None
+    ca = cluster.get("certificate-authority-data")
+    context = ssl.create_default_context(
+        cafile=cluster.get("certificate-authority"),
+        cadata=base64.b64decode(ca).decode() if ca else None,
+    )
+    if cluster.get("insecure-skip-tls-verify"):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if "client-certificate-data" in user:
+        # The ssl module loads certificates from files only.
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(base64.b64decode(user["client-certificate-data"]) + b"\n")
+            file.write(base64.b64decode(user["client-key-data"]))
+            file.flush()
+            context.load_cert_chain(file.name)
+    elif "client-certificate" in user:
+        context.load_cert_chain(user["client-certificate"], user["client-key"])
+    return context
+
+
+def _selectors(label_selector: str | None, field_selector: str | None) -> dict[str, str]:
+    params = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {key: value for key, value in params.items() if value}
+
+
+def _decode(content: bytes, content_type: str) -> object:
+    if content_type == "application/json":
+        decoded: object = json.loads(content)
+        return decoded
+    return content.decode(errors="replace")
+
+
+def _api_error(status: int, body: object) -> ApiError:
+    if isinstance(body, dict) and body.get("kind") == "Status":
+        return ApiError(status, body.get("reason", ""), body.get("message", ""), body)
+    return ApiError(status, "", str(body)[:500], body)

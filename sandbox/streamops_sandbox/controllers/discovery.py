@@ -1,0 +1,64 @@
+"""All kinds an API server serves, each in its preferred version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from streamops_sandbox.client import ApiError, Client
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of objects; `verbs` is what can be done with them."""
+
+    api_version: str
+    kind: str
+    namespaced: bool
+    verbs: frozenset[str]
+
+    @property
+    def group(self) -> str:
+        """The API group, "" for the core one."""
+        return self.api_version.rpartition("/")[0]
+
+
+async def kinds(client: Client) -> list[Kind]:
+    """Return all kinds, without subresources."""
+    found = list(_kinds("v1", _object(await client.request("GET", "/api/v1"))))
+    for group in _object(await client.request("GET", "/apis")).get("groups") or []:
+        preferred = group["preferredVersion"]["groupVersion"]
+        others = [entry["groupVersion"] for entry in group["versions"]]
+        seen: set[str] = set()
+        for version in [preferred, *(other for other in others if other != preferred)]:
+            try:
+                answer = _object(await client.request("GET", f"/apis/{version}"))
+            except ApiError as error:
+                if error.status in (404, 503):  # a CRD or an aggregated API that is going away
+                    continue
+                raise
+            for kind in _kinds(version, answer):
+                if kind.kind not in seen:
+                    seen.add(kind.kind)
+                    found.append(kind)
+    return found
+
+
+def _kinds(version: str, answer: Object) -> Iterator[Kind]:
+    for resource in answer.get("resources") or []:
+        if "/" not in resource["name"]:
+            yield Kind(
+                version,
+                resource["kind"],
+                bool(resource["namespaced"]),
+                frozenset(resource.get("verbs") or []),
+            )
+
+
+def _object(answer: object) -> Object:
+    if not isinstance(answer, dict):
+        raise ApiError(502, "", "discovery answered with no object", answer)
+    return answer

@@ -1,0 +1,267 @@
+"""EndpointSlices and Endpoints of Services: which pods answer for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.controller import Controller, owner_reference
+from streamops_sandbox.controllers.selectors import matches_map
+from streamops_sandbox.controllers.workloads import is_ready
+
+Object = dict[str, Any]
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+MANAGER = "endpointslice-controller.k8s.io"
+_SLICE = "discovery.k8s.io/v1"
+
+
+class EndpointsController(Controller):
+    """Keeps the EndpointSlices and the Endpoints of Services with a selector."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self._services = self.watch(client.informer("v1", "Service"))
+        self._pods = self.watch(client.informer("v1", "Pod"), self._services_of)
+        self._slices = self.watch(client.informer(_SLICE, "EndpointSlice"), _service_of)
+        self._endpoints = self.watch(client.informer("v1", "Endpoints"))
+
+    async def reconcile(self, namespace: str | None, name: str) -> None:
+        """Reconcile a Service's endpoints."""
+        service = self._services.get(name, namespace)
+        if service is None or service["metadata"].get("deletionTimestamp"):
+            await self._remove(namespace or "", name)
+            return
+        spec = service["spec"]
+        if not spec.get("selector") or spec.get("type") == "ExternalName":
+            return  # somebody else says where it leads
+        pods = [
+            pod
+            for pod in self._pods.list(namespace)
+            if matches_map(spec["selector"], pod["metadata"].get("labels")) and _counts(pod)
+        ]
+        pods.sort(key=lambda pod: pod["metadata"]["name"])
+        await self._write_slices(service, _slices(service, pods))
+        await self._write_endpoints(service, _subsets(service, pods))
+
+    def _services_of(self, pod: Object) -> list[tuple[str | None, str]]:
+        # The labels a pod had before are not known here: all selectors of the namespace count
+        # that match now, and all Services that have the pod as an endpoint.
+        metadata = pod["metadata"]
+        namespace, labels = metadata["namespace"], metadata.get("labels")
+        names = {
+            service["metadata"]["name"]
+            for service in self._services.list(namespace)
+            if matches_map(service["spec"].get("selector"), labels)
+        }
+        for part in self._slices.list(namespace):
+            for endpoint in part.get("endpoints") or []:
+                if (endpoint.get("targetRef") or {}).get("uid") == metadata["uid"]:
+                    names |= {name for _, name in _service_of(part)}
+        return [(namespace, name) for name in names]
+
+    async def _write_slices(self, service: Object, wanted: list[Object]) -> None:
+        metadata = service["metadata"]
+        names = {part["metadata"]["name"] for part in wanted}
+        for part in wanted:
+            known = self._slices.get(part["metadata"]["name"], metadata["namespace"])
+            if known is None:
+                await self.client.create(part)
+            elif any(known.get(key) != part[key] for key in ("endpoints", "ports")):
+                change = {key: part[key] for key in ("endpoints", "ports")}
+                await self.client.patch(
+                    _SLICE, "EndpointSlice", part["metadata"]["name"], metadata["namespace"], change
+                )
+        for part in self._slices_of(metadata["namespace"], metadata["name"]):
+            if part["metadata"]["name"] not in names:
+                await self._delete(part)
+
+    async def _write_endpoints(self, service: Object, subsets: list[Object]) -> None:
+        metadata = service["metadata"]
+        known = self._endpoints.get(metadata["name"], metadata["namespace"])
+        if known is None:
+            labels = {**(metadata.get("labels") or {})}
+            labels["endpoints.kubernetes.io/managed-by"] = "endpoint-controller"
+            await self.client.create(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Endpoints",
+                    "metadata": {
+                        "name": metadata["name"],
+                        "namespace": metadata["namespace"],
+                        "labels": labels,
+                    },
+                    "subsets": subsets,
+                }
+            )
+        elif (known.get("subsets") or []) != subsets:
+            await self.client.patch(
+                "v1", "Endpoints", metadata["name"], metadata["namespace"], {"subsets": subsets}
+            )
+
+    async def _remove(self, namespace: str, name: str) -> None:
+        for part in self._slices_of(namespace, name):
+            await self._delete(part)
+        if known := self._endpoints.get(name, namespace):
+            await self._delete(known)
+
+    def _slices_of(self, namespace: str, name: str) -> list[Object]:
+        return [
+            part
+            for part in self._slices.list(namespace)
+            if (part["metadata"].get("labels") or {}).get(SERVICE_LABEL) == name
+            and (part["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER
+        ]
+
+    async def _delete(self, obj: Object) -> None:
+        metadata = obj["metadata"]
+        try:
+            await self.client.delete(
+                obj["apiVersion"],
+                obj["kind"],
+                metadata["name"],
+                metadata["namespace"],
+                uid=metadata["uid"],
+            )
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+
+def _service_of(part: Object) -> list[tuple[str | None, str]]:
+    name = (part["metadata"].get("labels") or {}).get(SERVICE_LABEL)
+    return [(part["metadata"]["namespace"], name)] if name else []
+
+
+def _counts(pod: Object) -> bool:
+    status = pod.get("status", {})
+    return bool(status.get("podIP")) and status.get("phase") not in ("Succeeded", "Failed")
+
+
+def _ports(service: Object, pod: Object) -> list[Object]:
+    """Return the ports a pod offers for a Service; what it does not have is left out."""
+    found = []
+    for port in service["spec"].get("ports") or []:
+        target = port.get("targetPort", port["port"])
+        number = _container_port(pod, target) if isinstance(target, str) else target
+        if number is not None:
+            entry = {
+                "name": port.get("name", ""),
+                "port": number,
+                "protocol": port.get("protocol", "TCP"),
+            }
+            if port.get("appProtocol"):
+                entry["appProtocol"] = port["appProtocol"]
+            found.append(entry)
+    return found
+
+
+def _container_port(pod: Object, name: str) -> int | None:
+    sidecars = [one for one in pod["spec"].get("initContainers") or [] if one.get("restartPolicy")]
+    for container in pod["spec"]["containers"] + sidecars:
+        for port in container.get("ports") or []:
+            if port.get("name") == name:
+                number: int = port["containerPort"]
+                return number
+    return None
+
+
+def _by_ports(service: Object, pods: list[Object]) -> dict[str, tuple[list[Object], list[Object]]]:
+    """Group pods by the ports they offer."""
+    groups: dict[str, tuple[list[Object], list[Object]]] = {}
+    for pod in pods:
+        ports = _ports(service, pod)
+        groups.setdefault(json.dumps(ports), (ports, []))[1].append(pod)
+    return groups
+
+
+def _slices(service: Object, pods: list[Object]) -> list[Object]:
+    metadata = service["metadata"]
+    groups = _by_ports(service, pods) or {"[]": ([], [])}
+    slices = []
+    for key, (ports, members) in groups.items():
+        labels = {**(metadata.get("labels") or {})}
+        labels |= {SERVICE_LABEL: metadata["name"], MANAGED_BY: MANAGER}
+        if service["spec"].get("clusterIP") == "None":
+            labels["service.kubernetes.io/headless"] = ""
+        suffix = hashlib.sha256((metadata["uid"] + key).encode()).hexdigest()[:5]
+        slices.append(
+            {
+                "apiVersion": _SLICE,
+                "kind": "EndpointSlice",
+                "metadata": {
+                    "name": f"{metadata['name']}-{suffix}",
+                    "namespace": metadata["namespace"],
+                    "labels": labels,
+                    "ownerReferences": [owner_reference(service)],
+                },
+                "addressType": "IPv4",
+                "endpoints": [_endpoint(service, pod) for pod in members],
+                "ports": ports,
+            }
+        )
+    return slices
+
+
+def _endpoint(service: Object, pod: Object) -> Object:
+    serving = is_ready(pod)
+    terminating = bool(pod["metadata"].get("deletionTimestamp"))
+    always = bool(service["spec"].get("publishNotReadyAddresses"))
+    endpoint: Object = {
+        "addresses": [pod["status"]["podIP"]],
+        "conditions": {
+            "ready": always or (serving and not terminating),
+            "serving": serving,
+            "terminating": terminating,
+        },
+        "nodeName": pod["spec"]["nodeName"],
+        "targetRef": _target(pod),
+    }
+    if _named(service, pod):
+        endpoint["hostname"] = pod["spec"]["hostname"]
+    return endpoint
+
+
+def _subsets(service: Object, pods: list[Object]) -> list[Object]:
+    always = bool(service["spec"].get("publishNotReadyAddresses"))
+    subsets = []
+    for ports, members in _by_ports(service, pods).values():
+        subset: Object = {}
+        for pod in members:
+            terminating = pod["metadata"].get("deletionTimestamp")
+            if terminating and not always:
+                continue
+            ready = always or is_ready(pod)
+            address: Object = {
+                "ip": pod["status"]["podIP"],
+                "nodeName": pod["spec"]["nodeName"],
+                "targetRef": _target(pod),
+            }
+            if _named(service, pod):
+                address["hostname"] = pod["spec"]["hostname"]
+            subset.setdefault("addresses" if ready else "notReadyAddresses", []).append(address)
+        if subset:
+            # The old API writes no empty names.
+            subset["ports"] = [
+                {key: value for key, value in port.items() if value != ""} for port in ports
+            ]
+            subsets.append(subset)
+    return subsets
+
+
+def _named(service: Object, pod: Object) -> bool:
+    spec = pod["spec"]
+    return bool(spec.get("hostname")) and spec.get("subdomain") == service["metadata"]["name"]
+
+
+def _target(pod: Object) -> Object:
+    metadata = pod["metadata"]
+    return {
+        "kind": "Pod",
+        "name": metadata["name"],
+        "namespace": metadata["namespace"],
+        "uid": metadata["uid"],
+    }

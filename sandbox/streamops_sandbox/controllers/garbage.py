@@ -1,0 +1,231 @@
+"""Garbage collection: what is owned goes when its owners are gone.
+
+Contract: https://kubernetes.io/docs/concepts/architecture/garbage-collection/ with the three
+deletion policies: background, foreground (finalizer `foregroundDeletion`) and orphan (finalizer
+`orphan`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Literal
+
+import aiohttp
+
+from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.controller import Controller
+from streamops_sandbox.controllers.discovery import Kind, kinds
+from streamops_sandbox.informer import Informer
+
+logger = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
+#: Never owners, and own nothing that needs collecting; too many to follow.
+_IGNORED = {"Event"}
+_DEBOUNCE_SECONDS = 0.2
+
+
+class GarbageCollector(Controller):
+    """Follows all objects of the cluster; the key of its queue is an object's uid."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self._objects: dict[str, Object] = {}
+        self._dependents: dict[str, set[str]] = {}
+        self._followed: dict[tuple[str, str], Informer] = {}
+        self._crds = client.informer("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        self._kinds_changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        self._crds.subscribe(lambda *_: self._kinds_changed.set())
+        await self._crds.start()
+        await self._crds.synced()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_kinds())
+            group.create_task(super().run())
+
+    async def reconcile(self, _: str | None, name: str) -> None:
+        """Look at one object: do its owners live, and is it waiting for its dependents?"""
+        obj = self._objects.get(name)
+        if obj is None:
+            return
+        finalizers = obj["metadata"].get("finalizers") or []
+        if obj["metadata"].get("deletionTimestamp"):
+            if ORPHAN in finalizers:
+                await self._orphan_dependents(obj)
+                return
+            if FOREGROUND in finalizers:
+                await self._delete_dependents(obj)
+                return
+        if obj["metadata"].get("ownerReferences"):
+            await self._check_owners(obj)
+
+    # -- the graph -------------------------------------------------------------------------------
+
+    async def _follow_kinds(self) -> None:
+        while True:
+            self._kinds_changed.clear()
+            try:
+                await self._update_informers(await kinds(self.client))
+            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+                logger.warning("discovery: %s", error)
+                await asyncio.sleep(1.0)
+                continue
+            await self._kinds_changed.wait()
+            await asyncio.sleep(_DEBOUNCE_SECONDS)  # CRDs come in bundles
+
+    async def _update_informers(self, found: list[Kind]) -> None:
+        stored = self._stored_versions()
+        wanted = {
+            (stored.get((kind.group, kind.kind), kind.api_version), kind.kind)
+            for kind in found
+            if {"list", "watch", "delete"} <= kind.verbs and kind.kind not in _IGNORED
+        }
+        for key in set(self._followed) - wanted:
+            await self.client.drop_informer(self._followed.pop(key))
+        for key in wanted - set(self._followed):
+            informer = self._followed[key] = self.client.informer(*key)
+            informer.subscribe(self._on_event)
+            await informer.start()
+
+    def _stored_versions(self) -> dict[tuple[str, str], str]:
+        """Return the version custom objects are stored in: reading it calls no webhook."""
+        return {
+            (spec["group"], spec["names"]["kind"]): f"{spec['group']}/{version['name']}"
+            for crd in self._crds.list()
+            for spec in [crd["spec"]]
+            for version in spec["versions"]
+            if version["storage"] and version["served"]
+        }
+
+    def _on_event(self, event_type: str, obj: Object) -> None:
+        uid = obj["metadata"]["uid"]
+        before = self._objects.pop(uid, None)
+        for owner in _owner_uids(before):
+            self._dependents.get(owner, set()).discard(uid)
+        if event_type == "DELETED":
+            for dependent in self._dependents.get(uid, ()):
+                self.enqueue(None, dependent)
+            for owner in _owner_uids(before):  # one less to wait for
+                if owner in self._objects:
+                    self.enqueue(None, owner)
+            return
+        self._objects[uid] = obj
+        for owner in _owner_uids(obj):
+            self._dependents.setdefault(owner, set()).add(uid)
+        if obj["metadata"].get("ownerReferences") or obj["metadata"].get("deletionTimestamp"):
+            self.enqueue(None, uid)
+
+    # -- owners ----------------------------------------------------------------------------------
+
+    async def _check_owners(self, obj: Object) -> None:
+        references = obj["metadata"]["ownerReferences"]
+        living = [reference for reference in references if await self._lives(obj, reference)]
+        if len(living) == len(references):
+            return
+        if living:
+            await self._patch(obj, {"ownerReferences": living})
+        elif not obj["metadata"].get("deletionTimestamp"):
+            await self._delete(obj, "Background")
+
+    async def _lives(self, obj: Object, reference: Object) -> bool:
+        """Whether the owner is there, and not waiting only for this object's deletion."""
+        owner = self._objects.get(reference["uid"])
+        if owner is not None:
+            return True
+        namespace = obj["metadata"].get("namespace")
+        try:
+            found = await self.client.get(
+                reference["apiVersion"], reference["kind"], reference["name"], namespace
+            )
+        except ApiError as error:
+            if error.not_found:
+                return False
+            raise
+        return bool(found["metadata"]["uid"] == reference["uid"])
+
+    # -- dependents --------------------------------------------------------------------------------
+
+    def _dependents_of(self, obj: Object) -> list[Object]:
+        uids = self._dependents.get(obj["metadata"]["uid"], set())
+        return [self._objects[uid] for uid in list(uids) if uid in self._objects]
+
+    async def _delete_dependents(self, owner: Object) -> None:
+        """Foreground deletion: the owner goes after those that block it."""
+        uid = owner["metadata"]["uid"]
+        dependents = self._dependents_of(owner)
+        blocking = [one for one in dependents if _blocks(one, uid)]
+        if not blocking:
+            await self._remove_finalizer(owner, FOREGROUND)
+            return
+        for one in dependents:
+            others = [ref for ref in one["metadata"]["ownerReferences"] if ref["uid"] != uid]
+            if any([await self._lives(one, reference) for reference in others]):
+                await self._patch(one, {"ownerReferences": others})
+            elif not one["metadata"].get("deletionTimestamp"):
+                has_own = any(
+                    _blocks(two, one["metadata"]["uid"]) for two in self._dependents_of(one)
+                )
+                await self._delete(one, "Foreground" if has_own else "Background")
+
+    async def _orphan_dependents(self, owner: Object) -> None:
+        uid = owner["metadata"]["uid"]
+        for one in self._dependents_of(owner):
+            others = [ref for ref in one["metadata"]["ownerReferences"] if ref["uid"] != uid]
+            await self._patch(one, {"ownerReferences": others})
+        await self._remove_finalizer(owner, ORPHAN)
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    async def _remove_finalizer(self, obj: Object, name: str) -> None:
+        left = [entry for entry in obj["metadata"]["finalizers"] if entry != name]
+        await self._patch(obj, {"finalizers": left})
+
+    async def _patch(self, obj: Object, change: Object) -> None:
+        metadata = obj["metadata"]
+        precondition = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        try:
+            await self.client.patch(
+                obj["apiVersion"],
+                obj["kind"],
+                metadata["name"],
+                metadata.get("namespace"),
+                {"metadata": change | precondition},
+            )
+        except ApiError as error:
+            if not error.not_found:
+                raise
+
+    async def _delete(
+        self, obj: Object, propagation: Literal["Background", "Foreground", "Orphan"]
+    ) -> None:
+        metadata = obj["metadata"]
+        try:
+            await self.client.delete(
+                obj["apiVersion"],
+                obj["kind"],
+                metadata["name"],
+                metadata.get("namespace"),
+                propagation=propagation,
+                uid=metadata["uid"],
+            )
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+
+def _owner_uids(obj: Object | None) -> list[str]:
+    references = (obj or {"metadata": {}})["metadata"].get("ownerReferences") or []
+    return [reference["uid"] for reference in references]
+
+
+def _blocks(obj: Object, owner_uid: str) -> bool:
+    return any(
+        reference["uid"] == owner_uid and reference.get("blockOwnerDeletion")
+        for reference in obj["metadata"].get("ownerReferences") or []
+    )

@@ -1,0 +1,126 @@
+"""What namespaces need: their end, the default service account, the cluster's certificate."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.controller import Controller
+from streamops_sandbox.controllers.discovery import Kind, kinds
+
+Object = dict[str, Any]
+
+ROOT_CA = "kube-root-ca.crt"
+_RETRY_SECONDS = 0.5
+_FINALIZER = "kubernetes"
+
+
+class NamespaceController(Controller):
+    """Empties namespaces that are deleted, then lets them go."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self._namespaces = self.watch(client.informer("v1", "Namespace"))
+
+    async def reconcile(self, _: str | None, name: str) -> None:
+        """Delete a terminating namespace's content; finalize it once there is none."""
+        namespace = self._namespaces.get(name)
+        if namespace is None or not namespace["metadata"].get("deletionTimestamp"):
+            return
+        if _FINALIZER not in (namespace["spec"].get("finalizers") or []):
+            return
+        deletable = [
+            kind
+            for kind in await kinds(self.client)
+            if kind.namespaced and {"list", "delete"} <= kind.verbs
+        ]
+        left = sum(await asyncio.gather(*(self._delete_all(kind, name) for kind in deletable)))
+        if left:
+            self.requeue_after(None, name, _RETRY_SECONDS)
+            return
+        finalized = copy.deepcopy(namespace)
+        finalized["spec"]["finalizers"] = [
+            entry for entry in finalized["spec"]["finalizers"] if entry != _FINALIZER
+        ]
+        path = await self.client.path("v1", "Namespace", None, name, "finalize")
+        await self.client.request("PUT", path, body=finalized)
+
+    async def _delete_all(self, kind: Kind, namespace: str) -> int:
+        """Delete a kind's objects; returns how many there were."""
+        try:
+            objects = await self.client.list(kind.api_version, kind.kind, namespace)
+        except ApiError as error:
+            if error.status in (404, 405):
+                return 0
+            raise
+        for obj in objects:
+            metadata = obj["metadata"]
+            if metadata.get("deletionTimestamp"):
+                continue
+            try:
+                await self.client.delete(
+                    kind.api_version,
+                    kind.kind,
+                    metadata["name"],
+                    namespace,
+                    propagation="Background",
+                    uid=metadata["uid"],
+                )
+            except ApiError as error:
+                if error.status not in (404, 409):
+                    raise
+        return len(objects)
+
+
+class NamespaceContentController(Controller):
+    """Gives every namespace the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`."""
+
+    def __init__(self, client: Client, ca_pem: str) -> None:
+        super().__init__(client)
+        self._ca_pem = ca_pem
+        self._namespaces = self.watch(client.informer("v1", "Namespace"))
+        self._accounts = self.watch(client.informer("v1", "ServiceAccount"), _namespace_of)
+        self._maps = self.watch(client.informer("v1", "ConfigMap"), _namespace_of)
+
+    async def reconcile(self, _: str | None, name: str) -> None:
+        """Create what is missing in a namespace."""
+        namespace = self._namespaces.get(name)
+        if namespace is None or namespace["metadata"].get("deletionTimestamp"):
+            return
+        if self._accounts.get("default", name) is None:
+            await self._create(
+                {
+                    "apiVersion": "v1",
+                    "kind": "ServiceAccount",
+                    "metadata": {"name": "default", "namespace": name},
+                }
+            )
+        data = {"ca.crt": self._ca_pem}
+        known = self._maps.get(ROOT_CA, name)
+        if known is None:
+            await self._create(
+                {
+                    "apiVersion": "v1",
+                    "kind": "ConfigMap",
+                    "metadata": {"name": ROOT_CA, "namespace": name},
+                    "data": data,
+                }
+            )
+        elif known.get("data") != data:
+            await self.client.patch("v1", "ConfigMap", ROOT_CA, name, {"data": data})
+
+    async def _create(self, obj: Object) -> None:
+        try:
+            await self.client.create(obj)
+        except ApiError as error:
+            if not error.already_exists:
+                raise
+
+
+def _namespace_of(obj: Object) -> list[tuple[str | None, str]]:
+    metadata = obj["metadata"]
+    if metadata["name"] in ("default", ROOT_CA):
+        return [(None, metadata["namespace"])]
+    return []

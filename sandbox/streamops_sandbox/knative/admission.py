@@ -1,0 +1,231 @@
+"""A webhook server as knative.dev/pkg runs one: TLS from its Secret, registering itself.
+
+The process writes a certificate to its Secret, puts the CA, its path and its rules into the
+webhook configurations that came with the release, and answers AdmissionReview requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jsonpatch
+from aiohttp import web
+
+from streamops_sandbox.client import ApiError
+from streamops_sandbox.controller import Controller
+from streamops_sandbox.informer import Informer
+from streamops_sandbox.knative import certificates
+from streamops_sandbox.knative.process import Process, is_probe
+
+Object = dict[str, Any]
+Request = dict[str, Any]
+#: Takes an AdmissionReview's request, returns the object or raises Denied.
+Handle = Callable[[Request], Awaitable[Object]]
+#: Takes an object and an API version, returns the object in that version.
+Convert = Callable[[Object, str], Object]
+
+_logger = logging.getLogger(__name__)
+_MUTATING, _VALIDATING = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
+_API = "admissionregistration.k8s.io/v1"
+_CRD_API = "apiextensions.k8s.io/v1"
+_CONVERSION_PATH = "/resource-conversion"
+
+
+class Denied(Exception):
+    """An object that is refused; the message is what the user reads."""
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """One webhook configuration and what answers for it.
+
+    `handle` gets the AdmissionReview's request and returns the object, changed or not, or raises
+    Denied. `settings` returns the fields of the webhook entry to maintain besides caBundle and
+    path: rules, selectors; called whenever something changes.
+    """
+
+    configuration: str
+    mutating: bool
+    path: str
+    handle: Handle
+    settings: Callable[[], Object]
+
+    @property
+    def kind(self) -> str:
+        """The configuration's kind."""
+        return _MUTATING if self.mutating else _VALIDATING
+
+
+def rules(kinds: Iterable[tuple[str, Iterable[str], str]], operations: list[str]) -> list[Object]:
+    """Return rules for (API group, versions, plural resource) in a stable order."""
+    return [
+        {
+            "apiGroups": [group],
+            "apiVersions": sorted(versions),
+            "operations": operations,
+            "resources": [resource, f"{resource}/status"],
+            "scope": "*",
+        }
+        for group, versions, resource in sorted(kinds, key=lambda item: (item[0], item[2]))
+    ]
+
+
+class WebhookServer(Controller):
+    """Serves the webhooks of one Deployment; queue keys are configurations' names.
+
+    `converted` names the CustomResourceDefinitions which convert by webhook, `convert` does that.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        secret: str,
+        webhooks: list[Webhook],
+        *,
+        converted: Iterable[str] = (),
+        convert: Convert | None = None,
+    ) -> None:
+        super().__init__(process.client, "webhook registration")
+        self._converted = frozenset(converted)
+        self._convert = convert
+        self._definitions = process.client.informer(_CRD_API, "CustomResourceDefinition")
+        if self._converted:
+            self.watch(self._definitions, self._keys)
+        self._process = process
+        self._service = process.ctx.env["WEBHOOK_NAME"]
+        self._port = int(process.ctx.env["WEBHOOK_PORT"])
+        self._secret = secret
+        self._webhooks = {webhook.configuration: webhook for webhook in webhooks}
+        self._paths = {webhook.path: webhook for webhook in webhooks}
+        self._ca = ""
+        self._configurations: dict[str, Informer] = {
+            kind: self.watch(process.client.informer(_API, kind), self._keys)
+            for kind in sorted({webhook.kind for webhook in webhooks})
+        }
+
+    async def serve(self) -> None:
+        """Get a certificate, listen, then keep the configurations right until cancelled."""
+        secret = await self._certificate()
+        self._ca = secret["data"][certificates.CA_CERT]
+        await self._process.listen(
+            self._port, self._answer, tls=certificates.server_context(secret)
+        )
+        await self.run()
+
+    def refresh(self) -> None:
+        """Have all configurations looked at again: their rules may have changed."""
+        for name in self._webhooks:
+            self.enqueue(None, name)
+
+    async def reconcile(self, namespace: str | None, name: str) -> None:
+        """Put CA, path and rules into one webhook configuration or definition."""
+        if name in self._converted:
+            await self._register_conversion(name)
+            return
+        webhook = self._webhooks[name]
+        current = self._configurations[webhook.kind].get(name)
+        if current is None:
+            return
+        wanted = copy.deepcopy(current)
+        for entry in wanted["webhooks"]:
+            if entry["name"] == name:
+                entry.update(webhook.settings())
+                entry["clientConfig"]["caBundle"] = self._ca
+                entry["clientConfig"].setdefault("service", {})["path"] = webhook.path
+        if wanted != current:
+            await self.client.update(wanted)
+
+    async def _register_conversion(self, name: str) -> None:
+        current = self._definitions.get(name)
+        conversion = (current or {"spec": {}})["spec"].get("conversion") or {}
+        if current is None or conversion.get("strategy") != "Webhook":
+            return
+        wanted = copy.deepcopy(current)
+        client_config = wanted["spec"]["conversion"]["webhook"]["clientConfig"]
+        client_config["caBundle"] = self._ca
+        client_config.setdefault("service", {})["path"] = _CONVERSION_PATH
+        if wanted != current:
+            await self.client.update(wanted)
+
+    def _keys(self, obj: Object) -> list[tuple[None, str]]:
+        name = obj["metadata"]["name"]
+        return [(None, name)] if name in self._webhooks or name in self._converted else []
+
+    async def _certificate(self) -> Object:
+        """Return the Secret with a usable certificate, made here unless another replica was first.
+
+        Waits for the Secret: like upstream, the release has to bring an empty one.
+        """
+        namespace = self._process.namespace
+        while True:
+            try:
+                secret = await self.client.get("v1", "Secret", self._secret, namespace)
+                if certificates.usable(secret):
+                    return secret
+                secret["data"] = certificates.create(self._service, namespace)
+                return await self.client.update(secret)
+            except ApiError as error:
+                if not error.conflict and not error.not_found:
+                    raise
+                await asyncio.sleep(0.5)
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if is_probe(request):
+            return web.Response()
+        try:
+            review = json.loads(await request.read())
+            body = review["request"]
+        except (ValueError, KeyError):
+            return web.Response(status=400, text="not a review")
+        if request.path == _CONVERSION_PATH:
+            response = self._conversion(body)
+        elif request.path in self._paths:
+            response = await _respond(self._paths[request.path], body)
+        else:
+            return web.Response(status=404)
+        answer = {
+            "apiVersion": review["apiVersion"],
+            "kind": review["kind"],
+            "response": {"uid": body["uid"], **response},
+        }
+        return web.json_response(answer)
+
+    def _conversion(self, request: Request) -> Object:
+        if self._convert is None:
+            return {"result": {"status": "Failure", "message": "nothing is converted here"}}
+        version = request["desiredAPIVersion"]
+        try:
+            found = [self._convert(obj, version) for obj in request["objects"]]
+        except (KeyError, TypeError) as error:
+            return {"result": {"status": "Failure", "message": f"cannot convert: {error!r}"}}
+        return {"convertedObjects": found, "result": {"status": "Success"}}
+
+
+async def _respond(webhook: Webhook, request: Request) -> Object:
+    try:
+        changed = await webhook.handle(request)
+    except Denied as error:
+        return _denial(400, str(error))
+    except Exception as error:
+        _logger.exception("webhook %s", webhook.configuration)
+        return _denial(500, str(error))
+    if not webhook.mutating:
+        return {"allowed": True}
+    patch = jsonpatch.make_patch(request.get("object") or {}, changed).patch
+    if not patch:
+        return {"allowed": True}
+    encoded = base64.b64encode(json.dumps(patch).encode()).decode()
+    return {"allowed": True, "patchType": "JSONPatch", "patch": encoded}
+
+
+def _denial(code: int, message: str) -> Object:
+    reason = "BadRequest" if code == 400 else "InternalError"
+    status = {"status": "Failure", "code": code, "reason": reason, "message": message}
+    return {"allowed": False, "status": status}

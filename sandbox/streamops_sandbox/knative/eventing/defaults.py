@@ -1,0 +1,148 @@
+"""Defaulting of Eventing's kinds: what its mutating webhook fills in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from streamops_sandbox.informer import Informer
+from streamops_sandbox.knative import configmaps
+
+Object = dict[str, Any]
+
+BROKER_CLASS = "eventing.knative.dev/broker.class"
+
+
+class Defaulter:
+    """Defaults objects; `config` is the informer of Eventing's ConfigMaps."""
+
+    def __init__(self, config: Informer) -> None:
+        self._config = config
+        self._by_kind: dict[str, Callable[[Object, str], None]] = {
+            "Broker": self._broker,
+            "Trigger": _trigger,
+            "Channel": self._channel,
+            "Subscription": _subscription,
+            "SinkBinding": _sink_binding,
+            "PingSource": _ping_source,
+            "ContainerSource": _source,
+            "ApiServerSource": _api_server_source,
+            "IntegrationSource": _source,
+            "Sequence": _steps,
+        }
+
+    async def __call__(self, request: Object) -> Object:
+        """Return the request's object with its defaults."""
+        obj: Object = copy.deepcopy(request.get("object") or {})
+        if request["operation"] == "DELETE" or (obj.get("metadata") or {}).get("deletionTimestamp"):
+            return obj
+        fill = self._by_kind.get(request["kind"]["kind"])
+        if fill is not None and not request.get("subResource"):
+            obj.setdefault("spec", {})
+            fill(obj, request.get("namespace") or "")
+        _annotate_user(obj, request)
+        return obj
+
+    def _broker(self, obj: Object, namespace: str) -> None:
+        found = configmaps.defaults(
+            self._config, "config-br-defaults", "default-br-config", namespace
+        )
+        annotations = obj["metadata"].setdefault("annotations", {})
+        annotations.setdefault(BROKER_CLASS, found.get("brokerClass", "MTChannelBasedBroker"))
+        spec = obj["spec"]
+        reference = {k: found[k] for k in ("apiVersion", "kind", "name", "namespace") if k in found}
+        if reference:
+            spec.setdefault("config", reference)
+            spec["config"].setdefault("namespace", namespace)
+        if found.get("delivery"):
+            spec.setdefault("delivery", found["delivery"])
+        _delivery(spec, namespace)
+
+    def _channel(self, obj: Object, namespace: str) -> None:
+        if "channelTemplate" not in obj["spec"]:
+            found = configmaps.defaults(
+                self._config, "default-ch-webhook", "default-ch-config", namespace
+            )
+            template = {k: found[k] for k in ("apiVersion", "kind", "spec") if k in found}
+            if template:
+                obj["spec"]["channelTemplate"] = template
+
+
+def _trigger(obj: Object, namespace: str) -> None:
+    spec = obj["spec"]
+    if not spec.get("broker") and not spec.get("brokerRef"):
+        spec["broker"] = "default"
+    if spec.get("broker"):
+        labels = obj["metadata"].setdefault("labels", {})
+        labels["eventing.knative.dev/broker"] = spec["broker"]
+    spec.setdefault("filter", {})
+    _destination(spec.get("subscriber"), namespace)
+    _delivery(spec, namespace)
+
+
+def _subscription(obj: Object, namespace: str) -> None:
+    for name in ("subscriber", "reply"):
+        _destination(obj["spec"].get(name), namespace)
+    _delivery(obj["spec"], namespace)
+
+
+def _sink_binding(obj: Object, namespace: str) -> None:
+    subject = obj["spec"].get("subject")
+    if isinstance(subject, dict) and not subject.get("namespace"):
+        subject["namespace"] = namespace
+    _source(obj, namespace)
+
+
+def _ping_source(obj: Object, namespace: str) -> None:
+    if not obj["spec"].get("schedule"):
+        obj["spec"]["schedule"] = "* * * * *"
+    _source(obj, namespace)
+
+
+def _api_server_source(obj: Object, namespace: str) -> None:
+    obj["spec"].setdefault("mode", "Reference")
+    obj["spec"].setdefault("serviceAccountName", "default")
+    _source(obj, namespace)
+
+
+def _steps(obj: Object, namespace: str) -> None:
+    for step in obj["spec"].get("steps") or []:
+        _destination(step, namespace)
+    _destination(obj["spec"].get("reply"), namespace)
+
+
+def _source(obj: Object, namespace: str) -> None:
+    _destination(obj["spec"].get("sink"), namespace)
+
+
+def _delivery(spec: Object, namespace: str) -> None:
+    delivery = spec.get("delivery")
+    if isinstance(delivery, dict):
+        _destination(delivery.get("deadLetterSink"), namespace)
+
+
+def _destination(destination: Object | None, namespace: str) -> None:
+    ref = (destination or {}).get("ref")
+    if isinstance(ref, dict) and not ref.get("namespace"):
+        ref["namespace"] = namespace
+
+
+def _annotate_user(obj: Object, request: Object) -> None:
+    group = request["kind"]["group"]
+    if group not in ("eventing.knative.dev", "messaging.knative.dev", "flows.knative.dev"):
+        return
+    annotate_user(obj, request, group)
+
+
+def annotate_user(obj: Object, request: Object, group: str) -> None:
+    """Note who made and who last changed an object, as knative.dev/pkg does."""
+    user = (request.get("userInfo") or {}).get("username", "")
+    if not user or request.get("subResource"):
+        return
+    annotations = obj["metadata"].setdefault("annotations", {})
+    creator, modifier = f"{group}/creator", f"{group}/lastModifier"
+    if request["operation"] == "CREATE":
+        annotations[creator] = annotations[modifier] = user
+    elif (request.get("oldObject") or {}).get("spec") != obj.get("spec"):
+        annotations[modifier] = user

@@ -1,0 +1,32 @@
+"""Data planes that start and answer probes, but whose work the sandbox does not do."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from streamops_sandbox.knative.process import Process
+from streamops_sandbox.node.context import ContainerContext
+
+_PATHS = ("/healthz", "/readyz")
+
+
+async def job_sink(ctx: ContainerContext) -> int:
+    """Run cmd/jobsink: 501 for every event."""
+    return await _run(ctx, int(ctx.env["INGRESS_PORT"]))
+
+
+async def request_reply(ctx: ContainerContext) -> int:
+    """Run cmd/requestreply: 501 for every event."""
+    return await _run(ctx, int(ctx.env["HTTP_PORT"]))
+
+
+async def _run(ctx: ContainerContext, port: int) -> int:
+    async with Process(ctx, api=False) as process:
+        await process.listen(port, _answer)
+        return await process.run()
+
+
+async def _answer(request: web.BaseRequest) -> web.StreamResponse:
+    if request.path in _PATHS and request.method == "GET":
+        return web.Response()
+    return web.Response(status=501, text="not modelled by the sandbox\n")

@@ -1,0 +1,238 @@
+"""SinkBinding: the reconciler and the webhook that both put the sink into its subjects.
+
+As upstream's `psbinding`: the webhook catches subjects that come or change, the reconciler
+patches those that are there. Both run in the eventing-webhook Deployment.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import jsonpatch
+
+from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.controller import Controller, Key, Object
+from streamops_sandbox.informer import Informer
+from streamops_sandbox.knative.conditions import Conditions
+from streamops_sandbox.knative.configmaps import feature
+from streamops_sandbox.knative.eventing import podspec
+from streamops_sandbox.knative.reconciler import Reconciler, Tracker
+from streamops_sandbox.knative.resolver import Address, Unresolved, resolve
+from streamops_sandbox.knative.selectors import matches
+
+_API = "sources.knative.dev/v1"
+_INCLUDE, _EXCLUDE = "bindings.knative.dev/include", "bindings.knative.dev/exclude"
+_BUILT_IN = {
+    ("apps", "Deployment"): {"v1"},
+    ("apps", "StatefulSet"): {"v1"},
+    ("apps", "DaemonSet"): {"v1"},
+    ("batch", "Job"): {"v1"},
+}
+_TRUST_BUNDLES = "networking.knative.dev/trust-bundle"
+
+
+class SinkBindingReconciler(Reconciler):
+    """Keeps the subjects of SinkBindings bound and undoes that when a binding goes."""
+
+    api_version = _API
+    kind = "SinkBinding"
+    finalizer = "sinkbindings.sources.knative.dev"
+    dependents = (
+        "SinkBindingAvailable",
+        "SinkProvided",
+        "OIDCIdentityCreated",
+        "OIDCTokenSecretCreated",
+        "TrustBundlePropagated",
+    )
+
+    def __init__(self, client: Client, config: Informer) -> None:
+        super().__init__(client)
+        self._config = config
+        config.subscribe(self.enqueue_all)
+        self._namespaces = self.watch(client.informer("v1", "Namespace"), lambda _: ())
+
+    async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
+        """Resolve the sink, then mutate the subjects."""
+        key = _key(obj)
+        address = None
+        try:
+            address = await resolve(self.tracker, obj["spec"]["sink"], str(key[0]), key=key)
+        except Unresolved as error:
+            conditions.false("SinkProvided", "NoAddressable", str(error))
+        else:
+            _mark_sink(obj["status"], conditions, address)
+        self._mark_security(conditions)
+        await self._bind_subjects(obj, address, conditions)
+
+    async def finalize_kind(self, obj: Object) -> None:
+        """Take the sink out of the subjects again."""
+        for subject in await self._subjects(obj):
+            await self._patch(subject, obj, None)
+
+    async def _bind_subjects(
+        self, obj: Object, address: Address | None, conditions: Conditions
+    ) -> None:
+        subject = obj["spec"]["subject"]
+        subjects = await self._subjects(obj)
+        if subject.get("name") and not subjects:
+            message = f'{subject["kind"]} "{subject["name"]}" not found'
+            conditions.false("SinkBindingAvailable", "SubjectMissing", message)
+            return
+        await self._include_namespace(obj["metadata"]["namespace"])
+        try:
+            for found in subjects:
+                await self._patch(found, obj, address)
+        except ApiError as error:
+            message = f"failed binding subject: {error.message}"
+            conditions.false("SinkBindingAvailable", "BindingFailed", message)
+            raise
+        conditions.true("SinkBindingAvailable")
+
+    async def _subjects(self, obj: Object) -> list[Object]:
+        subject, key = obj["spec"]["subject"], _key(obj)
+        api_version, kind = subject["apiVersion"], subject["kind"]
+        namespace = subject.get("namespace") or obj["metadata"]["namespace"]
+        if not subject.get("name"):
+            return await self.tracker.select(
+                api_version, kind, namespace, subject.get("selector"), key=key
+            )
+        found = await self.tracker.get(api_version, kind, namespace, subject["name"], key=key)
+        return [found] if found is not None else []
+
+    async def _patch(self, subject: Object, binding: Object, address: Address | None) -> None:
+        wanted = copy.deepcopy(subject)
+        podspec.bind(wanted, binding, address)
+        patch = jsonpatch.make_patch(subject, wanted).patch
+        if patch:
+            metadata = subject["metadata"]
+            await self.client.patch(
+                subject["apiVersion"],
+                subject["kind"],
+                metadata["name"],
+                metadata["namespace"],
+                patch,
+                patch_type="json",
+            )
+
+    async def _include_namespace(self, name: str) -> None:
+        namespace = self._namespaces.get(name)
+        labels = (namespace or {"metadata": {}})["metadata"].get("labels") or {}
+        if not labels.get(_INCLUDE) and not labels.get(_EXCLUDE):
+            patch = {"metadata": {"labels": {_INCLUDE: "true"}}}
+            await self.client.patch("v1", "Namespace", name, None, patch)
+
+    def _mark_security(self, conditions: Conditions) -> None:
+        if feature(self._config, "authentication-oidc"):
+            message = "OIDC token secrets are not modelled"
+            conditions.false("OIDCIdentityCreated", "NotModelled", message)
+            conditions.false("OIDCTokenSecretCreated", "NotModelled", message)
+        else:
+            reason = "authentication-oidc feature disabled"
+            conditions.true("OIDCIdentityCreated", reason)
+            conditions.true("OIDCTokenSecretCreated", reason)
+        if any(_TRUST_BUNDLES in _labels(item) for item in self._config.list()):
+            conditions.false(
+                "TrustBundlePropagated", "NotModelled", "trust bundles are not modelled"
+            )
+        else:
+            conditions.true("TrustBundlePropagated")
+
+
+class SinkBindingWebhook(Controller):
+    """Answers admission of possible subjects and says which kinds the webhook has to see."""
+
+    def __init__(self, client: Client, bindings: Informer, *, inclusion: bool) -> None:
+        super().__init__(client, "SinkBinding webhook")
+        self._bindings = bindings
+        self._inclusion = inclusion
+        self._tracker = Tracker(client, self)
+
+    async def handle(self, request: dict[str, Any]) -> Object:
+        """Return the subject with the sink of the binding that applies to it, if any."""
+        subject: Object = request.get("object") or {}
+        binding = self._applicable(request, subject)
+        if binding is None:
+            return subject
+        changed = copy.deepcopy(subject)
+        if binding["metadata"].get("deletionTimestamp"):
+            podspec.unbind(changed)
+            return changed
+        key = _key(binding)
+        try:
+            address = await resolve(self._tracker, binding["spec"]["sink"], str(key[0]), key=key)
+        except Unresolved:
+            address = None
+        podspec.bind(changed, binding, address)
+        return changed
+
+    def settings(self) -> Object:
+        """Return rules for all kinds that are bound, and the selectors of the selection mode."""
+        kinds = {kind: set(versions) for kind, versions in _BUILT_IN.items()}
+        for binding in self._bindings.list():
+            subject = binding["spec"]["subject"]
+            group, _, version = subject["apiVersion"].rpartition("/")
+            kinds.setdefault((group, subject["kind"]), set()).add(version)
+        label, operator = (_INCLUDE, "In") if self._inclusion else (_EXCLUDE, "NotIn")
+        term = {"key": label, "operator": operator, "values": ["true"]}
+        return {
+            "matchPolicy": "Equivalent",
+            "namespaceSelector": {"matchExpressions": [term]},
+            "objectSelector": {"matchExpressions": [term]},
+            "rules": [
+                {
+                    "apiGroups": [group],
+                    "apiVersions": sorted(versions),
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": [f"{plural(kind)}/*"],
+                    "scope": "*",
+                }
+                for (group, kind), versions in sorted(kinds.items())
+            ],
+        }
+
+    def _applicable(self, request: dict[str, Any], subject: Object) -> Object | None:
+        """Return the binding of a subject: one by name before one by selector."""
+        kind, namespace = request["kind"], request.get("namespace")
+        metadata = subject.get("metadata") or {}
+        by_selector = None
+        for binding in self._bindings.list(namespace):
+            wanted = binding["spec"]["subject"]
+            group = wanted["apiVersion"].rpartition("/")[0]
+            if (group, wanted["kind"]) != (kind["group"], kind["kind"]):
+                continue
+            if wanted.get("name"):
+                if wanted["name"] == metadata.get("name"):
+                    return binding
+            elif matches(wanted.get("selector"), metadata.get("labels")):
+                by_selector = binding
+        return by_selector
+
+
+def plural(kind: str) -> str:
+    """Guess a kind's plural as apimachinery's UnsafeGuessKindToResource does."""
+    lower = kind.lower()
+    if lower.endswith("s"):
+        return lower + "es"
+    return lower[:-1] + "ies" if lower.endswith("y") else lower + "s"
+
+
+def _mark_sink(status: Object, conditions: Conditions, address: Address) -> None:
+    for name, value in (
+        ("sinkUri", address.url),
+        ("sinkCACerts", address.ca_certs),
+        ("sinkAudience", address.audience),
+    ):
+        if value:
+            status[name] = value
+        else:
+            status.pop(name, None)
+    conditions.true("SinkProvided")
+
+
+def _labels(obj: Object) -> dict[str, str]:
+    return obj["metadata"].get("labels") or {}
+
+
+def _key(obj: Object) -> Key:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]

@@ -1,0 +1,257 @@
+"""Validation of Eventing's kinds and ConfigMaps: what its validating webhooks refuse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from streamops_sandbox.knative import filters
+from streamops_sandbox.knative.admission import Denied
+from streamops_sandbox.knative.checksum import check_example
+from streamops_sandbox.knative.eventing import cron, durations
+from streamops_sandbox.knative.eventing.defaults import BROKER_CLASS
+from streamops_sandbox.knative.fielderrors import FieldErrors
+
+Object = dict[str, Any]
+_ATTRIBUTE = re.compile(r"[a-z][a-z0-9]*")
+_FEATURE_VALUES = ("enabled", "disabled", "allowed", "strict", "permissive")
+
+
+async def validate(request: Object) -> Object:
+    """Check an object of Eventing's.
+
+    Raises:
+        Denied: with everything that is wrong with it.
+    """
+    obj: Object = request.get("object") or {}
+    check = _CHECKS.get(request["kind"]["kind"])
+    deleted = (obj.get("metadata") or {}).get("deletionTimestamp")
+    if request["operation"] == "DELETE" or check is None or deleted or request.get("subResource"):
+        return obj
+    errors = FieldErrors()
+    check(errors, obj)
+    if request["operation"] == "UPDATE":
+        _immutable(errors, request["kind"]["kind"], obj, request.get("oldObject") or {})
+    if errors:
+        raise Denied(f"validation failed: {errors}")
+    return obj
+
+
+async def validate_config(request: Object) -> Object:
+    """Check one of Eventing's ConfigMaps.
+
+    Raises:
+        Denied: its `_example` was edited, or a value cannot be used.
+    """
+    config: Object = request.get("object") or {}
+    check_example(config)
+    data = config.get("data") or {}
+    name = config["metadata"]["name"]
+    if name == "config-features":
+        for key, value in data.items():
+            known = value.lower() in _FEATURE_VALUES or not isinstance(value, str)
+            if key != "_example" and not known and "default-authorization-mode" not in key:
+                raise Denied(f"validation failed: invalid feature flag value {value!r} for {key}")
+    for key in ("default-br-config", "default-ch-config"):
+        if key in data:
+            _check_yaml(name, key, data[key])
+    return config
+
+
+def _check_yaml(name: str, key: str, text: str) -> None:
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Denied(f"validation failed: {name}: {key} is not YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise Denied(f"validation failed: {name}: {key} is not a map")
+
+
+def _broker(errors: FieldErrors, obj: Object) -> None:
+    if not (obj["metadata"].get("annotations") or {}).get(BROKER_CLASS):
+        errors.missing(f"metadata.annotations.{BROKER_CLASS}")
+    if not obj["spec"].get("config"):
+        errors.missing("spec.config")
+    else:
+        _reference(errors, obj["spec"]["config"], "spec.config")
+    check_delivery(errors, obj["spec"].get("delivery"), "spec.delivery")
+
+
+def _trigger(errors: FieldErrors, obj: Object) -> None:
+    spec = obj["spec"]
+    if not spec.get("broker") and not spec.get("brokerRef"):
+        errors.missing("spec.broker")
+    for name in (spec.get("filter") or {}).get("attributes") or {}:
+        if not _ATTRIBUTE.fullmatch(name):
+            errors.add(f"invalid key name {name!r}", "spec.filter.attributes")
+    for index, item in enumerate(spec.get("filters") or []):
+        try:
+            filters.compile_filter(item)
+        except filters.InvalidFilter as error:
+            errors.add(str(error), f"spec.filters[{index}]")
+    _destination(errors, spec.get("subscriber"), "spec.subscriber")
+    check_delivery(errors, spec.get("delivery"), "spec.delivery")
+
+
+def _channel(errors: FieldErrors, obj: Object) -> None:
+    template = obj["spec"].get("channelTemplate")
+    if not template:
+        errors.missing("spec.channelTemplate")
+        return
+    for name in ("apiVersion", "kind"):
+        if not template.get(name):
+            errors.missing(f"spec.channelTemplate.{name}")
+
+
+def _subscription(errors: FieldErrors, obj: Object) -> None:
+    spec = obj["spec"]
+    channel = spec.get("channel") or {}
+    if not channel:
+        errors.missing("spec.channel")
+    else:
+        _reference(errors, channel, "spec.channel")
+    if not spec.get("subscriber") and not spec.get("reply"):
+        errors.missing("spec.reply", "spec.subscriber")
+    for name in ("subscriber", "reply"):
+        if spec.get(name):
+            _destination(errors, spec[name], f"spec.{name}")
+    check_delivery(errors, spec.get("delivery"), "spec.delivery")
+
+
+def _sink_binding(errors: FieldErrors, obj: Object) -> None:
+    subject = obj["spec"].get("subject") or {}
+    for name in ("apiVersion", "kind"):
+        if not subject.get(name):
+            errors.missing(f"spec.subject.{name}")
+    errors.exactly_one(subject, "spec.subject", "name", "selector")
+    namespace = obj["metadata"].get("namespace")
+    if subject.get("namespace") not in (None, "", namespace):
+        errors.invalid(subject["namespace"], "spec.subject.namespace")
+    _source(errors, obj)
+
+
+def _source(errors: FieldErrors, obj: Object) -> None:
+    _destination(errors, obj["spec"].get("sink"), "spec.sink")
+    overrides = (obj["spec"].get("ceOverrides") or {}).get("extensions") or {}
+    for name in overrides:
+        if not _ATTRIBUTE.fullmatch(name):
+            path = "spec.ceOverrides.extensions"
+            errors.add(f"invalid key name {name!r}", path, details="must be a CloudEvents name")
+
+
+def _ping_source(errors: FieldErrors, obj: Object) -> None:
+    spec = obj["spec"]
+    try:
+        cron.Schedule(spec.get("schedule") or "", spec.get("timezone") or "UTC")
+    except ValueError as error:
+        errors.invalid(spec.get("schedule"), "spec.schedule", details=str(error))
+    if spec.get("data") and spec.get("dataBase64"):
+        errors.add("expected exactly one, got both", "spec.data", "spec.dataBase64")
+    _source(errors, obj)
+
+
+def _container_source(errors: FieldErrors, obj: Object) -> None:
+    containers = ((obj["spec"].get("template") or {}).get("spec") or {}).get("containers") or []
+    if not containers:
+        errors.missing("spec.template.spec.containers")
+    for index, container in enumerate(containers):
+        for name in ("name", "image"):
+            if not container.get(name):
+                errors.missing(f"spec.template.spec.containers[{index}].{name}")
+    _source(errors, obj)
+
+
+def _api_server_source(errors: FieldErrors, obj: Object) -> None:
+    spec = obj["spec"]
+    if spec.get("mode") not in ("Reference", "Resource"):
+        errors.invalid(spec.get("mode"), "spec.mode")
+    if not spec.get("resources"):
+        errors.missing("spec.resources")
+    _source(errors, obj)
+
+
+def _destination(errors: FieldErrors, destination: Object | None, path: str) -> None:
+    ref, uri = (destination or {}).get("ref"), (destination or {}).get("uri")
+    if not ref and not uri:
+        errors.add("expected at least one, got none", f"{path}.ref", f"{path}.uri")
+        return
+    absolute = bool(uri and urlsplit(uri).scheme and urlsplit(uri).netloc)
+    if ref:
+        if absolute:
+            errors.add(
+                "Absolute URI is not allowed when Ref or [apiVersion, kind, name] is present", path
+            )
+        _reference(errors, ref, f"{path}.ref")
+    elif not absolute:
+        message = "Relative URI is not allowed when Ref and [apiVersion, kind, name] is absent"
+        errors.add(message, f"{path}.uri")
+
+
+def _reference(errors: FieldErrors, ref: Object, path: str) -> None:
+    for name in ("name", "kind"):
+        if not ref.get(name):
+            errors.missing(f"{path}.{name}")
+    if not ref.get("apiVersion") and not ref.get("group"):
+        errors.missing(f"{path}.apiVersion")
+
+
+def check_delivery(errors: FieldErrors, delivery: Object | None, path: str) -> None:
+    """Check a `delivery`: dead letter sink, retries, back-off and timeout."""
+    if not delivery:
+        return
+    if delivery.get("deadLetterSink"):
+        _destination(errors, delivery["deadLetterSink"], f"{path}.deadLetterSink")
+    if delivery.get("retry") is not None and delivery["retry"] < 0:
+        errors.invalid(delivery["retry"], f"{path}.retry")
+    if delivery.get("backoffPolicy") not in (None, "linear", "exponential"):
+        errors.invalid(delivery["backoffPolicy"], f"{path}.backoffPolicy")
+    for name in ("backoffDelay", "timeout", "retryAfterMax"):
+        value = delivery.get(name)
+        if value is None:
+            continue
+        try:
+            if durations.seconds(value) <= 0 and name == "timeout":
+                errors.invalid(value, f"{path}.{name}")
+        except ValueError:
+            errors.invalid(value, f"{path}.{name}")
+
+
+def _immutable(errors: FieldErrors, kind: str, obj: Object, old: Object) -> None:
+    """Complain about changes of what cannot change."""
+    for path in _IMMUTABLE.get(kind, ()):
+        before, after = (_look_up(item, path) for item in (old, obj))
+        if before is not None and before != after:
+            details = f"-: {before!r}\n+: {after!r}"
+            errors.add("Immutable fields changed (-old +new)", ".".join(path), details=details)
+
+
+def _look_up(obj: Object, path: tuple[str, ...]) -> Any:
+    value: Any = obj
+    for name in path:
+        value = (value or {}).get(name)
+    return value
+
+
+_IMMUTABLE = {
+    "Broker": (("metadata", "annotations", BROKER_CLASS), ("spec", "config")),
+    "Trigger": (("spec", "broker"),),
+    "Channel": (("spec", "channelTemplate"),),
+    "Subscription": (("spec", "channel"),),
+    "SinkBinding": (("spec", "subject"),),
+}
+
+_CHECKS: dict[str, Callable[[FieldErrors, Object], None]] = {
+    "Broker": _broker,
+    "Trigger": _trigger,
+    "Channel": _channel,
+    "Subscription": _subscription,
+    "SinkBinding": _sink_binding,
+    "PingSource": _ping_source,
+    "ContainerSource": _container_source,
+    "ApiServerSource": _api_server_source,
+    "IntegrationSource": _source,
+}

@@ -1,0 +1,56 @@
+"""cmd/migrate of knative.dev/pkg: rewrites stored objects in the version that is stored now."""
+
+from __future__ import annotations
+
+from streamops_sandbox.client import ApiError, Client, Object
+from streamops_sandbox.knative.process import Process
+from streamops_sandbox.node.context import ContainerContext
+
+_CRD = "apiextensions.k8s.io/v1"
+
+
+async def main(ctx: ContainerContext) -> int:
+    """Migrate the custom kinds named (`plural.group`) in the arguments."""
+    async with Process(ctx) as process:
+        for name in ctx.args:
+            if "." in name and not name.startswith("-"):
+                await _migrate(process.client, name, ctx)
+    return 0
+
+
+async def _migrate(client: Client, name: str, ctx: ContainerContext) -> None:
+    try:
+        definition = await client.get(_CRD, "CustomResourceDefinition", name)
+    except ApiError as error:
+        if error.not_found:
+            ctx.log(f"{name}: no such custom kind")
+            return
+        raise
+    stored = next(v["name"] for v in definition["spec"]["versions"] if v["storage"])
+    group, kind = definition["spec"]["group"], definition["spec"]["names"]["kind"]
+    objects = await client.list(f"{group}/{stored}", kind)
+    for obj in objects:
+        await _rewrite(client, obj)
+    ctx.log(f"{name}: {len(objects)} objects are stored as {stored}")
+    versions = (definition.get("status") or {}).get("storedVersions")
+    if versions != [stored]:
+        await client.patch(
+            _CRD,
+            "CustomResourceDefinition",
+            name,
+            None,
+            {"status": {"storedVersions": [stored]}},
+            subresource="status",
+        )
+
+
+async def _rewrite(client: Client, obj: Object) -> None:
+    """Write an object back as it is: an empty patch does that."""
+    metadata = obj["metadata"]
+    try:
+        await client.patch(
+            obj["apiVersion"], obj["kind"], metadata["name"], metadata.get("namespace"), {}
+        )
+    except ApiError as error:
+        if not error.not_found:
+            raise

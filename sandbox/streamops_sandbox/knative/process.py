@@ -1,0 +1,124 @@
+"""What every program needs: an API client of its own, listeners on the pod's address, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import web
+
+from streamops_sandbox import grpc
+from streamops_sandbox.client import Client
+from streamops_sandbox.knative.transport import Transport
+from streamops_sandbox.node.context import ContainerContext
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+#: Ports upstream's images listen on for Prometheus, by whichever their Deployment declares.
+_METRICS_PORTS = (9090, 9092, 9000)
+_DRAIN_SECONDS = 2.0
+
+
+class Process:
+    """A running program; leaving the context closes all it opened.
+
+    `client` talks to the API server as the pod's service account (not with `api=False`);
+    `transport` sends HTTP requests to names of the cluster; `metrics` are counters shown at
+    `/metrics`.
+    """
+
+    client: Client
+    transport: Transport
+
+    def __init__(self, ctx: ContainerContext, *, api: bool = True) -> None:
+        self.ctx = ctx
+        self._api = api
+        self.namespace = ctx.env.get("SYSTEM_NAMESPACE") or ctx.namespace
+        self.metrics: dict[str, float] = {"process_start_time_seconds": time.time()}
+        #: More paths to answer on the metrics port.
+        self.reports: dict[str, Handler] = {}
+        self._runners: list[web.ServerRunner] = []
+        self._servers: list[grpc.Server] = []
+
+    async def __aenter__(self) -> Self:
+        if self._api:
+            self.client = await Client.from_kubeconfig(
+                self.ctx.kubeconfig, user_agent=f"{self.ctx.name}/{self.ctx.pod}"
+            )
+        self.transport = Transport(self.ctx.resolve)
+        for port in self.ctx.ports:
+            if port["containerPort"] in _METRICS_PORTS:
+                await self.listen(port["containerPort"], self._metrics)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for server in self._servers:
+            server.close()
+        await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+        await self.transport.close()
+        if self._api:
+            await self.client.close()
+
+    async def listen(
+        self, port: int, handler: Handler, *, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Serve HTTP/1.1 on a port of the pod; `handler` answers every request."""
+        # Data plane: no limit on bodies but memory, no decompression, no access log.
+        server = web.Server(
+            handler, access_log=None, auto_decompress=False, handler_cancellation=True
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=_DRAIN_SECONDS)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, self.ctx.pod_ip, port, ssl_context=tls, backlog=1024).start()
+
+    async def listen_grpc(self, port: int, methods: dict[str, grpc.Method]) -> None:
+        """Serve gRPC on a port of the pod."""
+        server = grpc.Server(methods)
+        self._servers.append(server)
+        await server.listen(self.ctx.pod_ip, port)
+
+    async def answer_probes(self, port: int = 8080) -> None:
+        """Answer knative.dev/pkg's `/health` and `/readiness` (and any other path) with 200."""
+        await self.listen(port, healthy)
+
+    def count(self, name: str, amount: float = 1) -> None:
+        """Add to a counter; `name` may carry Prometheus labels."""
+        self.metrics[name] = self.metrics.get(name, 0) + amount
+
+    async def run(self, *work: Coroutine[Any, Any, None]) -> int:
+        """Run until cancelled; the first piece of work that fails ends the program."""
+        self.ctx.log(f"{self.ctx.name} started")
+        async with asyncio.TaskGroup() as group:
+            for item in work:
+                group.create_task(item)
+            if not work:
+                await asyncio.Event().wait()
+        return 0
+
+    async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path in self.reports:
+            return await self.reports[request.path](request)
+        if request.path != "/metrics":
+            return web.Response(status=404)
+        lines = [f"{name} {value:g}\n" for name, value in sorted(self.metrics.items())]
+        return web.Response(text="".join(lines), content_type="text/plain")
+
+
+async def healthy(_request: web.BaseRequest) -> web.Response:
+    """Answer 200."""
+    return web.Response(text="ok")
+
+
+def is_probe(request: web.BaseRequest) -> bool:
+    """Tell whether a request is a kubelet's probe, as knative.dev/networking does."""
+    agent = request.headers.get("User-Agent", "")
+    return agent.startswith("kube-probe/") or "K-Kubelet-Probe" in request.headers
+
+
+#: Errors of a connection, as opposed to an answer with an error status.
+CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)

@@ -1,0 +1,59 @@
+"""Which program stands in for which of upstream's images."""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+from streamops_sandbox.node.context import ContainerContext, Program
+
+#: The image's path, as ko names them, to the module and function that run it.
+_PROGRAMS = {
+    "envoyproxy/envoy": "kourier.gateway:main",
+    "knative.dev/eventing/cmd/broker/filter": "eventing.broker_data:filter_events",
+    "knative.dev/eventing/cmd/broker/ingress": "eventing.broker_data:ingress",
+    "knative.dev/eventing/cmd/controller": "eventing.controller:main",
+    "knative.dev/eventing/cmd/in_memory/channel_controller": "eventing.imc_controller:main",
+    "knative.dev/eventing/cmd/in_memory/channel_dispatcher": "eventing.imc_dispatcher:main",
+    "knative.dev/eventing/cmd/jobsink": "eventing.idle:job_sink",
+    "knative.dev/eventing/cmd/migrate": "migrate:main",
+    "knative.dev/eventing/cmd/mtchannel_broker": "eventing.broker:main",
+    "knative.dev/eventing/cmd/mtping": "eventing.mtping:main",
+    "knative.dev/eventing/cmd/requestreply": "eventing.idle:request_reply",
+    "knative.dev/eventing/cmd/webhook": "eventing.webhook:main",
+    "knative.dev/net-kourier/cmd/kourier": "kourier.controller:main",
+    "knative.dev/pkg/apiextensions/storageversion/cmd/migrate": "migrate:main",
+    "knative.dev/serving/cmd/activator": "serving.activator:main",
+    "knative.dev/serving/cmd/autoscaler": "serving.autoscaler:main",
+    "knative.dev/serving/cmd/autoscaler-hpa": "serving.autoscaler_hpa:main",
+    "knative.dev/serving/cmd/controller": "serving.controller:main",
+    "knative.dev/serving/cmd/default-domain": "serving.default_domain:main",
+    "knative.dev/serving/cmd/migrate": "migrate:main",
+    "knative.dev/serving/cmd/queue": "serving.queue_proxy:main",
+    "knative.dev/serving/cmd/webhook": "serving.webhook:main",
+}
+_TAG_OR_DIGEST = re.compile(r"(:[\w.-]+)?(@[\w:]+)?$")
+
+
+def find(image: str) -> Program | None:
+    """Return the program for an image, or None where the sandbox has none for it.
+
+    Registry or mirror before the path, tag and digest after it do not matter.
+    """
+    path = _TAG_OR_DIGEST.sub("", image)
+    for name, target in _PROGRAMS.items():
+        if path == name or path.endswith(f"/{name}"):
+            return _lazy(*target.split(":"))
+    return None
+
+
+def _lazy(module: str, function: str) -> Program:
+    """Return a program whose module is imported only when it starts."""
+
+    async def run(ctx: ContainerContext) -> int:
+        program: Program = getattr(
+            importlib.import_module(f"streamops_sandbox.knative.{module}"), function
+        )
+        return await program(ctx)
+
+    return run

@@ -1,0 +1,200 @@
+"""The shape all Knative reconcilers share: read an object, act, write back its status."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Sequence
+from typing import ClassVar
+
+from streamops_sandbox.client import Client
+from streamops_sandbox.controller import Controller, Key, Object, controller_of
+from streamops_sandbox.events import EventRecorder
+from streamops_sandbox.informer import Informer
+from streamops_sandbox.knative.conditions import Conditions
+from streamops_sandbox.knative.selectors import matches
+
+_SYNC_SECONDS = 5.0
+
+
+class NotOwned(Exception):
+    """An object of the wanted name exists but belongs to somebody else."""
+
+
+class Reconciler(Controller):
+    """Reconcile one kind: `reconcile_kind` edits the copy it gets, its status is written back.
+
+    `dependents` are the conditions the happy one sums up. With a `finalizer`, `finalize_kind`
+    runs before the object goes.
+    """
+
+    api_version: ClassVar[str]
+    kind: ClassVar[str]
+    dependents: ClassVar[Sequence[str]] = ()
+    happy: ClassVar[str] = "Ready"
+    finalizer: ClassVar[str] = ""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client, f"{self.kind} reconciler")
+        self.objects = self.watch(client.informer(self.api_version, self.kind))
+        self.tracker = Tracker(client, self)
+        self.recorder = EventRecorder(client, f"{self.kind.lower()}-controller")
+
+    async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
+        """Do the work; `obj` is a copy, its `status` is what will be stored."""
+        raise NotImplementedError
+
+    async def finalize_kind(self, obj: Object) -> None:
+        """Undo what would outlive the object."""
+
+    def mine(self, obj: Object) -> bool:
+        """Tell whether this reconciler is responsible for the object (its class annotation)."""
+        return True
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.recorder.run())
+            await super().run()
+
+    def enqueue_all(self, *_: object) -> None:
+        """Have every object reconciled: something they all depend on has changed."""
+        for obj in self.objects.list():
+            self.enqueue(obj["metadata"].get("namespace"), obj["metadata"]["name"])
+
+    async def reconcile(self, namespace: str | None, name: str) -> None:
+        """Reconcile one object and store its status where that changed."""
+        original = self.objects.get(name, namespace)
+        if original is None or not self.mine(original):
+            return
+        obj = copy.deepcopy(original)
+        if obj["metadata"].get("deletionTimestamp"):
+            await self._finalize(obj)
+            return
+        if self.finalizer and self.finalizer not in (obj["metadata"].get("finalizers") or []):
+            await self._set_finalizers(
+                obj, [*obj["metadata"].get("finalizers", []), self.finalizer]
+            )
+        status = obj.setdefault("status", {})
+        conditions = Conditions(status, self.dependents, happy=self.happy)
+        conditions.initialize()
+        generation = obj["metadata"].get("generation")
+        try:
+            await self.reconcile_kind(obj, conditions)
+            status["observedGeneration"] = generation
+        except Exception as error:
+            if status.get("observedGeneration") not in (None, generation):
+                conditions.unknown(
+                    self.happy, "NewObservedGenFailure", "unsuccessfully observed a new generation"
+                )
+            self.recorder.record(obj, "Warning", "InternalError", str(error))
+            raise
+        finally:
+            if status != (original.get("status") or {}):
+                await self.client.update_status(obj)
+
+    async def _finalize(self, obj: Object) -> None:
+        finalizers = obj["metadata"].get("finalizers") or []
+        if self.finalizer and self.finalizer in finalizers:
+            await self.finalize_kind(obj)
+            await self._set_finalizers(obj, [f for f in finalizers if f != self.finalizer])
+
+    async def _set_finalizers(self, obj: Object, finalizers: list[str]) -> None:
+        metadata = obj["metadata"]
+        changes = {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}
+        patched = await self.client.patch(
+            self.api_version,
+            self.kind,
+            metadata["name"],
+            metadata.get("namespace"),
+            {"metadata": changes},
+        )
+        metadata["finalizers"] = finalizers
+        metadata["resourceVersion"] = patched["metadata"]["resourceVersion"]
+
+
+class Tracker:
+    """Re-queues an object whenever one it depends on, of whatever kind, changes."""
+
+    def __init__(self, client: Client, controller: Controller) -> None:
+        self._client = client
+        self._controller = controller
+        self._informers: dict[tuple[str, str], Informer] = {}
+        self._keys: dict[tuple[str, str, str | None, str | None], set[Key]] = {}
+
+    async def get(
+        self, api_version: str, kind: str, namespace: str | None, name: str, *, key: Key
+    ) -> Object | None:
+        """Return an object, or None, and have `key` reconciled when it changes or appears."""
+        informer = await self._follow(api_version, kind)
+        self._keys.setdefault((api_version, kind, namespace, name), set()).add(key)
+        return informer.get(name, namespace)
+
+    async def select(
+        self, api_version: str, kind: str, namespace: str, selector: Object, *, key: Key
+    ) -> list[Object]:
+        """Return the objects a label selector matches, and follow that namespace."""
+        informer = await self._follow(api_version, kind)
+        self._keys.setdefault((api_version, kind, namespace, None), set()).add(key)
+        return [
+            obj
+            for obj in informer.list(namespace)
+            if matches(selector, obj["metadata"].get("labels"))
+        ]
+
+    async def _follow(self, api_version: str, kind: str) -> Informer:
+        identity = (api_version, kind)
+        informer = self._informers.get(identity)
+        if informer is None:
+            informer = self._client.informer(api_version, kind)
+            self._informers[identity] = informer
+            informer.subscribe(lambda _, obj: self._changed(identity, obj))
+            await informer.start()
+        try:
+            async with asyncio.timeout(_SYNC_SECONDS):
+                await informer.synced()
+        except TimeoutError:
+            raise TimeoutError(f"cannot list {kind} in {api_version}") from None
+        return informer
+
+    def _changed(self, identity: tuple[str, str], obj: Object) -> None:
+        namespace, name = obj["metadata"].get("namespace"), obj["metadata"]["name"]
+        for target in (name, None):
+            for key in self._keys.get((*identity, namespace, target), ()):
+                self._controller.enqueue(*key)
+
+
+async def ensure(
+    client: Client, current: Object | None, desired: Object, *, replace: Sequence[str] = ()
+) -> Object:
+    """Create `desired` or bring `current` to it; returns what is stored.
+
+    Fields of `desired` are merged into `current`; those named in `replace` are replaced whole.
+
+    Raises:
+        NotOwned: `current` is not controlled by the owner `desired` names.
+    """
+    if current is None:
+        return await client.create(desired)
+    owner, actual = controller_of(desired), controller_of(current)
+    if owner is not None and (actual is None or actual["uid"] != owner["uid"]):
+        name = desired["metadata"]["name"]
+        raise NotOwned(
+            f"{owner['kind']} {owner['name']!r} does not own {desired['kind']}: {name!r}"
+        )
+    merged = merge(current, desired, replace)
+    if merged == current:
+        return current
+    return await client.update(merged)
+
+
+def merge(current: Object, desired: Object, replace: Sequence[str] = ()) -> Object:
+    """Return `current` with the fields of `desired`; maps are merged but for those in `replace`."""
+    merged = dict(current)
+    for key, value in desired.items():
+        known = current.get(key)
+        if key not in replace and isinstance(known, dict) and isinstance(value, dict):
+            merged[key] = merge(known, value)
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,120 @@
+"""The sandbox's own release of Knative: files of the shape, names and addresses of upstream's.
+
+They install the sandbox's programs (see `streamops_sandbox.knative.programs`) and nothing else: custom kinds
+without detailed schemas, roles with what the programs need, no waiting before the first probe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aiohttp import web
+
+_FOLDER = Path(__file__).parent
+_EVENTING = (
+    "eventing-crds",
+    "eventing-core",
+    "in-memory-channel",
+    "mt-channel-broker",
+    "eventing-post-install",
+)
+_SERVING = ("serving-crds", "serving-core", "serving-hpa", "serving-post-install-jobs")
+#: Repository -> the versions it has and the files of each.
+REPOSITORIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "knative/eventing": (("1.21.0", "1.22.2"), _EVENTING),
+    "knative/serving": (("1.22.0", "1.23.0"), _SERVING),
+    "knative-extensions/net-kourier": (("1.22.0", "1.23.0"), ("kourier",)),
+}
+
+
+def create_app(*, home: Path, base_url: str) -> web.Application:
+    """Return the web application that serves the releases as github.com does.
+
+    `home` and `base_url` are what every part of the sandbox gets; this one needs neither.
+    """
+    app = web.Application()
+    path = "/{owner}/{repository}/releases/download/knative-v{version}/{name}.yaml"
+    app.router.add_get(path, _download)
+    app.router.add_get("/healthz", _health)
+    return app
+
+
+def render(repository: str, version: str, name: str) -> str | None:
+    """Return a release file (`name` without `.yaml`), or None where there is none."""
+    versions, files = REPOSITORIES.get(repository, ((), ()))
+    if version not in versions or name not in files:
+        return None
+    if name.endswith("-crds"):
+        return _crds(name.removesuffix("-crds"), version)
+    return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8").replace("${version}", version)
+
+
+async def _health(_request: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def _download(request: web.Request) -> web.Response:
+    info = request.match_info
+    repository, version = f"{info['owner']}/{info['repository']}", info["version"]
+    text = render(repository, version, info["name"])
+    if text is None:
+        found = ", ".join(REPOSITORIES.get(repository, ((),))[0]) or "none"
+        reason = f"no {info['name']}.yaml of {repository} {version}; versions here: {found}\n"
+        return web.Response(status=404, text=reason)
+    etag = hashlib.sha256(text.encode()).hexdigest()
+    known = request.if_none_match or ()
+    response = web.Response(status=304 if any(tag.value == etag for tag in known) else 200)
+    response.etag = etag
+    if response.status == 200:
+        response.text = text
+        response.content_type = "application/yaml"
+    return response
+
+
+def _crds(product: str, version: str) -> str:
+    kinds = yaml.safe_load((_FOLDER / "crds.yaml").read_text(encoding="utf-8"))[product]
+    documents = [_crd(f"knative-{product}", version, kind) for kind in kinds]
+    return "---\n".join(yaml.safe_dump(document, sort_keys=False) for document in documents)
+
+
+def _crd(product: str, version: str, kind: dict[str, Any]) -> dict[str, Any]:
+    """Return the CustomResourceDefinition of an entry of crds.yaml."""
+    open_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"type": "object", "properties": {"spec": open_object, "status": open_object}}
+    columns = [{"type": "string", "priority": 0, **column} for column in kind.get("columns", [])]
+    ready = '.status.conditions[?(@.type=="Ready")]'
+    columns += [
+        {"name": "Ready", "type": "string", "jsonPath": f"{ready}.status"},
+        {"name": "Reason", "type": "string", "jsonPath": f"{ready}.reason"},
+    ]
+    served = [
+        {
+            "name": name,
+            "served": True,
+            "storage": name == kind["versions"][0],
+            "subresources": {"status": {}},
+            "schema": {"openAPIV3Schema": schema},
+            "additionalPrinterColumns": columns,
+        }
+        for name in kind["versions"]
+    ]
+    names = {"kind": kind["kind"], "plural": kind["plural"], "singular": kind["kind"].lower()}
+    labels = {
+        "app.kubernetes.io/name": product,
+        "app.kubernetes.io/version": version,
+        **kind.get("labels", {}),
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind['plural']}.{kind['group']}", "labels": labels},
+        "spec": {
+            "group": kind["group"],
+            "names": {**names, **kind.get("names", {})},
+            "scope": kind.get("scope", "Namespaced"),
+            "versions": served,
+        },
+    }

@@ -1,0 +1,74 @@
+"""Defaulting of Serving's kinds: what its mutating webhook fills in."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from streamops_sandbox.informer import Informer
+from streamops_sandbox.knative import configmaps
+from streamops_sandbox.knative.eventing.defaults import annotate_user
+
+Object = dict[str, Any]
+
+_GROUP = "serving.knative.dev"
+
+
+class Defaulter:
+    """Defaults objects; `config` is the informer of Serving's ConfigMaps."""
+
+    def __init__(self, config: Informer) -> None:
+        self._config = config
+
+    async def __call__(self, request: Object) -> Object:
+        """Return the request's object with its defaults."""
+        obj: Object = copy.deepcopy(request.get("object") or {})
+        kind = request["kind"]
+        deleted = (obj.get("metadata") or {}).get("deletionTimestamp")
+        if kind["group"] != _GROUP or request.get("subResource") or deleted:
+            return obj
+        spec = obj.setdefault("spec", {})
+        if kind["kind"] in ("Service", "Configuration") and isinstance(spec.get("template"), dict):
+            self._revision(spec["template"].setdefault("spec", {}))
+        if kind["kind"] == "Revision":
+            self._revision(spec)
+        if kind["kind"] in ("Service", "Route"):
+            _traffic(spec, default=kind["kind"] == "Service")
+        annotate_user(obj, request, _GROUP)
+        return obj
+
+    def _revision(self, spec: Object) -> None:
+        values = configmaps.data(self._config, "config-defaults")
+        timeout = int(values.get("revision-timeout-seconds", 300))
+        if spec.get("timeoutSeconds") is None:
+            spec["timeoutSeconds"] = timeout
+        if spec.get("containerConcurrency") is None:
+            spec["containerConcurrency"] = int(values.get("container-concurrency", 0))
+        if spec.get("enableServiceLinks") is None:
+            spec["enableServiceLinks"] = values.get("enable-service-links") == "true"
+        containers = spec.get("containers") or []
+        for index, container in enumerate(containers):
+            if not container.get("name"):
+                suffix = f"-{index}" if len(containers) > 1 else ""
+                container["name"] = f"user-container{suffix}"
+            container.setdefault("resources", {})
+            if len(containers) == 1 or container.get("ports"):
+                _readiness(container)
+
+
+def _readiness(container: Object) -> None:
+    probe = container.setdefault("readinessProbe", {})
+    if not any(probe.get(kind) for kind in ("exec", "httpGet", "tcpSocket", "grpc")):
+        probe["tcpSocket"] = {"port": 0}
+    probe.setdefault("successThreshold", 1)
+    for kind in ("httpGet", "tcpSocket"):
+        if probe.get(kind) is not None:
+            probe[kind].setdefault("port", 0)
+
+
+def _traffic(spec: Object, *, default: bool) -> None:
+    if default and not spec.get("traffic"):
+        spec["traffic"] = [{"latestRevision": True, "percent": 100}]
+    for target in spec.get("traffic") or []:
+        if target.get("latestRevision") is None:
+            target["latestRevision"] = not target.get("revisionName")

@@ -1,0 +1,105 @@
+"""What the parts of one API server share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamops_sandbox.kube import crds, errors
+from streamops_sandbox.kube.authn import User
+from streamops_sandbox.kube.kinds.strategy import Strategy
+from streamops_sandbox.kube.resources import Registry, Resource
+from streamops_sandbox.kube.store import Collection, Store, Stored
+
+Json = dict[str, Any]
+_PLAIN = Strategy()
+
+
+class CustomStrategy(Strategy):
+    """Custom resources: every change of the spec is counted, updates need a resourceVersion."""
+
+    tracks_generation = True
+    unconditional_update = False
+
+    def deleted(self, obj: Json, api: Api) -> None:
+        """The last object of a type may have been all that its definition waited for."""
+        group = obj["apiVersion"].rpartition("/")[0]
+        for resource in api.registry:
+            if resource.group == group and resource.kind == obj["kind"]:
+                crds.release(resource.collection, api)
+                return
+
+
+_CUSTOM = CustomStrategy()
+
+
+@dataclass(slots=True)
+class Write:
+    """The circumstances of one write request."""
+
+    user: User
+    manager: str
+    dry_run: bool = False
+    #: `Strict`, `Warn` or `Ignore`: what happens to unknown fields.
+    field_validation: str = "Warn"
+    warnings: list[str] = field(default_factory=list)
+    #: The query string and body hash of a server-side apply, for recognising repetitions.
+    fingerprint: Any = None
+    #: The revision of the object that request found.
+    revision_before: int = 0
+
+
+@dataclass(slots=True)
+class Review:
+    """A write on its way through admission; `obj` is what would be stored."""
+
+    resource: Resource
+    operation: str  # CREATE, UPDATE, DELETE, CONNECT
+    namespace: str
+    name: str
+    obj: Json | None
+    old: Json | None
+    write: Write
+    options: Json
+    subresource: str = ""
+
+
+#: Changes (mutating) or checks (validating) a write; raises StatusError to refuse it.
+Mutator = Callable[[Review], Awaitable[Json | None]]
+Validator = Callable[[Review], Awaitable[None]]
+
+
+class Api:
+    """Storage, resource types and the per-kind strategies of one server."""
+
+    def __init__(self, registry: Registry, strategies: dict[str, Strategy]) -> None:
+        self.store = Store()
+        self.registry = registry
+        self._strategies = strategies
+
+    def strategy(self, resource: Resource) -> Strategy:
+        """How objects of a type behave."""
+        if resource.custom:
+            return _CUSTOM
+        return self._strategies.get(resource.collection, _PLAIN)
+
+    def collection(self, resource: Resource) -> Collection:
+        """Where objects of a type are."""
+        return self.store.collection(resource.collection)
+
+    def get(self, collection: str, namespace: str, name: str) -> Stored | None:
+        """One object of a collection, or None."""
+        return self.store.collection(collection).get(namespace, name)
+
+    def require(self, resource: Resource, namespace: str, name: str) -> Stored:
+        """One object; raises a 404."""
+        found = self.collection(resource).get(namespace, name)
+        if found is None:
+            raise errors.not_found(resource.group, resource.plural, name)
+        return found
+
+    def uid_of(self, collection: str, namespace: str, name: str) -> str | None:
+        """The uid of an object, or None where there is none."""
+        found = self.get(collection, namespace, name)
+        return found.uid if found else None

@@ -1,0 +1,127 @@
+"""Who is asking: bearer tokens and client certificates.
+
+https://kubernetes.io/docs/reference/access-authn-authz/authentication/
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from streamops_sandbox.kube import errors
+
+ANONYMOUS = "system:anonymous"
+MASTERS = "system:masters"
+_AUTHENTICATED = "system:authenticated"
+_UNAUTHENTICATED = "system:unauthenticated"
+#: How long a token that some other server vouched for is not asked about again.
+_EXTERNAL_TTL = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An authenticated identity."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def info(self) -> dict[str, Any]:
+        """`UserInfo` as reviews and webhooks carry it."""
+        info: dict[str, Any] = {"username": self.name, "groups": list(self.groups)}
+        if self.uid:
+            info["uid"] = self.uid
+        if self.extra:
+            info["extra"] = dict(self.extra)
+        return info
+
+
+Authenticator = Callable[[str], Awaitable[User | None]]
+#: Asks another server; also tells for how many seconds the token is good.
+ExternalAuthenticator = Callable[[str], Awaitable[tuple[User, float] | None]]
+
+
+class Authentication:
+    """Asks token authenticators in turn; remembers what cost a round trip."""
+
+    def __init__(self) -> None:
+        self._static: dict[str, User] = {}
+        self._authenticators: list[Authenticator] = []
+        self._external: list[ExternalAuthenticator] = []
+        self._remembered: dict[str, tuple[float, User]] = {}
+
+    def add_token(self, token: str, user: User) -> None:
+        """A fixed token, like a line of `--token-auth-file`."""
+        self._static[token] = authenticated(user)
+
+    def add_authenticator(self, authenticator: Authenticator) -> None:
+        """One more way to check tokens."""
+        self._authenticators.append(authenticator)
+
+    def add_external(self, authenticator: ExternalAuthenticator) -> None:
+        """One more way to check tokens, whose answers are remembered for a while."""
+        self._external.append(authenticator)
+
+    async def by_token(self, token: str) -> User | None:
+        """The token's user, or None."""
+        user = self._static.get(token)
+        if user is not None:
+            return user
+        remembered = self._remembered.get(token)
+        if remembered and remembered[0] > time.monotonic():
+            return remembered[1]
+        for authenticator in self._authenticators:
+            found = await authenticator(token)
+            if found is not None:
+                return authenticated(found)
+        for ask in self._external:
+            answer = await ask(token)
+            if answer is not None:
+                return self._remember(token, authenticated(answer[0]), answer[1])
+        return None
+
+    def _remember(self, token: str, user: User, seconds: float) -> User:
+        now = time.monotonic()
+        self._remembered = {k: entry for k, entry in self._remembered.items() if entry[0] > now}
+        self._remembered[token] = (now + min(seconds, _EXTERNAL_TTL), user)
+        return user
+
+    async def authenticate(
+        self, headers: Mapping[str, str], peer_certificate: Mapping[str, Any] | None
+    ) -> User:
+        """The request's user; without credentials it is anonymous. Raises a 401."""
+        if peer_certificate:
+            user = _from_certificate(peer_certificate)
+            if user is not None:
+                return authenticated(user)
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            if scheme:
+                raise errors.unauthorized()
+            return User(ANONYMOUS, (_UNAUTHENTICATED,))
+        found = await self.by_token(token.strip())
+        if found is None:
+            raise errors.unauthorized()
+        return found
+
+
+def authenticated(user: User) -> User:
+    """The user as a member of `system:authenticated`."""
+    if _AUTHENTICATED in user.groups:
+        return user
+    return replace(user, groups=(*user.groups, _AUTHENTICATED))
+
+
+def _from_certificate(certificate: Mapping[str, Any]) -> User | None:
+    """A verified certificate: the common name is the user, organizations are the groups."""
+    name, groups = "", []
+    for attributes in certificate.get("subject", ()):
+        for key, value in attributes:
+            if key == "commonName":
+                name = value
+            elif key == "organizationName":
+                groups.append(value)
+    return User(name, tuple(groups)) if name else None

@@ -1,0 +1,316 @@
+"""Custom objects against their schema: pruning, defaulting, validation.
+
+Wording follows k8s.io/apiextensions-apiserver and k8s.io/kube-openapi/pkg/validation.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import copy
+import ipaddress
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from streamops_sandbox.kube import clock, errors
+from streamops_sandbox.kube import schema as s
+from streamops_sandbox.kube.schema import FREE, Schema
+
+Json = dict[str, Any]
+
+_JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
+
+
+def prune(value: Any, node: Schema, path: str, unknown: list[str]) -> Any:
+    """The value without fields the schema does not know; their paths go to `unknown`."""
+    if isinstance(value, dict):
+        if node.type == s.ANY:
+            return value
+        result: Json = {}
+        for key, item in value.items():
+            child = node.child(key)
+            below = f"{path}.{key}" if path else key
+            if child is None:
+                unknown.append(below)
+            else:
+                result[key] = item if child is FREE else prune(item, child, below, unknown)
+        return result
+    if isinstance(value, list) and node.items is not None:
+        return [
+            prune(item, node.items, f"{path}[{index}]", unknown) for index, item in enumerate(value)
+        ]
+    return value
+
+
+def default(value: Any, node: Schema) -> None:
+    """Fill in the schema's defaults, in place."""
+    if isinstance(value, dict):
+        for key, child in node.properties.items():
+            present = key in value
+            if present and value[key] is None and not child.nullable and child.has_default:
+                present = False
+            if not present and child.has_default:
+                value[key] = copy.deepcopy(child.default)
+            if key in value:
+                default(value[key], child)
+        if node.additional is not None and node.additional is not FREE:
+            for key, item in value.items():
+                if key not in node.properties:
+                    default(item, node.additional)
+    elif isinstance(value, list) and node.items is not None:
+        for item in value:
+            default(item, node.items)
+
+
+def drop_nulls(value: Any, node: Schema) -> None:
+    """Remove nulls of fields that may not be null, in place, as decoding for storage does."""
+    if isinstance(value, dict):
+        for key in [key for key, item in value.items() if item is None]:
+            child = node.properties.get(key)
+            if child is not None and not child.nullable and child.has_default:
+                del value[key]
+        for key, item in value.items():
+            drop_nulls(item, node.child(key) or FREE)
+    elif isinstance(value, list) and node.items is not None:
+        for item in value:
+            drop_nulls(item, node.items)
+
+
+def validate(value: Any, node: Schema, path: str = "") -> list[Json]:
+    """All rules the value breaks, as causes."""
+    found: list[Json] = []
+    _validate(value, node, path, found)
+    return found
+
+
+def _show(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _json_type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, float):
+        return "integer" if value.is_integer() else "number"
+    return _JSON_TYPES[type(value)]
+
+
+def _type_fits(value: Any, type_: str) -> bool:
+    found = _json_type(value)
+    if type_ in (s.OBJECT, s.MAP):
+        return found == "object"
+    if type_ == s.INT_OR_STRING:
+        return found in ("integer", "string")
+    if type_ == s.NUMBER:
+        return found in ("integer", "number")
+    return type_ in (s.ANY, found)
+
+
+def _invalid(path: str, value: Any, message: str, kind: str = "FieldValueInvalid") -> Json:
+    shown = path or "<nil>"
+    return errors.cause(kind, shown, f"Invalid value: {_show(value)}: {message}")
+
+
+def _validate(value: Any, node: Schema, path: str, found: list[Json]) -> None:
+    if value is None and node.nullable:
+        return
+    if not _type_fits(value, node.type):
+        wanted = {s.MAP: "object", s.INT_OR_STRING: "integer,string"}.get(node.type, node.type)
+        name = _json_type(value)
+        message = f'{path or ""} in body must be of type {wanted}: "{name}"'
+        found.append(_invalid(path, name, message, "FieldValueTypeInvalid"))
+        return
+    if node.checks:
+        _check(value, node.checks, path, found)
+    if isinstance(value, dict):
+        for key in node.required:
+            if key not in value:
+                field = f"{path}.{key}" if path else key
+                found.append(errors.cause("FieldValueRequired", field, "Required value"))
+        for key, item in value.items():
+            child = node.child(key)
+            if child is not None and child is not FREE:
+                _validate(item, child, _below(path, key, node), found)
+    elif isinstance(value, list):
+        if node.items is not None:
+            for index, item in enumerate(value):
+                _validate(item, node.items, f"{path}[{index}]", found)
+        _check_identity(value, node, path, found)
+
+
+def _below(path: str, key: str, node: Schema) -> str:
+    if key not in node.properties and node.additional is not None:
+        return f"{path}[{key}]" if path else key
+    return f"{path}.{key}" if path else key
+
+
+def _check_identity(items: list[Any], node: Schema, path: str, found: list[Json]) -> None:
+    """Associative lists and sets hold each identity once."""
+    if node.list_type not in ("map", "set"):
+        return
+    seen = set()
+    for index, item in enumerate(items):
+        identity: Any = item
+        if node.list_type == "map" and isinstance(item, dict):
+            identity = {
+                key: item.get(key, node.element().properties.get(key, FREE).default)
+                for key in node.list_keys
+            }
+        text = _show(identity)
+        if text in seen:
+            field = f"{path}[{index}]"
+            found.append(
+                errors.cause("FieldValueDuplicate", field, f"Duplicate value: {_go_map(identity)}")
+            )
+        seen.add(text)
+
+
+def _go_map(identity: Any) -> str:
+    return _show(identity)
+
+
+def _check(value: Any, checks: Json, path: str, found: list[Json]) -> None:
+    for keyword, bound in checks.items():
+        if keyword == "enum":
+            if value not in bound:
+                allowed = ", ".join(_show(item) for item in bound)
+                found.append(
+                    errors.cause(
+                        "FieldValueNotSupported",
+                        path,
+                        f"Unsupported value: {_show(value)}: supported values: {allowed}",
+                    )
+                )
+        elif keyword in ("anyOf", "oneOf", "allOf", "not"):
+            _check_combination(value, keyword, bound, path, found)
+        else:
+            message = _broken(value, keyword, bound, checks)
+            if message:
+                found.append(_invalid(path, value, f"{path} in body {message}"))
+
+
+def _broken(value: Any, keyword: str, bound: Any, checks: Json) -> str:
+    """What a value breaks of one simple keyword; empty when it holds."""
+    if isinstance(value, str):
+        return _broken_string(value, keyword, bound)
+    if isinstance(value, list):
+        return _broken_list(value, keyword, bound)
+    if isinstance(value, dict):
+        return _broken_object(value, keyword, bound)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _broken_number(value, keyword, bound, checks)
+    return ""
+
+
+def _broken_string(value: str, keyword: str, bound: Any) -> str:
+    if keyword == "pattern" and not _regex(bound).search(value):
+        return f"should match '{bound}'"
+    if keyword == "minLength" and len(value) < bound:
+        return f"should be at least {bound} chars long"
+    if keyword == "maxLength" and len(value) > bound:
+        return f"should be at most {bound} chars long"
+    if keyword == "format" and not format_fits(value, bound):
+        return f"must be of type {bound}: {_show(value)}"
+    return ""
+
+
+def _broken_list(value: list[Any], keyword: str, bound: Any) -> str:
+    if keyword == "minItems" and len(value) < bound:
+        return f"should have at least {bound} items"
+    if keyword == "maxItems" and len(value) > bound:
+        return f"should have at most {bound} items"
+    if keyword == "uniqueItems" and bound and len({_show(item) for item in value}) < len(value):
+        return "shouldn't contain duplicates"
+    return ""
+
+
+def _broken_object(value: Json, keyword: str, bound: Any) -> str:
+    if keyword == "minProperties" and len(value) < bound:
+        return f"should have at least {bound} properties"
+    if keyword == "maxProperties" and len(value) > bound:
+        return f"should have at most {bound} properties"
+    return ""
+
+
+def _broken_number(value: float, keyword: str, bound: Any, checks: Json) -> str:
+    if keyword == "minimum":
+        if checks.get("exclusiveMinimum") is True and value <= bound:
+            return f"should be greater than {bound}"
+        if value < bound:
+            return f"should be greater than or equal to {bound}"
+    if keyword == "maximum":
+        if checks.get("exclusiveMaximum") is True and value >= bound:
+            return f"should be less than {bound}"
+        if value > bound:
+            return f"should be less than or equal to {bound}"
+    if keyword == "multipleOf" and value % bound:
+        return f"should be a multiple of {bound}"
+    if keyword == "format" and bound in ("int32", "int64"):
+        limit = 2**31 if bound == "int32" else 2**63
+        if not -limit <= value < limit:
+            return f"must be of type {bound}: {_show(value)}"
+    return ""
+
+
+@lru_cache(maxsize=512)
+def _regex(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern.replace(r"\z", r"\Z"))
+
+
+_FORMAT_PATTERNS = {
+    "date": re.compile(r"\d{4}-\d\d-\d\d\Z"),
+    "uuid": re.compile(r"(?i)[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}\Z"),
+    "duration": re.compile(r"(-?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|0)\Z"),
+}
+_FORMAT_PARSERS: dict[str, Callable[[str], object]] = {
+    "ipv4": ipaddress.IPv4Address,
+    "ipv6": ipaddress.IPv6Address,
+    "cidr": lambda text: ipaddress.ip_network(text, strict=False),
+    "byte": lambda text: base64.b64decode(text, validate=True),
+    "date-time": clock.parse,
+}
+
+
+def format_fits(value: str, name: str) -> bool:
+    """Whether a string has a format; formats nobody checks always fit."""
+    pattern = _FORMAT_PATTERNS.get(name)
+    if pattern is not None:
+        return pattern.match(value) is not None
+    parse = _FORMAT_PARSERS.get(name)
+    if parse is None:
+        return True
+    try:
+        parse(value)
+    except (ValueError, binascii.Error):
+        return False
+    return True
+
+
+def _check_combination(value: Any, keyword: str, bound: Any, path: str, found: list[Json]) -> None:
+    branches = [bound] if keyword == "not" else bound
+    good = sum(_fits(value, branch) for branch in branches)
+    messages = {
+        "anyOf": (good >= 1, "must validate at least one schema (anyOf)"),
+        "oneOf": (good == 1, "must validate one and only one schema (oneOf)"),
+        "allOf": (good == len(branches), "must validate all the schemas (allOf)"),
+        "not": (good == 0, "must not validate the schema (not)"),
+    }
+    holds, message = messages[keyword]
+    if not holds:
+        shown = path or "<nil>"
+        found.append(
+            errors.cause("FieldValueInvalid", shown, f'Invalid value: "": "{path}" {message}')
+        )
+
+
+def _fits(value: Any, source: Json) -> bool:
+    """Whether a value fits one branch, which only states restrictions."""
+    from jsonschema import Draft4Validator  # noqa: PLC0415 - slow to import, rarely needed
+
+    return bool(Draft4Validator(source).is_valid(value))

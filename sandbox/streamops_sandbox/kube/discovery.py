@@ -1,0 +1,172 @@
+"""Which groups, versions and resources there are: plain and aggregated discovery.
+
+https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamops_sandbox.kube.resources import Registry, Resource
+
+Json = dict[str, Any]
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+#: Subresources that take or answer with a kind of another group: (group, version, kind).
+_SUBRESOURCE_KINDS = {
+    "scale": ("autoscaling", "v1", "Scale"),
+    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
+    "eviction": ("policy", "v1", "Eviction"),
+    "binding": ("", "v1", "Binding"),
+    "log": ("", "v1", "Pod"),
+    "exec": ("", "v1", "PodExecOptions"),
+    "attach": ("", "v1", "PodAttachOptions"),
+    "portforward": ("", "v1", "PodPortForwardOptions"),
+}
+_PROXY_KINDS = {
+    "pods": "PodProxyOptions",
+    "services": "ServiceProxyOptions",
+    "nodes": "NodeProxyOptions",
+}
+_SUBRESOURCE_VERBS = {
+    "log": ("get",),
+    "token": ("create",),
+    "eviction": ("create",),
+    "binding": ("create",),
+    "finalize": ("update",),
+    "approval": ("get", "patch", "update"),
+    "proxy": ("create", "delete", "get", "patch", "update"),
+    "exec": ("create", "get"),
+    "attach": ("create", "get"),
+    "portforward": ("create", "get"),
+}
+_READ_WRITE = ("get", "patch", "update")
+
+
+def _subresource_kind(resource: Resource, name: str) -> tuple[str, str, str]:
+    if name == "proxy":
+        return ("", "v1", _PROXY_KINDS[resource.plural])
+    return _SUBRESOURCE_KINDS.get(name, (resource.group, resource.version, resource.kind))
+
+
+def resource_list(registry: Registry, group: str, version: str) -> Json:
+    """`APIResourceList` of one group and version."""
+    items: list[Json] = []
+    for resource in registry.in_version(group, version):
+        items.append(_plain(resource))
+        items += [_plain_subresource(resource, name) for name in resource.subresources]
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": f"{group}/{version}" if group else version,
+        "resources": items,
+    }
+
+
+def _plain(resource: Resource) -> Json:
+    item: Json = {
+        "name": resource.plural,
+        "singularName": resource.singular,
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": list(resource.verbs),
+    }
+    if resource.short_names:
+        item["shortNames"] = list(resource.short_names)
+    if resource.categories:
+        item["categories"] = list(resource.categories)
+    return item
+
+
+def _plain_subresource(resource: Resource, name: str) -> Json:
+    group, version, kind = _subresource_kind(resource, name)
+    item: Json = {
+        "name": f"{resource.plural}/{name}",
+        "singularName": "",
+        "namespaced": resource.namespaced,
+        "kind": kind,
+        "verbs": list(_SUBRESOURCE_VERBS.get(name, _READ_WRITE)),
+    }
+    if (group, version) != (resource.group, resource.version):
+        item["group"], item["version"] = group, version
+    return item
+
+
+def group(name: str, versions: list[str]) -> Json:
+    """`APIGroup`."""
+    entries = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
+    return {"name": name, "versions": entries, "preferredVersion": entries[0]}
+
+
+def group_list(registry: Registry) -> Json:
+    """`APIGroupList`, answered at /apis."""
+    groups = [group(name, versions) for name, versions in registry.group_versions().items() if name]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+
+
+def core_versions(address: str) -> Json:
+    """`APIVersions`, answered at /api."""
+    return {
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
+    }
+
+
+def aggregated(registry: Registry, *, core: bool) -> Json:
+    """`APIGroupDiscoveryList`: everything in one answer (apidiscovery.k8s.io/v2)."""
+    items = []
+    for name, versions in registry.group_versions().items():
+        if (name == "") is not core:
+            continue
+        items.append(
+            {
+                "metadata": {"name": name, "creationTimestamp": None} if name else {},
+                "versions": [
+                    {
+                        "version": version,
+                        "freshness": "Current",
+                        "resources": [
+                            _aggregated_resource(resource)
+                            for resource in registry.in_version(name, version)
+                        ],
+                    }
+                    for version in versions
+                ],
+            }
+        )
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": items,
+    }
+
+
+def _aggregated_resource(resource: Resource) -> Json:
+    item: Json = {
+        "resource": resource.plural,
+        "responseKind": _response_kind(resource.group, resource.version, resource.kind),
+        "scope": "Namespaced" if resource.namespaced else "Cluster",
+        "singularResource": resource.singular,
+        "verbs": list(resource.verbs),
+    }
+    if resource.short_names:
+        item["shortNames"] = list(resource.short_names)
+    if resource.categories:
+        item["categories"] = list(resource.categories)
+    if resource.subresources:
+        item["subresources"] = [
+            {
+                "subresource": name,
+                "responseKind": _response_kind(*_subresource_kind(resource, name)),
+                "verbs": list(_SUBRESOURCE_VERBS.get(name, _READ_WRITE)),
+            }
+            for name in resource.subresources
+        ]
+    return item
+
+
+def _response_kind(group_name: str, version: str, kind: str) -> Json:
+    return {"group": group_name, "version": version, "kind": kind}

@@ -1,0 +1,136 @@
+"""Every request passes here: authentication, impersonation, authorisation, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+from aiohttp import web
+
+from streamops_sandbox.kube import authz, errors
+from streamops_sandbox.kube.authn import Authentication, User, authenticated
+from streamops_sandbox.kube.authz import Attributes, Authorizer
+from streamops_sandbox.kube.plainpaths import PlainPaths
+from streamops_sandbox.kube.requestinfo import RequestInfo
+from streamops_sandbox.kube.rest import Rest
+
+Json = dict[str, Any]
+_LOG = logging.getLogger(__name__)
+_EXTRA = "Impersonate-Extra-"
+
+
+class FrontDoor:
+    """The server's request handler."""
+
+    def __init__(
+        self,
+        authentication: Authentication,
+        authorizer: Authorizer,
+        rest: Rest,
+        plain: PlainPaths,
+    ) -> None:
+        self._authentication = authentication
+        self._authorizer = authorizer
+        self._rest = rest
+        self._plain = plain
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; whatever fails is answered with a Status."""
+        try:
+            return await self._handle(request)
+        except errors.StatusError as error:
+            return _failure(error)
+        except web.HTTPRequestEntityTooLarge:
+            too_large = "Request entity too large: limit is 3145728"
+            return _failure(errors.StatusError(413, "RequestEntityTooLarge", too_large))
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            _LOG.exception("%s %s", request.method, request.rel_url)
+            return _failure(errors.internal(f"{type(error).__name__}: {error}"))
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        info = self._rest.parse(request)
+        transport = request.transport
+        certificate = transport.get_extra_info("peercert") if transport else None
+        user = await self._authentication.authenticate(request.headers, certificate)
+        user = self._impersonated(request, user)
+        self._authorize(user, attributes(info))
+        if info.is_resource:
+            return await self._rest.serve(request, info, user)
+        return await self._plain.serve(request, info, user)
+
+    def _authorize(self, user: User, wanted: Attributes) -> None:
+        if not self._authorizer.decide(user, wanted).allowed:
+            raise forbidden(user, wanted)
+
+    def _impersonated(self, request: web.BaseRequest, user: User) -> User:
+        """Act as somebody else, where the user may (the Impersonate-* headers)."""
+        headers = request.headers
+        name = headers.get("Impersonate-User", "")
+        groups = headers.getall("Impersonate-Group", [])
+        extra: dict[str, list[str]] = {}
+        for key in headers:
+            if key.lower().startswith(_EXTRA.lower()):
+                extra[unquote(key[len(_EXTRA) :]).lower()] = headers.getall(key)
+        if not name:
+            if groups or extra:
+                raise errors.internal(
+                    "requested [{Group  " + (groups or [""])[0] + "}] without impersonating a user"
+                )
+            return user
+        parts = name.split(":")
+        if len(parts) == 4 and name.startswith("system:serviceaccount:"):
+            self._authorize(
+                user,
+                Attributes("impersonate", "", "serviceaccounts", "", parts[2], parts[3]),
+            )
+            groups = groups or ["system:serviceaccounts", f"system:serviceaccounts:{parts[2]}"]
+        else:
+            self._authorize(user, Attributes("impersonate", "", "users", name=name))
+        for group in headers.getall("Impersonate-Group", []):
+            self._authorize(user, Attributes("impersonate", "", "groups", name=group))
+        for key, values in extra.items():
+            for value in values:
+                self._authorize(
+                    user,
+                    Attributes(
+                        "impersonate", "authentication.k8s.io", "userextras", key, "", value
+                    ),
+                )
+        return authenticated(User(name, tuple(groups), extra=extra))
+
+
+def attributes(info: RequestInfo) -> Attributes:
+    """What an authoriser is asked about a request."""
+    if not info.is_resource:
+        return Attributes(info.verb, path=info.path)
+    return Attributes(
+        info.verb, info.group, info.plural, info.subresource, info.namespace, info.name
+    )
+
+
+def forbidden(user: User, wanted: Attributes) -> errors.StatusError:
+    """403 for a user and an action."""
+    why = authz.refusal(user, wanted)
+    if wanted.path:
+        return errors.StatusError(403, "Forbidden", f"forbidden: {why}", details={})
+    return errors.forbidden(wanted.group, wanted.plural, wanted.name, why)
+
+
+def _failure(error: errors.StatusError) -> web.Response:
+    headers = {}
+    if error.code == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="kubernetes-master"'
+    retry = (error.details or {}).get("retryAfterSeconds")
+    if retry:
+        headers["Retry-After"] = str(retry)
+    return web.Response(
+        status=error.code,
+        body=orjson.dumps(error.body()),
+        content_type="application/json",
+        headers=headers,
+    )

@@ -1,0 +1,333 @@
+"""Field ownership: `metadata.managedFields`, kept for every write.
+
+Follows k8s.io/apimachinery/pkg/util/managedfields and structured-merge-diff's `merge.Updater`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from streamops_sandbox.kube import clock, errors, fieldset
+from streamops_sandbox.kube import merge as typed
+from streamops_sandbox.kube.fieldset import Set
+from streamops_sandbox.kube.schema import Schema
+
+Json = dict[str, Any]
+ManagerKey = tuple[str, str, str, str]
+
+APPLY = "Apply"
+UPDATE = "Update"
+#: More writers of one object than this are folded into one entry.
+MAX_UPDATE_MANAGERS = 10
+_OLD_MANAGERS = "ancient-changes"
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+#: Fields the server alone writes; nobody owns them.
+_STRIPPED: Set = {
+    "f:apiVersion": {},
+    "f:kind": {},
+    "f:metadata": {
+        ".": {},
+        "f:name": {},
+        "f:namespace": {},
+        "f:creationTimestamp": {},
+        "f:selfLink": {},
+        "f:uid": {},
+        "f:clusterName": {},
+        "f:generation": {},
+        "f:managedFields": {},
+        "f:resourceVersion": {},
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Manager:
+    """Who writes, by which operation, in which version, through which subresource."""
+
+    name: str
+    operation: str
+    api_version: str
+    subresource: str = ""
+
+    @property
+    def key(self) -> ManagerKey:
+        """The identity; appliers keep theirs when they move to another apiVersion."""
+        version = "" if self.operation == APPLY else self.api_version
+        return (self.name, self.operation, version, self.subresource)
+
+    def describe(self) -> str:
+        """As conflicts name a manager."""
+        text = orjson.dumps(self.name).decode()
+        if self.subresource:
+            text += f' with subresource "{self.subresource}"'
+        return f"{text} using {self.api_version}" if self.operation == UPDATE else text
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one manager owns, and since when."""
+
+    manager: Manager
+    fields: Set
+    time: str
+
+
+Entries = dict[ManagerKey, Entry]
+
+
+def read(managed_fields: list[Json] | None) -> Entries:
+    """Decode `metadata.managedFields`; raises a 422's cause text as ValueError."""
+    entries: Entries = {}
+    for item in managed_fields or []:
+        manager = Manager(
+            item.get("manager", ""),
+            item.get("operation", ""),
+            item.get("apiVersion", ""),
+            item.get("subresource", ""),
+        )
+        if manager.operation not in (APPLY, UPDATE):
+            raise ValueError("must be `Apply` or `Update`")
+        entries[manager.key] = Entry(manager, item.get("fieldsV1") or {}, item.get("time", ""))
+    return entries
+
+
+def write(entries: Entries) -> list[Json]:
+    """Encode for `metadata.managedFields`, in the API server's order."""
+    ordered = sorted(
+        entries.values(),
+        key=lambda e: (
+            e.manager.operation,
+            e.time,
+            e.manager.name,
+            e.manager.api_version,
+            e.manager.subresource,
+        ),
+    )
+    result = []
+    for entry in ordered:
+        item = {
+            "manager": entry.manager.name,
+            "operation": entry.manager.operation,
+            "apiVersion": entry.manager.api_version,
+            "time": entry.time,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": entry.fields,
+        }
+        if entry.manager.subresource:
+            item["subresource"] = entry.manager.subresource
+        result.append(item)
+    return result
+
+
+def _take(obj: Json) -> tuple[Json, list[Json] | None]:
+    """The object without managedFields (a shallow copy), and these."""
+    metadata = dict(obj.get("metadata") or {})
+    managed = metadata.pop("managedFields", None)
+    return {**obj, "metadata": metadata}, managed
+
+
+def _with(obj: Json, entries: Entries) -> Json:
+    metadata = dict(obj["metadata"])
+    if entries:
+        metadata["managedFields"] = write(entries)
+    return {**obj, "metadata": metadata}
+
+
+def _visible(fields: Set, manager: Manager, *, has_status: bool) -> Set:
+    """Without what the server owns and what this endpoint does not write."""
+    fields = fieldset.difference(fields, _STRIPPED)
+    if manager.subresource == "status":
+        return {key: node for key, node in fields.items() if key == "f:status"}
+    if has_status and "f:status" in fields:
+        fields = {key: node for key, node in fields.items() if key != "f:status"}
+    return fields
+
+
+def _surrender(entries: Entries, lost: Set, keep: ManagerKey | None) -> Entries:
+    """Take paths away from everybody but one manager; drop those who own nothing more."""
+    result: Entries = {}
+    for key, entry in entries.items():
+        if key == keep or not lost:
+            result[key] = entry
+            continue
+        fields = fieldset.difference(entry.fields, lost)
+        if fields:
+            result[key] = replace(entry, fields=fields) if fields != entry.fields else entry
+    return result
+
+
+def track_update(
+    live: Json | None, new: Json, manager: Manager, schema: Schema, *, has_status: bool
+) -> Json:
+    """The new object with ownership of what it changes given to the writer.
+
+    `live` is None on creation. A client may clear the list by sending `[{}]`.
+    """
+    new, sent = _take(new)
+    old: Json = {}
+    known: list[Json] | None = None
+    if live is not None:
+        old, known = _take(live)
+    if sent == [{}]:
+        entries: Entries = {}
+    else:
+        try:
+            entries = read(sent) if sent else read(known)
+        except ValueError:
+            entries = read(known)
+    comparison = typed.compare(old, new, schema)
+    changed = fieldset.union(comparison.added, comparison.modified)
+    lost = fieldset.union(changed, comparison.removed)
+    entries = _surrender(entries, lost, manager.key)
+    own = entries.get(manager.key)
+    mine = fieldset.difference(own.fields, comparison.removed) if own else {}
+    gained = _visible(changed, manager, has_status=has_status)
+    if gained:
+        entries[manager.key] = Entry(manager, fieldset.union(mine, gained), clock.now())
+    elif own and mine:
+        entries[manager.key] = replace(own, fields=mine)
+    elif own:
+        del entries[manager.key]
+    return _with(new, _capped(entries))
+
+
+def _capped(entries: Entries) -> Entries:
+    updates = [entry for entry in entries.values() if entry.manager.operation == UPDATE]
+    surplus = len(updates) - MAX_UPDATE_MANAGERS
+    if surplus <= 0:
+        return entries
+    updates.sort(key=lambda entry: (entry.time, entry.manager.name))
+    for entry in updates[: surplus + 1]:
+        del entries[entry.manager.key]
+        manager = Manager(_OLD_MANAGERS, UPDATE, entry.manager.api_version)
+        before = entries.get(manager.key)
+        fields = fieldset.union(before.fields, entry.fields) if before else entry.fields
+        entries[manager.key] = Entry(manager, fields, entry.time)
+    return entries
+
+
+def apply(
+    live: Json, config: Json, manager: Manager, schema: Schema, *, force: bool, has_status: bool
+) -> Json:
+    """Server-side apply: the merged object with its managedFields.
+
+    Raises a 409 with one cause per field that others own and this would change.
+    """
+    config, _ = _take(config)
+    live, known = _take(live)
+    entries = read(known)
+    if live.get("metadata", {}).get("uid") and not entries:
+        entries = _before_first_apply(live, manager, schema, has_status=has_status)
+    last = entries.get(manager.key)
+    stated = typed.field_set(config, schema)
+    owned = _visible(stated, manager, has_status=has_status)
+    entries[manager.key] = Entry(manager, owned, last.time if last else "")
+    merged = typed.merge(live, config, schema)
+    merged = _prune(merged, entries, stated, last, schema)
+    comparison = typed.compare(live, merged, schema)
+    touched = fieldset.union(comparison.added, comparison.modified)
+    conflicts = _conflicts(entries, manager.key, touched)
+    if conflicts and not force and not _upgrades_client_side(manager, live, conflicts, schema):
+        raise conflict_error(conflicts)
+    lost = fieldset.union(touched, comparison.removed)
+    entries = _surrender(entries, lost, manager.key)
+    if merged == live and last is not None and last.fields == owned:
+        return _with(live, entries)
+    if owned:
+        entries[manager.key] = Entry(manager, owned, clock.now())
+    else:
+        del entries[manager.key]
+    return _with(merged, entries)
+
+
+def _prune(merged: Json, entries: Entries, stated: Set, last: Entry | None, schema: Schema) -> Json:
+    """Drop what this manager applied before, does not state now, and nobody else owns."""
+    if last is None or not last.fields:
+        return merged
+    managed = stated
+    for entry in entries.values():
+        managed = fieldset.union(managed, entry.fields)
+    gone = fieldset.difference(
+        typed.with_named_fields(last.fields, schema), typed.with_named_fields(managed, schema)
+    )
+    if not gone:
+        return merged
+    pruned: Json = typed.remove(merged, gone, schema)
+    return pruned
+
+
+def _conflicts(entries: Entries, own: ManagerKey, touched: Set) -> list[tuple[Manager, Set]]:
+    found = []
+    for key, entry in entries.items():
+        if key == own:
+            continue
+        both = fieldset.intersection(entry.fields, touched)
+        if both:
+            found.append((entry.manager, both))
+    return found
+
+
+def conflict_error(conflicts: list[tuple[Manager, Set]]) -> errors.StatusError:
+    """409 in kubectl's expected form: who owns which fields."""
+    pairs = [
+        (manager.describe(), fieldset.describe(path))
+        for manager, fields in sorted(conflicts, key=lambda item: item[0].describe())
+        for path in sorted(fieldset.paths(fields))
+    ]
+    if len(pairs) == 1:
+        message = f"Apply failed with 1 conflict: conflict with {pairs[0][0]}: {pairs[0][1]}"
+    else:
+        lines = []
+        for who in dict.fromkeys(name for name, _ in pairs):
+            lines.append(f"conflicts with {who}:")
+            lines += [f"- {path}" for name, path in pairs if name == who]
+        message = f"Apply failed with {len(pairs)} conflicts: " + "\n".join(lines)
+    causes = [
+        errors.cause("FieldManagerConflict", path, f"conflict with {who}") for who, path in pairs
+    ]
+    return errors.StatusError(409, "Conflict", message, details={"causes": causes})
+
+
+def _before_first_apply(
+    live: Json, manager: Manager, schema: Schema, *, has_status: bool
+) -> Entries:
+    """An object nobody tracked belongs to `before-first-apply`."""
+    owner = Manager("before-first-apply", UPDATE, manager.api_version)
+    fields = _visible(
+        typed.compare({}, live, schema).added, replace(owner, subresource=""), has_status=has_status
+    )
+    return {owner.key: Entry(owner, fields, clock.now())} if fields else {}
+
+
+def _upgrades_client_side(
+    manager: Manager, live: Json, conflicts: list[tuple[Manager, Set]], schema: Schema
+) -> bool:
+    """Whether `kubectl` only takes over what it had applied from the client's side before."""
+    annotations = live["metadata"].get("annotations") or {}
+    if manager.name != "kubectl" or _LAST_APPLIED not in annotations:
+        return False
+    try:
+        applied = orjson.loads(annotations[_LAST_APPLIED])
+    except orjson.JSONDecodeError:
+        return False
+    allowed = typed.field_set(applied, schema)
+    allowed = fieldset.union(allowed, {"f:metadata": {"f:annotations": {f"f:{_LAST_APPLIED}": {}}}})
+    return not any(fieldset.difference(fields, allowed) for _, fields in conflicts)
+
+
+def same_but_times(old: Json, new: Json) -> bool:
+    """Whether two versions differ in managedFields' times at most."""
+    left, mine = _take(old)
+    right, theirs = _take(new)
+    if left != right or len(mine or []) != len(theirs or []):
+        return False
+
+    def timeless(items: list[Json] | None) -> list[Json]:
+        plain = [{key: item[key] for key in item if key != "time"} for item in items or []]
+        return sorted(plain, key=lambda item: (item["operation"], item["manager"], str(item)))
+
+    return timeless(mine) == timeless(theirs)

@@ -1,0 +1,111 @@
+"""Other forms of an answer: tables for people, bare metadata for collectors.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from streamops_sandbox.kube import errors, listing, tables
+from streamops_sandbox.kube.resources import Resource
+from streamops_sandbox.kube.watching import Render
+
+Json = dict[str, Any]
+
+TABLE = "Table"
+METADATA = "PartialObjectMetadata"
+_META_VERSION = "meta.k8s.io/v1"
+_PLAIN = frozenset({"application/json", "*/*", "application/*"})
+
+
+@lru_cache(maxsize=128)
+def form(accept: str) -> str:
+    """`Table`, `PartialObjectMetadata`, or "" for plain JSON; raises a 406.
+
+    The first media type this server can produce wins.
+    """
+    if not accept:
+        return ""
+    for part in accept.split(","):
+        media, *parameters = [item.strip() for item in part.split(";")]
+        options = dict(item.partition("=")[::2] for item in parameters)
+        if media not in _PLAIN:
+            continue
+        wanted = options.get("as", "")
+        if not wanted:
+            return ""
+        if options.get("v") == "v1" and options.get("g", "meta.k8s.io") == "meta.k8s.io":
+            if wanted == TABLE:
+                return TABLE
+            if wanted in (METADATA, METADATA + "List"):
+                return METADATA
+    raise errors.not_acceptable(["application/json"])
+
+
+def accepts_aggregated_discovery(accept: str) -> bool:
+    """Whether discovery is wanted in one document."""
+    return any(
+        "g=apidiscovery.k8s.io" in part and "v=v2" in [p.strip() for p in part.split(";")]
+        for part in accept.split(",")
+    )
+
+
+def _metadata_only(obj: Json) -> Json:
+    return {"kind": METADATA, "apiVersion": _META_VERSION, "metadata": obj.get("metadata") or {}}
+
+
+def render_object(obj: Json, wanted: str, resource: Resource, query: Mapping[str, str]) -> bytes:
+    """One object in another form."""
+    if wanted == METADATA:
+        return orjson.dumps(_metadata_only(obj))
+    metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+    table = tables.table([obj], metadata, resource, query.get("includeObject", ""), headers=True)
+    return orjson.dumps(table)
+
+
+def render_list(
+    raws: list[bytes],
+    page: listing.Page,
+    wanted: str,
+    resource: Resource,
+    query: Mapping[str, str],
+) -> bytes:
+    """A list in another form."""
+    objects = [orjson.loads(item) for item in raws]
+    metadata = listing.list_metadata(page)
+    if wanted == TABLE:
+        table = tables.table(
+            objects, metadata, resource, query.get("includeObject", ""), headers=True
+        )
+        return orjson.dumps(table)
+    return orjson.dumps(
+        {
+            "kind": METADATA + "List",
+            "apiVersion": _META_VERSION,
+            "metadata": metadata,
+            "items": [_metadata_only(obj) for obj in objects],
+        }
+    )
+
+
+def watch_renderer(wanted: str, resource: Resource, query: Mapping[str, str]) -> Render:
+    """Renders one object after the other; only the first table has column headers."""
+    first = True
+    include = query.get("includeObject", "")
+
+    def render(raw: bytes) -> bytes:
+        nonlocal first
+        obj = orjson.loads(raw)
+        if wanted == METADATA:
+            return orjson.dumps(_metadata_only(obj))
+        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        table = tables.table([obj], metadata, resource, include, headers=first)
+        first = False
+        return orjson.dumps(table)
+
+    return render

@@ -1,0 +1,316 @@
+"""Creating, updating and deleting objects: the path every write takes.
+
+Order as in k8s.io/apiserver's generic registry: decode, default, mutate (admission), prepare,
+validate, validate (admission), store.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from streamops_sandbox.kube import clock, errors, managed, merge, names, shaping
+from streamops_sandbox.kube.api import Api, Mutator, Review, Validator, Write
+from streamops_sandbox.kube.conversion import Conversion
+from streamops_sandbox.kube.resources import Resource
+from streamops_sandbox.kube.store import Stored
+
+Json = dict[str, Any]
+Transform = Callable[[Json], Json]
+
+#: Metadata the server keeps from the stored object whatever an update says.
+_KEPT = (
+    "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
+)  # fmt: skip
+#: Endpoints that change the desired state: the object itself, and views of a part of it.
+_DESIRED_STATE = ("", "scale")
+_RETRIES = 5
+_NAME_RETRIES = 8
+
+
+class Objects:
+    """Writes to one server's storage."""
+
+    def __init__(
+        self,
+        api: Api,
+        conversion: Conversion,
+        *,
+        mutators: list[Mutator],
+        validators: list[Validator],
+    ) -> None:
+        self._api = api
+        self._conversion = conversion
+        self._mutators = mutators
+        self._validators = validators
+
+    async def create(
+        self, resource: Resource, obj: Json, namespace: str, write: Write, *, applied: bool = False
+    ) -> Json:
+        """Store a new object; returns it. `applied` bodies carry their managedFields already."""
+        shaping.check_type(obj, resource)
+        obj = shaping.shape(obj, resource, self._api, write)
+        metadata = obj["metadata"]
+        check_namespace(metadata, resource, namespace)
+        if metadata.get("resourceVersion"):
+            raise errors.bad_request("resourceVersion should not be set on objects to be created")
+        for key in ("resourceVersion", "selfLink", *_KEPT):
+            metadata.pop(key, None)
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = clock.now()
+        generated = self._name(metadata, resource)
+        if resource.has_status:
+            obj.pop("status", None)
+        obj = self._track(None, obj, resource, write, "", applied=applied)
+        review = Review(
+            resource, "CREATE", namespace, metadata["name"], obj, None, write, _options(write)
+        )
+        obj = await self._admit(review)
+        self._settle_new(obj, resource)
+        await self._validate(review, obj, None)
+        for _ in range(_NAME_RETRIES):
+            kept = await self._conversion.to_storage(obj, resource)
+            if self._api.collection(resource).get(namespace, obj["metadata"]["name"]) is None:
+                return self._commit(resource, obj, kept, None, write)
+            if not generated:
+                break
+            obj["metadata"]["name"] = names.generate(obj["metadata"]["generateName"])
+        raise errors.already_exists(resource.group, resource.plural, obj["metadata"]["name"])
+
+    @staticmethod
+    def _name(metadata: Json, resource: Resource) -> bool:
+        if metadata.get("name"):
+            return False
+        if not metadata.get("generateName"):
+            problem = errors.cause(
+                "FieldValueRequired",
+                "metadata.name",
+                "Required value: name or generateName is required",
+            )
+            raise errors.invalid(resource.group, resource.kind, "", [problem])
+        metadata["name"] = names.generate(metadata["generateName"])
+        return True
+
+    def _settle_new(self, obj: Json, resource: Resource) -> None:
+        strategy = self._api.strategy(resource)
+        if strategy.tracks_generation:
+            obj["metadata"]["generation"] = 1
+        strategy.prepare_create(obj, self._api)
+
+    async def update(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        transform: Transform,
+        write: Write,
+        *,
+        subresource: str = "",
+        applied: bool = False,
+    ) -> Json:
+        """Change an object by a function of its present state; returns it.
+
+        Tried again when somebody else's write comes between, unless the new state names the
+        resourceVersion it was made from (then 409).
+        """
+        for _ in range(_RETRIES):
+            stored = self._api.require(resource, namespace, name)
+            old = await self._conversion.read(stored, resource)
+            new = transform(orjson.loads(orjson.dumps(old)))
+            changed = await self._change(
+                resource, stored, old, new, write, subresource=subresource, applied=applied
+            )
+            if changed is not None:
+                return changed
+        raise errors.conflict(resource.group, resource.plural, name)
+
+    async def _change(
+        self,
+        resource: Resource,
+        stored: Stored,
+        old: Json,
+        new: Json,
+        write: Write,
+        *,
+        subresource: str,
+        applied: bool,
+    ) -> Json | None:
+        """One attempt; None when the stored object is no longer the one it started from."""
+        shaping.check_type(new, resource)
+        new = shaping.shape(new, resource, self._api, write)
+        self._check_identity(new, stored, resource)
+        new = _keep(new, old, resource, subresource)
+        new = self._track(old, new, resource, write, subresource, applied=applied)
+        review = Review(
+            resource, "UPDATE", stored.namespace, stored.name, new, old, write,
+            _options(write), subresource,
+        )  # fmt: skip
+        new = await self._admit(review)
+        new = _keep(new, old, resource, subresource)
+        strategy = self._api.strategy(resource)
+        if subresource in _DESIRED_STATE:
+            strategy.prepare_update(new, old, self._api)
+            if strategy.tracks_generation and _desired(new) != _desired(old):
+                new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+        await self._validate(review, new, old)
+        kept = await self._conversion.to_storage(new, resource)
+        if self._api.collection(resource).get(stored.namespace, stored.name) is not stored:
+            return None
+        new["metadata"]["resourceVersion"] = str(stored.revision)
+        if managed.same_but_times(old, new):
+            return old
+        return self._commit(resource, new, kept, old, write)
+
+    def _check_identity(self, new: Json, stored: Stored, resource: Resource) -> None:
+        """The new state has to be of the same object, and made from its latest version."""
+        metadata = new["metadata"]
+        if metadata.get("name", stored.name) != stored.name:
+            raise errors.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL "
+                f"({stored.name})"
+            )
+        metadata["name"] = stored.name
+        check_namespace(metadata, resource, stored.namespace)
+        version = metadata.get("resourceVersion")
+        if not version and not self._api.strategy(resource).unconditional_update:
+            problem = errors.cause(
+                "FieldValueInvalid",
+                "metadata.resourceVersion",
+                "Invalid value: 0: must be specified for an update",
+            )
+            raise errors.invalid(resource.group, resource.kind, stored.name, [problem])
+        if metadata.get("uid") and metadata["uid"] != stored.uid:
+            why = (
+                f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object "
+                f"meta: {stored.uid}"
+            )
+            raise errors.conflict(resource.group, resource.plural, stored.name, why)
+        if version and version != str(stored.revision):
+            raise errors.conflict(resource.group, resource.plural, stored.name)
+
+    def _track(
+        self,
+        old: Json | None,
+        new: Json,
+        resource: Resource,
+        write: Write,
+        subresource: str,
+        *,
+        applied: bool,
+    ) -> Json:
+        if applied:
+            return new
+        manager = managed.Manager(write.manager, managed.UPDATE, resource.api_version, subresource)
+        try:
+            return managed.track_update(
+                old, new, manager, resource.schema, has_status=resource.has_status
+            )
+        except merge.TypedError:
+            return new  # what is wrong with it, validation tells
+
+    async def _admit(self, review: Review) -> Json:
+        """Let mutating admission change the object; nobody owns what it changes."""
+        assert review.obj is not None
+        before = review.obj
+        for mutate in self._mutators:
+            changed = await mutate(review)
+            if changed is not None:
+                review.obj = changed
+        if review.obj is before:
+            return before
+        obj = shaping.shape(review.obj, review.resource, self._api, review.write)
+        obj["metadata"].pop("managedFields", None)
+        if "managedFields" in before["metadata"]:
+            obj["metadata"]["managedFields"] = before["metadata"]["managedFields"]
+        review.obj = obj
+        return obj
+
+    async def _validate(self, review: Review, obj: Json, old: Json | None) -> None:
+        # A binding changes what an update may not: the node.
+        unchanged = None if review.subresource == "binding" else old
+        shaping.check(obj, unchanged, review.resource, self._api)
+        review.obj = obj
+        for validate in self._validators:
+            await validate(review)
+
+    def _commit(
+        self, resource: Resource, obj: Json, kept: Json, old: Json | None, write: Write
+    ) -> Json:
+        """Store what is `kept`, and finish a deletion whose last finalizer went."""
+        if write.dry_run:
+            return obj
+        metadata = obj["metadata"]
+        gone = (
+            metadata.get("deletionTimestamp")
+            and not metadata.get("finalizers")
+            and not metadata.get("deletionGracePeriodSeconds")
+            and not (obj.get("spec") or {}).get("finalizers")
+        )
+        stored = self._api.store.put(resource.collection, kept)
+        metadata["resourceVersion"] = str(stored.revision)
+        if old is not None and gone:
+            self.remove(resource, metadata.get("namespace", ""), metadata["name"])
+        else:
+            self._api.strategy(resource).written(obj, old, self._api)
+        return obj
+
+    def remove(self, resource: Resource, namespace: str, name: str) -> None:
+        """Take an object out of the storage for good."""
+        last = self._api.store.remove(resource.collection, namespace, name)
+        if last is not None:
+            self._api.strategy(resource).deleted(last.load(), self._api)
+
+    async def review_deletion(self, review: Review) -> None:
+        """Ask admission whether an object may go."""
+        for mutate in self._mutators:
+            await mutate(review)
+        for validate in self._validators:
+            await validate(review)
+
+
+def check_namespace(metadata: Json, resource: Resource, namespace: str) -> None:
+    """The body's namespace has to be the path's; sets it. Raises a 400."""
+    if not resource.namespaced:
+        metadata.pop("namespace", None)
+        return
+    if metadata.get("namespace", namespace) != namespace:
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    metadata["namespace"] = namespace
+
+
+def _options(write: Write) -> Json:
+    return {"dryRun": ["All"]} if write.dry_run else {}
+
+
+def _keep(new: Json, old: Json, resource: Resource, subresource: str) -> Json:
+    """What this endpoint may not change stays as it is."""
+    if subresource == "status":
+        kept = {key: value for key, value in old.items() if key != "status"}
+        if "status" in new:
+            kept["status"] = new["status"]
+        kept["metadata"] = {**old["metadata"]}
+        if "managedFields" in new["metadata"]:
+            kept["metadata"]["managedFields"] = new["metadata"]["managedFields"]
+        return kept
+    result = dict(new)
+    metadata = dict(new["metadata"])
+    for key in _KEPT:
+        metadata.pop(key, None)
+        if key in old["metadata"]:
+            metadata[key] = old["metadata"][key]
+    metadata.pop("selfLink", None)
+    result["metadata"] = metadata
+    if resource.has_status and subresource != "binding":
+        result.pop("status", None)
+        if "status" in old:
+            result["status"] = old["status"]
+    return result
+
+
+def _desired(obj: Json) -> Json:
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}

@@ -1,0 +1,180 @@
+"""JSON patch, JSON merge patch and strategic merge patch."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import jsonpatch
+import jsonpointer
+
+from streamops_sandbox.kube import errors
+from streamops_sandbox.kube.schema import FREE, Schema
+
+Json = dict[str, Any]
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+
+_DIRECTIVE = "$patch"
+_DELETE_PRIMITIVE = "$deleteFromPrimitiveList/"
+_ORDER = "$setElementOrder/"
+_RETAIN_KEYS = "$retainKeys"
+
+
+def json_patch(target: Json, patch: Any) -> Json:
+    """RFC 6902; raises a 400 for a malformed patch, a 422 for one that does not apply."""
+    if not isinstance(patch, list):
+        raise errors.bad_request(
+            "error decoding patch: json: cannot unmarshal object into Go value of type "
+            "jsonpatch.Patch"
+        )
+    try:
+        result: Json = jsonpatch.JsonPatch(patch).apply(target)
+    except jsonpatch.InvalidJsonPatch as error:
+        raise errors.bad_request(f"error decoding patch: {error}") from error
+    except jsonpatch.JsonPatchTestFailed as error:
+        raise errors.StatusError(
+            422, "Invalid", "the server rejected our request due to an error in our request"
+        ) from error
+    except (jsonpatch.JsonPatchConflict, jsonpointer.JsonPointerException) as error:
+        raise errors.StatusError(
+            422,
+            "Invalid",
+            f"the server rejected our request due to an error in our request: {error}",
+        ) from error
+    return result
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7396; the target is not changed."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge_patch(result.get(key), value)
+    return result
+
+
+def strategic_patch(target: Json, patch: Json, node: Schema) -> Json:
+    """Kubernetes' own patch: lists merge by their merge key, with directives.
+
+    https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md
+    """
+    result: Json = _merge_map(copy.deepcopy(target), patch, node)
+    return result
+
+
+def _merge_map(target: Json, patch: Json, node: Schema) -> Json:
+    directive = patch.get(_DIRECTIVE)
+    if directive == "replace":
+        return {key: _clean(value) for key, value in patch.items() if key != _DIRECTIVE}
+    if directive == "delete":
+        return {}
+    if directive not in (None, "merge"):
+        raise errors.bad_request(f"Unknown patch type: {directive} in map: {patch}")
+    retained = patch.get(_RETAIN_KEYS)
+    if retained is not None:
+        target = {key: value for key, value in target.items() if key in retained}
+    for key, value in patch.items():
+        if key in (_DIRECTIVE, _RETAIN_KEYS) or key.startswith(_ORDER):
+            continue
+        if key.startswith(_DELETE_PRIMITIVE):
+            field = key.removeprefix(_DELETE_PRIMITIVE)
+            target[field] = [item for item in target.get(field) or [] if item not in value]
+        elif value is None:
+            target.pop(key, None)
+        else:
+            target[key] = _merge_value(target.get(key), value, node.child(key) or FREE)
+            order = patch.get(_ORDER + key)
+            if order is not None and isinstance(target[key], list):
+                target[key] = _ordered(target[key], order, node.child(key) or FREE)
+    for key, order in patch.items():  # an order without a patch of the list itself
+        field = key.removeprefix(_ORDER)
+        if key.startswith(_ORDER) and field not in patch and isinstance(target.get(field), list):
+            target[field] = _ordered(target[field], order, node.child(field) or FREE)
+    return target
+
+
+def _merge_value(target: Any, value: Any, node: Schema) -> Any:
+    if isinstance(value, dict):
+        base = target if isinstance(target, dict) else {}
+        return _merge_map(base, value, node)
+    if isinstance(value, list):
+        if "merge" in node.strategies:
+            return _merge_list(target if isinstance(target, list) else [], value, node)
+        return _clean(value)
+    return value
+
+
+def _merge_list(target: list[Any], patch: list[Any], node: Schema) -> list[Any]:
+    if not node.merge_key:
+        return target + [item for item in patch if item not in target]
+    if any(isinstance(item, dict) and item.get(_DIRECTIVE) == "replace" for item in patch):
+        return [
+            _clean(item) for item in patch if not (isinstance(item, dict) and _DIRECTIVE in item)
+        ]
+    result = list(target)
+    for item in patch:
+        if not isinstance(item, dict) or node.merge_key not in item:
+            raise errors.bad_request(
+                f"map: {item} does not contain declared merge key: {node.merge_key}"
+            )
+        identity = item[node.merge_key]
+        places = [
+            index
+            for index, existing in enumerate(result)
+            if existing.get(node.merge_key) == identity
+        ]
+        if item.get(_DIRECTIVE) == "delete":
+            result = [other for index, other in enumerate(result) if index not in places]
+        elif places:
+            result[places[0]] = _merge_map(result[places[0]], item, node.element())
+        else:
+            result.append(_merge_map({}, item, node.element()))
+    return result
+
+
+def _ordered(items: list[Any], order: list[Any], node: Schema) -> list[Any]:
+    """The listed items in the given order; others keep their place relative to neighbours."""
+    key = node.merge_key
+
+    def identity(item: Any) -> Any:
+        return item.get(key) if key and isinstance(item, dict) else item
+
+    wanted = [identity(item) for item in order]
+    listed = sorted(
+        (item for item in items if identity(item) in wanted),
+        key=lambda item: wanted.index(identity(item)),
+    )
+    result: list[Any] = []
+    for item in items:
+        if identity(item) in wanted:
+            if listed:
+                result.append(listed.pop(0))
+        else:
+            result.append(item)
+    return result
+
+
+def _clean(value: Any) -> Any:
+    """Without directives and nulls, which have no meaning in a new value."""
+    if isinstance(value, dict):
+        return {
+            key: _clean(item)
+            for key, item in value.items()
+            if item is not None
+            and key not in (_DIRECTIVE, _RETAIN_KEYS)
+            and not key.startswith((_ORDER, _DELETE_PRIMITIVE))
+        }
+    if isinstance(value, list):
+        return [
+            _clean(item)
+            for item in value
+            if not (isinstance(item, dict) and item.get(_DIRECTIVE) == "delete")
+        ]
+    return value

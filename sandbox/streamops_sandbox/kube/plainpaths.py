@@ -1,0 +1,112 @@
+"""Paths that are no resources: health, version, discovery, OpenAPI, the token issuer's keys."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from streamops_sandbox.kube import builtin_schemas, discovery, errors, negotiation
+from streamops_sandbox.kube.authn import User
+from streamops_sandbox.kube.openapi import OpenApi
+from streamops_sandbox.kube.requestinfo import RequestInfo
+from streamops_sandbox.kube.resources import Registry
+from streamops_sandbox.kube.tokens import TokenSigner
+
+Json = dict[str, Any]
+_HEALTH = ("healthz", "livez", "readyz")
+_OPENID = "/.well-known/openid-configuration"
+_JWKS = "/openid/v1/jwks"
+
+
+class PlainPaths:
+    """Answers everything outside of resources."""
+
+    def __init__(self, registry: Registry, signer: TokenSigner, openapi: OpenApi) -> None:
+        self._registry = registry
+        self._signer = signer
+        self._openapi = openapi
+        self._cache: dict[str, tuple[int, bytes]] = {}
+
+    async def serve(
+        self, request: web.BaseRequest, info: RequestInfo, user: User
+    ) -> web.StreamResponse:
+        """Answer one GET; raises a 404 for a path nobody knows."""
+        parts = info.path.strip("/").split("/")
+        if request.method not in ("GET", "HEAD"):
+            raise errors.method_not_allowed(request.method)
+        if parts[0] in _HEALTH:
+            return web.Response(text="ok")
+        if parts[0] == "version":
+            return _json(version())
+        if parts[0] in ("api", "apis"):
+            return self._discovery(request, parts)
+        if parts[:2] == ["openapi", "v3"]:
+            return self._openapi.serve(request, parts[2:])
+        if info.path == _OPENID:
+            host = request.headers.get("Host", "")
+            return _json(self._signer.openid_configuration(f"https://{host}{_JWKS}"))
+        if info.path == _JWKS:
+            return web.Response(
+                body=orjson.dumps(self._signer.jwks()), content_type="application/jwk-set+json"
+            )
+        if info.path in ("/", ""):
+            return _json({"paths": ["/api", "/apis", *(f"/{name}" for name in _HEALTH)]})
+        raise errors.no_such_path()
+
+    def _discovery(self, request: web.BaseRequest, parts: list[str]) -> web.Response:
+        if len(parts) == 1 and negotiation.accepts_aggregated_discovery(
+            request.headers.get("Accept", "")
+        ):
+            return self._aggregated(request, core=parts[0] == "api")
+        if parts == ["api"]:
+            return _json(discovery.core_versions(request.headers.get("Host", "")))
+        if parts == ["apis"]:
+            return _json(discovery.group_list(self._registry))
+        group = "" if parts[0] == "api" else parts[1]
+        version_name = parts[1] if parts[0] == "api" else (parts[2] if len(parts) > 2 else "")
+        if parts[0] == "apis" and not version_name:
+            versions = self._registry.group_versions().get(group)
+            if not versions:
+                raise errors.no_such_path()
+            return _json(
+                {"kind": "APIGroup", "apiVersion": "v1", **discovery.group(group, versions)}
+            )
+        if not self._registry.has_version(group, version_name):
+            raise errors.no_such_path()
+        return _json(discovery.resource_list(self._registry, group, version_name))
+
+    def _aggregated(self, request: web.BaseRequest, *, core: bool) -> web.Response:
+        key = "api" if core else "apis"
+        cached = self._cache.get(key)
+        if cached is None or cached[0] != self._registry.generation:
+            body = orjson.dumps(discovery.aggregated(self._registry, core=core))
+            cached = self._cache[key] = (self._registry.generation, body)
+        tag = f'"{key}-{cached[0]}"'
+        headers = {"ETag": tag, "Vary": "Accept", "Content-Type": discovery.AGGREGATED}
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=cached[1], headers=headers)
+
+
+def version() -> Json:
+    """`/version`."""
+    full = builtin_schemas.kubernetes_version()
+    major, minor, _ = full.removeprefix("v").split(".")
+    return {
+        "major": major,
+        "minor": minor,
+        "gitVersion": f"{full}-sandbox",
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": f"python{sys.version_info.major}.{sys.version_info.minor}",
+        "platform": "linux/amd64",
+    }
+
+
+def _json(value: Json) -> web.Response:
+    return web.Response(body=orjson.dumps(value), content_type="application/json")

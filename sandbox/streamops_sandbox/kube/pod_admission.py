@@ -1,0 +1,139 @@
+"""What admission adds to new pods: a service account and its token, tolerations, priority."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamops_sandbox.kube import errors, names
+from streamops_sandbox.kube.api import Api, Review
+
+Json = dict[str, Any]
+
+_MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+_TOKEN_SECONDS = 3607
+_EVICTION_SECONDS = 300
+_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_MIRROR = "kubernetes.io/config.mirror"
+
+
+class PodAdmission:
+    """The plugins ServiceAccount, DefaultTolerationSeconds and Priority."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def mutate(self, review: Review) -> Json | None:
+        """Complete a pod that is being created."""
+        pod = review.obj
+        if (
+            review.operation != "CREATE"
+            or review.resource.collection != "pods"
+            or review.subresource
+            or pod is None
+            or _MIRROR in (pod["metadata"].get("annotations") or {})
+        ):
+            return None
+        spec = dict(pod["spec"])
+        self._service_account(spec, review)
+        self._priority(spec, review)
+        _tolerations(spec)
+        return {**pod, "spec": spec}
+
+    def _service_account(self, spec: Json, review: Review) -> None:
+        name = spec.get("serviceAccountName") or "default"
+        spec["serviceAccountName"] = spec["serviceAccount"] = name
+        stored = self._api.get("serviceaccounts", review.namespace, name)
+        if stored is None:
+            raise errors.forbidden(
+                "",
+                "pods",
+                review.name,
+                f"error looking up service account {review.namespace}/{name}: serviceaccount "
+                f'"{name}" not found',
+            )
+        account = stored.load()
+        if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
+            spec["imagePullSecrets"] = account["imagePullSecrets"]
+        automount = spec.get("automountServiceAccountToken")
+        if automount is None:
+            automount = account.get("automountServiceAccountToken", True)
+        if automount:
+            _mount_token(spec)
+
+    def _priority(self, spec: Json, review: Review) -> None:
+        wanted = spec.get("priorityClassName")
+        spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+        value = {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}.get(
+            wanted or "", 0
+        )
+        stored = self._api.get("priorityclasses.scheduling.k8s.io", "", wanted) if wanted else None
+        if stored is not None:
+            found = stored.load()
+            value = found.get("value", 0)
+            spec["preemptionPolicy"] = found.get("preemptionPolicy", spec["preemptionPolicy"])
+        elif wanted and not value:
+            raise errors.forbidden(
+                "", "pods", review.name, f"no PriorityClass with name {wanted} was found"
+            )
+        spec["priority"] = value
+
+
+def _mount_token(spec: Json) -> None:
+    """Mount the account's token in every container that mounts nothing there."""
+    volume = names.generate("kube-api-access-")
+    mount = {"name": volume, "mountPath": _MOUNT_PATH, "readOnly": True}
+    mounted = False
+    for key in ("initContainers", "containers"):
+        completed = []
+        for container in spec.get(key) or []:
+            mounts = container.get("volumeMounts") or []
+            if all(item.get("mountPath") != _MOUNT_PATH for item in mounts):
+                container = {**container, "volumeMounts": [*mounts, mount]}  # noqa: PLW2901
+                mounted = True
+            completed.append(container)
+        if completed:
+            spec[key] = completed
+    if mounted:
+        spec["volumes"] = [*(spec.get("volumes") or []), _token_volume(volume)]
+
+
+def _token_volume(name: str) -> Json:
+    namespace = {
+        "path": "namespace",
+        "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
+    }
+    return {
+        "name": name,
+        "projected": {
+            "sources": [
+                {"serviceAccountToken": {"expirationSeconds": _TOKEN_SECONDS, "path": "token"}},
+                {
+                    "configMap": {
+                        "name": "kube-root-ca.crt",
+                        "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                    }
+                },
+                {"downwardAPI": {"items": [namespace]}},
+            ],
+            "defaultMode": 0o644,
+        },
+    }
+
+
+def _tolerations(spec: Json) -> None:
+    present = list(spec.get("tolerations") or [])
+    for taint in _TAINTS:
+        if any(
+            item.get("key") in (None, "", taint) and item.get("effect") in (None, "", "NoExecute")
+            for item in present
+        ):
+            continue  # fmt: skip
+        present.append(
+            {
+                "key": taint,
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": _EVICTION_SECONDS,
+            }
+        )
+    spec["tolerations"] = present

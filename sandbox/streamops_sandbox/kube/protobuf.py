@@ -1,0 +1,226 @@
+"""Reading Kubernetes' protobuf bodies, which typed Go clients send for built-in kinds.
+
+`kubectl create`, `auth can-i` and other commands with a typed client write protobuf and take
+JSON for an answer, so only reading is needed. Types come from the schemas; field numbers, which
+the schemas lack, from `protobuf_fields.json`: message → its JSON field names in the order of
+their numbers, `N=name` where the numbers jump, `+message` for an embedded struct. Contract: the
+`.proto` files of k8s.io/api, and k8s.io/apimachinery/pkg/runtime/serializer/protobuf.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from streamops_sandbox.kube import builtin_schemas, errors
+from streamops_sandbox.kube import schema as s
+from streamops_sandbox.kube.schema import Schema
+
+Json = dict[str, Any]
+
+MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
+_MAGIC = b"k8s\x00"
+_PREFIX = "io.k8s."
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+#: Optional (pointer) scalars, for which zero is a value; Go writes other scalars always.
+_POINTERS = frozenset(
+    {
+        "allowPrivilegeEscalation", "allocateLoadBalancerNodePorts", "automountServiceAccountToken",
+        "backoffLimit", "blockOwnerDeletion", "completions", "controller", "enableServiceLinks",
+        "globalDefault", "gracePeriodSeconds", "immutable", "minReplicas", "optional",
+        "orphanDependents", "parallelism", "privileged", "publishNotReadyAddresses",
+        "readOnlyRootFilesystem", "replicas", "runAsNonRoot", "runAsUser", "suspend",
+        "terminationGracePeriodSeconds", "ttlSecondsAfterFinished",
+    }
+)  # fmt: skip
+
+
+class ProtobufError(ValueError):
+    """The bytes are no message of the expected type."""
+
+
+def decode_object(data: bytes) -> Json:
+    """An object from its envelope (`runtime.Unknown`); raises a 400 or 415."""
+    if not data.startswith(_MAGIC):
+        raise errors.bad_request("provided data does not appear to be a protobuf message")
+    try:
+        api_version, kind, raw = _envelope(data[len(_MAGIC) :])
+        group, _, version = api_version.rpartition("/")
+        name = _definition(group, version, kind)
+        if name is None:
+            raise errors.unsupported_media_type(["application/json", "application/yaml"])
+        schema = builtin_schemas.definitions().named(name)
+        return {"apiVersion": api_version, "kind": kind, **_message(raw, schema, name)}
+    except (ProtobufError, IndexError, UnicodeDecodeError) as error:
+        raise errors.bad_request(f"unable to decode protobuf: {error}") from error
+
+
+def _definition(group: str, version: str, kind: str) -> str | None:
+    if kind == "DeleteOptions":
+        return "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
+    try:
+        name = builtin_schemas.definitions().definition_name((group, version, kind))
+    except KeyError:
+        return None
+    return name if name.removeprefix(_PREFIX) in _numbers() else None
+
+
+@lru_cache(maxsize=1)
+def _numbers() -> dict[str, dict[int, str]]:
+    """Message → field number → name."""
+    lines: dict[str, str] = orjson.loads(
+        (Path(__file__).parent / "protobuf_fields.json").read_bytes()
+    )
+    return {message: _numbered(line) for message, line in lines.items()}
+
+
+def _numbered(line: str) -> dict[int, str]:
+    found: dict[int, str] = {}
+    number = 0
+    for word in line.split():
+        jump, equals, name = word.partition("=")
+        number = int(jump) if equals else number + 1
+        found[number] = name if equals else word
+    return found
+
+
+def _envelope(data: bytes) -> tuple[str, str, bytes]:
+    api_version = kind = ""
+    raw = b""
+    for number, value in _fields(data):
+        if number == 1 and isinstance(value, bytes):
+            for inner, text in _fields(value):
+                if inner == 1 and isinstance(text, bytes):
+                    api_version = text.decode()
+                elif inner == 2 and isinstance(text, bytes):
+                    kind = text.decode()
+        elif number == 2 and isinstance(value, bytes):
+            raw = value
+    return api_version, kind, raw
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    result = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, position
+        shift += 7
+        if shift > 63:
+            raise ProtobufError("a number is too long")
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """(field number, value) in the order of the wire."""
+    position = 0
+    while position < len(data):
+        tag, position = _varint(data, position)
+        wire = tag & 7
+        value: int | bytes
+        if wire == _VARINT:
+            value, position = _varint(data, position)
+        elif wire == _BYTES:
+            size, position = _varint(data, position)
+            value = data[position : position + size]
+            if len(value) < size:
+                raise ProtobufError("unexpected EOF")
+            position += size
+        elif wire in (_FIXED64, _FIXED32):
+            size = 8 if wire == _FIXED64 else 4
+            value = data[position : position + size]
+            position += size
+        else:
+            raise ProtobufError(f"illegal wireType {wire}")
+        yield tag >> 3, value
+
+
+def _message(data: bytes, schema: Schema, name: str) -> Json:
+    """A message as the JSON object it stands for."""
+    numbers = _numbers().get(name.removeprefix(_PREFIX))
+    if numbers is None:
+        raise ProtobufError(f"{name} is not known")
+    result: Json = {}
+    for number, value in _fields(data):
+        key = numbers.get(number)
+        if key is None:
+            raise ProtobufError(f"{name} has no field {number}")
+        if key.startswith("+"):
+            assert isinstance(value, bytes)
+            result.update(_message(value, schema, _PREFIX + key[1:]))
+            continue
+        child = schema.properties.get(key)
+        if child is None:
+            raise ProtobufError(f"{name} has no field {key}")
+        _put(result, key, value, child)
+    return result
+
+
+def _put(result: Json, key: str, value: int | bytes, schema: Schema) -> None:
+    if schema.type == s.ARRAY:
+        result.setdefault(key, []).append(_value(value, schema.element()))
+    elif schema.type == s.MAP and schema.additional is not None:
+        assert isinstance(value, bytes)
+        entry = dict(_fields(value))
+        name = entry.get(1, b"")
+        assert isinstance(name, bytes)
+        result.setdefault(key, {})[name.decode()] = _value(entry.get(2, b""), schema.additional)
+    else:
+        decoded = _value(value, schema)
+        if decoded is None or (not decoded and decoded != {} and key not in _POINTERS):
+            return
+        result[key] = decoded
+
+
+def _value(value: int | bytes, schema: Schema) -> Any:
+    """One value; None stands for one that is not set."""
+    type_ = schema.type
+    if isinstance(value, int):
+        if type_ == s.BOOLEAN:
+            return bool(value)
+        return value - 2**64 if value >= 2**63 else value
+    if type_ == s.STRING:
+        return _text(value, schema)
+    if type_ == s.INT_OR_STRING:
+        return _int_or_string(value)
+    if type_ == s.QUANTITY:
+        return "".join(v.decode() for _, v in _fields(value) if isinstance(v, bytes)) or "0"
+    if type_ == s.ANY:
+        raw = next((v for n, v in _fields(value) if n == 1 and isinstance(v, bytes)), b"")
+        return orjson.loads(raw) if raw else None
+    if type_ == s.ARRAY:  # a named list type, such as ExtraValue
+        return [_value(item, schema.element()) for _, item in _fields(value)]
+    if type_ == s.OBJECT and schema.name:
+        return _message(value, schema, schema.name)
+    raise ProtobufError(f"a {type_} cannot be read")
+
+
+def _text(value: bytes, schema: Schema) -> str | None:
+    form = (schema.checks or {}).get("format")
+    if form == "byte":
+        return base64.b64encode(value).decode()
+    if form == "date-time":
+        numbers = {number: item for number, item in _fields(value) if isinstance(item, int)}
+        if not numbers.get(1):
+            return None
+        moment = datetime.fromtimestamp(numbers[1], UTC)
+        text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{text}.{numbers[2] // 1000:06d}Z" if numbers.get(2) else f"{text}Z"
+    return value.decode()
+
+
+def _int_or_string(value: bytes) -> int | str:
+    fields = dict(_fields(value))
+    if fields.get(1, 0) == 1:
+        text = fields.get(3, b"")
+        return text.decode() if isinstance(text, bytes) else ""
+    number = fields.get(2, 0)
+    assert isinstance(number, int)
+    return number - 2**64 if number >= 2**63 else number

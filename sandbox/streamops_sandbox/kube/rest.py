@@ -1,0 +1,322 @@
+"""The HTTP side: from a request to the part that answers it, and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from streamops_sandbox.kube import (
+    codec,
+    conversion,
+    errors,
+    listing,
+    negotiation,
+    patching,
+    requestinfo,
+)
+from streamops_sandbox.kube.api import Write
+from streamops_sandbox.kube.authn import User
+from streamops_sandbox.kube.parts import Parts
+from streamops_sandbox.kube.requestinfo import RequestInfo
+from streamops_sandbox.kube.resources import Resource
+from streamops_sandbox.kube.watching import Watch
+
+Json = dict[str, Any]
+#: Answers requests to a subresource.
+Subresource = Callable[["Call"], Awaitable[web.StreamResponse]]
+
+_MAX_MANAGER = 128
+_NONE = b""
+
+
+class Call:
+    """One authorised request to a resource."""
+
+    __slots__ = ("body", "info", "parts", "query", "request", "resource", "user", "write")
+
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        info: RequestInfo,
+        resource: Resource,
+        user: User,
+        parts: Parts,
+    ) -> None:
+        self.request = request
+        self.info = info
+        self.resource = resource
+        self.user = user
+        self.parts = parts
+        self.query = request.query
+        self.body = _NONE
+        self.write = Write(user, "")
+
+    async def read_write(self) -> None:
+        """Read the body and what the query says about the write; raises a 400."""
+        self.body = await self.request.read()
+        query = self.query
+        dry_run = query.getall("dryRun", [])
+        if any(value != "All" for value in dry_run):
+            raise errors.invalid(
+                "meta.k8s.io",
+                "CreateOptions",
+                "",
+                [
+                    errors.cause(
+                        "FieldValueNotSupported",
+                        "dryRun",
+                        f'Unsupported value: "{dry_run[0]}": supported values: "All"',
+                    )
+                ],
+            )
+        validation = query.get("fieldValidation") or "Warn"
+        if validation not in ("Strict", "Warn", "Ignore"):
+            raise errors.bad_request(
+                f'fieldValidation: Unsupported value: "{validation}": supported values: "", '
+                '"Ignore", "Strict", "Warn"'
+            )
+        self.write.dry_run = bool(dry_run)
+        self.write.field_validation = validation
+        self.write.manager = query.get("fieldManager") or self._agent()
+
+    def _agent(self) -> str:
+        """Without a field manager the program's name from User-Agent counts."""
+        agent = self.request.headers.get("User-Agent", "unknown")
+        return agent.split("/", 1)[0][:_MAX_MANAGER]
+
+    def content_type(self) -> str:
+        """The body's media type."""
+        return self.request.headers.get("Content-Type", "")
+
+    def object(self) -> Json:
+        """The body as one object."""
+        return codec.decode_object(self.body, self.content_type())
+
+    def answer(self, code: int, obj: Json) -> web.Response:
+        """An object as the answer, in the form asked for."""
+        form = negotiation.form(self.request.headers.get("Accept", ""))
+        if form and obj.get("kind") != "Status":
+            body = negotiation.render_object(obj, form, self.resource, self.query)
+        else:
+            body = orjson.dumps(obj)
+        return self.answer_bytes(code, body)
+
+    def answer_bytes(self, code: int, body: bytes) -> web.Response:
+        """JSON as the answer, with the warnings there are."""
+        response = web.Response(status=code, body=body, content_type=codec.JSON)
+        for warning in self.write.warnings:
+            escaped = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+            response.headers.add("Warning", f'299 - "{escaped}"')
+        return response
+
+
+class Rest:
+    """Dispatches requests to resources by verb."""
+
+    def __init__(self, parts: Parts, subresources: dict[str, Subresource]) -> None:
+        self._parts = parts
+        self._subresources = subresources
+        self._verbs: dict[str, Callable[[Call], Awaitable[web.StreamResponse]]] = {
+            "get": self._get,
+            "list": self._list,
+            "watch": self._watch,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+            "deletecollection": self._delete_collection,
+        }
+
+    def parse(self, request: web.BaseRequest) -> RequestInfo:
+        """What the request asks for."""
+        watch = requestinfo.flag(request.query.get("watch"))
+        return requestinfo.parse(request.method, request.rel_url.raw_path, watch=watch)
+
+    async def serve(
+        self, request: web.BaseRequest, info: RequestInfo, user: User
+    ) -> web.StreamResponse:
+        """Answer an authorised resource request."""
+        resource = self._parts.api.registry.find(info.group, info.version, info.plural)
+        if resource is None:
+            raise errors.no_such_path()
+        if resource.namespaced and not info.namespace and info.verb not in ("list", "watch"):
+            if info.verb == "create" and resource.verbs == ("create",):
+                raise errors.bad_request("an empty namespace may not be set during creation")
+            raise errors.method_not_allowed(info.verb)
+        if not resource.namespaced and info.namespace and info.plural != "namespaces":
+            raise errors.no_such_path()
+        call = Call(request, info, resource, user, self._parts)
+        if info.subresource:
+            return await self._subresource(call)
+        special = self._subresources.get(resource.collection)
+        if special is not None and info.verb == "create":
+            await call.read_write()
+            return await special(call)
+        if info.verb not in resource.verbs or info.verb not in self._verbs:
+            raise errors.method_not_allowed(info.verb)
+        return await self._verbs[info.verb](call)
+
+    async def _subresource(self, call: Call) -> web.StreamResponse:
+        info, resource = call.info, call.resource
+        if info.subresource not in resource.subresources:
+            raise errors.no_such_path()
+        handler = self._subresources.get(f"{resource.collection}/{info.subresource}")
+        handler = handler or self._subresources.get(f"*/{info.subresource}")
+        if handler is not None:
+            if info.verb != "get" and info.subresource != "proxy":
+                await call.read_write()
+            return await handler(call)
+        if info.subresource in ("status", "finalize"):
+            if info.verb not in ("get", "update", "patch"):
+                raise errors.method_not_allowed(info.verb)
+            return await self._verbs[info.verb](call)
+        raise errors.not_implemented(f"{resource.plural}/{info.subresource}")
+
+    @staticmethod
+    def _namespace(call: Call) -> str:
+        """Where the object is stored: namespaces themselves are in none."""
+        return call.info.namespace if call.resource.namespaced else ""
+
+    async def _get(self, call: Call) -> web.StreamResponse:
+        stored = self._parts.api.require(call.resource, self._namespace(call), call.info.name)
+        (raw,) = await self._parts.conversion.raws([stored], call.resource)
+        form = negotiation.form(call.request.headers.get("Accept", ""))
+        if form:
+            obj = orjson.loads(raw)
+            raw = negotiation.render_object(obj, form, call.resource, call.query)
+        return call.answer_bytes(200, raw)
+
+    async def _list(self, call: Call) -> web.StreamResponse:
+        api, resource = self._parts.api, call.resource
+        chosen = listing.selection(call.query, resource, self._namespace(call))
+        found = listing.page(api.collection(resource), chosen, call.query, api.store.revision)
+        form = negotiation.form(call.request.headers.get("Accept", ""))
+        raws = await self._parts.conversion.raws(found.items, resource)
+        if form:
+            body = negotiation.render_list(raws, found, form, resource, call.query)
+        else:
+            body = listing.list_body(raws, found, resource)
+        return call.answer_bytes(200, body)
+
+    async def _watch(self, call: Call) -> web.StreamResponse:
+        resource = call.resource
+        chosen = listing.selection(call.query, resource, self._namespace(call))
+        listing.number(call.query, "resourceVersion")
+        form = negotiation.form(call.request.headers.get("Accept", ""))
+        render = negotiation.watch_renderer(form, resource, call.query) if form else None
+        watch = Watch(
+            self._parts.api.store, resource, chosen, call.query, render, self._parts.conversion
+        )
+        task = asyncio.current_task()
+        assert task is not None
+        self._parts.watches.add(task)
+        try:
+            return await watch.serve(call.request)
+        finally:
+            self._parts.watches.discard(task)
+
+    async def _create(self, call: Call) -> web.StreamResponse:
+        await call.read_write()
+        obj = await self._parts.objects.create(
+            call.resource, call.object(), self._namespace(call), call.write
+        )
+        return call.answer(201, obj)
+
+    async def _update(self, call: Call) -> web.StreamResponse:
+        await call.read_write()
+        body = call.object()
+        obj = await self._parts.objects.update(
+            call.resource,
+            self._namespace(call),
+            call.info.name,
+            lambda _live: body,
+            call.write,
+            subresource=call.info.subresource,
+        )
+        return call.answer(200, obj)
+
+    async def _patch(self, call: Call) -> web.StreamResponse:
+        await call.read_write()
+        known = self._known_noop(call)
+        if known is not None:
+            return call.answer_bytes(200, known)
+        code, obj = await self._parts.patching.patch(
+            call.resource,
+            self._namespace(call),
+            call.info.name,
+            call.body,
+            call.content_type(),
+            call.query,
+            call.write,
+            call.info.subresource,
+        )
+        return call.answer(code, obj)
+
+    def _known_noop(self, call: Call) -> bytes | None:
+        """The object as it is, when this very apply is known not to change it.
+
+        Only where no webhook would have to be asked: these see repeated applies too.
+        """
+        if codec.media_type(call.content_type()) != codec.APPLY_YAML:
+            return None
+        namespace = self._namespace(call)
+        stored = self._parts.api.collection(call.resource).get(namespace, call.info.name)
+        if (
+            stored is None
+            or conversion.needs_webhook(stored, call.resource)
+            or self._parts.webhooks.concerned(
+                call.resource, "UPDATE", stored, call.info.subresource
+            )
+        ):
+            return None
+        call.write.revision_before = stored.revision
+        call.write.fingerprint = patching.fingerprint(
+            call.body, call.query, call.resource, call.info.subresource
+        )
+        if stored.memo is None or call.write.fingerprint not in stored.memo:
+            return None
+        return conversion.plain(stored, call.resource)
+
+    async def _delete(self, call: Call) -> web.StreamResponse:
+        await call.read_write()
+        options = delete_options(call)
+        code, obj = await self._parts.deletion.delete(
+            call.resource, self._namespace(call), call.info.name, options, call.write
+        )
+        return call.answer(code, obj)
+
+    async def _delete_collection(self, call: Call) -> web.StreamResponse:
+        await call.read_write()
+        api, resource = self._parts.api, call.resource
+        options = delete_options(call)
+        chosen = listing.selection(call.query, resource, self._namespace(call))
+        found = listing.page(api.collection(resource), chosen, call.query, api.store.revision)
+        for stored in found.items:
+            try:
+                await self._parts.deletion.delete(
+                    resource, stored.namespace, stored.name, options, call.write
+                )
+            except errors.StatusError as error:
+                if error.code != 404:
+                    raise
+        raws = await self._parts.conversion.raws(found.items, resource)
+        return call.answer_bytes(200, listing.list_body(raws, found, resource))
+
+
+def delete_options(call: Call) -> Json:
+    """`DeleteOptions` from the body or the query."""
+    options: Json = call.object() if call.body.strip() else {}
+    query = call.query
+    if query.get("propagationPolicy"):
+        options.setdefault("propagationPolicy", query["propagationPolicy"])
+    if query.get("gracePeriodSeconds", "").lstrip("-").isdigit():
+        options.setdefault("gracePeriodSeconds", int(query["gracePeriodSeconds"]))
+    if query.get("orphanDependents"):
+        options.setdefault("orphanDependents", requestinfo.flag(query["orphanDependents"]))
+    if options.get("dryRun"):
+        call.write.dry_run = True
+    return options

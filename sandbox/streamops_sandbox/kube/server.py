@@ -1,0 +1,204 @@
+"""The API server: assembles the parts and listens on HTTPS."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from streamops_sandbox.kube import bootstrap
+from streamops_sandbox.kube.admission import NamespaceLifecycle
+from streamops_sandbox.kube.api import Api
+from streamops_sandbox.kube.authn import MASTERS, Authentication, User
+from streamops_sandbox.kube.authz import Authorizer
+from streamops_sandbox.kube.builtin import builtin_resources
+from streamops_sandbox.kube.callout import Callout
+from streamops_sandbox.kube.conversion import Conversion
+from streamops_sandbox.kube.deletion import Deletion
+from streamops_sandbox.kube.frontdoor import FrontDoor
+from streamops_sandbox.kube.google_tokens import GoogleTokens
+from streamops_sandbox.kube.kinds.table import strategies
+from streamops_sandbox.kube.kubelet import Kubelet
+from streamops_sandbox.kube.objects import Objects
+from streamops_sandbox.kube.openapi import OpenApi
+from streamops_sandbox.kube.parts import Parts
+from streamops_sandbox.kube.patching import Patching
+from streamops_sandbox.kube.plainpaths import PlainPaths
+from streamops_sandbox.kube.pod_admission import PodAdmission
+from streamops_sandbox.kube.resources import Registry
+from streamops_sandbox.kube.rest import Rest
+from streamops_sandbox.kube.subresources.proxy import Proxy
+from streamops_sandbox.kube.subresources.table import handlers
+from streamops_sandbox.kube.tls import Authority, server_context, write_private
+from streamops_sandbox.kube.tokens import TokenSigner
+from streamops_sandbox.kube.webhooks import Webhooks
+
+Json = dict[str, Any]
+
+ISSUER = "https://kubernetes.default.svc.cluster.local"
+DEFAULT_SERVICE_NETWORK = "10.96.0.0/16"
+ADMIN = "kubernetes-admin"
+_MAX_BODY = 3 * 1024 * 1024
+_STOP_SECONDS = 2.0
+
+
+class ApiServer:
+    """A Kubernetes API server in memory.
+
+    `data_dir` keeps its certificate authority and keys; objects live as long as the process.
+    `service_cidr` is where cluster IPs come from. `google_tokeninfo_url` makes Google access
+    tokens valid, as on GKE.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        google_tokeninfo_url: str | None = None,
+        service_cidr: str | None = None,
+    ) -> None:
+        self._folder = Path(data_dir)
+        self._host = host
+        self._port = port
+        self._google_tokeninfo_url = google_tokeninfo_url
+        self._service_network = service_cidr or DEFAULT_SERVICE_NETWORK
+        self._admin_token = secrets.token_urlsafe(32)
+        self._runner: web.ServerRunner | None = None
+        self._parts: Parts | None = None
+        self._closing: list[Callable[[], Awaitable[None]]] = []
+        self._authority = Authority(self._folder)
+
+    @property
+    def url(self) -> str:
+        """Where the server listens: `https://HOST:PORT`."""
+        return f"https://{self._host}:{self._port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate authority's certificate, PEM."""
+        return self._authority.cert_file
+
+    @property
+    def ca_key_file(self) -> Path:
+        """The certificate authority's key, PEM."""
+        return self._authority.key_file
+
+    def admin_kubeconfig(self) -> Json:
+        """A kubeconfig of a member of `system:masters`."""
+        cluster = {
+            "server": self.url,
+            "certificate-authority-data": base64.b64encode(self._authority.pem).decode(),
+        }
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "sandbox", "cluster": cluster}],
+            "users": [{"name": ADMIN, "user": {"token": self._admin_token}}],
+            "contexts": [{"name": "sandbox", "context": {"cluster": "sandbox", "user": ADMIN}}],
+            "current-context": "sandbox",
+        }
+
+    async def start(self) -> None:
+        """Begin to serve; the port is known afterwards."""
+        network = ipaddress.ip_network(self._service_network)
+        service_ip = str(network[1])
+        registry = Registry(builtin_resources())
+        api = Api(registry, strategies(service_network=self._service_network))
+        authorizer = Authorizer(api)
+        kubelet, proxy = Kubelet(self._authority, self._folder), Proxy()
+        self._closing = [kubelet.close, proxy.close]
+        signer = TokenSigner(self._folder, issuer=ISSUER, find_uid=api.uid_of)
+        callout = Callout(api)
+        webhooks = Webhooks(api, callout)
+        self._closing.append(callout.close)
+        conversion = Conversion(callout)
+        objects = Objects(
+            api,
+            conversion,
+            mutators=[
+                NamespaceLifecycle(api).mutate,
+                PodAdmission(api).mutate,
+                webhooks.mutate,
+            ],
+            validators=[webhooks.validate],
+        )
+        self._parts = Parts(
+            api=api,
+            objects=objects,
+            deletion=Deletion(api, conversion, objects),
+            patching=Patching(api, objects),
+            conversion=conversion,
+            webhooks=webhooks,
+        )
+        authentication = Authentication()
+        authentication.add_token(self._admin_token, User(ADMIN, (MASTERS,)))
+        authentication.add_authenticator(signer.authenticate)
+        if self._google_tokeninfo_url:
+            google = GoogleTokens(self._google_tokeninfo_url)
+            self._closing.append(google.close)
+            authentication.add_external(google.authenticate)
+        special = handlers(
+            authentication=authentication,
+            authorizer=authorizer,
+            signer=signer,
+            kubelet=kubelet,
+            proxy=proxy,
+        )
+        front = FrontDoor(
+            authentication,
+            authorizer,
+            Rest(self._parts, special),
+            PlainPaths(registry, signer, OpenApi(registry)),
+        )
+        await self._listen(front, service_ip)
+        bootstrap.fill(api, address=self._host, port=self._port, service_ip=service_ip)
+
+    async def _listen(self, front: FrontDoor, service_ip: str) -> None:
+        hosts = [
+            self._host, "localhost", "127.0.0.1", service_ip, "kubernetes", "kubernetes.default",
+            "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+        ]  # fmt: skip
+        cert, key = self._authority.issue("kube-apiserver", hosts=list(dict.fromkeys(hosts)))
+        cert_file, key_file = self._folder / "apiserver.crt", self._folder / "apiserver.key"
+        cert_file.write_bytes(cert)
+        write_private(key_file, key)
+        context = server_context(cert_file, key_file, self.ca_file)
+        loop = asyncio.get_running_loop()
+
+        def make_request(
+            message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]
+        ) -> web.BaseRequest:
+            return web.BaseRequest(
+                message, payload, protocol, writer, task, loop, client_max_size=_MAX_BODY
+            )
+
+        server = web.Server(
+            front.handle, request_factory=make_request, handler_cancellation=True, access_log=None
+        )
+        self._runner = web.ServerRunner(
+            server, handle_signals=False, shutdown_timeout=_STOP_SECONDS
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=context)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """End all watches and close every connection."""
+        if self._parts is not None:
+            for task in list(self._parts.watches):
+                task.cancel()
+        for close in self._closing:
+            await close()
+        self._closing = []
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None

@@ -1,0 +1,237 @@
+"""Objects in memory, with etcd's semantics: one revision counter, history, watches.
+
+An object is kept as the JSON it is answered with. That is small, needs no defensive copies, and
+lists and watches send it on without serialising it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final
+
+import orjson
+
+from streamops_sandbox.kube import selectors
+
+Json = dict[str, Any]
+Key = tuple[str, str]
+
+ADDED: Final = "ADDED"
+MODIFIED: Final = "MODIFIED"
+DELETED: Final = "DELETED"
+
+#: How many changes of one resource type can be resumed from.
+HISTORY = 1000
+#: How many changes may wait for a watcher that does not read; then its watch ends.
+_MAX_WAITING = 10_000
+
+
+class Stored:
+    """One version of one object."""
+
+    __slots__ = (
+        "_fields", "api_version", "labels", "memo", "name", "namespace", "raw", "revision", "uid",
+    )  # fmt: skip
+
+    def __init__(self, obj: Json, revision: int) -> None:
+        metadata = obj["metadata"]
+        metadata["resourceVersion"] = str(revision)
+        self.raw: bytes = orjson.dumps(obj)
+        self.revision = revision
+        self.api_version: str = obj["apiVersion"]
+        self.namespace: str = metadata.get("namespace", "")
+        self.name: str = metadata["name"]
+        self.uid: str = metadata.get("uid", "")
+        self.labels: dict[str, str] = metadata.get("labels") or {}
+        self._fields: dict[str, str] | None = None
+        #: Applied configurations that are known to change nothing (see server-side apply).
+        self.memo: set[Any] | None = None
+
+    def load(self) -> Json:
+        """A fresh copy that the caller may change."""
+        obj: Json = orjson.loads(self.raw)
+        return obj
+
+    def field(self, path: str) -> str:
+        """A field as text, for field selectors."""
+        if path == "metadata.name":
+            return self.name
+        if path == "metadata.namespace":
+            return self.namespace
+        if self._fields is None:
+            self._fields = {}
+        if path not in self._fields:
+            self._fields[path] = selectors.read_field(self.load(), path)
+        return self._fields[path]
+
+
+class Event:
+    """A change: `before` is None when the object is new; deletions carry the last state."""
+
+    __slots__ = ("_line", "before", "revision", "stored", "type")
+
+    def __init__(self, type_: str, stored: Stored, before: Stored | None) -> None:
+        self.type = type_
+        self.stored = stored
+        self.before = before
+        self.revision = stored.revision
+        self._line: bytes | None = None
+
+    def line(self) -> bytes:
+        """The change as one line of a JSON watch, made once for all watchers."""
+        if self._line is None:
+            self._line = watch_line(self.type, self.stored.raw)
+        return self._line
+
+
+def watch_line(type_: str, raw: bytes) -> bytes:
+    """One line of a JSON watch."""
+    return b'{"type":"%s","object":%s}\n' % (type_.encode(), raw)
+
+
+class Watcher:
+    """A subscriber's queue of changes to one collection."""
+
+    __slots__ = ("_wake", "closed", "events", "namespace")
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.events: deque[Event] = deque()
+        self.closed = False
+        self._wake = asyncio.Event()
+
+    def push(self, event: Event) -> None:
+        """Hand over a change."""
+        if not self.namespace or self.namespace == event.stored.namespace:
+            self.events.append(event)
+            if len(self.events) > _MAX_WAITING:
+                self.close()
+            self._wake.set()
+
+    def close(self) -> None:
+        """End the subscription from the collection's side."""
+        self.closed = True
+        self._wake.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return when there is something, or after so many seconds."""
+        if not self.events and not self.closed:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+
+
+class Collection:
+    """All objects of one resource type."""
+
+    __slots__ = ("compacted", "history", "name", "objects", "watchers")
+
+    def __init__(self, name: str, revision: int) -> None:
+        self.name = name
+        self.objects: dict[str, dict[str, Stored]] = {}
+        self.history: deque[Event] = deque()
+        self.watchers: set[Watcher] = set()
+        #: Changes up to this revision can no longer be told.
+        self.compacted = revision
+
+    @property
+    def latest(self) -> int:
+        """The revision of the last change."""
+        return self.history[-1].revision if self.history else self.compacted
+
+    def get(self, namespace: str, name: str) -> Stored | None:
+        """One object, or None."""
+        return self.objects.get(namespace, {}).get(name)
+
+    def items(self, namespace: str = "") -> Iterator[Stored]:
+        """The objects of a namespace, or all, in the order of their keys."""
+        namespaces = [namespace] if namespace else sorted(self.objects)
+        for space in namespaces:
+            names = self.objects.get(space, {})
+            for name in sorted(names):
+                yield names[name]
+
+    def snapshot(self, revision: int) -> list[Stored] | None:
+        """All objects as they were at a revision; None when that is too long ago."""
+        if revision < self.compacted:
+            return None
+        found = {(item.namespace, item.name): item for item in self.items()}
+        for event in reversed(self.history):
+            if event.revision <= revision:
+                break
+            key = (event.stored.namespace, event.stored.name)
+            if event.before is None:
+                found.pop(key, None)
+            else:
+                found[key] = event.before
+        return [found[key] for key in sorted(found)]
+
+    def since(self, revision: int) -> list[Event] | None:
+        """The changes after a revision; None when that is too long ago."""
+        if revision < self.compacted:
+            return None
+        events: list[Event] = []
+        for event in reversed(self.history):
+            if event.revision <= revision:
+                break
+            events.append(event)
+        events.reverse()
+        return events
+
+    def record(self, event: Event) -> None:
+        """Remember a change and tell the watchers."""
+        self.history.append(event)
+        if len(self.history) > HISTORY:
+            self.compacted = self.history.popleft().revision
+        for watcher in self.watchers:
+            watcher.push(event)
+
+
+class Store:
+    """Collections by name (`deployments.apps`) and the revision they share."""
+
+    def __init__(self) -> None:
+        self.revision = 1
+        self._collections: dict[str, Collection] = {}
+
+    def collection(self, name: str) -> Collection:
+        """The collection of that name, made when first asked for."""
+        found = self._collections.get(name)
+        if found is None:
+            found = self._collections[name] = Collection(name, self.revision)
+        return found
+
+    def put(self, collection: str, obj: Json) -> Stored:
+        """Create or replace an object; sets its resourceVersion."""
+        target = self.collection(collection)
+        self.revision += 1
+        stored = Stored(obj, self.revision)
+        names = target.objects.setdefault(stored.namespace, {})
+        before = names.get(stored.name)
+        names[stored.name] = stored
+        target.record(Event(MODIFIED if before else ADDED, stored, before))
+        return stored
+
+    def remove(self, collection: str, namespace: str, name: str) -> Stored | None:
+        """Delete an object; returns its last state, or None where there is none."""
+        target = self.collection(collection)
+        before = target.objects.get(namespace, {}).pop(name, None)
+        if before is None:
+            return None
+        if not target.objects[namespace]:
+            del target.objects[namespace]
+        self.revision += 1
+        last = Stored(before.load(), self.revision)
+        target.record(Event(DELETED, last, before))
+        return last
+
+    def drop(self, collection: str) -> None:
+        """Forget a collection that is no longer served, ending its watches."""
+        found = self._collections.pop(collection, None)
+        for watcher in list(found.watchers) if found else []:
+            watcher.close()

@@ -1,0 +1,113 @@
+"""Reviews of access: who may do what, and who am I."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from streamops_sandbox.kube import errors
+from streamops_sandbox.kube.authn import User
+from streamops_sandbox.kube.authz import Attributes, Authorizer
+from streamops_sandbox.kube.rest import Call
+
+Json = dict[str, Any]
+_ACCESS = "authorization.k8s.io/v1"
+
+
+class AccessReviews:
+    """Answers SubjectAccessReview and its relatives."""
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    async def __call__(self, call: Call) -> web.StreamResponse:
+        """POST of a (Local|Self)SubjectAccessReview."""
+        review = call.object()
+        spec = review.get("spec") or {}
+        kind = call.resource.kind
+        resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+        if (resource is None) == (other is None):
+            problem = errors.cause(
+                "FieldValueInvalid",
+                "spec.resourceAttributes",
+                "Invalid value: null: exactly one of nonResourceAttributes or "
+                "resourceAttributes must be specified",
+            )
+            raise errors.invalid("authorization.k8s.io", kind, "", [problem])
+        user = call.user
+        if kind != "SelfSubjectAccessReview":
+            user = User(
+                spec.get("user", ""),
+                tuple(spec.get("groups") or ()),
+                spec.get("uid", ""),
+                spec.get("extra") or {},
+            )
+        if kind == "LocalSubjectAccessReview" and (resource or {}).get("namespace") != (
+            call.info.namespace
+        ):
+            raise errors.bad_request(
+                "spec.resourceAttributes.namespace must match namespace: " + call.info.namespace
+            )
+        decision = self._authorizer.decide(user, _attributes(resource, other))
+        status: Json = {"allowed": decision.allowed}
+        if decision.reason:
+            status["reason"] = decision.reason
+        return _answer(call, kind, _ACCESS, spec, status)
+
+
+def _attributes(resource: Json | None, other: Json | None) -> Attributes:
+    if resource is None:
+        wanted = other or {}
+        return Attributes(wanted.get("verb", ""), path=wanted.get("path", ""))
+    return Attributes(
+        resource.get("verb", ""),
+        resource.get("group", ""),
+        resource.get("resource", ""),
+        resource.get("subresource", ""),
+        resource.get("namespace", ""),
+        resource.get("name", ""),
+    )
+
+
+class RulesReviews:
+    """Lists what the asking user may do in a namespace."""
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    async def __call__(self, call: Call) -> web.StreamResponse:
+        """POST of a SelfSubjectRulesReview."""
+        spec = call.object().get("spec") or {}
+        if not spec.get("namespace"):
+            raise errors.bad_request("no namespace on request")
+        resources: list[Json] = []
+        paths: list[Json] = []
+        for rule, _ in self._authorizer.rules(call.user, spec["namespace"]):
+            if rule.get("nonResourceURLs"):
+                paths.append({"verbs": rule["verbs"], "nonResourceURLs": rule["nonResourceURLs"]})
+            else:
+                resources.append(
+                    {
+                        key: rule[key]
+                        for key in ("verbs", "apiGroups", "resources", "resourceNames")
+                        if rule.get(key)
+                    }
+                )
+        status = {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False}
+        return _answer(call, "SelfSubjectRulesReview", _ACCESS, spec, status)
+
+
+async def who_am_i(call: Call) -> web.StreamResponse:
+    """POST of a SelfSubjectReview."""
+    version = "authentication.k8s.io/v1"
+    return _answer(call, "SelfSubjectReview", version, None, {"userInfo": call.user.info()})
+
+
+def _answer(call: Call, kind: str, version: str, spec: Json | None, status: Json) -> web.Response:
+    answer: Json = {"kind": kind, "apiVersion": version, "metadata": {}}
+    if spec is not None:
+        answer["spec"] = spec
+    answer["status"] = status
+    return call.answer_bytes(201, orjson.dumps(answer))

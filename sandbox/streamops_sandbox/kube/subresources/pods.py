@@ -1,0 +1,142 @@
+"""pods/binding, pods/eviction and pods/log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from streamops_sandbox.kube import clock, errors, selectors
+from streamops_sandbox.kube.kubelet import Kubelet
+from streamops_sandbox.kube.rest import Call
+
+Json = dict[str, Any]
+_LOG_OPTIONS = (
+    "follow", "limitBytes", "previous", "sinceSeconds", "sinceTime", "stream", "tailLines",
+    "timestamps",
+)  # fmt: skip
+_DISRUPTION_BUDGETS = "poddisruptionbudgets.policy"
+
+
+def success(code: int = 201) -> Json:
+    """`Status` of something that went well."""
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code}
+
+
+async def bind(call: Call) -> web.StreamResponse:
+    """Assign a pod to a node."""
+    if call.info.verb != "create":
+        raise errors.method_not_allowed(call.info.verb)
+    body = call.object()
+    name = call.info.name or (body.get("metadata") or {}).get("name", "")
+    node = (body.get("target") or {}).get("name")
+    if not node:
+        raise errors.invalid(
+            "",
+            "Binding",
+            name,
+            [errors.cause("FieldValueRequired", "target.name", "Required value")],
+        )
+    pods = call.parts.api.registry.find("", "v1", "pods")
+    assert pods is not None
+
+    def assign(pod: Json) -> Json:
+        if pod["spec"].get("nodeName"):
+            raise errors.conflict(
+                "",
+                "pods/binding",
+                name,
+                f"pod {name} is already assigned to node {pod['spec']['nodeName']!r}".replace(
+                    "'", '"'
+                ),
+            )
+        if pod["metadata"].get("deletionTimestamp"):
+            raise errors.conflict("", "pods/binding", name, f"pod {name} is being deleted")
+        pod["spec"]["nodeName"] = node
+        conditions = [
+            condition
+            for condition in (pod.setdefault("status", {}).get("conditions") or [])
+            if condition["type"] != "PodScheduled"
+        ]
+        conditions.append(
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": clock.now()}
+        )
+        pod["status"]["conditions"] = conditions
+        return pod
+
+    await call.parts.objects.update(
+        pods, call.info.namespace, name, assign, call.write, subresource="binding"
+    )
+    return call.answer(201, success())
+
+
+async def evict(call: Call) -> web.StreamResponse:
+    """Delete a pod unless that would break a disruption budget."""
+    if call.info.verb != "create":
+        raise errors.method_not_allowed(call.info.verb)
+    body = call.object() if call.body.strip() else {}
+    namespace, name = call.info.namespace, call.info.name
+    pod = call.parts.api.require(call.resource, namespace, name)
+    for stored in call.parts.api.store.collection(_DISRUPTION_BUDGETS).items(namespace):
+        budget = stored.load()
+        selector = selectors.from_object((budget.get("spec") or {}).get("selector"))
+        if selector and selector.matches(pod.labels):
+            allowed = (budget.get("status") or {}).get("disruptionsAllowed", 0)
+            if allowed <= 0:
+                raise _budget_error(stored.name)
+    options = body.get("deleteOptions") or {}
+    await call.parts.deletion.delete(call.resource, namespace, name, options, call.write)
+    return call.answer(201, success())
+
+
+def _budget_error(budget: str) -> errors.StatusError:
+    return errors.StatusError(
+        429,
+        "TooManyRequests",
+        "Cannot evict pod as it would violate the pod's disruption budget.",
+        details={
+            "causes": [
+                {
+                    "reason": "DisruptionBudget",
+                    "message": f"The disruption budget {budget} does not allow any disruption",
+                }
+            ]
+        },
+    )
+
+
+class Logs:
+    """Container logs, fetched from the node's kubelet."""
+
+    def __init__(self, kubelet: Kubelet) -> None:
+        self._kubelet = kubelet
+
+    async def __call__(self, call: Call) -> web.StreamResponse:
+        """Pass the kubelet's answer through."""
+        if call.info.verb != "get":
+            raise errors.method_not_allowed(call.info.verb)
+        namespace, name = call.info.namespace, call.info.name
+        pod = call.parts.api.require(call.resource, namespace, name).load()
+        container = _container(pod, call.query.get("container", ""))
+        node = pod["spec"].get("nodeName")
+        if not node:
+            return web.Response(text="")
+        options = {key: call.query[key] for key in _LOG_OPTIONS if call.query.get(key)}
+        path = f"/containerLogs/{namespace}/{name}/{container}"
+        return await self._kubelet.stream(call.request, call.parts.api, node, path, options)
+
+
+def _container(pod: Json, wanted: str) -> str:
+    spec, name = pod["spec"], pod["metadata"]["name"]
+    main = [item["name"] for item in spec.get("containers") or []]
+    init = [item["name"] for item in spec.get("initContainers") or []]
+    if wanted:
+        if wanted not in (*main, *init):
+            raise errors.bad_request(f"container {wanted} is not valid for pod {name}")
+        return wanted
+    if len(main) == 1:
+        return str(main[0])
+    text = f"a container name must be specified for pod {name}, choose one of: [{' '.join(main)}]"
+    if init:
+        text += f" or one of the init containers: [{' '.join(init)}]"
+    raise errors.bad_request(text)

@@ -1,0 +1,147 @@
+"""serviceaccounts/token and TokenReview."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from streamops_sandbox.kube import errors
+from streamops_sandbox.kube.authn import Authentication, authenticated
+from streamops_sandbox.kube.rest import Call
+from streamops_sandbox.kube.tokens import Binding, TokenSigner
+
+Json = dict[str, Any]
+_MIN_SECONDS = 600
+_MAX_SECONDS = 2**32
+_DEFAULT_SECONDS = 3600
+_BOUND = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
+
+
+class TokenRequests:
+    """Issues tokens of service accounts."""
+
+    def __init__(self, signer: TokenSigner) -> None:
+        self._signer = signer
+
+    async def __call__(self, call: Call) -> web.StreamResponse:
+        """POST of a TokenRequest."""
+        if call.info.verb != "create":
+            raise errors.method_not_allowed(call.info.verb)
+        namespace, name = call.info.namespace, call.info.name
+        account = call.parts.api.require(call.resource, namespace, name)
+        request = call.object() if call.body.strip() else {}
+        spec = request.get("spec") or {}
+        seconds = spec.get("expirationSeconds") or _DEFAULT_SECONDS
+        _check(seconds, name)
+        bound = self._binding(call, spec.get("boundObjectRef"))
+        token, end = self._signer.issue(
+            namespace,
+            name,
+            account.uid,
+            audiences=spec.get("audiences") or (),
+            seconds=seconds,
+            bound=bound,
+        )
+        answer = {
+            "kind": "TokenRequest",
+            "apiVersion": "authentication.k8s.io/v1",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "audiences": spec.get("audiences") or [self._signer.issuer],
+                "expirationSeconds": seconds,
+                "boundObjectRef": spec.get("boundObjectRef"),
+            },
+            "status": {
+                "token": token,
+                "expirationTimestamp": datetime.fromtimestamp(end, UTC).strftime(
+                    "%Y-%m-%dT%H:%M:%SZ"
+                ),
+            },
+        }
+        return call.answer_bytes(201, orjson.dumps(answer))
+
+    @staticmethod
+    def _binding(call: Call, reference: Json | None) -> Binding | None:
+        if not reference:
+            return None
+        kind, name = reference.get("kind", ""), reference.get("name", "")
+        plural = _BOUND.get(kind)
+        if plural is None:
+            raise errors.bad_request(
+                f"cannot bind token for serviceaccount {call.info.name!r} to {kind}".replace(
+                    "'", '"'
+                )
+            )
+        space = "" if kind == "Node" else call.info.namespace
+        uid = call.parts.api.uid_of(plural, space, name)
+        if uid is None:
+            raise errors.not_found("", plural, name)
+        if reference.get("uid") and reference["uid"] != uid:
+            raise errors.conflict(
+                "",
+                plural,
+                name,
+                f"the UID in the bound object reference ({reference['uid']}) does not match the "
+                f"UID in record. The object might have been deleted and then recreated",
+            )
+        return Binding(kind, name, uid)
+
+
+def _check(seconds: int, name: str) -> None:
+    if seconds < _MIN_SECONDS:
+        text = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
+    elif seconds > _MAX_SECONDS:
+        text = f"Invalid value: {seconds}: may not specify a duration larger than 2^32 seconds"
+    else:
+        return
+    raise errors.invalid(
+        "authentication.k8s.io",
+        "TokenRequest",
+        name,
+        [errors.cause("FieldValueInvalid", "spec.expirationSeconds", text)],
+    )
+
+
+class TokenReviews:
+    """Says whose a token is."""
+
+    def __init__(self, signer: TokenSigner, authentication: Authentication) -> None:
+        self._signer = signer
+        self._authentication = authentication
+
+    async def __call__(self, call: Call) -> web.StreamResponse:
+        """POST of a TokenReview."""
+        review = call.object()
+        spec = review.get("spec") or {}
+        token, audiences = spec.get("token") or "", spec.get("audiences") or []
+        if not token:
+            raise errors.bad_request("token is required for TokenReview in authentication")
+        status: Json = {"user": {}}
+        found = self._signer.verify(token, audiences)
+        if found is not None:
+            status = {
+                "authenticated": True,
+                "user": authenticated(found[0]).info(),
+                "audiences": found[1],
+            }
+        elif not audiences or self._signer.issuer in audiences:
+            user = await self._authentication.by_token(token)
+            if user is not None:
+                status = {
+                    "authenticated": True,
+                    "user": user.info(),
+                    "audiences": [self._signer.issuer],
+                }
+        if not status.get("authenticated"):
+            status["error"] = "invalid bearer token"
+        answer = {
+            "kind": "TokenReview",
+            "apiVersion": "authentication.k8s.io/v1",
+            "metadata": {},
+            "spec": spec,
+            "status": status,
+        }
+        return call.answer_bytes(201, orjson.dumps(answer))

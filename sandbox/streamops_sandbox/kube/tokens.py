@@ -1,0 +1,199 @@
+"""Service-account tokens: signed JWTs, bound to an audience, an expiry and maybe an object.
+
+https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from streamops_sandbox.kube.authn import User
+from streamops_sandbox.kube.tls import write_private
+
+Json = dict[str, Any]
+#: (resource plural, namespace, name) → the object's uid, or None where it is gone.
+FindUid = Callable[[str, str, str], str | None]
+
+_PREFIX = "system:serviceaccount:"
+_BOUND_KINDS = {"pod": "pods", "secret": "secrets", "node": "nodes"}
+
+
+def username(namespace: str, name: str) -> str:
+    """`system:serviceaccount:NS:NAME`."""
+    return f"{_PREFIX}{namespace}:{name}"
+
+
+def groups(namespace: str) -> tuple[str, ...]:
+    """The groups every service account of a namespace is in."""
+    return ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+@dataclass(slots=True)
+class Binding:
+    """The object a token lives and dies with."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+class TokenSigner:
+    """Signs and verifies with an RSA key kept in a folder."""
+
+    def __init__(self, folder: Path, *, issuer: str, find_uid: FindUid) -> None:
+        self.issuer = issuer
+        self._find_uid = find_uid
+        self._key = self._load(folder / "sa.key")
+        public = self._key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self._key_id = _encode(hashlib.sha256(public).digest())
+        self._verified: dict[str, Json] = {}
+
+    @staticmethod
+    def _load(path: Path) -> rsa.RSAPrivateKey:
+        if path.exists():
+            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+            if isinstance(key, rsa.RSAPrivateKey):
+                return key
+        made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = made.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        write_private(path, pem)
+        return made
+
+    def jwks(self) -> Json:
+        """The public key as a JSON Web Key Set."""
+        numbers = self._key.public_key().public_numbers()
+        key = {
+            "use": "sig",
+            "kty": "RSA",
+            "kid": self._key_id,
+            "alg": "RS256",
+            "n": _encode(numbers.n.to_bytes((numbers.n.bit_length() + 7) // 8, "big")),
+            "e": _encode(numbers.e.to_bytes(3, "big")),
+        }
+        return {"keys": [key]}
+
+    def openid_configuration(self, jwks_uri: str) -> Json:
+        """The issuer's discovery document."""
+        return {
+            "issuer": self.issuer,
+            "jwks_uri": jwks_uri,
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        }
+
+    def issue(
+        self,
+        namespace: str,
+        name: str,
+        uid: str,
+        *,
+        audiences: Sequence[str] = (),
+        seconds: int = 3600,
+        bound: Binding | None = None,
+    ) -> tuple[str, int]:
+        """A token of a service account, and when it ends (seconds since the epoch)."""
+        issued = int(time.time())
+        private: Json = {"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}}
+        if bound:
+            private[bound.kind.lower()] = {"name": bound.name, "uid": bound.uid}
+        claims = {
+            "aud": list(audiences) or [self.issuer],
+            "exp": issued + seconds,
+            "iat": issued,
+            "nbf": issued,
+            "iss": self.issuer,
+            "jti": str(uuid.uuid4()),
+            "kubernetes.io": private,
+            "sub": username(namespace, name),
+        }
+        header = _encode(orjson.dumps({"alg": "RS256", "kid": self._key_id}))
+        signed = f"{header}.{_encode(orjson.dumps(claims))}"
+        signature = self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+        return f"{signed}.{_encode(signature)}", issued + seconds
+
+    def verify(self, token: str, audiences: Sequence[str] = ()) -> tuple[User, list[str]] | None:
+        """The token's user and the audiences it is good for; None where it is not valid now."""
+        claims = self._claims(token)
+        if claims is None or not claims["nbf"] <= time.time() < claims["exp"]:
+            return None
+        wanted = list(audiences) or [self.issuer]
+        common = [audience for audience in wanted if audience in claims["aud"]]
+        if not common:
+            return None
+        private = claims["kubernetes.io"]
+        namespace, account = private["namespace"], private["serviceaccount"]
+        if self._find_uid("serviceaccounts", namespace, account["name"]) != account["uid"]:
+            return None
+        extra: dict[str, list[str]] = {
+            "authentication.kubernetes.io/credential-id": [f"JTI={claims['jti']}"]
+        }
+        for kind, plural in _BOUND_KINDS.items():
+            bound = private.get(kind)
+            if bound is None:
+                continue
+            space = "" if kind == "node" else namespace
+            if self._find_uid(plural, space, bound["name"]) != bound["uid"]:
+                return None
+            extra[f"authentication.kubernetes.io/{kind}-name"] = [bound["name"]]
+            extra[f"authentication.kubernetes.io/{kind}-uid"] = [bound["uid"]]
+        user = User(claims["sub"], groups(namespace), account["uid"], extra)
+        return user, common
+
+    async def authenticate(self, token: str) -> User | None:
+        """For the API server's own requests."""
+        found = self.verify(token)
+        return found[0] if found else None
+
+    def _claims(self, token: str) -> Json | None:
+        """The claims of a token this server signed; None for any other."""
+        known = self._verified.get(token)
+        if known is not None:
+            return known
+        parts = token.split(".")
+        if len(parts) != 3:
+            return None
+        try:
+            header = orjson.loads(_decode(parts[0]))
+            if header.get("alg") != "RS256" or header.get("kid") != self._key_id:
+                return None
+            self._key.public_key().verify(
+                _decode(parts[2]),
+                f"{parts[0]}.{parts[1]}".encode(),
+                padding.PKCS1v15(),
+                hashes.SHA256(),
+            )
+            claims: Json = orjson.loads(_decode(parts[1]))
+        except (ValueError, InvalidSignature):
+            return None
+        now = time.time()
+        if len(self._verified) > 1000:
+            self._verified = {k: v for k, v in self._verified.items() if v["exp"] > now}
+        self._verified[token] = claims
+        return claims

@@ -1,0 +1,231 @@
+"""Admission webhooks: asking them, taking their patches, passing on their refusals.
+
+https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+import uuid
+from typing import Any
+
+import orjson
+
+from streamops_sandbox.kube import errors, patches
+from streamops_sandbox.kube.api import Api, Review
+from streamops_sandbox.kube.callout import Callout, CalloutError
+from streamops_sandbox.kube.resources import Resource
+from streamops_sandbox.kube.store import Stored
+from streamops_sandbox.kube.webhook_rules import MUTATING, VALIDATING, Hook, Matcher, Subject
+
+Json = dict[str, Any]
+
+_LOG = logging.getLogger(__name__)
+_OPTION_KINDS = {
+    "CREATE": "CreateOptions",
+    "UPDATE": "UpdateOptions",
+    "DELETE": "DeleteOptions",
+}
+#: Configurations of webhooks are never sent to webhooks: that could lock everybody out.
+_EXEMPT_GROUP = "admissionregistration.k8s.io"
+
+
+class Webhooks:
+    """Calls the configured webhooks of one server."""
+
+    def __init__(self, api: Api, callout: Callout) -> None:
+        self._callout = callout
+        self._mutating = Matcher(api, MUTATING)
+        self._validating = Matcher(api, VALIDATING)
+
+    def concerned(
+        self, resource: Resource, operation: str, stored: Stored, subresource: str
+    ) -> bool:
+        """Whether any webhook would be asked about an update that leaves the object as it is."""
+        if resource.group == _EXEMPT_GROUP:
+            return False
+        subject = Subject(
+            resource, operation, subresource, stored.namespace, stored.name, [stored.labels]
+        )
+        return any(
+            next(matcher.matching(subject), None) is not None
+            for matcher in (self._mutating, self._validating)
+        )
+
+    async def mutate(self, review: Review) -> Json | None:
+        """Send the object through all mutating webhooks; None where none changes it."""
+        hooks = self._hooks(self._mutating, review)
+        original = review.obj
+        await self._round(review, hooks)
+        if review.obj is original:
+            return None
+        again = [(hook, version) for hook, version in hooks if hook.reinvoke]
+        await self._round(review, again)
+        return review.obj
+
+    async def _round(self, review: Review, hooks: list[tuple[Hook, Resource]]) -> None:
+        for hook, version in hooks:
+            response = await self._ask(hook, version, review)
+            patch = response.get("patch")
+            if patch and review.obj is not None:
+                review.obj = self._patched(hook, version, review, response, patch)
+
+    async def validate(self, review: Review) -> None:
+        """Ask all validating webhooks at once; raises the first refusal."""
+        hooks = self._hooks(self._validating, review)
+        if not hooks:
+            return
+        results = await asyncio.gather(
+            *(self._ask(hook, version, review) for hook, version in hooks),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    @staticmethod
+    def _hooks(matcher: Matcher, review: Review) -> list[tuple[Hook, Resource]]:
+        if review.resource.group == _EXEMPT_GROUP:
+            return []
+        labels = [
+            (obj.get("metadata") or {}).get("labels") or {}
+            for obj in (review.obj, review.old)
+            if obj is not None
+        ]
+        subject = Subject(
+            review.resource,
+            review.operation,
+            review.subresource,
+            review.namespace,
+            review.name,
+            labels,
+        )
+        return list(matcher.matching(subject))
+
+    async def _ask(self, hook: Hook, version: Resource, review: Review) -> Json:
+        """One hook's response; empty where its failure is to be ignored. Raises StatusError."""
+        if review.write.dry_run and not hook.dry_run:
+            raise errors.bad_request(f'admission webhook "{hook.name}" does not support dry run')
+        uid = str(uuid.uuid4())
+        request = _request(uid, version, review)
+        review_version = next((v for v in hook.review_versions if v in ("v1", "v1beta1")), "v1")
+        body = {
+            "kind": "AdmissionReview",
+            "apiVersion": f"admission.k8s.io/{review_version}",
+            "request": request,
+        }
+        try:
+            answer = await self._callout.post(
+                hook.client,
+                body,
+                timeout=hook.timeout,
+                query={"timeout": f"{hook.timeout:g}s"},
+            )
+            response = _response(answer, uid)
+        except CalloutError as error:
+            problem = f'failed calling webhook "{hook.name}": failed to call webhook: {error}'
+            return self._failed(hook, problem)
+        except ValueError as error:
+            problem = (
+                f'failed calling webhook "{hook.name}": received invalid webhook response: {error}'
+            )
+            return self._failed(hook, problem)
+        review.write.warnings.extend(response.get("warnings") or [])
+        if not response.get("allowed"):
+            raise _denial(hook.name, response.get("status") or {})
+        return response
+
+    @staticmethod
+    def _failed(hook: Hook, problem: str) -> Json:
+        if hook.ignore_failure:
+            _LOG.warning("failing open: %s", problem)
+            return {}
+        raise errors.internal(problem)
+
+    @staticmethod
+    def _patched(hook: Hook, version: Resource, review: Review, response: Json, patch: str) -> Json:
+        if response.get("patchType") != "JSONPatch":
+            raise errors.internal(
+                f'admission webhook "{hook.name}" returned response.patch but not '
+                "response.patchType"
+            )
+        try:
+            operations = orjson.loads(base64.b64decode(patch, validate=True))
+        except (binascii.Error, orjson.JSONDecodeError) as error:
+            raise errors.internal(f'admission webhook "{hook.name}": {error}') from error
+        assert review.obj is not None
+        if not operations:
+            return review.obj
+        seen = {**review.obj, "apiVersion": version.api_version}
+        changed = patches.json_patch(seen, operations)
+        changed["apiVersion"] = review.resource.api_version
+        return changed if changed != review.obj else review.obj
+
+
+def _request(uid: str, version: Resource, review: Review) -> Json:
+    resource = review.resource
+    request: Json = {
+        "uid": uid,
+        "kind": {"group": version.group, "version": version.version, "kind": version.kind},
+        "resource": {
+            "group": version.group,
+            "version": version.version,
+            "resource": version.plural,
+        },
+        "requestKind": {
+            "group": resource.group,
+            "version": resource.version,
+            "kind": resource.kind,
+        },
+        "requestResource": {
+            "group": resource.group,
+            "version": resource.version,
+            "resource": resource.plural,
+        },
+        "name": review.name,
+        "operation": review.operation,
+        "userInfo": review.write.user.info(),
+        "object": _seen(review.obj, version),
+        "oldObject": _seen(review.old, version),
+        "dryRun": review.write.dry_run,
+        "options": {
+            "kind": _OPTION_KINDS[review.operation],
+            "apiVersion": "meta.k8s.io/v1",
+            **review.options,
+        },
+    }
+    if review.namespace:
+        request["namespace"] = review.namespace
+    elif resource.collection == "namespaces":
+        request["namespace"] = review.name
+    if review.subresource:
+        request["subResource"] = review.subresource
+        request["requestSubResource"] = review.subresource
+    return request
+
+
+def _seen(obj: Json | None, version: Resource) -> Json | None:
+    return None if obj is None else {**obj, "apiVersion": version.api_version}
+
+
+def _response(answer: Json, uid: str) -> Json:
+    response = answer.get("response")
+    if not isinstance(response, dict):
+        raise ValueError("expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview")
+    if response.get("uid") != uid:
+        raise ValueError(f'expected response.uid="{uid}", got "{response.get("uid", "")}"')
+    return response
+
+
+def _denial(name: str, result: Json) -> errors.StatusError:
+    """A webhook's refusal (k8s.io/apiserver/pkg/admission/plugin/webhook/errors)."""
+    denied = f'admission webhook "{name}" denied the request'
+    explanation = result.get("message") or result.get("reason")
+    message = f"{denied}: {explanation}" if explanation else f"{denied} without explanation"
+    code = max(int(result.get("code") or 0), 400)
+    return errors.StatusError(
+        code, result.get("reason", ""), message, details=result.get("details")
+    )

@@ -1,0 +1,309 @@
+"""The node agent: registers this machine as a node and runs the pods bound to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import platform
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.events import EventRecorder
+from streamops_sandbox.node import reaper
+from streamops_sandbox.node.container import Backoff
+from streamops_sandbox.node.fields import node_capacity
+from streamops_sandbox.node.image_source import ImageSource, Runnable
+from streamops_sandbox.node.launch import Launcher
+from streamops_sandbox.node.logs import ContainerLog
+from streamops_sandbox.node.metadata import GoogleProject, MetadataServer, PodIdentity
+from streamops_sandbox.node.network import Network
+from streamops_sandbox.node.pod import Pod
+from streamops_sandbox.node.proxy import ForwardProxy
+from streamops_sandbox.node.routing import Router
+from streamops_sandbox.node.runtime import MARK, Running
+from streamops_sandbox.node.server import KubeletServer
+from streamops_sandbox.node.service_proxy import ServiceProxy
+from streamops_sandbox.timestamps import now
+
+logger = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+
+GOOGLE_ACCOUNT = "iam.gke.io/gcp-service-account"
+_LEASE_SECONDS = 40
+_HEARTBEAT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """How a node is set up.
+
+    `folder` holds what pods have on disk, `ca_file` the cluster's certificate authority, `ca_key_file`
+    its key (without it the node's certificate is its own), `google` the cluster's place on Google, if
+    it has one.
+    """
+
+    folder: Path
+    ca_file: Path
+    ca_key_file: Path | None = None
+    name: str = "sandbox"
+    backoff: Backoff = field(default_factory=Backoff)
+    google: GoogleProject | None = None
+
+
+class NodeAgent:
+    """Runs pods; see `streamops_sandbox.node.pod.Node` for what pods use of it."""
+
+    def __init__(
+        self, client: Client, kubeconfig: Object, network: Network, config: NodeConfig
+    ) -> None:
+        self.client = client
+        self.network = network
+        self.name = config.name
+        self.backoff = config.backoff
+        self.pods_folder = config.folder / "pods"
+        self.events = EventRecorder(client, "kubelet", config.name)
+        self.images = ImageSource(config.folder / "images")
+        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+        self.run_id = uuid.uuid4().hex
+        self.registered = asyncio.Event()
+        self._config = config
+        self._pods: dict[str, Pod] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._informers = {
+            kind: client.informer("v1", kind)
+            for kind in ("Pod", "ConfigMap", "Secret", "Service", "ServiceAccount")
+        }
+        self._informers["EndpointSlice"] = client.informer("discovery.k8s.io/v1", "EndpointSlice")
+        self.router = Router(self._informers["Service"], self._informers["EndpointSlice"])
+        self._service_proxy = ServiceProxy(self._informers["Service"], self.router)
+        self._proxy = ForwardProxy(self.router)
+        self._server = KubeletServer(self, config.ca_file, config.ca_key_file)
+        self._launcher = Launcher(self, kubeconfig, config.ca_file)
+        self._metadata: dict[str, MetadataServer] = {}
+        self._configuration_waiters: dict[str, asyncio.Event] = {}
+
+    async def run(self) -> None:
+        """Register the node and run its pods until cancelled; then end them all."""
+        self.pods_folder.mkdir(parents=True, exist_ok=True)
+        guard = await self._start_reaper()
+        for informer in self._informers.values():
+            await informer.start()
+        await asyncio.gather(*(informer.synced() for informer in self._informers.values()))
+        for kind in ("ConfigMap", "Secret"):
+            self._informers[kind].subscribe(self._on_configuration)
+        try:
+            self._launcher.proxy_url = await self._proxy.start(self.network.node_ip)
+            port = await self._server.start(self.network.node_ip)
+            await self._register(port)
+            self.registered.set()
+            self._informers["Pod"].subscribe(self._on_pod)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.events.run())
+                group.create_task(self._service_proxy.run())
+                group.create_task(self._heartbeat())
+        finally:
+            await self._end_pods()
+            await self._proxy.stop()
+            await self._server.stop()
+            await self.session.close()
+            if guard.stdin is not None:
+                guard.stdin.close()
+            await guard.wait()
+
+    # -- what pods ask for -----------------------------------------------------------------------
+
+    async def launch(
+        self, pod: Pod, container: Object, runnable: Runnable, root: Path, log: ContainerLog
+    ) -> Running:
+        """Start a container's program; see `Launcher.launch`."""
+        return await self._launcher.launch(pod, container, runnable, root, log)
+
+    def lookup(self, namespace: str, kind: str, name: str) -> Object | None:
+        """Return a ConfigMap or Secret."""
+        return self._informers[kind].get(name, namespace)
+
+    def services(self, namespace: str) -> list[Object]:
+        """Return a namespace's Services."""
+        return self._informers["Service"].list(namespace)
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """Return a pod of this node."""
+        for pod in self._pods.values():
+            if (pod.namespace, pod.name) == (namespace, name):
+                return pod
+        return None
+
+    async def configuration_changed(self, namespace: str, seconds: float) -> None:
+        """Wait until a ConfigMap or Secret of the namespace changes, at most so long."""
+        event = self._configuration_waiters.setdefault(namespace, asyncio.Event())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)
+
+    async def attach(self, pod: Pod) -> None:
+        """Start what a pod gets from the node beside its containers: its metadata server."""
+        if self._config.google is None:
+            return
+        name = pod.pod["spec"].get("serviceAccountName") or "default"
+        account = self._informers["ServiceAccount"].get(name, pod.namespace) or {"metadata": {}}
+        annotations = account["metadata"].get("annotations") or {}
+        identity = PodIdentity(annotations.get(GOOGLE_ACCOUNT, ""), pod.request_token)
+        server = MetadataServer(self._config.google, identity, self.session)
+        address = await server.start(self.network.metadata_ip(pod.ip))
+        self._metadata[pod.uid] = server
+        for variable in ("GCE_METADATA_HOST", "GCE_METADATA_IP", "GCE_METADATA_ROOT"):
+            pod.extra_env[variable] = address
+
+    async def detach(self, pod: Pod) -> None:
+        """Stop what `attach` started."""
+        if server := self._metadata.pop(pod.uid, None):
+            await server.stop()
+
+    # -- pods ------------------------------------------------------------------------------------
+
+    def _on_pod(self, event_type: str, obj: Object) -> None:
+        uid = obj["metadata"]["uid"]
+        pod = self._pods.get(uid)
+        if event_type == "DELETED":
+            if pod is not None:
+                pod.kill()
+        elif pod is not None:
+            pod.update(obj)
+        elif obj["spec"].get("nodeName") == self.name and not _ended(obj):
+            pod = self._pods[uid] = Pod(self, obj)
+            task = asyncio.create_task(pod.run(), name=f"pod {pod.namespace}/{pod.name}")
+            self._running[uid] = task
+            task.add_done_callback(lambda done: self._pod_done(uid, done))
+            pod.update(obj)
+
+    def _pod_done(self, uid: str, task: asyncio.Task[None]) -> None:
+        pod = self._pods.pop(uid)
+        self._running.pop(uid)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("pod %s/%s", pod.namespace, pod.name, exc_info=error)
+
+    async def _end_pods(self) -> None:
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _on_configuration(self, _: str, obj: Object) -> None:
+        if event := self._configuration_waiters.pop(obj["metadata"]["namespace"], None):
+            event.set()
+
+    async def _start_reaper(self) -> asyncio.subprocess.Process:
+        """Start what ends our containers' processes should this process be killed."""
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-I", "-S", reaper.__file__, MARK, self.run_id),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={},
+            start_new_session=True,
+        )
+
+    # -- the Node object -------------------------------------------------------------------------
+
+    async def _register(self, port: int) -> None:
+        node = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {
+                "name": self.name,
+                "labels": {
+                    "kubernetes.io/hostname": self.name,
+                    "kubernetes.io/os": "linux",
+                    "kubernetes.io/arch": _architecture(),
+                },
+            },
+            "spec": {"podCIDR": self.network.pod_cidr, "podCIDRs": [self.network.pod_cidr]},
+        }
+        try:
+            created = await self.client.create(node)
+        except ApiError as error:
+            if not error.already_exists:
+                raise
+            created = await self.client.get("v1", "Node", self.name)
+        version = await self.client.request("GET", "/version")
+        release = version["gitVersion"] if isinstance(version, dict) else ""
+        status = self._status(port, release)
+        await self.client.patch(
+            "v1", "Node", self.name, None, {"status": status}, subresource="status"
+        )
+        self.events.record(
+            created, "Normal", "NodeReady", f"Node {self.name} status is now: NodeReady"
+        )
+
+    def _status(self, port: int, release: str) -> Object:
+        capacity = node_capacity()
+        when = now()
+
+        def condition(kind: str, status: str, reason: str, message: str) -> Object:
+            return {
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": message,
+                "lastHeartbeatTime": when,
+                "lastTransitionTime": when,
+            }
+
+        return {
+            "capacity": capacity,
+            "allocatable": capacity,
+            "addresses": [
+                {"type": "InternalIP", "address": self.network.node_ip},
+                {"type": "Hostname", "address": self.name},
+            ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+            "conditions": [
+                condition("Ready", "True", "KubeletReady", "kubelet is posting ready status")
+            ],
+            "nodeInfo": {
+                "machineID": "",
+                "systemUUID": "",
+                "bootID": "",
+                "kernelVersion": platform.release(),
+                "osImage": f"sandbox on {platform.system()}",
+                "containerRuntimeVersion": "sandbox://1.0",
+                "kubeletVersion": release,
+                "kubeProxyVersion": "",
+                "operatingSystem": "linux",
+                "architecture": _architecture(),
+            },
+        }
+
+    async def _heartbeat(self) -> None:
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self.name, "namespace": "kube-node-lease"},
+            "spec": {"holderIdentity": self.name, "leaseDurationSeconds": _LEASE_SECONDS},
+        }
+        while True:
+            lease["spec"] |= {"renewTime": f"{now()[:-1]}.000000Z"}  # type: ignore[operator] # a dict
+            try:
+                await self.client.apply(lease, field_manager="kubelet")
+            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+                logger.debug("lease: %s", error)
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+
+def _ended(pod: Object) -> bool:
+    """Whether a pod needs nothing of this node any more."""
+    done = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    return done and not pod["metadata"].get("deletionTimestamp")
+
+
+def _architecture() -> str:
+    machine = platform.machine()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)

@@ -1,0 +1,472 @@
+"""One container of a pod from its creation to its end, restarts included."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from streamops_sandbox.node.env import ConfigError
+from streamops_sandbox.node.image_source import ImageSource, Policy, Runnable
+from streamops_sandbox.node.images import ImageError
+from streamops_sandbox.node.logs import ContainerLog, older
+from streamops_sandbox.node.probes import ProbeFailed, Prober, follow
+from streamops_sandbox.node.runtime import Running, StartError
+from streamops_sandbox.node.volumes import MountError
+from streamops_sandbox.timestamps import now
+
+logger = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+Role = Literal["init", "sidecar", "app"]
+T = TypeVar("T")
+
+_MESSAGE_BYTES = 4096
+_FALLBACK_BYTES = 2048
+_CONFIG_RETRY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How long to wait before a container is started again, in seconds (the kubelet's values).
+
+    The first restart comes at once, the next after `first`, then twice as long each time up to
+    `longest`; a run of `reset` begins anew.
+    """
+
+    first: float = 10.0
+    longest: float = 300.0
+    reset: float = 600.0
+
+
+class _Stopped(Exception):
+    """The container is to end before it was started (again)."""
+
+
+class Host(Protocol):
+    """What a container needs from its pod."""
+
+    pod: Object
+    images: ImageSource
+    backoff: Backoff
+    ip: str
+
+    def changed(self) -> None:
+        """Note that the pod's status is another one now."""
+
+    def event(self, event_type: str, reason: str, message: str, container: Object) -> None:
+        """Record an event about a container."""
+
+    async def configuration_changed(self, seconds: float) -> None:
+        """Wait until a ConfigMap or Secret of the namespace changes, at most so long."""
+
+    def pull_secrets(self) -> list[Object]:
+        """Return the docker configurations to pull images with."""
+
+    async def launch(
+        self, container: Object, runnable: Runnable, root: Path, log: ContainerLog
+    ) -> Running:
+        """Start a container's program. Raises what `Launcher.launch` does."""
+
+    def prober(self, container: Object, running: Running) -> Prober:
+        """Return what checks the container's probes."""
+
+
+class Container:
+    """Runs one container as its spec and the pod's restart policy say, and knows its status."""
+
+    def __init__(self, host: Host, spec: Object, role: Role, folder: Path, waiting: str) -> None:
+        self.spec = spec
+        self.name: str = spec["name"]
+        self.role = role
+        self.state: Object = {"waiting": {"reason": waiting}}
+        self.last_state: Object = {}
+        self.restarts = 0
+        self.ready = False
+        self.started = False
+        self.image_id = ""
+        self.container_id = ""
+        self.log: ContainerLog | None = None
+        self.up = asyncio.Event()  # started, and its startup probe passed
+        self._host = host
+        self._folder = folder
+        self._running: Running | None = None
+        self._stop = asyncio.Event()
+        self._finished = asyncio.Event()
+        self._finished.set()
+        self._stop_message = ""
+        self._delay = 0.0
+
+    # -- what others see ---------------------------------------------------------------------
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code where the container has ended."""
+        terminated = self.state.get("terminated")
+        return None if terminated is None else int(terminated["exitCode"])
+
+    def status(self) -> Object:
+        """Return the ContainerStatus."""
+        status: Object = {
+            "name": self.name,
+            "state": self.state,
+            "lastState": self.last_state,
+            "ready": self.exit_code == 0 if self.role == "init" else self.ready,
+            "restartCount": self.restarts,
+            "image": self.spec["image"],
+            "imageID": self.image_id,
+            "started": self.started,
+        }
+        if self.container_id:
+            status["containerID"] = self.container_id
+        return status
+
+    def log_path(self, *, previous: bool = False) -> Path:
+        """Return where the log of the current or the previous run is."""
+        return self._folder / f"{self.restarts - previous}.log"
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run until the container has ended for good."""
+        self._finished.clear()
+        try:
+            while not self._stop.is_set():
+                begun = time.monotonic()
+                await self._run_once()
+                if self._stop.is_set() or not self._restart_wanted():
+                    return
+                await self._back_off(time.monotonic() - begun)
+                self._begin_again()
+        except _Stopped:
+            return
+        finally:
+            self._finished.set()
+
+    async def stop(self, grace: float) -> None:
+        """End the container: preStop hook, SIGTERM, and SIGKILL when the time is over."""
+        self._stop.set()
+        running = self._running
+        if running is not None:
+            self._host.event("Normal", "Killing", f"Stopping container {self.name}", self.spec)
+            await self._end(running, grace)
+        await self._finished.wait()
+
+    def kill(self) -> None:
+        """End the container at once."""
+        self._stop.set()
+        if self._running is not None:
+            self._running.kill()
+
+    async def _run_once(self) -> None:
+        running = await self._start(await self._image())
+        if running is None:
+            return
+        self._running = running
+        self.state = {"running": {"startedAt": now()}}
+        self._host.event("Normal", "Started", f"Started container {self.name}", self.spec)
+        self._host.changed()
+        attending = asyncio.create_task(self._attend(running))
+        try:
+            code = await running.wait()
+        finally:
+            attending.cancel()
+            self._running = None
+        self._ended(code, "Completed" if code == 0 else "Error")
+
+    async def _image(self) -> Runnable:
+        """Return the image; tries again, less and less often, where it cannot be had."""
+        reference = self.spec["image"]
+        policy: Policy = self.spec.get("imagePullPolicy") or "IfNotPresent"
+        delay = self._host.backoff.first
+        while True:
+            try:
+                runnable = await self._unless_stopped(
+                    self._host.images.get(reference, policy, self._host.pull_secrets())
+                )
+            except ImageError as error:
+                self._image_failed(error)
+                await self._pause(min(1.0, delay))
+                if error.reason != "ErrImageNeverPull":
+                    message = (
+                        f'Back-off pulling image "{reference}": {error.reason}: {error.message}'
+                    )
+                    self._wait("ImagePullBackOff", message)
+                    self._host.event(
+                        "Normal", "BackOff", f'Back-off pulling image "{reference}"', self.spec
+                    )
+                await self._pause(delay)
+                delay = min(delay * 2, self._host.backoff.longest)
+                continue
+            if runnable.seconds is None:
+                message = f'Container image "{reference}" already present on machine'
+            else:
+                self._host.event("Normal", "Pulling", f'Pulling image "{reference}"', self.spec)
+                message = f'Successfully pulled image "{reference}" in {runnable.seconds:.3f}s'
+            self._host.event("Normal", "Pulled", message, self.spec)
+            self.image_id = runnable.image_id
+            return runnable
+
+    def _image_failed(self, error: ImageError) -> None:
+        text = f'Failed to pull image "{self.spec["image"]}": {error.message}'
+        self._host.event("Warning", "Failed", text, self.spec)
+        self._host.event("Warning", "Failed", f"Error: {error.reason}", self.spec)
+        self._wait(error.reason, error.message)
+
+    async def _start(self, runnable: Runnable) -> Running | None:
+        """Start the program; None where that failed in a way that counts as its end."""
+        root = self._folder / "rootfs"
+        while True:
+            await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
+            root.mkdir(parents=True, exist_ok=True)
+            self.log = ContainerLog(self._folder / f"{self.restarts}.log")
+            self.container_id = f"sandbox://{uuid.uuid4().hex}"
+            try:
+                running = await self._host.launch(self.spec, runnable, root, self.log)
+            except (ConfigError, MountError) as error:
+                self.log.close()
+                self._host.event("Warning", "Failed", f"Error: {error}", self.spec)
+                self._wait("CreateContainerConfigError", str(error))
+                await self._unless_stopped(self._host.configuration_changed(_CONFIG_RETRY_SECONDS))
+            except (ImageError, StartError) as error:
+                text = error.message if isinstance(error, ImageError) else str(error)
+                message = f"failed to create containerd task: {text}: unknown"
+                self._host.event("Warning", "Failed", f"Error: {message}", self.spec)
+                self.state = {"running": {"startedAt": now()}}
+                self._ended(128, "StartError", message)
+                return None
+            else:
+                self._host.event("Normal", "Created", f"Created container: {self.name}", self.spec)
+                return running
+
+    async def _attend(self, running: Running) -> None:
+        """Care for the container while it runs: hook, then probes."""
+        prober = self._host.prober(self.spec, running)
+        hook = (self.spec.get("lifecycle") or {}).get("postStart")
+        if hook and not await self._post_start(prober, hook, running):
+            return
+        if startup := self.spec.get("startupProbe"):
+            await self._startup(prober, startup, running)
+        self.started = True
+        self.up.set()
+        probes = []
+        if readiness := self.spec.get("readinessProbe"):
+            probes.append(self._readiness(prober, readiness))
+        else:
+            self.ready = True
+        if liveness := self.spec.get("livenessProbe"):
+            probes.append(self._liveness(prober, liveness, running))
+        self._host.changed()
+        await asyncio.gather(*probes)
+
+    async def _post_start(self, prober: Prober, hook: Object, running: Running) -> bool:
+        try:
+            await prober.check(hook, 3600.0)
+        except ProbeFailed as error:
+            self._host.event(
+                "Warning", "FailedPostStartHook", f"PostStartHook failed: {error}", self.spec
+            )
+            await self._end(running, self._grace({}), hooks=False)
+            return False
+        return True
+
+    async def _startup(self, prober: Prober, probe: Object, running: Running) -> None:
+        passed = asyncio.Event()
+
+        def on_result(success: bool) -> None:
+            if success:
+                passed.set()
+            else:
+                self._unhealthy(running, "startup", probe)
+
+        watching = asyncio.create_task(
+            follow(
+                prober,
+                probe,
+                on_result=on_result,
+                on_failure=self._reporter("Startup"),
+                eager=True,
+            )
+        )
+        try:
+            await passed.wait()
+        finally:
+            watching.cancel()
+
+    async def _readiness(self, prober: Prober, probe: Object) -> None:
+        def on_result(success: bool) -> None:
+            if self.ready is not success:
+                self.ready = success
+                self._host.changed()
+
+        await follow(
+            prober,
+            probe,
+            on_result=on_result,
+            on_failure=self._reporter("Readiness"),
+            eager=True,
+        )
+
+    async def _liveness(self, prober: Prober, probe: Object, running: Running) -> None:
+        def on_result(success: bool) -> None:
+            if not success:
+                self._unhealthy(running, "liveness", probe)
+
+        await follow(
+            prober,
+            probe,
+            on_result=on_result,
+            on_failure=self._reporter("Liveness"),
+            eager=False,
+        )
+
+    def _reporter(self, kind: str) -> Callable[[str], None]:
+        def report(message: str) -> None:
+            text = f"{kind} probe failed: {message}"
+            self._host.event("Warning", "Unhealthy", text, self.spec)
+
+        return report
+
+    def _unhealthy(self, running: Running, kind: str, probe: Object) -> None:
+        if self._stop.is_set() or self._running is not running or self._stop_message:
+            return
+        self._stop_message = f"Container {self.name} failed {kind} probe, will be restarted"
+        self._host.event("Normal", "Killing", self._stop_message, self.spec)
+        self._ending = asyncio.create_task(self._end(running, self._grace(probe)))
+
+    async def _end(self, running: Running, grace: float, *, hooks: bool = True) -> None:
+        deadline = time.monotonic() + grace
+        hook = (self.spec.get("lifecycle") or {}).get("preStop")
+        ended = asyncio.create_task(running.wait())
+        try:
+            if hook and hooks and grace > 0:
+                await self._pre_stop(running, hook, grace, ended)
+            running.terminate()
+            # The kubelet gives a container two more seconds where the hook used up all the time.
+            seconds = max(deadline - time.monotonic(), 2.0 if hook and grace > 0 else 0.0)
+            await asyncio.wait({ended}, timeout=seconds)
+            if not ended.done():
+                running.kill()
+                await asyncio.wait({ended}, timeout=10)
+        finally:
+            ended.cancel()
+
+    async def _pre_stop(
+        self, running: Running, hook: Object, grace: float, ended: asyncio.Task[int]
+    ) -> None:
+        prober = self._host.prober(self.spec, running)
+        checking = asyncio.create_task(prober.check(hook, grace))
+        await asyncio.wait({checking, ended}, timeout=grace, return_when="FIRST_COMPLETED")
+        if not checking.done():
+            checking.cancel()
+        elif error := checking.exception():
+            message = f"PreStopHook failed: {error}"
+            self._host.event("Warning", "FailedPreStopHook", message, self.spec)
+
+    # -- state -------------------------------------------------------------------------------
+
+    def _wait(self, reason: str, message: str) -> None:
+        self.state = {"waiting": {"reason": reason, "message": message}}
+        self._host.changed()
+
+    def _ended(self, code: int, reason: str, message: str = "") -> None:
+        running = self.state.get("running") or {}
+        terminated: Object = {
+            "exitCode": code,
+            "reason": reason,
+            "startedAt": running.get("startedAt"),
+            "finishedAt": now(),
+            "containerID": self.container_id,
+        }
+        if message := message or self._termination_message(code):
+            terminated["message"] = message
+        self.state = {"terminated": terminated}
+        self.ready = self.started = False
+        self.up.clear()
+        self._stop_message = ""
+        if self.log is not None:
+            self.log.close()
+        self._host.changed()
+
+    def _termination_message(self, code: int) -> str:
+        path = self.spec.get("terminationMessagePath") or "/dev/termination-log"
+        file = self._folder / "rootfs" / path.lstrip("/")
+        with contextlib.suppress(OSError):
+            if text := file.read_bytes()[:_MESSAGE_BYTES].decode(errors="replace"):
+                return text
+        fallback = self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        if fallback and code != 0 and self.log is not None:
+            lines = self.log.path.read_bytes()[-_FALLBACK_BYTES:].split(b"\n")[-80:]
+            texts = (line.split(b" ", 3)[-1] for line in lines)
+            return b"\n".join(texts).decode(errors="replace")
+        return ""
+
+    def _restart_wanted(self) -> bool:
+        policy = self._host.pod["spec"].get("restartPolicy", "Always")
+        if self.role == "sidecar":
+            return True
+        if self.role == "init":
+            return self.exit_code != 0 and policy != "Never"
+        return policy == "Always" or (policy == "OnFailure" and self.exit_code != 0)
+
+    async def _back_off(self, ran: float) -> None:
+        backoff = self._host.backoff
+        if ran >= backoff.reset:
+            self._delay = 0.0
+        delay, self._delay = self._delay, min(max(self._delay * 2, backoff.first), backoff.longest)
+        self.last_state = self.state
+        if not delay:
+            return
+        metadata = self._host.pod["metadata"]
+        pod = f"{metadata['name']}_{metadata['namespace']}({metadata['uid']})"
+        self._wait(
+            "CrashLoopBackOff",
+            f"back-off {_duration(delay)} restarting failed container={self.name} pod={pod}",
+        )
+        self._host.event(
+            "Warning",
+            "BackOff",
+            f"Back-off restarting failed container {self.name} in pod {pod}",
+            self.spec,
+        )
+        await self._pause(delay)
+
+    def _begin_again(self) -> None:
+        for path in (self.log_path(previous=True), older(self.log_path(previous=True))):
+            path.unlink(missing_ok=True)  # only the last two runs' logs are kept
+        self.restarts += 1
+
+    async def _pause(self, seconds: float) -> None:
+        await self._unless_stopped(asyncio.sleep(seconds))
+
+    async def _unless_stopped(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Await something that may take long; raises _Stopped where the container is to end."""
+        task = asyncio.create_task(coroutine)
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise _Stopped
+            return task.result()
+        finally:
+            task.cancel()
+            stopped.cancel()
+
+    def _grace(self, probe: Object) -> float:
+        own = probe.get("terminationGracePeriodSeconds")
+        if own is None:
+            own = self._host.pod["spec"].get("terminationGracePeriodSeconds")
+        return 30.0 if own is None else float(own)
+
+
+def _duration(seconds: float) -> str:
+    """Write a duration as Go does: 10s, 1m20s, 5m0s."""
+    minutes, rest = divmod(round(seconds, 1), 60)
+    return f"{int(minutes)}m{rest:g}s" if minutes else f"{rest:g}s"

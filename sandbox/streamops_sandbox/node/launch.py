@@ -1,0 +1,154 @@
+"""Starting a container's program with the environment a pod of this cluster gets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from streamops_sandbox.node.context import ContainerContext
+from streamops_sandbox.node.env import container_env, expand, service_env
+from streamops_sandbox.node.image_source import Runnable
+from streamops_sandbox.node.images import ImageError, make_root, process
+from streamops_sandbox.node.logs import ContainerLog
+from streamops_sandbox.node.pod import Pod
+from streamops_sandbox.node.routing import Router
+from streamops_sandbox.node.runtime import MARK, ProcessContainer, ProgramContainer, Running
+from streamops_sandbox.node.volumes import mount
+
+Object = dict[str, Any]
+
+#: Folders every container has for itself: for temporary files and its termination message.
+_OWN_FOLDERS = ("/tmp", "/dev")  # noqa: S108 - below the container's root
+ACCOUNT_FOLDER = "var/run/secrets/kubernetes.io/serviceaccount"
+
+
+class Cluster(Protocol):
+    """What the launcher needs from the node."""
+
+    run_id: str
+    router: Router
+
+    def services(self, namespace: str) -> list[Object]:
+        """Return a namespace's Services."""
+
+
+class Launcher:
+    """Prepares a container's root folder and environment and starts it."""
+
+    def __init__(self, cluster: Cluster, kubeconfig: Object, ca_file: Path) -> None:
+        self._cluster = cluster
+        self._server: str = kubeconfig["clusters"][0]["cluster"]["server"]
+        self._ca = base64.b64encode(ca_file.read_bytes()).decode()
+        self.proxy_url = ""
+
+    async def launch(
+        self, pod: Pod, container: Object, runnable: Runnable, root: Path, log: ContainerLog
+    ) -> Running:
+        """Start a container's program.
+
+        Raises ConfigError or MountError where the spec cannot be carried out (yet), ImageError or
+        StartError where there is nothing to execute.
+        """
+        base = {**self._node_env(pod, container, root), **self._service_env(pod)}
+        # Status fields come from what the node knows, which the API server may not have yet.
+        known = {**pod.pod, "status": {**pod.pod.get("status", {}), **pod.status()}}
+        env = container_env(known, container, pod.volumes.lookup, base)
+        command, args = _expanded(container, "command", env), _expanded(container, "args", env)
+        if image := runnable.image:
+            mounts = [entry["mountPath"] for entry in container.get("volumeMounts") or []]
+            read_only = (container.get("securityContext") or {}).get("readOnlyRootFilesystem")
+            await asyncio.to_thread(
+                make_root, image, root, read_only=bool(read_only), mounts=[*mounts, *_OWN_FOLDERS]
+            )
+        mount(root, pod.volumes, container, lambda text: expand(text, env))
+        for folder in _OWN_FOLDERS:
+            (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        if runnable.program is not None:
+            arguments = [*(command or []), *(args or [])]
+            context = self._context(pod, container, root, env=env, args=arguments, log=log)
+            return ProgramContainer(runnable.program, context, log)
+        if image is None:
+            raise ImageError("RunContainerError", "the image has neither program nor files")
+        working_dir = container.get("workingDir")
+        started = process(image, root, command=command, args=args, env=env, working_dir=working_dir)
+        return await ProcessContainer.start(started.argv, started.env, started.cwd, log)
+
+    def _node_env(self, pod: Pod, container: Object, root: Path) -> dict[str, str]:
+        no_proxy = "localhost,127.0.0.1,127.0.0.0/8"
+        return {
+            "HOSTNAME": pod.pod["spec"].get("hostname") or pod.name,
+            "HOST": pod.ip,
+            "CONTAINER_SANDBOX_MOUNT_POINT": str(root.absolute()),
+            "HTTP_PROXY": self.proxy_url,
+            "http_proxy": self.proxy_url,
+            "HTTPS_PROXY": self.proxy_url,
+            "https_proxy": self.proxy_url,
+            "NO_PROXY": no_proxy,
+            "no_proxy": no_proxy,
+            MARK: f"{self._cluster.run_id}/{pod.uid}/{container['name']}",
+            **pod.extra_env,
+        }
+
+    def _service_env(self, pod: Pod) -> dict[str, str]:
+        host, _, port = self._server.partition("://")[2].rstrip("/").rpartition(":")
+        env: dict[str, str] = {}
+        if pod.pod["spec"].get("enableServiceLinks", True):
+            env = service_env(self._cluster.services(pod.namespace))
+        return env | {
+            "KUBERNETES_SERVICE_HOST": host,
+            "KUBERNETES_SERVICE_PORT": port,
+            "KUBERNETES_SERVICE_PORT_HTTPS": port,
+        }
+
+    def _context(
+        self,
+        pod: Pod,
+        container: Object,
+        root: Path,
+        *,
+        env: dict[str, str],
+        args: list[str],
+        log: ContainerLog,
+    ) -> ContainerContext:
+        return ContainerContext(
+            image=container["image"],
+            name=container["name"],
+            namespace=pod.namespace,
+            pod=pod.name,
+            pod_ip=pod.ip,
+            pod_uid=pod.uid,
+            pod_labels=dict(pod.pod["metadata"].get("labels") or {}),
+            service_account=pod.pod["spec"].get("serviceAccountName") or "default",
+            env=env,
+            args=args,
+            ports=container.get("ports") or [],
+            root=root,
+            kubeconfig=self._kubeconfig(root),
+            log=log.write_text,
+            resolve=self._cluster.router,
+        )
+
+    def _kubeconfig(self, root: Path) -> Object:
+        """Return access as the pod's service account; anonymous where its token is not mounted."""
+        token = root / ACCOUNT_FOLDER / "token"
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {
+                    "name": "cluster",
+                    "cluster": {"server": self._server, "certificate-authority-data": self._ca},
+                }
+            ],
+            "users": [{"name": "pod", "user": {"tokenFile": str(token)} if token.exists() else {}}],
+            "contexts": [{"name": "pod", "context": {"cluster": "cluster", "user": "pod"}}],
+            "current-context": "pod",
+        }
+
+
+def _expanded(container: Object, field: str, env: Mapping[str, str]) -> list[str] | None:
+    parts = container.get(field)
+    return None if parts is None else [expand(part, env) for part in parts]

@@ -1,0 +1,369 @@
+"""One pod of this node: volumes, containers in their order, status, end."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+
+from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.events import EventRecorder
+from streamops_sandbox.node import status
+from streamops_sandbox.node.container import Backoff, Container
+from streamops_sandbox.node.env import data_of
+from streamops_sandbox.node.image_source import ImageSource, Runnable
+from streamops_sandbox.node.logs import ContainerLog
+from streamops_sandbox.node.network import Network
+from streamops_sandbox.node.probes import Prober
+from streamops_sandbox.node.runtime import Running
+from streamops_sandbox.node.volumes import MountError, Volumes
+from streamops_sandbox.timestamps import now
+
+logger = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+
+_RETRY_SECONDS = 10.0
+
+
+class Node(Protocol):
+    """What a pod needs from its node."""
+
+    client: Client
+    events: EventRecorder
+    network: Network
+    images: ImageSource
+    backoff: Backoff
+    session: aiohttp.ClientSession
+    pods_folder: Path
+
+    def lookup(self, namespace: str, kind: str, name: str) -> Object | None:
+        """Return a ConfigMap, Secret or ServiceAccount."""
+
+    async def configuration_changed(self, namespace: str, seconds: float) -> None:
+        """Wait until a ConfigMap or Secret of the namespace changes, at most so long."""
+
+    async def launch(
+        self, pod: Pod, container: Object, runnable: Runnable, root: Path, log: ContainerLog
+    ) -> Running:
+        """Start a container's program."""
+
+    async def attach(self, pod: Pod) -> None:
+        """Start what a pod gets from the node beside its containers (its metadata server)."""
+
+    async def detach(self, pod: Pod) -> None:
+        """Stop what `attach` started."""
+
+
+class Pod:
+    """Runs a pod until it has ended and is deleted; `update` brings what others changed."""
+
+    def __init__(self, node: Node, pod: Object) -> None:
+        self.node = node
+        self.pod = pod
+        self.images = node.images
+        self.backoff = node.backoff
+        metadata = pod["metadata"]
+        self.uid: str = metadata["uid"]
+        self.name: str = metadata["name"]
+        self.namespace: str = metadata["namespace"]
+        self.ip = ""
+        self.extra_env: dict[str, str] = {}  # what the node's own services add
+        self.folder = node.pods_folder / self.uid
+        self.volumes = Volumes(self.folder / "volumes", self._lookup, self.request_token)
+        self.init, self.apps = self._containers()
+        self._started = now()
+        self._failure: Object = {}  # phase, reason and message of a pod that failed as a whole
+        self._deletion = asyncio.Event()
+        self._dirty = asyncio.Event()
+        self._written: Object = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- the node's side ---------------------------------------------------------------------
+
+    def update(self, pod: Object) -> None:
+        """Take over what has changed in the API server's object."""
+        self.pod = pod
+        if pod["metadata"].get("deletionTimestamp"):
+            grace = self._grace()
+            if self._deletion.is_set():
+                asyncio.get_running_loop().call_later(grace, self.kill)
+            self._deletion.set()
+
+    def kill(self) -> None:
+        """End all containers at once: the pod is gone from the API server."""
+        self._deletion.set()
+        for container in [*self.init, *self.apps]:
+            container.kill()
+
+    async def run(self) -> None:
+        """Run the pod until it is deleted; leaves no process and no file behind."""
+        self.ip = self.node.network.allocate()
+        writing = asyncio.create_task(self._write_status())
+        work = asyncio.create_task(self._work())
+        deletion = asyncio.create_task(self._deletion.wait())
+        try:
+            await self.node.attach(self)
+            self.changed()
+            await asyncio.wait({work, deletion}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+            await deletion
+            await self._stop(self._grace())
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+        finally:
+            for task in (writing, work, deletion, *self._tasks):
+                task.cancel()
+            for container in [*self.init, *self.apps]:
+                container.kill()
+            await self.node.detach(self)
+            self.node.network.release(self.ip)
+            await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        await self._confirm_deletion()
+
+    # -- what containers ask for (container.Host) ----------------------------------------------
+
+    def changed(self) -> None:
+        """Have the status written soon."""
+        self._dirty.set()
+
+    def event(self, event_type: str, reason: str, message: str, container: Object) -> None:
+        """Record an event about a container."""
+        section = "containers"
+        if any(one.spec is container for one in self.init):
+            section = "initContainers"
+        path = f"spec.{section}{{{container['name']}}}"
+        self.node.events.record(self.pod, event_type, reason, message, path)
+
+    async def configuration_changed(self, seconds: float) -> None:
+        """Wait until a ConfigMap or Secret of the namespace changes, at most so long."""
+        await self.node.configuration_changed(self.namespace, seconds)
+
+    def pull_secrets(self) -> list[Object]:
+        """Return the docker configurations of the pod's and its service account's secrets."""
+        name = self.pod["spec"].get("serviceAccountName") or "default"
+        account = self._lookup("ServiceAccount", name) or {}
+        references = [
+            *(self.pod["spec"].get("imagePullSecrets") or []),
+            *(account.get("imagePullSecrets") or []),
+        ]
+        secrets = (self._lookup("Secret", reference["name"]) for reference in references)
+        return [
+            json.loads(config)
+            for secret in secrets
+            if secret and (config := data_of(secret).get(".dockerconfigjson"))
+        ]
+
+    async def launch(
+        self, container: Object, runnable: Runnable, root: Path, log: ContainerLog
+    ) -> Running:
+        """Start a container's program."""
+        return await self.node.launch(self, container, runnable, root, log)
+
+    def prober(self, container: Object, running: Running) -> Prober:
+        """Return what checks the container's probes."""
+        ports = container.get("ports") or []
+        return Prober(self.node.session, self.ip, ports, running.execute)
+
+    def container(self, name: str) -> Container | None:
+        """Return a container by name."""
+        return next((one for one in [*self.init, *self.apps] if one.name == name), None)
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def _containers(self) -> tuple[list[Container], list[Container]]:
+        spec = copy.deepcopy(self.pod["spec"])
+        init_specs = spec.get("initContainers") or []
+        waiting = "PodInitializing" if init_specs else "ContainerCreating"
+        folder = self.folder / "containers"
+        init = [
+            Container(
+                self,
+                one,
+                "sidecar" if one.get("restartPolicy") == "Always" else "init",
+                folder / one["name"],
+                waiting,
+            )
+            for one in init_specs
+        ]
+        apps = [
+            Container(self, one, "app", folder / one["name"], waiting) for one in spec["containers"]
+        ]
+        return init, apps
+
+    async def _work(self) -> None:
+        """Run the containers to their end."""
+        seconds = self.pod["spec"].get("activeDeadlineSeconds")
+        try:
+            async with asyncio.timeout(seconds):
+                await self._mount()
+                if await self._run_init():
+                    await asyncio.gather(*(container.run() for container in self.apps))
+        except TimeoutError:
+            self._failure = {
+                "phase": "Failed",
+                "reason": "DeadlineExceeded",
+                "message": "Pod was active on the node longer than the specified deadline",
+            }
+        await self._stop(self._grace())
+        self.changed()
+
+    async def _mount(self) -> None:
+        while True:
+            try:
+                await self.volumes.update(self.pod)
+            except (MountError, ApiError) as error:
+                self.node.events.record(self.pod, "Warning", "FailedMount", str(error))
+                await self.configuration_changed(_RETRY_SECONDS)
+            else:
+                break
+        self._spawn(self._refresh_volumes())
+
+    async def _refresh_volumes(self) -> None:
+        while True:
+            try:
+                seconds = await self.volumes.update(self.pod)
+            except (MountError, ApiError, aiohttp.ClientError, TimeoutError) as error:
+                # What is mounted stays as it was, as with the kubelet.
+                self.node.events.record(self.pod, "Warning", "FailedMount", str(error))
+                seconds = _RETRY_SECONDS
+            await self.configuration_changed(3600.0 if seconds is None else seconds)
+
+    async def _run_init(self) -> bool:
+        """Run the init containers; False where one failed for good."""
+        for container in self.init:
+            if container.role == "sidecar":
+                self._spawn(container.run())
+                await container.up.wait()
+                continue
+            await container.run()
+            if container.exit_code != 0:
+                return False
+        for container in self.apps:
+            container.state = {"waiting": {"reason": "ContainerCreating"}}
+        return True
+
+    async def _stop(self, grace: float) -> None:
+        """End all containers, sidecars after the others and in reverse order."""
+        deadline = time.monotonic() + grace
+        others = [one for one in self.init if one.role == "init"] + self.apps
+        await asyncio.gather(*(container.stop(grace) for container in others))
+        for container in reversed(self.init):
+            if container.role == "sidecar":
+                await container.stop(max(0.0, deadline - time.monotonic()))
+
+    def _grace(self) -> float:
+        metadata, spec = self.pod["metadata"], self.pod["spec"]
+        seconds = metadata.get("deletionGracePeriodSeconds")
+        if seconds is None:
+            seconds = spec.get("terminationGracePeriodSeconds")
+        return 30.0 if seconds is None else float(seconds)
+
+    async def _confirm_deletion(self) -> None:
+        for delay in (0.1, 0.5, 2.0, 5.0):
+            try:
+                await self._write_status_once()
+                await self.node.client.delete(
+                    "v1", "Pod", self.name, self.namespace, uid=self.uid, grace_period=0
+                )
+                return
+            except ApiError as error:
+                if error.status in (404, 409):
+                    return
+                logger.warning("pod %s/%s: %s", self.namespace, self.name, error)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                logger.warning("pod %s/%s: %s", self.namespace, self.name, error)
+            await asyncio.sleep(delay)
+
+    # -- status --------------------------------------------------------------------------------
+
+    def status(self) -> Object:
+        """Return the pod's status as it is now."""
+        phase = self._failure.get("phase") or status.phase(self.pod, self.init, self.apps)
+        node_ip = self.node.network.node_ip
+        result: Object = {
+            "phase": phase,
+            "startTime": self._started,
+            "hostIP": node_ip,
+            "hostIPs": [{"ip": node_ip}],
+            "podIP": self.ip,
+            "podIPs": [{"ip": self.ip}],
+            "conditions": status.conditions(
+                self.pod, self.init, self.apps, phase=phase, network=bool(self.ip)
+            ),
+            "containerStatuses": [container.status() for container in self.apps],
+        }
+        if self.init:
+            result["initContainerStatuses"] = [container.status() for container in self.init]
+        if generation := self.pod["metadata"].get("generation"):
+            result["observedGeneration"] = generation
+        return result | self._failure
+
+    async def _write_status(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            try:
+                await self._write_status_once()
+            except ApiError as error:
+                if error.status not in (404, 409):  # gone, or another pod of this name
+                    logger.warning("status of %s/%s: %s", self.namespace, self.name, error)
+                    self._retry_status()
+            except (aiohttp.ClientError, TimeoutError) as error:
+                logger.warning("status of %s/%s: %s", self.namespace, self.name, error)
+                self._retry_status()
+
+    def _retry_status(self) -> None:
+        asyncio.get_running_loop().call_later(1.0, self._dirty.set)
+
+    async def _write_status_once(self) -> None:
+        wanted = copy.deepcopy(self.status())
+        if wanted == self._written:
+            return
+        body = {"metadata": {"uid": self.uid}, "status": wanted}
+        self.pod = await self.node.client.patch(
+            "v1", "Pod", self.name, self.namespace, body, subresource="status"
+        )
+        self._written = wanted
+
+    # -- small parts ---------------------------------------------------------------------------
+
+    def _lookup(self, kind: str, name: str) -> Object | None:
+        return self.node.lookup(self.namespace, kind, name)
+
+    async def request_token(self, audience: str, seconds: int) -> Object:
+        """Return a token of the pod's service account: a TokenRequest's status."""
+        spec: Object = {
+            "expirationSeconds": seconds,
+            "boundObjectRef": {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "name": self.name,
+                "uid": self.uid,
+            },
+        }
+        if audience:
+            spec["audiences"] = [audience]
+        answer = await self.node.client.create_subresource(
+            "v1",
+            "ServiceAccount",
+            self.pod["spec"].get("serviceAccountName") or "default",
+            self.namespace,
+            subresource="token",
+            body={"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec},
+        )
+        token: Object = answer["status"]
+        return token
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

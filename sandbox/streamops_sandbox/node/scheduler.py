@@ -1,0 +1,128 @@
+"""Assigns pods to the node: a scheduler for clusters of one node.
+
+Looks at `schedulerName`, scheduling gates, the node selector and taints. Resources are not counted:
+containers are processes of one machine, which has no reservation to give.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamops_sandbox.client import Client
+from streamops_sandbox.controller import Controller
+from streamops_sandbox.events import EventRecorder
+from streamops_sandbox.timestamps import now
+
+Object = dict[str, Any]
+
+_NAME = "default-scheduler"
+
+
+class Scheduler(Controller):
+    """Binds what waits for a node, or says in the pod's conditions why it cannot."""
+
+    def __init__(self, client: Client, events: EventRecorder) -> None:
+        super().__init__(client)
+        self._events = events
+        self._pods = self.watch(client.informer("v1", "Pod"))
+        self._nodes = self.watch(client.informer("v1", "Node"), self._waiting_pods)
+
+    async def reconcile(self, namespace: str | None, name: str) -> None:
+        """Bind a pod, if it waits for that."""
+        pod = self._pods.get(name, namespace)
+        if pod is None or not _waits(pod):
+            return
+        nodes = self._nodes.list()
+        reasons = []
+        for node in nodes:
+            reason = _unfit(pod, node)
+            if reason is None:
+                await self._bind(pod, node["metadata"]["name"])
+                return
+            reasons.append(reason)
+        counted = [f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons))]
+        text = f"0/{len(nodes)} nodes are available: {', '.join(counted) or 'no nodes'}."
+        await self._unschedulable(pod, text)
+
+    def _waiting_pods(self, _: Object) -> list[tuple[str | None, str]]:
+        return [
+            (pod["metadata"]["namespace"], pod["metadata"]["name"])
+            for pod in self._pods.list()
+            if _waits(pod)
+        ]
+
+    async def _bind(self, pod: Object, node: str) -> None:
+        metadata = pod["metadata"]
+        name, namespace = metadata["name"], metadata["namespace"]
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": name, "namespace": namespace, "uid": metadata["uid"]},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        await self.client.create_subresource(
+            "v1", "Pod", name, namespace, subresource="binding", body=binding
+        )
+        message = f"Successfully assigned {namespace}/{name} to {node}"
+        self._events.record(pod, "Normal", "Scheduled", message)
+
+    async def _unschedulable(self, pod: Object, message: str) -> None:
+        metadata = pod["metadata"]
+        known = pod.get("status", {}).get("conditions") or []
+        before = next((entry for entry in known if entry["type"] == "PodScheduled"), None)
+        if before is not None and before.get("message") == message:
+            return
+        condition = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": message,
+            "lastProbeTime": None,
+            "lastTransitionTime": now(),
+        }
+        others = [entry for entry in known if entry["type"] != "PodScheduled"]
+        body = {
+            "metadata": {"uid": metadata["uid"]},
+            "status": {"conditions": [*others, condition]},
+        }
+        await self.client.patch(
+            "v1", "Pod", metadata["name"], metadata["namespace"], body, subresource="status"
+        )
+        self._events.record(pod, "Warning", "FailedScheduling", message)
+
+
+def _waits(pod: Object) -> bool:
+    spec = pod["spec"]
+    return (
+        not spec.get("nodeName")
+        and not pod["metadata"].get("deletionTimestamp")
+        and not spec.get("schedulingGates")
+        and spec.get("schedulerName", _NAME) == _NAME
+    )
+
+
+def _unfit(pod: Object, node: Object) -> str | None:
+    labels = node["metadata"].get("labels") or {}
+    selector = pod["spec"].get("nodeSelector") or {}
+    if any(labels.get(key) != value for key, value in selector.items()):
+        return "node(s) didn't match Pod's node affinity/selector"
+    if node["spec"].get("unschedulable"):
+        return "node(s) were unschedulable"
+    for taint in node["spec"].get("taints") or []:
+        if taint["effect"] != "PreferNoSchedule" and not _tolerated(pod, taint):
+            return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}"
+    return None
+
+
+def _tolerated(pod: Object, taint: Object) -> bool:
+    for toleration in pod["spec"].get("tolerations") or []:
+        if toleration.get("effect") not in (None, "", taint["effect"]):
+            continue
+        key = toleration.get("key")
+        exists = toleration.get("operator") == "Exists"
+        if (not key and exists) or (
+            key == taint["key"]
+            and (exists or toleration.get("value", "") == taint.get("value", ""))
+        ):
+            return True
+    return False

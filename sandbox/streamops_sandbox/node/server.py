@@ -1,0 +1,165 @@
+"""The kubelet's HTTPS port: container logs, for the API server only.
+
+Contract: `GET /containerLogs/NAMESPACE/POD/CONTAINER` with the parameters of PodLogOptions. Callers
+have to present a client certificate of the cluster's certificate authority.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import tempfile
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Protocol
+
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from streamops_sandbox.node import logs
+from streamops_sandbox.node.pod import Pod
+
+
+class Pods(Protocol):
+    """The node's pods."""
+
+    name: str
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """Return a pod of this node."""
+
+
+class KubeletServer:
+    """Serves what `kubectl logs` asks for."""
+
+    def __init__(self, pods: Pods, ca_file: Path, ca_key_file: Path | None) -> None:
+        self._pods = pods
+        self._ca_file = ca_file
+        self._ca_key_file = ca_key_file
+        app = web.Application()
+        app.router.add_get("/healthz", _healthz)
+        app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+
+    async def start(self, host: str) -> int:
+        """Listen on a free port of `host`, which is returned."""
+        context = await asyncio.to_thread(
+            _server_context, self._ca_file, self._ca_key_file, self._pods.name, host
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, 0, ssl_context=context)
+        await site.start()
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        namespace, name = request.match_info["namespace"], request.match_info["pod"]
+        pod = self._pods.pod(namespace, name)
+        container = pod.container(request.match_info["container"]) if pod else None
+        if container is None:
+            raise web.HTTPNotFound(text=f'pod "{name}" has no such container here')
+        options = request.query
+        previous = _flag(options.get("previous"))
+        path = container.log_path(previous=previous)
+        if not path.exists():
+            kind = "previous terminated " if previous else ""
+            raise web.HTTPBadRequest(
+                text=f'{kind}container "{container.name}" in pod "{name}" not found'
+                if previous
+                else f'container "{container.name}" in pod "{name}" is waiting to start: '
+                f"{_waiting(container.state)}"
+            )
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await response.prepare(request)
+        text = logs.read(
+            path,
+            None if previous else container.log,
+            follow=_flag(options.get("follow")) and not previous,
+            tail=int(options["tailLines"]) if "tailLines" in options else None,
+            since=_since(options.get("sinceSeconds"), options.get("sinceTime")),
+            timestamps=_flag(options.get("timestamps")),
+            limit_bytes=int(options["limitBytes"]) if "limitBytes" in options else None,
+        )
+        with contextlib.suppress(ConnectionError):
+            async for chunk in text:
+                await response.write(chunk)
+            await response.write_eof()
+        return response
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    return web.Response(text="ok")
+
+
+def _waiting(state: dict[str, dict[str, str]]) -> str:
+    return state.get("waiting", {}).get("reason", "ContainerCreating")
+
+
+def _flag(value: str | None) -> bool:
+    return value in ("true", "1", "t", "True")
+
+
+def _since(seconds: str | None, time: str | None) -> str | None:
+    if seconds is not None:
+        moment = datetime.now(UTC) - timedelta(seconds=int(seconds))
+    elif time is not None:
+        moment = datetime.fromisoformat(time).astimezone(UTC)
+    else:
+        return None
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}000Z"
+
+
+def _server_context(
+    ca_file: Path, ca_key_file: Path | None, name: str, host: str
+) -> ssl.SSLContext:
+    """Return a TLS context with a certificate the cluster's CA, or else the node itself, signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{name}"),
+        ]
+    )
+    issuer, signer = subject, key
+    if ca_key_file is not None:
+        issuer = x509.load_pem_x509_certificate(ca_file.read_bytes()).subject
+        signer = serialization.load_pem_private_key(ca_key_file.read_bytes(), None)  # type: ignore[assignment] # any key a CA has
+    begin = datetime.now(UTC) - timedelta(minutes=5)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(begin + timedelta(days=365))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ip_address(host))]),
+            critical=False,
+        )
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca_file))
+    context.verify_mode = ssl.CERT_REQUIRED
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(certificate.public_bytes(serialization.Encoding.PEM))
+        file.write(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context

@@ -1,0 +1,237 @@
+"""A pod's volumes as folders, kept up to date with what they come from.
+
+Supported: emptyDir, configMap, secret, downwardAPI, hostPath and projected (of configMap, secret,
+downwardAPI and serviceAccountToken). ConfigMaps and Secrets are written the kubelet's
+way: into a new folder that a link then points to, so a reader sees all of an update or nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from streamops_sandbox.node.env import Lookup, data_of
+from streamops_sandbox.node.fields import container_resource, pod_field
+
+Object = dict[str, Any]
+Files = dict[str, tuple[bytes, int]]  # relative path -> content, mode
+#: (audience or "", seconds) -> the TokenRequest's status: `token`, `expirationTimestamp`.
+RequestToken = Callable[[str, int], Awaitable[Object]]
+
+_TOKEN_SECONDS = 3607  # what the API server's own projection asks for
+
+
+class MountError(Exception):
+    """A volume cannot be made (yet); the message is the kubelet's."""
+
+
+@dataclass
+class _Token:
+    value: str
+    refresh_at: float
+
+
+@dataclass
+class Volumes:
+    """The volumes of one pod below `folder`; call `update` again to refresh them."""
+
+    folder: Path
+    lookup: Lookup
+    request_token: RequestToken
+    _tokens: dict[tuple[str, int], _Token] = field(default_factory=dict)
+
+    def path(self, name: str) -> Path:
+        """Return the folder of a volume."""
+        return self.folder / name
+
+    async def update(self, pod: Object) -> float | None:
+        """Write all volumes; returns after how many seconds a token has to be refreshed.
+
+        Raises MountError where something that is not optional is missing.
+        """
+        for volume in pod["spec"].get("volumes") or []:
+            name = volume["name"]
+            target = self.folder / name
+            if "emptyDir" in volume:
+                target.mkdir(parents=True, exist_ok=True)
+            elif "hostPath" in volume:
+                self._link_host_path(target, volume["hostPath"])
+            else:
+                write_atomically(target, await self._files(pod, volume))
+        if not self._tokens:
+            return None
+        return max(1.0, min(token.refresh_at for token in self._tokens.values()) - time.time())
+
+    async def _files(self, pod: Object, volume: Object) -> Files:
+        name = volume["name"]
+        if source := volume.get("configMap"):
+            return self._keys(name, "ConfigMap", source["name"], source, source)
+        if source := volume.get("secret"):
+            return self._keys(name, "Secret", source["secretName"], source, source)
+        if (source := volume.get("downwardAPI")) is not None:
+            return _downward(pod, source, source.get("defaultMode", 0o644))
+        if (source := volume.get("projected")) is not None:
+            return await self._projected(pod, name, source)
+        kind = next(key for key in volume if key != "name")
+        raise MountError(
+            f'MountVolume.SetUp failed for volume "{name}" : volumes of type {kind} are not '
+            "supported by this node"
+        )
+
+    async def _projected(self, pod: Object, name: str, projected: Object) -> Files:
+        mode = projected.get("defaultMode", 0o644)
+        files: Files = {}
+        for source in projected.get("sources") or []:
+            if token := source.get("serviceAccountToken"):
+                content = await self._token(
+                    token.get("audience", ""), token.get("expirationSeconds", _TOKEN_SECONDS)
+                )
+                files[token["path"]] = (content.encode(), 0o600)
+            elif reference := source.get("configMap"):
+                files |= self._keys(
+                    name, "ConfigMap", reference["name"], reference, {"defaultMode": mode}
+                )
+            elif reference := source.get("secret"):
+                files |= self._keys(
+                    name, "Secret", reference["name"], reference, {"defaultMode": mode}
+                )
+            elif downward := source.get("downwardAPI"):
+                files |= _downward(pod, downward, mode)
+            else:
+                kind = next(iter(source), "empty")
+                raise MountError(
+                    f'MountVolume.SetUp failed for volume "{name}" : projected sources of type '
+                    f"{kind} are not supported by this node"
+                )
+        return files
+
+    def _keys(
+        self, volume: str, kind: str, name: str, source: Object, modes: Mapping[str, Any]
+    ) -> Files:
+        obj = self.lookup(kind, name)
+        if obj is None:
+            if source.get("optional"):
+                return {}
+            raise MountError(
+                f'MountVolume.SetUp failed for volume "{volume}" : {kind.lower()} "{name}" '
+                "not found"
+            )
+        mode = modes.get("defaultMode", 0o644)
+        data = data_of(obj)
+        items = source.get("items")
+        if not items:
+            return {key: (content, mode) for key, content in data.items()}
+        files: Files = {}
+        for item in items:
+            if item["key"] in data:
+                files[item["path"]] = (data[item["key"]], item.get("mode", mode))
+            elif not source.get("optional"):
+                raise MountError(
+                    f'MountVolume.SetUp failed for volume "{volume}" : references non-existent '
+                    f"{kind.lower()} key: {item['key']}"
+                )
+        return files
+
+    async def _token(self, audience: str, seconds: int) -> str:
+        """Return a token; a new one where 80 % of the time of the known one are over."""
+        known = self._tokens.get((audience, seconds))
+        if known is None or time.time() >= known.refresh_at:
+            status = await self.request_token(audience, seconds)
+            expires = datetime.fromisoformat(status["expirationTimestamp"]).timestamp()
+            refresh_at = time.time() + 0.8 * (expires - time.time())
+            known = self._tokens[audience, seconds] = _Token(status["token"], refresh_at)
+        return known.value
+
+    def _link_host_path(self, target: Path, source: Object) -> None:
+        path = Path(source["path"])
+        kind = source.get("type") or ""
+        if kind == "DirectoryOrCreate":
+            path.mkdir(parents=True, exist_ok=True)
+        elif kind in ("Directory", "File") and not path.exists():
+            raise MountError(f"hostPath type check failed: {path} is not a {kind.lower()}")
+        if not target.is_symlink():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(path)
+
+
+def write_atomically(folder: Path, files: Files) -> None:
+    """Make `folder` hold exactly these files, switching over all at once.
+
+    As the kubelet does it: `folder/name` -> `..data/name`, `..data` -> a folder of this update.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    current = folder / "..data"
+    if current.is_symlink() and _content(current.resolve()) == files:
+        return
+    fresh = folder / f"..{time.strftime('%Y_%m_%d_%H_%M_%S')}.{time.time_ns() % 10**9}"
+    for name, (content, mode) in files.items():
+        path = fresh / _inside(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+    fresh.mkdir(exist_ok=True)
+    stale = current.resolve() if current.is_symlink() else None
+    temporary = folder / "..data_tmp"
+    temporary.symlink_to(fresh.name)
+    temporary.replace(current)
+    names = {PurePosixPath(name).parts[0] for name in files}
+    for name in names:
+        link = folder / name
+        if not link.is_symlink():
+            link.symlink_to(Path("..data") / name)
+    for entry in folder.iterdir():
+        if not entry.name.startswith("..") and entry.name not in names:
+            entry.unlink()
+    if stale is not None:
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+def _content(folder: Path) -> Files:
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mode & 0o7777)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def _inside(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise MountError(f"path {name!r} leads out of its volume")
+    return str(path)
+
+
+def _downward(pod: Object, source: Object, mode: int) -> Files:
+    files: Files = {}
+    for item in source.get("items") or []:
+        if reference := item.get("fieldRef"):
+            text = pod_field(pod, reference["fieldPath"])
+        else:
+            text = container_resource(pod, {}, item["resourceFieldRef"])
+        files[item["path"]] = (text.encode(), item.get("mode", mode))
+    return files
+
+
+def mount(root: Path, volumes: Volumes, container: Object, expand: Callable[[str], str]) -> None:
+    """Put a container's volumes at their places below its root folder, as links."""
+    mounts = sorted(container.get("volumeMounts") or [], key=lambda entry: entry["mountPath"])
+    for entry in mounts:
+        source = volumes.path(entry["name"])
+        sub_path = entry.get("subPath") or expand(entry.get("subPathExpr") or "")
+        if sub_path:
+            source /= _inside(sub_path)
+            if not source.exists():
+                source.mkdir(parents=True)
+        place = root / entry["mountPath"].lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)  # what the image has there is hidden, as by a mount
+        elif place.is_symlink() or place.exists():
+            place.unlink()
+        place.symlink_to(os.path.abspath(source))

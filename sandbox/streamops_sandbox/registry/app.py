@@ -1,0 +1,88 @@
+"""The registry's aiohttp application: routes, and errors as the specification words them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from streamops_sandbox.registry.auth import TokenAuth
+from streamops_sandbox.registry.base_image import add_base_image
+from streamops_sandbox.registry.blobs import Blobs
+from streamops_sandbox.registry.errors import RegistryError
+from streamops_sandbox.registry.manifests import Manifests
+from streamops_sandbox.registry.storage import Storage
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def create_app(
+    *,
+    home: Path,
+    base_url: str,
+    anonymous_pull: bool = True,
+    max_bytes: int | None = None,
+    google_tokeninfo_url: str | None = None,
+) -> web.Application:
+    """Make the registry that serves `base_url` and keeps its content in `home`/registry.
+
+    Contract: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md. Writes
+    `home`/docker-config.json with the credentials that may push. `max_bytes` limits what is
+    stored; with `google_tokeninfo_url` Google's access tokens are taken as Artifact Registry does.
+    """
+    storage = Storage(home / "registry", max_bytes=max_bytes)
+    add_base_image(storage)
+    auth = TokenAuth(
+        home,
+        base_url,
+        anonymous_pull=anonymous_pull,
+        google_tokeninfo_url=google_tokeninfo_url,
+    )
+    blobs, manifests = Blobs(storage, auth), Manifests(storage, auth)
+
+    async def version(request: web.Request) -> web.Response:
+        """Say that this is a registry, to those who have a token."""
+        auth.require(request, {})
+        return web.json_response({})
+
+    app = web.Application(middlewares=[_errors], client_max_size=1 << 20)
+    app.add_routes(
+        [
+            web.get("/token", auth.token),
+            web.post("/token", auth.token),
+            web.get("/v2/", version),
+            web.get("/v2/_catalog", manifests.catalog),
+            web.get("/v2/{name:.+}/tags/list", manifests.tags),
+            web.get("/v2/{name:.+}/referrers/{digest}", manifests.referrers),
+            web.get("/v2/{name:.+}/manifests/{reference}", manifests.get),
+            web.put("/v2/{name:.+}/manifests/{reference}", manifests.put),
+            web.delete("/v2/{name:.+}/manifests/{reference}", manifests.delete),
+            web.post("/v2/{name:.+}/blobs/uploads/", blobs.start),
+            web.get("/v2/{name:.+}/blobs/uploads/{upload}", blobs.status),
+            web.patch("/v2/{name:.+}/blobs/uploads/{upload}", blobs.patch),
+            web.put("/v2/{name:.+}/blobs/uploads/{upload}", blobs.put),
+            web.delete("/v2/{name:.+}/blobs/uploads/{upload}", blobs.cancel),
+            web.get("/v2/{name:.+}/blobs/{digest}", blobs.get),
+            web.delete("/v2/{name:.+}/blobs/{digest}", blobs.delete),
+        ]
+    )
+    return app
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        response = await handler(request)
+    except RegistryError as error:
+        response = error.response()
+    except web.HTTPMethodNotAllowed:
+        response = RegistryError("UNSUPPORTED", {"method": request.method}).response()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        response = RegistryError("UNKNOWN", message=f"cannot store: {error.strerror}").response()
+    if not response.prepared:
+        response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
+    return response

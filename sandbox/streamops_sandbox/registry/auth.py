@@ -1,0 +1,170 @@
+"""Docker token authentication: Basic credentials are changed for a short-lived Bearer token.
+
+https://distribution.github.io/distribution/spec/auth/token/
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from streamops_sandbox.registry.errors import RegistryError
+
+SERVICE = "sandbox-registry"
+_LIFETIME = 300
+#: The user name that registries of Google Cloud take together with an access token.
+_GOOGLE_USER = "oauth2accesstoken"
+
+Access = dict[str, set[str]]  # "repository:NAME" -> actions
+
+
+def parse_scopes(scopes: Iterable[str]) -> Access:
+    """Read `TYPE:NAME:ACTION,ACTION` entries (a name may hold colons); others are ignored."""
+    access: Access = {}
+    for scope in scopes:
+        kind, _, rest = scope.partition(":")
+        name, _, actions = rest.rpartition(":")
+        if kind and name and actions:
+            access.setdefault(f"{kind}:{name}", set()).update(actions.split(","))
+    return access
+
+
+class TokenAuth:
+    """Issues and checks tokens for one registry.
+
+    `user` and `password` are made once per home and written to `docker-config.json` there, the
+    form that docker, skopeo, buildah and oras read. Anybody may pull where `anonymous_pull`.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        base_url: str,
+        *,
+        anonymous_pull: bool = True,
+        google_tokeninfo_url: str | None = None,
+    ) -> None:
+        self.realm = f"{base_url}/token"
+        self.anonymous_pull = anonymous_pull
+        self.google_tokeninfo_url = google_tokeninfo_url
+        secrets_file = home / "registry" / "secrets.json"
+        if not secrets_file.exists():
+            secrets_file.parent.mkdir(parents=True, exist_ok=True)
+            secrets_file.touch(mode=0o600)
+            content = {"key": secrets.token_hex(32), "password": secrets.token_urlsafe(24)}
+            secrets_file.write_text(json.dumps(content))
+        content = json.loads(secrets_file.read_text())
+        self._key = bytes.fromhex(content["key"])
+        self.user = "sandbox"
+        self.password: str = content["password"]
+        self._write_docker_config(home / "docker-config.json", base_url)
+
+    def _write_docker_config(self, path: Path, base_url: str) -> None:
+        auth = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        host = base_url.partition("://")[2]
+        hosts = {host, host.replace("127.0.0.1", "localhost")}
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"auths": {name: {"auth": auth} for name in sorted(hosts)}}))
+
+    async def token(self, request: web.Request) -> web.Response:
+        """Serve the token endpoint: GET with Basic, or POST with an OAuth 2.0 password grant."""
+        credentials: tuple[str, str] | None
+        if request.method == "POST":
+            form = await request.post()
+            scopes = str(form.get("scope", "")).split()
+            if form.get("grant_type") != "password":
+                raise RegistryError("UNSUPPORTED", message="only the password grant is supported")
+            credentials = (str(form.get("username", "")), str(form.get("password", "")))
+        else:
+            scopes = [one for many in request.query.getall("scope", []) for one in many.split()]
+            credentials = _basic(request.headers.get("Authorization", ""))
+        access = parse_scopes(scopes)
+        user = await self._user(*credentials) if credentials else None
+        if user is None:
+            allowed = {"pull"} if self.anonymous_pull else set()
+            access = {
+                name: actions & allowed
+                for name, actions in access.items()
+                if name.startswith("repository:")
+            }
+        token = self._sign({"sub": user, "exp": int(time.time()) + _LIFETIME, "access": access})
+        body = {"token": token, "access_token": token, "expires_in": _LIFETIME}
+        return web.json_response(body)
+
+    def require(self, request: web.Request, needed: Access) -> None:
+        """Refuse a request whose token does not allow all of `needed`, saying how to get one."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        granted = self._verify(token) if scheme.lower() == "bearer" else None
+        if granted is not None and all(
+            actions <= granted.get(name, set()) for name, actions in needed.items()
+        ):
+            return
+        scope = " ".join(f"{name}:{','.join(sorted(needed[name]))}" for name in needed)
+        challenge = f'Bearer realm="{self.realm}",service="{SERVICE}"'
+        if scope:
+            challenge += f',scope="{scope}"'
+        if granted is not None:
+            challenge += ',error="insufficient_scope"'
+        raise RegistryError("UNAUTHORIZED", headers={"WWW-Authenticate": challenge})
+
+    async def _user(self, user: str, password: str) -> str:
+        if user == _GOOGLE_USER and self.google_tokeninfo_url:
+            return await self._google_user(password)
+        if not hmac.compare_digest(user.encode(), self.user.encode()) or not hmac.compare_digest(
+            password.encode(), self.password.encode()
+        ):
+            raise RegistryError("UNAUTHORIZED", message="incorrect username or password")
+        return user
+
+    async def _google_user(self, access_token: str) -> str:
+        """Ask Google's tokeninfo endpoint whose access token this is, as Artifact Registry does."""
+        timeout = aiohttp.ClientTimeout(total=10)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(
+                str(self.google_tokeninfo_url), params={"access_token": access_token}
+            ) as response,
+        ):
+            if response.status != 200:
+                raise RegistryError("UNAUTHORIZED", message="the access token is not valid")
+            info = await response.json()
+        return str(info.get("email") or info.get("sub") or info.get("azp"))
+
+    def _sign(self, claims: dict[str, object]) -> str:
+        payload = base64.urlsafe_b64encode(json.dumps(claims, default=sorted).encode())
+        mac = hmac.digest(self._key, payload, "sha256")
+        return f"{payload.decode()}.{base64.urlsafe_b64encode(mac).decode()}"
+
+    def _verify(self, token: str) -> Access | None:
+        payload, _, mac = token.partition(".")
+        try:
+            given = base64.urlsafe_b64decode(mac)
+        except (ValueError, binascii.Error):
+            return None
+        if not hmac.compare_digest(given, hmac.digest(self._key, payload.encode(), "sha256")):
+            return None
+        claims = json.loads(base64.urlsafe_b64decode(payload))
+        if claims["exp"] < time.time():
+            return None
+        return {name: set(actions) for name, actions in claims["access"].items()}
+
+
+def _basic(header: str) -> tuple[str, str] | None:
+    """Return user and password of a Basic header; None without one."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (ValueError, binascii.Error):
+        raise RegistryError("UNAUTHORIZED", message="malformed Basic credentials") from None
+    return user, password

@@ -1,0 +1,109 @@
+"""A base image that runs on the sandbox: `library/python`, made here as nothing is downloaded.
+
+It holds no interpreter. Its `python3` starts the one that the node names in SANDBOX_PYTHON (the
+interpreter that the sandbox itself runs on), without that one's site-packages. The image declares
+PYTHON_VERSION and a platform as Docker's official `python` images do, so wheels are chosen for it
+in the same way. The content depends on nothing but this machine's Python version and platform.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import platform
+import tarfile
+
+from streamops_sandbox.registry.storage import Storage
+
+REPOSITORY = "library/python"
+
+#: Go's names of architectures, which OCI uses, by those of `uname -m`.
+ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+_LAUNCHER = """\
+#!/bin/sh
+# Runs the Python that the sandbox's node names; -S keeps its site-packages out of the container.
+exec "${SANDBOX_PYTHON:?this image runs on the node of the sandbox only}" -S "$@"
+"""
+_USERS = "root:x:0:0:root:/root:/bin/sh\nnonroot:x:65532:65532::/home/nonroot:/sbin/nologin\n"
+_GROUPS = "root:x:0:\nnonroot:x:65532:\n"
+_PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def add_base_image(storage: Storage) -> str:
+    """Put the base image for this machine's Python into the registry; returns its digest."""
+    version = platform.python_version()
+    minor = version.rpartition(".")[0]
+    layer_tar = _layer(minor)
+    layer = gzip.compress(layer_tar, mtime=0)
+    config = {
+        "architecture": ARCHITECTURES.get(platform.machine().lower(), platform.machine()),
+        "os": platform.system().lower(),
+        "created": "1970-01-01T00:00:00Z",
+        "config": {
+            "Env": [f"PATH={_PATH}", "LANG=C.UTF-8", f"PYTHON_VERSION={version}"],
+            "Cmd": ["python3"],
+            "WorkingDir": "/",
+        },
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": [f"sha256:{hashlib.sha256(layer_tar).hexdigest()}"],
+        },
+        "history": [{"created_by": "streamops_sandbox.registry: launcher of the host's Python"}],
+    }
+    config_bytes = json.dumps(config, sort_keys=True).encode()
+    media_type = "application/vnd.oci.image.manifest.v1+json"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": storage.put_blob(REPOSITORY, config_bytes),
+            "size": len(config_bytes),
+        },
+        "layers": [
+            {
+                "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+                "digest": storage.put_blob(REPOSITORY, layer),
+                "size": len(layer),
+            }
+        ],
+    }
+    content = json.dumps(manifest, sort_keys=True).encode()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    for tag in ("slim", "3-slim", f"{minor}-slim", f"{version}-slim"):
+        storage.put_manifest(REPOSITORY, content, media_type, digest, tag)
+    return digest
+
+
+def _layer(minor: str) -> bytes:
+    """Return the one layer as a tar: launcher, its other names, users, a world-writable /tmp."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, mode in (
+            ("etc", 0o755),
+            ("home", 0o755),
+            ("home/nonroot", 0o755),
+            ("tmp", 0o1777),
+            ("usr", 0o755),
+            ("usr/local", 0o755),
+            ("usr/local/bin", 0o755),
+        ):
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.mode = tarfile.DIRTYPE, mode
+            tar.addfile(folder)
+        for name, text, mode in (
+            ("etc/group", _GROUPS, 0o644),
+            ("etc/passwd", _USERS, 0o644),
+            ("usr/local/bin/python3", _LAUNCHER, 0o755),
+        ):
+            file = tarfile.TarInfo(name)
+            file.mode, file.size = mode, len(text)
+            tar.addfile(file, io.BytesIO(text.encode()))
+        for name in ("python", f"python{minor}"):
+            link = tarfile.TarInfo(f"usr/local/bin/{name}")
+            link.type, link.linkname, link.mode = tarfile.SYMTYPE, "python3", 0o777
+            tar.addfile(link)
+    return buffer.getvalue()

@@ -1,0 +1,244 @@
+"""The one process that stays after `sandbox up`: Google, X, registry, releases, and the clusters.
+
+`python -m streamops_sandbox.supervisor --home DIR --port P …` serves the applications at P, P+1, P+2 and P+3
+(any free ports for 0), starts the clusters, writes `state.json` and reports on the file descriptor
+`--report` in one JSON line: {} or {"error": …}. It is controlled through a socket in its folder:
+GET /status, POST /clusters {"name"}, POST /stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from streamops_sandbox import eventloop
+from streamops_sandbox.cluster_processes import ClusterProcesses
+from streamops_sandbox.home import Home, State, started
+
+logger = logging.getLogger(__name__)
+
+SERVICES = ("google", "x", "registry", "releases")
+_SHUTDOWN_SECONDS = 1.0
+
+
+class StartError(Exception):
+    """The sandbox cannot start; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `sandbox up` was asked for."""
+
+    home: Home
+    port: int
+    clusters: tuple[str, ...] = ()
+    posts: Path | None = None
+
+
+class Supervisor:
+    """Serves the applications and keeps the clusters; an asynchronous context manager."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._home = options.home
+        self._urls: dict[str, str] = {}
+        self._stack = contextlib.AsyncExitStack()
+        self.clusters = ClusterProcesses(options.home, self._write_state)
+        self.stopping = asyncio.Event()
+        self._started = False
+
+    async def __aenter__(self) -> Supervisor:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._started = False
+        self._home.state_file.unlink(missing_ok=True)
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        sockets = _listen(self._options.port)
+        self._urls = {
+            name: f"http://127.0.0.1:{listener.getsockname()[1]}"
+            for name, listener in sockets.items()
+        }
+        self._stack.push_async_callback(self.clusters.stop)
+        for name, listener in sockets.items():
+            await self._serve(self._application(name), listener)
+        await self._serve_control()
+        await asyncio.gather(*(self._create_cluster(name) for name in self._options.clusters))
+        self._started = True
+        self._write_state()
+
+    def _application(self, name: str) -> web.Application:
+        # Imported here: each brings what only it needs.
+        base_url, home = self._urls[name], self._home.path
+        if name == "google":
+            from streamops_sandbox import google  # noqa: PLC0415
+
+            return google.create_app(home=home, base_url=base_url, clusters=self.clusters)
+        if name == "x":
+            from streamops_sandbox import x  # noqa: PLC0415
+            from streamops_sandbox.x.posts import PostsError  # noqa: PLC0415
+
+            try:
+                return x.create_app(home=home, base_url=base_url, posts=self._options.posts)
+            except PostsError as error:
+                raise StartError(f"--posts {self._options.posts}: {error}") from None
+        if name == "registry":
+            from streamops_sandbox import registry  # noqa: PLC0415
+
+            tokeninfo = f"{self._urls['google']}/tokeninfo"
+            return registry.create_app(home=home, base_url=base_url, google_tokeninfo_url=tokeninfo)
+        from streamops_sandbox.knative import release  # noqa: PLC0415
+
+        return release.create_app(home=home, base_url=base_url)
+
+    async def _create_cluster(self, name: str) -> None:
+        try:
+            await self.clusters.create(name)
+        except (ValueError, RuntimeError) as error:
+            raise StartError(str(error)) from None
+
+    async def _serve(self, app: web.Application, listener: socket.socket) -> None:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, listener).start()
+
+    # -- control -----------------------------------------------------------------------------------
+
+    async def _serve_control(self) -> None:
+        app = web.Application()
+        app.router.add_get("/status", self._get_status)
+        app.router.add_post("/clusters", self._post_cluster)
+        app.router.add_post("/stop", self._post_stop)
+        self._home.socket.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        with self._home.short(self._home.socket) as address:
+            listener.bind(address)
+        self._home.socket.chmod(0o600)
+        await self._serve(app, listener)
+        self._stack.callback(self._home.socket.unlink, missing_ok=True)
+
+    async def _get_status(self, _: web.Request) -> web.Response:
+        return web.json_response(self._state())
+
+    async def _post_cluster(self, request: web.Request) -> web.Response:
+        name = (await request.json())["name"]
+        try:
+            await self._create_cluster(name)
+        except StartError as error:
+            return web.json_response({"error": str(error)}, status=409)
+        return web.json_response(self._state())
+
+    async def _post_stop(self, _: web.Request) -> web.Response:
+        self.stopping.set()
+        return web.json_response({})
+
+    def _state(self) -> State:
+        pid = os.getpid()
+        clusters = self.clusters.state()
+        pids = {"supervisor": pid, **{name: entry["pid"] for name, entry in clusters.items()}}
+        return {
+            "home": str(self._home.path),
+            "port": self._options.port,
+            "urls": self._urls,
+            "clusters": clusters,
+            "pids": pids,
+            "supervisor": {"pid": pid, "started": started(pid)},
+        }
+
+    def _write_state(self) -> None:
+        if self._started:
+            self._home.write_state(self._state())
+
+
+def _listen(port: int) -> dict[str, socket.socket]:
+    sockets: dict[str, socket.socket] = {}
+    for offset, name in enumerate(SERVICES):
+        number = port + offset if port else 0
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", number))
+        except OSError as error:
+            for other in sockets.values():
+                other.close()
+            reason = "is in use" if error.errno == errno.EADDRINUSE else error.strerror
+            raise StartError(
+                f"port {number} (for {name}) {reason}. Stop what listens there, or choose others "
+                f"with --port or SANDBOX_PORT: {len(SERVICES)} in a row are needed, 0 takes any "
+                "free ones."
+            ) from None
+        sockets[name] = listener
+    return sockets
+
+
+async def _run(options: Options, report: Callable[[State], None]) -> None:
+    loop = asyncio.get_running_loop()
+    supervisor = Supervisor(options)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.stopping.set)
+    async with supervisor:
+        report({})
+        await supervisor.stopping.wait()
+
+
+def main() -> int:
+    """Run the supervisor."""
+    parser = argparse.ArgumentParser(
+        prog="python -m streamops_sandbox.supervisor", description=__doc__
+    )
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--cluster", action="append", default=[])
+    parser.add_argument("--posts", type=Path)
+    parser.add_argument("--report", type=int, required=True)
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    eventloop.prepare()
+    options = Options(
+        Home(arguments.home), arguments.port, tuple(arguments.cluster), arguments.posts
+    )
+
+    def report(answer: State) -> None:
+        with contextlib.suppress(BrokenPipeError), open(arguments.report, "w") as pipe:
+            pipe.write(json.dumps(answer) + "\n")
+
+    try:
+        asyncio.run(_run(options, report))
+    except StartError as error:
+        report({"error": str(error)})
+        return 1
+    except Exception as error:
+        logger.exception("the sandbox has to stop")
+        with contextlib.suppress(OSError):
+            report({"error": f"{type(error).__name__}: {error}"})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""The filtered stream and its rules."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from streamops_sandbox.x.posts import Post, first_id, timestamp
+from streamops_sandbox.x.problems import Problem, invalid
+from streamops_sandbox.x.query import Matcher, parse
+
+MAX_RULES = 1000
+RULE_LENGTH = 1024
+KEEP_ALIVE_SECONDS = 20.0
+_LOOK_SECONDS = 0.5
+
+
+@dataclass
+class Rule:
+    """A rule of the app, with its value parsed."""
+
+    id: str
+    value: str
+    tag: str | None
+    matches: Matcher
+
+    def describe(self) -> dict[str, str]:
+        """Return the rule as X shows it."""
+        return {"id": self.id, "value": self.value} | ({"tag": self.tag} if self.tag else {})
+
+
+@dataclass
+class Rules:
+    """The app's rules."""
+
+    all: dict[str, Rule] = field(default_factory=dict)
+
+    def change(self, body: Any, *, delete_all: bool, dry_run: bool) -> dict[str, Any]:
+        """Add or delete rules; return X's answer, raises the 400."""
+        given = [name for name in ("add", "delete") if isinstance(body, dict) and body.get(name)]
+        if len(given) + delete_all != 1:
+            raise invalid(
+                "body", "", "Exactly one of `add`, `delete`, or `delete_all` must be given"
+            )
+        before = dict(self.all)
+        try:
+            if delete_all:
+                summary = {"deleted": len(self.all), "not_deleted": 0}
+                self.all.clear()
+                return self._answer([], summary)
+            return self._add(body["add"]) if given == ["add"] else self._delete(body["delete"])
+        finally:
+            if dry_run:
+                self.all = before
+
+    def matching(self, post: Post) -> list[dict[str, str]]:
+        """Return the rules that a post matches, as they stand beside it in the stream."""
+        return [
+            {"id": rule.id} | ({"tag": rule.tag} if rule.tag else {})
+            for rule in self.all.values()
+            if post.matches_all or rule.matches(post.data)
+        ]
+
+    def _add(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        added, errors = [], []
+        for entry in entries:
+            value, tag = str(entry.get("value") or ""), entry.get("tag")
+            existing = next(
+                (r for r in self.all.values() if (r.value, r.tag) == (value, tag)), None
+            )
+            if existing is not None:
+                errors.append(_error("DuplicateRule", value, existing.id))
+                continue
+            if len(self.all) >= MAX_RULES:
+                raise Problem(422, "RulesCapExceeded", f"an app has at most {MAX_RULES} rules")
+            try:
+                matcher = parse(value, RULE_LENGTH)
+            except Problem as problem:
+                if problem.status != 400:
+                    raise
+                errors.append(_error("UnprocessableEntity", value, "", str(problem)))
+                continue
+            rule_id = str(first_id(datetime.now(UTC)) + len(self.all) + len(errors))
+            self.all[rule_id] = Rule(rule_id, value, tag, matcher)
+            added.append(self.all[rule_id].describe())
+        created, invalid_rules = len(added), sum(e["title"] != "DuplicateRule" for e in errors)
+        summary = {
+            "created": created,
+            "not_created": len(errors),
+            "valid": created,
+            "invalid": invalid_rules,
+        }
+        return self._answer(added, summary, errors)
+
+    def _delete(self, body: dict[str, Any]) -> dict[str, Any]:
+        values = set(body.get("values") or [])
+        wanted = [str(i) for i in body.get("ids") or []]
+        wanted += [rule.id for rule in self.all.values() if rule.value in values]
+        found = [rule_id for rule_id in wanted if self.all.pop(rule_id, None) is not None]
+        summary = {"deleted": len(found), "not_deleted": len(wanted) - len(found)}
+        return self._answer([], summary)
+
+    def _answer(
+        self, data: list[Any], summary: dict[str, int], errors: list[Any] | None = None
+    ) -> dict[str, Any]:
+        answer: dict[str, Any] = {
+            "meta": {"sent": timestamp(datetime.now(UTC)), "summary": summary}
+        }
+        if data:
+            answer["data"] = data
+        if errors:
+            answer["errors"] = errors
+        return answer
+
+
+def _error(title: str, value: str, rule_id: str, detail: str = "") -> dict[str, Any]:
+    return {
+        "type": "https://api.x.com/2/problems/invalid-request",
+        "title": title,
+        "detail": detail or f"{title}: {value}",
+        "value": value,
+    } | ({"id": rule_id} if rule_id else {})
+
+
+class Stream:
+    """The one connection that an app may have, fed with what is published."""
+
+    def __init__(self, rules: Rules, bill: Callable[[int], None]) -> None:
+        self._rules, self._bill = rules, bill
+        self._queue: asyncio.Queue[Post | None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether somebody listens."""
+        return self._queue is not None
+
+    def offer(self, post: Post) -> None:
+        """Send a new post to whom it may concern."""
+        if self._queue is not None:
+            self._queue.put_nowait(post)
+
+    def disconnect(self) -> None:
+        """Close the connection, as X does for its own reasons."""
+        if self._queue is not None:
+            self._queue.put_nowait(None)
+
+    async def serve(
+        self, request: web.Request, headers: dict[str, str], fields: set[str]
+    ) -> web.StreamResponse:
+        """Stream until either side closes; raises the 429 for a second connection."""
+        if self._queue is not None:
+            raise Problem(
+                429,
+                "ConnectionException",
+                "This stream is currently at the maximum allowed connection limit.",
+                connection_issue="TooManyConnections",
+                headers=headers,
+            )
+        queue: asyncio.Queue[Post | None] = asyncio.Queue()
+        self._queue = queue
+        response = web.StreamResponse(headers=headers)
+        response.content_type = "application/json"
+        try:
+            await response.prepare(request)
+            await self._send(request, response, queue, fields)
+        except ConnectionResetError:
+            pass  # the client has gone, which is how streams end
+        finally:
+            self._queue = None
+        return response
+
+    async def _send(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        queue: asyncio.Queue[Post | None],
+        fields: set[str],
+    ) -> None:
+        await response.write(b"\r\n")
+        quiet = 0.0
+        while request.transport is not None and not request.transport.is_closing():
+            try:
+                post = await asyncio.wait_for(queue.get(), _LOOK_SECONDS)
+            except TimeoutError:
+                quiet += _LOOK_SECONDS
+                if quiet >= KEEP_ALIVE_SECONDS:
+                    quiet = 0.0
+                    await response.write(b"\r\n")
+                continue
+            quiet = 0.0
+            if post is None:
+                return
+            rules = self._rules.matching(post)
+            if rules:
+                shown = {name: value for name, value in post.data.items() if name in fields}
+                line = json.dumps({"data": shown, "matching_rules": rules}, ensure_ascii=False)
+                self._bill(post.id)
+                await response.write(line.encode() + b"\r\n")

@@ -1,0 +1,85 @@
+"""The release of Knative that the sandbox serves."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import requests
+import yaml
+from support.sandbox import until
+
+from streamops_sandbox.knative import programs, release
+
+
+@pytest.fixture
+def mirror(cluster):
+    return cluster.state["urls"]["releases"]
+
+
+def test_it_has_upstreams_paths_and_tells_what_is_unchanged(mirror):
+    path = "/knative/serving/releases/download/knative-v1.23.0/serving-core.yaml"
+    first = requests.get(mirror + path, timeout=5)
+    documents = list(yaml.safe_load_all(first.text))
+    assert {"Deployment", "ConfigMap", "ClusterRole"} <= {d["kind"] for d in documents if d}
+    again = requests.get(mirror + path, headers={"If-None-Match": first.headers["ETag"]}, timeout=5)
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/knative/serving/releases/download/knative-v0.1.0/serving-core.yaml",
+        "/knative/eventing/releases/download/knative-v1.22.2/serving-core.yaml",
+        "/other/serving/releases/download/knative-v1.23.0/serving-core.yaml",
+    ],
+)
+def test_what_it_does_not_have_is_not_found(mirror, path):
+    answer = requests.get(mirror + path, timeout=5)
+    assert answer.status_code == 404
+    assert "versions here" in answer.text
+
+
+def test_every_image_of_the_release_has_a_program():
+    for repository, (versions, files) in release.REPOSITORIES.items():
+        for name in files:
+            for document in yaml.safe_load_all(release.render(repository, versions[-1], name)):
+                template = ((document or {}).get("spec") or {}).get("template") or {}
+                for container in (template.get("spec") or {}).get("containers") or []:
+                    assert programs.find(container["image"]), container["image"]
+
+
+@pytest.mark.parametrize(
+    ("image", "known"),
+    [
+        ("gcr.io/knative-releases/knative.dev/serving/cmd/queue:v1.23.0", True),
+        ("mirror.example:5000/x/knative.dev/serving/cmd/queue@sha256:abc", True),
+        ("knative.dev/serving/cmd/queue", True),
+        ("docker.io/envoyproxy/envoy:v1.37-latest", True),
+        ("gcr.io/knative.dev/serving/cmd/queue-other:v1", False),
+        ("docker.io/library/nginx", False),
+    ],
+)
+def test_images_are_known_by_their_path(image, known):
+    assert (programs.find(image) is not None) is known
+
+
+@pytest.mark.needs("kubectl")
+def test_migration_jobs_rewrite_what_is_stored(cluster, namespace):
+    name = "eventtypes.eventing.knative.dev"
+    definition = "CustomResourceDefinition"
+    api = "apiextensions.k8s.io/v1"
+    cluster.kubectl(
+        "patch", "crd", name, "--subresource=status", "--type=merge",
+        "-p", json.dumps({"status": {"storedVersions": ["v1beta1", "v1beta2"]}}),
+    )  # fmt: skip
+    text = release.render("knative/eventing", "1.22.2", "eventing-post-install")
+    cluster.kubectl("create", "-f", "-", stdin=text)
+    until(
+        lambda: cluster.get(api, definition, name)["status"]["storedVersions"] == ["v1beta2"],
+        "only the stored version is left",
+    )
+    jobs = cluster.list("batch/v1", "Job", "knative-eventing")
+    cluster.wait(
+        "condition=Complete", f"job/{jobs[0]['metadata']['name']}", namespace="knative-eventing"
+    )

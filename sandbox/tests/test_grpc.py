@@ -1,0 +1,46 @@
+"""gRPC between the stand-ins of Knative's programs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from streamops_sandbox import grpc
+
+HOST = "127.0.0.1"
+
+
+async def snapshots(_request: bytes) -> AsyncIterator[bytes]:
+    """One message, and then nothing for as long as the call lasts."""
+    yield b"first"
+    await asyncio.Event().wait()
+
+
+def test_who_streams_is_told_when_the_server_ends() -> None:
+    async def run() -> bytes:
+        server = grpc.Server({"/test/Stream": snapshots})
+        port = await server.listen(HOST, 0)
+        messages = grpc.call(HOST, port, "/test/Stream", b"{}")
+        first = await anext(messages)
+        server.close()
+        with pytest.raises(grpc.GrpcError, match="the connection broke off"):
+            await anext(messages)
+        return first
+
+    assert asyncio.run(run()) == b"first"
+
+
+def test_an_unknown_method_and_a_health_check_are_answered() -> None:
+    async def run() -> bool:
+        server = grpc.Server({grpc.HEALTH_CHECK: grpc.health})
+        port = await server.listen(HOST, 0)
+        try:
+            with pytest.raises(grpc.GrpcError, match="unknown method /test/None"):
+                _ = [message async for message in grpc.call(HOST, port, "/test/None", b"{}")]
+            return await grpc.health_check(HOST, port)
+        finally:
+            server.close()
+
+    assert asyncio.run(run())
