@@ -1,8 +1,9 @@
-"""CloudEvents 1.0 out of HTTP requests, in binary, structured and batch mode.
+"""Parser of CloudEvents 1.0 in HTTP requests: binary, structured and batch mode.
 
-Contract: the CloudEvents specification 1.0.2 with its HTTP protocol binding and JSON format. What
-it does not allow is refused with a reason fit for whoever sent it. The data is kept as it came:
-JSON is checked but never written anew, so numbers and spellings survive.
+Contract: the CloudEvents specification 1.0.2 with its HTTP protocol binding and JSON format. A
+request that violates it is refused with a reason for its sender. JSON data is validated but not
+re-encoded, so numbers and escapes keep their spelling. All of it runs in time linear in the
+request's size.
 """
 
 from __future__ import annotations
@@ -21,9 +22,18 @@ import msgspec
 
 Headers = Iterable[tuple[bytes, bytes]]
 
+#: Bounds of the context attributes, in characters; the specification sets none.
+MAX_ATTRIBUTE_LENGTH = 4096
+MAX_NAME_LENGTH = 100
+MAX_ATTRIBUTES = 100
+#: Characters of a refused value that a message repeats.
+MAX_SHOWN = 100
+#: Characters of an event's text that are kept for its line in the log.
+MAX_TEXT = 100_000
+
 
 class Invalid(Exception):
-    """A request that is no valid CloudEvent: the HTTP status it deserves, and the reason."""
+    """Request that is not a valid CloudEvent, with the HTTP status and the reason to answer."""
 
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason)
@@ -33,7 +43,7 @@ class Invalid(Exception):
 
 @dataclass(slots=True)
 class Event:
-    """One valid event; `json` is its structured form in one line of UTF-8, `text` for the log."""
+    """Valid event; `json` is its structured form in one line of UTF-8, `text` its line in the log."""
 
     source: str
     id: str
@@ -50,7 +60,16 @@ class _ContentType(NamedTuple):
 
 
 def parse(headers: Headers, body: bytes, max_batch: int) -> list[Event]:
-    """The events of a request, whose header names are in lower case; raises Invalid."""
+    """Return the events of a request.
+
+    Args:
+        headers: Names in lower case, and values.
+        body: The complete body.
+        max_batch: Largest number of events in a batch.
+
+    Raises:
+        Invalid: The request is not a valid CloudEvent or batch; no event of it is returned.
+    """
     content_types = [value for name, value in headers if name == b"content-type"]
     if len(content_types) > 1:
         raise Invalid("there is more than one Content-Type header")
@@ -63,26 +82,32 @@ def parse(headers: Headers, body: bytes, max_batch: int) -> list[Event]:
     return _batch(body, max_batch)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _content_type(text: str) -> _ContentType:
-    media_type, _, parameters = text.partition(";")
-    media_type = media_type.strip().lower()
-    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
-    utf8 = charset is None or charset[1].lower() in ("utf-8", "utf8", "us-ascii")
+    media_type = text.partition(";")[0].strip().lower()
+    utf8 = _charset(text) in ("", "utf-8", "utf8", "us-ascii")
     if media_type.startswith("application/cloudevents"):
         # The batch type starts with the structured one's name, so it is looked for first.
         batch = media_type.startswith("application/cloudevents-batch")
         expected = f"application/cloudevents{'-batch' if batch else ''}+json"
         if media_type != expected:
-            raise Invalid(f"no event format but JSON is understood here: use {expected}", 415)
+            raise Invalid(f"the only supported event format is JSON: use {expected}", 415)
         if not utf8:
-            raise Invalid("an event in JSON has to be in UTF-8", 415)
+            raise Invalid("an event in JSON has to be encoded in UTF-8", 415)
         return _ContentType("batch" if batch else "structured", True, False)
-    if text and not _MEDIA_TYPE(text):
-        raise Invalid(f"Content-Type {text!r} is no media type")
+    if text:
+        _media_type("Content-Type", text)
     is_json = media_type in ("application/json", "text/json") or media_type.endswith("+json")
     is_text = media_type.startswith("text/") or media_type.endswith(("/xml", "+xml"))
     return _ContentType("binary", is_json and utf8, is_text and utf8)
+
+
+def _charset(content_type: str) -> str:
+    for parameter in content_type.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip('"').lower()
+    return ""
 
 
 def _binary(headers: Headers, content_type: str, kind: _ContentType, body: bytes) -> Event:
@@ -91,23 +116,29 @@ def _binary(headers: Headers, content_type: str, kind: _ContentType, body: bytes
         if header.startswith(b"ce-"):
             name = header[3:].decode("latin-1")
             if name in attributes:
-                raise Invalid(f"there is more than one ce-{name} header")
+                raise Invalid(f"there is more than one ce-{name[:MAX_SHOWN]} header")
             attributes[name] = _header_value(name, value)
     if not attributes:
         raise Invalid(
-            "no CloudEvent: neither ce-* headers nor the content type application/cloudevents+json"
+            "not a CloudEvent: neither ce-* headers nor the content type"
+            " application/cloudevents+json"
         )
-    if "datacontenttype" in attributes:
-        raise Invalid("datacontenttype travels as Content-Type, not as a ce- header")
+    # Some SDKs send ce-datacontenttype beside Content-Type, which is the one that counts.
     if content_type:
         attributes["datacontenttype"] = content_type
+    elif "datacontenttype" in attributes:
+        content_type = attributes["datacontenttype"]
+        _media_type("datacontenttype", content_type)
+        kind = _content_type(content_type)
+        if kind.mode != "binary":
+            raise Invalid("ce-datacontenttype must not be the content type of an event")
     _check(attributes)
     data, text = _data_member(kind, content_type, body)
     return _event(attributes, _encode(attributes)[:-1] + data + b"}", text)
 
 
 def _data_member(kind: _ContentType, content_type: str, body: bytes) -> tuple[bytes, str]:
-    """The JSON member that holds `body`, and its text for the log."""
+    """Return the JSON member that holds `body`, and its text for the log."""
     if not body:
         return b"", ""
     if kind.is_json:
@@ -171,7 +202,7 @@ def _event(attributes: dict[str, Any], json: bytes, text: str) -> Event:
         attributes["type"],
         attributes.get("subject", ""),
         json,
-        text,
+        text[:MAX_TEXT],
     )
 
 
@@ -179,20 +210,21 @@ def _event(attributes: dict[str, Any], json: bytes, text: str) -> Event:
 
 
 def _header_value(name: str, value: bytes) -> str:
-    """A header's value: double quotes undone, then percent-decoded once (HTTP binding 3.1.3.2)."""
+    """Decode a header's value: double quotes, then percent-encoding (HTTP binding 3.1.3.2).
+
+    The binding asks for everything outside of ASCII to be percent-encoded; Knative's own data
+    plane sends it as UTF-8, so both are decoded.
+    """
     try:
-        text = value.decode("ascii")
-    except UnicodeDecodeError:
-        raise Invalid(f"ce-{name}: what is not ASCII has to be percent-encoded") from None
-    if text[:1] == '"':
-        if not _QUOTED(text):
-            raise Invalid(f"ce-{name}: the double quotes are not closed")
-        text = re.sub(r"\\(.)", r"\1", text[1:-1])
-    if "%" in text:
-        try:
+        text = value.decode()
+        if text[:1] == '"':
+            if not _QUOTED(text):
+                raise Invalid(f"ce-{name[:MAX_SHOWN]}: the double quotes are not closed")
+            text = _ESCAPED("\\1", text[1:-1])
+        if "%" in text:
             text = urllib.parse.unquote_to_bytes(text).decode()
-        except UnicodeDecodeError:
-            raise Invalid(f"ce-{name}: what is percent-encoded is not UTF-8") from None
+    except UnicodeDecodeError:
+        raise Invalid(f"ce-{name[:MAX_SHOWN]}: the value is not valid UTF-8") from None
     return text
 
 
@@ -202,11 +234,18 @@ def _check(attributes: dict[str, Any]) -> None:
     if version != "1.0":
         if version is None:
             raise Invalid("the attribute specversion is missing")
-        raise Invalid(f"specversion is {version!r}; only 1.0 is understood")
+        raise Invalid(f"specversion is {_shown(version)}; only 1.0 is supported")
     for name in ("id", "source", "type"):
         if name not in attributes:
             raise Invalid(f"the attribute {name} is missing")
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise Invalid(f"{len(attributes)} attributes in an event; at most {MAX_ATTRIBUTES} fit")
     for name, value in attributes.items():
+        if type(value) is str and len(value) > MAX_ATTRIBUTE_LENGTH:
+            raise Invalid(
+                f"{_shown(name)} has {len(value)} characters;"
+                f" an attribute has at most {MAX_ATTRIBUTE_LENGTH}"
+            )
         check = _CHECKS.get(name)
         if check is not None:
             if type(value) is not str:
@@ -221,12 +260,13 @@ def _check(attributes: dict[str, Any]) -> None:
 
 
 def _check_extension(name: str, value: Any) -> None:
-    if not _NAME(name):
+    if len(name) > MAX_NAME_LENGTH or not _NAME(name):
         raise Invalid(
-            f"{name!r} is no attribute name: only lower-case ASCII letters and digits are allowed"
+            f"{_shown(name)} is not a valid attribute name:"
+            f" 1 to {MAX_NAME_LENGTH} lower-case ASCII letters and digits are allowed"
         )
     if name == "data":
-        raise Invalid("no attribute may be called data")
+        raise Invalid("an attribute must not be called data")
     if type(value) is str:
         _check_characters(name, value)
     elif type(value) is int:
@@ -241,21 +281,21 @@ def _check_extension(name: str, value: Any) -> None:
 def _check_characters(name: str, value: str) -> None:
     found = _FORBIDDEN(value)
     if found:
-        raise Invalid(f"{name} holds the forbidden character U+{ord(found[0]):04X}")
+        raise Invalid(f"{name} contains the forbidden character U+{ord(found[0]):04X}")
 
 
 def _any(_name: str, _value: str) -> None:
-    """Any string will do."""
+    """Accept any string."""
 
 
 def _source(name: str, value: str) -> None:
-    if not _URI_REFERENCE(value):
-        raise Invalid(f"{name} {value!r} is no URI reference (RFC 3986)")
+    if not _URI_CHARACTERS(value) or _BAD_PERCENT(value):
+        raise Invalid(f"{name} {_shown(value)} is not a valid URI reference (RFC 3986)")
 
 
 def _absolute_uri(name: str, value: str) -> None:
-    if not _URI_REFERENCE(value) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", value):
-        raise Invalid(f"{name} {value!r} is no absolute URI (RFC 3986)")
+    if not _URI_CHARACTERS(value) or _BAD_PERCENT(value) or not _URI_SCHEME(value):
+        raise Invalid(f"{name} {_shown(value)} is not a valid absolute URI (RFC 3986)")
 
 
 def _timestamp(name: str, value: str) -> None:
@@ -268,27 +308,39 @@ def _timestamp(name: str, value: str) -> None:
         if match[3] and int(match[3]) > 23:
             raise ValueError
     except ValueError:
-        raise Invalid(f"{name} {value!r} is no RFC 3339 time, like 2026-01-31T12:00:00Z") from None
+        raise Invalid(
+            f"{name} {_shown(value)} is not a valid RFC 3339 time, for example 2026-01-31T12:00:00Z"
+        ) from None
 
 
 def _media_type(name: str, value: str) -> None:
-    if not _MEDIA_TYPE(value):
-        raise Invalid(f"{name} {value!r} is no media type")
+    if len(value) > MAX_ATTRIBUTE_LENGTH or not _MEDIA_TYPE(value):
+        raise Invalid(f"{name} {_shown(value)} is not a valid media type")
 
 
-_HTTP_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_MEDIA_TYPE = lru_cache(maxsize=256)(
-    re.compile(
-        rf'{_HTTP_NAME}/{_HTTP_NAME}(\s*;\s*({_HTTP_NAME}\s*=\s*({_HTTP_NAME}|"([^"\\]|\\.)*"))?)*\s*'
-    ).fullmatch
-)
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"').fullmatch
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it: quoted, and not longer than a line."""
+    if not isinstance(value, str):
+        return _json_type(value)
+    return repr(value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "…")
+
+
+_HTTP_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]++"
+# Possessive quantifiers: nothing that was matched is tried in another way, so time is linear.
+_MEDIA_TYPE = re.compile(
+    rf"{_HTTP_NAME}/{_HTTP_NAME}"
+    rf"(?:[ \t]*+;[ \t]*+(?:{_HTTP_NAME}=(?:{_HTTP_NAME}|\"(?:[^\"\\]|\\.)*+\"))?+)*+[ \t]*+"
+).fullmatch
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"').fullmatch
+_ESCAPED = re.compile(r"\\(.)").sub
 _NAME = re.compile(r"[a-z0-9]+").fullmatch
-_URI_REFERENCE = lru_cache(maxsize=1024)(
-    re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+").fullmatch
-)
+_URI_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+").fullmatch
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})").search
+_URI_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+:").match
 _TIMESTAMP = re.compile(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(\d\d)(?:\.\d+)?(?:Z|[+-](\d\d):[0-5]\d)", re.IGNORECASE
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:)([0-9]{2})(?:\.[0-9]+)?"
+    r"(?:Z|[+-]([0-9]{2}):[0-5][0-9])",
+    re.IGNORECASE,
 ).fullmatch
 # Control characters, surrogates and noncharacters (the type String of the specification).
 _FORBIDDEN = re.compile(
@@ -322,7 +374,7 @@ def _decode(body: bytes, what: str) -> Any:
 
 
 def _one_line(json: bytes) -> bytes:
-    """Valid JSON without line breaks; they can only be white space between its tokens."""
+    """Return valid JSON without line breaks, which can only be white space between its tokens."""
     return json.translate(None, b"\r\n") if b"\n" in json or b"\r" in json else json
 
 
@@ -341,7 +393,7 @@ def _json_type(value: Any) -> str:
 
 
 def summary(data: Any) -> str:
-    """What a line of text can say of some data: its `text` where it has one (posts do)."""
+    """Return a line of text for some data: its `text` where it has one, as posts do."""
     if isinstance(data, str):
         return data
     if data is None:
