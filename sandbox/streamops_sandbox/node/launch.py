@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from streamops_sandbox.node import enter
 from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.node.env import container_env, expand, service_env
 from streamops_sandbox.node.image_source import Runnable
@@ -22,6 +24,9 @@ Object = dict[str, Any]
 
 #: Folders every container has for itself: for temporary files and its termination message.
 _OWN_FOLDERS = ("/tmp", "/dev")  # noqa: S108 - below the container's root
+#: What an executable with a root of its own sees of this machine.
+_HOST_FILES = ("/dev/null", "/dev/urandom", "/etc/hosts")
+_HOST_FOLDERS = ("/etc/ssl", "/proc")
 ACCOUNT_FOLDER = "var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -66,6 +71,8 @@ class Launcher:
         mount(root, pod.volumes, container, lambda text: expand(text, env))
         for folder in _OWN_FOLDERS:
             (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        if runnable.executable is not None:
+            return await self._execute(pod, runnable.executable, root, [*(args or [])], env, log)
         if runnable.program is not None:
             arguments = [*(command or []), *(args or [])]
             context = self._context(pod, container, root, env=env, args=arguments, log=log)
@@ -74,22 +81,74 @@ class Launcher:
             raise ImageError("RunContainerError", "the image has neither program nor files")
         working_dir = container.get("workingDir")
         started = process(image, root, command=command, args=args, env=env, working_dir=working_dir)
-        return await ProcessContainer.start(started.argv, started.env, started.cwd, log)
+        entering = self._entering(pod)
+        return await ProcessContainer.start(started.argv, started.env, started.cwd, log, entering)
+
+    async def _execute(
+        self,
+        pod: Pod,
+        executable: Path,
+        root: Path,
+        args: list[str],
+        env: dict[str, str],
+        log: ContainerLog,
+    ) -> Running:
+        """Start a static executable with the container's root folder as its root."""
+        target = root / "ko-app" / executable.name
+        files = [(executable, target)]
+        files += [(Path(path), root / path.lstrip("/")) for path in _HOST_FILES]
+        folders = [(Path(path), root / path.lstrip("/")) for path in _HOST_FOLDERS]
+        # Volumes are links to where they are on this machine.
+        folders.append((pod.folder.absolute(), root / str(pod.folder.absolute()).lstrip("/")))
+        for _, place in files:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
+        for _, place in folders:
+            place.mkdir(parents=True, exist_ok=True)
+        binds = [(source, place) for source, place in [*files, *folders] if source.exists()]
+        entering = self._entering(pod, binds=binds, root=root)
+        env = {"PATH": "/usr/bin:/bin", "HOME": "/", **env}
+        argv = [f"/ko-app/{executable.name}", *args]
+        return await ProcessContainer.start(argv, env, root, log, entering)
+
+    def _entering(
+        self, pod: Pod, binds: Sequence[tuple[Path, Path]] = (), root: Path | None = None
+    ) -> list[str]:
+        """Return the command that starts another in the pod's network namespace, if it has one."""
+        if pod.network_namespace is None:
+            return []
+        options = []
+        resolv_conf = pod.folder.absolute() / "resolv.conf"
+        places = [*binds, (resolv_conf, (root or Path("/")) / "etc/resolv.conf")]
+        if root is not None:
+            places[-1][1].parent.mkdir(parents=True, exist_ok=True)
+            places[-1][1].touch()
+            options = ["--root", str(root.absolute())]
+        for source, target in places:
+            options += ["--bind", str(source), str(target.absolute())]
+        namespace = str(pod.network_namespace)
+        return [sys.executable, "-I", "-S", enter.__file__, namespace, *options, "--"]
 
     def _node_env(self, pod: Pod, container: Object, root: Path) -> dict[str, str]:
-        no_proxy = "localhost,127.0.0.1,127.0.0.0/8"
         return {
+            # Where pods have a network of their own, names lead to addresses without a proxy.
+            **({} if pod.network_namespace else self._proxy_env()),
             "HOSTNAME": pod.pod["spec"].get("hostname") or pod.name,
             "HOST": pod.ip,
             "CONTAINER_SANDBOX_MOUNT_POINT": str(root.absolute()),
+            MARK: f"{self._cluster.run_id}/{pod.uid}/{container['name']}",
+            **pod.extra_env,
+        }
+
+    def _proxy_env(self) -> dict[str, str]:
+        no_proxy = "localhost,127.0.0.1,127.0.0.0/8"
+        return {
             "HTTP_PROXY": self.proxy_url,
             "http_proxy": self.proxy_url,
             "HTTPS_PROXY": self.proxy_url,
             "https_proxy": self.proxy_url,
             "NO_PROXY": no_proxy,
             "no_proxy": no_proxy,
-            MARK: f"{self._cluster.run_id}/{pod.uid}/{container['name']}",
-            **pod.extra_env,
         }
 
     def _service_env(self, pod: Pod) -> dict[str, str]:

