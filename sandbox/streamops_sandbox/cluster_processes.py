@@ -29,11 +29,15 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 class ClusterProcesses:
     """Starts each cluster as `python -m streamops_sandbox.cluster`, which ends when this process does.
 
-    `changed` is called after a cluster was added or has gone.
+    `changed` is called after a cluster was added or has gone. `program` is started in place of
+    `streamops_sandbox.cluster`, with the same arguments.
     """
 
-    def __init__(self, home: Home, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, home: Home, changed: Callable[[], None], program: Path | None = None
+    ) -> None:
         self._home = home
+        self._program = program
         self._changed = changed
         self._running: dict[str, tuple[Cluster, asyncio.subprocess.Process]] = {}
         self._starting: set[str] = set()
@@ -108,15 +112,8 @@ class ClusterProcesses:
         self, name: str, folder: Path, arguments: Sequence[str]
     ) -> asyncio.subprocess.Process:
         log = self._home.logs / f"cluster-{name}.log"
-        command = [
-            "-m",
-            "streamops_sandbox.cluster",
-            "--name",
-            name,
-            "--folder",
-            str(folder),
-            *arguments,
-        ]
+        program = [str(self._program)] if self._program else ["-m", "streamops_sandbox.cluster"]
+        command = [*program, "--name", name, "--folder", str(folder), *arguments]
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

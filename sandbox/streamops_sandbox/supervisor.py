@@ -46,6 +46,10 @@ class Options:
     port: int
     clusters: tuple[str, ...] = ()
     posts: Path | None = None
+    #: Where the services listen; pods with a network of their own cannot reach a loopback address.
+    address: str = "127.0.0.1"
+    #: Run for each cluster, with the arguments and promises of `streamops_sandbox.cluster`.
+    cluster_program: Path | None = None
 
 
 class Supervisor:
@@ -56,7 +60,7 @@ class Supervisor:
         self._home = options.home
         self._urls: dict[str, str] = {}
         self._stack = contextlib.AsyncExitStack()
-        self.clusters = ClusterProcesses(options.home, self._write_state)
+        self.clusters = ClusterProcesses(options.home, self._write_state, options.cluster_program)
         self.stopping = asyncio.Event()
         self._started = False
 
@@ -74,9 +78,9 @@ class Supervisor:
         await self._stack.aclose()
 
     async def _start(self) -> None:
-        sockets = _listen(self._options.port)
+        sockets = _listen(self._options.address, self._options.port)
         self._urls = {
-            name: f"http://127.0.0.1:{listener.getsockname()[1]}"
+            name: "http://{}:{}".format(*listener.getsockname())
             for name, listener in sockets.items()
         }
         self._stack.push_async_callback(self.clusters.stop)
@@ -171,14 +175,16 @@ class Supervisor:
             self._home.write_state(self._state())
 
 
-def _listen(port: int) -> dict[str, socket.socket]:
+def _listen(address: str, port: int) -> dict[str, socket.socket]:
     sockets: dict[str, socket.socket] = {}
     for offset, name in enumerate(SERVICES):
         number = port + offset if port else 0
+        # Clients take plain HTTP for granted with registries on loopback addresses only.
+        host = "127.0.0.1" if name == "registry" else address
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("127.0.0.1", number))
+            listener.bind((host, number))
         except OSError as error:
             for other in sockets.values():
                 other.close()
@@ -219,8 +225,14 @@ def main() -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     eventloop.prepare()
+    program = os.environ.get("SANDBOX_CLUSTER_PROGRAM")
     options = Options(
-        Home(arguments.home), arguments.port, tuple(arguments.cluster), arguments.posts
+        Home(arguments.home),
+        arguments.port,
+        tuple(arguments.cluster),
+        arguments.posts,
+        address=os.environ.get("SANDBOX_ADDRESS") or "127.0.0.1",
+        cluster_program=Path(program) if program else None,
     )
 
     def report(answer: State) -> None:

@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command, with a cluster where one is asked for; returns its exit code."""
     environment = {
         **os.environ,
-        "SANDBOX_CLUSTER": str(HERE / "cluster.py"),
+        "SANDBOX_CLUSTER_PROGRAM": str(HERE / "cluster.py"),
         "SANDBOX_ADDRESS": ADDRESS,
     }
     with contextlib.ExitStack() as stack:
