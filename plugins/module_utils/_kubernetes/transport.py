@@ -15,6 +15,7 @@ import queue
 import socket
 import ssl
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -32,6 +33,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
 
 USER_AGENT = "streamops.knative/1.0"
 Headers = list[tuple[str, str]]
+#: Seconds: how long a server that is too busy is asked again, and the pauses without a Retry-After.
+RETRY_SECONDS, RETRY_FIRST, RETRY_MOST = 60.0, 0.2, 5.0
 
 
 class Transport:
@@ -65,9 +68,14 @@ class Transport:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Any:
-        """Send one request; return the parsed JSON answer, or text where the answer is not JSON.
+        """Send one request; return the parsed JSON answer.
 
-        Raises ApiError for a status of 400 and more, Unreachable when there is no answer.
+        The body decides what is JSON, not the content type: API servers send the index of
+        /openapi/v3 as text/plain. A server that is too busy (429) is asked again for up to
+        RETRY_SECONDS, since it has not done anything yet.
+
+        Raises ApiError for a status of 400 and more, Unreachable when there is no answer or one
+        that is not JSON.
         """
         target = self._prefix + path + (f"?{urlencode(query)}" if query else "")
         headers = [*self._headers, ("Accept", accept)]
@@ -75,11 +83,20 @@ class Transport:
         if body is not None:
             payload = json.dumps(body, separators=(",", ":")).encode()
             headers += [("Content-Type", content_type), ("Content-Length", str(len(payload)))]
-        status, kind, data = self._exchange(method, target, payload, headers)
-        parsed = json.loads(data) if "json" in kind and data else data.decode(errors="replace")
+        action = f"{method} {self._url}{self._prefix}{path}"
+        status, kind, data = self._patiently(method, target, payload, headers)
+        try:
+            parsed = json.loads(data)
+        except ValueError:
+            parsed = data.decode(errors="replace")
+            if status < 400:
+                raise Unreachable(
+                    f"{action} was answered with {kind or 'no content type'} instead of JSON:"
+                    f" is host the address of a Kubernetes API server? It begins {parsed[:80]!r}"
+                ) from None
         if status >= 400:
             details = parsed if isinstance(parsed, dict) else {"message": str(parsed)[:500]}
-            raise ApiError(status, details, f"{method} {self._url}{self._prefix}{path}")
+            raise ApiError(status, details, action)
         return parsed
 
     def close(self) -> None:
@@ -90,9 +107,23 @@ class Transport:
             except queue.Empty:
                 return
 
-    def _exchange(
+    def _patiently(
         self, method: str, target: str, payload: bytes | None, headers: Headers
     ) -> tuple[int, str, bytes]:
+        """Send one request, again and again while the server answers that it is too busy."""
+        deadline = time.monotonic() + RETRY_SECONDS
+        pause = RETRY_FIRST
+        while True:
+            response, data = self._exchange(method, target, payload, headers)
+            wait = _retry_after(response.headers.get("Retry-After"), pause)
+            if response.status != 429 or time.monotonic() + wait > deadline:
+                return response.status, response.headers.get("Content-Type", ""), data
+            time.sleep(wait)
+            pause = min(pause * 2, RETRY_MOST)
+
+    def _exchange(
+        self, method: str, target: str, payload: bytes | None, headers: Headers
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         self.requests += 1
         connection, fresh = self._take()
         try:
@@ -112,7 +143,7 @@ class Transport:
         self._idle.put(connection)
         for warning in response.headers.get_all("Warning") or []:
             self.warnings[_warning_text(warning)] = None
-        return response.status, response.headers.get("Content-Type", ""), data
+        return response, data
 
     def _take(self) -> tuple[http.client.HTTPConnection, bool]:
         try:
@@ -188,6 +219,13 @@ def _round_trip(
     connection.endheaders(payload)
     response = connection.getresponse()
     return response, response.read()
+
+
+def _retry_after(header: str | None, otherwise: float) -> float:
+    """Return the seconds of a Retry-After header, `otherwise` without one (or with a date)."""
+    if header and header.isascii() and header.isdigit():
+        return max(float(header), RETRY_FIRST)
+    return otherwise
 
 
 def _warning_text(header: str) -> str:

@@ -33,10 +33,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.seen.append(self)  # type: ignore[attr-defined]  # set by serve()
-        body = b'{"ok": true}'
+        body = b"<html>Sign in</html>" if self.path == "/sign-in" else b'{"ok": true}'
         status = 401 if self.path == "/secret" else 200
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        busy = self.path == "/busy" and len(self.server.seen) <= 2  # type: ignore[attr-defined]
+        kinds = {"/sign-in": "text/html", "/openapi/v3": "text/plain; charset=utf-8"}
+        self.send_response(429 if busy else status)
+        if busy and len(self.server.seen) == 1:  # type: ignore[attr-defined]
+            self.send_header("Retry-After", "0")
+        self.send_header("Content-Type", kinds.get(self.path, "application/json"))
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Warning", '299 - "policy/v1beta1 is deprecated"')
         self.end_headers()
@@ -193,3 +197,34 @@ def test_a_proxy_is_given_the_name_and_its_credentials(tmp_path: Path) -> None:
         transport.close()
     assert lines[0].startswith("CONNECT api.example.com:6443 ")
     assert "Proxy-Authorization: Basic bWU6cEBzcw==" in lines
+
+
+def test_json_is_json_whatever_its_content_type() -> None:
+    with serve() as server:
+        transport = Transport(ClusterConfig(host=f"http://127.0.0.1:{server.server_port}"))
+        assert transport.request("GET", "/openapi/v3") == {"ok": True}
+
+
+def test_an_answer_that_is_not_json_names_what_was_asked_and_what_came() -> None:
+    with serve() as server:
+        transport = Transport(ClusterConfig(host=f"http://127.0.0.1:{server.server_port}"))
+        with pytest.raises(
+            Unreachable, match=r"GET http://\S+/sign-in was answered with text/html"
+        ):
+            transport.request("GET", "/sign-in")
+
+
+def test_a_server_that_is_too_busy_is_asked_again() -> None:
+    with serve() as server:
+        transport = Transport(ClusterConfig(host=f"http://127.0.0.1:{server.server_port}"))
+        assert transport.request("GET", "/busy") == {"ok": True}
+        assert len(server.seen) == 3
+
+
+def test_a_server_that_stays_too_busy_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{Transport.__module__}.RETRY_SECONDS", 0.0)
+    with serve() as server:
+        transport = Transport(ClusterConfig(host=f"http://127.0.0.1:{server.server_port}"))
+        with pytest.raises(ApiError) as caught:
+            transport.request("GET", "/busy")
+        assert (caught.value.status, len(server.seen)) == (429, 1)
