@@ -9,14 +9,14 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from streamops_sandbox.home import MARK, Home, State, runs, started
+from streamops_sandbox import control_socket
+from streamops_sandbox.home import MARK, Home, HomeError, State, runs, started
 from streamops_sandbox.node import reaper
 
 DEFAULT_PORT = 18970
@@ -30,6 +30,7 @@ class CommandError(Exception):
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    os.umask(0o077)
     options = _parser().parse_args(arguments)
     home = Home(options.home)
     try:
@@ -38,7 +39,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if options.command == "down":
             return _down(home)
         return _status(home, as_json=options.json)
-    except CommandError as error:
+    except (CommandError, HomeError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 1
     except PermissionError as error:
@@ -279,37 +280,17 @@ def _print(state: State) -> None:
 # -- control ---------------------------------------------------------------------------------------
 
 
-class _Connection(http.client.HTTPConnection):
-    """HTTP to the supervisor's control socket."""
-
-    def __init__(self, home: Home, seconds: float) -> None:
-        super().__init__("sandbox", timeout=seconds)
-        self._home = home
-
-    def connect(self) -> None:
-        """Connect."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        with self._home.short(self._home.socket) as address:
-            self.sock.connect(address)
-
-
 def _control(home: Home, method: str, path: str, body: State | None, seconds: float) -> State:
-    connection = _Connection(home, seconds)
     try:
-        connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        content = response.read()
+        status, answer = control_socket.call(home, method, path, body, seconds=seconds)
     except (OSError, http.client.HTTPException) as error:
         raise CommandError(
             f"the sandbox in {home.path} does not answer ({error}): run 'sandbox down', then "
             "'sandbox up'."
         ) from None
-    finally:
-        connection.close()
-    if response.status >= 500:
+    if status >= 500:
         raise CommandError(f"{method} {path} failed; see {home.logs / 'supervisor.log'}")
-    answer: State = json.loads(content)
-    if response.status != 200:
+    if status != 200:
         raise CommandError(answer["error"])
-    return answer
+    state: State = answer
+    return state

@@ -164,6 +164,7 @@ def main() -> int:
     for option in ("url", "project", "project-number", "location"):
         parser.add_argument(f"--google-{option}", default="")
     options = parser.parse_args()
+    os.umask(0o077)
     attach.log_to_stderr()
     eventloop.prepare()
     options.folder.mkdir(parents=True, exist_ok=True)

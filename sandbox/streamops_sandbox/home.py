@@ -18,6 +18,10 @@ MARK = "SANDBOX_ID"
 _STARTED_FIELD = 19  # of /proc/PID/stat, counted after the command's closing parenthesis
 
 
+class HomeError(Exception):
+    """The folder cannot be used; the message says why."""
+
+
 class Home:
     """A sandbox's folder, which need not exist yet."""
 
@@ -63,10 +67,23 @@ class Home:
         temporary.chmod(0o600)
         temporary.replace(self.state_file)
 
+    def make(self) -> None:
+        """Make the folder, for its owner only. Raises HomeError where others can enter it.
+
+        It holds every key there is: administrators' kubeconfigs, accounts' keys, authorities.
+        """
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = self.path.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise HomeError(
+                f"{self.path} can be entered by other users: run 'chmod 700' on it, or choose "
+                "another folder with --home or SANDBOX_HOME."
+            )
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder against a second `up` or `down`. Raises BlockingIOError."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Hold the folder against a second `up` or `down`. Raises BlockingIOError, HomeError."""
+        self.make()
         with (self.path / "lock").open("w", encoding="ascii") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield

@@ -2,8 +2,8 @@
 
 `python -m streamops_sandbox.supervisor --home DIR --port P …` serves the applications at P, P+1, P+2 and P+3
 (any free ports for 0), starts the clusters, writes `state.json` and reports on the file descriptor
-`--report` in one JSON line: {} or {"error": …}. It is controlled through a socket in its folder:
-GET /status, POST /clusters {"name"}, POST /stop.
+`--report` in one JSON line: {} or {"error": …}. It is controlled through the socket in its folder:
+GET /status, POST /clusters {"name"}, POST /stop, and /google and /x as those document them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from streamops_sandbox import eventloop
+from streamops_sandbox import control_socket, eventloop
 from streamops_sandbox.cluster_processes import ClusterProcesses
+from streamops_sandbox.control_socket import CONTROL
 from streamops_sandbox.home import Home, State, started
 
 logger = logging.getLogger(__name__)
@@ -84,9 +85,14 @@ class Supervisor:
             for name, listener in sockets.items()
         }
         self._stack.push_async_callback(self.clusters.stop)
+        control = self._control()
         for name, listener in sockets.items():
-            await self._serve(self._application(name), listener)
-        await self._serve_control()
+            app = self._application(name)
+            if CONTROL in app:
+                control.add_subapp(f"/{name}", app[CONTROL])
+            await self._serve(app, listener)
+        runner = await control_socket.serve(control, self._home)
+        self._stack.push_async_callback(runner.cleanup)
         await asyncio.gather(*(self._create_cluster(name) for name in self._options.clusters))
         self._started = True
         self._write_state()
@@ -129,18 +135,12 @@ class Supervisor:
 
     # -- control -----------------------------------------------------------------------------------
 
-    async def _serve_control(self) -> None:
+    def _control(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/status", self._get_status)
         app.router.add_post("/clusters", self._post_cluster)
         app.router.add_post("/stop", self._post_stop)
-        self._home.socket.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX)
-        with self._home.short(self._home.socket) as address:
-            listener.bind(address)
-        self._home.socket.chmod(0o600)
-        await self._serve(app, listener)
-        self._stack.callback(self._home.socket.unlink, missing_ok=True)
+        return app
 
     async def _get_status(self, _: web.Request) -> web.Response:
         return web.json_response(self._state())
@@ -224,6 +224,7 @@ def main() -> int:
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    os.umask(0o077)
     eventloop.prepare()
     program = os.environ.get("SANDBOX_CLUSTER_PROGRAM")
     options = Options(

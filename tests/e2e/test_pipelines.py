@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from support.tls import issue
 
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.probe import Lost
 from ansible_collections.streamops.knative.plugins.modules.event_probe import TASK
+from streamops_sandbox import control_socket
+from streamops_sandbox.home import Home
 
 SPACE = "elsewhere"
 VIEWER = f"http://event-viewer.{SPACE}.svc.cluster.local"
@@ -72,13 +73,11 @@ def until(check: Callable[[], Any], what: str, seconds: float = 90) -> Any:
 
 def publish(site: Site, *texts: str) -> list[str]:
     """Write posts on the sandbox's X; returns their ids."""
-    request = urllib.request.Request(
-        f"{site.state['urls']['x']}/_sandbox/x/posts?matching=text",
-        data=json.dumps([{"text": text} for text in texts]).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as response:
-        ids: list[str] = json.load(response)
+    body = [{"text": text} for text in texts]
+    home = Home(Path(site.state["home"]))
+    status, answer = control_socket.call(home, "POST", "/x/posts?matching=text", body)
+    assert status == 200, answer
+    ids: list[str] = answer
     return ids
 
 

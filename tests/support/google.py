@@ -23,8 +23,10 @@ from ansible.module_utils.testing import patch_module_args
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
+from streamops_sandbox import control_socket
 from streamops_sandbox.clusters import Cluster
 from streamops_sandbox.google import PROJECT, create_app
+from streamops_sandbox.home import Home
 from streamops_sandbox.kube.server import ApiServer
 
 MODULES = "ansible_collections.streamops.knative.plugins.modules"
@@ -86,7 +88,7 @@ class Google:
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Ask for what only tests ask for."""
-        return self.call(method, f"_sandbox/{path}", body)[1]
+        return control_socket.call(Home(self.home), method, f"/google/{path}", body)[1]
 
     def token(self, member: str, project: str = PROJECT) -> str:
         """An access token of any principal."""
@@ -174,10 +176,14 @@ def google_sandbox(home: Path, services: tuple[str, ...] = ALL_SERVICES) -> Iter
         runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()
         await web.SockSite(runner, listener).start()
+        control = web.Application()
+        control.add_subapp("/google", app[control_socket.CONTROL])
+        controls = await control_socket.serve(control, Home(home))
         running.append(Google(url, home, clusters))
         started.set()
         await stop.wait()
         await runner.cleanup()
+        await controls.cleanup()
         for cluster in clusters.list():
             await clusters.delete(cluster.name)
 

@@ -21,6 +21,8 @@ from typing import Any
 import requests
 from aiohttp import web
 
+from streamops_sandbox import control_socket
+from streamops_sandbox.home import Home
 from streamops_sandbox.x import create_app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +66,12 @@ class Loop:
 
         return self.run(start())
 
+    def serve_control(self, name: str, app: web.Application, home: Path) -> None:
+        """Serve a stand-in's control interface at `/NAME` on the socket in its folder."""
+        root = web.Application()
+        root.add_subapp(f"/{name}", app[control_socket.CONTROL])
+        self._runners.append(self.run(control_socket.serve(root, Home(home))))
+
     def close(self) -> None:
         for runner in self._runners:
             self.run(runner.cleanup())
@@ -78,9 +86,16 @@ class X:
     def __init__(self, loop: Loop, home: Path, posts: Path | None = None) -> None:
         self.home = home
         empty = home / "no-posts.json"
-        home.mkdir(parents=True, exist_ok=True)
+        Home(home).make()
         empty.write_text('{"data": []}')
-        self.url = loop.serve(lambda url: create_app(home=home, base_url=url, posts=posts or empty))
+        made: list[web.Application] = []
+
+        def make(url: str) -> web.Application:
+            made.append(create_app(home=home, base_url=url, posts=posts or empty))
+            return made[0]
+
+        self.url = loop.serve(make)
+        loop.serve_control("x", made[0], home)
 
     @classmethod
     def at(cls, url: str, home: Path) -> X:
@@ -94,9 +109,9 @@ class X:
         return json.loads((self.home / "x-keys.json").read_text())
 
     def control(self, method: str, path: str = "", body: Any = None) -> Any:
-        response = requests.request(method, f"{self.url}/_sandbox/x{path}", json=body, timeout=10)
-        response.raise_for_status()
-        return response.json()
+        status, answer = control_socket.call(Home(self.home), method, f"/x{path or '/'}", body)
+        assert status == 200, answer
+        return answer
 
     def publish(self, *entries: dict[str, Any], matching: str = "all") -> list[str]:
         return self.control("POST", f"/posts?matching={matching}", list(entries))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import socket
 from pathlib import Path
 
 from aiohttp import web
 
+from .. import standalone
 from ..clusters import Cluster
 from .app import create_app
 
@@ -51,16 +51,16 @@ def main() -> None:
         "--enable", nargs="*", default=[], metavar="SERVICE", help="services enabled at the start"
     )
     options = parser.parse_args()
-    listener = socket.create_server(("127.0.0.1", options.port))
-    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    app = create_app(
-        home=options.home,
-        base_url=base_url,
-        clusters=NoClusters(),
-        enabled_services=options.enable,
-    )
-    print(base_url, flush=True)
-    web.run_app(app, sock=listener, print=None)
+
+    def make(base_url: str) -> web.Application:
+        return create_app(
+            home=options.home,
+            base_url=base_url,
+            clusters=NoClusters(),
+            enabled_services=options.enable,
+        )
+
+    standalone.run("google", make, options.home, options.port)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from ..clusters import ClusterManager
+from ..control_socket import CONTROL
+from ..request_guard import guard
 from . import discovery
 from .artifactregistry import ArtifactRegistry
 from .container import Container
@@ -122,7 +124,7 @@ def create_app(
     clusters: ClusterManager,
     enabled_services: Iterable[str] = (),
 ) -> web.Application:
-    """The application that answers as Google's APIs at `base_url`.
+    """The application that answers as Google's APIs at `base_url`; [CONTROL] is its control interface.
 
     Writes `service-account.json` into `home`: the key of the account that owns the one project
     there is at first, `sandbox-project`. As in a new project, no service is enabled, except
@@ -130,9 +132,12 @@ def create_app(
     """
     google = Google(base_url=base_url, clusters=clusters, enabled_services=enabled_services)
     write_private(home / "service-account.json", google.tokens.new_key(google.account, base_url))
-    app = web.Application(middlewares=[_errors], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[guard(".googleapis.com"), _errors], client_max_size=MAX_BODY_BYTES
+    )
+    app[CONTROL] = web.Application(middlewares=[_errors])
+    app[CONTROL].add_routes(google.control.routes())
     app.add_routes(google.oauth.routes())
-    app.add_routes(google.control.routes())
     app.router.add_route("*", "/{path:.*}", google.dispatch)
     app.on_cleanup.append(lambda _: google.operations.close())
     return app

@@ -1,7 +1,6 @@
-"""What only a test asks for: faults, projects, people. Under `/_sandbox`, where Google has no path.
+"""The control interface of Google's stand-in: faults, projects, principals.
 
-Nobody authenticates here: the sandbox listens on the loopback interface only, and the file that
-holds its owner's key is next to it. sandbox/docs/google.md documents the requests.
+Served on the sandbox's control socket only. sandbox/docs/google.md documents the requests.
 """
 
 from __future__ import annotations
@@ -61,18 +60,18 @@ class Control:
     def routes(self) -> list[web.RouteDef]:
         """All of them take and answer JSON."""
         return [
-            web.get("/_sandbox/calls", self._list_calls),
-            web.delete("/_sandbox/calls", self._clear_calls),
-            web.post("/_sandbox/faults", self._add_fault),
-            web.delete("/_sandbox/faults", self._clear_faults),
-            web.post("/_sandbox/operation-faults", self._add_operation_fault),
-            web.patch("/_sandbox/clusters/{name:.+}", self._change_cluster),
-            web.post("/_sandbox/projects", self._add_project),
-            web.patch("/_sandbox/projects/{project}", self._change_project),
-            web.put("/_sandbox/quotas/{kind}", self._set_quota),
-            web.put("/_sandbox/pages", self._set_pages),
-            web.post("/_sandbox/principals", self._add_principal),
-            web.put("/_sandbox/tokens", self._set_tokens),
+            web.get("/calls", self._list_calls),
+            web.delete("/calls", self._clear_calls),
+            web.post("/faults", self._add_fault),
+            web.delete("/faults", self._clear_faults),
+            web.post("/operation-faults", self._add_operation_fault),
+            web.patch("/clusters/{name:.+}", self._change_cluster),
+            web.post("/projects", self._add_project),
+            web.patch("/projects/{project}", self._change_project),
+            web.put("/quotas/{kind}", self._set_quota),
+            web.put("/pages", self._set_pages),
+            web.post("/principals", self._add_principal),
+            web.put("/tokens", self._set_tokens),
         ]
 
     async def answer(self, call: Call, handler: Handler) -> dict[str, Any]:

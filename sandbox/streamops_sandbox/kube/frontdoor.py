@@ -16,9 +16,11 @@ from streamops_sandbox.kube.authz import Attributes, Authorizer
 from streamops_sandbox.kube.plainpaths import PlainPaths
 from streamops_sandbox.kube.requestinfo import RequestInfo
 from streamops_sandbox.kube.rest import Rest
+from streamops_sandbox.request_guard import refusal
 
 Json = dict[str, Any]
 _LOG = logging.getLogger(__name__)
+_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", ".cluster.local")
 _EXTRA = "Impersonate-Extra-"
 
 
@@ -53,6 +55,8 @@ class FrontDoor:
             return _failure(errors.internal(f"{type(error).__name__}: {error}"))
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if reason := refusal(request, _NAMES):
+            raise errors.StatusError(403, "Forbidden", reason)
         info = self._rest.parse(request)
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def main() -> int:
         " (streamops_sandbox.kube: ca.key); without it the node signs its own certificate",
     )
     options = parser.parse_args()
+    os.umask(0o077)
     attach.log_to_stderr()
     eventloop.prepare()
     asyncio.run(_run(options))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import socket
 from pathlib import Path
 
 from aiohttp import web
 
+from streamops_sandbox import standalone
 from streamops_sandbox.registry import create_app
 
 
@@ -23,14 +23,16 @@ def main() -> None:
         "--private", action="store_true", help="ask for credentials to pull, not only to push"
     )
     options = parser.parse_args()
-    listening = socket.create_server(("127.0.0.1", options.port))
-    app = create_app(
-        home=options.home,
-        base_url=f"http://127.0.0.1:{listening.getsockname()[1]}",
-        anonymous_pull=not options.private,
-        max_bytes=options.max_bytes,
-    )
-    web.run_app(app, sock=listening)
+
+    def make(base_url: str) -> web.Application:
+        return create_app(
+            home=options.home,
+            base_url=base_url,
+            anonymous_pull=not options.private,
+            max_bytes=options.max_bytes,
+        )
+
+    standalone.run("registry", make, options.home, options.port)
 
 
 if __name__ == "__main__":

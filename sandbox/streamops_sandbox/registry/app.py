@@ -14,6 +14,7 @@ from streamops_sandbox.registry.blobs import Blobs
 from streamops_sandbox.registry.errors import RegistryError
 from streamops_sandbox.registry.manifests import Manifests
 from streamops_sandbox.registry.storage import Storage
+from streamops_sandbox.request_guard import guard
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,7 +48,7 @@ def create_app(
         auth.require(request, {})
         return web.json_response({})
 
-    app = web.Application(middlewares=[_errors], client_max_size=1 << 20)
+    app = web.Application(middlewares=[guard(), _errors], client_max_size=1 << 20)
     app.add_routes(
         [
             web.get("/token", auth.token),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import socket
 import sys
 from pathlib import Path
 
 from aiohttp import web
 
+from streamops_sandbox import standalone
 from streamops_sandbox.x.app import create_app
 from streamops_sandbox.x.posts import PostsError
 
@@ -22,14 +22,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=18972, help="0 takes a free one")
     parser.add_argument("--posts", type=Path, help="posts to serve instead of the sandbox's own")
     options = parser.parse_args()
-    listener = socket.create_server(("127.0.0.1", options.port))
-    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    def make(base_url: str) -> web.Application:
+        return create_app(home=options.home, base_url=base_url, posts=options.posts)
+
     try:
-        app = create_app(home=options.home, base_url=base_url, posts=options.posts)
+        standalone.run("x", make, options.home, options.port)
     except PostsError as error:
         sys.exit(str(error))
-    print(base_url, flush=True)
-    web.run_app(app, sock=listener, print=None)
 
 
 if __name__ == "__main__":

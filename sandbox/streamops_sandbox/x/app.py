@@ -1,198 +1,20 @@
-"""The HTTP interface: X's paths, and a control interface outside of X's path space."""
+"""X's stand-in as an application: its endpoints, and what all of its answers have in common."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections import deque
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from streamops_sandbox.x import parameters
-from streamops_sandbox.x.auth import AppKeys, Authenticator, Caller
+from streamops_sandbox.control_socket import CONTROL
+from streamops_sandbox.request_guard import guard
 from streamops_sandbox.x.control import Control
-from streamops_sandbox.x.faults import Faults
-from streamops_sandbox.x.limits import Bill, RateLimits
-from streamops_sandbox.x.posts import MEMORY, OWN_POSTS, Post, Posts, Script
-from streamops_sandbox.x.problems import Problem, forbidden, invalid, not_modelled
-from streamops_sandbox.x.query import parse
-from streamops_sandbox.x.stream import Rules, Stream
-
-QUERY_LENGTH = 512
-KEYS_FILE = "x-keys.json"
-CONTROL_PATH = "/_sandbox/x"
-
-
-class X:
-    """The stand-in: what it knows, whom it bills, and how it answers."""
-
-    def __init__(self, home: Path, base_url: str, posts: Path | None) -> None:
-        self.ahead = timedelta(0)
-        self.field_names: tuple[str, ...] = parameters.POST_FIELDS
-        self.keys_file = home / KEYS_FILE
-        self.authenticator = Authenticator(AppKeys.at(self.keys_file), base_url)
-        self.posts = Posts(Script.load(posts or OWN_POSTS), self.now())
-        self.limits, self.bill, self.faults = RateLimits(), Bill(), Faults()
-        self.rules = Rules()
-        self.stream = Stream(self.rules, lambda post_id: self.bill.add([post_id], self.now()))
-        self.requests: deque[dict[str, Any]] = deque(maxlen=1000)
-
-    def now(self) -> datetime:
-        """Return X's time; its day is UTC's."""
-        return datetime.now(UTC) + self.ahead
-
-    def publish(self, entry: dict[str, Any], *, matches_all: bool = False) -> Post:
-        """Publish a post now."""
-        post = self.posts.publish(entry, self.now(), matches_all=matches_all)
-        self.stream.offer(post)
-        return post
-
-    async def search(self, request: web.Request) -> web.Response:
-        """GET /2/tweets/search/recent."""
-        caller, now = self.authenticator.caller(request), self.now()
-        headers = self.limits.take("search", caller.kind, now)
-        given = _single(request)
-        parameters.known(given, parameters.SEARCH.union(self.field_names))
-        if "query" not in given:
-            raise invalid("query", "", "The `query` query parameter is required")
-        matches = parse(given["query"], QUERY_LENGTH)
-        fields = parameters.post_fields(given)
-        self._appear(now)
-        bounds = parameters.Search.read(given, self.posts, now)
-        self.bill.check()
-        found: list[Post] = []
-        more = False
-        for post in self.posts.newest_first(bounds.above, bounds.below):
-            if not _within(post, bounds, now) or not (post.matches_all or matches(post.data)):
-                continue
-            if len(found) == bounds.size:
-                more = True
-                break
-            found.append(post)
-        self.bill.add((post.id for post in found), now)
-        return _json(_page(found, fields, more=more), headers)
-
-    async def open_stream(self, request: web.Request) -> web.StreamResponse:
-        """GET /2/tweets/search/stream."""
-        headers = self.limits.take("stream", self._app_only(request).kind, self.now())
-        given = _single(request)
-        parameters.known(given, parameters.STREAM.union(self.field_names))
-        for name in ("backfill_minutes", "start_time", "end_time"):
-            if name in given:
-                raise not_modelled(f"{name} on the filtered stream")
-        fields = parameters.post_fields(given)
-        self.bill.check()
-        ticker = asyncio.create_task(self._tick())
-        try:
-            return await self.stream.serve(request, headers, fields)
-        finally:
-            ticker.cancel()
-
-    async def list_rules(self, request: web.Request) -> web.Response:
-        """GET /2/tweets/search/stream/rules."""
-        headers = self.limits.take("rules", self._app_only(request).kind, self.now())
-        given = _single(request)
-        parameters.known(given, {"ids", "max_results", "pagination_token"})
-        wanted = given["ids"].split(",") if "ids" in given else None
-        rules = [
-            rule.describe()
-            for rule in self.rules.all.values()
-            if wanted is None or rule.id in wanted
-        ]
-        body: dict[str, Any] = {"data": rules} if rules else {}
-        return _json(body | {"meta": {"result_count": len(rules)}}, headers)
-
-    async def change_rules(self, request: web.Request) -> web.Response:
-        """POST /2/tweets/search/stream/rules."""
-        headers = self.limits.take("rules-change", self._app_only(request).kind, self.now())
-        given = _single(request)
-        parameters.known(given, {"dry_run", "delete_all"})
-        try:
-            body = json.loads(await request.text() or "{}")
-        except ValueError as error:
-            raise invalid("body", "", "the body is no JSON") from error
-        answer = self.rules.change(
-            body,
-            delete_all=given.get("delete_all", "").lower() == "true",
-            dry_run=given.get("dry_run", "").lower() == "true",
-        )
-        return _json(answer, headers, status=201 if "data" in answer else 200)
-
-    async def token(self, request: web.Request) -> web.Response:
-        """POST /oauth2/token."""
-        form = await request.post()
-        return _json(self.authenticator.exchange(request, str(form.get("grant_type", ""))), {})
-
-    async def missing(self, request: web.Request) -> web.Response:
-        """Everything else that X has."""
-        raise not_modelled(f"{request.method} {request.path}")
-
-    def _app_only(self, request: web.Request) -> Caller:
-        caller = self.authenticator.caller(request)
-        if not caller.app_only:
-            raise forbidden(
-                "Authenticating with OAuth 1.0a User Context is forbidden for this endpoint. "
-                "Supported authentication types are [OAuth 2.0 Application-Only]."
-            )
-        return caller
-
-    def _appear(self, now: datetime) -> None:
-        for post in self.posts.appear(now):
-            self.stream.offer(post)
-
-    async def _tick(self) -> None:
-        """Let the script's posts appear while someone listens; without listeners nothing runs."""
-        while (wait := self.posts.seconds_to_next(self.now())) is not None:
-            await asyncio.sleep(wait + 0.01)
-            self._appear(self.now())
-
-
-def _within(post: Post, bounds: parameters.Search, now: datetime) -> bool:
-    if post.published <= now - MEMORY:
-        return False
-    if bounds.start is not None and post.published < bounds.start:
-        return False
-    return bounds.end is None or post.published < bounds.end
-
-
-def _page(found: list[Post], fields: set[str], *, more: bool) -> dict[str, Any]:
-    meta: dict[str, Any] = {"result_count": len(found)}
-    if not found:
-        return {"meta": meta}
-    meta |= {"newest_id": str(found[0].id), "oldest_id": str(found[-1].id)}
-    if more:
-        meta["next_token"] = parameters.encode(found[-1].id)
-    data = [{name: v for name, v in post.data.items() if name in fields} for post in found]
-    return {"data": data, "meta": meta}
-
-
-def _single(request: web.Request) -> dict[str, str]:
-    """Return the query parameters, each given once."""
-    given = {}
-    for name, value in request.query.items():
-        if name in given:
-            raise invalid(name, value, f"The query parameter [{name}] was given more than once")
-        given[name] = value
-    return given
-
-
-def _json(body: Any, headers: dict[str, str], status: int = 200) -> web.Response:
-    text = json.dumps(body, ensure_ascii=False)
-    return web.Response(text=text, status=status, headers=headers, content_type="application/json")
-
-
-async def _json_or_text(request: web.Request) -> Any:
-    text = await request.text()
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
+from streamops_sandbox.x.endpoints import X
+from streamops_sandbox.x.problems import Problem
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -202,8 +24,6 @@ def _as_x_answers(x: X) -> Any:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith(CONTROL_PATH):
-            return await handler(request)
         entry: dict[str, Any] = {"method": request.method, "url": str(request.rel_url)}
         if request.content_type == "application/json" and request.can_read_body:
             entry["body"] = await _json_or_text(request)
@@ -222,19 +42,22 @@ def _as_x_answers(x: X) -> Any:
 
 
 def create_app(*, home: Path, base_url: str, posts: Path | None) -> web.Application:
-    """Return the application; `posts` is a file of posts to serve instead of the stand-in's own.
+    """Return the application, with its control interface at [CONTROL].
 
-    The keys are read from `home`/x-keys.json, and made there if there are none. Raises
-    posts.PostsError for a file that holds no posts.
+    `posts` is a file of posts to serve instead of the stand-in's own. The keys are read from
+    `home`/x-keys.json, and made there if there are none. Raises posts.PostsError for a file that
+    holds no posts.
     """
     x = X(home, base_url, posts)
-    app = web.Application(middlewares=[_as_x_answers(x)], client_max_size=16 << 20)
+    app = web.Application(
+        middlewares=[guard(".x.com", ".twitter.com"), _as_x_answers(x)], client_max_size=16 << 20
+    )
     app.router.add_get("/2/tweets/search/recent", x.search)
     app.router.add_get("/2/tweets/search/stream", x.open_stream)
     app.router.add_get("/2/tweets/search/stream/rules", x.list_rules)
     app.router.add_post("/2/tweets/search/stream/rules", x.change_rules)
     app.router.add_post("/oauth2/token", x.token)
-    Control(x).add_routes(app, CONTROL_PATH)
+    app[CONTROL] = Control(x).application()
     app.router.add_route("*", "/{path:.*}", x.missing)
 
     async def close_stream(_app: web.Application) -> None:
@@ -242,3 +65,11 @@ def create_app(*, home: Path, base_url: str, posts: Path | None) -> web.Applicat
 
     app.on_shutdown.append(close_stream)
     return app
+
+
+async def _json_or_text(request: web.Request) -> Any:
+    text = await request.text()
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

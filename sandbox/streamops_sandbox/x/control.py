@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from streamops_sandbox.x import parameters
 from streamops_sandbox.x.auth import AppKeys
-
-if TYPE_CHECKING:
-    from streamops_sandbox.x.app import X
+from streamops_sandbox.x.endpoints import X
 
 
 class Control:
-    """JSON over HTTP below /_sandbox/x; no authentication, as the sandbox is loopback only."""
+    """The control interface: JSON over HTTP, on the sandbox's control socket only."""
 
     def __init__(self, x: X) -> None:
         self._x = x
 
-    def add_routes(self, app: web.Application, prefix: str) -> None:
-        """Add the control interface to an application."""
-        app.router.add_get(prefix, self.show)
-        app.router.add_get(prefix + "/requests", self.requests)
-        app.router.add_post(prefix + "/posts", self.publish)
-        app.router.add_delete(prefix + "/posts/{id}", self.delete)
-        app.router.add_post(prefix + "/faults", self.add_fault)
-        app.router.add_delete(prefix + "/faults", self.clear_faults)
-        app.router.add_put(prefix + "/credits", self.set_credits)
-        app.router.add_put(prefix + "/fields", self.set_spelling)
-        app.router.add_put(prefix + "/limits", self.set_limits)
-        app.router.add_put(prefix + "/clock", self.set_clock)
-        app.router.add_post(prefix + "/keys", self.renew_keys)
-        app.router.add_post(prefix + "/disconnect", self.disconnect)
+    def application(self) -> web.Application:
+        """Return the application that serves it."""
+        app = web.Application()
+        app.router.add_get("/", self.show)
+        app.router.add_get("/requests", self.requests)
+        app.router.add_post("/posts", self.publish)
+        app.router.add_delete("/posts/{id}", self.delete)
+        app.router.add_post("/faults", self.add_fault)
+        app.router.add_delete("/faults", self.clear_faults)
+        app.router.add_put("/credits", self.set_credits)
+        app.router.add_put("/fields", self.set_spelling)
+        app.router.add_put("/limits", self.set_limits)
+        app.router.add_put("/clock", self.set_clock)
+        app.router.add_post("/keys", self.renew_keys)
+        app.router.add_post("/disconnect", self.disconnect)
+        return app
 
     async def show(self, _request: web.Request) -> web.Response:
         """Number of posts, the bill, whether a stream is open, faults still to come."""

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from streamops_sandbox.request_guard import guard
+
 _FOLDER = Path(__file__).parent
 _EVENTING = (
     "eventing-crds",
@@ -35,7 +37,7 @@ def create_app(*, home: Path, base_url: str) -> web.Application:
 
     `home` and `base_url` are what every part of the sandbox gets; this one needs neither.
     """
-    app = web.Application()
+    app = web.Application(middlewares=[guard()])
     path = "/{owner}/{repository}/releases/download/knative-v{version}/{name}.yaml"
     app.router.add_get(path, _download)
     app.router.add_get("/healthz", _health)

@@ -174,7 +174,8 @@ class _Layer:
     def _make_folder(self, path: Path) -> None:
         if path.is_symlink() or not path.is_dir():
             self._clear(path)
-            path.mkdir(mode=0o755)
+            path.mkdir()
+            path.chmod(0o755)
 
     def _inside(self, path: Path, target: str) -> str:
         """Return a link target that is relative and cannot climb above the root."""

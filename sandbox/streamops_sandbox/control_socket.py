@@ -1,0 +1,73 @@
+"""The control interfaces of all parts, on one Unix socket in the sandbox's folder.
+
+They hand out credentials and break things on purpose, so they are not on the network: the socket
+has mode 0600 and lies in a folder of mode 0700. `curl --unix-socket HOME/control.sock
+http://sandbox/x/posts` is a request; the first part of the path names the part of the sandbox.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from typing import Any
+
+from aiohttp import web
+
+from streamops_sandbox.home import Home
+
+#: Where an application keeps the one that controls it.
+CONTROL = web.AppKey("control", web.Application)
+_SHUTDOWN_SECONDS = 1.0
+
+
+async def serve(app: web.Application, home: Home) -> web.AppRunner:
+    """Serve a control application until the runner is cleaned up, which removes the socket."""
+    home.make()
+    home.socket.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    with home.short(home.socket) as address:
+        listener.bind(address)
+    home.socket.chmod(0o600)
+
+    async def remove(_: web.Application) -> None:
+        home.socket.unlink(missing_ok=True)
+
+    app.on_cleanup.append(remove)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+    return runner
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, home: Home, seconds: float) -> None:
+        super().__init__("sandbox", timeout=seconds)
+        self._home = home
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        with self._home.short(self._home.socket) as address:
+            self.sock.connect(address)
+
+
+def call(
+    home: Home, method: str, path: str, body: object = None, *, seconds: float = 30.0
+) -> tuple[int, Any]:
+    """Send a request to the control socket; returns the status and the decoded answer.
+
+    Raises OSError or http.client.HTTPException where nothing answers.
+    """
+    connection = _Connection(home, seconds)
+    try:
+        connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        content = response.read()
+    finally:
+        connection.close()
+    try:
+        return response.status, json.loads(content)
+    except ValueError:
+        return response.status, content.decode(errors="replace")
