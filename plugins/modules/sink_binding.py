@@ -89,8 +89,8 @@ options:
   wait_for:
     description:
       - V(subjects) waits until every subject carries the sink.
-      - V(webhook) waits until the sink is resolved and the webhook knows the subjects' kind, for subjects that are
-        created afterwards.
+      - V(webhook) waits until the webhook covers the subjects' kind, so that subjects created afterwards start with
+        the sink. Knative resolves the sink only once there is a subject.
       - V(nothing) does not wait.
     type: str
     choices: [subjects, webhook, nothing]
@@ -143,7 +143,7 @@ EXAMPLES = """
 
 RETURN = """
 sink_uri:
-  description: The URL the sink resolved to.
+  description: The URL the sink resolved to; with O(wait_for=webhook) empty where there is no subject yet.
   returned: when waited for
   type: str
   sample: http://event-viewer.streamops.svc.cluster.local

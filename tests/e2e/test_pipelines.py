@@ -285,7 +285,7 @@ twitter_pipeline_registry=registry.example.com/streamops
 
 
 def test_beginning_in_the_middle_changes_nothing_by_mistake(site: Site) -> None:
-    begun = site.play("site.yml", "--start-at-task", "Run the producers", check=False)
+    begun = site.play("site.yml", "--start-at-task", "Apply the producers", check=False)
     assert begun.returncode != 0
     assert "Nothing was changed" in begun.stdout
     assert "this run has not come by the images" in begun.stdout

@@ -124,7 +124,7 @@ def test_demo_on_a_running_site_changes_nothing_and_says_where_to_look(site, wor
 
 def test_one_step_alone_changes_nothing_either(site):
     only = site.play("site.yml", "--tags", "twitter_pipeline_deploy", "-e", site.variables).stdout
-    assert "Run the producers" in only
+    assert "Apply the producers" in only
     assert "Send a probe" not in only
     assert recap(only)["sandbox"]["changed"] == 0
 

@@ -7,9 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.kube import Kube, Object, Outcome, api_server, cluster, deployment, namespace
+from support.kube import (
+    Kube,
+    Object,
+    Outcome,
+    api_server,
+    cluster,
+    definition,
+    deployment,
+    namespace,
+)
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative.sink_binding import (
+    EVENTING,
+    WEBHOOK,
     BindingError,
 )
 from ansible_collections.streamops.knative.plugins.modules.sink_binding import TASK
@@ -70,7 +81,6 @@ def test_a_subject_created_after_its_binding_never_lacks_the_sink(
 ) -> None:
     before = bind(eventing, space, wait_for="webhook", extensions={"origin": "test"})
     assert before.result["changed"]
-    assert before.result["sink_uri"] == URI.format(space)
     eventing.apply(deployment("app", space))
     assert environment(eventing, space)["K_SINK"] == URI.format(space)
     created = eventing.get("apps/v1", "Deployment", "app", space)
@@ -78,6 +88,7 @@ def test_a_subject_created_after_its_binding_never_lacks_the_sink(
     assert created["metadata"]["generation"] == 1
     after = bind(eventing, space, extensions={"origin": "test"})
     assert not after.result["changed"]
+    assert after.result["sink_uri"] == URI.format(space)
     assert after.result["subjects"] == ["app"]
 
 
@@ -203,3 +214,62 @@ def test_without_knative_it_says_what_to_install(tmp_path: Path) -> None:
         assert bind(bare, "test", check=True).result["changed"]
         with pytest.raises(BindingError, match="install Knative Eventing"):
             bind(bare, "test", sink={"uri": "http://a.example.com"})
+
+
+MISSING = {"reason": "SubjectMissing", "message": 'deployments.apps "app" not found'}
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Iterator[Kube]:
+    """An API server with a binding as Knative's own controller leaves it before its subject exists."""
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"]}
+    webhook = {
+        "name": WEBHOOK,
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "failurePolicy": "Ignore",
+        "clientConfig": {"service": {"name": "eventing-webhook", "namespace": EVENTING}},
+        "rules": [{**rule, "operations": ["CREATE"]}],
+    }
+    with api_server(tmp_path) as kube:
+        kube.apply(
+            namespace("test"),
+            definition(
+                "SinkBinding",
+                "sources.knative.dev",
+                sink={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                subject={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+            ),
+            {
+                "apiVersion": "admissionregistration.k8s.io/v1",
+                "kind": "MutatingWebhookConfiguration",
+                "metadata": {"name": WEBHOOK},
+                "webhooks": [webhook],
+            },
+        )
+        bind(kube, "test", sink={"uri": "http://sink.example"}, wait_for="nothing")
+        binding = kube.get("sources.knative.dev/v1", "SinkBinding", "b", "test")
+        assert binding is not None
+        conditions = [
+            {"type": "Ready", "status": "False", **MISSING},
+            {"type": "SinkBindingAvailable", "status": "False", **MISSING},
+            {"type": "SinkProvided", "status": "Unknown"},
+        ]
+        kube.set_status(binding, {"conditions": conditions})
+        yield kube
+
+
+def test_the_webhook_is_waited_for_although_knative_resolves_no_sink_without_a_subject(
+    recorded: Kube,
+) -> None:
+    sink = {"uri": "http://sink.example"}
+    waited = bind(recorded, "test", sink=sink, wait_for="webhook", timeout=2)
+    assert not waited.result["changed"]
+
+
+def test_a_condition_that_failed_is_the_diagnosis_of_a_binding_not_reconciled(
+    recorded: Kube,
+) -> None:
+    recorded.apply(deployment("app", "test"))
+    with pytest.raises(BindingError, match=r"SinkBindingAvailable is False: deployments\.apps"):
+        bind(recorded, "test", sink={"uri": "http://sink.example"}, timeout=1)

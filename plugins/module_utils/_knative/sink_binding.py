@@ -174,7 +174,7 @@ def webhook_knows(client: Client, subjects: Subjects) -> bool:
 
 
 class Waiter:
-    """Waits until a binding has done its work, and can say what is missing."""
+    """Wait for a binding to take effect, with a diagnosis of what is missing."""
 
     def __init__(
         self, client: Client, name: str, namespace: str, progress: Callable[[str], None]
@@ -187,7 +187,7 @@ class Waiter:
         self.bound: list[str] = []
 
     def wait(self, *, timeout: float, for_subjects: bool) -> None:
-        """Return when the sink is resolved and the webhook or (`for_subjects`) the subjects have it.
+        """Return once the webhook covers the subjects' kind or, `for_subjects`, they carry the sink.
 
         Raises BindingError naming what is missing after `timeout` seconds.
         """
@@ -206,35 +206,50 @@ class Waiter:
         if binding is None:
             return "there is no such SinkBinding"
         status = binding.get("status") or {}
-        if status.get("observedGeneration") != binding["metadata"]["generation"]:
-            return (
-                "Knative's eventing-controller has not looked at it yet; see"
-                f" kubectl -n {EVENTING} logs deployment/eventing-controller"
-            )
-        conditions = {c["type"]: c for c in status.get("conditions") or []}
-        provided = conditions.get("SinkProvided", {})
-        if provided.get("status") != "True":
-            reason = provided.get("message") or provided.get("reason") or "no reason given"
-            return f"its sink does not resolve to an address: {reason}"
         self.sink_uri = status.get("sinkUri", "")
         subjects = Subjects.of(binding["spec"]["subject"])
         if not webhook_knows(self._client, subjects):
             return f"the webhook {WEBHOOK} has no rule for {subjects.kind} yet"
-        return self._unbound(subjects) if for_subjects else ""
+        # Knative resolves the subject before the sink: before there is a subject, the sink's condition
+        # stays Unknown and nothing more can be said.
+        return self._unbound(subjects, binding) if for_subjects else ""
 
-    def _unbound(self, subjects: Subjects) -> str:
+    def _unbound(self, subjects: Subjects, binding: Object) -> str:
+        status = binding.get("status") or {}
+        conditions = {c["type"]: c for c in status.get("conditions") or []}
+        provided = conditions.get("SinkProvided", {})
+        if provided.get("status") == "False":
+            return f"its sink does not resolve to an address: {_reason(provided)}"
         found = subjects.find(self._client, self._namespace)
         if not found:
             return f"there is no {subjects} in namespace {self._namespace}"
         reason = excluded(self._client, subjects, self._namespace)
         if reason:
             return reason
-        # A finished Job is never changed; it tells what it ran with.
+        # observedGeneration is set only once the binding was reconciled without an error.
+        if status.get("observedGeneration") != binding["metadata"]["generation"]:
+            return _not_reconciled(conditions)
+        if provided.get("status") != "True":
+            return f"its sink is not resolved yet: {_reason(provided)}"
+        # A finished Job is never changed; its pod template shows what it ran with.
         without = [o["metadata"]["name"] for o in found if bound_sink(o) != self.sink_uri]
         self.bound = [o["metadata"]["name"] for o in found]
         if without:
             return f"K_SINK is not {self.sink_uri} in the pod template of {', '.join(without)}"
         return ""
+
+
+def _reason(condition: Mapping[str, Any]) -> str:
+    return str(condition.get("message") or condition.get("reason") or "no reason given")
+
+
+def _not_reconciled(conditions: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why a binding's generation is not observed: the condition that failed, or the controller's log."""
+    for name in ("SinkBindingAvailable", "SinkProvided", "Ready"):
+        condition = conditions.get(name, {})
+        if condition.get("status") == "False":
+            return f"{name} is False: {_reason(condition)}"
+    return f"it has not been reconciled yet; see kubectl -n {EVENTING} logs deployment/eventing-webhook"
 
 
 def write(client: Client, wanted: Object, *, dry_run: bool) -> dict[str, Any]:
@@ -283,7 +298,7 @@ def delete(
             if time.monotonic() >= deadline:
                 raise BindingError(
                     f"SinkBinding {namespace}/{name} is still being deleted after {timeout:g} s:"
-                    " its finalizer is removed by Knative's eventing-controller, which seems not"
+                    " its finalizer is removed by Knative's eventing-webhook, which seems not"
                     f" to run; see kubectl -n {EVENTING} get pods"
                 )
             time.sleep(POLL_SECONDS)
