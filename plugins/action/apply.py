@@ -6,27 +6,21 @@ that may hold secrets into texts that Ansible keeps out of logs.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.module_utils.common.json import AnsibleJSONEncoder
 from ansible.plugins.loader import lookup_loader
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_task import TASK
-from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import InProcessAction
+from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import dump, in_process
 
 VAULT = b"$ANSIBLE_VAULT"
 
 Text = dict[str, str]  # {"name": where it came from, "text": the manifests}
 
 
-class ActionModule(InProcessAction):
+class ActionModule(in_process("apply")):  # type: ignore[misc]  # made when it is loaded
     """See the module's DOCUMENTATION."""
-
-    module = "apply"
-    task = TASK
 
     def execute(self, args: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """Prepare what only the controller can, then run."""
@@ -35,15 +29,17 @@ class ActionModule(InProcessAction):
         files = _take(args, "files", "src")
         texts = [*_take(args, "contents"), *self._rendered(templates, variables)]
         texts += [_as_text(number, value) for number, value in enumerate(definitions)]
+        here = self.runs_in_worker(variables)
         args["files"] = []
         for name in files:
             path = self._find(name)
-            if self.is_local and not _is_encrypted(path):
+            if here and not _is_encrypted(path):
                 args["files"].append(str(path))
             else:
                 texts += self._read(path)
         args["contents"] = texts
-        return super().execute(args, variables)
+        result: dict[str, Any] = super().execute(args, variables)
+        return result
 
     def _rendered(self, templates: list[Any], variables: dict[str, Any]) -> list[Text]:
         lookup = lookup_loader.get(
@@ -93,7 +89,7 @@ def _take(args: dict[str, Any], *names: str) -> list[Any]:
 
 
 def _as_text(number: int, value: Any) -> Text:
-    text = value if isinstance(value, str) else json.dumps(value, cls=AnsibleJSONEncoder)
+    text = value if isinstance(value, str) else dump(value)
     return {"name": f"definitions[{number}]", "text": text}
 
 

@@ -1,13 +1,7 @@
-"""Controller side of streamops.knative.gcp_services_info: spares a local host the start of a module."""
+"""Action plugin of streamops.knative.gcp_services_info."""
 
 from __future__ import annotations
 
-from ansible_collections.streamops.knative.plugins.modules.gcp_services_info import TASK
-from ansible_collections.streamops.knative.plugins.plugin_utils._google_action import GoogleAction
+from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import in_process
 
-
-class ActionModule(GoogleAction):
-    """See the module's DOCUMENTATION."""
-
-    module = "gcp_services_info"
-    task = TASK
+ActionModule = in_process("gcp_services_info", "google.oauth2.service_account")

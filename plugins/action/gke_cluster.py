@@ -1,13 +1,7 @@
-"""Controller side of streamops.knative.gke_cluster: spares a local host the start of a module."""
+"""Action plugin of streamops.knative.gke_cluster."""
 
 from __future__ import annotations
 
-from ansible_collections.streamops.knative.plugins.modules.gke_cluster import TASK
-from ansible_collections.streamops.knative.plugins.plugin_utils._google_action import GoogleAction
+from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import in_process
 
-
-class ActionModule(GoogleAction):
-    """See the module's DOCUMENTATION."""
-
-    module = "gke_cluster"
-    task = TASK
+ActionModule = in_process("gke_cluster", "google.oauth2.service_account")

@@ -1,13 +1,7 @@
-"""Controller side of streamops.knative.knative_info: spares a local host the start of a module."""
+"""Action plugin of streamops.knative.knative_info."""
 
 from __future__ import annotations
 
-from ansible_collections.streamops.knative.plugins.modules.knative_info import TASK
-from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import InProcessAction
+from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import in_process
 
-
-class ActionModule(InProcessAction):
-    """See the module's DOCUMENTATION."""
-
-    module = "knative_info"
-    task = TASK
+ActionModule = in_process("knative_info")

@@ -1,13 +1,7 @@
-"""Controller side of streamops.knative.oci_image: spares a local host the start of a module."""
+"""Action plugin of streamops.knative.oci_image."""
 
 from __future__ import annotations
 
-from ansible_collections.streamops.knative.plugins.modules.oci_image import TASK
-from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import InProcessAction
+from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import in_process
 
-
-class ActionModule(InProcessAction):
-    """See the module's DOCUMENTATION."""
-
-    module = "oci_image"
-    task = TASK
+ActionModule = in_process("oci_image")

@@ -1,13 +1,7 @@
-"""Controller side of streamops.knative.resource_info: spares a local host the start of a module."""
+"""Action plugin of streamops.knative.resource_info."""
 
 from __future__ import annotations
 
-from ansible_collections.streamops.knative.plugins.modules.resource_info import TASK
-from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import InProcessAction
+from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import in_process
 
-
-class ActionModule(InProcessAction):
-    """See the module's DOCUMENTATION."""
-
-    module = "resource_info"
-    task = TASK
+ActionModule = in_process("resource_info")

@@ -1,13 +1,7 @@
-"""Controller side of streamops.knative.sink_binding: spares a local host the start of a module."""
+"""Action plugin of streamops.knative.sink_binding."""
 
 from __future__ import annotations
 
-from ansible_collections.streamops.knative.plugins.modules.sink_binding import TASK
-from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import InProcessAction
+from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import in_process
 
-
-class ActionModule(InProcessAction):
-    """See the module's DOCUMENTATION."""
-
-    module = "sink_binding"
-    task = TASK
+ActionModule = in_process("sink_binding")

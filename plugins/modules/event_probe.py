@@ -103,11 +103,12 @@ events:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import (
-    Run,
-    Task,
-    paced,
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
+    CONNECTION,
+    connect,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.probe import Pods, probe
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -133,7 +134,7 @@ def work(run: Run) -> dict[str, Any]:
         home = params["viewer_namespace"] or namespace
         viewer = Pods(home, params["viewer_labels"], params["viewer_port"])
     path = probe(
-        run.connect(), producer, viewer, timeout=params["timeout"], progress=paced(run.progress)
+        connect(run), producer, viewer, timeout=params["timeout"], progress=paced(run.progress)
     )
     return {
         "changed": False,
@@ -144,7 +145,7 @@ def work(run: Run) -> dict[str, Any]:
     }
 
 
-TASK = Task(work, OPTIONS)
+TASK = Task(work, {**CONNECTION, **OPTIONS})
 
 
 def main() -> None:

@@ -212,7 +212,11 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     Source,
     Version,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
+    CONNECTION,
+    connect,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 
 _CONTAINER = {"type": "str", "required": True}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -287,7 +291,7 @@ def wish(params: dict[str, Any]) -> Wish:
 
 def bundle(run: Run) -> dict[str, Any]:
     """The plan as results."""
-    made = plan(run.connect(), wish(run.params))
+    made = plan(connect(run), wish(run.params))
     return {
         "changed": False,
         "urls": made.install.urls,
@@ -303,7 +307,7 @@ def bundle(run: Run) -> dict[str, Any]:
     }
 
 
-TASK = Task(bundle, OPTIONS)
+TASK = Task(bundle, {**CONNECTION, **OPTIONS})
 
 
 def main() -> None:

@@ -98,13 +98,14 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.gateway
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
     installed,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
+    CONNECTION,
+    connect,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import (
-    Run,
-    Task,
-    paced,
-)
+from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 
 LOOK_EVERY = 1.0  # seconds
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -138,7 +139,7 @@ def gateway(client: Client, params: dict[str, Any], progress: Callable[[str], No
 
 def info(run: Run) -> dict[str, Any]:
     """What the cluster has."""
-    client = run.connect()
+    client = connect(run)
     reached = gateway(client, run.params, paced(run.progress))
     parts = installed(client)
     return {
@@ -155,7 +156,7 @@ def info(run: Run) -> dict[str, Any]:
     }
 
 
-TASK = Task(info, OPTIONS)
+TASK = Task(info, {**CONNECTION, **OPTIONS})
 
 
 def main() -> None:

@@ -251,7 +251,7 @@ pushed:
 import traceback
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import Run
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run
 from ansible_collections.streamops.knative.plugins.module_utils._oci.argspec import (
     option,
     strings,

@@ -56,7 +56,7 @@ image:
 import traceback
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import Run
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run
 from ansible_collections.streamops.knative.plugins.module_utils._oci.argspec import option
 from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
 from ansible_collections.streamops.knative.plugins.module_utils._oci.task import OciTask

@@ -69,7 +69,11 @@ resources:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
+    CONNECTION,
+    connect,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "api_version": {"type": "str", "default": "v1"},
@@ -84,7 +88,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def read(run: Run) -> dict[str, Any]:
     """The objects asked for."""
     params = run.params
-    client = run.connect()
+    client = connect(run)
     resource = client.resource(params["api_version"], params["kind"])
     if params["name"] and not (params["label_selectors"] or params["field_selectors"]):
         found = client.get(resource, params["name"], params["namespace"] or "default")
@@ -101,7 +105,7 @@ def read(run: Run) -> dict[str, Any]:
     return {"changed": False, "resources": listed}
 
 
-TASK = Task(read, OPTIONS)
+TASK = Task(read, {**CONNECTION, **OPTIONS})
 
 
 def main() -> None:

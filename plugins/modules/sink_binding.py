@@ -165,12 +165,13 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.sink_bi
     delete,
     write,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Object
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import (
-    Run,
-    Task,
-    paced,
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
+    CONNECTION,
+    connect,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Object
+from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -209,7 +210,7 @@ def work(run: Run) -> dict[str, Any]:
     params = run.params
     if params["state"] == "absent":
         result = delete(
-            run.connect(),
+            connect(run),
             params["name"],
             params["namespace"],
             timeout=params["timeout"],
@@ -227,7 +228,7 @@ def present(run: Run) -> dict[str, Any]:
     params = run.params
     if bool(params["subject"]) != bool(params["sink"]):
         raise BindingError("subject and sink go together: give both, or neither to only wait")
-    client = run.connect()
+    client = connect(run)
     result: dict[str, Any] = {"changed": False, "diff": {"before": {}, "after": {}}}
     if params["subject"]:
         wanted = described(params)
@@ -249,7 +250,7 @@ def described(params: dict[str, Any]) -> Object:
     return definition(name, namespace, subject, sink, params["extensions"], params["labels"])
 
 
-TASK = Task(work, OPTIONS)
+TASK = Task(work, {**CONNECTION, **OPTIONS})
 
 
 def main() -> None:

@@ -1,92 +1,211 @@
-"""Runs tasks in Ansible's worker where the host is this machine, else as modules."""
+"""Action plugins that run their module in Ansible's worker where that is equivalent.
+
+Packing and starting a module process takes as long as the work of most tasks. Everything else about a
+module stays as it is: the module's own entry point runs with Ansible's own AnsibleModule.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.common.json import AnsibleJSONEncoder
-from ansible.module_utils.common.parameters import remove_values
+from ansible import constants
+from ansible.module_utils import basic
+from ansible.module_utils.common import json as ansible_json
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import Run, Task
-from ansible_collections.streamops.knative.plugins.module_utils._oci.task import OciTask
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Task
 
-AnyTask = Task | GcpTask | OciTask
+COLLECTION = "streamops.knative"
+_PROFILE = "legacy"  # how ansible-core 2.19 and later exchange values with modules
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_DISCOVERED = ("auto", "auto_legacy", "auto_silent", "auto_legacy_silent")
+
+Json = dict[str, Any]
+
+
+def in_process(name: str, *libraries: str) -> type[InProcessAction]:
+    """Return the action plugin of a module of this collection.
+
+    Ansible loads action plugins before it forks its workers, so what is imported here is imported once:
+    the module, and the `libraries` that it imports late.
+    """
+    for library in libraries:
+        with contextlib.suppress(ImportError):  # the task that needs it reports it
+            importlib.import_module(library)
+    module = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.modules.{name}")
+    return type("ActionModule", (InProcessAction,), {"module": name, "task": module.TASK})
 
 
 class InProcessAction(ActionBase):
-    """Base of the action plugins; subclasses name their `module` and its `task`."""
+    """Runs `task` in Ansible's worker, or `module` as a module process."""
 
     TRANSFERS_FILES = False
+    _supports_async = True
     module: str
-    task: AnyTask
+    task: Task
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the task where it is cheapest."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
+    def run(self, tmp: None = None, task_vars: Json | None = None) -> Json:
+        """Run the task."""
+        result: Json = super().run(tmp, task_vars)
         result.update(self.execute(dict(self._task.args), task_vars or {}))
         return result
 
-    def execute(self, args: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+    def execute(self, args: Json, variables: Json) -> Json:
         """Run the task with these options."""
-        if self.is_local and not self._needs_process():
-            return self._in_worker(args, str(variables.get("inventory_hostname", "")))
-        result: dict[str, Any] = self._execute_module(
-            module_name=f"streamops.knative.{self.module}",
-            module_args=_guarded(args),
+        args = _without_secrets(args)
+        if self.runs_in_worker(variables):
+            return self._in_worker(args, variables)
+        result: Json = self._execute_module(
+            module_name=f"{COLLECTION}.{self.module}",
+            module_args=args,
             task_vars=variables,
+            wrap_async=bool(self._task.async_val)
+            and not getattr(self._connection, "has_native_async", False),
         )
         return result
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the host is this machine."""
-        return bool(self._connection.transport == "local")
+    def runs_in_worker(self, variables: Json) -> bool:
+        """Return whether a module process would have the same host, user, Python and environment.
 
-    def _needs_process(self) -> bool:
-        """Another user, an environment or async: what only a process of its own can have."""
-        environment = any(self._task.environment or [])
-        return bool(self._task.async_val or self._play_context.become or environment)
-
-    def _in_worker(self, args: dict[str, Any], host: str) -> dict[str, Any]:
-        # Templated values carry Ansible's marks; what follows wants them plain.
-        plain = json.loads(json.dumps(args, cls=AnsibleJSONEncoder))
-        validator = ArgumentSpecValidator(self.task.argument_spec, **self.task.constraints)
-        validated = validator.validate(plain)
-        secrets = validated._no_log_values
-        if validated.error_messages:
-            raise AnsibleActionFail(remove_values("; ".join(validated.error_messages), secrets))
-        warnings: list[str] = []
-        run = Run(
-            validated.validated_parameters,
-            check_mode=bool(self._task.check_mode),
-            diff=bool(self._task.diff),
-            warn=warnings.append,
-            progress=lambda sentence: Display().display(f"[{host}] {sentence}"),
+        A task timeout interrupts the worker wherever it is; a process of its own is interrupted safely.
+        """
+        task = self._task
+        return (
+            self._connection.transport == "local"
+            and not self._play_context.become
+            and not task.async_val
+            and not task.timeout
+            and not any(task.environment or [])
+            and self._has_same_interpreter(variables)
         )
-        # Relative paths are the playbook's, as for a module with a local connection.
-        with contextlib.chdir(self._loader.get_basedir()):
+
+    def _has_same_interpreter(self, variables: Json) -> bool:
+        if self._task.delegate_to:
+            delegated = variables.get("ansible_delegated_vars", {})
+            variables = delegated.get(self._task.delegate_to, variables)
+        configured = constants.config.get_config_value("INTERPRETER_PYTHON", variables=variables)
+        value = str(self._templar.template(configured) or "").strip()
+        if not value or value in _DISCOVERED:
+            return True
+        given, ours = Path(shutil.which(value) or value), Path(sys.executable)
+        # Not the target of links: a virtual environment's Python is a link to the system's.
+        return given.parent == ours.parent and given.exists() and given.samefile(ours)
+
+    def _in_worker(self, args: Json, variables: Json) -> Json:
+        self._update_module_args(f"{COLLECTION}.{self.module}", args, variables)
+        reporter = _Reporter(str(variables.get("inventory_hostname", "")))
+        # Relative paths are relative to the playbook, as for a module with a local connection.
+        with contextlib.chdir(self._loader.get_basedir()), _arguments(args), reporter.signals():
             try:
-                result = self.task.work(run)
-            except self.task.error as error:
-                result = {"failed": True, "msg": str(error), **error.result}
-        if warnings:
-            result["warnings"] = warnings
-        # As AnsibleModule does with what a module returns.
-        hidden: dict[str, Any] = remove_values(result, secrets)
-        return hidden
+                self.task.main(_WorkerModule, reporter.report)
+            except _Finished as finished:
+                return finished.result
+        raise AssertionError("a module ends with a result")
 
 
-def _guarded(args: dict[str, Any]) -> dict[str, Any]:
-    """Options for a module: a kubeconfig of its own goes as one text that Ansible keeps out of logs."""
+class _Finished(BaseException):
+    """The result of a module, raised in place of the end of its process."""
+
+    def __init__(self, result: Json) -> None:
+        super().__init__()
+        self.result = result
+
+
+class _WorkerModule(basic.AnsibleModule):
+    """AnsibleModule whose result is raised instead of printed."""
+
+    def _record_module_result(self, o: Json) -> None:
+        raise _Finished(o)
+
+    def jsonify(self, data: Json) -> str:
+        """Raise the result; ansible-core 2.18 and older call this last."""
+        raise _Finished(data)
+
+
+@contextlib.contextmanager
+def _arguments(args: Json) -> Iterator[None]:
+    """Give AnsibleModule its arguments, as the wrapper of a module process does."""
+    basic._ANSIBLE_ARGS = dump({"ANSIBLE_MODULE_ARGS": args}).encode()
+    basic._ANSIBLE_PROFILE = _PROFILE
+    try:
+        yield
+    finally:
+        basic._ANSIBLE_ARGS = None
+
+
+class _Reporter:
+    """Shows progress, never interrupted by a signal.
+
+    The workers share one queue to Ansible's main process. A worker that is killed while it writes leaves
+    the queue locked, and Ansible waits for it forever.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._lock = threading.Lock()
+        self._reporting = 0
+        self._pending: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def report(self, sentence: str) -> None:
+        """Show a sentence."""
+        with self._lock:
+            self._reporting += 1
+        try:
+            Display().display(f"[{self._host}] {sentence}")
+        finally:
+            with self._lock:
+                self._reporting -= 1
+                pending = self._pending if not self._reporting else None
+            if pending:
+                os.kill(os.getpid(), pending)
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """Postpone signals while something is reported."""
+        self._handlers = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._reporting:
+            self._pending = number
+            return
+        handler = self._handlers[number]
+        if callable(handler):
+            handler(number, frame)
+        else:
+            signal.signal(number, handler)
+            os.kill(os.getpid(), number)
+
+
+def dump(value: Any) -> str:
+    """Return JSON of a templated value, as Ansible gives it to modules."""
+    if hasattr(ansible_json, "get_module_encoder"):
+        direction = ansible_json.Direction.CONTROLLER_TO_MODULE
+        return json.dumps(value, cls=ansible_json.get_module_encoder(_PROFILE, direction))
+    return json.dumps(value, cls=ansible_json.AnsibleJSONEncoder)  # before ansible-core 2.19
+
+
+def _without_secrets(args: Json) -> Json:
+    """Return the options with a kubeconfig dictionary as a text that Ansible keeps out of logs."""
     config = args.get("kubeconfig")
     if not isinstance(config, dict):
         return args
     rest = {name: value for name, value in args.items() if name != "kubeconfig"}
-    return {**rest, "kubeconfig_content": json.dumps(config, cls=AnsibleJSONEncoder)}
+    return {**rest, "kubeconfig_content": dump(config)}

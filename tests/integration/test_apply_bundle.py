@@ -385,7 +385,7 @@ def test_the_timeout_tells_what_is_missing_and_why(kube: Kube, ns: str) -> None:
     message = str(late.value)
     assert "1 of 1 objects are not ready after 0.2 s (wait_timeout)" in message
     assert "pod app-1: container main: ImagePullBackOff: no such image" in message
-    assert list(late.value.pending) == [f"Deployment {ns}/app"]
+    assert list(late.value.result["pending"]) == [f"Deployment {ns}/app"]
 
 
 def test_a_custom_resource_is_not_ready_just_because_it_exists(kube: Kube, ns: str) -> None:

@@ -16,10 +16,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from support.google import MODULES, Google, google_sandbox
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import (
-    GcpTask,
-    ModuleRun,
-)
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 from streamops_sandbox.google import ACCOUNT, PROJECT
 
 LOCATION = "europe-west1"
@@ -380,12 +377,12 @@ def test_what_is_left_half_done_is_finished_by_the_next_run(
 
 def work(google: Google, module: str, options: Options) -> dict[str, Any]:
     """Run a module's task on a thread, as a worker of Ansible does in its process."""
-    task: GcpTask = importlib.import_module(f"{MODULES}.{module}").TASK
-    validator = ArgumentSpecValidator(task.argument_spec, **task.constraints)
+    task: Task = importlib.import_module(f"{MODULES}.{module}").TASK
+    validator = ArgumentSpecValidator(task.options, **task.constraints)
     validated = validator.validate({**google.options(), **options})
     assert not validated.error_messages
     params = validated.validated_parameters
-    return task.work(ModuleRun(params, check_mode=False, diff=False, warn=lambda _: None))
+    return task.work(Run(params))
 
 
 def test_several_hosts_do_the_same_at_once(google: Google) -> None:

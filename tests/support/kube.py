@@ -17,10 +17,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes impo
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_task import TASK
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import Run, Task
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.transport import (
     Transport,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 
 Object = dict[str, Any]
 KNATIVE = Path(__file__).resolve().parents[3] / "shared" / "knative"
@@ -71,9 +71,9 @@ class Kube:
         """
         warnings: list[str] = []
         progress = [] if progress is None else progress
-        validated = ArgumentSpecValidator(
-            task.argument_spec, required_if=task.required_if
-        ).validate({"kubeconfig": str(self.kubeconfig), **options})
+        validated = ArgumentSpecValidator(task.options, **task.constraints).validate(
+            {"kubeconfig": str(self.kubeconfig), **options}
+        )
         assert not validated.error_messages, validated.error_messages
         run = Run(validated.validated_parameters, check, diff, warnings.append, progress.append)
         return Outcome(task.work(run), warnings, progress)

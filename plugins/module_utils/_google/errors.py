@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
+
 _TYPE = "type.googleapis.com/google.rpc."
 
 #: Beginning of a permission's name -> a predefined role that holds it.
@@ -36,15 +38,8 @@ _RESOURCE = re.compile(r"\bprojects/[^\s'\"()]+")
 _RATE = re.compile(r"per[ _]?\w*(?:minute|second)|/min\b|/s\b", re.IGNORECASE)
 
 
-class GcpError(Exception):
-    """Something about Google Cloud did not work; the text says what and what to do.
-
-    `result` is returned with the failure: what was done before it.
-    """
-
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)
-        self.result: dict[str, Any] = {}
+class GcpError(TaskError):
+    """Base of the errors about Google Cloud; `result` holds what was done before it."""
 
 
 class ConfigError(GcpError):

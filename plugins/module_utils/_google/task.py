@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._google.argspec import (
     GOOGLE,
@@ -19,44 +19,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.argspec 
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import GcpError
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 from ansible_collections.streamops.knative.plugins.module_utils._yaml import dump
 
 Json = dict[str, Any]
-
-
-class Run(Protocol):
-    """One execution. `warn` and `progress` take a sentence for the person who waits."""
-
-    @property
-    def params(self) -> Json:
-        """The validated options."""
-
-    @property
-    def check_mode(self) -> bool:
-        """Whether nothing may be changed."""
-
-    @property
-    def diff(self) -> bool:
-        """Whether before and after are asked for."""
-
-    @property
-    def warn(self) -> Callable[[str], None]:
-        """Takes a warning."""
-
-    @property
-    def progress(self) -> Callable[[str], None]:
-        """Takes what happens meanwhile."""
-
-
-@dataclass(frozen=True)
-class ModuleRun:
-    """An execution in a process of its own, where nobody can be told anything meanwhile."""
-
-    params: Json
-    check_mode: bool
-    diff: bool
-    warn: Callable[[str], None]
-    progress: Callable[[str], None] = lambda _sentence: None
 
 
 @dataclass
@@ -83,58 +49,39 @@ class Plan:
         return [words for words, _step in self.steps]
 
 
-@dataclass(frozen=True)
-class GcpTask:
-    """A module's function and its options (besides those of GOOGLE), as AnsibleModule takes them.
+def GcpTask(
+    options: Mapping[str, Mapping[str, Any]],
+    plan: Callable[[Session, Json], Plan] | None = None,
+    query: Callable[[Session, Json], Json] | None = None,
+    constraints: Mapping[str, Any] | None = None,
+) -> Task:
+    """Return the task of a Google module: `plan` for one that changes something, else `query`."""
+    if plan:
+        return Task(functools.partial(_run_plan, plan), {**GOOGLE, **options}, constraints or {})
+    if query:
+        return Task(functools.partial(_run_query, query), {**GOOGLE, **options}, constraints or {})
+    raise TypeError("a task has a plan or a query")
 
-    One of `plan`, for what may change something, and `query`, for what reads only.
-    """
 
-    options: Mapping[str, Mapping[str, Any]]
-    plan: Callable[[Session, Json], Plan] | None = None
-    query: Callable[[Session, Json], Json] | None = None
-    constraints: Mapping[str, Any] = field(default_factory=dict)
+def _run_query(query: Callable[[Session, Json], Json], run: Run) -> Json:
+    caller = session(run.params, check_mode=run.check_mode, progress=run.progress)
+    return {"changed": False, **query(caller, run.params)}
 
-    error = GcpError
 
-    @property
-    def argument_spec(self) -> dict[str, Any]:
-        """All options."""
-        return {**GOOGLE, **self.options}
-
-    def work(self, run: Run) -> Json:
-        """Do it; GcpError, with what was done so far in its `result`."""
-        caller = session(run.params, check_mode=run.check_mode, progress=run.progress)
-        if self.query:
-            return {"changed": False, **self.query(caller, run.params)}
-        if not self.plan:
-            raise TypeError("a task has a plan or a query")
-        make = functools.partial(self.plan, caller, run.params)
-        plan = make()
-        before, changes = plan.before, plan.changes
-        if not run.check_mode:
-            plan, changes = _carry_out(caller, plan, make)
-        for warning in [*plan.warnings, *caller.warnings]:
-            run.warn(warning)
-        result: Json = {"changed": bool(changes), "changes": changes, **plan.result}
-        if run.diff:
-            result["diff"] = {"before": _text(before), "after": _text(plan.after)}
-        return result
-
-    def main(self) -> None:
-        """Run as a module."""
-        # Not wanted in Ansible's worker, where importing it costs 90 ms.
-        from ansible.module_utils.basic import AnsibleModule  # noqa: PLC0415
-
-        module = AnsibleModule(
-            argument_spec=self.argument_spec, supports_check_mode=True, **self.constraints
-        )
-        run = ModuleRun(module.params, module.check_mode, module._diff, module.warn)
-        try:
-            result = self.work(run)
-        except GcpError as error:
-            module.fail_json(msg=str(error), **error.result)
-        module.exit_json(**result)
+def _run_plan(plan_for: Callable[[Session, Json], Plan], run: Run) -> Json:
+    """Plan, and carry the plan out unless in check mode."""
+    caller = session(run.params, check_mode=run.check_mode, progress=run.progress)
+    make = functools.partial(plan_for, caller, run.params)
+    plan = make()
+    before, changes = plan.before, plan.changes
+    if not run.check_mode:
+        plan, changes = _carry_out(caller, plan, make)
+    for warning in [*plan.warnings, *caller.warnings]:
+        run.warn(warning)
+    result: Json = {"changed": bool(changes), "changes": changes, **plan.result}
+    if run.diff:
+        result["diff"] = {"before": _text(before), "after": _text(plan.after)}
+    return result
 
 
 def merged_labels(current: Json, wanted: Json, *, purge: bool) -> dict[str, str]:

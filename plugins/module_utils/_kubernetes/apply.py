@@ -102,10 +102,8 @@ class Item:
 class Interrupted(KubeError):
     """Writing stopped half way; what was written stays, and the same run again goes on from there."""
 
-    @property
-    def result(self) -> dict[str, Any]:
-        """What a failed task returns besides the text."""
-        return {"changed": True}
+    def __init__(self, message: str) -> None:
+        super().__init__(message, changed=True)
 
 
 class StillFailing(Interrupted):

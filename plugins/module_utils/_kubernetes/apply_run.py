@@ -156,7 +156,7 @@ def _write(applier: Applier, bundle: Bundle, waiter: Waiter, options: Options) -
             f"{error} Not ready at this moment:\n{waiter.explain(written)}"
         ) from error
     except NotReady as error:
-        error.changed = any(item.action != "unchanged" for item in bundle.items)
+        error.result["changed"] = any(item.action != "unchanged" for item in bundle.items)
         raise
 
 

@@ -15,6 +15,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.appl
     absent,
     present,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
+    CONNECTION,
+    connect,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Resource
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
     Downloader,
@@ -25,11 +29,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patc
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.readiness import (
     Condition,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.task import (
-    Run,
-    Task,
-    paced,
-)
+from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 
 _TEXT = {"type": "str", "default": ""}
 BUNDLE: dict[str, dict[str, Any]] = {
@@ -119,7 +120,7 @@ BUNDLE: dict[str, dict[str, Any]] = {
 def apply(run: Run) -> dict[str, Any]:
     """Do what the options say; returns the module's results."""
     manifests = sources(run)
-    client = run.connect()
+    client = connect(run)
     work = present if run.params["state"] == "present" else absent
     progress = paced(run.progress)
     result = work(client, manifests, settings(run), options(run.params), progress)
@@ -216,4 +217,4 @@ def options(params: dict[str, Any]) -> Options:
     )
 
 
-TASK = Task(apply, BUNDLE, required_if=[("prune", True, ["apply_set"])])
+TASK = Task(apply, {**CONNECTION, **BUNDLE}, {"required_if": [("prune", True, ["apply_set"])]})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible.module_utils.common.parameters import env_fallback
 
@@ -16,9 +16,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.conf
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.transport import (
     Transport,
 )
-
-if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run
 
 
 def _option(variable: str, **spec: Any) -> dict[str, Any]:
@@ -49,6 +47,6 @@ def client_for(params: Mapping[str, Any]) -> Client:
     return Client(Transport(load(params), timeout=params["request_timeout"]))
 
 
-def connect(module: AnsibleModule) -> Client:
-    """Client for the cluster the module's options name; raises ConfigError."""
-    return client_for(module.params)
+def connect(run: Run) -> Client:
+    """Return a client of the cluster that the options of a run name; raises ConfigError."""
+    return client_for(run.params)

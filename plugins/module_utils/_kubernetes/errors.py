@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
 
-class KubeError(Exception):
-    """Base of everything raised by the `_kube_*` utilities; the text is meant for a person."""
 
-    @property
-    def result(self) -> dict[str, Any]:
-        """What a failed task returns besides the text."""
-        return {}
+class KubeError(TaskError):
+    """Base of the errors about manifests and clusters."""
 
 
 class ConfigError(KubeError):
@@ -37,12 +34,11 @@ class ApiError(KubeError):
         self.causes: list[dict[str, str]] = details.get("causes") or []
         self.retry_after: int = details.get("retryAfterSeconds") or 0
         self.action = action
-        super().__init__(f"{action}: {self.message}{_advice(status, self.message)}")
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """What a failed task returns besides the text."""
-        return {"status": self.status, "reason": self.reason}
+        super().__init__(
+            f"{action}: {self.message}{_advice(status, self.message)}",
+            status=self.status,
+            reason=self.reason,
+        )
 
     @property
     def not_found(self) -> bool:

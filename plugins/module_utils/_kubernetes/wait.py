@@ -38,17 +38,10 @@ WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 
 class NotReady(KubeError):
-    """Time is up, or something failed for good; `pending` maps titles to what is missing."""
+    """Something failed for good or is not ready in time; `pending` maps titles to what is missing."""
 
     def __init__(self, message: str, pending: dict[str, str]) -> None:
-        self.pending = pending
-        self.changed = False
-        super().__init__(message)
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """What a failed task returns besides the text."""
-        return {"pending": self.pending, "changed": self.changed}
+        super().__init__(message, pending=pending, changed=False)
 
 
 class Waiter:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
 
 
-class OciError(Exception):
-    """An image cannot be built or pushed; the text says why and what to do.
-
-    `result` is returned with the failure.
-    """
-
-    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.result = result or {}
+class OciError(TaskError):
+    """Base of the errors about images and registries."""
 
 
 class OptionError(OciError):

@@ -53,7 +53,7 @@ class Build:
 
     def __init__(self, registry: Registry, app: Path, cache: Path) -> None:
         self.options: dict[str, Any] = {
-            **{name: spec.get("default") for name, spec in TASK.argument_spec.items()},
+            **{name: spec.get("default") for name, spec in TASK.options.items()},
             "name": f"{registry.host}/team/app",
             "path": str(app),
             "base": f"{registry.host}/library/python:3-slim",
