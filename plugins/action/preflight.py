@@ -95,7 +95,8 @@ class ActionModule(ActionBase):
         found += checked.problems
         sound = checked.sound and not found
         if role == "twitter_pipeline" and checked.sound:
-            found += model.problems(checked.values)
+            gateway = variables.get("knative_eventing_gateway", "load_balancer")
+            found += model.problems({**checked.values, f"{model.PREFIX}gateway": gateway})
         idle = role == "gcp_cluster" and not _managed(variables)
         if f"_{role}_problems" in internal and checked.sound and not idle:
             found += self._templar.template(internal[f"_{role}_problems"])

@@ -52,6 +52,9 @@ options:
     description: Port on which the viewer serves C(GET /api/events).
     type: int
     default: 8080
+  viewer_token:
+    description: Token that the viewer asks for to be read.
+    type: str
   timeout:
     description: Seconds within which the event has to arrive.
     type: float
@@ -118,6 +121,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "viewer_labels": {"type": "dict"},
     "viewer_namespace": {"type": "str"},
     "viewer_port": {"type": "int", "default": 8080},
+    "viewer_token": {"type": "str", "no_log": True},
     "timeout": {"type": "float", "default": 120},
 }
 
@@ -132,7 +136,8 @@ def work(run: Run) -> dict[str, Any]:
     viewer = None
     if params["viewer_labels"]:
         home = params["viewer_namespace"] or namespace
-        viewer = Pods(home, params["viewer_labels"], params["viewer_port"])
+        token = params["viewer_token"] or ""
+        viewer = Pods(home, params["viewer_labels"], params["viewer_port"], token)
     path = probe(
         connect(run), producer, viewer, timeout=params["timeout"], progress=paced(run.progress)
     )

@@ -67,6 +67,7 @@ class Transport:
         body: Any = None,
         content_type: str = "application/json",
         accept: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """Send one request; return the parsed JSON answer.
 
@@ -78,13 +79,13 @@ class Transport:
         that is not JSON.
         """
         target = self._prefix + path + (f"?{urlencode(query)}" if query else "")
-        headers = [*self._headers, ("Accept", accept)]
+        fields = [*self._headers, ("Accept", accept), *(headers or {}).items()]
         payload = None
         if body is not None:
             payload = json.dumps(body, separators=(",", ":")).encode()
-            headers += [("Content-Type", content_type), ("Content-Length", str(len(payload)))]
+            fields += [("Content-Type", content_type), ("Content-Length", str(len(payload)))]
         action = f"{method} {self._url}{self._prefix}{path}"
-        status, kind, data = self._patiently(method, target, payload, headers)
+        status, kind, data = self._patiently(method, target, payload, fields)
         try:
             parsed = json.loads(data)
         except ValueError:

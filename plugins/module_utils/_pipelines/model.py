@@ -19,6 +19,10 @@ QUERY_MAX_LENGTH = 512
 NAME_MAX_LENGTH = 40
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
+#: What a viewer's token may be.
+TOKEN_MIN_LENGTH = 16
+TOKEN = re.compile(rf"[!-~]{{{TOKEN_MIN_LENGTH},4096}}")
+
 VIEWER = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "event-viewer"}
 LABELS = {
     "app.kubernetes.io/name": "twitter-producer",
@@ -42,7 +46,8 @@ def resolve(pipelines: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any])
     Added: `labels` of the producer; `sink` in full, by default the Broker or the viewer;
     `broker` as `{name, class, config, delivery}` (empty for direct delivery); `subject` of the
     SinkBinding (None for a ContainerSource, which binds itself); `once` for Jobs; `viewed` when
-    every event, a probe too, reaches the namespace's viewer.
+    every event, a probe too, reaches the namespace's viewer; `to_viewer` when the producer itself
+    sends to it.
     """
     return [_resolve({**defaults, **_given(pipeline)}) for pipeline in pipelines]
 
@@ -69,7 +74,14 @@ def _resolve(pipeline: Pipeline) -> Pipeline:
         "sink": {**sink, **{key: value for key, value in trust.items() if value}},
         "subject": _subject(pipeline, labels),
         "viewed": _viewed(pipeline),
+        "to_viewer": pipeline["delivery"] == "direct" and _is_viewer(sink, namespace),
     }
+
+
+def _is_viewer(sink: Mapping[str, Any], namespace: str) -> bool:
+    """Return whether a sink is the viewer of a namespace."""
+    reference = {"namespace": namespace, **(sink.get("ref") or {})}
+    return reference == {**VIEWER, "namespace": namespace}
 
 
 def _viewed(pipeline: Pipeline) -> bool:
@@ -110,13 +122,68 @@ def problems(variables: Mapping[str, Any]) -> list[str]:
         pipeline = {**flat, **_given(entry)}
         found += _contradictions(pipeline, prefix)
         names.append((pipeline.get("namespace"), pipeline.get("name")))
-    found += _missing(flat)
+    found += _missing(flat) + _exposure_problems(flat, variables)
     for (namespace, name), count in Counter(names).items():
         if count > 1:
             found.append(
                 f"{PREFIX}pipelines: {count} pipelines are called {name or 'twitter'} in namespace"
                 f" {namespace or 'streamops'}; give each a name of its own"
             )
+    return found
+
+
+def _exposure_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
+    """Return why the viewer may not be exposed as it is, and which tokens cannot work."""
+    if flat.get("state") == "absent":
+        return []
+    tokens = {name: str(flat.get(f"viewer_{name}_token") or "") for name in ("read", "write")}
+    environment = flat.get("viewer_environment") or {}
+    found = [
+        f"{PREFIX}viewer_{name}_token: a token has at least {TOKEN_MIN_LENGTH} printable ASCII characters"
+        " without spaces; make one with: openssl rand -hex 32"
+        for name, token in tokens.items()
+        if token and not TOKEN.fullmatch(token)
+    ]
+    for name, token in tokens.items():
+        variable = f"{name.upper()}_TOKEN"
+        if token and (variable in environment or f"{variable}_FILE" in environment):
+            found.append(
+                f"{PREFIX}viewer_environment: {variable} is set by {PREFIX}viewer_{name}_token: keep one"
+            )
+    demanded = {
+        "token": [name for name, token in tokens.items() if not token],
+        "proxy": [] if tokens["write"] else ["write"],
+    }.get(str(flat.get("viewer_exposure")), [])
+    if demanded:
+        found.append(
+            f"{PREFIX}viewer_exposure: {flat['viewer_exposure']} needs"
+            f" {' and '.join(f'{PREFIX}viewer_{name}_token' for name in demanded)}: set them from a"
+            " vault, or leave the viewer inside the cluster (cluster)"
+        )
+    if flat.get("viewer_exposure") == "proxy":
+        lacking = [name for name in ("USER_HEADER", "TRUSTED_PROXIES") if not environment.get(name)]
+        if lacking:
+            found.append(
+                f"{PREFIX}viewer_exposure: proxy needs {' and '.join(lacking)} in"
+                f" {PREFIX}viewer_environment: the header that names the user, and the proxy's addresses"
+            )
+    if flat.get("viewer_exposure") == "open" and flat.get("gateway") == "load_balancer":
+        found.append(
+            f"{PREFIX}viewer_exposure: open lets everybody who reaches the load balancer read and write:"
+            " use token or proxy; or set knative_eventing_gateway: node_port where the gateway has no"
+            " public address"
+        )
+    if tokens["write"]:
+        found += [
+            f"{prefix}triggers[{index}]: a Trigger cannot send the viewer its"
+            f" {PREFIX}viewer_write_token: give it another sink, set {prefix}delivery: direct, or"
+            " leave the token out"
+            for prefix, entry in _listed(variables)
+            for pipeline in [{**flat, **_given(entry)}]
+            if pipeline.get("delivery") == "broker"
+            for index, trigger in enumerate(pipeline.get("triggers") or [{}])
+            if not trigger.get("sink")
+        ]
     return found
 
 

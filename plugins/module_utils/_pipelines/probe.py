@@ -8,6 +8,8 @@ the READMEs of apps/twitter-producer and apps/event-viewer.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -42,6 +44,8 @@ class Pods:
     namespace: str
     labels: Mapping[str, str]
     port: int
+    #: Token that a viewer asks for to be read.
+    token: str = field(default="", repr=False)
 
     @property
     def selector(self) -> str:
@@ -73,7 +77,16 @@ class Pods:
         """Send a request to a pod through the API server."""
         name = pod["metadata"]["name"]
         root = f"/api/v1/namespaces/{self.namespace}/pods/{name}:{self.port}/proxy"
-        return client.transport.request(method, root + path, query=query, body=body)
+        return client.transport.request(
+            method, root + path, query=query, body=body, headers=self._session()
+        )
+
+    def _session(self) -> dict[str, str]:
+        """Return the cookie of the viewer's page: the API server passes on no Authorization header."""
+        if not self.token:
+            return {}
+        session = hmac.new(self.token.encode(), b"event-viewer session read", hashlib.sha256)
+        return {"Cookie": f"event-viewer-read={session.hexdigest()}"}
 
 
 @dataclass
@@ -172,9 +185,16 @@ def _in_viewer(
     pod = viewer.ready(client)
     if pod is None:
         return None
-    page = viewer.request(
-        client, pod, "GET", "/api/events", query={"type": PROBE_TYPE, "limit": 100}
-    )
+    query = {"type": PROBE_TYPE, "limit": 100}
+    try:
+        page = viewer.request(client, pod, "GET", "/api/events", query=query)
+    except ApiError as error:
+        if error.status in (401, 403):
+            raise Lost(
+                f"the sink took it, but the viewer {pod['metadata']['name']} cannot be read: set"
+                " viewer_token (twitter_pipeline_viewer_read_token) to the token it asks for"
+            ) from error
+        raise
     for record in page["events"]:
         if record["event"]["id"] == identifier:
             total = viewer.request(client, pod, "GET", "/api/events", query={"limit": 0})["total"]

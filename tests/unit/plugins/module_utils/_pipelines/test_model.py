@@ -183,3 +183,75 @@ def test_one_name_in_two_namespaces_is_no_contradiction():
 def test_all_problems_are_told_at_once():
     found = problems({"twitter_pipeline_name": "A", "twitter_pipeline_interval": -1})
     assert len(found) == 2
+
+
+TOKEN = "0123456789abcdef"
+
+
+def exposure(**variables):
+    given = {f"twitter_pipeline_{name}": value for name, value in variables.items()}
+    return problems({"twitter_pipeline_gateway": "load_balancer", **given})
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"viewer_exposure": "token", "viewer_read_token": TOKEN},
+            "twitter_pipeline_viewer_exposure: token needs twitter_pipeline_viewer_write_token",
+        ),
+        (
+            {"viewer_exposure": "proxy", "viewer_write_token": TOKEN},
+            "twitter_pipeline_viewer_exposure: proxy needs USER_HEADER and TRUSTED_PROXIES in",
+        ),
+        (
+            {"viewer_exposure": "open"},
+            "twitter_pipeline_viewer_exposure: open lets everybody who reaches the load balancer",
+        ),
+        (
+            {"viewer_read_token": "short"},
+            "twitter_pipeline_viewer_read_token: a token has at least 16 printable",
+        ),
+        (
+            {"viewer_read_token": f"{TOKEN}\n"},
+            "twitter_pipeline_viewer_read_token: a token has at least 16 printable",
+        ),
+        (
+            {"viewer_read_token": TOKEN, "viewer_environment": {"READ_TOKEN_FILE": "/a"}},
+            "twitter_pipeline_viewer_environment: READ_TOKEN is set by",
+        ),
+        (
+            {"viewer_write_token": TOKEN, "delivery": "broker"},
+            "twitter_pipeline_triggers[0]: a Trigger cannot send the viewer its",
+        ),
+    ],
+)
+def test_a_viewer_is_exposed_only_with_what_protects_it(variables, said):
+    (problem,) = exposure(**variables)
+    assert problem.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"viewer_exposure": "cluster"},
+        {"viewer_exposure": "open", "gateway": "node_port"},
+        {"viewer_exposure": "token", "viewer_read_token": TOKEN, "viewer_write_token": TOKEN},
+        {
+            "viewer_exposure": "proxy",
+            "viewer_write_token": TOKEN,
+            "viewer_environment": {"USER_HEADER": "X-User", "TRUSTED_PROXIES": "10.0.0.0/8"},
+        },
+    ],
+)
+def test_a_protected_or_unexposed_viewer_is_accepted(variables):
+    assert exposure(**variables) == []
+
+
+def test_only_a_producer_that_sends_to_the_viewer_itself_gets_its_token():
+    viewer = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "event-viewer"}
+    assert one()["to_viewer"]
+    assert one(sink={"ref": viewer})["to_viewer"]
+    assert not one(sink={"ref": {**viewer, "namespace": "other"}})["to_viewer"]
+    assert not one(sink={"uri": "http://a"})["to_viewer"]
+    assert not one(delivery="broker")["to_viewer"]
