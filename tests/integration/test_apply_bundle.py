@@ -81,20 +81,21 @@ def test_no_change_to_knative_eventing_stays_within_the_budget(kube: Kube) -> No
 def test_changed_is_what_the_server_says_even_when_values_are_written_another_way(
     kube: Kube, ns: str
 ) -> None:
-    kube.apply(namespace(ns), deployment("app", ns))
+    def stored() -> tuple[str, str]:
+        live = kube.get("apps/v1", "Deployment", "app", ns)
+        assert live is not None
+        container = live["spec"]["template"]["spec"]["containers"][0]
+        return live["metadata"]["resourceVersion"], container["resources"]["limits"]["cpu"]
+
+    kube.apply(namespace(ns), deployment("app", ns))  # with 1000m of CPU
+    _, first = stored()
     other = deployment("app", ns)
     other["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"] = "1"
     written_otherwise = kube.apply(other)
-    stored = kube.get("apps/v1", "Deployment", "app", ns)
-    assert stored is not None
-    before = stored["metadata"]["resourceVersion"]
-    kube.apply(other)
-    after = kube.get("apps/v1", "Deployment", "app", ns)
-    assert after is not None
-    assert after["metadata"]["resourceVersion"] == before
-    changed = written_otherwise.result["changed"]
-    cpu = stored["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"]
-    assert changed == (cpu == "1" and cpu != "1000m")
+    version, second = stored()
+    assert written_otherwise.result["changed"] == (first != second)
+    assert kube.apply(other).result["changed"] is False
+    assert stored() == (version, second)
 
 
 def test_a_change_by_somebody_else_is_undone_and_seen(kube: Kube, ns: str) -> None:
@@ -305,6 +306,28 @@ def test_a_namespace_with_other_peoples_objects_is_kept(kube: Kube, ns: str) -> 
     assert kube.get("v1", "Namespace", ns)
 
 
+def test_what_openshift_puts_into_every_namespace_does_not_keep_one(kube: Kube, ns: str) -> None:
+    kube.apply(namespace(ns), apply_set=ns)
+    given = config_map("openshift-service-ca.crt", ns, **{"service-ca.crt": "PEM"})
+    accounts = [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": ns}}
+        for name in ("builder", "deployer")
+    ]
+    credentials = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": "builder-dockercfg-x",
+            "namespace": ns,
+            "annotations": {"kubernetes.io/service-account.name": "builder"},
+        },
+    }
+    kube.apply(given, *accounts, credentials)
+    gone = kube.apply(apply_set=ns, state="absent")
+    assert gone.actions == {f"Namespace {ns}": "deleted"}
+    assert gone.warnings == []
+
+
 def test_absent_refuses_to_take_custom_resources_along(kube: Kube, ns: str) -> None:
     group = f"{ns}.example.com"
     crd = definition("Gadget", group=group)
@@ -324,6 +347,26 @@ def test_absent_refuses_to_take_custom_resources_along(kube: Kube, ns: str) -> N
     assert kube.get(f"{group}/v1", "Gadget", "precious", "default")
 
 
+def test_a_run_that_fails_before_it_changed_anything_says_so(kube: Kube, ns: str) -> None:
+    kube.apply(namespace(ns), deployment("app", ns))
+    with pytest.raises(NotReady) as late:
+        kube.apply(deployment("app", ns), wait=True, wait_timeout=0.2)
+    assert late.value.result["changed"] is False
+    with pytest.raises(NotReady) as late:
+        kube.apply(deployment("app", ns, image="x:2"), wait=True, wait_timeout=0.2)
+    assert late.value.result["changed"] is True
+
+
+def test_empty_maps_cost_no_request_of_their_own(kube: Kube, ns: str) -> None:
+    empty = config_map("empty", ns)
+    empty["metadata"] |= {"labels": {}, "annotations": {}}
+    bundle = [namespace(ns), empty, config_map("full", ns, key="1")]
+    kube.apply(*copy.deepcopy(bundle))
+    again = kube.apply(*copy.deepcopy(bundle))
+    discovery = 2
+    assert again.result["requests"] <= discovery + 2
+
+
 def test_a_finalizer_nobody_removes_is_named(kube: Kube, ns: str) -> None:
     stuck = config_map("stuck", ns)
     stuck["metadata"]["finalizers"] = ["example.com/never"]
@@ -337,7 +380,8 @@ def test_a_finalizer_nobody_removes_is_named(kube: Kube, ns: str) -> None:
 
 
 def test_waiting_honours_observed_generation(kube: Kube, ns: str) -> None:
-    kube.apply(namespace(ns), deployment("app", ns))
+    kube.apply(namespace(ns), deployment("app", ns, image="example.com/app:0"))
+    kube.apply(deployment("app", ns))
     live = kube.get("apps/v1", "Deployment", "app", ns)
     assert live is not None
     ready = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}

@@ -14,6 +14,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import secrets
 import signal
 import ssl
 import sys
@@ -58,7 +59,7 @@ class ControlPlane:
     def __init__(self, folder: Path, network: PodNetwork, google_url: str) -> None:
         self.folder = folder
         self.network = network
-        self.authority = Authority(folder / "pki")
+        self.authority = Authority(folder)
         self.url = f"https://{network.node_ip}:{_PORT}"
         self._loopback = f"127.{network.number}.0.1"
         self._google_url = google_url
@@ -71,14 +72,19 @@ class ControlPlane:
         """The administrator's."""
         return self.folder / "kubeconfig"
 
-    async def start(self) -> None:
-        """Start everything; returns when namespaces get their service accounts. Raises StartError."""
+    async def start(self, *, controllers: bool) -> None:
+        """Start everything; returns when namespaces get their service accounts. Raises StartError.
+
+        Without `controllers` it is etcd and the API server, as soon as that is ready.
+        """
         self._write_identities()
         await self._start_reaper()
         await self._run("etcd", "go.etcd.io/etcd/server/v3", self._etcd())
         await self._run("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", self._apiserver())
         async with asyncio.timeout(_START_SECONDS):
             await self._until_ready()
+            if not controllers:
+                return
             manager = "kube-controller-manager"
             await self._run(manager, f"k8s.io/kubernetes/cmd/{manager}", self._controller_manager())
             await self._until_accounts()
@@ -107,6 +113,7 @@ class ControlPlane:
     # -- identities --------------------------------------------------------------------------------
 
     def _write_identities(self) -> None:
+        (self.folder / "pki").mkdir()
         first_service = f"10.{self.network.number}.64.1"
         hosts = [
             self.network.node_ip,
@@ -123,21 +130,24 @@ class ControlPlane:
         self._write_pair("service-accounts", *self.authority.issue("service-accounts"))
         webhook = self.authority.issue("google-tokens", hosts=[self._loopback])
         self._write_pair("google-tokens", *webhook)
-        self._write_kubeconfig(self.kubeconfig, "kubernetes-admin", "system:masters")
+        token = secrets.token_urlsafe(32)
+        line = f"{token},kubernetes-admin,,system:masters\n"
+        write_private(self.folder / "pki" / "tokens.csv", line.encode())
+        self._write_kubeconfig(self.kubeconfig, "kubernetes-admin", {"token": token})
         manager = "system:kube-controller-manager"
-        self._write_kubeconfig(self.folder / "controller-manager.kubeconfig", manager)
+        certificate, key = self.authority.issue(manager, client=True)
+        identity = {
+            "client-certificate-data": base64.b64encode(certificate).decode(),
+            "client-key-data": base64.b64encode(key).decode(),
+        }
+        self._write_kubeconfig(self.folder / "controller-manager.kubeconfig", manager, identity)
 
     def _write_pair(self, name: str, certificate: bytes, key: bytes) -> None:
         (self.folder / "pki" / f"{name}.crt").write_bytes(certificate)
         write_private(self.folder / "pki" / f"{name}.key", key)
 
-    def _write_kubeconfig(self, path: Path, user: str, *groups: str) -> None:
-        certificate, key = self.authority.issue(user, organizations=groups, client=True)
+    def _write_kubeconfig(self, path: Path, user: str, identity: dict[str, str]) -> None:
         authority = base64.b64encode(self.authority.pem).decode()
-        identity = {
-            "client-certificate-data": base64.b64encode(certificate).decode(),
-            "client-key-data": base64.b64encode(key).decode(),
-        }
         cluster = {"server": self.url, "certificate-authority-data": authority}
         config = {
             "apiVersion": "v1",
@@ -183,6 +193,7 @@ class ControlPlane:
             "service-account-key-file": str(pki / "service-accounts.crt"),
             "service-account-signing-key-file": str(pki / "service-accounts.key"),
             "service-cluster-ip-range": self.network.service_cidr,
+            "token-auth-file": str(pki / "tokens.csv"),
             "authorization-mode": "RBAC",
             "allow-privileged": "true",
         }
@@ -312,6 +323,11 @@ class ControlPlane:
             await tokens.close()
 
 
+async def _bare(plane: ControlPlane) -> None:
+    print("ready", flush=True)
+    await plane.failed()
+
+
 async def _work(plane: ControlPlane, options: argparse.Namespace) -> None:
     """Run what Kubernetes' own programs leave to a node and a cloud."""
     config, _ = attach.read_kubeconfig(plane.kubeconfig)
@@ -362,12 +378,12 @@ async def _serve(options: argparse.Namespace) -> None:
     network.open()
     plane = ControlPlane(options.folder.resolve(), network, options.google_url)
     try:
-        await plane.start()
+        await plane.start(controllers=not options.bare)
         async with plane.google_tokens():
             waiting = {
                 asyncio.create_task(stop.wait()),
                 asyncio.create_task(reader.read()),
-                asyncio.create_task(_work(plane, options)),
+                asyncio.create_task(_bare(plane) if options.bare else _work(plane, options)),
             }
             done, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in rest:
@@ -385,6 +401,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="real")
     parser.add_argument("--folder", required=True, type=Path)
+    parser.add_argument("--bare", action="store_true", help="no more than the API server")
     for option in ("url", "project", "project-number", "location"):
         parser.add_argument(f"--google-{option}", default="")
     options = parser.parse_args()

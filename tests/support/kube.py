@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -102,11 +103,15 @@ class Kube:
         return patched
 
 
+#: The program that runs a cluster with Kubernetes' own control plane, inside the real lane.
+REAL = os.environ.get("SANDBOX_CLUSTER_PROGRAM", "")
+
+
 @contextmanager
 def process(ready: Callable[[str], bool], *command: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python module as a process, from its line that says it is ready to its SIGTERM."""
+    """A Python module, or program, as a process, from its line that says it is ready to its SIGTERM."""
     running = subprocess.Popen(
-        [sys.executable, "-m", *command],
+        [sys.executable, *(() if command[0].endswith(".py") else ("-m",)), *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -124,6 +129,11 @@ def process(ready: Callable[[str], bool], *command: str) -> Iterator[subprocess.
 @contextmanager
 def api_server(folder: Path) -> Iterator[Kube]:
     """An API server without controllers: objects stay as they are written."""
+    if REAL:
+        command = (REAL, "--bare", "--folder", str(folder))
+        with process(lambda line: line == "ready\n", *command) as running:
+            yield Kube(folder / "kubeconfig", running.pid)
+        return
     with process(
         lambda line: line.startswith("https://"),
         "streamops_sandbox.kube",
@@ -138,7 +148,7 @@ def cluster(folder: Path, name: str = "test") -> Iterator[Kube]:
     """A whole cluster: API server, controllers, node."""
     with process(
         lambda line: line == "ready\n",
-        "streamops_sandbox.cluster",
+        REAL or "streamops_sandbox.cluster",
         "--name",
         name,
         "--folder",

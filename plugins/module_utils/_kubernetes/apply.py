@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -101,9 +102,6 @@ class Item:
 
 class Interrupted(KubeError):
     """Writing stopped half way; what was written stays, and the same run again goes on from there."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, changed=True)
 
 
 class StillFailing(Interrupted):
@@ -196,6 +194,8 @@ class Applier:
         self._settings = settings
         self._progress = progress
         self._schemas = Schemas(client)
+        #: Whether anything was really changed or deleted so far.
+        self.changed = False
 
     # -- read ------------------------------------------------------------------------------
 
@@ -376,14 +376,38 @@ class Applier:
             if item.action == "recreated" and item.before:
                 uid = item.before["metadata"]["uid"]
                 if not _is_leaving(item.before):
-                    self._client.delete(item.resource, item.name, item.namespace, uid=uid)
+                    self.delete(item.resource, item.name, item.namespace, uid=uid)
                 self._await_deletion(item, item.before)
             item.after = self._apply(item, dry_run=False)
         except ApiError as error:
             return error
         if item.action == "changed" and item.before and not changed(item.before, item.after):
             item.action = "unchanged"
+        else:
+            self.changed = True
         return None
+
+    def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None,
+        *,
+        uid: str,
+        propagation: str = "Background",
+    ) -> None:
+        """Ask for the deletion of an object, which may be gone already."""
+        if self._client.delete(resource, name, namespace, uid=uid, propagation=propagation):
+            self.changed = True
+
+    @contextmanager
+    def accounting(self) -> Iterator[None]:
+        """Have errors report whether this has changed anything before."""
+        try:
+            yield
+        except KubeError as error:
+            error.result["changed"] = self.changed
+            raise
 
     def _await_deletion(self, item: Item, old: Object) -> None:
         deadline = time.monotonic() + self._settings.retry_timeout
@@ -439,7 +463,9 @@ def retryable(error: ApiError, *, in_bundle: bool = False) -> bool:
         in_bundle
         and error.not_found
         and (
-            "could not find the requested resource" in message or message.startswith("namespaces ")
+            "could not find the requested resource" in message
+            or "page not found" in message  # a kind whose definition is new to this API server
+            or message.startswith("namespaces ")
         )
     )
 

@@ -33,7 +33,6 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.read
     Condition,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.wait import (
-    NotReady,
     Waiter,
 )
 
@@ -131,21 +130,22 @@ def present(
         surplus = leaving.items
     deleter.foresee(surplus, "pruned")
     if not settings.check_mode:
-        if apply_set:
-            apply_set.announce(bundle)
-        waiter = Waiter(client, applier, options.wait_conditions, progress)
-        _write(applier, bundle, waiter, options)
-        if surplus:
-            # Last, when what takes its place is there.
-            deleter.delete(surplus, timeout=options.wait_timeout, wait=options.wait)
-        if apply_set and options.prune:
-            apply_set.settle(bundle)
+        with applier.accounting():
+            if apply_set:
+                apply_set.announce(bundle)
+            waiter = Waiter(client, applier, options.wait_conditions, progress)
+            _write(applier, bundle, waiter, options)
+            if surplus:
+                # Last, when what takes its place is there.
+                deleter.delete(surplus, timeout=options.wait_timeout, wait=options.wait)
+            if apply_set and options.prune:
+                apply_set.settle(bundle)
     warnings = _once(bundle.warnings + deleter.warnings)
     return Result([*bundle.items, *surplus], warnings, staying)
 
 
 def _write(applier: Applier, bundle: Bundle, waiter: Waiter, options: Options) -> None:
-    """Write and wait; what goes wrong tells whether something was changed, and what does not run."""
+    """Write and wait; errors name what does not run."""
     try:
         applier.write(bundle)
         if options.wait:
@@ -155,9 +155,6 @@ def _write(applier: Applier, bundle: Bundle, waiter: Waiter, options: Options) -
         raise Interrupted(
             f"{error} Not ready at this moment:\n{waiter.explain(written)}"
         ) from error
-    except NotReady as error:
-        error.result["changed"] = any(item.action != "unchanged" for item in bundle.items)
-        raise
 
 
 def _join(apply_set: ApplySet, bundle: Bundle) -> list[Item]:
@@ -204,9 +201,10 @@ def absent(
     there = [item for item in bundle.items if item.before]
     deleter.foresee(there, "deleted")
     if not settings.check_mode:
-        deleter.delete(there, timeout=options.wait_timeout, wait=options.wait)
-        if apply_set:
-            apply_set.remove()
+        with applier.accounting():
+            deleter.delete(there, timeout=options.wait_timeout, wait=options.wait)
+            if apply_set:
+                apply_set.remove()
     return Result(bundle.items, _once(bundle.warnings + deleter.warnings))
 
 

@@ -33,7 +33,17 @@ _BY_ITSELF = {
     ("events.k8s.io", "Event"),
     ("metrics.k8s.io", "PodMetrics"),
 }
-_GIVEN = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
+_ACCOUNTS = {"default", "builder", "deployer"}  # the latter two: OpenShift's
+_GIVEN = {
+    *(("ServiceAccount", name) for name in _ACCOUNTS),
+    ("ConfigMap", "kube-root-ca.crt"),
+    # of OpenShift
+    ("ConfigMap", "openshift-service-ca.crt"),
+    ("RoleBinding", "system:deployers"),
+    ("RoleBinding", "system:image-builders"),
+    ("RoleBinding", "system:image-pullers"),
+}
+_SERVICE_ACCOUNT = "kubernetes.io/service-account.name"  # annotation of a Secret made for one
 NAMED = 5  # objects named when a namespace is kept
 
 
@@ -147,7 +157,7 @@ class Deleter:
             return [
                 (item.key, f"{item.resource.kind} {item.name}")
                 for item in found
-                if (item.resource.kind, item.name) not in _GIVEN
+                if not _is_given(item)
             ]
 
         return [
@@ -156,7 +166,7 @@ class Deleter:
 
     def _delete(self, item: Item) -> None:
         uid = (item.before or {}).get("metadata", {}).get("uid", "")
-        self._client.delete(
+        self._applier.delete(
             item.resource,
             item.name,
             item.namespace,
@@ -205,6 +215,14 @@ class Deleter:
 def live_item(resource: Resource, obj: Object, origin: str) -> Item:
     """An item for something that is there but in nobody's manifests."""
     return Item(obj, origin, resource, before=obj)
+
+
+def _is_given(item: Item) -> bool:
+    """Whether the cluster puts an object like this into every namespace."""
+    annotations = item.definition["metadata"].get("annotations") or {}
+    if item.resource.kind == "Secret" and annotations.get(_SERVICE_ACCOUNT) in _ACCOUNTS:
+        return True
+    return (item.resource.kind, item.name) in _GIVEN
 
 
 def _has_dependents(item: Item) -> bool:

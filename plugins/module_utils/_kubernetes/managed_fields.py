@@ -67,8 +67,17 @@ def _same_map(wanted: Object, live: Object, owned: Object, *, top: bool = False)
     if fields.keys() != wanted.keys() or (top and "." in owned):
         return False
     return all(
-        key in live and _same(value, live[key], fields[key]) for key, value in wanted.items()
+        _same(value, live[key], fields[key]) if key in live else _dropped(value, fields[key])
+        for key, value in wanted.items()
     )
+
+
+def _dropped(wanted: Any, owned: Object) -> bool:
+    """Whether the server left an empty map or list out of the object, as built-in kinds do.
+
+    Had somebody else removed the field since, the record would have lost it too.
+    """
+    return not owned and wanted in ({}, [])
 
 
 def _same_set(wanted: list[Any], live: list[Any], owned: Object) -> bool:

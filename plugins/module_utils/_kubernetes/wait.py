@@ -41,7 +41,7 @@ class NotReady(KubeError):
     """Something failed for good or is not ready in time; `pending` maps titles to what is missing."""
 
     def __init__(self, message: str, pending: dict[str, str]) -> None:
-        super().__init__(message, pending=pending, changed=False)
+        super().__init__(message, pending=pending)
 
 
 class Waiter:

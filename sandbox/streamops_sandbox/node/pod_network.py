@@ -38,6 +38,7 @@ class PodNetwork(Network):
 
     def open(self) -> None:
         """Make bridge and routes. Raises OSError."""
+        self.close_links()  # of a process that was killed: the number is ours now
         prefix = f"{self._OCTET}.{self.number}"
         self._ip(
             "link set lo up",
@@ -47,6 +48,22 @@ class PodNetwork(Network):
             f"route add local {self.service_cidr} dev lo",
             f"route add local {prefix}.128.0/17 dev lo",
         )
+
+    def close_links(self) -> None:
+        """Remove the bridge with its routes, and the pods' namespaces; what is not there is ignored."""
+        names = [path.name for path in _NAMESPACES.glob(f"pod-{self.number}-*")]
+        local = (self.service_cidr, f"{self._OCTET}.{self.number}.128.0/17")
+        self._ip(
+            "-force",
+            f"link delete {self._bridge}",
+            *(f"route delete local {route} dev lo" for route in local),
+            *(f"netns delete {name}" for name in names),
+        )
+
+    def close(self) -> None:
+        """Give the network back."""
+        self.close_links()
+        super().close()
 
     async def join(self, address: str) -> Path:
         """Make a pod's network namespace with this address; returns its file. Raises OSError."""

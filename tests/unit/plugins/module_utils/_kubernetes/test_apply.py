@@ -55,7 +55,9 @@ def test_not_tried_again(failure: ApiError) -> None:
     assert not retryable(failure)
 
 
-@pytest.mark.parametrize("message", [UNKNOWN_KIND, 'namespaces "new" not found'])
+@pytest.mark.parametrize(
+    "message", [UNKNOWN_KIND, 'namespaces "new" not found', "404 page not found\n"]
+)
 def test_what_the_bundle_itself_brings_is_waited_for(message: str) -> None:
     assert retryable(error(404, message), in_bundle=True)
     assert not retryable(error(404, 'configmaps "a" not found'), in_bundle=True)

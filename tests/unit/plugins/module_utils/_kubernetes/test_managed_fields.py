@@ -141,6 +141,20 @@ def test_a_value_somebody_else_changed_is_left_to_the_server() -> None:
     assert not is_applied(WANTED, gone, "me")
 
 
+def test_an_empty_map_the_server_left_out_is_applied() -> None:
+    wanted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {}}
+    entry = {"manager": "me", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1"}
+    entry["fieldsV1"] = {"f:data": {}}
+    there = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "x", "managedFields": [entry]},
+    }
+    assert is_applied(wanted, there, "me")
+    assert not is_applied({**wanted, "data": {"a": "1"}}, there, "me")
+    assert not is_applied({**wanted, "binaryData": {}}, there, "me"), "it was never applied"
+
+
 def test_sets_compare_by_value() -> None:
     wanted = {
         "apiVersion": "v1",
