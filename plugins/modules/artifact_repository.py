@@ -103,12 +103,12 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     ConfigError,
     NotFound,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import (
-    GcpTask,
+from ansible_collections.streamops.knative.plugins.module_utils._google.plan import (
     Plan,
     merged_labels,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _LOCATION = re.compile(r"[a-z]+(-[a-z]+\d+)?")

@@ -126,8 +126,9 @@ from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask, Plan
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
 
 _ROLE = re.compile(r"(roles|projects/[^/]+/roles|organizations/\d+/roles)/[\w.]+")
 
@@ -145,17 +146,15 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     before = policy.read()
     after = change(before)
     plan = Plan()
+    words: list[str] = []
     for role in params["roles"]:
         old = policies.members_of(before, role, condition)
         new = policies.members_of(after, role, condition)
         plan.before[role], plan.after[role] = sorted(old), sorted(new)
-        words = [f"grant {role} to {m}" for m in sorted(new - old)]
-        words += [f"revoke {role} from {m}" for m in sorted(old - new)]
-        for word in words:
-            plan.add(f"{word} on {policy.what}", lambda: None)
-    if plan.steps:  # one write does it all, so nothing is said to be done before it
-        first, _nothing = plan.steps[0]
-        plan.steps[0] = (first, functools.partial(policy.change, change, before))
+        words += [f"grant {role} to {m} on {policy.what}" for m in sorted(new - old)]
+        words += [f"revoke {role} from {m} on {policy.what}" for m in sorted(old - new)]
+    if words:
+        plan.add(words, functools.partial(policy.change, change, before))
     return plan
 
 

@@ -236,6 +236,7 @@ from typing import Any
 from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
 from ansible_collections.streamops.knative.plugins.module_utils._google.payload import to_bytes
+from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
 from ansible_collections.streamops.knative.plugins.module_utils._google.secret_manager import (
     Identity,
     Secrets,
@@ -243,7 +244,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.secret_m
     check_name,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask, Plan
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
 from ansible_collections.streamops.knative.plugins.module_utils._google.timestamps import (
     require_times,
 )

@@ -80,8 +80,9 @@ from ansible_collections.streamops.knative.plugins.module_utils._google import (
     service_account as accounts,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import NotFound
+from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask, Plan
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
 
 #: Seconds after which a new account is taken to be known.
 KNOWN_WITHIN = 60

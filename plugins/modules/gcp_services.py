@@ -78,13 +78,14 @@ from typing import Any
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
     FailedPrecondition,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
 from ansible_collections.streamops.knative.plugins.module_utils._google.services import (
     batches,
     check_names,
     states,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask, Plan
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
 
 #: https://cloud.google.com/service-usage/docs/reference/rest/v1/services/batchEnable
 MAX_ENABLED_AT_ONCE = 20

@@ -114,8 +114,9 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.gke.clus
 from ansible_collections.streamops.knative.plugins.module_utils._google.gke.settings import (
     check_name,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask, Plan
+from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
 
 
 class Kubeconfig:

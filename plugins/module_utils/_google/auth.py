@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
     ConfigError,
     CredentialsError,
+    TokenUnavailable,
     from_answer,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.transport import Http
@@ -95,7 +96,10 @@ def credentials(options: AuthOptions, http: Http) -> tuple[Credentials, str]:
 
 
 def refresh(current: Credentials, http: Http) -> None:
-    """Renew a token; CredentialsError says what to do where Google refuses."""
+    """Renew a token.
+
+    Raises CredentialsError where Google refuses, TokenUnavailable where it did not answer.
+    """
     if isinstance(current, AccessToken):
         return
     from google.auth import exceptions
@@ -105,7 +109,12 @@ def refresh(current: Credentials, http: Http) -> None:
     except exceptions.RefreshError as error:
         raise CredentialsError(_refused(current, error)) from error
     except exceptions.TransportError as error:
-        raise CredentialsError(f"No access token: {_first(error)}") from error
+        raise TokenUnavailable(f"No access token: {_first(error)}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # from google-auth's parser
+        raise TokenUnavailable(
+            "No access token: the answer of the token endpoint is not Google's. Check the proxy, the"
+            " network and token_uri of the credentials."
+        ) from error
 
 
 def access_token(options: AuthOptions, http: Http) -> tuple[str, datetime | None]:

@@ -50,12 +50,28 @@ class CredentialsError(GcpError):
     """There are no credentials, or Google's token endpoint refuses them."""
 
 
+class TokenUnavailable(CredentialsError):
+    """The token endpoint did not answer as one; a later attempt may succeed."""
+
+
 class Unreachable(GcpError):
     """No answer came. `sent` is whether the request may have arrived."""
 
     def __init__(self, message: str, *, sent: bool = True) -> None:
         super().__init__(message)
         self.sent = sent
+
+
+class UnexpectedAnswer(GcpError):
+    """The answer is not what the API's contract says, so it is treated as no answer."""
+
+    sent = True
+
+    def __init__(self, request: str, what: str) -> None:
+        super().__init__(
+            f"{request}: the answer is not Google's: {what}. Check the proxy, the network and the"
+            " option endpoint."
+        )
 
 
 class OperationFailed(GcpError):

@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
     ConfigError,
     GcpError,
+    UnexpectedAnswer,
 )
 
 Json = dict[str, Any]
@@ -51,11 +52,16 @@ def payload(value: bytes) -> Json:
 
 
 def verified(answer: Json) -> bytes:
-    """The payload of an answer, if it came unharmed."""
-    data = base64.b64decode(answer["payload"]["data"])
-    if int(answer["payload"].get("dataCrc32c", -1)) != _checksum(data):
+    """The payload of an answer, if its checksum matches; UnexpectedAnswer otherwise."""
+    content: Any = answer.get("payload")
+    try:
+        data = base64.b64decode(content.get("data", ""), validate=True)
+        checksum = int(content["dataCrc32c"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UnexpectedAnswer(answer["name"], "a version without payload and checksum") from None
+    if checksum != _checksum(data):
         raise GcpError(
-            f"{answer['name']} came damaged: its checksum does not match. Run this again."
+            f"{answer['name']}: the checksum of its payload does not match. Run this again."
         )
     return data
 

@@ -82,7 +82,10 @@ class Policy:
         return self.session.get(self.service, path, options__requestedPolicyVersion=VERSION)
 
     def change(self, change: Callable[[Json], Json], policy: Json | None = None) -> None:
-        """Change the policy that was read, or is read now. Aborted where somebody else was faster."""
+        """Change the policy that was read, or is read now; it is written with the etag it came with.
+
+        Raises Aborted where the policy was modified concurrently.
+        """
         policy = policy or self.read()
         wanted = change(policy)
         if _bindings(wanted) != _bindings(policy):

@@ -20,18 +20,19 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     FailedPrecondition,
     NotFound,
     PermissionDenied,
+    UnexpectedAnswer,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.payload import (
     payload,
     verified,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._google.plan import (
+    Plan,
+    merged_labels,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import (
     Session,
     map_parallel,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import (
-    Plan,
-    merged_labels,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.timestamps import (
     is_time,
@@ -186,7 +187,7 @@ class Secrets:
             have.latest = 0
         except FailedPrecondition:
             have.versions = self.versions(name)
-            have.latest = _number(have.versions[0])
+            have.latest = _number(have.versions[0]) if have.versions else 0
         else:
             have.value = verified(answer)
             have.latest = _number(answer)
@@ -414,7 +415,10 @@ def check_name(name: str) -> None:
 
 
 def _number(version: Json) -> int:
-    return int(version["name"].rpartition("/")[2])
+    number: str = version["name"].rpartition("/")[2]
+    if not number.isdecimal():
+        raise UnexpectedAnswer(version["name"], "a version without a number")
+    return int(number)
 
 
 def _shown(secret: Json) -> Json:

@@ -10,7 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
+    ConfigError,
+    UnexpectedAnswer,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
 
 MAX_READ_AT_ONCE = 30
@@ -41,19 +44,19 @@ def states(session: Session, names: list[str]) -> dict[str, Service]:
     parent = f"projects/{session.project}"
     found: dict[str, Service] = {}
     for some in batches(names, MAX_READ_AT_ONCE):
-        answer = session.get(
-            "serviceusage",
-            f"v1/{parent}/services:batchGet",
-            names=[f"{parent}/services/{name}" for name in some],
-        )
-        found |= dict(map(_read, answer.get("services", [])))
-    return {name: found.get(name, Service(is_enabled=False, project_number="")) for name in names}
+        query = [f"{parent}/services/{name}" for name in some]
+        path = f"v1/{parent}/services:batchGet"
+        found |= dict(map(_read, session.pages("serviceusage", path, "services", names=query)))
+    missing = sorted(set(names) - set(found))
+    if missing:
+        raise UnexpectedAnswer(f"GET {parent}/services:batchGet", f"without {', '.join(missing)}")
+    return {name: found[name] for name in names}
 
 
 def enabled(session: Session) -> dict[str, Service]:
     """All services that are enabled."""
     path = f"v1/projects/{session.project}/services"
-    query = {"filter": "state:ENABLED", "pageSize": MAX_PER_PAGE}
+    query: dict[str, Any] = {"filter": "state:ENABLED", "pageSize": MAX_PER_PAGE}
     return dict(map(_read, session.pages("serviceusage", path, "services", **query)))
 
 

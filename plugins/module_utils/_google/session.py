@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from ansible_collections.streamops.knative.plugins.module_utils._google import answers
 from ansible_collections.streamops.knative.plugins.module_utils._google.auth import (
     AuthOptions,
     Credentials,
@@ -24,12 +25,14 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.auth imp
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
     ApiError,
     ConfigError,
-    Conflict,
+    GcpError,
     NotEnabledYet,
     OperationFailed,
     OperationTimeout,
     ServiceDisabled,
+    TokenUnavailable,
     Unauthenticated,
+    UnexpectedAnswer,
     Unreachable,
     from_answer,
     is_rate,
@@ -66,6 +69,8 @@ LONGEST_ASKED_WAIT = 120.0
 #: Seconds by which clocks may differ without a word about it; signed assertions get 5 minutes.
 CLOCK_TOLERANCE = 60.0
 FIRST_POLL, LONGEST_POLL = 0.25, 10.0
+#: More pages than any project has; a list that goes on is not one of Google's.
+MAX_PAGES = 10_000
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,10 @@ class Session:
         return f"{self.project_id}.svc.id.goog"
 
     def get(self, service: str, path: str, **query: Any) -> Json:
-        """GET `path` (`v1/projects/…`) of a service. Raises GcpError, as all of these do."""
+        """GET `path` (`v1/projects/…`) of a service. Raises GcpError, as all of these do.
+
+        An answer that lacks what its contract promises (see `answers`) is an UnexpectedAnswer.
+        """
         return self._call("GET", service, path, None, query)
 
     def post(self, service: str, path: str, body: Json | None = None, **query: Any) -> Json:
@@ -163,18 +171,37 @@ class Session:
         """DELETE."""
         return self._call("DELETE", service, path, None, query)
 
-    def pages(self, service: str, path: str, key: str, **query: Any) -> Iterator[Json]:
-        """The items under `key` of all pages of a list."""
-        token = ""
-        while True:
+    def pages(
+        self, service: str, path: str, key: str, *, partial: bool = False, **query: Any
+    ) -> Iterator[Json]:
+        """The items under `key` of all pages of a list.
+
+        A list that Google could not complete is an error; with `partial` it is a warning.
+        """
+        tokens = [""]
+        while len(tokens) <= MAX_PAGES:
+            given = {"pageToken": tokens[-1]} if tokens[-1] else {}
             try:
-                answer = self.get(service, path, **query, **({"pageToken": token} if token else {}))
+                page = self._call("GET", service, path, None, {**query, **given}, items=key)
             except NotEnabledYet:
                 return
-            yield from answer.get(key, [])
-            token = answer.get("nextPageToken", "")
+            lacking = [*page.get("missingZones", []), *page.get("unreachable", [])]
+            if lacking:
+                words = (
+                    f"{key.capitalize()} of {', '.join(map(str, lacking))} are missing from the list:"
+                    " Google could not reach these zones."
+                )
+                if not partial:
+                    raise UnexpectedAnswer(f"GET {path}", f"incomplete. {words}")
+                self.warnings[words] = None
+            yield from page.get(key, [])
+            token = page.get("nextPageToken", "")
             if not token:
                 return
+            if token in tokens:
+                raise UnexpectedAnswer(f"GET {path}", f"the page {token!r} for a second time")
+            tokens.append(token)
+        raise UnexpectedAnswer(f"GET {path}", f"a list of more than {MAX_PAGES} pages")
 
     def token(self) -> str:
         """A valid access token."""
@@ -182,11 +209,14 @@ class Session:
             if self._credentials is None:
                 self._credentials, self.caller = credentials(self._auth, self._http)
             if not self._credentials.valid:
-                refresh(self._credentials, self._http)
+                self._refresh(self._credentials)
             named = getattr(self._credentials, "service_account_email", "")
             if not self.caller and "@" in named:  # the metadata server tells it with the token
                 self.caller = named
             return self._credentials.token or ""
+
+    def _refresh(self, current: Credentials) -> None:
+        self.retry(lambda: refresh(current, self._http), lambda e: isinstance(e, TokenUnavailable))
 
     def now(self) -> datetime:
         """The time by Google's clock, as far as its answers told it."""
@@ -194,7 +224,9 @@ class Session:
 
     def access_token(self) -> tuple[str, datetime | None]:
         """An OAuth access token for something else than Google's APIs, and when it expires."""
-        return access_token(self._auth, self._http)
+        return self.retry(
+            lambda: access_token(self._auth, self._http), lambda e: isinstance(e, TokenUnavailable)
+        )
 
     def wait_lro(self, service: str, operation: Json, timeout: float) -> Json:
         """Wait for a google.longrunning.Operation; its response. `timeout` in seconds."""
@@ -232,12 +264,16 @@ class Session:
             raise OperationFailed(f"{what} ({name}) failed: {message}")
         return operation
 
-    def retry_conflicts(self, attempt: Callable[[], _Result]) -> _Result:
-        """Do `attempt` (read, change, write with the etag) again while somebody else was faster."""
+    def retry(
+        self, attempt: Callable[[], _Result], is_transient: Callable[[GcpError], bool]
+    ) -> _Result:
+        """Return what `attempt` returns; repeat it, with pauses, after transient errors."""
         for number in range(self._settings.retries):
             try:
                 return attempt()
-            except Conflict:
+            except GcpError as error:
+                if not is_transient(error):
+                    raise
                 self._sleep(_backoff(number))
         return attempt()
 
@@ -256,7 +292,13 @@ class Session:
             yield time.monotonic() - start
 
     def _call(
-        self, method: str, service: str, path: str, body: Json | None, query: Mapping[str, Any]
+        self,
+        method: str,
+        service: str,
+        path: str,
+        body: Json | None,
+        query: Mapping[str, Any],
+        items: str | None = None,
     ) -> Json:
         url = f"{self._settings.base(service)}/{quote(path, safe='/:@[]+,=')}"
         given = {k.replace("__", "."): v for k, v in query.items() if v is not None}
@@ -265,26 +307,22 @@ class Session:
         payload = None if body is None else json.dumps(body).encode()
         for waited in self.polls(self._settings.propagation):
             try:
-                return self._answer(method, url, payload)
+                return self._send(f"{method} {service} {path}", url, payload, items)
             except ServiceDisabled as error:
                 if waited is None or not self._is_enabled(error):
                     raise
                 self.progress(f"{service} is enabled and cannot be used yet")
         raise AssertionError("unreachable")
 
-    def _answer(self, method: str, url: str, payload: bytes | None) -> Json:
-        answer = self._send(method, url, payload)
-        parsed = _parse(answer)
-        if answer.status >= 400:
-            shown = f"{method} {url.partition('?')[0]}"
-            error = from_answer(answer.status, parsed, shown, self.caller)
-            if self.check_mode and isinstance(error, ServiceDisabled):
-                self.warnings[f"{error.message} What it holds is taken to be nothing."] = None
-                raise NotEnabledYet(answer.status, parsed, shown, self.caller)
-            if isinstance(error, Unauthenticated):
-                error.args = (f"{error}{self._clock()}",)
-            raise error
-        return parsed if isinstance(parsed, dict) else {}
+    def _error(self, answer: Answer, request: str) -> ApiError:
+        body = answers.parse(answer)
+        error = from_answer(answer.status, body, request, self.caller)
+        if self.check_mode and isinstance(error, ServiceDisabled):
+            self.warnings[f"{error.message} Treated as empty in check mode."] = None
+            return NotEnabledYet(answer.status, body, request, self.caller)
+        if isinstance(error, Unauthenticated):
+            error.args = (f"{error}{self._clock()}",)
+        return error
 
     def _is_enabled(self, error: ServiceDisabled) -> bool:
         """Whether the API that cannot be used is enabled; then it is a matter of minutes."""
@@ -294,9 +332,11 @@ class Session:
         except ApiError:
             return False
 
-    def _send(self, method: str, url: str, payload: bytes | None) -> Answer:
+    def _send(self, called: str, url: str, payload: bytes | None, items: str | None) -> Json:
         """Send, and send again what may be repeated; a token that is refused is renewed once."""
-        repeatable = method in ("GET", "PUT", "DELETE")
+        method = called.partition(" ")[0]
+        request = f"{method} {url.partition('?')[0]}"
+        repeatable = method in ("GET", "PUT", "DELETE") or called.endswith(":getIamPolicy")
         renewed = False
         attempt = 0
         while True:
@@ -304,7 +344,9 @@ class Session:
             token = self.token()
             try:
                 answer = self._send_once(method, url, payload, token)
-            except Unreachable as error:
+                if answer.status < 400:
+                    return answers.check(called, request, answer, items)
+            except (Unreachable, UnexpectedAnswer) as error:
                 if last or (error.sent and not repeatable):
                     raise
                 self._sleep(_backoff(attempt))
@@ -314,7 +356,7 @@ class Session:
                     if self._renew(token):
                         continue
                 if last or not _is_transient(answer, repeatable=repeatable):
-                    return answer
+                    raise self._error(answer, request)
                 self._sleep(_asked_wait(answer) or _backoff(attempt))
             attempt += 1
 
@@ -339,7 +381,7 @@ class Session:
         with self._lock:
             current = self._credentials
             if current and current.token == refused:
-                refresh(current, self._http)
+                self._refresh(current)
             return bool(current and current.token != refused)
 
     def _clock(self) -> str:
@@ -363,17 +405,10 @@ def map_parallel(
         return list(pool.map(function, items))
 
 
-def _parse(answer: Answer) -> Any:
-    try:
-        return json.loads(answer.data) if answer.data else {}
-    except ValueError:
-        return answer.data.decode(errors="replace")
-
-
 def _is_transient(answer: Answer, *, repeatable: bool) -> bool:
     """Whether the same request may do better later. A quota that is used up stays so; a rate passes."""
     if answer.status == 429:
-        error = from_answer(answer.status, _parse(answer), "")
+        error = from_answer(answer.status, answers.parse(answer), "")
         return is_rate(error) or not error.detail("QuotaFailure")
     return answer.status in (TRANSIENT if repeatable else NOT_CARRIED_OUT)
 
@@ -392,7 +427,7 @@ def _asked_wait(answer: Answer) -> float:
         sent = _date(answer.headers.get("date", "")) or datetime.now(UTC)
         asked = (moment - sent).total_seconds()
     else:
-        asked = retry_delay(from_answer(answer.status, _parse(answer), ""))
+        asked = retry_delay(from_answer(answer.status, answers.parse(answer), ""))
     return min(max(asked, 0.0), LONGEST_ASKED_WAIT)
 
 

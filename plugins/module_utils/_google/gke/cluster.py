@@ -15,11 +15,11 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     OperationTimeout,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.gke import settings
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import (
+from ansible_collections.streamops.knative.plugins.module_utils._google.plan import (
     Plan,
     merged_labels,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
 
 Json = dict[str, Any]
 
@@ -41,14 +41,8 @@ class Clusters:
 
     def all(self) -> list[Json]:
         """The clusters of the location (`-` for all locations); a warning names zones that are missing."""
-        answer = self._session.get("container", f"v1/{self._parent}/clusters")
-        missing = ", ".join(answer.get("missingZones", []))
-        if missing:
-            self._session.warnings[
-                f"Clusters of {missing} are missing from the list: Google could not reach these zones."
-            ] = None
-        found: list[Json] = answer.get("clusters", [])
-        return found
+        path = f"v1/{self._parent}/clusters"
+        return list(self._session.pages("container", path, "clusters", partial=True))
 
     def plan_present(self, params: Json) -> Plan:
         """Steps that make the cluster as the options ask."""
@@ -250,7 +244,7 @@ class Clusters:
                 if "incompatible operation" not in error.message:
                     raise
                 if waited is None:
-                    raise OperationTimeout(
+                    raise GcpError(
                         f"cluster {name} is busy for more than {self._timeout:g} s (option"
                         f" wait_timeout): {error.message} Run this again."
                     ) from error

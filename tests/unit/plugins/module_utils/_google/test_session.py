@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.server
 import json
 import socket
@@ -21,22 +22,42 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     QuotaExceeded,
     ServiceDisabled,
     Unauthenticated,
+    UnexpectedAnswer,
     Unreachable,
     from_answer,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.gke.cluster import Clusters
+from ansible_collections.streamops.knative.plugins.module_utils._google.policy import (
+    Policy,
+    changed,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._google.secret_manager import (
+    Secrets,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import (
     Session,
     Settings,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.transport import Http
 
+#: An answer that has what most of them have.
+X = {"name": "x", "status": "DONE"}
+SERVICE = {"name": "projects/12/services/x", "parent": "projects/12", "state": "ENABLED"}
+VERSION = {
+    "name": "projects/1/secrets/s/versions/1",
+    "state": "ENABLED",
+    "createTime": "2030-01-01T00:00:00Z",
+    "etag": "1",
+}
 RPC = "type.googleapis.com/google.rpc."
-Answers = list[tuple[int, dict[str, Any], dict[str, str]]]
+Answers = list[tuple[int, Any, dict[str, str]]]
 
 
 class Server:
-    """Gives the answers it was told to, in turn; an answer of status 0 is a closed connection."""
+    """Gives the answers it was told to, in turn; an answer of status 0 is a closed connection.
+
+    A body that is not bytes is sent as JSON.
+    """
 
     def __init__(self) -> None:
         self.answers: Answers = []
@@ -49,25 +70,25 @@ class Server:
             def answer(self) -> None:
                 outer.asked.append(f"{self.command} {self.path}")
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, body, headers = outer.answers.pop(0) if outer.answers else (200, {}, {})
+                status, body, headers = outer.answers.pop(0) if outer.answers else (200, X, {})
                 if not status:
                     self.close_connection = True
                     return
-                data = json.dumps(body).encode()
+                data = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response_only(status)
                 for name, value in {**headers, "Content-Length": str(len(data))}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_PUT = do_DELETE = answer
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
             def log_message(self, *_: Any) -> None:
                 """Keep quiet."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -102,8 +123,8 @@ def busy(status: int, **headers: str) -> tuple[int, dict[str, Any], dict[str, st
 def test_a_growing_pause_between_attempts(
     server: Server, session: Session, waits: list[float]
 ) -> None:
-    server.answers = [busy(503), busy(500), busy(429), (200, {"ok": True}, {})]
-    assert session.get("container", "v1/x") == {"ok": True}
+    server.answers = [busy(503), busy(500), busy(429), (200, X, {})]
+    assert session.get("container", "v1/x") == X
     assert len(waits) == 3
     for number, wait in enumerate(waits):
         assert 0.25 * 2**number <= wait <= 0.5 * 2**number
@@ -112,7 +133,7 @@ def test_a_growing_pause_between_attempts(
 def test_what_the_server_asks_for_is_waited(
     server: Server, session: Session, waits: list[float]
 ) -> None:
-    server.answers = [busy(429, Retry_After="7"), (200, {}, {})]
+    server.answers = [busy(429, Retry_After="7"), (200, X, {})]
     session.get("container", "v1/x")
     assert waits == [7.0]
 
@@ -142,7 +163,7 @@ def test_what_the_server_asks_for_is_waited(
 def test_forms_of_asking_for_a_pause(
     server: Server, session: Session, waits: list[float], answer: Any, wait: float
 ) -> None:
-    server.answers = [answer, (200, {}, {})]
+    server.answers = [answer, (200, X, {})]
     session.post("container", "v1/x")
     assert waits == [wait]
 
@@ -182,9 +203,9 @@ def test_a_token_that_is_refused_is_renewed_once(server: Server, session: Sessio
             self.token = "new"
 
     session._credentials = Renewable()
-    refused = (401, {"error": {"status": "UNAUTHENTICATED", "message": "no"}}, {})
-    server.answers = [refused, (200, {"ok": 1}, {})]
-    assert session.post("container", "v1/x", {}) == {"ok": 1}
+    refused: Any = (401, {"error": {"status": "UNAUTHENTICATED", "message": "no"}}, {})
+    server.answers = [refused, (200, X, {})]
+    assert session.post("container", "v1/x", {}) == X
     server.answers = [refused, refused]
     server.asked.clear()
     with pytest.raises(Unauthenticated, match="has to be a new one"):
@@ -206,15 +227,15 @@ def test_an_api_that_was_enabled_a_moment_ago(server: Server, session: Session) 
         "reason": "SERVICE_DISABLED",
         "metadata": {"service": "container.googleapis.com", "consumer": "projects/12"},
     }
-    disabled = (
+    disabled: Any = (
         403,
         {"error": {"status": "PERMISSION_DENIED", "message": "not used.", "details": [info]}},
         {},
     )
-    server.answers = [disabled, (200, {"state": "ENABLED"}, {}), (200, {"ok": 1}, {})]
-    assert session.get("container", "v1/x") == {"ok": 1}
+    server.answers = [disabled, (200, SERVICE, {}), (200, X, {})]
+    assert session.get("container", "v1/x") == X
     assert server.asked[1] == "GET /v1/projects/12/services/container.googleapis.com"
-    server.answers = [disabled, (200, {"state": "DISABLED"}, {})]
+    server.answers = [disabled, (200, {**SERVICE, "state": "DISABLED"}, {})]
     with pytest.raises(ServiceDisabled, match="gcp_services"):
         session.get("container", "v1/x")
 
@@ -224,10 +245,10 @@ def test_what_may_have_been_carried_out_is_not_sent_again(server: Server, sessio
         server.asked.clear()
         server.answers = [answer]
         with pytest.raises(error):
-            session.post("secretmanager", "v1/s:addVersion", {})
+            session.post("secretmanager", "v1/projects/p/secrets/s:addVersion", {})
         assert len(server.asked) == 1
-    server.answers = [busy(503), (200, {}, {})]
-    session.post("secretmanager", "v1/s:addVersion", {})
+    server.answers = [busy(503), (200, VERSION, {})]
+    session.post("secretmanager", "v1/projects/p/secrets/s:addVersion", {})
 
 
 def test_it_ends_at_some_time(server: Server, session: Session, waits: list[float]) -> None:
@@ -247,15 +268,15 @@ def test_a_quota_is_not_waited_for(server: Server, session: Session, waits: list
 
 
 def test_a_kept_connection_that_was_closed_costs_nothing(server: Server, session: Session) -> None:
-    server.answers = [(200, {}, {"Connection": "close"}), (200, {"ok": 1}, {})]
+    server.answers = [(200, X, {"Connection": "close"}), (200, X, {})]
     session.get("container", "v1/x")
-    assert session.post("container", "v1/x", {}) == {"ok": 1}
+    assert session.post("container", "v1/x", {}) == X
 
 
 def test_pages(server: Server, session: Session) -> None:
     server.answers = [
-        (200, {"secrets": [{"name": "a"}], "nextPageToken": "2"}, {}),
-        (200, {"secrets": [{"name": "b"}]}, {}),
+        (200, {"secrets": [{"name": "a", "etag": "1"}], "nextPageToken": "2"}, {}),
+        (200, {"secrets": [{"name": "b", "etag": "1"}]}, {}),
     ]
     found = session.pages("secretmanager", "v1/projects/p/secrets", "secrets", filter="name:x y")
     assert [secret["name"] for secret in found] == ["a", "b"]
@@ -263,10 +284,122 @@ def test_pages(server: Server, session: Session) -> None:
     assert server.asked[1].endswith("&pageToken=2")
 
 
+PAGE = b"<html><body>Please sign in to the network.</body></html>"
+#: What a proxy, a captive portal or a broken connection puts in place of an answer.
+NOT_GOOGLES: tuple[Any, ...] = (
+    PAGE,
+    b"",
+    b"null",
+    b'{"secrets": [{"name": "projects/1/secrets/a", "etag": "1"}, {"na',
+    {"status": "ok"},
+    {"error": "blocked"},
+    [X],
+)
+
+
+@pytest.mark.parametrize("body", NOT_GOOGLES)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "v1/projects/p/secrets/s"),
+        ("POST", "v1/projects/p/secrets"),
+        ("POST", "v1/projects/p/secrets/s:addVersion"),
+        ("GET", "v1/projects/p/secrets/s:getIamPolicy"),
+        ("POST", "v3/projects/p:setIamPolicy"),
+        ("PATCH", "v1/projects/p/secrets/s"),
+        ("GET", "v1/projects/p/locations/l/clusters/c"),
+        ("PUT", "v1/projects/p/locations/l/clusters/c"),
+        ("DELETE", "v1/projects/p/locations/l/repositories/r"),
+        ("POST", "v1/projects/p/serviceAccounts"),
+    ],
+)
+def test_an_answer_of_another_shape_is_an_error(
+    server: Server, session: Session, method: str, path: str, body: Any
+) -> None:
+    server.answers = [(200, body, {})] * 4
+    payload = None if method in ("GET", "DELETE") else {}
+    with pytest.raises(UnexpectedAnswer, match="the answer is not Google's"):
+        session._call(method, "secretmanager", path, payload, {})
+    assert len(server.asked) == (1 if method in ("POST", "PATCH") else 4)
+
+
+def test_an_answer_of_another_shape_is_asked_for_again(server: Server, session: Session) -> None:
+    server.answers = [(200, PAGE, {}), (302, b"", {"Location": "http://portal"}), (200, X, {})]
+    assert session.get("container", "v1/x") == X
+
+
+def test_a_redirect_is_an_error(server: Server, session: Session) -> None:
+    server.answers = [(302, b"", {"Location": "http://portal/"})] * 4
+    with pytest.raises(UnexpectedAnswer, match=r"redirect .HTTP 302. to http://portal/"):
+        session.get("container", "v1/x")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [*NOT_GOOGLES, {"secrets": {}}, {"secrets": [{"name": "a"}]}, {"secrets": [], "page": 1}],
+)
+def test_a_list_of_another_shape_is_not_an_empty_list(
+    server: Server, session: Session, body: Any
+) -> None:
+    server.answers = [(200, body, {})] * 4
+    with pytest.raises(UnexpectedAnswer):
+        list(session.pages("secretmanager", "v1/projects/p/secrets", "secrets"))
+
+
+def test_a_list_without_items_is_empty(server: Server, session: Session) -> None:
+    server.answers = [(200, {}, {})]
+    assert list(session.pages("secretmanager", "v1/projects/p/secrets", "secrets")) == []
+
+
+def test_a_list_that_google_could_not_complete_is_an_error(
+    server: Server, session: Session
+) -> None:
+    server.answers = [(200, {"unreachable": ["projects/p/locations/l"]}, {})]
+    with pytest.raises(UnexpectedAnswer, match="incomplete"):
+        list(session.pages("secretmanager", "v1/projects/p/secrets", "secrets"))
+
+
+def test_pages_that_repeat_end(server: Server, session: Session) -> None:
+    server.answers = [(200, {"nextPageToken": "2"}, {})] * 9
+    with pytest.raises(UnexpectedAnswer, match="second time"):
+        list(session.pages("secretmanager", "v1/projects/p/secrets", "secrets"))
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("body", [b'{"name": "s", "payload": {"data": "c2VjcmV0', b'["c2Vj"'])
+def test_a_value_that_was_cut_is_not_shown(server: Server, session: Session, body: bytes) -> None:
+    server.answers = [(200, body, {})] * 4
+    with pytest.raises(UnexpectedAnswer) as caught:
+        session.get("secretmanager", "v1/projects/p/secrets/s/versions/latest:access")
+    assert "c2Vj" not in str(caught.value)
+
+
+def test_a_policy_without_etag_is_never_written(server: Server, session: Session) -> None:
+    """A policy written without the etag that was read replaces what others granted."""
+    policy = Policy.of(session, {"secret": "s"})
+    change = functools.partial(changed, role="roles/x", condition=None, add=["user:a"])
+    for body in (PAGE, {}, {"bindings": []}, {"etag": ""}, {"etag": "1", "bindings": {}}):
+        server.asked.clear()
+        server.answers = [(200, body, {})] * 4
+        with pytest.raises(UnexpectedAnswer):
+            policy.change(change)
+        assert not [line for line in server.asked if "setIamPolicy" in line]
+
+
+@pytest.mark.parametrize("body", [PAGE, b"", NOT_GOOGLES[3]])
+def test_secrets_of_a_list_that_was_cut_are_not_taken_for_deleted(
+    server: Server, session: Session, body: bytes
+) -> None:
+    server.answers = [(200, body, {})] * 4
+    with pytest.raises(UnexpectedAnswer):
+        Secrets(session).plan_absent(["a", "b"])
+
+
 def test_zones_that_are_missing_from_a_list_are_named(server: Server, session: Session) -> None:
-    answer = {"clusters": [{"name": "a"}], "missingZones": ["europe-west1-b"]}
+    cluster = {"name": "a", "location": "europe-west1", "status": "RUNNING"}
+    answer = {"clusters": [cluster], "missingZones": ["europe-west1-b"]}
     server.answers = [(200, answer, {})]
-    assert Clusters(session, "-", wait_timeout=0).all() == [{"name": "a"}]
+    assert Clusters(session, "-", wait_timeout=0).all() == [cluster]
     (warning,) = session.warnings
     assert "europe-west1-b are missing" in warning
 

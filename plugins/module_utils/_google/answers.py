@@ -1,0 +1,136 @@
+"""The shape that an answer of Google's has to have, by what was requested.
+
+An answer of another shape comes from something between: a proxy's page, a captive portal, a body that
+was cut. It is an error and never an empty result. Contract: Google's discovery documents.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
+    UnexpectedAnswer,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._google.transport import Answer
+
+Json = dict[str, Any]
+
+#: What besides its items a page of a list may hold.
+LIST_KEYS = frozenset({"nextPageToken", "totalSize", "unreachable", "missingZones"})
+#: The fields (with text) that every object has of the lists read here, by the key of the list.
+_OBJECTS: Mapping[str, tuple[str, ...]] = {
+    "accounts": ("name", "email", "uniqueId"),
+    "clusters": ("name", "location", "status"),
+    "repositories": ("name", "format"),
+    "secrets": ("name", "etag"),
+    "services": ("name", "state"),
+    "versions": ("name", "state", "createTime", "etag"),
+}
+#: Method, service and path -> the fields (with text) of the answer. The first match decides.
+_FIELDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
+    (re.compile(pattern), fields)
+    for pattern, fields in (
+        (r"\w+ .*:[gs]etIamPolicy", ("etag",)),
+        (r"GET .*:batchGet", ()),
+        # google.protobuf.Empty
+        (r"DELETE .*/secrets/[^/]+|(DELETE|POST) .*/serviceAccounts/[^/]+", ()),
+        (r"(GET|PATCH) .*/secrets/[^/:]+|POST .*/secrets", _OBJECTS["secrets"]),
+        (
+            r"\w+ .*/secrets/[^/]+(/versions/[^/:]+|.*:(enable|disable|destroy|addVersion))",
+            _OBJECTS["versions"],
+        ),
+        (r"GET container .*/clusters/[^/]+", _OBJECTS["clusters"]),
+        (
+            r"\w+ container .*",
+            ("name", "status"),
+        ),
+        (r"(GET|PATCH) .*/repositories/[^/]+", _OBJECTS["repositories"]),
+        (r"GET .*/services/[^/]+", (*_OBJECTS["services"], "parent")),
+        (r"(GET .*/serviceAccounts/[^/]+|POST .*/serviceAccounts)", _OBJECTS["accounts"]),
+        (r".*", ("name",)),
+    )
+)
+
+
+def parse(answer: Answer) -> Any:
+    """The JSON of an answer; text where it is not JSON."""
+    try:
+        return json.loads(answer.data)
+    except ValueError:
+        return answer.data.decode(errors="replace")
+
+
+def check(called: str, request: str, answer: Answer, items: str | None) -> Json:
+    """The JSON of an answer 2xx, as the contract of what was `called` has it.
+
+    Args:
+        called: Method, service and path, for example `GET iam v1/projects/p/serviceAccounts`.
+        request: Method and URL, for messages.
+        items: The key of the items where a list was requested.
+
+    Raises:
+        UnexpectedAnswer: The answer has another shape.
+    """
+    body = parse(answer)
+    if not 200 <= answer.status < 300:
+        where = answer.headers.get("location", "nowhere")
+        raise UnexpectedAnswer(request, f"a redirect (HTTP {answer.status}) to {where}")
+    if not isinstance(body, dict):
+        raise UnexpectedAnswer(request, f"{_start(body)} in place of a JSON object")
+    if items is not None:
+        _check_page(request, body, items)
+        return body
+    fields = next(fields for pattern, fields in _FIELDS if pattern.fullmatch(called))
+    if not _has(body, fields):
+        raise UnexpectedAnswer(
+            request, f"{_start(body)} in place of one with {' and '.join(fields)}"
+        )
+    if "etag" in fields and "name" not in fields:
+        _check_bindings(request, body)
+    return body
+
+
+def _has(value: object, fields: tuple[str, ...]) -> bool:
+    """Whether this is an object with text in all these fields."""
+    return isinstance(value, Mapping) and all(
+        isinstance(value.get(field), str) and value[field] for field in fields
+    )
+
+
+def _check_page(request: str, body: Json, items: str) -> None:
+    """A list without items is {}; one with other keys is not this list."""
+    foreign = sorted(set(body) - LIST_KEYS - {items})
+    if foreign:
+        raise UnexpectedAnswer(request, f"{_start(body)} in place of a list of {items}")
+    found = body.get(items, [])
+    if not isinstance(found, list) or not all(_has(item, _OBJECTS[items]) for item in found):
+        fields = " and ".join(_OBJECTS[items])
+        raise UnexpectedAnswer(request, f"{items} that are not all objects with {fields}")
+    if not isinstance(body.get("nextPageToken", ""), str):
+        raise UnexpectedAnswer(request, "a nextPageToken that is not text")
+
+
+def _check_bindings(request: str, policy: Json) -> None:
+    bindings = policy.get("bindings", [])
+    if not isinstance(bindings, list) or not all(map(_is_binding, bindings)):
+        raise UnexpectedAnswer(request, "bindings that are not a list of roles with members")
+
+
+def _is_binding(binding: object) -> bool:
+    if not isinstance(binding, Mapping) or not isinstance(binding.get("role"), str):
+        return False
+    members = binding.get("members", [])
+    return isinstance(members, list) and all(isinstance(member, str) for member in members)
+
+
+def _start(body: Any) -> str:
+    """What came instead, without values: a body that was cut may hold part of a secret."""
+    if isinstance(body, dict):
+        return f"an object with {', '.join(sorted(body)[:5]) or 'nothing in it'}"
+    text = " ".join(str(body).split())
+    if text.startswith(("{", "[", '"')):
+        return "JSON that was cut or is malformed"
+    return f"{text[:80]!r}" if text else "an empty body"

@@ -1,0 +1,100 @@
+"""Plans: the steps between what there is and what is wanted, carried out in order.
+
+Nothing is written before the plan is complete, so everything that can be refused is refused before
+anything is touched. After a conflict (an etag is stale, an object exists already), and after a write
+whose answer was lost, the state is read again and the plan made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
+    ApiError,
+    Conflict,
+    GcpError,
+    OperationFailed,
+    OperationTimeout,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Plan:
+    """The changes of one task.
+
+    `before` and `after` are compared in diffs (no secrets); `steps` are carried out in order, each with
+    a description of its change; `result` is returned with the changes, and steps may add to it.
+    """
+
+    before: Json = field(default_factory=dict)
+    after: Json = field(default_factory=dict)
+    steps: list[tuple[list[str], Callable[[], object]]] = field(default_factory=list)
+    result: Json = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, words: str | list[str], step: Callable[[], object]) -> None:
+        """Add a step; more than one description where one request makes several changes."""
+        self.steps.append(([words] if isinstance(words, str) else words, step))
+
+    @property
+    def changes(self) -> list[str]:
+        """Descriptions of the steps."""
+        return [text for words, _step in self.steps for text in words]
+
+
+def carry_out(session: Session, plan: Plan, make: Callable[[], Plan]) -> tuple[Plan, list[str]]:
+    """Take the steps; the last plan, and the changes that were made in all.
+
+    A GcpError has in its `result` what was changed before it. A step whose outcome is not known
+    counts as changed, and the message says so.
+    """
+    done: list[str] = []
+    in_doubt: list[str] = []
+    is_stale = False
+
+    def attempt() -> Plan:
+        nonlocal plan, in_doubt, is_stale
+        if is_stale:
+            plan = make()
+            done.extend(text for text in in_doubt if text not in plan.changes)
+            in_doubt = []
+        is_stale = True
+        for words, step in plan.steps:
+            try:
+                step()
+            except GcpError as error:
+                if isinstance(error, OperationTimeout | OperationFailed):
+                    done.extend(words)  # Google accepted the request
+                in_doubt = words if is_ambiguous(error) else []
+                raise
+            done.extend(words)
+        return plan
+
+    try:
+        return session.retry(attempt, lambda e: isinstance(e, Conflict) or is_ambiguous(e)), done
+    except GcpError as error:
+        if in_doubt:
+            doubt = "; ".join(in_doubt)
+            error.args = (f"{error} Whether this was done is not known: {doubt}. Run this again.",)
+            done.extend(in_doubt)
+        error.result = {"changed": bool(done), "changes": done}
+        raise
+
+
+def is_ambiguous(error: GcpError) -> bool:
+    """Whether the request may have been carried out although it failed."""
+    if isinstance(error, Unreachable | UnexpectedAnswer):
+        return error.sent
+    return isinstance(error, ApiError) and error.code in (500, 502, 504)
+
+
+def merged_labels(current: Json, wanted: Json, *, purge: bool) -> dict[str, str]:
+    """The labels that result: those that are there stay unless they are purged."""
+    return {**({} if purge else current), **{key: str(value) for key, value in wanted.items()}}
