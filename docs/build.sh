@@ -5,9 +5,9 @@ set -eu
 cd "$(dirname "$0")/.."
 source=build/docs/source
 rm -rf build/docs && mkdir -p "$source" && chmod go-w "$source"
-cp -r docs/*.md docs/images docs/docsite/index.md "$source"
+cp -r docs/tutorials docs/how-to docs/reference docs/explanation docs/images docs/docsite/index.md "$source"
 cp -r sandbox/docs "$source/sandbox"
-sed -i "s,](\.\./sandbox/docs/,](sandbox/," "$source"/*.md
+sed -i "s,](\.\./\.\./sandbox/docs/,](../sandbox/," "$source"/*/*.md
 antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck \
   --validate-collection-refs dependent --disallow-unknown-collection-refs .
 antsibull-docs --config-file docs/docsite/antsibull-docs.cfg \

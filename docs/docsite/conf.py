@@ -29,6 +29,7 @@ html_use_index = False
 html_copy_source = False
 
 ROOT = Path(__file__).parents[2]
+FOLDERS = ("tutorials", "how-to", "reference", "explanation")
 SOURCES = "https://github.com/streamops/knative/blob/main"
 ANSIBLE = "https://docs.ansible.com/ansible/latest"
 #: Label in Ansible's own documentation -> its page. No inventory is fetched: the build works without a network.
@@ -40,12 +41,13 @@ LABELS = {
 
 
 def link_sources(_app: Sphinx, page: str, content: list[str]) -> None:
-    """Point links out of docs/ (`../apps/…`) to the repository; what is not there is a warning."""
-    for path in re.findall(r"\]\(\.\./([^)#]+)", content[0]):
-        if "/" not in page and not (ROOT / path).exists():
+    """Point links out of docs/ (`../../apps/…`) to the repository; a missing file is a warning."""
+    if page.partition("/")[0] not in FOLDERS:
+        return
+    for path in re.findall(r"\]\(\.\./\.\./([^)#]+)", content[0]):
+        if not (ROOT / path).exists():
             logging.getLogger(__name__).warning("no file %s", path, location=page)
-    if "/" not in page:
-        content[0] = content[0].replace("](../", f"]({SOURCES}/")
+    content[0] = content[0].replace("](../../", f"]({SOURCES}/")
 
 
 def link_ansible(

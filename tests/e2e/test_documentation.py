@@ -10,7 +10,9 @@ import yaml
 from benchmarks._harness import NAMES
 from support.site import ROOT
 
-GUIDES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("sandbox/docs/*.md")])
+GUIDES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/[!d]*/*.md"), *ROOT.glob("sandbox/docs/*.md")]
+)
 #: Variables of the plays themselves, not of a role.
 PLAYS = {"target", "teardown_confirm"}
 
