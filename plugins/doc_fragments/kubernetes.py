@@ -63,7 +63,16 @@ options:
     description: Seconds to wait for a connection, and for each answer of the server.
     type: float
     default: 30.0
+requirements:
+  - urllib3 >= 2.0
+  - PySocks (for SOCKS proxies)
+  - PyYAML
 notes:
+  - Requests are sent again after what passes by itself, for up to a minute; connections that are refused, reset or
+    cut, no answer in time, HTTP 429 (after its C(Retry-After)), 502, 503, 504, and 500 in which etcd is too slow or
+    between leaders. A server that has never answered is given up on after 5 seconds.
+  - O(proxy), then the kubeconfig's C(proxy-url), then E(HTTPS_PROXY), E(HTTP_PROXY) and E(ALL_PROXY) name the proxy;
+    C(http), C(https) or C(socks5). E(NO_PROXY) takes names, domains with a leading dot, addresses and networks.
   - Each connection option also comes from an environment variable, named as kubernetes.core names
     it (E(K8S_AUTH_KUBECONFIG), E(K8S_AUTH_CONTEXT), E(K8S_AUTH_HOST), E(K8S_AUTH_API_KEY),
     E(K8S_AUTH_SSL_CA_CERT), E(K8S_AUTH_CERT_FILE), E(K8S_AUTH_KEY_FILE), E(K8S_AUTH_PROXY),

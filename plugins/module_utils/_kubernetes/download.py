@@ -5,11 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import urllib.error
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.streamops.knative.plugins.module_utils._http.client import (
+    REDIRECTS,
+    HttpClient,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
+    NoAnswer,
+    SettingError,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._http.retries import Retries
+from ansible_collections.streamops.knative.plugins.module_utils._http.tls import public_context
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+
+LARGEST_FILE = 64 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -27,9 +38,12 @@ class Downloader:
     changed (ETag); when it cannot be reached the kept copy has to do, and `warnings` says so.
     """
 
-    def __init__(self, cache: Path, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self, cache: Path, *, timeout: float = 30.0, retries: Retries | None = None
+    ) -> None:
         self._cache = cache
         self._timeout = timeout
+        self._retries = retries or Retries(seconds=20)
         self.warnings: list[str] = []
 
     def text(self, download: Download) -> str:
@@ -58,27 +72,33 @@ class Downloader:
     def _fetch(self, url: str, kept: Path, *, ask_for_changes: bool) -> tuple[bytes, str]:
         if not url.startswith(("https://", "http://")):
             raise KubeError(f"urls: '{url}' is not an http(s) URL; use files for a path")
-        from ansible.module_utils.urls import open_url  # noqa: PLC0415 - 0.2 s few runs need
-
         headers = {}
         tag_file = kept.with_suffix(".etag")
         if ask_for_changes and kept.is_file() and tag_file.is_file():
             headers["If-None-Match"] = tag_file.read_text()
         try:
-            with open_url(url, headers=headers, timeout=self._timeout) as answer:
-                return answer.read(), answer.headers.get("ETag") or ""
-        except urllib.error.HTTPError as error:
-            if error.code == 304:
-                return kept.read_bytes(), tag_file.read_text()
-            advice = "is the version or the name right?" if error.code == 404 else "try again later"
-            raise KubeError(f"urls: {url}: HTTP {error.code} {error.reason}: {advice}") from error
-        except (OSError, ValueError) as error:
+            http = HttpClient(public_context(), timeout=self._timeout)
+            answer = self._retries.send(
+                lambda: http.request(
+                    "GET", url, headers=headers, limit=LARGEST_FILE, redirects=REDIRECTS
+                ),
+                repeatable=True,
+            )
+        except SettingError as error:
+            raise KubeError(f"urls: {url}: {error}") from error
+        except NoAnswer as error:
             if ask_for_changes and kept.is_file():
                 self.warnings.append(f"{url} cannot be reached; the copy kept in {kept} is used")
                 return kept.read_bytes(), tag_file.read_text() if tag_file.is_file() else ""
-            raise KubeError(
-                f"urls: {url} cannot be reached ({error}): is a proxy or a mirror needed?"
-            ) from error
+            raise KubeError(f"urls: {error}: is a proxy or a mirror needed?") from error
+        if answer.status == 304:
+            return kept.read_bytes(), tag_file.read_text()
+        if answer.status != 200:
+            advice = (
+                "is the version or the name right?" if answer.status == 404 else "try again later"
+            )
+            raise KubeError(f"urls: {url}: HTTP {answer.status}: {advice}")
+        return answer.data, answer.headers.get("ETag", "")
 
     def _keep(self, kept: Path, content: bytes, etag: str) -> None:
         kept.parent.mkdir(parents=True, exist_ok=True)
