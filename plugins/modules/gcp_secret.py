@@ -248,6 +248,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.task imp
 from ansible_collections.streamops.knative.plugins.module_utils._google.timestamps import (
     require_times,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
 
 #: Options that set fields of the secret itself.
 _SETTINGS = ("labels", "annotations", "topics", "rotation", "replication_locations", "aliases")
@@ -328,7 +329,7 @@ def _settings(params: dict[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for name in ("labels", "annotations"):
         if params[name] is not None:
-            settings[name] = {key: str(value) for key, value in params[name].items()}
+            settings[name] = require_texts(name, params[name], ConfigError)
     if params["topics"] is not None:
         settings["topics"] = [{"name": topic} for topic in params["topics"]]
     if params["rotation"] is not None:

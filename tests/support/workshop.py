@@ -55,7 +55,7 @@ class Workshop:
 
     def by_module(self, app: str) -> dict[str, Any]:
         """Build and push as the module does; returns what it returns."""
-        defaults = {name: spec.get("default") for name, spec in TASK.argument_spec.items()}
+        defaults = {name: spec.get("default") for name, spec in TASK.options.items()}
         return run({**defaults, **self.task(app)}, check=False, diff=False)
 
     def by_containerfile(self, app: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
     ApiError,
+    ConfigError,
     Conflict,
     GcpError,
     OperationFailed,
@@ -21,6 +22,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     Unreachable,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
 
 Json = dict[str, Any]
 
@@ -97,4 +99,4 @@ def is_ambiguous(error: GcpError) -> bool:
 
 def merged_labels(current: Json, wanted: Json, *, purge: bool) -> dict[str, str]:
     """The labels that result: those that are there stay unless they are purged."""
-    return {**({} if purge else current), **{key: str(value) for key, value in wanted.items()}}
+    return {**({} if purge else current), **require_texts("labels", wanted, ConfigError)}

@@ -15,6 +15,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci.errors impo
 )
 from ansible_collections.streamops.knative.plugins.module_utils._oci.layer import Entry
 from ansible_collections.streamops.knative.plugins.module_utils._oci.secret_files import find_secret
+from ansible_collections.streamops.knative.plugins.module_utils._oci.text_files import read_text
 
 IGNORE_FILES = (".containerignore", ".dockerignore")
 
@@ -61,7 +62,7 @@ def read_app(folder: Path, target: str, allow_secrets: Sequence[str]) -> list[En
 def _ignore_lines(folder: Path) -> list[str]:
     for name in IGNORE_FILES:
         if (folder / name).is_file():
-            return (folder / name).read_text(encoding="utf-8").splitlines()
+            return read_text(folder / name, "path").splitlines()
     return []
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
 from ansible_collections.streamops.knative.plugins.module_utils._oci.base_image import find_base
 from ansible_collections.streamops.knative.plugins.module_utils._oci.build import Builder, Recipe
 from ansible_collections.streamops.knative.plugins.module_utils._oci.cache import Cache
@@ -126,7 +127,7 @@ def _settings(options: Json) -> Settings:
         epoch = int(given)
 
     def texts(option: str) -> dict[str, str]:
-        return {str(key): str(value) for key, value in options[option].items()}
+        return require_texts(option, options[option], OptionError)
 
     return Settings(
         env=texts("env"),

@@ -16,6 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import OptionError
+from ansible_collections.streamops.knative.plugins.module_utils._oci.text_files import read_text
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,7 @@ def _lines(file: Path, option: str, seen: set[Path]) -> Iterator[Line]:
     if file in seen:
         return
     seen.add(file)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{option}: {file} cannot be read: {error}") from error
+    text = read_text(file, option)
     for raw in re.sub(r"\\\r?\n", " ", text).splitlines():
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
         if not line:

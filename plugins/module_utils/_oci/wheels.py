@@ -29,6 +29,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci.requirement
 _NOT_FOR_PIP = ("PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV")
 #: Rounds of asking for what the image's platform needs beyond the controller's.
 _MAX_ROUNDS = 5
+#: https://packaging.python.org/en/latest/specifications/entry-points/#data-model
+_COMMAND = re.compile(r"\w[\w.-]*")
+#: Bytes of an unpacked wheel; the largest on PyPI have about 4 GB.
+_MAX_UNPACKED = 8 << 30
 _SCRIPT = """\
 #!/usr/bin/env python3
 import sys
@@ -190,6 +194,10 @@ def wheel_entries(wheels: Sequence[Wheel], prefix: str) -> Iterator[Entry]:
     top = prefix.strip("/")
     for wheel in wheels:
         with zipfile.ZipFile(wheel.path) as archive:
+            if sum(info.file_size for info in archive.infolist()) > _MAX_UNPACKED:
+                raise WheelError(
+                    f"{wheel.path.name} has more than {_MAX_UNPACKED >> 30} GiB unpacked"
+                )
             for info in archive.infolist():
                 if info.is_dir():
                     continue
@@ -199,7 +207,7 @@ def wheel_entries(wheels: Sequence[Wheel], prefix: str) -> Iterator[Entry]:
                     content = b"#!/usr/bin/env python3" + content[content.find(b"\n") :]
                 yield Entry(f"{top}/{place}", content, executable)
                 if re.fullmatch(r"[^/]+\.dist-info/entry_points\.txt", info.filename):
-                    yield from _console_scripts(content.decode(), top)
+                    yield from _console_scripts(content, top)
 
 
 def _place(info: zipfile.ZipInfo) -> tuple[str, bool]:
@@ -218,11 +226,18 @@ def _place(info: zipfile.ZipInfo) -> tuple[str, bool]:
     return info.filename, executable
 
 
-def _console_scripts(text: str, top: str) -> Iterator[Entry]:
+def _console_scripts(content: bytes, top: str) -> Iterator[Entry]:
+    """The commands of a wheel, each as a script in `bin`."""
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign] # names keep their case
-    parser.read_string(text)
+    try:
+        parser.read_string(content.decode())
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise WheelError(f"a wheel's entry_points.txt cannot be read: {error}") from error
     for command, value in parser.items("console_scripts") if "console_scripts" in parser else ():
         module, _dummy, function = value.partition("[")[0].strip().partition(":")
+        names = [*module.split("."), *function.split(".")]
+        if not _COMMAND.fullmatch(command) or not all(name.isidentifier() for name in names):
+            raise WheelError(f"a wheel has the console script {command!r} = {value!r}: not valid")
         script = _SCRIPT.format(module=module, name=function.split(".")[0], function=function)
         yield Entry(f"{top}/bin/{command}", script.encode(), executable=True)

@@ -20,6 +20,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.timestam
     is_time,
     moment,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
 
 Json = dict[str, Any]
 
@@ -198,7 +199,7 @@ def new_cluster(params: Json, wanted: Json) -> Json:
     if "pods_range" in wanted or "services_range" in wanted:
         cluster["ipAllocationPolicy"]["useIpAliases"] = True
     if params["labels"]:
-        cluster["resourceLabels"] = {k: str(v) for k, v in params["labels"].items()}
+        cluster["resourceLabels"] = dict(params["labels"])
     if params["maintenance_window"]:
         cluster["maintenancePolicy"] = {"window": maintenance_window(params["maintenance_window"])}
     if not params["autopilot"] and not cluster.get("nodePools"):
@@ -280,6 +281,7 @@ def _name_problems(name: str, location: str) -> list[str]:
 def check(params: Json) -> None:
     """ConfigError naming everything that Google would refuse."""
     location, pool = params["location"], params["node_pool"] or {}
+    require_texts("labels", params["labels"] or {}, ConfigError)
     problems = _name_problems(params["name"], location)
     if not problems and params["autopilot"] and location.count("-") == 2:
         region = location.rpartition("-")[0]
@@ -294,7 +296,7 @@ def check(params: Json) -> None:
         if field in OWNED
     ]
     for key, value in (params["labels"] or {}).items():
-        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(str(value)):
+        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
             problems.append(
                 f"labels: {key}={value}: lower-case letters, digits, - and _, at most 63 characters,"
                 " the key with a letter first"

@@ -78,6 +78,18 @@ def test_containerignore_comes_first_as_with_podman(tmp_path: Path) -> None:
         ("config.py", "KEY = '''-----BEGIN RSA PRIVATE KEY-----\nMII'''"),
         ("account.json", '{"private_key": "-----BEGIN PRIVATE KEY-----\\nMII"}'),
         ("vars.yml", "$ANSIBLE_VAULT;1.1;AES256\n6162"),
+        ("prod.env", "X=1"),
+        (".ENV", "X=1"),
+        ("conf/Prod.Env.local", "X=1"),
+        ("ID_RSA", "x"),
+        ("id_ed25519_deploy", "x"),
+        ("TLS/Server.KEY", "x"),
+        ("registries.json", '{"auths": {"r.example.com": {"auth": "dTpw"}}}'),
+        ("old.json", '{"https://index.docker.io/v1/": {"auth": "dTpw"}}'),
+        ("pull.json", '{"auths": {"r.example.com": {"identitytoken": "t"}}}'),
+        ("login", '{"type": "authorized_user", "refresh_token": "t"}'),
+        ("cluster.yaml", "kind: Config\nusers:\n- name: a\n  user:\n    token: t"),
+        ("cluster.json", '{"kind": "Config", "users": [{"user": {"client-key-data": "a"}}]}'),
     ],
 )
 def test_secrets_are_refused_until_allowed(tmp_path: Path, name: str, content: str) -> None:
@@ -93,8 +105,37 @@ def test_secrets_are_refused_until_allowed(tmp_path: Path, name: str, content: s
 
 def test_examples_and_public_certificates_are_no_secrets(tmp_path: Path) -> None:
     public = "-----BEGIN CERTIFICATE-----\nMII"
-    path = folder(tmp_path, {".env.example": "X=", "ca.pem": public, "keys.py": "PUBLIC KEY"})
-    assert len(names(path)) == 3
+    files = {
+        ".env.example": "X=",
+        "conf/sample.env": "X=",
+        "environment.py": "",
+        "id_rsa.pub": "ssh-rsa",
+        "ca.pem": public,
+        "keys.py": "PUBLIC KEY",
+        "docker.json": '{"auths": {"r.example.com": {}}, "credsStore": "desktop"}',
+        "kube.yaml": "kind: Config\nusers:\n- name: a\n  user:\n    exec: {command: x}",
+        "package.json": '{"name": "a", "auths": null, "token": "t"}',
+    }
+    path = folder(tmp_path, files)
+    assert len(names(path)) == len(files)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_ignore_files_and_secrets_in_windows_encodings(tmp_path: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    path = folder(tmp_path, {"main.py": "", "notes.md": "é"})
+    (path / ".dockerignore").write_bytes(f"{mark}notes.md\r\n.dockerignore\r\n".encode(encoding))
+    assert names(path) == ["app/main.py"]
+    (path / "a.txt").write_bytes(f"{mark}-----BEGIN PRIVATE KEY-----".encode(encoding))
+    with pytest.raises(FolderError, match="a private key"):
+        names(path)
+
+
+def test_an_ignore_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    path = folder(tmp_path, {"main.py": ""})
+    (path / ".dockerignore").write_bytes("größe".encode("latin-1"))
+    with pytest.raises(OptionError, match=r"\.dockerignore is not text in utf-8: save it as UTF-8"):
+        names(path)
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "sub/../../outside", "out"])

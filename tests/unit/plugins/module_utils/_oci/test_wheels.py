@@ -17,6 +17,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci.requirement
 )
 from ansible_collections.streamops.knative.plugins.module_utils._oci.wheels import (
     Target,
+    Wheel,
     fetch_wheels,
     wheel_entries,
 )
@@ -158,6 +159,14 @@ def test_included_files_comments_and_continued_lines(tmp_path: Path) -> None:
     assert [line.pinned for line in lines] == [False, True]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_requirements_in_windows_encodings(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "r.txt").write_bytes("a==1  # größer\r\n-r more.txt\r\n".encode(encoding))
+    (tmp_path / "more.txt").write_bytes("b>=2\r\n".encode(encoding))
+    lines = read_requirements([tmp_path / "r.txt"], "requirements", target().markers)
+    assert [line.text() for line in lines] == ["a==1", "b>=2"]
+
+
 def test_wheels_are_laid_out_as_pip_installs_them(index: Path, tmp_path: Path) -> None:
     files = {
         "tool-1.0.data/scripts/run": "#!python\nprint(1)",
@@ -188,3 +197,28 @@ def test_wheel_that_climbs_out_is_refused(index: Path, tmp_path: Path) -> None:
     wheels = fetch_wheels(lines, [], where, tmp_path, 60)
     with pytest.raises(WheelError, match="outside of itself"):
         list(wheel_entries(wheels, "/opt/python"))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "../../etc/run = tool:main",
+        ".. = tool:main",
+        "a/b = tool:main",
+        "a = tool:x();y",
+        "a = tool",
+    ],
+)
+def test_console_scripts_stay_in_bin(tmp_path: Path, entry: str) -> None:
+    files = {"evil-1.0.dist-info/entry_points.txt": f"[console_scripts]\n{entry}\n"}
+    make_wheel(tmp_path, "evil", files=files)
+    wheel = Wheel(tmp_path / "evil-1.0-py3-none-any.whl")
+    with pytest.raises(WheelError, match="console script"):
+        list(wheel_entries([wheel], "/opt/python"))
+
+
+def test_malformed_entry_points_are_named(tmp_path: Path) -> None:
+    make_wheel(tmp_path, "evil", files={"evil-1.0.dist-info/entry_points.txt": "nothing"})
+    wheel = Wheel(tmp_path / "evil-1.0-py3-none-any.whl")
+    with pytest.raises(WheelError, match=r"entry_points\.txt cannot be read"):
+        list(wheel_entries([wheel], "/opt/python"))
