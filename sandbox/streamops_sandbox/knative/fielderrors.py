@@ -40,7 +40,7 @@ class FieldErrors:
 
     def exactly_one(self, obj: dict[str, Any], path: str, *names: str) -> None:
         """Complain unless exactly one of the fields is set."""
-        given = [name for name in names if obj.get(name)]
+        given = [name for name in names if obj.get(name) not in (None, "")]
         paths = [f"{path}.{name}" if path else name for name in names]
         if not given:
             self.add("expected exactly one, got neither", *paths)
@@ -49,3 +49,12 @@ class FieldErrors:
                 "expected exactly one, got both",
                 *(p for p, n in zip(paths, names, strict=True) if n in given),
             )
+
+
+def json_type(value: object) -> str:
+    """Return what Go's encoding/json calls the type of a decoded value."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, dict):
+        return "object"
+    return "array" if isinstance(value, list) else "number"

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Sequence
 from typing import ClassVar
 
-from streamops_sandbox.client import Client
+from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import Controller, Key, Object, controller_of
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.informer import Informer
@@ -15,6 +15,7 @@ from streamops_sandbox.knative.conditions import Conditions
 from streamops_sandbox.knative.selectors import matches
 
 _SYNC_SECONDS = 5.0
+_NO_RESOURCE = "the server could not find the requested resource"
 
 
 class NotOwned(Exception):
@@ -33,6 +34,8 @@ class Reconciler(Controller):
     dependents: ClassVar[Sequence[str]] = ()
     happy: ClassVar[str] = "Ready"
     finalizer: ClassVar[str] = ""
+    #: Whether Ready is Unknown while a new generation fails, as in upstream's generated reconcilers.
+    marks_failed_generation: ClassVar[bool] = True
 
     def __init__(self, client: Client) -> None:
         super().__init__(client, f"{self.kind} reconciler")
@@ -83,7 +86,8 @@ class Reconciler(Controller):
             await self.reconcile_kind(obj, conditions)
             status["observedGeneration"] = generation
         except Exception as error:
-            if status.get("observedGeneration") not in (None, generation):
+            observed = status.get("observedGeneration")
+            if self.marks_failed_generation and observed not in (None, generation):
                 conditions.unknown(
                     self.happy, "NewObservedGenFailure", "unsuccessfully observed a new generation"
                 )
@@ -125,7 +129,10 @@ class Tracker:
     async def get(
         self, api_version: str, kind: str, namespace: str | None, name: str, *, key: Key
     ) -> Object | None:
-        """Return an object, or None, and have `key` reconciled when it changes or appears."""
+        """Return an object, or None, and have `key` reconciled when it changes or appears.
+
+        Raises ApiError where objects of the kind cannot be listed, as `select` does.
+        """
         informer = await self._follow(api_version, kind)
         self._keys.setdefault((api_version, kind, namespace, name), set()).add(key)
         return informer.get(name, namespace)
@@ -146,22 +153,45 @@ class Tracker:
         identity = (api_version, kind)
         informer = self._informers.get(identity)
         if informer is None:
+            await self._check_access(api_version, kind)
             informer = self._client.informer(api_version, kind)
             self._informers[identity] = informer
             informer.subscribe(lambda _, obj: self._changed(identity, obj))
             await informer.start()
-        try:
-            async with asyncio.timeout(_SYNC_SECONDS):
-                await informer.synced()
-        except TimeoutError:
-            raise TimeoutError(f"cannot list {kind} in {api_version}") from None
+        async with asyncio.timeout(_SYNC_SECONDS):
+            await informer.synced()
         return informer
+
+    async def _check_access(self, api_version: str, kind: str) -> None:
+        try:
+            await self._client.request(
+                "GET", await self._client.path(api_version, kind), params={"limit": "1"}
+            )
+        except ApiError as error:
+            self._client.forget_resource(api_version)
+            if error.not_found:  # in client-go's words
+                raise ApiError(404, "NotFound", _NO_RESOURCE) from None
+            raise
 
     def _changed(self, identity: tuple[str, str], obj: Object) -> None:
         namespace, name = obj["metadata"].get("namespace"), obj["metadata"]["name"]
         for target in (name, None):
             for key in self._keys.get((*identity, namespace, target), ()):
                 self._controller.enqueue(*key)
+
+
+def not_found(api_version: str, kind: str, name: str) -> str:
+    """Return apimachinery's message for an object that is not there."""
+    group = api_version.rpartition("/")[0]
+    return f'{plural(kind)}{"." if group else ""}{group} "{name}" not found'
+
+
+def plural(kind: str) -> str:
+    """Guess a kind's plural as apimachinery's UnsafeGuessKindToResource does."""
+    lower = kind.lower()
+    if lower.endswith("s"):
+        return lower + "es"
+    return lower[:-1] + "ies" if lower.endswith("y") else lower + "s"
 
 
 async def ensure(

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from streamops_sandbox.client import ApiError
 from streamops_sandbox.controller import Key
-from streamops_sandbox.knative.reconciler import Tracker
+from streamops_sandbox.knative.reconciler import Tracker, not_found, plural
 
 
 class Unresolved(Exception):
@@ -42,7 +43,7 @@ async def resolve(
         return Address(_absolute(uri), ca_certs, audience)
     address = await _addressable(tracker, ref, namespace, key)
     if uri and urlsplit(uri).scheme:
-        raise Unresolved("absolute URI is not allowed when Ref or [apiVersion, kind, name] exists")
+        raise Unresolved("absolute URI is not allowed when Ref exists")
     return Address(
         urljoin(address.url, uri) if uri else address.url,
         ca_certs or address.ca_certs,
@@ -55,21 +56,39 @@ def _absolute(uri: str | None) -> str:
         raise Unresolved("destination missing Ref and URI, expected at least one")
     parts = urlsplit(uri)
     if not parts.scheme or not parts.netloc:
-        raise Unresolved(f"URI is not absolute (both scheme and host should be non-empty): {uri!r}")
+        raise Unresolved(f'URI is not absolute(both scheme and host should be non-empty): "{uri}"')
     return uri
 
 
 async def _addressable(tracker: Tracker, ref: dict[str, Any], namespace: str, key: Key) -> Address:
     api_version, kind, name = ref.get("apiVersion", ""), ref.get("kind", ""), ref.get("name", "")
     where = ref.get("namespace") or namespace
-    obj = await tracker.get(api_version, kind, where, name, key=key)
+    try:
+        obj = await tracker.get(api_version, kind, where, name, key=key)
+    except ApiError as error:
+        group, _, version = api_version.rpartition("/")
+        resource = f"{group}/{version}, Resource={plural(kind)}"
+        raise Unresolved(f"failed to get lister for {resource}: {error.message}") from None
     if obj is None:
-        raise Unresolved(f"failed to get object {api_version} {kind} {where}/{name}: not found")
+        missing = not_found(api_version, kind, name)
+        raise Unresolved(f"failed to get object {where}/{name}: {missing}")
     if (api_version, kind) == ("v1", "Service"):
         return Address(f"http://{name}.{where}.svc.cluster.local")
-    address = (obj.get("status") or {}).get("address")
+    described = (
+        f"Kind = {kind}, Namespace = {where}, Name = {name}, APIVersion = {api_version}, "
+        f"Group = {ref.get('group', '')}, Address = {ref.get('address', '')}"
+    )
+    address = _chosen(obj.get("status") or {}, ref.get("address"))
     if not address:
-        raise Unresolved(f"address not set for {api_version} {kind} {where}/{name}")
+        raise Unresolved(f"address not set for {described}")
     if not address.get("url"):
-        raise Unresolved(f"URL missing in address of {api_version} {kind} {where}/{name}")
+        raise Unresolved(f"URL missing in address of {described}")
     return Address(address["url"], address.get("CACerts"), address.get("audience"))
+
+
+def _chosen(status: dict[str, Any], name: str | None) -> dict[str, Any] | None:
+    """Return a status's address: the one of this name where one is asked for."""
+    if not name:
+        address: dict[str, Any] | None = status.get("address")
+        return address
+    return next((one for one in status.get("addresses") or [] if one.get("name") == name), None)

@@ -16,6 +16,7 @@ from support.sandbox import Cluster, Object, sandbox, state_of, until
 from streamops_sandbox.knative import release
 
 _RECEIVER = (Path(__file__).parent / "receiver.py").read_text()
+_MANIFESTS = Path(__file__).parents[4] / "shared" / "knative"
 _RELEASE = [
     ("knative/serving", "1.23.0", "serving-crds"),
     ("knative/eventing", "1.22.2", "eventing-crds"),
@@ -150,6 +151,21 @@ def sink_ref(name: str, kind: str = "Service", api_version: str = SERVING) -> Ob
 def bare_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnativeCluster]:
     """A cluster for upstream's own manifests."""
     yield from _running(tmp_path_factory.mktemp("upstream"))
+
+
+@pytest.fixture(scope="module")
+def recorded_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnativeCluster]:
+    """A cluster with Eventing alone, whose webhook has the rights it had when it was recorded."""
+    for cluster in _running(tmp_path_factory.mktemp("recorded")):
+        for name in ("serving-crds", "eventing-crds", "eventing-core"):
+            cluster.install((_MANIFESTS / f"{name}.yaml").read_text())
+        account = "knative-eventing:eventing-webhook"
+        cluster.kubectl(
+            "create", "clusterrolebinding", "recorded-webhook", "--clusterrole=cluster-admin",
+            f"--serviceaccount={account}",
+        )  # fmt: skip
+        cluster.rolled_out("knative-eventing")
+        yield cluster
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import json
 import pytest
 from kubernetes.client import ApiException
 from support.sandbox import until
+from support.tls import issue
 
 SOURCES, SERVING = "sources.knative.dev/v1", "serving.knative.dev/v1"
 SINKS = "sinks"
@@ -123,8 +124,9 @@ def test_excluded_objects_stay_as_they_are(cluster, namespace):
     assert "K_SINK" not in env_of(cluster, "Deployment", "subject", namespace)[0]
 
 
-def test_a_sink_with_an_authority_of_its_own_tells_its_certificates(cluster, namespace):
-    sink = {"uri": "https://sink.example.com/in", "CACerts": "-----BEGIN CERTIFICATE-----"}
+def test_a_sink_with_an_authority_of_its_own_tells_its_certificates(cluster, namespace, tmp_path):
+    authority, _ = issue("sink.example.com", tmp_path)
+    sink = {"uri": "https://sink.example.com/in", "CACerts": authority}
     cluster.apply(cluster.workload("Deployment", "subject", namespace))
     cluster.apply(binding("bind", namespace, "Deployment", {"name": "subject"}, sink=sink))
     cluster.wait("condition=Ready", "sinkbinding/bind", namespace=namespace)
@@ -137,6 +139,40 @@ def test_a_sink_with_an_authority_of_its_own_tells_its_certificates(cluster, nam
     until(
         lambda: "K_CA_CERTS" not in env_of(cluster, "Deployment", "subject", namespace)[0],
         "K_CA_CERTS was removed",
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        (
+            {"ceOverrides": {"extensions": {"team": 1}}},
+            "cannot unmarshal number into Go struct field SinkBindingSpec.spec.ceOverrides.extensions",
+        ),
+        ({"ceOverrides": {"extensions": {"Team": "ops"}}}, 'invalid key name "Team"'),
+        (
+            {"sink": {"uri": "https://x.example", "CACerts": "no certificate"}},
+            "CA Cert provided is invalid: spec.sink.caCert",
+        ),
+        ({"sink": {"uri": "/path"}}, "invalid value: Relative URI is not allowed"),
+    ],
+)
+def test_what_knative_refuses(cluster, namespace, spec, problem):
+    with pytest.raises(ApiException) as refused:
+        cluster.apply(binding("bind", namespace, "Deployment", {"name": "subject"}, **spec))
+    assert refused.value.status == 400
+    assert problem in refused.value.body.replace('\\"', '"')
+
+
+def test_subjects_of_an_unknown_kind_are_unavailable(cluster, namespace):
+    bound = binding("bind", namespace, "Thing", {"name": "subject"})
+    bound["spec"]["subject"]["apiVersion"] = "things.example.com/v1"
+    cluster.apply(bound)
+    found = until(lambda: condition(cluster, "bind", namespace), "a condition")
+    assert (found["status"], found["reason"]) == ("False", "SubjectUnavailable")
+    assert found["message"] == "the server could not find the requested resource"
+    assert (
+        "observedGeneration" not in cluster.get(SOURCES, "SinkBinding", "bind", namespace)["status"]
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import configmaps
+from streamops_sandbox.knative.admission import Denied
+from streamops_sandbox.knative.fielderrors import json_type
 
 Object = dict[str, Any]
 
@@ -41,7 +43,7 @@ class Defaulter:
         if fill is not None and not request.get("subResource"):
             obj.setdefault("spec", {})
             fill(obj, request.get("namespace") or "")
-        _annotate_user(obj, request)
+        annotate_user(obj, request, request["kind"]["group"])
         return obj
 
     def _broker(self, obj: Object, namespace: str) -> None:
@@ -113,6 +115,14 @@ def _steps(obj: Object, namespace: str) -> None:
 
 
 def _source(obj: Object, namespace: str) -> None:
+    overrides = obj["spec"].get("ceOverrides") or {}
+    for value in (overrides.get("extensions") or {}).values():
+        if not isinstance(value, str):
+            raise Denied(
+                "mutation failed: cannot decode incoming new object: json: cannot unmarshal "
+                f"{json_type(value)} into Go struct field "
+                f"{obj['kind']}Spec.spec.ceOverrides.extensions of type string"
+            )
     _destination(obj["spec"].get("sink"), namespace)
 
 
@@ -126,13 +136,6 @@ def _destination(destination: Object | None, namespace: str) -> None:
     ref = (destination or {}).get("ref")
     if isinstance(ref, dict) and not ref.get("namespace"):
         ref["namespace"] = namespace
-
-
-def _annotate_user(obj: Object, request: Object) -> None:
-    group = request["kind"]["group"]
-    if group not in ("eventing.knative.dev", "messaging.knative.dev", "flows.knative.dev"):
-        return
-    annotate_user(obj, request, group)
 
 
 def annotate_user(obj: Object, request: Object, group: str) -> None:

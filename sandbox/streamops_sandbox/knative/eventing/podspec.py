@@ -16,11 +16,10 @@ def bind(subject: dict[str, Any], binding: dict[str, Any], address: Address | No
     unbind(subject)
     if address is None:
         return
-    overrides = binding["spec"].get("ceOverrides")
     variables = [{"name": "K_SINK", "value": address.url}]
     if address.ca_certs:
         variables.append({"name": "K_CA_CERTS", "value": address.ca_certs})
-    encoded = json.dumps(overrides, separators=(",", ":"), sort_keys=True) if overrides else ""
+    encoded = _encoded(binding["spec"].get("ceOverrides"))
     variables.append({"name": "K_CE_OVERRIDES", "value": encoded})
     secret = (binding.get("status") or {}).get("oidcTokenSecretName")
     pod = _pod_spec(subject)
@@ -41,6 +40,17 @@ def unbind(subject: dict[str, Any]) -> None:
         _drop(container, "env", _VARIABLES)
         _drop(container, "volumeMounts", (_OIDC_VOLUME,))
     _drop(pod, "volumes", (_OIDC_VOLUME,))
+
+
+def _encoded(overrides: dict[str, Any] | None) -> str:
+    """Write overrides as Go's encoder does: empty maps left out, `<`, `>` and `&` escaped."""
+    if overrides is None:
+        return ""
+    kept = {name: value for name, value in overrides.items() if value}
+    text = json.dumps(kept, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
 
 
 def _drop(holder: dict[str, Any], field: str, names: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative.conditions import Conditions
 from streamops_sandbox.knative.configmaps import feature
 from streamops_sandbox.knative.eventing import podspec
-from streamops_sandbox.knative.reconciler import Reconciler, Tracker
+from streamops_sandbox.knative.reconciler import Reconciler, Tracker, not_found, plural
 from streamops_sandbox.knative.resolver import Address, Unresolved, resolve
 from streamops_sandbox.knative.selectors import matches
 
@@ -38,6 +38,7 @@ class SinkBindingReconciler(Reconciler):
     api_version = _API
     kind = "SinkBinding"
     finalizer = "sinkbindings.sources.knative.dev"
+    marks_failed_generation = False
     dependents = (
         "SinkBindingAvailable",
         "SinkProvided",
@@ -53,54 +54,75 @@ class SinkBindingReconciler(Reconciler):
         self._namespaces = self.watch(client.informer("v1", "Namespace"), lambda _: ())
 
     async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
-        """Resolve the sink, then mutate the subjects."""
-        key = _key(obj)
+        """Bind the subjects, then note the sink: with a subject missing nothing is known of it."""
+        subjects = await self._subjects(obj, conditions)
+        self._mark_trust_bundles(conditions)
+        key, problem = _key(obj), ""
         address = None
         try:
             address = await resolve(self.tracker, obj["spec"]["sink"], str(key[0]), key=key)
         except Unresolved as error:
-            conditions.false("SinkProvided", "NoAddressable", str(error))
-        else:
-            _mark_sink(obj["status"], conditions, address)
-        self._mark_security(conditions)
-        await self._bind_subjects(obj, address, conditions)
+            problem = f"Addressable could not be extracted from destination: {error}"
+        await self._include_namespace(obj["metadata"]["namespace"])
+        await self._bind(subjects, obj, address, conditions)
+        if address is None:
+            conditions.false("SinkProvided", "NoAddressable", problem)
+            raise ApiError(404, "NotFound", problem)
+        _mark_sink(obj["status"], conditions, address)
+        self._mark_identity(conditions)
 
     async def finalize_kind(self, obj: Object) -> None:
         """Take the sink out of the subjects again."""
-        for subject in await self._subjects(obj):
-            await self._patch(subject, obj, None)
-
-    async def _bind_subjects(
-        self, obj: Object, address: Address | None, conditions: Conditions
-    ) -> None:
-        subject = obj["spec"]["subject"]
-        subjects = await self._subjects(obj)
-        if subject.get("name") and not subjects:
-            message = f'{subject["kind"]} "{subject["name"]}" not found'
-            conditions.false("SinkBindingAvailable", "SubjectMissing", message)
-            return
-        await self._include_namespace(obj["metadata"]["namespace"])
         try:
-            for found in subjects:
-                await self._patch(found, obj, address)
+            subjects = await self._subjects(obj, None)
+            await self._bind(subjects, obj, None, None)
         except ApiError as error:
-            message = f"failed binding subject: {error.message}"
-            conditions.false("SinkBindingAvailable", "BindingFailed", message)
-            raise
-        conditions.true("SinkBindingAvailable")
+            if error.status not in (403, 404):  # nothing there to undo, or no right to
+                raise
 
-    async def _subjects(self, obj: Object) -> list[Object]:
+    async def _bind(
+        self,
+        subjects: list[Object],
+        obj: Object,
+        address: Address | None,
+        conditions: Conditions | None,
+    ) -> None:
+        for found in subjects:
+            try:
+                await self._patch(found, obj, address)
+            except ApiError as error:
+                message = f"failed binding subject {found['metadata']['name']}: {error.message}"
+                if conditions is not None:
+                    conditions.false("SinkBindingAvailable", "BindingFailed", message)
+                raise
+        if conditions is not None:
+            conditions.true("SinkBindingAvailable")
+
+    async def _subjects(self, obj: Object, conditions: Conditions | None) -> list[Object]:
+        """Return the subjects, or note why there is none. Raises ApiError."""
         subject, key = obj["spec"]["subject"], _key(obj)
-        api_version, kind = subject["apiVersion"], subject["kind"]
+        api_version, kind, name = subject["apiVersion"], subject["kind"], subject.get("name")
         namespace = subject.get("namespace") or obj["metadata"]["namespace"]
-        if not subject.get("name"):
-            return await self.tracker.select(
-                api_version, kind, namespace, subject.get("selector"), key=key
-            )
-        found = await self.tracker.get(api_version, kind, namespace, subject["name"], key=key)
-        return [found] if found is not None else []
+        try:
+            if not name:
+                return await self.tracker.select(
+                    api_version, kind, namespace, subject.get("selector"), key=key
+                )
+            found = await self.tracker.get(api_version, kind, namespace, name, key=key)
+        except ApiError as error:
+            if conditions is not None:
+                conditions.false("SinkBindingAvailable", "SubjectUnavailable", error.message)
+            raise
+        if found is None:
+            message = not_found(api_version, kind, name)
+            if conditions is not None:
+                conditions.false("SinkBindingAvailable", "SubjectMissing", message)
+            raise ApiError(404, "NotFound", message)
+        return [found]
 
     async def _patch(self, subject: Object, binding: Object, address: Address | None) -> None:
+        if subject["kind"] == "Job":
+            return  # its template cannot be changed: only the webhook binds Jobs
         wanted = copy.deepcopy(subject)
         podspec.bind(wanted, binding, address)
         patch = jsonpatch.make_patch(subject, wanted).patch
@@ -122,15 +144,14 @@ class SinkBindingReconciler(Reconciler):
             patch = {"metadata": {"labels": {_INCLUDE: "true"}}}
             await self.client.patch("v1", "Namespace", name, None, patch)
 
-    def _mark_security(self, conditions: Conditions) -> None:
-        if feature(self._config, "authentication-oidc"):
-            message = "OIDC token secrets are not modelled"
-            conditions.false("OIDCIdentityCreated", "NotModelled", message)
-            conditions.false("OIDCTokenSecretCreated", "NotModelled", message)
-        else:
-            reason = "authentication-oidc feature disabled"
-            conditions.true("OIDCIdentityCreated", reason)
-            conditions.true("OIDCTokenSecretCreated", reason)
+    def _mark_identity(self, conditions: Conditions) -> None:
+        for kind in ("OIDCIdentityCreated", "OIDCTokenSecretCreated"):
+            if feature(self._config, "authentication-oidc"):
+                conditions.false(kind, "NotModelled", "OIDC token secrets are not modelled")
+            else:
+                conditions.true(kind, "authentication-oidc feature disabled")
+
+    def _mark_trust_bundles(self, conditions: Conditions) -> None:
         if any(_TRUST_BUNDLES in _labels(item) for item in self._config.list()):
             conditions.false(
                 "TrustBundlePropagated", "NotModelled", "trust bundles are not modelled"
@@ -192,10 +213,10 @@ class SinkBindingWebhook(Controller):
         }
 
     def _applicable(self, request: dict[str, Any], subject: Object) -> Object | None:
-        """Return the binding of a subject: one by name before one by selector."""
+        """Return the binding of a subject: one by name before one by selector, the latest of several."""
         kind, namespace = request["kind"], request.get("namespace")
         metadata = subject.get("metadata") or {}
-        by_selector = None
+        by_name = by_selector = None
         for binding in self._bindings.list(namespace):
             wanted = binding["spec"]["subject"]
             group = wanted["apiVersion"].rpartition("/")[0]
@@ -203,18 +224,10 @@ class SinkBindingWebhook(Controller):
                 continue
             if wanted.get("name"):
                 if wanted["name"] == metadata.get("name"):
-                    return binding
+                    by_name = binding
             elif matches(wanted.get("selector"), metadata.get("labels")):
                 by_selector = binding
-        return by_selector
-
-
-def plural(kind: str) -> str:
-    """Guess a kind's plural as apimachinery's UnsafeGuessKindToResource does."""
-    lower = kind.lower()
-    if lower.endswith("s"):
-        return lower + "es"
-    return lower[:-1] + "ies" if lower.endswith("y") else lower + "s"
+        return by_name or by_selector
 
 
 def _mark_sink(status: Object, conditions: Conditions, address: Address) -> None:

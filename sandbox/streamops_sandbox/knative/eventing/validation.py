@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+from cryptography import x509
 
 from streamops_sandbox.knative import filters
 from streamops_sandbox.knative.admission import Denied
@@ -17,7 +18,7 @@ from streamops_sandbox.knative.eventing.defaults import BROKER_CLASS
 from streamops_sandbox.knative.fielderrors import FieldErrors
 
 Object = dict[str, Any]
-_ATTRIBUTE = re.compile(r"[a-z][a-z0-9]*")
+_ATTRIBUTE = re.compile(r"[a-z0-9]+")
 _FEATURE_VALUES = ("enabled", "disabled", "allowed", "strict", "permissive")
 
 
@@ -140,7 +141,9 @@ def _source(errors: FieldErrors, obj: Object) -> None:
     for name in overrides:
         if not _ATTRIBUTE.fullmatch(name):
             path = "spec.ceOverrides.extensions"
-            errors.add(f"invalid key name {name!r}", path, details="must be a CloudEvents name")
+            details = "keys are expected to be alphanumeric" if name else "keys MUST NOT be empty"
+            errors.add(f'invalid key name "{name}"', path, details=details)
+            break
 
 
 def _ping_source(errors: FieldErrors, obj: Object) -> None:
@@ -175,20 +178,34 @@ def _api_server_source(errors: FieldErrors, obj: Object) -> None:
 
 
 def _destination(errors: FieldErrors, destination: Object | None, path: str) -> None:
-    ref, uri = (destination or {}).get("ref"), (destination or {}).get("uri")
+    """Check a destination in the order of knative.dev/pkg: the first problem is the only one."""
+    given = destination or {}
+    ref, uri = given.get("ref"), given.get("uri")
+    parts = urlsplit(uri or "")
     if not ref and not uri:
         errors.add("expected at least one, got none", f"{path}.ref", f"{path}.uri")
-        return
-    absolute = bool(uri and urlsplit(uri).scheme and urlsplit(uri).netloc)
-    if ref:
-        if absolute:
-            errors.add(
-                "Absolute URI is not allowed when Ref or [apiVersion, kind, name] is present", path
-            )
+    elif ref and parts.scheme:
+        errors.add(
+            "Absolute URI is not allowed when Ref or [apiVersion, kind, name] is present",
+            *(f"{path}.{name}" for name in ("[apiVersion, kind, name]", "ref", "uri")),
+        )
+    elif not ref and not (parts.scheme and parts.netloc):
+        errors.invalid(
+            "Relative URI is not allowed when Ref and [apiVersion, kind, name] is absent",
+            f"{path}.uri",
+        )
+    elif ref and not uri:
         _reference(errors, ref, f"{path}.ref")
-    elif not absolute:
-        message = "Relative URI is not allowed when Ref and [apiVersion, kind, name] is absent"
-        errors.add(message, f"{path}.uri")
+    elif given.get("CACerts") is not None and not _is_certificate(given["CACerts"]):
+        errors.invalid("CA Cert provided is invalid", f"{path}.caCert")
+
+
+def _is_certificate(pem: str) -> bool:
+    try:
+        x509.load_pem_x509_certificate(pem.encode())
+    except ValueError:
+        return False
+    return True
 
 
 def _reference(errors: FieldErrors, ref: Object, path: str) -> None:
@@ -241,7 +258,6 @@ _IMMUTABLE = {
     "Trigger": (("spec", "broker"),),
     "Channel": (("spec", "channelTemplate"),),
     "Subscription": (("spec", "channel"),),
-    "SinkBinding": (("spec", "subject"),),
 }
 
 _CHECKS: dict[str, Callable[[FieldErrors, Object], None]] = {
