@@ -331,7 +331,7 @@ def test_what_openshift_puts_into_every_namespace_does_not_keep_one(kube: Kube, 
 def test_absent_refuses_to_take_custom_resources_along(kube: Kube, ns: str) -> None:
     group = f"{ns}.example.com"
     crd = definition("Gadget", group=group)
-    kube.apply(copy.deepcopy(crd))
+    kube.apply(copy.deepcopy(crd), wait=True)  # its kind can be used right afterwards
     gadget = {
         "apiVersion": f"{group}/v1",
         "kind": "Gadget",
@@ -433,7 +433,7 @@ def test_the_timeout_tells_what_is_missing_and_why(kube: Kube, ns: str) -> None:
 
 
 def test_a_custom_resource_is_not_ready_just_because_it_exists(kube: Kube, ns: str) -> None:
-    kube.apply(definition("Slow"))
+    kube.apply(definition("Slow"), wait=True)
     slow = custom("Slow", ns)
     with pytest.raises(NotReady, match="has not reported on it yet"):
         kube.apply(copy.deepcopy(slow), wait=True, wait_timeout=0.2)

@@ -15,8 +15,10 @@ from support.kube import (
     cluster,
     definition,
     deployment,
+    eventing_release,
     namespace,
 )
+from support.tls import issue
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative.sink_binding import (
     EVENTING,
@@ -24,7 +26,6 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.sink_bi
     BindingError,
 )
 from ansible_collections.streamops.knative.plugins.modules.sink_binding import TASK
-from streamops_sandbox.knative import release
 
 SINK = {"apiVersion": "v1", "kind": "Service", "name": "sink"}
 URI = "http://sink.{}.svc.cluster.local"
@@ -34,11 +35,7 @@ URI = "http://sink.{}.svc.cluster.local"
 def eventing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
     """A cluster with Knative Eventing running on it."""
     with cluster(tmp_path_factory.mktemp("cluster")) as kube:
-        files = [
-            release.render("knative/eventing", "1.22.2", name)
-            for name in ("eventing-crds", "eventing-core")
-        ]
-        kube.apply(*files, wait=True, wait_timeout=60)
+        kube.apply(*eventing_release(), wait=True, wait_timeout=150)
         yield kube
 
 
@@ -112,10 +109,10 @@ def test_another_sink_is_one_change_that_reaches_the_subject(eventing: Kube, spa
 
 
 def test_authorities_and_overrides_of_a_sink_by_uri_reach_the_subject(
-    eventing: Kube, space: str
+    eventing: Kube, space: str, tmp_path: Path
 ) -> None:
     eventing.apply(deployment("app", space))
-    authority = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    authority, _ = issue("sink.example.com", tmp_path)
     sink = {"uri": "https://sink.example.com/in", "CACerts": authority}
     bound = bind(eventing, space, sink=sink, extensions={"origin": "test", "tenant": "a"})
     assert bound.result["sink_uri"] == "https://sink.example.com/in"
@@ -126,6 +123,16 @@ def test_authorities_and_overrides_of_a_sink_by_uri_reach_the_subject(
     assert not bind(
         eventing, space, sink=sink, extensions={"origin": "test", "tenant": "a"}
     ).result["changed"]
+
+
+def test_extensions_reach_the_subject_as_strings(eventing: Kube, space: str) -> None:
+    eventing.apply(deployment("app", space))
+    bind(eventing, space, extensions={"tenant": 7, "internal": True})
+    given = json.loads(environment(eventing, space)["K_CE_OVERRIDES"])
+    assert given == {"extensions": {"tenant": "7", "internal": "true"}}
+    assert not bind(eventing, space, extensions={"tenant": 7, "internal": True}).result["changed"]
+    with pytest.raises(BindingError, match=r"extensions\.tenant: \['a'\] is not a valid value"):
+        bind(eventing, space, extensions={"tenant": ["a"]})
 
 
 def test_a_reference_takes_a_relative_uri_and_an_audience(eventing: Kube, space: str) -> None:
@@ -190,6 +197,7 @@ def test_a_sink_that_does_not_exist_is_refused_before_anything_is_touched(
 
 
 def test_a_sink_without_an_address_is_named_with_the_reason(eventing: Kube, space: str) -> None:
+    eventing.apply(deployment("app", space))
     reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt"}
     with pytest.raises(BindingError, match="its sink does not resolve to an address: "):
         bind(eventing, space, sink={"ref": reference}, timeout=1)
@@ -232,14 +240,11 @@ def recorded(tmp_path: Path) -> Iterator[Kube]:
         "rules": [{**rule, "operations": ["CREATE"]}],
     }
     with api_server(tmp_path) as kube:
+        anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        crd = definition("SinkBinding", "sources.knative.dev", sink=anything, subject=anything)
+        kube.apply(crd, wait=True)
         kube.apply(
             namespace("test"),
-            definition(
-                "SinkBinding",
-                "sources.knative.dev",
-                sink={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                subject={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-            ),
             {
                 "apiVersion": "admissionregistration.k8s.io/v1",
                 "kind": "MutatingWebhookConfiguration",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import (
@@ -22,6 +23,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.tran
     Transport,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
+from streamops_sandbox.knative import release
 
 Object = dict[str, Any]
 KNATIVE = Path(__file__).resolve().parents[3] / "shared" / "knative"
@@ -155,6 +157,23 @@ def cluster(folder: Path, name: str = "test") -> Iterator[Kube]:
         str(folder),
     ):
         yield Kube(folder / "kubeconfig")
+
+
+def eventing_release() -> list[Object | str]:
+    """Return the files of Knative Eventing that the clusters here run: upstream's or the sandbox's."""
+    names = ("eventing-crds", "eventing-core")
+    if REAL:
+        if not KNATIVE.is_dir():
+            pytest.skip("the upstream manifests are not beside this checkout")
+        account = {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": "request-reply", "namespace": "knative-eventing"},
+        }  # which upstream's file lacks
+        texts = [(KNATIVE / f"{name}.yaml").read_text(encoding="utf-8") for name in names]
+        return [*texts, account]
+    files = [release.render("knative/eventing", "1.22.2", name) for name in names]
+    return [file for file in files if file]
 
 
 def config_map(name: str, namespace: str = "default", **data: str) -> Object:

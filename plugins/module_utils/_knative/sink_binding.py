@@ -12,6 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._knative.extensions import (
+    as_strings,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.extensions import (
+    problems as extension_problems,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
     Client,
     Object,
@@ -72,13 +78,15 @@ def definition(
     namespace: str,
     subject: Mapping[str, Any],
     sink: Mapping[str, Any],
-    extensions: Mapping[str, str] | None = None,
+    extensions: Mapping[str, Any] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Object:
-    """The SinkBinding as it is applied."""
+    """Return the SinkBinding as it is applied. Raises BindingError for invalid extensions."""
+    if refused := extension_problems(extensions or {}):
+        raise BindingError("; ".join(f"extensions.{problem}" for problem in refused))
     spec: dict[str, Any] = {"subject": dict(subject), "sink": dict(sink)}
     if extensions:
-        spec["ceOverrides"] = {"extensions": dict(extensions)}
+        spec["ceOverrides"] = {"extensions": as_strings(extensions)}
     metadata = {"name": name, "namespace": namespace, "labels": dict(labels or {})}
     return {"apiVersion": API_VERSION, "kind": "SinkBinding", "metadata": metadata, "spec": spec}
 

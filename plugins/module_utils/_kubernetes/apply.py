@@ -168,16 +168,22 @@ def resolve(
 def _brought_kinds(sources: list[Source]) -> dict[tuple[str, str], Resource]:
     kinds: dict[tuple[str, str], Resource] = {}
     for source in sources:
-        if source.definition["kind"] != "CustomResourceDefinition":
-            continue
-        spec = source.definition.get("spec") or {}
-        names = spec.get("names") or {}
-        for version in spec.get("versions") or []:
-            if version.get("served", True) and names.get("kind") and names.get("plural"):
-                api_version = f"{spec.get('group')}/{version.get('name')}"
-                kinds[api_version, names["kind"]] = Resource(
-                    api_version, names["kind"], names["plural"], spec.get("scope") == "Namespaced"
-                )
+        if source.definition["kind"] == "CustomResourceDefinition":
+            kinds |= served_kinds(source.definition)
+    return kinds
+
+
+def served_kinds(crd: Object) -> dict[tuple[str, str], Resource]:
+    """Return the kinds a CustomResourceDefinition serves, by (apiVersion, kind)."""
+    kinds: dict[tuple[str, str], Resource] = {}
+    spec = crd.get("spec") or {}
+    names = spec.get("names") or {}
+    for version in spec.get("versions") or []:
+        if version.get("served", True) and names.get("kind") and names.get("plural"):
+            api_version = f"{spec.get('group')}/{version.get('name')}"
+            kinds[api_version, names["kind"]] = Resource(
+                api_version, names["kind"], names["plural"], spec.get("scope") == "Namespaced"
+            )
     return kinds
 
 

@@ -11,6 +11,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.appl
     Applier,
     Item,
     Key,
+    served_kinds,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
     Client,
@@ -112,13 +113,20 @@ class Waiter:
     ) -> list[tuple[Item, Verdict]]:
         verdicts = [(item, self._verdict(item, live.get(item.key))) for item in items]
         webhooks = [item for item, v in verdicts if v == READY and item.resource.kind in WEBHOOKS]
-        unserved = self._unserved(webhooks)
-        return [
-            (item, Verdict(f"no ready endpoint behind Service {unserved[item.key]}"))
-            if item.key in unserved
-            else (item, v)
+        definitions = [
+            item
             for item, v in verdicts
-            if v != READY or item.key in unserved
+            if v == READY and item.resource.kind == "CustomResourceDefinition"
+        ]
+        held = {
+            key: Verdict(f"no ready endpoint behind Service {service}")
+            for key, service in self._unserved(webhooks).items()
+        } | {
+            key: Verdict("the API server does not list its kind yet")
+            for key in self._undiscovered(definitions)
+        }
+        return [
+            (item, held.get(item.key, v)) for item, v in verdicts if v != READY or item.key in held
         ]
 
     def _verdict(self, item: Item, obj: Object | None) -> Verdict:
@@ -145,6 +153,22 @@ class Waiter:
                 self._crds[name] = None  # may not be read: existing has to do
         crd = self._crds[name]
         return crd is not None and expects_status(crd, item.resource.api_version)
+
+    def _undiscovered(self, definitions: list[Item]) -> set[Key]:
+        """Return the definitions whose kinds discovery lacks: it follows an Established definition."""
+
+        def missing() -> set[Key]:
+            known = self._client.resources()
+            return {
+                item.key
+                for item in definitions
+                if any(kind not in known for kind in served_kinds(item.definition))
+            }
+
+        if not missing():
+            return set()
+        self._client.forget()
+        return missing()
 
     def _unserved(self, webhooks: list[Item]) -> dict[Key, str]:
         """Webhook configurations with a Service nobody answers for, and that Service."""

@@ -10,6 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._knative.extensions import (
+    as_strings,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.extensions import (
+    problems as extension_problems,
+)
+
 Pipeline = dict[str, Any]
 PREFIX = "twitter_pipeline_"
 
@@ -69,6 +76,7 @@ def _resolve(pipeline: Pipeline) -> Pipeline:
     return {
         **pipeline,
         "broker": broker,
+        "extensions": as_strings(pipeline.get("extensions") or {}),
         "labels": labels,
         "once": pipeline["workload"] in ("Job", "CronJob"),
         "sink": {**sink, **{key: value for key, value in trust.items() if value}},
@@ -236,6 +244,8 @@ def _contradictions(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
                 " characters (a-z, 0-9 and -, beginning and ending with a letter or digit)"
             )
     found += _query_problems(pipeline, prefix)
+    refused = extension_problems(pipeline.get("extensions") or {})
+    found += [f"{prefix}extensions.{problem}" for problem in refused]
     if pipeline.get("delivery") == "broker" and pipeline.get("sink"):
         found.append(
             f"{prefix}sink: a broker pipeline sends to its Broker; name sinks in {prefix}triggers,"

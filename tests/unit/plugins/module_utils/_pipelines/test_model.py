@@ -54,6 +54,20 @@ def test_a_broker_pipeline_sends_to_a_broker_of_its_name():
     }
 
 
+def test_extensions_are_strings_whatever_yaml_made_of_them():
+    given = {"tenant": 7, "internal": True, "origin": "test"}
+    assert one(extensions=given)["extensions"] == {
+        "tenant": "7",
+        "internal": "true",
+        "origin": "test",
+    }
+
+
+def test_an_extension_without_a_string_form_is_refused():
+    (said,) = problems({"twitter_pipeline_extensions": {"ratio": 0.5, "tenant": 7}})
+    assert said.startswith("twitter_pipeline_extensions.ratio: 0.5 is not a valid value")
+
+
 def test_a_sink_that_was_given_is_kept():
     assert one(sink={"uri": "http://a"})["sink"] == {"uri": "http://a"}
 
