@@ -161,6 +161,7 @@ class Google:
 @contextlib.contextmanager
 def google_sandbox(home: Path, services: tuple[str, ...] = ALL_SERVICES) -> Iterator[Google]:
     """A stand-in for the duration of a `with`."""
+    home.mkdir(mode=0o700, exist_ok=True)
     started = threading.Event()
     stop: asyncio.Event
     loop: asyncio.AbstractEventLoop
