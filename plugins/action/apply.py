@@ -12,6 +12,9 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.loader import lookup_loader
 
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import expand
+from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
+from ansible_collections.streamops.knative.plugins.module_utils._yaml import decode
 from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import dump, in_process
 
 VAULT = b"$ANSIBLE_VAULT"
@@ -54,6 +57,9 @@ class ActionModule(in_process("apply")):  # type: ignore[misc]  # made when it i
                 (text,) = lookup.run(
                     [path], variables=variables, template_vars=entry.get("vars") or {}
                 )
+            except UnicodeError as error:
+                problems.append(f"- templates: {path}: not valid UTF-8: {error}")
+                continue
             except AnsibleError as error:
                 problems.append(f"- templates: {path}: {error}")
                 continue
@@ -69,14 +75,17 @@ class ActionModule(in_process("apply")):  # type: ignore[misc]  # made when it i
             raise AnsibleActionFail(f"Nothing was changed: files: {error}") from error
 
     def _read(self, path: Path) -> list[Text]:
-        """Files for a host that does not have them, or that only Ansible can decrypt."""
-        names = [path]
-        if path.is_dir():
-            names = sorted(p for p in path.rglob("*") if p.suffix in (".yaml", ".yml", ".json"))
-        return [
-            {"name": str(name), "text": self._loader.get_text_file_contents(str(name))}
-            for name in names
-        ]
+        """Read files for a host that does not have them, or that only Ansible can decrypt."""
+        try:
+            return [
+                {
+                    "name": str(file),
+                    "text": decode(Path(self._loader.get_real_file(str(file))).read_bytes()),
+                }
+                for file in expand(str(path))
+            ]
+        except (TaskError, AnsibleError, OSError) as error:
+            raise AnsibleActionFail(f"Nothing was changed: files: {path}: {error}") from error
 
 
 def _take(args: dict[str, Any], *names: str) -> list[Any]:
@@ -94,10 +103,11 @@ def _as_text(number: int, value: Any) -> Text:
 
 
 def _is_encrypted(path: Path) -> bool:
-    paths = path.rglob("*") if path.is_dir() else [path]
-    for candidate in paths:
-        if candidate.is_file():
+    try:
+        for candidate in expand(str(path)):
             with candidate.open("rb") as file:
                 if file.read(len(VAULT)) == VAULT:
                     return True
+    except (TaskError, OSError):  # the task reports it, with all other problems
+        pass
     return False

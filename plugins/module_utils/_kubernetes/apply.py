@@ -249,6 +249,9 @@ class Applier:
             item.crd = changing.get((item.resource.group, item.resource.kind))
             return self._foresee(item, item.namespace in missing)
 
+        problems += [
+            problem for item in candidates for problem in _of(item, _version_problems(item))
+        ]
         absent = {item.namespace for item in candidates if item.namespace in missing}
         unexpected = absent - bundle.namespaces - bundle.foreseen_namespaces
         for namespace in sorted(str(name) for name in unexpected):
@@ -474,6 +477,22 @@ def retryable(error: ApiError, *, in_bundle: bool = False) -> bool:
             or message.startswith("namespaces ")
         )
     )
+
+
+def _version_problems(item: Item) -> list[str]:
+    """Return what is wrong with the resourceVersion of an exported object."""
+    wanted = item.definition["metadata"].get("resourceVersion")
+    if not wanted:
+        return []
+    if item.before is None:
+        return ["metadata.resourceVersion is set, but the object does not exist: remove it"]
+    live = item.before["metadata"]["resourceVersion"]
+    if wanted == live:
+        return []
+    return [
+        f"metadata.resourceVersion is {wanted}, but the object has {live}: it was changed since it was"
+        " exported; remove resourceVersion to apply it anyway"
+    ]
 
 
 def _sentences(error: ApiError) -> list[str]:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import manifests
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import Settings
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_run import (
     Options,
@@ -24,7 +23,11 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.down
     Downloader,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Source
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
+    Manifests,
+    Source,
+    read,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import Patch
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.readiness import (
     Condition,
@@ -144,26 +147,26 @@ def sources(run: Run) -> list[Source]:
     if params["templates"]:
         raise KubeError("templates are rendered by the action plugin: call streamops.knative.apply")
     downloader = Downloader(_cache_dir(params["cache_dir"]), timeout=params["request_timeout"])
-    found = manifests.read(
+    strict = params["validate"] == "strict"
+    found = Manifests(strict=strict, warn_duplicates=params["validate"] == "warn")
+    read(
+        found,
         contents=params["contents"] + inline(params["definitions"] or []),
         files=params["files"] or [],
         urls=params["urls"],
         downloader=downloader,
     )
-    for warning in downloader.warnings:
+    for warning in [*downloader.warnings, *found.warnings]:
         run.warn(warning)
-    if not found and not (params["state"] == "absent" and params["apply_set"]):
+    if not found.result() and not (params["state"] == "absent" and params["apply_set"]):
         raise KubeError(
             "There is nothing to apply: give definitions, templates, files or urls"
             " (or, with state: absent, the apply_set to remove)"
         )
-    supplements = manifests.read(
-        contents=inline(params["supplements"], "supplements"),
-        files=[],
-        urls=[],
-        downloader=downloader,
-    )
-    return found + [replace(source, supplement=True) for source in supplements]
+    supplements = Manifests()
+    for entry in inline(params["supplements"], "supplements"):
+        supplements.add(entry["name"], entry["text"])
+    return found.sources + [replace(source, supplement=True) for source in supplements.result()]
 
 
 def inline(definitions: list[Any], option: str = "definitions") -> list[dict[str, str]]:

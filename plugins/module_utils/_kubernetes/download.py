@@ -32,7 +32,7 @@ class Download:
 
 
 class Downloader:
-    """Fetches texts; keeps what was fetched in a folder.
+    """Fetches files; keeps what was fetched in a folder.
 
     With a checksum the kept copy is used without asking. Without one the server is asked whether it
     changed (ETag); when it cannot be reached the kept copy has to do, and `warnings` says so.
@@ -46,8 +46,8 @@ class Downloader:
         self._retries = retries or Retries(seconds=20)
         self.warnings: list[str] = []
 
-    def text(self, download: Download) -> str:
-        """Content of the URL; raises KubeError naming the URL and what to do."""
+    def content(self, download: Download) -> bytes:
+        """Return the content of the URL; raises KubeError naming the URL and what to do."""
         algorithm, _colon, wanted = download.checksum.partition(":")
         if download.checksum and (algorithm != "sha256" or len(wanted) != 64):
             raise KubeError(
@@ -58,7 +58,7 @@ class Downloader:
         if wanted and kept.is_file():
             content = kept.read_bytes()
             if hashlib.sha256(content).hexdigest() == wanted.lower():
-                return content.decode()
+                return content
         content, etag = self._fetch(download.url, kept, ask_for_changes=not wanted)
         found = hashlib.sha256(content).hexdigest()
         if wanted and found != wanted.lower():
@@ -67,7 +67,7 @@ class Downloader:
                 " the file changed or was tampered with; correct the checksum if that is expected"
             )
         self._keep(kept, content, etag)
-        return content.decode()
+        return content
 
     def _fetch(self, url: str, kept: Path, *, ask_for_changes: bool) -> tuple[bytes, str]:
         if not url.startswith(("https://", "http://")):

@@ -52,49 +52,49 @@ def server() -> Iterator[Any]:
 
 def test_with_a_checksum_the_kept_copy_needs_no_server(server: Any, tmp_path: Path) -> None:
     for _ in range(2):
-        assert Downloader(tmp_path).text(Download(server.url, SUM)) == TEXT
+        assert Downloader(tmp_path).content(Download(server.url, SUM)) == TEXT.encode()
     assert len(server.seen) == 1
 
 
 def test_without_one_the_server_is_asked_for_changes_only(server: Any, tmp_path: Path) -> None:
     for _ in range(2):
-        assert Downloader(tmp_path).text(Download(server.url)) == TEXT
+        assert Downloader(tmp_path).content(Download(server.url)) == TEXT.encode()
     assert server.seen == [None, '"1"']
 
 
 def test_a_wrong_checksum_is_refused_and_not_kept(server: Any, tmp_path: Path) -> None:
     wrong = f"sha256:{'0' * 64}"
     with pytest.raises(KubeError, match=f"has checksum {SUM}, not {wrong}: the file changed"):
-        Downloader(tmp_path).text(Download(server.url, wrong))
+        Downloader(tmp_path).content(Download(server.url, wrong))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kept_copy_that_was_damaged_is_fetched_again(server: Any, tmp_path: Path) -> None:
-    Downloader(tmp_path).text(Download(server.url, SUM))
+    Downloader(tmp_path).content(Download(server.url, SUM))
     (kept,) = [path for path in tmp_path.iterdir() if path.suffix != ".etag"]
     kept.write_text("damaged")
-    assert Downloader(tmp_path).text(Download(server.url, SUM)) == TEXT
+    assert Downloader(tmp_path).content(Download(server.url, SUM)) == TEXT.encode()
 
 
 def test_a_version_that_does_not_exist_says_so(server: Any, tmp_path: Path) -> None:
     server.status = 404
     with pytest.raises(KubeError, match=r"HTTP 404: is the version or the name right"):
-        Downloader(tmp_path).text(Download(server.url))
+        Downloader(tmp_path).content(Download(server.url))
 
 
 def test_without_the_server_the_kept_copy_has_to_do(server: Any, tmp_path: Path) -> None:
     downloader = Downloader(tmp_path, retries=Retries(attempts=0))
-    downloader.text(Download(server.url))
+    downloader.content(Download(server.url))
     gone = server.url.replace(str(server.server_port), "9")
     with pytest.raises(KubeError, match=r"cannot be reached .*proxy or a mirror"):
-        downloader.text(Download(gone))
+        downloader.content(Download(gone))
     (kept,) = [path for path in tmp_path.iterdir() if path.suffix != ".etag"]
     kept.rename(tmp_path / hashlib.sha256(gone.encode()).hexdigest())
-    assert downloader.text(Download(gone)) == TEXT
+    assert downloader.content(Download(gone)) == TEXT.encode()
     assert "cannot be reached; the copy kept in" in downloader.warnings[0]
 
 
 @pytest.mark.parametrize("checksum", ["md5:abc", "sha256:abc", "abc"])
 def test_a_checksum_of_another_form_is_refused(checksum: str, tmp_path: Path) -> None:
     with pytest.raises(KubeError, match="is not of the form sha256:"):
-        Downloader(tmp_path).text(Download("https://example.com/f", checksum))
+        Downloader(tmp_path).content(Download("https://example.com/f", checksum))

@@ -1,0 +1,107 @@
+"""YAML and JSON are read as Kubernetes reads them; the values were printed by kubectl 1.32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.streamops.knative.plugins.module_utils._yaml import (
+    InvalidYaml,
+    decode,
+    documents,
+)
+
+
+def value(text: str) -> Any:
+    ((_line, document),) = documents(text)
+    return document
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("y", True), ("N", False), ("Yes", True), ("on", True), ("OFF", False), ("tRue", "tRue"),
+        ("~", None), ("Null", None), ("", None),
+        ("12:30", "12:30"), ("1022:22", "1022:22"), ("190:20:30", "190:20:30"),
+        ("0o400", 256), ("0400", 256), ("0O17", 15), ("00", 0), ("08", 8), ("09.5", 9.5),
+        ("1_000", 1000), ("1__0", 10), ("0_7", 7), ("_1", "_1"), ("1_0.5", 10.5), (".1_0", 0.1),
+        ("0x1F", 31), ("0X1f", 31), ("0b101", 5), ("-0b101", -5), ("0x", "0x"),
+        ("+12", 12), ("-0", 0), ("-0.0", 0), ("1e3", 1000), ("1E3", 1000), ("1.5e3", 1500),
+        ("1.", 1), (".5", 0.5), ("-.5", -0.5), ("+.5", 0.5), ("1.10", 1.1), ("1.0", 1),
+        ("1e-7", 1e-7), ("1e21", 1e21), ("1e400", "1e400"),
+        ("12345678901234567890", 1.2345678901234567e19),
+        ("2001-01-01", "2001-01-01"), ("2001-12-14t21:59:43.10-05:00", "2001-12-14t21:59:43.10-05:00"),
+        ("'12'", "12"), ("!!str 12", "12"), ('!!int "12"', 12), ("!!float 1", 1), ("!!bool yes", True),
+        ("!!binary aGVs bG8=", "hello"), ("!!set {a, b}", {"a": None, "b": None}), ("!foo 12", "12"),
+        ("! 12", "12"), ("!!timestamp 2001-01-01", "2001-01-01"), ("=", "="), ("1,000", "1,000"),
+        ("{1: a, true: b, 1.5: c, 010: d}", {"1": "a", "true": "b", "1.5": "c", "8": "d"}),
+        ("{a: c, <<: {a: b}}", {"a": "b"}), ("{<<: {a: b}, a: c}", {"a": "c"}),
+        ("{<<: [{a: b}, {a: c, d: e}]}", {"a": "b", "d": "e"}), ('{"<<": 1}', {"<<": 1}),
+        ("[&x a, *x, &x b, *x]", ["a", "a", "b", "b"]),
+        ("[1, {a: y}]", [1, {"a": True}]),
+    ],
+)  # fmt: skip
+def test_values(text: str, expected: Any) -> None:
+    read = value(f"value: {text}")["value"]
+    assert read == expected
+    assert type(read) is type(expected)
+
+
+def test_json_is_read_by_a_json_reader() -> None:
+    assert value('{"a": "\\ud83d\\ude80", "b": [1.0, 1e3, 0.5]}') == {
+        "a": "\U0001f680",
+        "b": [1, 1000, 0.5],
+    }
+    assert list(documents('{"a": 1}\n{"b": 2}')) == [(1, {"a": 1}), (2, {"b": 2})]
+    assert value("{a: b, c: [d,]}") == {"a": "b", "c": ["d"]}
+
+
+def test_documents_without_content_are_left_out() -> None:
+    assert list(documents("# nothing\n---\n---\na: b\n---\n# nothing\n")) == [(4, {"a": "b"})]
+    assert list(documents("\ufeffa: b\n---\n\ufeffc: d\n")) == [(1, {"a": "b"}), (3, {"c": "d"})]
+    assert not list(documents(""))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: .nan", ":1: nan is not a value that Kubernetes takes"),
+        ("a: -.inf", ":1: -inf is not a value"),
+        ('{"a": NaN}', ":1: NaN is not a value"),
+        ("a: &a\n  b: *a", ":2: the anchor 'a' contains itself"),
+        ("a: *b", "the anchor 'b' is not defined"),
+        ("a: b\n~: c", ":2: null cannot be a key"),
+        ("? [a]\n: b", ":1: a list cannot be a key"),
+        ("a: b\na: c", ":2: the key 'a' is given twice"),
+        ('{"a": 1, "a": 2}', ":1: the key 'a' is given twice"),
+        ('{"a": 1,\n"b" 2}', ":2: not valid JSON: Expecting ':' delimiter"),
+        ("a: !!binary '###'", "!!binary is not base64 of a text"),
+        ("a: !!binary /w==", "!!binary is not base64 of a text"),
+        ("a: !!int 1.5", "'1.5' is not a valid !!int"),
+        ("a: !!null x", "'x' is not a valid !!null"),
+        ("a: !vault |\n  x", "encrypted with Ansible Vault"),
+        ("<<: 1", "<< takes a mapping"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_what_is_wrong_is_a_sentence_with_its_line(text: str, problem: str) -> None:
+    with pytest.raises(InvalidYaml) as caught:
+        list(documents(text))
+    assert problem in str(caught.value)
+
+
+def test_input_is_bounded_in_depth_and_in_what_aliases_expand_to() -> None:
+    laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+    )
+    for text in ("[" * 100_000, '{"a":' * 100_000, "- " * 1000, laughs):
+        with pytest.raises(InvalidYaml, match=r"deep|aliases repeat"):
+            list(documents(text))
+
+
+def test_files_are_decoded_by_their_byte_order_mark() -> None:
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
+        assert decode("a: ä".encode(encoding)) == "a: ä"
+    with pytest.raises(InvalidYaml, match=":2: not valid UTF-8"):
+        decode("a: b\nc: ä".encode("latin-1"))
