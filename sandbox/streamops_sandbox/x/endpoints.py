@@ -178,5 +178,12 @@ def _single(request: web.Request) -> dict[str, str]:
 
 
 def _json(body: Any, headers: dict[str, str], status: int = 200) -> web.Response:
-    text = json.dumps(body, ensure_ascii=False)
-    return web.Response(text=text, status=status, headers=headers, content_type="application/json")
+    # A text may have been cut inside an emoji: X sends what is left of it as an escape.
+    text = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return web.Response(
+        body=text,
+        status=status,
+        headers=headers,
+        content_type="application/json",
+        charset="utf-8",
+    )

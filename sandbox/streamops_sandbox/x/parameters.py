@@ -26,6 +26,8 @@ FIELDS = {
     "suggested_source_links_with_counts", "text", "username", "withheld",
 }  # fmt: skip
 POST_FIELDS = ("post.fields", "tweet.fields")
+#: Two names of one field: a post is shown with the one that it was published with.
+_WHOLE_TEXT = {"note_post", "note_tweet"}
 _OTHER_FIELDS = ("expansions", "user.fields", "media.fields", "poll.fields", "place.fields")
 SEARCH = {
     "query", "max_results", "next_token", "pagination_token", "start_time", "end_time", "since_id",
@@ -56,6 +58,8 @@ def post_fields(given: Mapping[str, str]) -> set[str]:
                 if field not in FIELDS:
                     raise invalid(name, field, f"The `{name}` value [{field}] is not valid")
             shown |= set(wanted)
+    if shown & _WHOLE_TEXT:
+        shown |= _WHOLE_TEXT
     if "expansions" in given:
         raise not_modelled("expansions")
     return shown

@@ -201,4 +201,4 @@ class Stream:
                 shown = {name: value for name, value in post.data.items() if name in fields}
                 line = json.dumps({"data": shown, "matching_rules": rules}, ensure_ascii=False)
                 self._bill(post.id)
-                await response.write(line.encode() + b"\r\n")
+                await response.write(line.encode("utf-8", "backslashreplace") + b"\r\n")
