@@ -119,14 +119,17 @@ class X:
     def publish_many(self, count: int, text: str = "post") -> list[str]:
         return self.publish(*({"text": f"{text} {n}"} for n in range(count)))
 
-    def fault(self, kind: str, **details: Any) -> None:
-        self.control("POST", "/faults", {"kind": kind, **details})
+    def fault(self, kind: str, path: str = "/2/tweets", **details: Any) -> None:
+        """Let one of the next requests fail; not the one for X's time, unless the path says so."""
+        self.control("POST", "/faults", {"kind": kind, "path": path, **details})
 
     def bill(self) -> dict[str, Any]:
         return self.control("GET")["bill"]
 
     def requests(self) -> list[dict[str, Any]]:
-        return self.control("GET", "/requests")
+        """Return what X was asked for, but for its time."""
+        made = self.control("GET", "/requests")
+        return [request for request in made if request["method"] != "HEAD"]
 
 
 @dataclass
@@ -160,6 +163,7 @@ class Sink:
     received: list[Received] = field(default_factory=list)
     refused: list[Received] = field(default_factory=list)
     tls: Path | None = None
+    refusal: str = "no thanks"
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -186,7 +190,7 @@ class Sink:
             if answer[0] == 0:
                 assert request.transport is not None
                 request.transport.abort()
-            return web.Response(status=answer[0] or 500, headers=answer[1], text="no thanks")
+            return web.Response(status=answer[0] or 500, headers=answer[1], text=self.refusal)
         self.received.append(event)
         return web.Response(status=202)
 

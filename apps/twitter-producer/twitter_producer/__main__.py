@@ -1,20 +1,20 @@
-"""Starts the producer: `python -m twitter_producer`."""
+"""Entry point of the producer: `python -m twitter_producer`."""
 
 from __future__ import annotations
 
 import sys
 
-from twitter_producer.stopping import Stop
+from twitter_producer.shutdown import Shutdown
 
 
 def main() -> int:
     """Run until SIGTERM; return the exit code."""
-    stop = Stop()
-    stop.on_signals()
+    shutdown = Shutdown()
+    shutdown.on_signals()
     # Imported now: it takes a third of a second, in which a SIGTERM should not be lost.
     from twitter_producer.application import run  # noqa: PLC0415
 
-    return run(stop)
+    return run(shutdown)
 
 
 if __name__ == "__main__":

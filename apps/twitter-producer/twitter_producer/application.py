@@ -1,4 +1,4 @@
-"""Puts the parts together, and turns what ends the process into an exit code."""
+"""The program: its parts, and what ends the process as an exit code."""
 
 from __future__ import annotations
 
@@ -9,61 +9,65 @@ from twitter_producer.kubernetes import Kubernetes, KubernetesError
 from twitter_producer.lease import Lease
 from twitter_producer.producer import Fatal, Producer
 from twitter_producer.server import Server
-from twitter_producer.settings import Settings, SettingsError, load
+from twitter_producer.settings import Settings, SettingsError, load, without_secrets
+from twitter_producer.shutdown import Heartbeat, Shutdown
 from twitter_producer.sources.replay import ReplayError
-from twitter_producer.stopping import Heartbeat, Stop
 
 log = logging.getLogger("twitter_producer")
 
 USAGE_ERROR = 2
 
 
-def run(stop: Stop) -> int:
-    """Work until the end is asked for; return the exit code (2: something is configured wrongly)."""
+def run(shutdown: Shutdown) -> int:
+    """Run until shutdown is requested; return the exit code (2: the configuration is wrong)."""
     logs.configure("INFO")
     try:
         settings = load()
     except SettingsError as error:
         return _die(f"the settings are wrong: {error}", USAGE_ERROR)
     logging.getLogger("twitter_producer").setLevel(settings.log_level)
-    stop.grace_seconds = settings.shutdown_grace_seconds
+    shutdown.grace_seconds = settings.shutdown_grace_seconds
     try:
-        return _work(settings, stop)
+        return _work(settings, shutdown)
     except Fatal as error:
         return _die(str(error), error.code)
     except (KubernetesError, ReplayError) as error:
         return _die(str(error), USAGE_ERROR)
-    except Exception as error:  # what nobody thought of is to be found in the log as well
+    except Exception as error:
         log.critical("this is a bug", exc_info=True)
         logs.last_words(f"this is a bug: {error!r}")
         return 1
 
 
-def _work(settings: Settings, stop: Stop) -> int:
+def _work(settings: Settings, shutdown: Shutdown) -> int:
     heartbeat = Heartbeat()
     in_cluster = settings.state == "configmap" or settings.lease
     kubernetes = Kubernetes(settings) if in_cluster else None
-    producer = Producer(settings, stores.store(settings, kubernetes), stop, heartbeat)
+    lease = None
+    if kubernetes is not None and settings.lease:
+        lease = Lease(
+            kubernetes,
+            settings.lease,
+            settings.pod_name,
+            settings.lease_duration_seconds,
+            shutdown,
+        )
+    store = stores.store(settings, kubernetes)
+    holds_lease = lease.valid if lease is not None else lambda: True
+    producer = Producer(settings, store, shutdown, heartbeat, holds_lease)
+    shutdown.abort = producer.abort
     server = _serve(settings, producer)
     log.info(
         "started",
         extra={
             "source": settings.source,
             "query": settings.query,
-            "sink": settings.k_sink,
+            "sink": without_secrets(settings.k_sink),
             "port": server.port,
         },
     )
-    lease = None
     try:
-        if kubernetes is not None and settings.lease:
-            lease = Lease(
-                kubernetes,
-                settings.lease,
-                settings.pod_name,
-                settings.lease_duration_seconds,
-                stop,
-            )
+        if lease is not None:
             producer.starting = None  # a stand-by is ready, or no roll-out would ever end
             if not lease.acquire(heartbeat):
                 return 1 if settings.run_once else 0

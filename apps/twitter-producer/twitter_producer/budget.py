@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from twitter_producer.checkpoint import Window
 
 SMALLEST_PAGE = 10
 _LONGEST_STRETCH = 40
+_DAY = timedelta(days=1)
 
 
 class BudgetSpent(Exception):
     """Today's posts are used up; `until` is when the next day starts."""
 
-    def __init__(self, until: datetime) -> None:
-        super().__init__(f"the budget of this UTC day is spent; reading goes on at {until:%H:%MZ}")
+    def __init__(self, until: datetime, unanswered: int) -> None:
+        held = f" ({unanswered} posts are held for requests without an answer)"
+        super().__init__(
+            "the budget of this UTC day is spent"
+            + (held if unanswered else "")
+            + f"; reading goes on at {until:%H:%MZ}"
+        )
         self.until = until
+
+
+@dataclass(eq=False)
+class Reservation:
+    """Posts that a request may still bring, and X may bill although no answer arrives.
+
+    `window` holds all of them, as far as that is known. `carried`: made on the day before.
+    """
+
+    size: int
+    window: Window | None = None
+    carried: bool = False
 
 
 @dataclass
 class Budget:
     """Counts posts against a limit per UTC day (0: no limit).
 
-    `posts` have certainly been billed; up to `ceiling` may have been. The ceiling is stored before
-    a request is made, so that a crash between the bill and the next checkpoint is never forgotten:
-    after one, all of it counts as spent.
+    `posts` have certainly been billed. Besides them each request holds a reservation, from before
+    it is made until its answer shows what it really cost; without an answer it stays, and counts.
+    `stored` is the part of both that the checkpoint knows: it is written before the request, so
+    that a crash between the bill and the next checkpoint is never forgotten.
     """
 
     limit: int
@@ -31,44 +52,116 @@ class Budget:
     stretch_from: float = 1.0
     day: str = ""
     posts: int = 0
-    ceiling: int = 0
+    stored: int = 0
+    reservations: list[Reservation] = field(default_factory=list)
+
+    def restore(self, day: str, posts: int, ceiling: int, window: Window) -> None:
+        """Go on from a checkpoint: what was reserved may have been billed, or will be."""
+        self.day, self.posts, self.stored = day, posts, max(posts, ceiling)
+        if ceiling > posts:
+            self.reservations.append(Reservation(ceiling - posts, window))
 
     def enter_day(self, now: datetime) -> bool:
-        """Start counting anew if a new UTC day has begun; a clock set back starts none."""
-        today = now.astimezone(UTC).date().isoformat()
-        if today <= self.day:
+        """Count from 0 if a new UTC day has begun; a clock set back begins none.
+
+        A reservation that is still held counts on the next day as well: its request may have been
+        billed after midnight. A stored day that lies further ahead than a clock is set back was
+        written by a wrong one: its posts count as today's.
+        """
+        today = now.astimezone(UTC).date()
+        if self.day and date.fromisoformat(self.day) > today + _DAY:
+            self.day = today.isoformat()
+        if today.isoformat() <= self.day:
             return False
-        self.day, self.posts, self.ceiling = today, 0, 0
+        self.day, self.posts, self.stored = today.isoformat(), 0, 0
+        self.reservations = [held for held in self.reservations if not held.carried]
+        for held in self.reservations:
+            held.carried = True
         return True
 
-    def page(self, wanted: int, now: datetime, least: int = SMALLEST_PAGE) -> int:
-        """Return how many posts the next request may bring; BudgetSpent if fewer than `least`."""
-        room = wanted if not self.limit else min(wanted, self.limit - self.posts)
+    @property
+    def reserved(self) -> int:
+        """Posts that may have been billed, or will be."""
+        return sum(held.size for held in self.reservations)
+
+    def reserve(
+        self, wanted: int, now: datetime, *, least: int = SMALLEST_PAGE, spare: int = 0
+    ) -> Reservation:
+        """Return a reservation of up to so many posts; BudgetSpent if there is no room for `least`.
+
+        `spare` posts are left free. `ceiling` has to be stored before the request is made.
+        """
+        room = self._room(now, least, spare)
+        held = Reservation(min(wanted, room))
+        self.reservations.append(held)
+        return held
+
+    def page(self, wanted: int) -> int:
+        """Return the size of the next page.
+
+        A page is a tenth of the budget at most, and smaller with each request that remains without
+        an answer: so these do not use it up.
+        """
+        if not self.limit:
+            return wanted
+        cautious = max(SMALLEST_PAGE, self.limit // 10) >> min(len(self.reservations), 16)
+        return min(wanted, max(SMALLEST_PAGE, cautious))
+
+    def extend(
+        self, held: Reservation, wanted: int, now: datetime, *, least: int, spare: int = 0
+    ) -> None:
+        """Let a reservation grow to so many posts; BudgetSpent, and it stays, without room."""
+        self.reservations.remove(held)
+        try:
+            room = self._room(now, least, spare)
+        finally:
+            self.reservations.append(held)
+        held.size = max(held.size, min(wanted, room))
+
+    def _room(self, now: datetime, least: int, spare: int) -> int:
+        if not self.limit:
+            return 1 << 30
+        room = self.limit - self.posts - self.reserved - spare
         if room < least:
-            tomorrow = datetime.fromisoformat(self.day or now.date().isoformat()) + timedelta(1)
-            raise BudgetSpent(tomorrow.replace(tzinfo=UTC))
+            day = datetime.fromisoformat(self.day or now.date().isoformat())
+            raise BudgetSpent(day.replace(tzinfo=UTC) + _DAY, self.reserved)
         return room
 
-    def reserve(self, page: int) -> bool:
-        """Raise the ceiling for a request about to be made; True if it has to be stored first."""
-        if not self.limit or self.posts + page <= self.ceiling:
-            return False
-        self.ceiling = self.posts + page
-        return True
+    @property
+    def ceiling(self) -> int:
+        """Posts that may have been billed today at most."""
+        return self.posts + self.reserved
 
-    def count(self, billed: int) -> None:
-        """Count posts that X returned and had not returned before on this day."""
+    def settle(self, held: Reservation, billed: int, received: int | None = None) -> None:
+        """Count posts that X returned and had not returned before on this day.
+
+        With `received`, only so many of the reservation's posts have arrived yet.
+        """
         self.posts += billed
-        self.ceiling = max(self.ceiling, self.posts)
+        if received is None:
+            self.reservations.remove(held)
+        else:
+            held.size = max(0, held.size - received)
 
-    def close(self) -> None:
-        """Nothing is under way any more: what was reserved and not used is free again."""
-        self.ceiling = self.posts
+    def release(self, held: Reservation) -> None:
+        """Give up a reservation whose request is known to have cost nothing."""
+        self.reservations.remove(held)
+
+    def resolve(self, window: Window) -> None:
+        """Give up what was held for requests in a window that has been read to its end.
+
+        All that they may have brought has now been counted.
+        """
+        self.reservations = [
+            held
+            for held in self.reservations
+            if held.window is None or not window.covers(held.window)
+        ]
 
     @property
     def left(self) -> int | None:
         """Posts left today; None without a limit."""
-        return max(0, self.limit - self.posts) if self.limit else None
+        return max(0, self.limit - self.ceiling) if self.limit else None
 
     @property
     def dollars(self) -> float:

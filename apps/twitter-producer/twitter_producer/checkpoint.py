@@ -1,4 +1,4 @@
-"""What has been delivered and what is still to be read: the checkpoint.
+"""The checkpoint: what has been delivered, and what is still to be read.
 
 Ids are only roughly in order of time, so a plain "newest id" is not enough. What is still to be
 read is a list of windows of ids; one of them is open to the future. Each is read with an overlap
@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from twitter_producer import snowflake
+from twitter_producer import json_text, snowflake
 
 VERSION = 1
 #: Ids remembered at most: a ConfigMap holds 1 MiB. X's own limit of 250 posts/s fills an overlap
@@ -22,7 +22,7 @@ MOST_SEEN = 20_000
 
 
 class UnreadableCheckpoint(Exception):
-    """What is stored is no checkpoint of ours."""
+    """The stored text is not a checkpoint of this program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,21 @@ class Window:
     start: datetime | None = None
 
     def holds(self, post_id: int, overlap_seconds: float) -> bool:
-        """Tell whether reading this window can return the id."""
+        """Return whether reading this window can return the id."""
         above = self.after is None or post_id > snowflake.earlier(self.after, overlap_seconds)
         return above and (self.before is None or post_id < self.before)
+
+    def covers(self, other: Window) -> bool:
+        """Return whether every post of the other window is in this one as well."""
+        if self.before is not None and (other.before is None or other.before > self.before):
+            return False
+        if self.after is not None:
+            return other.after is not None and other.after >= self.after
+        if self.start is None:
+            return True
+        if other.after is not None:
+            return snowflake.time_of(other.after) >= self.start
+        return other.start is not None and other.start >= self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +109,7 @@ class Progress:
         return min(w.start or snowflake.time_of(w.after or 0) for w in self.windows)
 
     def advance(self, batch: Batch, done: list[bool], overlap_seconds: float, day: str) -> None:
-        """Take note of a batch: `done` says which of its posts need no delivery any more."""
+        """Record a batch: `done` says which of its posts need no delivery any more."""
         window = batch.window
         left = [batch.left] if batch.left else []
         others = [other for other in self.windows if other != window]
@@ -123,7 +135,7 @@ class Progress:
         return max(overlapping, min(self.floor, window_after))
 
     def billed(self, post_ids: Iterable[int], day: str) -> int:
-        """Return how many of the posts X bills when it returns them now; takes note of the day."""
+        """Return how many of the posts X bills when it returns them now; records the day."""
         new = 0
         for post_id in post_ids:
             known = self.seen if post_id in self.seen else self.read
@@ -173,16 +185,24 @@ class Progress:
         ]
         if sum(window.before is None for window in windows) != 1:
             raise ValueError("there has to be one open window")
+        for window in windows:
+            snowflake.time_of(window.after or 0)  # ids of another world have no time
         return cls(windows, _by_id(stored["seen"]), _by_id(stored["read"]), int(stored["floor"]))
 
 
 def _undelivered(batch: Batch, first: int) -> Window:
-    """Return the part of a batch's window from its post number `first` on."""
+    """Return the part of a batch's window from its post number `first` on.
+
+    Its lower end never moves backwards, although posts in the overlap lie below it: what was
+    delivered below the overlap has been forgotten, and would be delivered again.
+    """
     if first:
-        return replace(batch.window, after=batch.posts[first - 1].id, start=None)
-    if batch.left and batch.left.before is not None:
-        return replace(batch.window, after=batch.left.before - 1, start=None)
-    return batch.window
+        after = batch.posts[first - 1].id
+    elif batch.left and batch.left.before is not None:
+        after = batch.left.before - 1
+    else:
+        return batch.window
+    return replace(batch.window, after=max(after, batch.window.after or 0), start=None)
 
 
 def _read_up_to(window: Window, newest: int | None) -> Window:
@@ -205,26 +225,33 @@ def _by_id(days: dict[str, list[str]]) -> dict[int, str]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that is stored: progress and the day's spending."""
+    """All that is stored: progress and the day's spending.
+
+    Of the posts read on `day`, `posts` have certainly been billed, and up to `ceiling` may have.
+    """
 
     progress: Progress
     day: str
     posts: int
+    ceiling: int
 
-    def text(self, ceiling: int) -> str:
-        """Return the JSON text; `ceiling` is what may have been billed at most."""
-        budget = {"day": self.day, "posts": self.posts, "ceiling": ceiling}
-        return json.dumps({"version": VERSION, **self.progress.dump(), "budget": budget})
+    def text(self, writer: str = "") -> str:
+        """Return the JSON text; `writer` is the process that writes it."""
+        budget = {"day": self.day, "posts": self.posts, "ceiling": self.ceiling}
+        return json.dumps(
+            {"version": VERSION, "writer": writer, **self.progress.dump(), "budget": budget}
+        )
 
     @classmethod
     def parse(cls, text: str) -> Checkpoint:
-        """Return the checkpoint; after a crash all that may have been billed counts as spent."""
+        """Return the checkpoint."""
         try:
-            stored = json.loads(text)
+            stored = json_text.decode(text)
             if stored["version"] != VERSION:
                 raise ValueError(f"version {stored['version']!r} is unknown")
             budget = stored["budget"]
-            spent = max(int(budget["posts"]), int(budget["ceiling"]))
-            return cls(Progress.load(stored), str(budget["day"]), spent)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            day = date.fromisoformat(budget["day"]).isoformat() if budget["day"] else ""
+            posts, ceiling = int(budget["posts"]), int(budget["ceiling"])
+            return cls(Progress.load(stored), day, max(0, posts), max(0, ceiling))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UnreadableCheckpoint(f"{type(error).__name__}: {error}") from error

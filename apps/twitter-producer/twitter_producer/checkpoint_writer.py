@@ -1,18 +1,18 @@
-"""Reads the checkpoint at the start and stores it, with patience: nothing is read without it."""
+"""The checkpoint in its store: read at the start and written, with retries; reading waits for it."""
 
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import TypeVar
 
 from twitter_producer.budget import Budget
+from twitter_producer.checkpoint import Checkpoint, Progress, UnreadableCheckpoint
 from twitter_producer.metrics import Metrics
-from twitter_producer.progress import Checkpoint, Progress, UnreadableCheckpoint
 from twitter_producer.settings import Settings
-from twitter_producer.stopping import Heartbeat, Stop
+from twitter_producer.shutdown import Heartbeat, Shutdown
 from twitter_producer.stores import Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,12 @@ _TRIES_AT_THE_END = 4
 T = TypeVar("T")
 
 
-class Keeper:
-    """Keeps progress and spending in the store."""
+class CheckpointWriter:
+    """Keeps progress and spending in the store.
+
+    Each process writes under a name of its own, and once before it reads: from then on a process
+    that believes to be the only one, after it was paused, cannot write any more.
+    """
 
     def __init__(
         self,
@@ -32,20 +36,20 @@ class Keeper:
         store: Store,
         budget: Budget,
         metrics: Metrics,
-        stop: Stop,
+        shutdown: Shutdown,
         heartbeat: Heartbeat,
     ) -> None:
         self._settings, self._store, self._budget, self._metrics = settings, store, budget, metrics
-        self._stop, self._heartbeat = stop, heartbeat
+        self._shutdown, self._heartbeat = shutdown, heartbeat
+        self._writer = f"{settings.pod_name}/{secrets.token_hex(4)}"
         self._saved = ""
 
-    def restore(self, now: datetime) -> Progress:
-        """Return where the checkpoint says to go on; a first start looks back a bounded time."""
-        text = self._patiently(self._store.load)
-        beginning = Progress.begin(now - timedelta(seconds=self._settings.lookback_seconds))
+    def restore(self) -> Progress | None:
+        """Return the progress in the checkpoint; None where a first start is due."""
+        text = self._retry(self._store.load)
         if text is None:
             log.info("no checkpoint: starts with the look-back")
-            return beginning
+            return None
         try:
             checkpoint = Checkpoint.parse(text)
         except UnreadableCheckpoint as error:
@@ -53,24 +57,25 @@ class Keeper:
                 "the checkpoint is unreadable: starts with the look-back, today's spending unknown",
                 extra={"error": str(error)},
             )
-            self._patiently(lambda: self._store.set_aside(text))
-            return beginning
-        self._budget.day = checkpoint.day
-        self._budget.posts = self._budget.ceiling = checkpoint.posts
-        log.info("goes on from the checkpoint", extra=checkpoint.progress.describe()[0])
-        return checkpoint.progress
+            self._retry(lambda: self._store.set_aside(text))
+            return None
+        progress = checkpoint.progress
+        window = progress.next_window
+        self._budget.restore(checkpoint.day, checkpoint.posts, checkpoint.ceiling, window)
+        log.info("goes on from the checkpoint", extra=progress.describe()[0])
+        return progress
 
     def save(self, progress: Progress) -> None:
-        """Store the checkpoint if it has changed; StoreError if the end comes before it is."""
-        checkpoint = Checkpoint(progress, self._budget.day, self._budget.posts)
-        text = checkpoint.text(self._budget.ceiling)
+        """Store the checkpoint if it has changed; StoreError if that fails during the shutdown."""
+        budget = self._budget
+        text = Checkpoint(progress, budget.day, budget.posts, budget.stored).text(self._writer)
         if text == self._saved:
             return
-        self._patiently(lambda: self._store.save(text))
+        self._retry(lambda: self._store.save(text))
         self._saved = text
         self._metrics.checkpoints.inc()
 
-    def _patiently(self, access: Callable[[], T]) -> T:
+    def _retry(self, access: Callable[[], T]) -> T:
         tries = 0
         while True:
             try:
@@ -82,10 +87,10 @@ class Keeper:
                     "the checkpoint cannot be read or stored",
                     extra={"error": str(error), "next_in_seconds": wait},
                 )
-                if self._stop and tries >= _TRIES_AT_THE_END:
+                if self._shutdown and tries >= _TRIES_AT_THE_END:
                     raise
             self._heartbeat.beat(wait + self._settings.kubernetes_timeout_seconds)
-            if self._stop:
+            if self._shutdown:
                 time.sleep(wait)
             else:
-                self._stop.wait(wait)
+                self._shutdown.wait(wait)

@@ -1,4 +1,4 @@
-"""The keys in use: read at the start, again on a timer, and at once when X refuses them."""
+"""The rotation of credentials: read at the start, on a timer, and at once when X refuses them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 from twitter_producer.credentials import CredentialsError, KeyReader, Keys
 from twitter_producer.settings import Settings
-from twitter_producer.stopping import Heartbeat, Stop
+from twitter_producer.shutdown import Heartbeat, Shutdown
 from twitter_producer.x import Refused, XApi, XError
 
 log = logging.getLogger(__name__)
@@ -15,18 +15,18 @@ log = logging.getLogger(__name__)
 _LONGEST_WAIT = 60.0
 
 
-class Keyring:
-    """Hands the keys that a reader gives to the X API."""
+class CredentialRotation:
+    """Gives the X API the keys of a reader."""
 
     def __init__(self, settings: Settings, reader: KeyReader, api: XApi) -> None:
         self._settings, self._reader, self._api = settings, reader, api
         self._keys: Keys | None = None
         self._read_at = 0.0
 
-    def wait_for_keys(self, stop: Stop, heartbeat: Heartbeat) -> None:
-        """Read the keys for the first time, again and again until there are some."""
+    def wait_for_keys(self, shutdown: Shutdown, heartbeat: Heartbeat) -> None:
+        """Read the keys for the first time, with retries until there are some."""
         wait = 1.0
-        while not stop:
+        while not shutdown:
             try:
                 self._use(self._reader.read())
                 return
@@ -38,11 +38,11 @@ class Keyring:
                     extra={"error": str(error), "next_in_seconds": wait},
                 )
             heartbeat.beat(wait + self._settings.secret_manager_timeout_seconds * 5)
-            stop.wait(wait)
+            shutdown.wait(wait)
             wait = min(_LONGEST_WAIT, wait * 2)
 
     def due(self) -> bool:
-        """Whether it is time to look for other keys."""
+        """Return whether the keys are to be read again."""
         age = time.monotonic() - self._read_at
         return self._keys is not None and age >= self._settings.credentials_refresh_seconds
 

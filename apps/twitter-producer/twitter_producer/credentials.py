@@ -1,4 +1,4 @@
-"""The keys for X: from Secret Manager, from mounted files, or from the environment."""
+"""Credentials for X: from Secret Manager, from mounted files, or from the environment."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from twitter_producer.settings import Settings
+from twitter_producer.settings import MALFORMED_KEY, Settings, usable_key
 
 log = logging.getLogger(__name__)
+
+_LONGEST_FILE = 64 << 10
 
 
 class CredentialsError(Exception):
@@ -40,8 +42,16 @@ class Keys:
 NAMES = tuple(field.name for field in fields(Keys))
 
 
+def _checked(name: str, key: str, origin: str) -> str | None:
+    """Return a key without the whitespace around it; CredentialsError if it is malformed."""
+    key = key.strip()
+    if key and not usable_key(key):
+        raise CredentialsError(f"{origin}: {name} {MALFORMED_KEY}")
+    return key or None
+
+
 class KeyReader(Protocol):
-    """A place that keys are read from, again and again."""
+    """A place from which keys are read repeatedly."""
 
     def read(self) -> Keys:
         """Return the keys as they are now; CredentialsError if there are none."""
@@ -72,11 +82,14 @@ class FileKeys:
         values: dict[str, str | None] = {}
         for name in NAMES:
             try:
-                values[name] = (self._folder / name).read_text(encoding="utf-8").strip() or None
+                with (self._folder / name).open("rb") as file:
+                    content = file.read(_LONGEST_FILE).decode("utf-8", "replace")
             except FileNotFoundError:
                 values[name] = None
-            except (OSError, UnicodeDecodeError) as error:
-                raise CredentialsError(f"{self._folder / name}: {error}") from error
+            except OSError as error:
+                raise CredentialsError(f"{self._folder / name}: {error.strerror}") from error
+            else:
+                values[name] = _checked(name, content, str(self._folder))
         keys = Keys(**values)
         if not keys.complete:
             raise CredentialsError(
@@ -123,10 +136,8 @@ class SecretManagerKeys:
         if self._versions.get(name) != answer.name:
             self._versions[name] = answer.name
             log.info("read a secret", extra={"secret": name, "version": answer.name})
-        try:
-            return str(answer.payload.data.decode()).strip() or None
-        except UnicodeDecodeError as error:
-            raise CredentialsError(f"Secret Manager, {answer.name}: not text") from error
+        content = answer.payload.data.decode("utf-8", "replace")
+        return _checked(name, content, f"Secret Manager, {answer.name}")
 
     def _resource(self, secret: str) -> str:
         if not secret.startswith("projects/"):

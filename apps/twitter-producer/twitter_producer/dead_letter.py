@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from twitter_producer import events
+from twitter_producer import events, json_text
 from twitter_producer.settings import Settings
 from twitter_producer.sink import Answer, Sink
 
@@ -26,6 +24,10 @@ class DeadLetter(Protocol):
         """Return whether the event is kept; False: it may not be given up yet."""
         ...
 
+    def abort(self) -> None:
+        """End the attempt under way."""
+        ...
+
 
 class DeadLetterSink:
     """Another sink; the event carries Knative's own extensions for the reason."""
@@ -34,15 +36,19 @@ class DeadLetterSink:
         self._sink, self._maker = sink, maker
 
     def put(self, event: CloudEvent, answer: Answer) -> bool:
-        """Send the event on, in binary mode, once."""
-        marked = self._maker.refused(event, answer.status, answer.reason)
-        taken = self._sink.send(events.binary([marked]))
-        if not taken.accepted:
-            log.error(
-                "the dead-letter sink does not take a post",
-                extra={"sink": self._sink.url, "status": taken.status, "reason": taken.reason},
-            )
-        return taken.accepted
+        """Send the event on, in binary mode, once; what is refused for good here is logged."""
+        taken = self._sink.send(self._maker.refused(event, answer.status, answer.reason))
+        if taken.accepted:
+            return True
+        log.error(
+            "the dead-letter sink does not accept a post",
+            extra={"sink": self._sink.shown, "status": taken.status, "reason": taken.reason},
+        )
+        return not taken.retryable and DeadLetterLog().put(event, answer)
+
+    def abort(self) -> None:
+        """End the attempt under way."""
+        self._sink.abort()
 
 
 class DeadLetterFile:
@@ -52,17 +58,39 @@ class DeadLetterFile:
         self._path = path
 
     def put(self, event: CloudEvent, answer: Answer) -> bool:
-        """Append the event."""
-        entry = _entry(event, answer)
+        """Append the event as a whole line, or leave the file as it was."""
+        line = json_text.encode_any(_entry(event, answer)) + b"\n"
         try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())  # the checkpoint moves on after this
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            try:
+                _append(file, line)
+            finally:
+                os.close(file)
         except OSError as error:
-            log.error("the dead-letter file cannot be written", extra={"error": str(error)})
+            log.error(
+                "the dead-letter file cannot be written",
+                extra={"file": str(self._path), "error": str(error)},
+            )
             return False
         return True
+
+    def abort(self) -> None:
+        """Nothing waits for anybody here."""
+
+
+def _append(file: int, line: bytes) -> None:
+    """Append a line on its own; OSError, with the file as before, if it does not fit."""
+    end = os.fstat(file).st_size
+    if end and os.pread(file, 1, end - 1) != b"\n":  # another process was killed in the middle
+        line = b"\n" + line
+    try:
+        rest = line
+        while rest:  # what is written in part is followed by the reason: the disk is full, mostly
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)  # the checkpoint moves on after this
+    except OSError:
+        os.ftruncate(file, end)
+        raise
 
 
 class DeadLetterLog:
@@ -73,13 +101,16 @@ class DeadLetterLog:
         log.error("refused for good", extra=_entry(event, answer))
         return True
 
+    def abort(self) -> None:
+        """Nothing waits for anybody here."""
+
 
 def _entry(event: CloudEvent, answer: Answer) -> dict[str, object]:
     return {
         "refused": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "status": answer.status,
         "reason": answer.reason,
-        "event": json.loads(JSONFormat().write(event)),
+        "event": events.as_json(event),
     }
 
 

@@ -1,7 +1,7 @@
-"""Delivers a batch of posts: oldest first, each until it is taken or refused for good.
+"""Delivery of a batch of posts: oldest first, each until it is accepted or refused for good.
 
 Order: a request is begun in the posts' order, and with DELIVERY_CONCURRENCY=1 only after the one
-before has been taken. With N, a post may be overtaken by at most N - 1 that follow it.
+before has been accepted. With N, a post may be overtaken by at most N - 1 that follow it.
 """
 
 from __future__ import annotations
@@ -10,38 +10,49 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from cloudevents.core.bindings.http import HTTPMessage
 from cloudevents.core.v1.event import CloudEvent
 
 from twitter_producer import events
-from twitter_producer.deadletter import DeadLetter
+from twitter_producer.checkpoint import Post
+from twitter_producer.dead_letter import DeadLetter
+from twitter_producer.http_answers import printable
 from twitter_producer.metrics import Metrics
-from twitter_producer.progress import Post
 from twitter_producer.settings import Settings
+from twitter_producer.shutdown import Heartbeat, Shutdown
 from twitter_producer.sink import Answer, Sink
-from twitter_producer.stopping import Heartbeat, Stop
 
 log = logging.getLogger(__name__)
 
 _LOG_EVERY_SECONDS = 30.0
+_UNAVAILABLE = "the sink does not accept events; they are kept and sent again"
+_UNAUTHORIZED = (
+    "the sink refuses this producer's token; events are kept and sent again: "
+    "set SINK_TOKEN_FILE to a file with the sink's write token, or renew the one in it"
+)
 
 
 @dataclass
 class Deliverer:
-    """Hands posts to the sink; what the sink refuses goes to the dead letter."""
+    """Sends posts to the sink; what it refuses for good, or has no valid form, is a dead letter."""
 
     settings: Settings
     maker: events.EventMaker
     sink: Sink
     dead_letter: DeadLetter
     metrics: Metrics
-    stop: Stop
+    shutdown: Shutdown
     heartbeat: Heartbeat
+    #: Whether this process may still deliver; asked before each attempt.
+    holds_lease: Callable[[], bool] = lambda: True
+    #: What the sink does not accept events for, at the moment.
+    problem: str | None = None
 
     def deliver(self, posts: Sequence[Post]) -> list[bool]:
-        """Return for each post whether it is done with; all are, unless the end was asked for."""
+        """Return for each post whether it is settled; all are, unless the delivery was stopped."""
         size = self.settings.batch_size if self.settings.delivery_mode == "batch" else 1
         groups = [posts[i : i + size] for i in range(0, len(posts), size)]
         window = _Window(len(groups), self.settings.delivery_concurrency)
@@ -64,7 +75,7 @@ class Deliverer:
         ]
 
     def _work(self, groups: Sequence[Sequence[Post]], window: _Window) -> None:
-        while not self.stop and (index := window.take()) is not None:
+        while not self.shutdown and (index := window.take()) is not None:
             settled = 0
             try:
                 settled = self._deliver_group(groups[index])
@@ -72,9 +83,12 @@ class Deliverer:
                 window.finish(index, settled, whole=settled == len(groups[index]))
 
     def _deliver_group(self, group: Sequence[Post]) -> int:
-        """Return how many posts, from the first on, are settled; fewer than all: the end came."""
+        """Return how many posts, from the first on, are settled; fewer than all: it was stopped."""
         made = [self.maker.post(post) for post in group]
-        answer = self._send_until_settled(made)
+        try:
+            answer = self._send_until_settled(events.message(self.settings.delivery_mode, made))
+        except events.Unsendable as error:
+            answer = Answer(0, printable(str(error)))
         if answer is None:
             return 0
         if answer.accepted:
@@ -87,26 +101,31 @@ class Deliverer:
                 return position
         return len(group)
 
-    def _send_until_settled(self, made: Sequence[CloudEvent]) -> Answer | None:
-        """Return the answer that accepts or refuses; None if the end came first."""
-        message = events.MODES[self.settings.delivery_mode](made)
-        retries, complained = 0, 0.0
+    def _send_until_settled(self, message: HTTPMessage) -> Answer | None:
+        """Return the answer that accepts or refuses; None if the delivery was stopped first."""
+        retries, complained = 0, -_LOG_EVERY_SECONDS
         while True:
+            if not self.holds_lease():
+                return None
             self.heartbeat.beat(self.settings.delivery_timeout_seconds)
             began = time.monotonic()
             answer = self.sink.send(message)
             self.metrics.delivery_seconds.observe(time.monotonic() - began)
-            exhausted = 0 <= self.settings.delivery_retries <= retries
+            exhausted = 0 <= self.settings.delivery_retries <= retries and not answer.unauthorized
             if answer.accepted or not answer.retryable or exhausted:
+                self.problem = None
                 return answer
             wait = self._backoff(retries, answer.retry_after)
             retries += 1
+            advice = _UNAUTHORIZED if answer.unauthorized else _UNAVAILABLE
+            self.problem = f"{advice}: {answer.status or 'no answer'}: {answer.reason}"
             if time.monotonic() - complained > _LOG_EVERY_SECONDS:
                 complained = time.monotonic()
-                log.warning(
-                    "the sink does not take events; they are kept and sent again",
+                log.log(
+                    logging.ERROR if answer.unauthorized else logging.WARNING,
+                    advice,
                     extra={
-                        "sink": self.sink.url,
+                        "sink": self.sink.shown,
                         "status": answer.status,
                         "reason": answer.reason,
                         "attempt": retries,
@@ -117,11 +136,16 @@ class Deliverer:
                 return None
             self.metrics.retried.inc()
 
+    def abort(self) -> None:
+        """End the attempts under way: there is no time left to wait for an answer."""
+        self.sink.abort()
+        self.dead_letter.abort()
+
     def _give_up(self, event: CloudEvent, answer: Answer) -> bool:
         log.error(
-            "the sink refuses an event",
+            "the sink refuses an event" if answer.status else "an event cannot be sent",
             extra={
-                "sink": self.sink.url,
+                "sink": self.sink.shown,
                 "status": answer.status,
                 "reason": answer.reason,
                 "id": event.get_id(),
@@ -137,7 +161,7 @@ class Deliverer:
 
     def _wait(self, seconds: float) -> bool:
         self.heartbeat.beat(seconds)
-        return self.stop.wait(seconds)
+        return self.shutdown.wait(seconds)
 
     def _backoff(self, retries: int, retry_after: float | None) -> float:
         """Return the wait before the next attempt: exponential, with jitter, and as asked for."""
@@ -179,7 +203,7 @@ class _Window:
             return None
 
     def finish(self, index: int, settled: int, *, whole: bool) -> None:
-        """Take note that a group is settled as a whole, or that its delivery was broken off."""
+        """Record that a group is settled as a whole, or that its delivery was stopped."""
         with self._changed:
             self.settled[index], self._whole[index] = settled, whole
             self._halted = self._halted or not whole

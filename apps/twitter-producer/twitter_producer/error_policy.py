@@ -20,7 +20,7 @@ _RATE_LIMIT_UNKNOWN = 60.0
 
 
 @dataclass(frozen=True)
-class Setback:
+class Policy:
     """What to say, and the first and longest wait in seconds."""
 
     advice: str
@@ -29,18 +29,18 @@ class Setback:
 
 
 #: Errors that pass only when somebody does something.
-LASTING: dict[type[XError], Setback] = {
-    CreditsDepleted: Setback(
+LASTING: dict[type[XError], Policy] = {
+    CreditsDepleted: Policy(
         "X has no credits left for this account: buy credits at console.x.com; paused", 300, 3600
     ),
-    Refused: Setback("X refuses the credentials: renew them where CREDENTIALS says", 30, 900),
-    Forbidden: Setback("X forbids this with these credentials: check the access level", 60, 900),
-    BadRequest: Setback("X refuses the request", 60, 900),
+    Refused: Policy("X refuses the credentials: renew them where CREDENTIALS says", 30, 900),
+    Forbidden: Policy("X forbids this with these credentials: check the access level", 60, 900),
+    BadRequest: Policy("X refuses the request", 60, 900),
 }
 
 
-def lasting(error: XError) -> Setback | None:
-    """Return the setback that this error is; None: it passes by itself."""
+def lasting(error: XError) -> Policy | None:
+    """Return the policy that this error is; None: it passes by itself."""
     return next((s for kind, s in LASTING.items() if isinstance(error, kind)), None)
 
 
@@ -48,8 +48,8 @@ def advice(error: XError) -> str:
     """Return what to say."""
     if isinstance(error, RateLimited):
         return "X's rate limit is reached"
-    setback = lasting(error)
-    return setback.advice if setback else "X did not answer as expected"
+    policy = lasting(error)
+    return policy.advice if policy else "X did not answer as expected"
 
 
 def wait(error: XError, failures: int, interval: float, now: datetime) -> float:
@@ -61,6 +61,6 @@ def wait(error: XError, failures: int, interval: float, now: datetime) -> float:
         if error.reset is None:
             return _RATE_LIMIT_UNKNOWN
         return min(max(error.reset - now.timestamp() + 1, 1.0), _RATE_LIMIT_PERIOD + 60)
-    setback = lasting(error) or Setback("", min(1.0, interval), 120)
-    seconds = min(setback.longest, setback.first * 2.0 ** min(failures, 20))
+    policy = lasting(error) or Policy("", min(1.0, interval), 120)
+    seconds = min(policy.longest, policy.first * 2.0 ** min(failures, 20))
     return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing

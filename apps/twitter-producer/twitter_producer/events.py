@@ -5,36 +5,55 @@ Contract: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/h
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cloudevents.core.base import BaseCloudEvent
 from cloudevents.core.bindings.http import HTTPMessage, to_binary, to_structured
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from twitter_producer import snowflake
-from twitter_producer.progress import Post
+from twitter_producer import json_text, snowflake
+from twitter_producer.checkpoint import Post
 
 PROBE_TYPE = "com.streamops.probe"
 BATCH_TYPE = "application/cloudevents-batch+json; charset=utf-8"
 
 
+class Unsendable(Exception):
+    """An event that has no valid form on the wire; the message says why."""
+
+
 class _Utf8Format(JSONFormat):
     """The library's format, with a post's characters as they are instead of as escapes."""
+
+    def write(self, event: BaseCloudEvent) -> bytes:
+        """Return a whole event."""
+        return json_text.encode(as_json(event))
 
     def write_data(
         self, data: dict[str, Any] | str | bytes | None, datacontenttype: str | None
     ) -> bytes:
         """Return the body of a binary message."""
         if isinstance(data, dict):
-            return json.dumps(data, ensure_ascii=False).encode()
+            return json_text.encode(data)
         return super().write_data(data, datacontenttype)
 
 
+class _EscapingFormat(_Utf8Format):
+    """A format that has a form for every post; what UTF-8 lacks is escaped."""
+
+    def write_data(
+        self, data: dict[str, Any] | str | bytes | None, datacontenttype: str | None
+    ) -> bytes:
+        """Return the body of a binary message."""
+        return json_text.encode_any(data)
+
+
 _FORMAT = _Utf8Format()
+_ESCAPING = _EscapingFormat()
 
 
 @dataclass(frozen=True)
@@ -53,11 +72,11 @@ class EventMaker:
         """Return an event that takes the same way as the posts and can be told from them."""
         return self._event(event_id, PROBE_TYPE, datetime.now(UTC), data)
 
-    def refused(self, event: CloudEvent, status: int, reason: str) -> CloudEvent:
-        """Return the event with the extensions by which Knative marks a dead letter."""
+    def refused(self, event: CloudEvent, status: int, reason: str) -> HTTPMessage:
+        """Return the message of a dead letter: the extensions are those that Knative uses."""
         attributes = dict(event.get_attributes())
         attributes |= {"knativeerrorcode": str(status), "knativeerrordata": reason}
-        return CloudEvent(attributes, event.get_data())
+        return to_binary(CloudEvent(attributes, event.get_data()), _ESCAPING)
 
     def _event(self, event_id: str, kind: str, time: datetime, data: dict[str, Any]) -> CloudEvent:
         attributes = {
@@ -76,9 +95,18 @@ def time_of(post: Post) -> datetime:
     """Return when the post was made: as X says, else from its id."""
     try:
         made = datetime.fromisoformat(post.data["created_at"])
-        return made if made.tzinfo else made.replace(tzinfo=UTC)
-    except (KeyError, TypeError, ValueError):
+        return made.astimezone(UTC) if made.tzinfo else made.replace(tzinfo=UTC)
+    except (KeyError, TypeError, ValueError, OverflowError):
         return snowflake.time_of(post.id)
+
+
+def as_json(event: BaseCloudEvent) -> dict[str, Any]:
+    """Return an event in the JSON format, as values."""
+    attributes = {
+        name: value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+        for name, value in event.get_attributes().items()
+    }
+    return {**attributes, "data": event.get_data()}
 
 
 def binary(events: Sequence[CloudEvent]) -> HTTPMessage:
@@ -98,3 +126,11 @@ def batch(events: Sequence[CloudEvent]) -> HTTPMessage:
 
 
 MODES = {"binary": binary, "structured": structured, "batch": batch}
+
+
+def message(mode: str, events: Sequence[CloudEvent]) -> HTTPMessage:
+    """Return the events as a request in a content mode; Unsendable if they have no such form."""
+    try:
+        return MODES[mode](events)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Unsendable(f"the post cannot be sent: {error}") from error

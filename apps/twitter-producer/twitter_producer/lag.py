@@ -13,7 +13,7 @@ from twitter_producer.clock import XClock
 class Lag:
     """Shows the seconds since everything that X had was delivered; NaN before the first reading.
 
-    Worked out when somebody looks, so it grows while nothing can be delivered.
+    Computed when it is read, so it grows while nothing can be delivered.
     """
 
     def __init__(self, clock: XClock, gauge: Gauge) -> None:
@@ -22,7 +22,7 @@ class Lag:
         gauge.set_function(self.seconds)
 
     def complete(self, until: datetime) -> None:
-        """Take note that everything up to this time of X's has been delivered."""
+        """Record that everything up to this time of X's has been delivered."""
         self._until = max(self._until or until, until)
 
     def seconds(self) -> float:

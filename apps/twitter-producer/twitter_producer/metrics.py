@@ -33,6 +33,9 @@ class Metrics:
         self.budget_left = self._gauge("budget_left_posts", "Posts that may still be read today.")
         self.spent_posts = self._gauge("spent_today_posts", "Posts read today, as X bills them.")
         self.spent_dollars = self._gauge("spent_today_dollars", "Today's bill, estimated.")
+        self.unanswered_posts = self._gauge(
+            "unanswered_posts", "Posts that requests without an answer may have cost."
+        )
         self.delivery_seconds = Histogram(
             "twitter_producer_delivery_seconds",
             "Time of one attempt to deliver.",

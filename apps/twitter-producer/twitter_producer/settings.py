@@ -1,4 +1,4 @@
-"""Everything that can be set, read from the environment; the table in README.md is the contract."""
+"""Environment configuration; the table in README.md is the contract."""
 
 from __future__ import annotations
 
@@ -26,12 +26,36 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from twitter_producer import query as queries
 
 WEEK_SECONDS = 7 * 24 * 3600
-_EXTENSION = re.compile(r"[a-z0-9]{1,20}")
-_ATTRIBUTES = {"id", "source", "type", "specversion", "time", "subject", "datacontenttype", "data"}
+#: The specification recommends up to 20 characters; more are valid.
+_EXTENSION = re.compile(r"[a-z0-9]{1,100}")
+_LONGEST_SHOWN = 1000
+_FIELD = re.compile(r"[a-z_]{1,40}")
+_KEY = re.compile(r"[A-Za-z0-9_.~+/=%:-]{1,4096}")
+MALFORMED_KEY = (
+    "is malformed: it contains characters that a key of X cannot have "
+    "(give the key alone, without quotes, JSON or line breaks)"
+)
+_ATTRIBUTES = {
+    "id", "source", "type", "specversion", "time", "subject", "datacontenttype", "dataschema", "data",
+}  # fmt: skip
 
 
 class SettingsError(Exception):
     """One or more settings are wrong; the message names every one."""
+
+
+def usable_key(key: str) -> bool:
+    """Return whether X could have issued this key: it has none of the characters of JSON."""
+    return _KEY.fullmatch(key) is not None
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL to be shown: without user, password and query."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    path = path.partition("?")[0].partition("#")[0]
+    authority = authority.rpartition("@")[2].partition("?")[0]
+    return scheme.partition("?")[0] + separator + authority + slash + path
 
 
 def _split(value: object) -> object:
@@ -47,8 +71,14 @@ def _http_url(value: str) -> str:
     return value
 
 
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("contains control characters")
+    return value
+
+
 def _container_path(path: Path | None) -> Path | None:
-    """Where the container's root is not the process's root, Kubernetes names it in the variable."""
+    """Return the path where the container's root is not the process's root."""
     root = os.environ.get("CONTAINER_SANDBOX_MOUNT_POINT")
     if path is None or not root or not path.is_absolute():
         return path
@@ -57,7 +87,8 @@ def _container_path(path: Path | None) -> Path | None:
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Url = Annotated[str, AfterValidator(_http_url)]
-ContainerPath = Annotated[Path | None, AfterValidator(_container_path)]
+ContainerPath = Annotated[Path, AfterValidator(_container_path)]
+Attribute = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -79,7 +110,8 @@ class Settings(BaseSettings):
     overlap_seconds: Annotated[float, Field(ge=0, le=3600)] = 30
     max_results: Annotated[int, Field(ge=10, le=100)] = 100
     max_pages: Annotated[int, Field(ge=1, le=100)] = 10
-    replay_file: ContainerPath = None
+    post_fields: Words = ("created_at", "lang", "note_tweet")
+    replay_file: ContainerPath | None = None
     replay_rate: Annotated[float, Field(ge=0)] = 0
     x_api_url: Url = "https://api.twitter.com"
     x_timeout_seconds: Seconds = 15
@@ -90,8 +122,9 @@ class Settings(BaseSettings):
     k_ca_certs: str = ""
     ca_bundles_dir: ContainerPath = Path("/knative-custom-certs")
     oidc_token_file: ContainerPath = Path("/oidc/token")
-    event_source: Annotated[str, Field(min_length=1)] = "https://x.com"
-    event_type: Annotated[str, Field(min_length=1)] = "com.x.post"
+    sink_token_file: ContainerPath | None = None
+    event_source: Attribute = "https://x.com"
+    event_type: Attribute = "com.x.post"
     delivery_mode: Literal["binary", "structured", "batch"] = "binary"
     batch_size: Annotated[int, Field(ge=1, le=1000)] = 100
     delivery_concurrency: Annotated[int, Field(ge=1, le=32)] = 1
@@ -101,7 +134,7 @@ class Settings(BaseSettings):
     backoff_max_seconds: Seconds = 60
     retry_after_max_seconds: Seconds = 300
     dead_letter_sink: Url = ""
-    dead_letter_file: ContainerPath = None
+    dead_letter_file: ContainerPath | None = None
 
     # What it may cost
     budget_posts: Annotated[int, Field(ge=0)] = 2000
@@ -129,9 +162,10 @@ class Settings(BaseSettings):
     # State
     state: Literal["configmap", "file", "none"] = "none"
     state_configmap: str = "twitter-producer-state"
-    state_file: ContainerPath = None
+    state_file: ContainerPath | None = None
     lease: str = ""
     lease_duration_seconds: Annotated[int, Field(ge=3, le=3600)] = 30
+    service_account_dir: ContainerPath = Path("/var/run/secrets/kubernetes.io/serviceaccount")
     pod_name: str = Field(default_factory=socket.gethostname)
     kubernetes_timeout_seconds: Seconds = 10
 
@@ -179,6 +213,21 @@ class Settings(BaseSettings):
             raise ValueError("SOURCE=replay needs an existing file of posts")
         return path
 
+    @field_validator("post_fields")
+    @classmethod
+    def _fields_are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not _FIELD.fullmatch(name):
+                raise ValueError(f"{name!r} is not a field of a post such as created_at")
+        return names
+
+    @field_validator("x_api_key", "x_api_secret", "x_access_key", "x_access_secret")
+    @classmethod
+    def _keys_are_keys(cls, key: SecretStr) -> SecretStr:
+        if key.get_secret_value() and not usable_key(key.get_secret_value()):
+            raise ValueError(MALFORMED_KEY)
+        return key
+
     @field_validator("k_sink")
     @classmethod
     def _sink_is_there(cls, sink: str) -> str:
@@ -202,7 +251,7 @@ class Settings(BaseSettings):
             if text:
                 ssl.create_default_context(cadata=text)
         except (ssl.SSLError, ValueError) as error:
-            raise ValueError(f"is no PEM text of certificates: {error}") from error
+            raise ValueError(f"is not PEM text of certificates: {error}") from error
         return text
 
     @field_validator("google_cloud_project")
@@ -216,6 +265,10 @@ class Settings(BaseSettings):
     @classmethod
     def _environment_has_keys(cls, bearer: SecretStr, info: ValidationInfo) -> SecretStr:
         names = ("x_api_key", "x_api_secret", "x_access_key", "x_access_secret")
+        if bearer.get_secret_value() and not usable_key(bearer.get_secret_value()):
+            raise ValueError(MALFORMED_KEY)
+        if not set(names) <= info.data.keys():  # malformed, and reported already
+            return bearer
         given = [name for name in names if info.data[name].get_secret_value()]
         needed = info.data.get("source") != "replay"
         if info.data.get("credentials") != "environment" or not needed:
@@ -256,9 +309,11 @@ def parse_overrides(text: str) -> dict[str, str]:
         raise ValueError(example) from error
     if not isinstance(extensions, dict) or not all(isinstance(v, str) for v in extensions.values()):
         raise ValueError(example)
-    for name in extensions:
+    for name, value in extensions.items():
+        if not value.isprintable():
+            raise ValueError(f"the value of {name!r} contains control characters")
         if not _EXTENSION.fullmatch(name) or name in _ATTRIBUTES:
-            raise ValueError(f"{name!r} is no name for an extension: up to 20 of a-z and 0-9")
+            raise ValueError(f"{name!r} is not a valid extension name: use a-z and 0-9")
     return extensions
 
 
@@ -273,5 +328,7 @@ def load() -> Settings:
             message = problem["msg"].removeprefix("Value error, ")
             value = problem.get("input")
             shown = isinstance(value, str | int | float) and value != "" and name != "K_CA_CERTS"
+            if isinstance(value, str):
+                value = without_secrets(value) if "://" in value else value[:_LONGEST_SHOWN]
             lines.append(f"{name}={value}: {message}" if shown else f"{name}: {message}")
         raise SettingsError("; ".join(lines)) from None

@@ -13,20 +13,23 @@ from twitter_producer.settings import Settings
 
 log = logging.getLogger(__name__)
 
+#: Conflicts with other writers of labels that are retried in a row.
+_LABEL_CHANGES = 5
+
 
 class StoreError(Exception):
-    """The checkpoint could not be read or written now; trying again may help."""
+    """The checkpoint could not be read or written now; retrying may help."""
 
 
 class Conflict(Exception):
-    """Someone else has written the checkpoint: two producers share it."""
+    """Another producer has written the checkpoint."""
 
 
 class Store(Protocol):
     """Keeps one text."""
 
     def load(self) -> str | None:
-        """Return the stored text, None if there is none; StoreError if it cannot be told."""
+        """Return the stored text, None if there is none; StoreError if it is not known."""
         ...
 
     def save(self, text: str) -> None:
@@ -34,7 +37,7 @@ class Store(Protocol):
         ...
 
     def set_aside(self, text: str) -> None:
-        """Keep a text that is no checkpoint, for people to look at."""
+        """Keep a text that is not a valid checkpoint, for people to look at."""
         ...
 
 
@@ -91,7 +94,7 @@ class FileStore:
 
 
 class ConfigMapStore:
-    """A ConfigMap, replaced only as long as it is what was read or written last."""
+    """A ConfigMap, replaced only as long as its text is what was read or written last."""
 
     KEY = "checkpoint.json"
     ASIDE = "unreadable"
@@ -104,75 +107,94 @@ class ConfigMapStore:
     def load(self) -> str | None:
         """Return the text and remember the ConfigMap's version."""
         self._object = self._get()
-        return self._text(self._object)
+        return _text(self._object)
 
     def save(self, text: str) -> None:
-        """Write with the version remembered; labels and the like may change in between."""
-        if self._object is None:
-            self._create(text)
+        """Write with the version remembered; labels and the like may change in between.
+
+        A conflict may come of an own write whose answer was lost, so what is stored is compared:
+        the new text has been written already, the former one is there to be replaced, and any
+        other is another producer's.
+        """
+        before = _text(self._object)
+        if self._object is None and self._find(text, before):
             return
-        if self._text(self._object) == text:
-            return
-        before = self._text(self._object)
-        try:
-            self._put(text)
-        except Conflict:
-            self._object = self._get()
-            if self._text(self._object) != before:
-                raise
-            self._put(text)
+        for _ in range(_LABEL_CHANGES):
+            try:
+                self._object = self._write(text)
+                return
+            except KubernetesError as error:
+                deleted = error.status == 404 and self._object is not None
+                if not deleted and error.status != 409:
+                    raise StoreError(f"ConfigMap {self._name}: {error}") from error
+            if self._find(text, before):
+                return
+        raise StoreError(f"ConfigMap {self._name}: it changes all the time")
+
+    def _find(self, text: str, before: str | None) -> bool:
+        """Return whether the text is stored already; Conflict if it is neither this nor `before`."""
+        self._object = self._get()
+        stored = _text(self._object)
+        if stored == text:
+            return True
+        if stored != before and self._object is not None:
+            raise Conflict(
+                f"ConfigMap {self._name} was written by another producer"
+                if stored is not None
+                else f"ConfigMap {self._name} was emptied while this producer was running"
+            )
+        return False
 
     def set_aside(self, text: str) -> None:
         """Keep the text under another key."""
         if self._object is not None:
-            self._object.setdefault("data", {})[self.ASIDE] = text
+            self._object["data"] = {**(self._object.get("data") or {}), self.ASIDE: text}
             log.warning(
                 "the unreadable checkpoint is kept",
                 extra={"configmap": self._name, "key": self.ASIDE},
             )
 
-    def _text(self, configmap: dict[str, Any] | None) -> str | None:
-        text = ((configmap or {}).get("data") or {}).get(self.KEY)
-        return str(text) if text is not None else None
+    def _write(self, text: str) -> dict[str, Any]:
+        if self._object is None:
+            return self._create(text)
+        data = {**(self._object.get("data") or {}), self.KEY: text}
+        path = f"{self._collection}/{self._name}"
+        return self._kubernetes.request("PUT", path, {**self._object, "data": data})
 
-    def _get(self) -> dict[str, Any] | None:
-        try:
-            return self._request("GET", f"{self._collection}/{self._name}")
-        except StoreError as error:
-            if getattr(error.__cause__, "status", None) == 404:
-                return None
-            raise
-
-    def _create(self, text: str) -> None:
-        metadata = {
-            "name": self._name,
-            "labels": {"app.kubernetes.io/managed-by": "twitter-producer"},
-        }
+    def _create(self, text: str) -> dict[str, Any]:
         body = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": metadata,
+            "metadata": {
+                "name": self._name,
+                "labels": {"app.kubernetes.io/managed-by": "twitter-producer"},
+            },
             "data": {self.KEY: text},
         }
-        self._object = self._request("POST", self._collection, body)
-
-    def _put(self, text: str) -> None:
-        if self._object is None:
-            self._create(text)
-            return
-        data = {**(self._object.get("data") or {}), self.KEY: text}
-        body = {**self._object, "data": data}
-        self._object = self._request("PUT", f"{self._collection}/{self._name}", body)
-
-    def _request(
-        self, method: str, path: str, body: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
         try:
-            return self._kubernetes.request(method, path, body)
+            return self._kubernetes.request("POST", self._collection, body)
         except KubernetesError as error:
-            if error.status == 409:
-                raise Conflict(f"ConfigMap {self._name}: {error}") from error
+            if error.status != 403:
+                raise
+            raise StoreError(
+                f"ConfigMap {self._name} does not exist and this service account may not create "
+                f"it: create it (kubectl create configmap {self._name} "
+                f"--namespace {self._kubernetes.namespace}, or run the pipeline's playbook again), "
+                f"or allow create on configmaps: {error}"
+            ) from error
+
+    def _get(self) -> dict[str, Any] | None:
+        try:
+            return self._kubernetes.request("GET", f"{self._collection}/{self._name}")
+        except KubernetesError as error:
+            if error.status == 404:
+                return None
             raise StoreError(f"ConfigMap {self._name}: {error}") from error
+
+
+def _text(configmap: dict[str, Any] | None) -> str | None:
+    text = ((configmap or {}).get("data") or {}).get(ConfigMapStore.KEY)
+    return str(text) if text is not None else None
 
 
 def store(settings: Settings, kubernetes: Kubernetes | None) -> Store:

@@ -1,34 +1,55 @@
-"""X's API through tweepy, with what tweepy leaves out: timeouts, typed errors, another host."""
+"""X's API through tweepy, with what tweepy leaves out: deadlines, typed errors, another host."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
+import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
+import certifi
 import requests
 import tweepy
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
+from twitter_producer import json_text
 from twitter_producer.clock import XClock
+from twitter_producer.connections import Connections, Unreachable
 from twitter_producer.credentials import Keys
+from twitter_producer.http_answers import number, printable
+from twitter_producer.settings import usable_key
 
 log = logging.getLogger(__name__)
 
 #: Where tweepy sends everything; OAuth 1.0a signatures cover this address.
 TWEEPY_URL = "https://api.twitter.com"
-#: Reading authors or media through `expansions` is billed as well: not asked for.
-FIELDS = ("created_at", "lang")
+#: A document that X serves to anybody, for the `Date` of the answer: nothing is billed for it.
+_FREE_PATH = "/2/openapi.json"
+#: A page has 100 posts of up to 25,000 characters, some of which take 12 bytes in JSON.
+_LONGEST_ANSWER = 64 << 20
+#: The newest specification has other names for parameter and field than prose and deployments.
+_SPELLINGS = {
+    "post.fields": {"note_tweet": "note_post"},
+    "tweet.fields": {"note_post": "note_tweet"},
+}
 
 
 class XError(Exception):
-    """X did not give what was asked for."""
+    """X did not give what was asked for.
+
+    `unbilled`: X has said that it returns no posts; otherwise it may have billed some.
+    """
+
+    unbilled = False
 
 
 class XUnavailable(XError):
@@ -87,29 +108,61 @@ class RateLimit:
 
 
 class RedirectAdapter(HTTPAdapter):
-    """Sends to another address what is addressed to tweepy's, and sets a timeout."""
+    """Sends to another address what is addressed to tweepy's, each request within a deadline.
 
-    def __init__(self, base_url: str, timeout: float) -> None:
+    A stream has no deadline, only a time limit for each read.
+    """
+
+    def __init__(self, base_url: str, timeout: float, connections: Connections) -> None:
         super().__init__()
         self._base_url, self._timeout = base_url.rstrip("/"), timeout
-        self._last: requests.Response | None = None
+        self._connections = connections
+        self._stream: requests.Response | None = None
 
     def send(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
     ) -> requests.Response:
         """Send the request; the signature it carries stays that for tweepy's address."""
-        if self._base_url != TWEEPY_URL:
-            request.url = self._base_url + str(request.url).removeprefix(TWEEPY_URL)
-            kwargs["proxies"] = get_environ_proxies(request.url)
+        request.url = self._base_url + str(request.url).removeprefix(TWEEPY_URL)
+        if not kwargs.get("stream"):
+            return self._exchange(request)
+        kwargs["proxies"] = get_environ_proxies(request.url)
         kwargs["timeout"] = kwargs.get("timeout") or self._timeout
-        self._last = super().send(request, *args, **kwargs)
-        return self._last
+        self._stream = super().send(request, *args, **kwargs)
+        return self._stream
+
+    def _exchange(self, request: requests.PreparedRequest) -> requests.Response:
+        url = urlsplit(str(request.url))
+        body = request.body or b""
+        headers = {
+            name: value.decode("latin-1") if isinstance(value, bytes) else value
+            for name, value in request.headers.items()
+            if name.lower() not in {"accept-encoding", "content-length"}
+        }
+        try:
+            reply = self._connections.request(
+                str(request.method),
+                f"{url.path}?{url.query}" if url.query else url.path,
+                body.encode() if isinstance(body, str) else body,
+                headers,
+            )
+        except Unreachable as error:
+            raise requests.ConnectionError(str(error)) from error
+        if not reply.complete:
+            raise requests.ConnectionError("the answer was cut off, or is too long")
+        response = requests.Response()
+        response.status_code, response.reason = reply.status, reply.reason
+        response.headers.update(reply.headers.items())
+        response.request, response.url = request, str(request.url)
+        response.raw = io.BytesIO(reply.body)
+        response.encoding = "utf-8"
+        return response
 
     def hang_up(self) -> None:
-        """Wake whoever reads the last answer, from another thread: the connection ends."""
-        with contextlib.suppress(ValueError, RuntimeError):  # it has ended by itself
-            if self._last is not None:
-                self._last.raw.shutdown()
+        """Wake whoever reads the stream, from another thread: the connection ends."""
+        with contextlib.suppress(OSError, ValueError, RuntimeError, AttributeError):  # it has ended
+            if self._stream is not None:
+                self._stream.raw.shutdown()
 
 
 @dataclass
@@ -119,10 +172,31 @@ class XApi:
     url: str
     timeout: float
     clock: XClock
+    fields: tuple[str, ...] = ()
     rate_limit: RateLimit = field(default_factory=RateLimit)
     _client: tweepy.Client | None = None
     _user_auth: bool = False
     _fields_parameter: str = "post.fields"
+
+    def __post_init__(self) -> None:
+        trust = _trusted() if self.url.startswith("https:") else None
+        self._connections = Connections(self.url, self.timeout, trust, longest=_LONGEST_ANSWER)
+
+    def ask_time(self) -> None:
+        """Learn X's time, at no cost; XUnavailable if there is no answer."""
+        try:
+            with requests.Session() as session:
+                self.mount(session)
+                response = session.head(TWEEPY_URL + _FREE_PATH)
+        except requests.RequestException as error:
+            raise XUnavailable(f"no answer from X: {error}") from error
+        self.clock.follow(response.headers.get("Date"))
+        if not self.clock.known:
+            self.clock.trust_this_machine()
+
+    def abort(self) -> None:
+        """End the requests under way, but for a stream."""
+        self._connections.abort()
 
     def use(self, keys: Keys) -> None:
         """Make every further request with these keys."""
@@ -140,7 +214,7 @@ class XApi:
 
     def mount(self, session: requests.Session) -> RedirectAdapter:
         """Have a tweepy session talk to the configured address with the configured timeout."""
-        adapter = RedirectAdapter(self.url, self.timeout)
+        adapter = RedirectAdapter(self.url, self.timeout, self._connections)
         session.mount(TWEEPY_URL + "/", adapter)
         return adapter
 
@@ -157,15 +231,22 @@ class XApi:
             query,
             user_auth=self._user_auth,
             max_results=max_results,
-            **{self._fields_parameter: list(FIELDS)},
+            **{self._fields_parameter: self.field_names(self._fields_parameter)},
             **parameters,
         )
         posts, meta = body.get("data") or [], body.get("meta") or {}
-        if not isinstance(posts, list) or not isinstance(meta, dict):
-            raise XUnavailable("X answered with something that is no search result")
-        for problem in body.get("errors") or []:
-            log.warning("X reports a problem in its answer", extra={"problem": problem})
-        return Page(posts, meta.get("next_token"))
+        token = meta.get("next_token") if isinstance(meta, dict) else 0
+        if not isinstance(posts, list) or not isinstance(token, str | None):
+            raise XUnavailable("X answered with something that is not a search result")
+        if body.get("errors"):
+            shown = printable(str(body["errors"]))
+            log.warning("X reports problems in its answer", extra={"problems": shown})
+        return Page(posts, token or None)
+
+    def field_names(self, parameter: str) -> list[str]:
+        """Return the fields to ask for as this parameter spells them."""
+        spelling = _SPELLINGS[parameter]
+        return [spelling.get(name, name) for name in self.fields]
 
     def request(self, method: Any, *args: Any) -> dict[str, Any]:
         """Return the JSON that a method of tweepy's brings; raises XError."""
@@ -179,7 +260,8 @@ class XApi:
                 raise
             # The newest specification says post.fields; deployments may still say tweet.fields.
             self._fields_parameter = "tweet.fields"
-            kwargs["tweet.fields"] = kwargs.pop("post.fields")
+            del kwargs["post.fields"]
+            kwargs["tweet.fields"] = self.field_names("tweet.fields")
             return self._answer(lambda: method(*args, **kwargs))
 
     def _answer(self, request: Any) -> dict[str, Any]:
@@ -187,23 +269,23 @@ class XApi:
             response = request()
         except tweepy.HTTPException as error:
             self._note(error.response)
-            raise translate(error.response) from None
+            raise _translated(error.response) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise XUnavailable(f"no answer from X: {type(error).__name__}") from error
-        except (AttributeError, TypeError, ValueError) as error:
-            # tweepy itself trips over error answers that are JSON but no object.
+            raise XUnavailable(f"no answer from X: {error}") from error
+        except (AttributeError, TypeError, ValueError, RecursionError) as error:
+            # tweepy itself fails on error answers that are JSON but not an object.
             raise XUnavailable(f"X answered with something unexpected: {error}") from error
         self._note(response)
         try:
-            body = response.json()
+            body = json_text.decode(response.content)
         except ValueError as error:
-            raise XUnavailable("X answered with something that is no JSON") from error
+            raise XUnavailable("X answered with something that is not JSON") from error
         if not isinstance(body, dict):
-            raise XUnavailable("X answered with JSON that is no object")
+            raise XUnavailable("X answered with JSON that is not an object")
         return body
 
     def _exchange(self, keys: Keys) -> str:
-        """Trade the app's key and secret for an app-only bearer (POST /oauth2/token)."""
+        """Return an app-only bearer for the app's key and secret (POST /oauth2/token)."""
         with requests.Session() as session:
             self.mount(session)
             try:
@@ -211,18 +293,20 @@ class XApi:
                     TWEEPY_URL + "/oauth2/token",
                     auth=(keys.api_key or "", keys.api_secret or ""),
                     data={"grant_type": "client_credentials"},
-                    timeout=self.timeout,
                 )
             except requests.RequestException as error:
-                raise XUnavailable(f"no answer from X: {type(error).__name__}") from error
+                raise XUnavailable(f"no answer from X: {error}") from error
             if response.status_code == 403:  # what X answers here to wrong keys
-                raise Refused(f"403: {_detail(response)}")
+                raise Refused(f"403: {_detail(response.content)}")
             if response.status_code != 200:
-                raise translate(response)
+                raise _translated(response)
             try:
-                return str(response.json()["access_token"])
+                bearer = json_text.decode(response.content)["access_token"]
             except (ValueError, KeyError, TypeError) as error:
                 raise XUnavailable("X answered without a bearer") from error
+            if not isinstance(bearer, str) or not usable_key(bearer):
+                raise XUnavailable("X answered with a malformed bearer")
+            return bearer
 
     def _note(self, response: requests.Response) -> None:
         self.clock.follow(response.headers.get("Date"))
@@ -230,33 +314,47 @@ class XApi:
         self.rate_limit.reset = number(response.headers.get("x-rate-limit-reset"))
 
 
-def number(text: str | None) -> int | None:
-    """Return the integer in a header; None if there is none."""
-    return int(text) if text and text.isdecimal() else None
-
-
-def translate(response: requests.Response) -> XError:
+def translate(status: int, reason: str, headers: Mapping[str, str], body: bytes) -> XError:
     """Return the error that an answer with an error status stands for."""
-    status, detail = response.status_code, _detail(response)
+    detail = _detail(body) or printable(reason or "") or "no explanation"
     message = f"{status}: {detail}"
+    error: XError
     if status == 400 and "since_id" in detail:
-        smallest = re.search(r"larger than\D{0,3}(\d{1,19})", detail)
-        return SinceIdTooOld(message, int(smallest[1]) if smallest else None)
-    if status == 429:
-        return RateLimited(message, number(response.headers.get("x-rate-limit-reset")))
-    known = {400: BadRequest, 401: Refused, 402: CreditsDepleted, 403: Forbidden}
-    return known.get(status, XUnavailable)(message)
+        smallest = re.search(r"larger than[^0-9]{0,3}([0-9]{1,19})", detail)
+        error = SinceIdTooOld(message, int(smallest[1]) if smallest else None)
+    elif status == 429:
+        error = RateLimited(message, number(headers.get("x-rate-limit-reset")))
+    else:
+        known = {400: BadRequest, 401: Refused, 402: CreditsDepleted, 403: Forbidden}
+        error = known.get(status, XUnavailable)(message)
+    error.unbilled = 400 <= status < 500  # after a 5xx of a gateway X itself may have answered
+    return error
 
 
-def _detail(response: requests.Response) -> str:
+def _translated(response: requests.Response) -> XError:
+    return translate(response.status_code, response.reason, response.headers, response.content)
+
+
+def _detail(body: bytes) -> str:
     """Return what an RFC 7807 problem, or X's older form of errors, says."""
     try:
-        body = response.json()
-        parts = [body.get("detail") or body.get("title") or ""]
-        parts += [str(e.get("message") or e.get("detail") or "") for e in body.get("errors") or []]
-        return " ".join(dict.fromkeys(part for part in parts if part)) or response.reason
+        problem = json_text.decode(body)
+        parts = [problem.get("detail") or problem.get("title") or ""]
+        parts += [e.get("message") or e.get("detail") or "" for e in problem.get("errors") or []]
+        return printable(" ".join(dict.fromkeys(str(part) for part in parts if part)))
     except (ValueError, AttributeError, TypeError):
-        return response.reason or "no explanation"
+        return ""
+
+
+def _trusted() -> ssl.SSLContext:
+    """Return the authorities trusted for X: the system's, Mozilla's, and requests' variables'."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if bundle := os.environ.get(name):
+            folder = os.path.isdir(bundle)
+            context.load_verify_locations(**{"capath" if folder else "cafile": bundle})
+    return context
 
 
 def start_parameter(moment: datetime) -> str:

@@ -6,12 +6,16 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 import requests
+from aiohttp import web
 from support import producer, x_openapi
+
+Answer = tuple[int, dict[str, str], bytes]
 
 
 @pytest.fixture
@@ -50,3 +54,31 @@ def _ready(url: str) -> bool:
         return requests.get(url + "/readyz", timeout=2).status_code == 200
     except requests.ConnectionError:
         return False
+
+
+@pytest.fixture
+def x_answers(kit: producer.Kit) -> Callable[[producer.X, list[Answer]], str]:
+    """Puts a server in front of X that gives these answers to the first searches; gives its URL."""
+
+    def start(x: producer.X, answers: list[Answer]) -> str:
+        async def handle(request: web.Request) -> web.Response:
+            if answers and request.path.startswith("/2/tweets"):
+                status, headers, body = answers.pop(0)
+                return web.Response(status=status, headers=headers, body=body)
+            async with (
+                aiohttp.ClientSession() as session,
+                session.request(
+                    request.method, x.url + str(request.rel_url), headers=request.headers
+                ) as answer,
+            ):
+                kept = {n: v for n, v in answer.headers.items() if n in ("Date", "Content-Type")}
+                return web.Response(status=answer.status, headers=kept, body=await answer.read())
+
+        def make(_url: str) -> web.Application:
+            app = web.Application(handler_args={"max_field_size": 1 << 16})
+            app.router.add_route("*", "/{path:.*}", handle)
+            return app
+
+        return kit.loop.serve(make)
+
+    return start

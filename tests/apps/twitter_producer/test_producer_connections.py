@@ -134,6 +134,64 @@ def test_answer_that_is_cut_off_counts_by_its_status() -> None:
         to.close()
 
 
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"])
+def test_answer_that_drips_is_given_up_at_the_deadline(head: bytes) -> None:
+    """Each byte comes well within the time limit of a read."""
+    done = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        _read(connection)
+        try:
+            connection.sendall(head)
+            while not done.wait(0.05):
+                connection.sendall(b"H")
+        except OSError:
+            pass  # the client has given up
+
+    with _listening(serve) as (url, _clients):
+        to = Connections(url, 0.5, None)
+        with pytest.raises(Unreachable, match="TimeoutError"):
+            to.post(b"body", {})
+        done.set()
+
+
+def test_request_that_is_not_read_is_given_up_at_the_deadline() -> None:
+    done = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        while not done.wait(0.05):
+            connection.recv(1)
+
+    with _listening(serve) as (url, _clients):
+        to = Connections(url, 0.5, None)
+        with pytest.raises(Unreachable, match="TimeoutError"):
+            to.post(b"x" * (64 << 20), {})
+        done.set()
+
+
+def test_request_under_way_can_be_ended_by_another_thread() -> None:
+    asked, done = threading.Event(), threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        _read(connection)
+        asked.set()
+        done.wait(10)
+
+    with _listening(serve) as (url, _clients):
+        to = Connections(url, 60, None)
+
+        def abort() -> None:
+            asked.wait(5)
+            to.abort()
+
+        thread = threading.Thread(target=abort)
+        thread.start()
+        with pytest.raises(Unreachable):
+            to.post(b"body", {})
+        done.set()
+        thread.join(5)
+
+
 def test_header_that_could_smuggle_another_is_not_sent() -> None:
     to = Connections("http://127.0.0.1:9/", 5, None)
     with pytest.raises(Unreachable):

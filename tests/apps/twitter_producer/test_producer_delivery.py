@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
+import socket
+import threading
+from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from urllib.parse import unquote
 
+import pytest
 import requests
-from support.producer import Kit, Received, wait_for
+from support.producer import Kit, Producer, Received, wait_for
 from support.tls import issue
 
 
@@ -25,7 +32,7 @@ def test_what_may_pass_is_sent_again_in_order(kit: Kit) -> None:
 
 
 def test_what_is_refused_for_good_goes_to_the_dead_letter_file(kit: Kit) -> None:
-    statuses = [301, 307, 400, 401, 403, 413, 415]
+    statuses = [301, 307, 400, 413, 415]
     elsewhere = {"Location": "http://127.0.0.1:9/"}
     x, sink = kit.x(), kit.sink(answers=[(status, dict(elsewhere)) for status in statuses])
     ids = x.publish_many(len(statuses) + 2)
@@ -206,6 +213,156 @@ def test_oidc_token_is_read_for_each_request(kit: Kit) -> None:
     assert sent == ["Bearer first", "Bearer second"]
 
 
+def test_token_for_the_sink_is_read_for_each_request_and_not_sent_to_the_dead_letter(
+    kit: Kit,
+) -> None:
+    x, sink, dead = kit.x(), kit.sink(answers=[(400, {})]), kit.sink()
+    token, oidc = kit.folder / "write-token", kit.folder / "oidc"
+    oidc.write_text("oidc")
+    token.write_text("first\n")
+    x.publish_many(2)
+    kit.producer(
+        **kit.searching(x, sink, sink_token_file=token, oidc_token_file=oidc),
+        dead_letter_sink=dead.url,
+    )
+    wait_for(lambda: len(sink.received) == 1)
+    token.write_text("second\n")
+    x.publish_many(1)
+    wait_for(lambda: len(sink.received) == 2)
+    sent = [event.headers["authorization"] for event in sink.received]
+    assert sent == ["Bearer first", "Bearer second"]
+    assert "authorization" not in dead.received[0].headers
+
+
+@pytest.mark.parametrize("content", [None, "", "two words", "línea", "a\x00b"])
+def test_token_that_cannot_be_used_is_named_and_waited_for(kit: Kit, content: str | None) -> None:
+    x, sink = kit.x(), kit.sink()
+    token = kit.folder / "write-token"
+    if content is not None:
+        token.write_text(content)
+    ids = x.publish_many(1)
+    settings = kit.searching(x, sink, sink_token_file=token, backoff_max_seconds=0.1)
+    producer = kit.producer(**settings)
+    assert str(token) in producer.saying("they are kept and sent again")["reason"]
+    assert not sink.refused
+    token.write_text("right")
+    wait_for(lambda: sink.ids == ids)
+    shown = json.dumps(producer.log)
+    assert not content or content not in shown
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_sink_that_refuses_the_token_gets_every_post_when_it_accepts_it(
+    kit: Kit, status: int
+) -> None:
+    """The posts are paid for, and none of them is to blame."""
+    x, letters = kit.x(), kit.folder / "dead.jsonl"
+    token = kit.folder / "write-token"
+    token.write_text("old")
+    sink = kit.sink(
+        decide=lambda event: (
+            None if event.headers.get("authorization") == "Bearer new" else (status, {})
+        )
+    )
+    ids = x.publish_many(3)
+    settings = kit.searching(x, sink, sink_token_file=token, backoff_max_seconds=0.1)
+    producer = kit.producer(**settings, dead_letter_file=letters, delivery_retries=1)
+    entry = producer.saying("the sink refuses this producer's token")
+    assert (entry["severity"], entry["status"]) == ("ERROR", status)
+    assert "SINK_TOKEN_FILE" in entry["message"]
+    wait_for(lambda: len(sink.refused) > 3)
+    state = requests.get(producer.url + "/status", timeout=5).json()["state"]
+    assert "refuses this producer's token" in state
+    token.write_text("new")
+    wait_for(lambda: sink.ids == ids)
+    assert not letters.exists()
+    wait_for(lambda: _state(producer) == "running")
+
+
+def _state(producer: Producer) -> str:
+    return requests.get(producer.url + "/status", timeout=5).json()["state"]
+
+
+def test_sink_that_drips_is_given_up_and_sigterm_is_not_kept_waiting(kit: Kit) -> None:
+    x, asked, done = kit.x(), threading.Event(), threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip(connection: socket.socket) -> None:
+        asked.set()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 202 Accepted\r\n")
+            while not done.wait(0.1):
+                connection.sendall(b"X-Drip: 1\r\n")
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    sink = kit.sink()
+    x.publish_many(1)
+    settings = kit.searching(x, sink, shutdown_grace_seconds=2, delivery_timeout_seconds=0.5)
+    settings["k_sink"] = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    producer = kit.producer(**settings)
+    assert "TimeoutError" in producer.saying("they are kept and sent again")["reason"]
+    producer.kill()
+    asked.clear()
+    producer = kit.producer(**{**settings, "delivery_timeout_seconds": 60})
+    asked.wait(10)
+    assert producer.stop(5) == 0
+    listener.close()
+    done.set()
+
+
+def test_control_characters_of_a_refusal_do_not_block_the_dead_letter(kit: Kit) -> None:
+    x, dead = kit.x(), kit.sink()
+    sink = kit.sink(answers=[(400, {})], refusal="no\x00 \x1b[31m\x85 \u2028 thanks")
+    ids = x.publish_many(2)
+    kit.producer(**kit.searching(x, sink, dead_letter_sink=dead.url))
+    wait_for(lambda: sink.ids == ids[1:] and dead.received)
+    reason = unquote(dead.received[0].headers["ce-knativeerrordata"])
+    assert reason.isprintable()
+    assert reason.endswith("thanks")
+
+
+def test_dead_letter_file_on_a_full_disk_keeps_whole_lines(kit: Kit) -> None:
+    x, sink, letters = kit.x(), kit.sink(answers=[(400, {})] * 3), kit.folder / "dead.jsonl"
+    letters.write_text('{"event": {"id": "cut')
+    settings = kit.searching(
+        x, sink, dead_letter_file=letters, state="none", backoff_max_seconds=0.1
+    )
+    producer = kit.producer(**settings)
+    producer.saying("started")
+    full = letters.stat().st_size + 100
+    resource.prlimit(producer.pid, resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
+    ids = x.publish_many(4)
+    producer.saying("the dead-letter file cannot be written")
+    assert letters.read_text() == '{"event": {"id": "cut'
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(producer.pid, resource.RLIMIT_FSIZE, unlimited)
+    wait_for(lambda: sink.ids == ids[3:])
+    lines = letters.read_text().splitlines()
+    assert [json.loads(line)["event"]["id"] for line in lines[1:]] == ids[:3]
+
+
+def test_password_in_the_url_of_the_sink_is_sent_and_never_shown(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink(answers=[(503, {}), (400, {})])
+    ids = x.publish_many(2)
+    settings = kit.searching(x, sink)
+    settings["k_sink"] = sink.url.replace("//", "//user:pass%40word@") + "?key=s3cret"
+    producer = kit.producer(**settings)
+    wait_for(lambda: sink.ids == ids[1:])
+    sent = b64decode(sink.received[0].headers["authorization"].removeprefix("Basic "))
+    assert sent == b"user:pass@word"
+    status = requests.get(producer.url + "/status", timeout=5).text
+    probe = requests.post(producer.url + "/probe", json={"id": "p"}, timeout=5).text
+    for shown in (json.dumps(producer.log), status, probe):
+        assert "word" not in shown
+        assert "s3cret" not in shown
+    assert sink.url in status
+
+
 def test_sink_with_its_own_authority_is_trusted_by_k_ca_certs(kit: Kit, tmp_path: Path) -> None:
     authority, certificate = issue("localhost", tmp_path)
     x, sink = kit.x(), kit.sink(tls=certificate)
@@ -253,4 +410,4 @@ def test_request_that_hangs_does_not_outlast_the_grace_period(kit: Kit) -> None:
     settings = {"delivery_timeout_seconds": 60, "shutdown_grace_seconds": 1}
     producer = kit.producer(**kit.searching(x, sink, **settings))
     wait_for(lambda: sink.refused)
-    assert producer.stop() == 1
+    assert producer.stop(5) == 0, "the request should have been ended, and the checkpoint stored"

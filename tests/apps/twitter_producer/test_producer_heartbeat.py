@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from twitter_producer.stopping import Heartbeat
+from twitter_producer.shutdown import Heartbeat
 
 
 def test_a_promise_kept_is_no_trouble_and_a_broken_one_is(monkeypatch: pytest.MonkeyPatch) -> None:

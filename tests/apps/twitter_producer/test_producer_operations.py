@@ -14,18 +14,18 @@ from support.producer import PATHS, ROOT, Kit, wait_for
 
 from twitter_producer import settings, stores
 from twitter_producer.producer import Producer
-from twitter_producer.stopping import Heartbeat, Stop
+from twitter_producer.shutdown import Heartbeat, Shutdown
 
 BUG = """
 import sys
 from twitter_producer import application
-from twitter_producer.stopping import Stop
+from twitter_producer.shutdown import Shutdown
 
 def _work(*_):
     raise LookupError("nobody thought of this")
 
 application._work = _work
-sys.exit(application.run(Stop()))
+sys.exit(application.run(Shutdown()))
 """
 
 
@@ -49,7 +49,7 @@ def test_it_stays_alive_while_x_is_slow_at_each_of_many_pages(
     given = kit.searching(x, sink, max_results=10, run_once="true")
     for name, value in given.items():
         monkeypatch.setenv(name.upper(), str(value))
-    loaded, stop, heartbeat = settings.load(), Stop(), _Noted()
+    loaded, stop, heartbeat = settings.load(), Shutdown(), _Noted()
     producer = Producer(loaded, stores.store(loaded, None), stop, heartbeat)
     assert producer.run() == 0
     assert len(sink.received) == 60

@@ -11,8 +11,8 @@ import pytest
 import requests
 from support.producer import Kit, Sink, wait_for
 
+from twitter_producer.checkpoint import Progress
 from twitter_producer.metrics import Metrics
-from twitter_producer.progress import Progress
 from twitter_producer.sources.replay import ReplaySource
 
 
@@ -78,7 +78,7 @@ def test_what_is_no_file_of_posts_is_named(kit: Kit) -> None:
     path.write_text('{"posts": []}')
     producer = kit.producer(**_settings(kit, sink, path))
     assert producer.wait() == 2
-    assert f"{path} is no file of posts" in producer.log[-1]["message"]
+    assert f"{path} is not a file of posts" in producer.log[-1]["message"]
     producer = kit.producer(**_settings(kit, sink, kit.folder / "absent.json"))
     assert producer.wait() == 2
     assert "REPLAY_FILE" in producer.log[-1]["message"]

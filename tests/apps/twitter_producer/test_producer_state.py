@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import requests
+from support.api_proxy import ApiProxy
 from support.producer import Kit, Sink, X, wait_for
 
 from streamops_sandbox.kube.server import ApiServer
-from twitter_producer.progress import (
+from twitter_producer.checkpoint import (
     MOST_SEEN,
     Batch,
     Checkpoint,
@@ -24,6 +27,7 @@ from twitter_producer.progress import (
 
 NAMESPACE = "birds"
 DAY = "2026-05-04"
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
 @dataclass
@@ -33,6 +37,7 @@ class Cluster:
     kit: Kit
     verbs: tuple[str, ...] = ("get", "create", "update")
     server: ApiServer = field(init=False)
+    proxy: ApiProxy | None = None
 
     def __post_init__(self) -> None:
         self.server = ApiServer(self.kit.folder / "kube")
@@ -63,12 +68,18 @@ class Cluster:
         self.call("POST", rbac + "/rolebindings", binding)
         request = {"spec": {"expirationSeconds": 3600}}
         token = self.call("POST", f"{accounts}/producer/token", request)["status"]["token"]
-        self.root = self.kit.folder / "root"
-        folder = self.root / "var/run/secrets/kubernetes.io/serviceaccount"
-        folder.mkdir(parents=True)
-        (folder / "token").write_text(token)
-        (folder / "namespace").write_text(NAMESPACE)
-        (folder / "ca.crt").write_bytes(self.server.ca_file.read_bytes())
+        self.account = self.kit.folder / "serviceaccount"
+        self.account.mkdir()
+        (self.account / "token").write_text(token)
+        (self.account / "namespace").write_text(NAMESPACE)
+        (self.account / "ca.crt").write_bytes(self.server.ca_file.read_bytes())
+
+    def behind_proxy(self) -> ApiProxy:
+        """Lead the producers started from now on through a proxy with faults."""
+        loop, url, authority = self.kit.loop, self.server.url, self.server.ca_file
+        self.proxy = ApiProxy(loop, url, authority, self.kit.folder)
+        (self.account / "ca.crt").write_text(self.proxy.authority)
+        return self.proxy
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         with requests.Session() as session:
@@ -87,12 +98,13 @@ class Cluster:
         return answer.json()
 
     def settings(self, x: X, sink: Sink, **more: Any) -> dict[str, Any]:
-        host, port = self.server.url.removeprefix("https://").split(":")
+        url = self.proxy.url if self.proxy else self.server.url
+        host, port = url.removeprefix("https://").split(":")
         settings = self.kit.searching(x, sink, state="configmap", **more)
         del settings["state_file"]
         return {
             **settings,
-            "container_sandbox_mount_point": self.root,
+            "service_account_dir": self.account,
             "kubernetes_service_host": host,
             "kubernetes_service_port": port,
         }
@@ -162,7 +174,172 @@ def test_second_writer_ends_the_process(kit: Kit, cluster: Cluster) -> None:
     cluster.call("PUT", cluster.configmap_path, changed)
     x.publish_many(1)
     assert producer.wait() == 3
-    assert "another producer" in producer.log[-1]["message"]
+    assert "written by another producer" in producer.log[-1]["message"]
+    assert "LEASE" in producer.log[-1]["message"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_lost_answer_of_the_configmap_is_no_other_producer(
+    kit: Kit, cluster: Cluster, method: str
+) -> None:
+    """The write was carried out: its repetition brings 409."""
+    x, sink = kit.x(), kit.sink()
+    proxy = cluster.behind_proxy()
+    ids = x.publish_many(2)
+    proxy.faults[method] = ["lose", (409, {})]
+    producer = kit.producer(**cluster.settings(x, sink))
+    wait_for(
+        lambda: not proxy.faults[method] and sink.ids == ids, explain=lambda: str(producer.log)
+    )
+    ids += x.publish_many(2)
+    wait_for(lambda: sink.ids == ids, explain=lambda: str(producer.log))
+    assert producer.stop() == 0
+    assert cluster.checkpoint()["windows"] == [{"after": ids[-1]}]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_lost_answer_of_the_lease_is_no_other_holder(
+    kit: Kit, cluster: Cluster, method: str
+) -> None:
+    x, sink = kit.x(), kit.sink()
+    proxy = cluster.behind_proxy()
+    settings = cluster.settings(x, sink, lease="producer", lease_duration_seconds=3)
+    lost: list[str] = []
+
+    def decide(made: str, path: str) -> str | None:
+        if made == method and "/leases" in path and len(lost) < 2:
+            lost.append(path)
+            return "lose"
+        return None
+
+    proxy.decide = decide
+    producer = kit.producer(**settings, pod_name="pod-1")
+    wait_for(lambda: lost)
+    producer.saying("holds the lease")
+    renewals = len(proxy.seen)
+    wait_for(lambda: sum("/leases" in path for _, path in proxy.seen[renewals:]) > 4)
+    assert producer.stop() == 0, producer.log
+    assert not any("the lease is lost" in message for message in producer.messages())
+    assert cluster.lease()["holderIdentity"] == ""
+
+
+def test_lost_answer_when_the_lease_is_given_back_costs_no_time(kit: Kit, cluster: Cluster) -> None:
+    x, sink = kit.x(), kit.sink()
+    proxy = cluster.behind_proxy()
+    settings = cluster.settings(x, sink, lease="producer", lease_duration_seconds=60)
+    producer = kit.producer(**settings, pod_name="pod-1")
+    producer.saying("holds the lease")
+    wait_for(x.requests)
+    lost: list[str] = []
+
+    def decide(made: str, path: str) -> str | None:
+        if made == "PUT" and "/leases" in path and not lost:
+            lost.append(path)
+            return "lose"
+        return None
+
+    proxy.decide = decide
+    assert producer.stop() == 0
+    assert lost
+    assert cluster.lease()["holderIdentity"] == ""
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ["drop", "drop"],
+        [(429, {"Retry-After": "1"})],
+        [(500, {}), (503, {"Retry-After": "0"}), (504, {})],
+    ],
+)
+def test_requests_to_the_api_server_are_retried_before_anything_is_reported(
+    kit: Kit, cluster: Cluster, faults: list[Any]
+) -> None:
+    x, sink = kit.x(), kit.sink()
+    proxy = cluster.behind_proxy()
+    proxy.faults["GET"] = list(faults)
+    ids = x.publish_many(1)
+    producer = kit.producer(**cluster.settings(x, sink))
+    wait_for(lambda: sink.ids == ids)
+    assert producer.stop() == 0
+    assert not [e for e in producer.log if e["severity"] == "ERROR"]
+    assert not proxy.faults["GET"]
+
+
+def test_answers_that_are_not_objects_of_kubernetes_are_reported_and_pass(
+    kit: Kit, cluster: Cluster
+) -> None:
+    x, sink = kit.x(), kit.sink()
+    proxy = cluster.behind_proxy()
+    proxy.faults["GET"] = [(200, {}), (302, {"Location": "http://127.0.0.1:9/"})]
+    ids = x.publish_many(1)
+    producer = kit.producer(**cluster.settings(x, sink))
+    assert "not an object of Kubernetes" in producer.saying("cannot be read or stored")["error"]
+    wait_for(lambda: sink.ids == ids)
+    assert producer.stop() == 0
+
+
+def test_deleted_configmap_is_told_with_the_remedy_where_it_may_not_be_created(kit: Kit) -> None:
+    cluster = Cluster(kit, verbs=("get", "update"))
+    x, sink = kit.x(), kit.sink()
+    producer = kit.producer(**cluster.settings(x, sink))
+    error = producer.saying("the checkpoint cannot be read or stored")["error"]
+    remedy = f"kubectl create configmap twitter-producer-state --namespace {NAMESPACE}"
+    assert remedy in error
+    body = {"metadata": {"name": "twitter-producer-state"}}
+    cluster.call("POST", cluster.configmap_path.rsplit("/", 1)[0], body)
+    ids = x.publish_many(1)
+    wait_for(lambda: sink.ids == ids)
+    assert producer.stop() == 0
+    kit.loop.run(cluster.server.stop())
+
+
+def test_checkpoint_is_begun_anew_by_emptying_the_configmap(kit: Kit) -> None:
+    cluster = Cluster(kit, verbs=("get", "update"))
+    x, sink = kit.x(), kit.sink()
+    body = {"metadata": {"name": "twitter-producer-state"}, "data": {"checkpoint.json": "{}"}}
+    made = cluster.call("POST", cluster.configmap_path.rsplit("/", 1)[0], body)
+    cluster.call("PUT", cluster.configmap_path, {**made, "data": None})
+    ids = x.publish_many(1)
+    producer = kit.producer(**cluster.settings(x, sink))
+    wait_for(lambda: sink.ids == ids)
+    assert producer.stop() == 0
+    kit.loop.run(cluster.server.stop())
+
+
+def test_holder_that_was_paused_delivers_nothing_after_the_next_one_began(
+    kit: Kit, cluster: Cluster
+) -> None:
+    x, sink = kit.x(), kit.sink(decide=lambda _event: (503, {"Retry-After": "0"}))
+    settings = cluster.settings(
+        x, sink, lease="producer", lease_duration_seconds=3, backoff_max_seconds=0.2
+    )
+    first = kit.producer(**settings, pod_name="pod-1")
+    ids = x.publish_many(3)
+    wait_for(lambda: sink.refused)
+    os.kill(first.pid, signal.SIGSTOP)
+    sink.decide = None
+    second = kit.producer(**settings, pod_name="pod-2")
+    wait_for(lambda: len(sink.received) == 3)
+    checkpoint = cluster.checkpoint()
+    os.kill(first.pid, signal.SIGCONT)
+    assert first.wait() in (1, 3)
+    assert sink.ids == ids
+    assert cluster.checkpoint()["writer"] == checkpoint["writer"]
+    assert second.running
+
+
+def test_two_producers_without_a_lease_are_found_out_before_the_second_post(
+    kit: Kit, cluster: Cluster
+) -> None:
+    x, sink = kit.x(), kit.sink()
+    first = kit.producer(**cluster.settings(x, sink))
+    wait_for(cluster.configmap)
+    second = kit.producer(**cluster.settings(x, sink))
+    second.saying("goes on from the checkpoint")
+    x.publish_many(1)
+    assert first.wait() == 3
+    assert second.running
 
 
 def test_unreadable_configmap_is_kept_aside(kit: Kit, cluster: Cluster) -> None:
@@ -243,7 +420,7 @@ def test_lost_lease_ends_the_process(kit: Kit, cluster: Cluster) -> None:
 
 def test_outside_of_a_pod_it_says_what_is_missing(kit: Kit) -> None:
     x, sink = kit.x(), kit.sink()
-    settings = kit.searching(x, sink, state="configmap", container_sandbox_mount_point=kit.folder)
+    settings = kit.searching(x, sink, state="configmap", service_account_dir=kit.folder)
     producer = kit.producer(**settings)
     assert producer.wait() == 2
     assert "not in a pod" in producer.log[-1]["message"]
@@ -330,6 +507,34 @@ def test_delivery_broken_off_leaves_what_was_not_delivered() -> None:
     assert progress.billed([20 << 22, 30 << 22], "2026-05-05") == 0
 
 
+def test_delivery_broken_off_in_the_overlap_does_not_move_the_window_backwards() -> None:
+    """What was delivered below the overlap is forgotten: it would come again."""
+    progress = Progress([Window(after=1000 << 22)])
+    progress.advance(_read(progress, 950, 1010, left=950), [True, False], 0.1, DAY)
+    assert _windows(progress)[0] == (1000, None)
+    progress = Progress([Window(after=1000 << 22)])
+    progress.advance(_read(progress, 950, 1010, left=950), [False, False], 0.1, DAY)
+    assert _windows(progress)[0] == (1000, None)
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "covered"),
+    [
+        (Window(after=1), Window(after=1), True),
+        (Window(after=1), Window(after=2, before=9), True),
+        (Window(after=2), Window(after=1), False),
+        (Window(after=1, before=9), Window(after=1), False),
+        (Window(after=1, before=9), Window(after=1, before=10), False),
+        (Window(start=NOON), Window(start=NOON, before=5), True),
+        (Window(start=NOON), Window(start=NOON - timedelta(1)), False),
+        (Window(start=NOON), Window(after=1), False),
+        (Window(after=1), Window(start=NOON), False),
+    ],
+)
+def test_window_covers_another(outer: Window, inner: Window, *, covered: bool) -> None:
+    assert outer.covers(inner) is covered
+
+
 def test_nothing_delivered_of_a_first_reading_keeps_the_start() -> None:
     start = datetime(2026, 5, 4, tzinfo=UTC)
     progress = Progress.begin(start)
@@ -347,7 +552,7 @@ def test_what_is_remembered_is_bounded_and_nothing_comes_twice() -> None:
     assert progress.read_after(burst[-1].id, 30) == 1499
     later = burst[-1].id + (60_000 << 22)
     assert progress.read_after(later, 30) == later - (30_000 << 22)
-    assert len(Checkpoint(progress, DAY, 0).text(0)) < 1 << 20
+    assert len(Checkpoint(progress, DAY, 0, 0).text()) < 1 << 20
 
 
 def test_checkpoint_reads_what_it_wrote() -> None:
@@ -355,9 +560,8 @@ def test_checkpoint_reads_what_it_wrote() -> None:
     progress = Progress(
         [Window(start=start, before=5), Window(after=9)], {10: DAY}, {11: "2026-05-03"}
     )
-    again = Checkpoint.parse(Checkpoint(progress, DAY, 7).text(ceiling=107))
-    assert (again.progress, again.day) == (progress, DAY)
-    assert again.posts == 107
+    written = Checkpoint(progress, DAY, 7, 107)
+    assert Checkpoint.parse(written.text("pod-1/ab12")) == written
 
 
 @pytest.mark.parametrize("window", [{"after": "9", "before": "12"}, {"after": "x"}, []])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from twitter_producer.progress import Batch, Progress
+from twitter_producer.checkpoint import Batch, Progress
 
 
 class Source(Protocol):
@@ -20,12 +20,4 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
-        ...
-
-
-class Reserve(Protocol):
-    """Asks the budget before a request is made."""
-
-    def __call__(self, wanted: int, least: int = ...) -> int:
-        """Return how many posts may be asked for, having stored that; BudgetSpent if too few."""
         ...

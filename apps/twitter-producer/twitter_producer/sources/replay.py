@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from operator import attrgetter
 from pathlib import Path
 
+from twitter_producer import json_text
+from twitter_producer.checkpoint import Batch, Progress
 from twitter_producer.metrics import Metrics
-from twitter_producer.progress import Batch, Progress
-from twitter_producer.sources import parsing
+from twitter_producer.sources.posts import posts
 
 _CHUNK = 100
 #: Nothing is added to a file that has been read; until the process is stopped it only waits.
@@ -28,11 +28,13 @@ class ReplaySource:
 
     def __init__(self, path: Path, rate: float, metrics: Metrics) -> None:
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json_text.decode(path.read_bytes())
             entries = content["data"] if isinstance(content, dict) else content
-            found = parsing.posts(entries, metrics)
+            if not isinstance(entries, list):
+                raise TypeError("its data is not a list")
+            found = posts(entries, metrics)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ReplayError(f"{path} is no file of posts: {error!r}") from error
+            raise ReplayError(f"{path} is not a file of posts: {error!r}") from error
         unique = {post.id: post for post in found}
         self._posts = [unique[post_id] for post_id in sorted(unique)]
         self._rate = rate

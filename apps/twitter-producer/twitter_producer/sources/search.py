@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from twitter_producer import snowflake
 from twitter_producer.budget import BudgetSpent
+from twitter_producer.checkpoint import Batch, Post, Progress, Window
 from twitter_producer.metrics import Metrics
-from twitter_producer.progress import Batch, Post, Progress, Window
 from twitter_producer.settings import WEEK_SECONDS, Settings
-from twitter_producer.sources import Reserve, parsing
-from twitter_producer.stopping import Stop
-from twitter_producer.x import Page, SinceIdTooOld, XApi, XError, start_parameter
+from twitter_producer.shutdown import Shutdown
+from twitter_producer.sources.posts import posts
+from twitter_producer.spending import Spending
+from twitter_producer.x import Page, SinceIdTooOld, XApi, XError, XUnavailable, start_parameter
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 _MARGIN = timedelta(minutes=1)
 #: X takes no start_time closer than 10 s to now.
 _SETTLED = timedelta(seconds=15)
+#: Empty pages in a row, each with a token for the next one, before X counts as out of order.
+_MOST_EMPTY = 20
 
 
 class SearchSource:
@@ -32,12 +35,11 @@ class SearchSource:
         settings: Settings,
         api: XApi,
         metrics: Metrics,
-        reserve: Reserve,
-        count: Callable[[list[Post]], None],
-        stop: Stop,
+        spending: Spending,
+        shutdown: Shutdown,
     ) -> None:
         self._settings, self._api, self._metrics = settings, api, metrics
-        self._reserve, self._count, self._stop = reserve, count, stop
+        self._spending, self._shutdown = spending, shutdown
         self._smallest: int | None = None
         self._current = False
 
@@ -47,22 +49,30 @@ class SearchSource:
         read: dict[int, Post] = {}
         token: str | None = None
         reached_end = False
-        for page_number in range(self._settings.max_pages):
-            if self._stop and read:
+        filled = empty = 0
+        day = self._spending.budget.day
+        while filled < self._settings.max_pages:
+            if self._shutdown and read:
                 break
             try:
-                page = self._page(progress, token)
+                page, found = self._page(progress, token, min(read, default=window.before))
+                empty = 0 if found else empty + 1
+                if page.next_token is not None and (
+                    empty > _MOST_EMPTY or page.next_token == token
+                ):
+                    raise XUnavailable("X answers with empty pages that never end")
             except (XError, BudgetSpent):
                 if not read:
                     raise
-                log.info("reading stops early; the rest is read later", extra={"page": page_number})
+                log.info("reading stops early; the rest is read later", extra={"page": filled})
                 break
-            found = parsing.posts(page.posts, self._metrics)
-            self._count(found)
+            filled += bool(found)
             read |= {post.id: post for post in found}
             token = page.next_token
             reached_end = token is None
             if reached_end:
+                if self._spending.budget.day == day:
+                    self._spending.budget.resolve(window)
                 break
         fresh = [read[i] for i in sorted(read) if i not in progress.seen]
         self._metrics.duplicates.inc(len(read) - len(fresh))
@@ -82,17 +92,28 @@ class SearchSource:
     def close(self) -> None:
         """Nothing is open between two polls."""
 
-    def _page(self, progress: Progress, token: str | None) -> Page:
-        size = self._reserve(self._settings.max_results)
+    def _page(
+        self, progress: Progress, token: str | None, before: int | None
+    ) -> tuple[Page, list[Post]]:
+        """Return the next page, whose posts are older than `before`, and its posts."""
+        held = self._spending.reserve_page(replace(progress.next_window, before=before))
         self._metrics.polls.inc()
+        size = held.size
         try:
-            page = self._api.search(self._settings.query, size, self._bounds(progress, token))
-        except SinceIdTooOld as error:
-            page = self._after_recovery(progress, size, error)
+            try:
+                page = self._api.search(self._settings.query, size, self._bounds(progress, token))
+            except SinceIdTooOld as error:
+                page = self._after_recovery(progress, size, error)
+        except XError as error:
+            if error.unbilled:
+                self._spending.budget.release(held)
+            raise
+        found = posts(page.posts, self._metrics)
+        self._spending.settle(held, found)
         remaining = self._api.rate_limit.remaining
         if remaining is not None:
             self._metrics.rate_limit_remaining.set(remaining)
-        return page
+        return page, found
 
     def _bounds(self, progress: Progress, token: str | None) -> dict[str, Any]:
         """Return the parameters that bound the search; at most one lower and one upper bound."""

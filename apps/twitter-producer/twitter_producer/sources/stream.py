@@ -6,33 +6,28 @@ back: at once, and when OVERLAP_SECONDS have passed; only then does the checkpoi
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
 import tweepy
+import urllib3
 
-from twitter_producer.budget import BudgetSpent
+from twitter_producer import json_text
+from twitter_producer.budget import SMALLEST_PAGE, BudgetSpent, Reservation
+from twitter_producer.checkpoint import Batch, Progress
+from twitter_producer.http_answers import printable
 from twitter_producer.metrics import Metrics
-from twitter_producer.progress import Batch, Post, Progress
 from twitter_producer.settings import Settings
-from twitter_producer.sources import Reserve, parsing
+from twitter_producer.shutdown import Shutdown
+from twitter_producer.sources.posts import posts
 from twitter_producer.sources.search import SearchSource
-from twitter_producer.stopping import Stop
-from twitter_producer.x import (
-    BadRequest,
-    CreditsDepleted,
-    Forbidden,
-    RateLimited,
-    Refused,
-    XApi,
-    XUnavailable,
-)
+from twitter_producer.spending import Spending
+from twitter_producer.x import TWEEPY_URL, BadRequest, XApi, XError, XUnavailable, translate
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +36,10 @@ _CHUNK = 100
 _GATHER_SECONDS = 1.0
 #: X bills what it has sent until it sees the connection close: kept back from the budget.
 _IN_FLIGHT = 10
-_ERRORS = {400: BadRequest, 401: Refused, 402: CreditsDepleted, 403: Forbidden}
+#: X sends something at least every 20 s.
+_SILENCE_SECONDS = 25.0
+_LONGEST_MESSAGE = 1 << 20
+_LONGEST_PROBLEM = 64 << 10
 
 
 class StreamSource:
@@ -52,14 +50,13 @@ class StreamSource:
         settings: Settings,
         api: XApi,
         metrics: Metrics,
-        reserve: Reserve,
-        count: Callable[[list[Post]], None],
-        stop: Stop,
+        spending: Spending,
+        shutdown: Shutdown,
         bearer: Callable[[], str],
     ) -> None:
         self._settings, self._api, self._metrics = settings, api, metrics
-        self._reserve, self._count, self._bearer = reserve, count, bearer
-        self._search = SearchSource(settings, api, metrics, reserve, count, stop)
+        self._spending, self._bearer = spending, bearer
+        self._search = SearchSource(settings, api, metrics, spending, shutdown)
         self._connection: _Connection | None = None
         self._catch_up = True
         self._settled_at = 0.0
@@ -92,13 +89,16 @@ class StreamSource:
         """Disconnect."""
         if self._connection is not None:
             self._connection.hang_up()
+            # What was under way may have been billed; a search will find it.
+            self._connection.held.window = self._spending.progress.next_window
             self._connection = None
 
     def _connected(self) -> _Connection:
         if self._connection is not None and self._connection.ended.is_set():
             if not self._connection.arrived.empty():
                 return self._connection
-            problem, self._connection = self._connection.problem, None
+            problem = self._connection.problem
+            self.close()
             log.warning("the stream has ended", extra={"problem": str(problem)})
             if problem is not None:
                 raise problem
@@ -109,40 +109,50 @@ class StreamSource:
         return self._connection
 
     def _connect(self) -> _Connection:
-        allowance = self._reserve(_CHUNK, least=_IN_FLIGHT + 1) - _IN_FLIGHT
-        connection = _Connection(
-            self._bearer(), self._api, allowance if self._settings.budget_posts else None
-        )
-        self._set_rule(connection)
+        bearer = self._bearer()
+        tag = self._set_rule(bearer)
+        held = self._spending.reserve(_CHUNK, least=_IN_FLIGHT + 1, spare=SMALLEST_PAGE)
+        allowance = held.size - _IN_FLIGHT if self._settings.budget_posts else None
+        connection = _Connection(bearer, self._api, tag, held, allowance)
         self._metrics.polls.inc()
-        connection.filter(threaded=True, tweet_fields=["created_at", "lang"])
-        if not connection.opened.wait(self._settings.x_timeout_seconds + 21):
-            connection.hang_up()
-            raise XUnavailable("the stream did not open in time")
-        if connection.problem is not None:
-            raise connection.problem
+        connection.start()
+        try:
+            if not connection.opened.wait(self._settings.x_timeout_seconds + _SILENCE_SECONDS):
+                connection.hang_up()
+                raise XUnavailable("the stream did not open in time")
+            if connection.problem is not None:
+                raise connection.problem
+        except XError as error:
+            if error.unbilled:
+                self._spending.budget.release(held)
+            raise
         log.info("the stream is open")
         return connection
 
-    def _set_rule(self, connection: _Connection) -> None:
-        """Make this pipeline's rule the one its query asks for; other rules are left alone."""
+    def _set_rule(self, bearer: str) -> str:
+        """Make this pipeline's rule the one its query asks for, others left alone; return its tag."""
+        client = tweepy.StreamingClient(bearer, return_type=requests.Response)
+        self._api.mount(client.session)
         tag = f"twitter-producer/{self._settings.pipeline}"
-        rules = self._api.request(connection.get_rules).get("data") or []
+        rules = self._api.request(client.get_rules).get("data") or []
+        if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+            raise XUnavailable("X answered with something that is not a list of rules")
         ours = [rule for rule in rules if rule.get("tag") == tag]
         if len(rules) > len(ours):
-            log.warning("the app has rules of others: what they match is billed and left out here")
-        stale = [rule["id"] for rule in ours if rule.get("value") != self._settings.query]
+            log.warning("the app has other rules: what they match is billed and left out here")
+        stale = [rule.get("id") for rule in ours if rule.get("value") != self._settings.query]
         if stale:
-            self._api.request(connection.delete_rules, stale)
+            self._api.request(client.delete_rules, stale)
         if len(ours) == len(stale):
             rule = tweepy.StreamRule(self._settings.query, tag)
-            answer = self._api.request(connection.add_rules, rule)
+            answer = self._api.request(client.add_rules, rule)
             if not answer.get("data"):
-                raise BadRequest(f"X does not take the rule: {answer.get('errors')}")
-        connection.tag = tag
+                reason = printable(str(answer.get("errors")))
+                raise BadRequest(f"X refuses the rule: {reason}")
+        return tag
 
     def _drain(self, connection: _Connection, progress: Progress, settling: bool) -> Batch:
-        entries: list[dict[str, Any]] = []
+        entries: list[Any] = []
         until = time.monotonic() + _GATHER_SECONDS
         while len(entries) < _CHUNK and not connection.ended.is_set():
             try:
@@ -151,87 +161,127 @@ class StreamSource:
                 break
         while len(entries) < _CHUNK and not connection.arrived.empty():
             entries.append(connection.arrived.get_nowait())
-        found = parsing.posts(entries, self._metrics)
-        self._count(found)
-        if connection.allowance is not None and entries:
-            connection.allow(len(entries), self._reserve)
+        found = posts(entries, self._metrics)
+        if entries:
+            self._spending.settle(connection.held, found, received=len(entries))
+        if connection.allowance is not None and entries and not connection.ended.is_set():
+            spare = SMALLEST_PAGE if self._catch_up or settling else 0
+            connection.allow(len(entries), self._spending, spare)
         unique = {post.id: post for post in found}
         fresh = [unique[i] for i in sorted(unique) if i not in progress.seen]
         newest = None if settling else max(unique, default=None)
         return Batch(fresh, progress.next_window, newest=newest, ended=not settling)
 
 
-class _Connection(tweepy.StreamingClient):
-    """One connection: tweepy's own endless retries are left to the producer's loop."""
+class _Connection(threading.Thread):
+    """One connection; when it ends, the producer's loop decides what follows.
 
-    def __init__(self, bearer: str, api: XApi, allowance: int | None) -> None:
-        super().__init__(bearer, return_type=requests.Response, max_retries=0, daemon=True)
-        self._adapter = api.mount(self.session)
-        self.arrived: queue.Queue[dict[str, Any]] = queue.Queue(_QUEUE)
+    `held` is reserved for what X may send. `allowance`: posts that X may still send before the
+    connection is closed; None without a budget.
+    """
+
+    def __init__(
+        self, bearer: str, api: XApi, tag: str, held: Reservation, allowance: int | None
+    ) -> None:
+        super().__init__(name="stream", daemon=True)
+        self._session = requests.Session()
+        self._session.headers["Authorization"] = f"Bearer {bearer}"
+        self._adapter, self._api = api.mount(self._session), api
+        self._tag = tag
+        self.held, self.allowance = held, allowance
+        self.arrived: queue.Queue[Any] = queue.Queue(_QUEUE)
         self.opened, self.ended = threading.Event(), threading.Event()
         self.problem: Exception | None = None
-        self.tag = ""
-        self.allowance = allowance
 
     def hang_up(self) -> None:
         """Disconnect at once: what X still sends is billed."""
-        self.disconnect()
+        self._end(None)
         self._adapter.hang_up()
 
-    def allow(self, counted: int, reserve: Reserve) -> None:
+    def allow(self, counted: int, spending: Spending, spare: int) -> None:
         """Let X send as many posts more as were counted, unless the budget is spent."""
         assert self.allowance is not None
         try:
-            granted = reserve(_CHUNK, least=_IN_FLIGHT + 1) - _IN_FLIGHT
+            spending.extend(self.held, _CHUNK, least=_IN_FLIGHT + 1, spare=spare)
         except BudgetSpent as spent:
             self._end(spent)
             return
-        self.allowance = min(self.allowance + counted, granted)
+        self.allowance = min(self.allowance + counted, self.held.size - _IN_FLIGHT)
 
-    def on_connect(self) -> None:
-        self.opened.set()
-
-    def on_data(self, raw_data: bytes) -> None:
+    def run(self) -> None:
+        """Read the stream until either side ends it."""
         try:
-            message = json.loads(raw_data)
-        except ValueError:
-            self._end(XUnavailable("the stream sent something that is no JSON"))
-            return
-        if "data" not in message:
-            self._end(XUnavailable(f"X ends the stream: {message.get('errors', message)}"))
-            return
+            with self._open() as response:
+                self._api.clock.follow(response.headers.get("Date"))
+                if response.status_code != 200:
+                    body = response.raw.read1(_LONGEST_PROBLEM, decode_content=True)
+                    raise translate(response.status_code, response.reason, response.headers, body)
+                self.opened.set()
+                for line in _lines(response.raw):
+                    if line:
+                        self._take(line)
+                    if self.ended.is_set():
+                        return
+            self._end(XUnavailable("X closed the stream"))
+        except XError as error:
+            self._end(error)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            self._end(XUnavailable(f"the connection to the stream broke: {error}"))
+        except Exception as error:  # such as what urllib3 raises when it is closed meanwhile
+            self._end(XUnavailable(f"the stream failed: {error!r}"))
+        finally:
+            self._session.close()
+
+    def _open(self) -> requests.Response:
+        return self._session.get(
+            TWEEPY_URL + "/2/tweets/search/stream",
+            params={"tweet.fields": ",".join(self._api.field_names("tweet.fields"))},
+            stream=True,
+            timeout=(self._api.timeout, _SILENCE_SECONDS),
+        )
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = json_text.decode(line)
+        except ValueError as error:
+            raise XUnavailable("the stream sent something that is not JSON") from error
+        if not isinstance(message, dict) or "data" not in message:
+            raise XUnavailable(f"X ends the stream: {printable(str(message))}")
         if self.allowance is not None:
             self.allowance -= 1
-        if any(rule.get("tag") == self.tag for rule in message.get("matching_rules") or []):
-            self.arrived.put(message["data"])
+        rules = message.get("matching_rules")
+        rules = rules if isinstance(rules, list) else []
+        if any(isinstance(rule, dict) and rule.get("tag") == self._tag for rule in rules):
+            self._hand_over(message["data"])
         if self.allowance is not None and self.allowance <= 0:
             self._end(None)
 
-    def on_keep_alive(self) -> None:
-        pass
-
-    def on_closed(self, response: requests.Response) -> None:
-        self._end(XUnavailable("X closed the stream"))
-
-    def on_connection_error(self) -> None:
-        self._end(XUnavailable("the connection to the stream broke"))
-
-    def on_exception(self, exception: Exception) -> None:
-        self._end(XUnavailable(f"the stream failed: {exception!r}"))
-
-    def on_request_error(self, status_code: int) -> None:
-        message = f"{status_code}: X does not open the stream"
-        if status_code == 429:
-            self._end(RateLimited(message, None))
-        else:
-            self._end(_ERRORS.get(status_code, XUnavailable)(message))
-
-    def on_disconnect(self) -> None:
-        self._end(None)
+    def _hand_over(self, entry: Any) -> None:
+        """Put an entry into the queue; while that is full, X has to wait."""
+        while not self.ended.is_set():
+            try:
+                self.arrived.put(entry, timeout=1)
+                return
+            except queue.Full:
+                continue
 
     def _end(self, problem: Exception | None) -> None:
         if not self.ended.is_set():
             self.problem = problem
-        self.disconnect()
         self.ended.set()
         self.opened.set()
+
+
+def _lines(raw: Any) -> Iterator[bytes]:
+    """Yield the lines of a response; XUnavailable where one is longer than any message."""
+    rest = bytearray()
+    while piece := raw.read1(1 << 16, decode_content=True):
+        searched = len(rest)
+        rest += piece
+        start = 0
+        while (end := rest.find(b"\n", max(start, searched))) >= 0:
+            yield bytes(rest[start:end].strip())
+            start = end + 1
+        del rest[:start]
+        if len(rest) > _LONGEST_MESSAGE:
+            raise XUnavailable("the stream sent a message that is too long")
