@@ -12,7 +12,16 @@ from collections.abc import Sequence
 KINDS = {"retweets": "is:retweet", "replies": "is:reply", "quotes": "is:quote"}
 
 _PLAIN = re.compile(r"[#@$]?\w+")
-_OPERATOR = re.compile(r"(from|to|url|context|entity|conversation_id|place|list):[^\s()\"]+")
+_OPERATOR = re.compile(r'([a-z_]+):("[^"]*"|[^\s()"]+)')
+#: Operators that can stand alone, and those that only narrow what another one finds.
+_STANDALONE = {
+    "from", "to", "url", "url_title", "url_description", "url_contains", "retweets_of", "context", "entity",
+    "conversation_id", "in_reply_to_tweet_id", "retweets_of_tweet_id", "quotes_of_tweet_id", "place",
+    "place_country", "point_radius", "bounding_box", "list", "bio", "bio_name", "bio_location",
+}  # fmt: skip
+_NARROWING = {
+    "is", "has", "lang", "sample", "source", "followers_count", "tweets_count", "following_count", "listed_count",
+}  # fmt: skip
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")
 _RESERVED = {"or", "and"}
 
@@ -20,15 +29,16 @@ _RESERVED = {"or", "and"}
 def build(topics: Sequence[str], languages: Sequence[str], excludes: Sequence[str]) -> str:
     """Return the query that matches any topic, in any of the languages, without the excludes.
 
-    Raises ValueError naming the value that X's language cannot express.
+    X's operators stay operators; an exclude may be written with its minus. Raises ValueError naming
+    the value that X's language cannot express there.
     """
-    parts = [_any([_term(topic) for topic in topics])]
+    parts = [_any([_topic(topic) for topic in topics])]
     for language in languages:
         if not _LANGUAGE.fullmatch(language):
             raise ValueError(f"{language!r} is not a language code such as en or zh-TW")
     if languages:
         parts.append(_any([f"lang:{language}" for language in languages]))
-    parts += ["-" + (KINDS.get(exclude) or _term(exclude)) for exclude in excludes]
+    parts += ["-" + _exclude(exclude) for exclude in excludes]
     return " ".join(parts)
 
 
@@ -51,18 +61,36 @@ def check(query: str, max_length: int) -> str:
     if depth:
         raise ValueError("the query's parentheses do not match")
     words = re.sub(r'"[^"]*"', "phrase", query).replace("(", " ").replace(")", " ").split()
-    if all(word.startswith("-") or word.startswith(("lang:", "is:", "has:")) for word in words):
+    if all(word.startswith("-") or word.partition(":")[0] in _NARROWING for word in words):
         raise ValueError("X needs at least one word, phrase or account that has to match")
     return query
 
 
+def _topic(text: str) -> str:
+    if text.startswith("-") and len(text) > 1:
+        raise ValueError(f"{text!r} excludes something: name it in EXCLUDES, without the minus")
+    operator = _OPERATOR.fullmatch(text)
+    if operator and operator[1] in _NARROWING:
+        raise ValueError(
+            f"{text!r} narrows a search and is not a topic: write the whole query as QUERY, "
+            "for example QUERY=knative has:links"
+        )
+    return _term(text)
+
+
+def _exclude(text: str) -> str:
+    bare = text.removeprefix("-") or text
+    return KINDS.get(bare) or _term(bare)
+
+
 def _term(text: str) -> str:
-    if _OPERATOR.fullmatch(text):
+    operator = _OPERATOR.fullmatch(text)
+    if operator and operator[1] in _STANDALONE | _NARROWING:
         return text
     if _PLAIN.fullmatch(text) and text.lower() not in _RESERVED:
         return text
     if '"' in text or "\\" in text or not text.isprintable():
-        raise ValueError(f"{text!r} holds a character that X's query language cannot express")
+        raise ValueError(f"{text!r} contains a character that X's query language cannot express")
     return f'"{text}"'
 
 

@@ -323,11 +323,16 @@ def load() -> Settings:
         return Settings()
     except ValidationError as problems:
         lines = []
+        hidden = {"K_CA_CERTS"} | {
+            name.upper()
+            for name, field in Settings.model_fields.items()
+            if field.annotation is SecretStr
+        }
         for problem in problems.errors(include_url=False, include_context=False):
             name = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
             message = problem["msg"].removeprefix("Value error, ")
             value = problem.get("input")
-            shown = isinstance(value, str | int | float) and value != "" and name != "K_CA_CERTS"
+            shown = isinstance(value, str | int | float) and value != "" and name not in hidden
             if isinstance(value, str):
                 value = without_secrets(value) if "://" in value else value[:_LONGEST_SHOWN]
             lines.append(f"{name}={value}: {message}" if shown else f"{name}: {message}")

@@ -101,13 +101,28 @@ def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         ('{"extensions": {}}', {}),
         ("{}", {}),
         ('{"extensions": {"a1": "b"}}', {"a1": "b"}),
+        (
+            '{"extensions": {"anamelongerthantwentycharacters": "b"}}',
+            {"anamelongerthantwentycharacters": "b"},
+        ),
     ],
 )
 def test_overrides(monkeypatch: pytest.MonkeyPatch, text: str, expected: dict[str, str]) -> None:
     assert _load(monkeypatch, K_CE_OVERRIDES=text).overrides == expected
 
 
-@pytest.mark.parametrize("text", ["x", "[]", '{"extensions": {"A-b": "c"}}', '{"extensions": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "[]",
+        '{"extensions": {"A-b": "c"}}',
+        '{"extensions": 1}',
+        '{"extensions": {"dataschema": "c"}}',
+        '{"extensions": {"a": "\\ud83d"}}',
+        '{"extensions": {"a": "b\\u0000"}}',
+    ],
+)
 def test_bad_overrides(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     assert "K_CE_OVERRIDES" in _problems(monkeypatch, K_CE_OVERRIDES=text)
 
@@ -129,6 +144,13 @@ def test_authorities_that_are_no_pem(monkeypatch: pytest.MonkeyPatch) -> None:
             'knative -is:retweet -spam -"free money"',
         ),
         ({"TOPICS": "", "QUERY": "knative has:links"}, "knative has:links"),
+        ({"EXCLUDES": "is:retweet,has:links"}, "knative -is:retweet -has:links"),
+        ({"EXCLUDES": "-is:retweet,-spam"}, "knative -is:retweet -spam"),
+        ({"EXCLUDES": 'from:a,url:"b.example/c"'}, 'knative -from:a -url:"b.example/c"'),
+        (
+            {"TOPICS": "retweets_of:knativeproject,note:this"},
+            '(retweets_of:knativeproject OR "note:this")',
+        ),
     ],
 )
 def test_query(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], query: str) -> None:
@@ -140,6 +162,8 @@ def test_query(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], query: st
     [
         ({"TOPICS": ",".join(f"topic{n}" for n in range(99))}, "X takes 512"),
         ({"TOPICS": 'say "hi"'}, "cannot express"),
+        ({"TOPICS": "has:links"}, "QUERY=knative has:links"),
+        ({"TOPICS": "-spam"}, "EXCLUDES"),
         ({"LANGUAGES": "english"}, "language code"),
         ({"TOPICS": "", "QUERY": "(knative"}, "parentheses"),
         ({"TOPICS": "", "QUERY": 'a "b'}, "unpaired"),
@@ -160,6 +184,28 @@ def test_files_are_below_the_containers_root(
     assert settings.dead_letter_file == Path("letters.jsonl")
     assert settings.oidc_token_file == tmp_path / "oidc/token"
     assert settings.credentials_dir == tmp_path / "etc/twitter"
+
+
+@pytest.mark.parametrize("name", ["X_API_KEY", "X_BEARER_TOKEN"])
+@pytest.mark.parametrize(
+    "value", ['{"api_key": "s3cret"}', "s3cret and more", '"s3cret"', "s3\ncret"]
+)
+def test_key_that_is_malformed_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    message = _problems(monkeypatch, **{name: value})
+    assert f"{name}: is malformed" in message
+    assert "cret" not in message
+
+
+def test_password_in_a_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = _problems(monkeypatch, K_SINK="ftp://me:s3cret@sink/path?key=s3cret")
+    assert "K_SINK=ftp://sink/path" in message
+    assert "s3cret" not in message
+
+
+def test_source_that_no_header_can_carry(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "EVENT_SOURCE" in _problems(monkeypatch, EVENT_SOURCE="a\x7fb")
 
 
 def test_port_in_use_is_said(kit: Kit) -> None:
