@@ -16,7 +16,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -48,6 +49,7 @@ class Retries:
     transient: Callable[[Answer, bool], bool] | None = None
     asked_pause: Callable[[Answer], float] | None = None
     answered: threading.Event = field(default_factory=threading.Event)
+    deadline: float | None = None  # by time.monotonic(); set while something is waited for
 
     def send(self, attempt: Callable[[], Answer], *, repeatable: bool) -> Answer:
         """Return the first answer that is not transient, or the last one; NoAnswer if there is none.
@@ -79,7 +81,18 @@ class Retries:
     def _is_allowed(self, number: int, started: float, asked: float) -> bool:
         budget = self.seconds if self.answered.is_set() else min(self.first_contact, self.seconds)
         spent = time.monotonic() - started
+        if self.deadline is not None:
+            budget = min(budget, self.deadline - started)
         return number < self.attempts and spent + asked <= budget
+
+    @contextmanager
+    def until(self, deadline: float) -> Iterator[None]:
+        """Send nothing again after `deadline` (by time.monotonic())."""
+        self.deadline = deadline
+        try:
+            yield
+        finally:
+            self.deadline = None
 
 
 def is_transient(answer: Answer, repeatable: bool) -> bool:

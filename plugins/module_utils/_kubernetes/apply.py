@@ -388,8 +388,11 @@ class Applier:
                     self.delete(item.resource, item.name, item.namespace, uid=uid)
                 self._await_deletion(item, item.before)
             item.after = self._apply(item, dry_run=False)
-        except ApiError as error:
-            return error
+        except KubeError as error:
+            self.changed = self.changed or error.in_doubt
+            if isinstance(error, ApiError):
+                return error
+            raise
         if item.action == "changed" and item.before and not changed(item.before, item.after):
             item.action = "unchanged"
         else:
@@ -406,8 +409,12 @@ class Applier:
         propagation: str = "Background",
     ) -> None:
         """Ask for the deletion of an object, which may be gone already."""
-        if self._client.delete(resource, name, namespace, uid=uid, propagation=propagation):
-            self.changed = True
+        try:
+            if self._client.delete(resource, name, namespace, uid=uid, propagation=propagation):
+                self.changed = True
+        except KubeError as error:
+            self.changed = self.changed or error.in_doubt
+            raise
 
     @contextmanager
     def accounting(self) -> Iterator[None]:

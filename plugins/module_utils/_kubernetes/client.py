@@ -27,6 +27,8 @@ DISCOVERY = (
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
 )
 PAGE = 500
+GONE = 410
+RESTARTS = 3  # of a list whose pages expired
 
 Object = dict[str, Any]
 
@@ -161,14 +163,24 @@ class Client:
         if field_selector:
             query["fieldSelector"] = field_selector
         items: list[Object] = []
+        restarts = RESTARTS
         while True:
-            page = self.transport.request("GET", resource.path(namespace), query=query)
+            try:
+                page = self.transport.request("GET", resource.path(namespace), query=query)
+            except ApiError as error:
+                if error.status != GONE or "continue" not in query or not restarts:
+                    raise
+                # The pages are a snapshot, which etcd has compacted meanwhile: begin again.
+                restarts -= 1
+                del query["continue"]
+                items.clear()
+                continue
             for item in page.get("items") or []:
                 # Items of a list carry neither; callers want what a GET would give.
                 item.setdefault("apiVersion", resource.api_version)
                 item.setdefault("kind", resource.kind)
                 items.append(item)
-            token = page["metadata"].get("continue")
+            token = (page.get("metadata") or {}).get("continue")
             if not token:
                 return items
             query["continue"] = token
@@ -208,6 +220,7 @@ class Client:
             resource.path(definition.get("metadata", {}).get("namespace")),
             query={"dryRun": "All"} if dry_run else None,
             body=definition,
+            repeatable=dry_run or definition["kind"].endswith("Review"),  # reviews store nothing
         )
         return created
 
@@ -241,7 +254,7 @@ class Client:
             self.transport.request("DELETE", resource.path(namespace, name), body=body)
         except ApiError as error:
             if error.not_found:
-                return False
+                return error.repeated  # deleted by the request whose answer was lost
             raise
         return True
 

@@ -1,31 +1,32 @@
 """Which API server to talk to and as whom: kubeconfig files and dictionaries, or in-cluster.
 
-Follows the kubeconfig format of client-go (https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/)
-and its exec credential protocol (client.authentication.k8s.io/v1 and v1beta1).
+Follows the kubeconfig format of client-go (https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
+import functools
 import os
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import exec_plugin
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
     ConfigError,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._yaml import (
     InvalidYaml,
+    decode,
     documents,
+    type_name,
 )
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-EXEC_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ class ClusterConfig:
     proxy: str = ""
     impersonate_user: str = ""
     impersonate_groups: tuple[str, ...] = ()
+    #: When the credentials expire (UTC), where that is known.
+    expires: datetime | None = None
+    #: Gets new credentials: the fields api_key, client_cert, client_key and expires.
+    renew: Callable[[], Mapping[str, Any]] | None = field(default=None, repr=False, compare=False)
+
+    def renewed(self) -> ClusterConfig:
+        """Return the configuration with new credentials, itself where there is nothing to renew."""
+        return replace(self, **self.renew()) if self.renew else self
 
 
 def load(options: Mapping[str, Any]) -> ClusterConfig:
@@ -73,6 +82,8 @@ def _override(config: ClusterConfig, options: Mapping[str, Any]) -> ClusterConfi
             given[name] = _pem(options[name], name)
     if options.get("impersonate_groups"):
         given["impersonate_groups"] = tuple(options["impersonate_groups"])
+    if given.keys() & {"api_key", "client_cert"}:
+        given |= {"expires": None, "renew": None}
     if options.get("validate_certs") is not None:
         given["validate_certs"] = options["validate_certs"]
     return replace(config, **given)
@@ -117,11 +128,17 @@ def _in_cluster() -> ClusterConfig:
     address = os.environ["KUBERNETES_SERVICE_HOST"]
     port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     address = f"[{address}]" if ":" in address else address
+    token = SERVICE_ACCOUNT / "token"
     return ClusterConfig(
         host=f"https://{address}:{port}",
         ca_cert=(SERVICE_ACCOUNT / "ca.crt").read_text(encoding="utf-8"),
-        api_key=(SERVICE_ACCOUNT / "token").read_text(encoding="utf-8").strip(),
+        **_from_token_file(token),
+        renew=functools.partial(_from_token_file, token),
     )
+
+
+def _from_token_file(path: Path) -> dict[str, Any]:
+    return {"api_key": _read(path, "tokenFile").strip()}
 
 
 def _merge(paths: list[Path]) -> dict[str, Any]:
@@ -130,10 +147,11 @@ def _merge(paths: list[Path]) -> dict[str, Any]:
     for path in paths:
         document = _parse(path)
         for section in ("clusters", "users", "contexts"):
-            entries = document.get(section) or []
             known = {entry["name"] for entry in merged[section]}
             merged[section] += [
-                _absolute(entry, path.parent) for entry in entries if entry["name"] not in known
+                _absolute(entry, path.parent)
+                for entry in _entries(document, section, str(path))
+                if entry["name"] not in known
             ]
         if document.get("current-context"):
             merged.setdefault("current-context", document["current-context"])
@@ -142,21 +160,35 @@ def _merge(paths: list[Path]) -> dict[str, Any]:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        document = next((document for _line, document in documents(text)), None)
-    except (OSError, UnicodeDecodeError) as error:
+        text = decode(path.read_bytes())
+        document: Any = next((document for _line, document in documents(text)), {})
+    except OSError as error:
         raise ConfigError(f"kubeconfig: cannot read {path}: {error}") from error
     except InvalidYaml as error:
         raise ConfigError(f"kubeconfig: {path}{error}") from error
     if not isinstance(document, dict):
-        raise ConfigError(f"kubeconfig: {path} is empty or not a kubeconfig")
+        raise ConfigError(f"kubeconfig: {path} is {type_name(document)}, not a kubeconfig")
     return document
+
+
+def _entries(document: dict[str, Any], section: str, origin: str) -> list[dict[str, Any]]:
+    """Return the named entries of a section; raises ConfigError for what is not one."""
+    found = document.get(section) or []
+    key = section.removesuffix("s")
+    if not isinstance(found, list) or not all(
+        isinstance(entry, dict)
+        and isinstance(entry.get("name"), str)
+        and isinstance(entry.get(key), dict | None)
+        for entry in found
+    ):
+        raise ConfigError(f"kubeconfig: {origin}: {section} is not a list of name and {key}")
+    return found
 
 
 def _absolute(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Paths in a kubeconfig are relative to the file that names them."""
     body = entry.get("cluster") or entry.get("user")
-    if body:
+    if isinstance(body, dict):
         for key in ("certificate-authority", "client-certificate", "client-key", "tokenFile"):
             if body.get(key):
                 body[key] = str(folder / body[key])
@@ -169,7 +201,9 @@ def _select(
     document: dict[str, Any], folder: Path, context: str | None, origin: str
 ) -> ClusterConfig:
     wanted = context or document.get("current-context")
-    names = sorted(entry["name"] for entry in document.get("contexts") or [])
+    names = sorted(entry["name"] for entry in _entries(document, "contexts", origin))
+    _entries(document, "clusters", origin)
+    _entries(document, "users", origin)
     if not wanted:
         raise ConfigError(
             f"kubeconfig {origin} sets no current-context: set context to one of: {_join(names)}"
@@ -205,38 +239,58 @@ def _build(cluster: dict[str, Any], user: dict[str, Any], folder: Path) -> Clust
             "The kubeconfig's user has an auth-provider, which Kubernetes removed in 1.26:"
             " renew it with an exec plugin (for GKE: gke-gcloud-auth-plugin)"
         )
-    credentials = _credentials(user, folder)
+    if user.get("username") or user.get("password"):
+        raise ConfigError(
+            "The kubeconfig's user has username and password, which Kubernetes removed in 1.19:"
+            " use a token, a client certificate or an exec plugin"
+        )
+    ca_cert = _data_or_file(cluster, "certificate-authority", folder)
+    get = _source(user, {**cluster, **_as_data(ca_cert)}, folder)
     return ClusterConfig(
         host=cluster["server"].rstrip("/"),
-        ca_cert=_data_or_file(cluster, "certificate-authority", folder),
+        ca_cert=ca_cert,
         validate_certs=not cluster.get("insecure-skip-tls-verify", False),
         tls_server_name=cluster.get("tls-server-name", ""),
         proxy=cluster.get("proxy-url", ""),
         impersonate_user=user.get("as", ""),
         impersonate_groups=tuple(user.get("as-groups") or ()),
-        **credentials,
+        **get(),
+        renew=get if user.get("exec") or user.get("tokenFile") else None,
     )
 
 
-def _credentials(user: dict[str, Any], folder: Path) -> dict[str, str]:
+def _source(
+    user: dict[str, Any], cluster: dict[str, Any], folder: Path
+) -> Callable[[], dict[str, Any]]:
+    """Return the function that gets a user's credentials."""
     if user.get("exec"):
-        return _exec(user["exec"])
-    token = user.get("token") or ""
-    if user.get("tokenFile"):
-        token = _read(folder / user["tokenFile"], "tokenFile").strip()
+        return functools.partial(exec_plugin.credentials, user["exec"], cluster)
+    if user.get("tokenFile"):  # wins over token, and is replaced while we run
+        return lambda: {
+            **_certificate(user, folder),
+            **_from_token_file(folder / user["tokenFile"]),
+        }
+    return lambda: {**_certificate(user, folder), "api_key": user.get("token") or ""}
+
+
+def _certificate(user: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {
-        "api_key": token,
         "client_cert": _data_or_file(user, "client-certificate", folder),
         "client_key": _data_or_file(user, "client-key", folder),
     }
+
+
+def _as_data(pem: str) -> dict[str, str]:
+    return {"certificate-authority-data": base64.b64encode(pem.encode()).decode()} if pem else {}
 
 
 def _data_or_file(body: dict[str, Any], key: str, folder: Path) -> str:
     data = body.get(f"{key}-data")
     if data:
         try:
-            return base64.b64decode(data, validate=True).decode()
-        except (binascii.Error, ValueError) as error:
+            # Some tools wrap it.
+            return base64.b64decode("".join(data.split()), validate=True).decode()
+        except (binascii.Error, ValueError, AttributeError) as error:
             raise ConfigError(f"kubeconfig: {key}-data is not base64 of PEM text") from error
     return _read(folder / body[key], key) if body.get(key) else ""
 
@@ -246,43 +300,3 @@ def _read(path: Path, key: str) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"kubeconfig: {key}: cannot read {path}: {error}") from error
-
-
-def _exec(plugin: dict[str, Any]) -> dict[str, str]:
-    """Credentials from an exec plugin, never cached on disk by us."""
-    command = plugin.get("command", "")
-    version = plugin.get("apiVersion", "client.authentication.k8s.io/v1")
-    environment = dict(os.environ)
-    environment.update({item["name"]: item["value"] for item in plugin.get("env") or []})
-    info = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
-    environment["KUBERNETES_EXEC_INFO"] = json.dumps(info)
-    try:
-        done = subprocess.run(  # noqa: S603 - the command is the user's own kubeconfig's
-            [command, *(plugin.get("args") or [])],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-            timeout=EXEC_TIMEOUT,
-        )
-        status = json.loads(done.stdout)["status"]
-    except FileNotFoundError as error:
-        hint = plugin.get("installHint") or "install it, or use another context"
-        raise ConfigError(f"kubeconfig: the exec plugin '{command}' is missing: {hint}") from error
-    except subprocess.CalledProcessError as error:
-        message = error.stderr.decode(errors="replace").strip()[-500:]
-        raise ConfigError(f"kubeconfig: the exec plugin '{command}' failed: {message}") from error
-    except subprocess.TimeoutExpired as error:
-        raise ConfigError(
-            f"kubeconfig: the exec plugin '{command}' did not answer in {EXEC_TIMEOUT:.0f} s;"
-            " it may be waiting for input: run it once by hand"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"kubeconfig: the exec plugin '{command}' printed no ExecCredential with a status"
-        ) from error
-    return {
-        "api_key": status.get("token", ""),
-        "client_cert": status.get("clientCertificateData", ""),
-        "client_key": status.get("clientKeyData", ""),
-    }

@@ -18,7 +18,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.clie
     Client,
     Resource,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import ApiError
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
+    ApiError,
+    KubeError,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
 
 Object = dict[str, Any]
@@ -177,7 +180,12 @@ class Deleter:
     def _await(self, items: list[Item], deadline: float, timeout: float) -> None:
         pause = POLL_FIRST
         while items:
-            items = self._remaining(items)
+            try:
+                with self._client.transport.retries.until(deadline):
+                    items = self._remaining(items)
+            except KubeError as error:
+                if not error.is_transient or time.monotonic() > deadline:
+                    raise
             if not items:
                 return
             if time.monotonic() > deadline:

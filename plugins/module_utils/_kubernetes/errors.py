@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._http.retries import ETCD
 from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
 
 
 class KubeError(TaskError):
-    """Base of the errors about manifests and clusters."""
+    """Base of the errors about manifests and clusters.
+
+    `is_transient` is whether the same request may be answered otherwise a moment later, `in_doubt`
+    whether the server may have carried it out all the same.
+    """
+
+    is_transient = False
+    in_doubt = False
 
 
 class ConfigError(KubeError):
@@ -18,22 +26,35 @@ class ConfigError(KubeError):
 class Unreachable(KubeError):
     """No answer from the API server: name, network, TLS or time."""
 
+    def __init__(self, message: str, *, is_transient: bool = True, in_doubt: bool = False) -> None:
+        super().__init__(message)
+        self.is_transient = is_transient
+        self.in_doubt = in_doubt
+
 
 class ApiError(KubeError):
     """The API server answered with a Status other than success.
 
     `status` is the HTTP code, `reason` the machine-readable word ("Conflict"), `causes` the list of
     `{"reason", "message", "field"}` of the Status' details (meta/v1 Status in the Kubernetes API).
+    `repeated` is whether the request had been sent before, without a usable answer.
     """
 
-    def __init__(self, status: int, body: dict[str, Any], action: str) -> None:
+    def __init__(
+        self, status: int, body: dict[str, Any], action: str, *, repeated: bool = False
+    ) -> None:
         self.status = status
+        self.repeated = repeated
         self.reason: str = body.get("reason") or ""
         self.message: str = body.get("message") or f"HTTP {status}"
         details = body.get("details") or {}
         self.causes: list[dict[str, str]] = details.get("causes") or []
         self.retry_after: int = details.get("retryAfterSeconds") or 0
         self.action = action
+        etcd = any(word.decode() in self.message for word in ETCD)
+        # The server's gateway, or its etcd, did not answer in time.
+        self.in_doubt = status in (502, 504) or (status == 500 and etcd)
+        self.is_transient = self.in_doubt or status in (429, 503)
         super().__init__(
             f"{action}: {self.message}{_advice(status, self.message)}",
             status=self.status,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -27,6 +29,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
     Unreachable,
 )
 
+EXPIRY_MARGIN = timedelta(seconds=30)  # by which credentials are renewed before they expire
 _ADVICE = {
     Cause.CERTIFICATE: "set ca_cert to the cluster's CA, or renew the kubeconfig",
     Cause.CONNECTION: "is the cluster up, and host right?",
@@ -48,20 +51,13 @@ class Transport:
         self, config: ClusterConfig, *, timeout: float = 30.0, retries: Retries | None = None
     ) -> None:
         self._url = config.host.rstrip("/")
-        self._headers = _identity_headers(config)
-        self._retries = retries or Retries()
+        self._timeout = timeout
+        self.retries = retries or Retries()
+        self._lock = threading.Lock()
+        self._config = config
+        self._http = self._client(config)
         self.requests = 0
         self.warnings: dict[str, None] = {}  # in order, each once
-        secure = urlsplit(config.host).scheme == "https"
-        try:
-            self._http = HttpClient(
-                _context(config) if secure else None,
-                timeout=timeout,
-                server_name=config.tls_server_name,
-                proxy=config.proxy,
-            )
-        except SettingError as error:
-            raise ConfigError(str(error)) from error
 
     def request(
         self,
@@ -73,37 +69,48 @@ class Transport:
         content_type: str = "application/json",
         accept: str = "application/json",
         headers: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
     ) -> Any:
         """Send one request, again after transient failures; return the parsed JSON answer.
 
         The body decides what is JSON, not the content type: API servers send the index of
-        /openapi/v3 as text/plain.
+        /openapi/v3 as text/plain. `repeatable` is whether the request does no harm when it is carried
+        out twice; by default all are (applies, merge patches and deletes are idempotent) but POST.
 
         Raises ApiError for a status of 400 and more, Unreachable when there is no answer or one
         that is not JSON.
         """
         url = self._url + path
         target = url + (f"?{urlencode(query)}" if query else "")
-        fields = [*self._headers, ("Accept", accept), *(headers or {}).items()]
+        fields = [("Accept", accept), *(headers or {}).items()]
         payload = None
         if body is not None:
             payload = json.dumps(body, separators=(",", ":")).encode()
             fields.append(("Content-Type", content_type))
 
+        attempts = 0
+
         def attempt() -> Answer:
-            self.requests += 1
-            answer = self._http.request(method, target, headers=fields, body=payload)
+            nonlocal attempts
+            attempts += 1
+            config = self._current()
+            answer = self._send(config, method, target, fields, payload)
+            if answer.status == 401 and self._renew(config):
+                answer = self._send(self._config, method, target, fields, payload)
             if answer.status < 300:
                 answer.json  # noqa: B018 - one that is cut is as good as none
             return answer
 
         try:
-            # Applies, merge patches and deletes are idempotent.
-            answer = self._retries.send(attempt, repeatable=method != "POST")
-            return self._parsed(answer)
+            answer = self.retries.send(
+                attempt, repeatable=method != "POST" if repeatable is None else repeatable
+            )
+            return self._parsed(answer, repeated=attempts > 1)
         except NoAnswer as error:
             advice = _ADVICE[error.cause]
-            raise Unreachable(f"{error}: {advice}") from error
+            raise Unreachable(
+                f"{error}: {advice}", is_transient=error.is_transient, in_doubt=error.sent
+            ) from error
         except SettingError as error:
             raise ConfigError(str(error)) from error
 
@@ -111,7 +118,50 @@ class Transport:
         """Close the idle connections."""
         self._http.close()
 
-    def _parsed(self, answer: Answer) -> Any:
+    def _client(self, config: ClusterConfig) -> HttpClient:
+        secure = urlsplit(config.host).scheme == "https"
+        try:
+            return HttpClient(
+                _context(config) if secure else None,
+                timeout=self._timeout,
+                server_name=config.tls_server_name,
+                proxy=config.proxy,
+            )
+        except SettingError as error:
+            raise ConfigError(str(error)) from error
+
+    def _send(
+        self,
+        config: ClusterConfig,
+        method: str,
+        url: str,
+        headers: list[tuple[str, str]],
+        body: bytes | None,
+    ) -> Answer:
+        self.requests += 1
+        fields = [*_identity_headers(config), *headers]
+        return self._http.request(method, url, headers=fields, body=body)
+
+    def _current(self) -> ClusterConfig:
+        """Return the configuration, with new credentials shortly before they expire."""
+        config = self._config
+        if config.expires and config.expires - datetime.now(UTC) < EXPIRY_MARGIN:
+            self._renew(config)
+        return self._config
+
+    def _renew(self, refused: ClusterConfig) -> bool:
+        """Get other credentials than these; return whether there are some."""
+        with self._lock:
+            if self._config is refused:
+                renewed = refused.renewed()
+                if renewed == refused:
+                    return False
+                if renewed.client_cert != refused.client_cert:
+                    self._http = self._client(renewed)
+                self._config = renewed
+            return True
+
+    def _parsed(self, answer: Answer, *, repeated: bool) -> Any:
         for warning in answer.headers.getlist("Warning"):
             self.warnings[_warning_text(warning)] = None
         if answer.status < 300:
@@ -129,7 +179,7 @@ class Transport:
             body = None
         if not isinstance(body, dict):
             body = {"message": answer.data.decode(errors="replace")[:500]}
-        raise ApiError(answer.status, body, answer.request)
+        raise ApiError(answer.status, body, answer.request, repeated=repeated)
 
 
 def _context(config: ClusterConfig) -> Any:

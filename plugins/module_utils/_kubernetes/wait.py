@@ -16,7 +16,6 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.appl
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
     Client,
     Resource,
-    UnknownKind,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
     ApiError,
@@ -63,9 +62,13 @@ class Waiter:
 
     def wait(self, items: list[Item], timeout: float) -> None:
         """Return when all are ready; raise NotReady after `timeout` seconds or a final failure."""
+        with self._client.transport.retries.until(time.monotonic() + timeout):
+            self._wait(items, timeout)
+
+    def _wait(self, items: list[Item], timeout: float) -> None:
         started = time.monotonic()
         live: dict[Key, Object | None] = {item.key: item.after for item in items}
-        pending = self._judge(items, live)
+        pending = self._look_and_judge(items, live)
         pause = POLL_FIRST
         while pending:
             final = {item.title: v.missing for item, v in pending if v.failed}
@@ -75,13 +78,24 @@ class Waiter:
             self._progress(_line(pending, len(items)))
             time.sleep(pause)
             pause = min(pause * 1.4, POLL_MOST)
-            waiting = [item for item, _verdict in pending]
-            pending = self._judge(waiting, self._look(waiting))
+            pending = self._look_and_judge([item for item, _verdict in pending])
 
     def explain(self, items: list[Item]) -> str:
         """What is not ready at this moment, one line each, and why."""
         pending = self._judge(items, self._look(items))
         return "\n".join(f"- {title}: {text}" for title, text in self._told(pending).items())
+
+    def _look_and_judge(
+        self, items: list[Item], live: dict[Key, Object | None] | None = None
+    ) -> list[tuple[Item, Verdict]]:
+        """Return what is not ready; an API server that is away leaves all of it pending."""
+        try:
+            return self._judge(items, self._look(items) if live is None else live)
+        except KubeError as error:
+            if not error.is_transient:
+                raise
+            away = Verdict(f"the API server does not answer ({error})")
+            return [(item, away) for item in items]
 
     # -- looking ---------------------------------------------------------------------------
 
@@ -222,7 +236,7 @@ class Waiter:
         try:
             trouble = self._pod_trouble(item)
             return trouble or self._last_event(item.resource.kind, item.name, item.namespace)
-        except (ApiError, UnknownKind):
+        except KubeError:
             return ""  # a reader without rights to pods or events still gets the rest
 
     def _pod_trouble(self, item: Item) -> str:

@@ -153,7 +153,7 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
 def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path) -> None:
     for text in ("- a\n", "a: [", ""):
         (tmp_path / "config").write_text(text)
-        with pytest.raises(ConfigError, match=r"kubeconfig: .*config"):
+        with pytest.raises(ConfigError, match=r"kubeconfig:? .*config"):
             load({"kubeconfig": str(tmp_path / "config")})
 
 
@@ -162,3 +162,77 @@ def test_a_context_that_points_nowhere_is_named() -> None:
     document["clusters"] = []
     with pytest.raises(ConfigError, match=r"names cluster 'one', which .* does not describe"):
         load({"kubeconfig": document})
+
+
+def test_wrapped_base64_and_empty_lists_are_taken_as_kubectl_takes_them(tmp_path: Path) -> None:
+    pem = "-----BEGIN CERTIFICATE-----\n" + "x" * 200
+    encoded = base64.encodebytes(pem.encode()).decode()
+    document = kubeconfig(token="a")
+    document["clusters"][0]["cluster"]["certificate-authority-data"] = encoded
+    assert load({"kubeconfig": document}).ca_cert == pem
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "nulls").write_text("clusters:\nusers:\ncontexts:\n")
+    (tmp_path / "config").write_text(json.dumps(document))
+    paths = ":".join(str(tmp_path / name) for name in ("empty", "missing", "nulls", "config"))
+    assert load({"kubeconfig": paths}).api_key == "a"
+
+
+CLUSTER_INFO = """
+import json, os
+spec = json.loads(os.environ["KUBERNETES_EXEC_INFO"])["spec"]
+status = {"token": json.dumps(spec.get("cluster")), "expirationTimestamp": "2026-01-02T03:04:05Z"}
+print(json.dumps({"kind": "ExecCredential", "status": status}))
+"""
+
+
+def test_an_exec_plugin_is_given_the_cluster_where_it_asks_for_it() -> None:
+    document = plugin(CLUSTER_INFO, provideClusterInfo=True, env=None)
+    cluster = document["clusters"][0]["cluster"]
+    cluster["certificate-authority-data"] = base64.b64encode(b"pem").decode()
+    cluster["extensions"] = [
+        {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "me"}}
+    ]
+    config = load({"kubeconfig": document})
+    assert json.loads(config.api_key) == {
+        "server": "https://one.example.com:6443",
+        "certificate-authority-data": base64.b64encode(b"pem").decode(),
+        "config": {"audience": "me"},
+    }
+    assert config.expires is not None
+    assert config.expires.isoformat() == "2026-01-02T03:04:05+00:00"
+    del document["users"][0]["user"]["exec"]["provideClusterInfo"]
+    assert json.loads(load({"kubeconfig": document}).api_key) is None
+
+
+def test_null_arguments_are_none() -> None:
+    document = kubeconfig(exec={"command": "true", "args": None, "env": None})
+    with pytest.raises(ConfigError, match="'true' printed no ExecCredential"):
+        load({"kubeconfig": document})
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (
+            kubeconfig(username="me", password="x"),
+            "username and password, which Kubernetes removed",
+        ),
+        (plugin("", interactiveMode="Always"), "needs a terminal"),
+        ({**kubeconfig(), "users": {"a": "b"}}, "users is not a list of name and user"),
+        ({**kubeconfig(), "contexts": [{"context": {}}]}, "contexts is not a list of name"),
+    ],
+)
+def test_forms_that_cannot_be_used_are_named(document: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load({"kubeconfig": document})
+
+
+def test_a_token_file_wins_over_a_token_and_is_read_again(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first")
+    config = load({"kubeconfig": kubeconfig(token="other", tokenFile=str(token))})
+    assert config.api_key == "first"
+    token.write_text("second")
+    assert config.renewed().api_key == "second"
+    given = load({"kubeconfig": kubeconfig(tokenFile=str(token)), "api_key": "mine"})
+    assert given.renewed() is given

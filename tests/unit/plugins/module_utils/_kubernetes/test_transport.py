@@ -8,6 +8,8 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.seen.append(self)  # type: ignore[attr-defined]  # set by serve()
         body = b"<html>Sign in</html>" if self.path == "/sign-in" else b'{"ok": true}'
-        status = 401 if self.path == "/secret" else 200
+        token = self.server.token  # type: ignore[attr-defined]
+        guarded = self.path == "/guarded" and self.headers["Authorization"] != f"Bearer {token}"
+        status = 401 if guarded or self.path == "/secret" else 200
         busy = self.path == "/busy" and len(self.server.seen) <= 2  # type: ignore[attr-defined]
         kinds = {"/sign-in": "text/html", "/openapi/v3": "text/plain; charset=utf-8"}
         self.send_response(429 if busy else status)
@@ -58,7 +62,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def serve(certificate: Path | None = None) -> Iterator[Any]:
     server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.seen = []
+    server.seen, server.token = [], ""
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
@@ -235,3 +239,34 @@ def test_a_server_that_stays_too_busy_is_given_up_on() -> None:
         with pytest.raises(ApiError) as caught:
             transport.request("GET", "/busy")
         assert (caught.value.status, len(server.seen)) == (429, 1)
+
+
+def renewing(config: ClusterConfig, tokens: list[str], **more: Any) -> ClusterConfig:
+    return replace(config, renew=lambda: {"api_key": tokens.pop(0), "expires": None}, **more)
+
+
+def test_credentials_that_are_refused_are_renewed_once() -> None:
+    with serve() as server:
+        server.token = "new"
+        config = ClusterConfig(host=f"http://127.0.0.1:{server.server_port}", api_key="old")
+        tokens = ["new", "newer"]
+        transport = Transport(renewing(config, tokens))
+        assert transport.request("GET", "/guarded") == {"ok": True}
+        assert transport.request("GET", "/guarded") == {"ok": True}
+        assert tokens == ["newer"]
+        server.token = "other"
+        with pytest.raises(ApiError, match="log in again"):
+            transport.request("GET", "/guarded")
+        assert tokens == []
+        transport.close()
+
+
+def test_credentials_are_renewed_before_they_expire() -> None:
+    with serve() as server:
+        server.token = "new"
+        config = ClusterConfig(host=f"http://127.0.0.1:{server.server_port}", api_key="old")
+        soon = datetime.now(UTC) + timedelta(seconds=5)
+        transport = Transport(renewing(config, ["new"], expires=soon))
+        assert transport.request("GET", "/guarded") == {"ok": True}
+        assert len(server.seen) == 1
+        transport.close()
