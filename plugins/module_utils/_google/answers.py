@@ -6,7 +6,6 @@ was cut. It is an error and never an empty result. Contract: Google's discovery 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
     UnexpectedAnswer,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._google.transport import Answer
+from ansible_collections.streamops.knative.plugins.module_utils._http.client import Answer
 
 Json = dict[str, Any]
 
@@ -55,14 +54,6 @@ _FIELDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
 )
 
 
-def parse(answer: Answer) -> Any:
-    """The JSON of an answer; text where it is not JSON."""
-    try:
-        return json.loads(answer.data)
-    except ValueError:
-        return answer.data.decode(errors="replace")
-
-
 def check(called: str, request: str, answer: Answer, items: str | None) -> Json:
     """The JSON of an answer 2xx, as the contract of what was `called` has it.
 
@@ -72,12 +63,13 @@ def check(called: str, request: str, answer: Answer, items: str | None) -> Json:
         items: The key of the items where a list was requested.
 
     Raises:
+        NoAnswer: The answer is not JSON, or was cut.
         UnexpectedAnswer: The answer has another shape.
     """
-    body = parse(answer)
     if not 200 <= answer.status < 300:
-        where = answer.headers.get("location", "nowhere")
+        where = answer.headers.get("Location", "nowhere")
         raise UnexpectedAnswer(request, f"a redirect (HTTP {answer.status}) to {where}")
+    body = answer.json
     if not isinstance(body, dict):
         raise UnexpectedAnswer(request, f"{_start(body)} in place of a JSON object")
     if items is not None:
@@ -127,10 +119,7 @@ def _is_binding(binding: object) -> bool:
 
 
 def _start(body: Any) -> str:
-    """What came instead, without values: a body that was cut may hold part of a secret."""
+    """What came instead, without values."""
     if isinstance(body, dict):
         return f"an object with {', '.join(sorted(body)[:5]) or 'nothing in it'}"
-    text = " ".join(str(body).split())
-    if text.startswith(("{", "[", '"')):
-        return "JSON that was cut or is malformed"
-    return f"{text[:80]!r}" if text else "an empty body"
+    return f"JSON of the type {type(body).__name__}"

@@ -19,7 +19,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     TokenUnavailable,
     from_answer,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._google.transport import Http
+from ansible_collections.streamops.knative.plugins.module_utils._google.http_client import Http
 
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 USERINFO_EMAIL = "https://www.googleapis.com/auth/userinfo.email"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -38,10 +37,23 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     is_rate,
     retry_delay,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._google.transport import (
+from ansible_collections.streamops.knative.plugins.module_utils._google.http_client import Http
+from ansible_collections.streamops.knative.plugins.module_utils._http.client import (
+    USER_AGENT,
     Answer,
-    Http,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
+    Cause,
+    NoAnswer,
+    SettingError,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._http.retries import (
+    LONGEST_ASKED_PAUSE,
+    Retries,
+    http_date,
+    retry_after,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._http.tls import CA_VARIABLES
 
 Json = dict[str, Any]
 _Result = TypeVar("_Result")
@@ -59,16 +71,22 @@ SERVICES: Mapping[str, str] = {
         "serviceusage",
     )
 }
-USER_AGENT = "streamops.knative/1.0"
 #: A request that got one of these was not carried out, so it can be sent again whatever it asks.
 NOT_CARRIED_OUT = (429, 503)
 TRANSIENT = (*NOT_CARRIED_OUT, 500, 502, 504)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
-#: The longest pause that a server is granted that asks for one.
-LONGEST_ASKED_WAIT = 120.0
+#: Seconds for which one request is sent again; quotas per minute need more than one of them.
+RETRY_SECONDS = 300.0
 #: Seconds by which clocks may differ without a word about it; signed assertions get 5 minutes.
 CLOCK_TOLERANCE = 60.0
 FIRST_POLL, LONGEST_POLL = 0.25, 10.0
+_NETWORK = "Check the network, the proxy and the option endpoint."
+_ADVICE = {
+    Cause.CERTIFICATE: "Behind a proxy that opens TLS, name its CA in "
+    + " or ".join(CA_VARIABLES)
+    + ".",
+    Cause.PROXY: "Check HTTPS_PROXY and NO_PROXY.",
+}
 #: More pages than any project has; a list that goes on is not one of Google's.
 MAX_PAGES = 10_000
 
@@ -122,6 +140,15 @@ class Session:
         self._lock = threading.Lock()
         self._credentials: Credentials | None = None
         self._sleep = sleep
+        self._retries = Retries(
+            attempts=settings.retries,
+            seconds=RETRY_SECONDS,
+            pause=FIRST_WAIT,
+            longest_pause=LONGEST_WAIT,
+            sleep=sleep,
+            transient=_is_transient,
+            asked_pause=_asked_pause,
+        )
         self._ahead = timedelta()
         self.caller = ""
         self.requests = 0
@@ -315,7 +342,7 @@ class Session:
         raise AssertionError("unreachable")
 
     def _error(self, answer: Answer, request: str) -> ApiError:
-        body = answers.parse(answer)
+        body = _body(answer)
         error = from_answer(answer.status, body, request, self.caller)
         if self.check_mode and isinstance(error, ServiceDisabled):
             self.warnings[f"{error.message} Treated as empty in check mode."] = None
@@ -336,29 +363,32 @@ class Session:
         """Send, and send again what may be repeated; a token that is refused is renewed once."""
         method = called.partition(" ")[0]
         request = f"{method} {url.partition('?')[0]}"
-        repeatable = method in ("GET", "PUT", "DELETE") or called.endswith(":getIamPolicy")
-        renewed = False
-        attempt = 0
-        while True:
-            last = attempt == self._settings.retries
+        is_renewed = False
+
+        def attempt() -> Answer:
+            nonlocal is_renewed
             token = self.token()
-            try:
-                answer = self._send_once(method, url, payload, token)
-                if answer.status < 400:
-                    return answers.check(called, request, answer, items)
-            except (Unreachable, UnexpectedAnswer) as error:
-                if last or (error.sent and not repeatable):
-                    raise
-                self._sleep(_backoff(attempt))
-            else:
-                if answer.status == 401 and not renewed:
-                    renewed = True
-                    if self._renew(token):
-                        continue
-                if last or not _is_transient(answer, repeatable=repeatable):
-                    raise self._error(answer, request)
-                self._sleep(_asked_wait(answer) or _backoff(attempt))
-            attempt += 1
+            answer = self._send_once(method, url, payload, token)
+            if answer.status == 401 and not is_renewed:
+                is_renewed = True
+                if self._renew(token):
+                    answer = self._send_once(method, url, payload, self.token())
+            if answer.status < 400:
+                answers.check(called, request, answer, items)
+            return answer
+
+        repeatable = method in ("GET", "PUT", "DELETE") or called.endswith(":getIamPolicy")
+        try:
+            answer = self._retries.send(attempt, repeatable=repeatable)
+        except NoAnswer as error:
+            advice = _ADVICE.get(error.cause, _NETWORK)
+            raise Unreachable(f"{error}. {advice}", sent=error.sent) from error
+        except SettingError as error:
+            raise ConfigError(str(error)) from error
+        if answer.status >= 400:
+            raise self._error(answer, request)
+        body: Json = answer.json
+        return body
 
     def _send_once(self, method: str, url: str, payload: bytes | None, token: str) -> Answer:
         headers = {
@@ -371,7 +401,7 @@ class Session:
         with self._lock:
             self.requests += 1
         answer = self._http.request(method, url, payload, headers)
-        moment = _date(answer.headers.get("date", ""))
+        moment = http_date(answer.headers.get("Date", ""))
         if moment:
             self._ahead = moment - datetime.now(UTC)
         return answer
@@ -405,10 +435,18 @@ def map_parallel(
         return list(pool.map(function, items))
 
 
-def _is_transient(answer: Answer, *, repeatable: bool) -> bool:
+def _body(answer: Answer) -> Any:
+    """The JSON of an error; text where it is not JSON."""
+    try:
+        return answer.json
+    except NoAnswer:
+        return answer.data.decode(errors="replace")
+
+
+def _is_transient(answer: Answer, repeatable: bool) -> bool:
     """Whether the same request may do better later. A quota that is used up stays so; a rate passes."""
     if answer.status == 429:
-        error = from_answer(answer.status, answers.parse(answer), "")
+        error = from_answer(answer.status, _body(answer), "")
         return is_rate(error) or not error.detail("QuotaFailure")
     return answer.status in (TRANSIENT if repeatable else NOT_CARRIED_OUT)
 
@@ -418,25 +456,11 @@ def _backoff(attempt: int) -> float:
     return min(FIRST_WAIT * 2.0**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
-def _asked_wait(answer: Answer) -> float:
-    """Seconds that the server asks to wait, by its header or its error's details; 0 if it does not."""
-    value = answer.headers.get("retry-after", "")
-    if value.isdigit():
-        asked = float(value)
-    elif moment := _date(value):
-        sent = _date(answer.headers.get("date", "")) or datetime.now(UTC)
-        asked = (moment - sent).total_seconds()
-    else:
-        asked = retry_delay(from_answer(answer.status, answers.parse(answer), ""))
-    return min(max(asked, 0.0), LONGEST_ASKED_WAIT)
-
-
-def _date(value: str) -> datetime | None:
-    """A date as headers have it (RFC 9110, section 5.6.7)."""
-    try:
-        return parsedate_to_datetime(value) if value else None
-    except ValueError:
-        return None
+def _asked_pause(answer: Answer) -> float:
+    """Seconds that Google asks to wait, by a header or by the error's details; 0 for none."""
+    return retry_after(answer) or min(
+        retry_delay(from_answer(answer.status, _body(answer), "")), LONGEST_ASKED_PAUSE
+    )
 
 
 def _progress(operation: Json) -> str:

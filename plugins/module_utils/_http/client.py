@@ -59,11 +59,12 @@ class Answer:
         except ValueError:
             kind = self.headers.get("Content-Type", "no content type")
             begin = self.data[:80].decode(errors="replace")
-            cut = "json" in kind.lower() and begin[:1] in ("{", "[")
+            cut = begin.lstrip()[:1] in ("{", "[", '"')
+            # The text of JSON that was cut may begin with a secret.
+            text = f"{kind} instead of JSON (HTTP {self.status}); it begins {begin!r}"
             raise NoAnswer(
                 f"{self.request} was answered with "
-                + ("incomplete JSON" if cut else f"{kind} instead of JSON")
-                + f" (HTTP {self.status}); it begins {begin!r}",
+                + (f"incomplete JSON (HTTP {self.status})" if cut else text),
                 Cause.CONNECTION if cut else Cause.FORMAT,
                 sent=True,
             ) from None
