@@ -24,9 +24,11 @@ options:
     type: str
   docker_config:
     description:
-      - File with credentials, as C(docker login) and C(skopeo login) write it, with credential helpers.
-      - "Default: E(REGISTRY_AUTH_FILE), E(DOCKER_CONFIG)C(/config.json),
-        E(XDG_RUNTIME_DIR)C(/containers/auth.json), C(~/.docker/config.json)."
+      - File with credentials, as C(docker login), C(podman login) and C(skopeo login) write it, with credential
+        helpers, identity tokens, and keys of a registry or of a namespace in it.
+      - "Default: the first of these that has credentials for the registry: E(REGISTRY_AUTH_FILE),
+        E(DOCKER_CONFIG)C(/config.json), E(XDG_RUNTIME_DIR)C(/containers/auth.json),
+        C(~/.config/containers/auth.json), C(~/.docker/config.json)."
     type: path
   plain_http:
     description: "Speak HTTP without TLS. Default: to registries on this machine."
@@ -39,7 +41,7 @@ options:
     description: File with the certificates of authorities to trust, instead of the system's.
     type: path
 requirements:
-  - oras >= 0.2.40
+  - urllib3 >= 2
 notes:
   - The Google options are used for registries of Google Cloud only.
 """

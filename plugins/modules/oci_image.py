@@ -248,24 +248,17 @@ pushed:
       type: int
 """
 
-import traceback
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 from ansible_collections.streamops.knative.plugins.module_utils._oci.argspec import (
+    REGISTRY,
     option,
     strings,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._oci.task import OciTask
-
-try:
-    from ansible_collections.streamops.knative.plugins.module_utils._oci.image_run import (
-        run as make,
-    )
-except ImportError:
-    IMPORT_ERROR: str | None = traceback.format_exc()
-else:
-    IMPORT_ERROR = None
+from ansible_collections.streamops.knative.plugins.module_utils._oci.image_run import (
+    run as make,
+)
 
 
 def work(run: Run) -> dict[str, Any]:
@@ -276,10 +269,10 @@ def work(run: Run) -> dict[str, Any]:
     return result
 
 
-TASK = OciTask(
-    work_with_libraries=work,
-    import_error=IMPORT_ERROR,
-    options={
+TASK = Task(
+    work,
+    {
+        **REGISTRY,
         "name": option(required=True),
         "tags": strings(default=["latest"]),
         "path": option("path", required=True),

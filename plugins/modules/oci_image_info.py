@@ -53,22 +53,14 @@ image:
   sample: registry.example.com/team/app@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 """
 
-import traceback
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run
-from ansible_collections.streamops.knative.plugins.module_utils._oci.argspec import option
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._oci.argspec import REGISTRY, option
+from ansible_collections.streamops.knative.plugins.module_utils._oci.connect import (
+    open_repository,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
-from ansible_collections.streamops.knative.plugins.module_utils._oci.task import OciTask
-
-try:
-    from ansible_collections.streamops.knative.plugins.module_utils._oci.connect import (
-        open_repository,
-    )
-except ImportError:
-    IMPORT_ERROR: str | None = traceback.format_exc()
-else:
-    IMPORT_ERROR = None
 
 
 def work(run: Run) -> dict[str, Any]:
@@ -79,10 +71,9 @@ def work(run: Run) -> dict[str, Any]:
     return {"changed": False, "exists": digest is not None, "digest": digest, "image": image}
 
 
-TASK = OciTask(
-    work_with_libraries=work,
-    import_error=IMPORT_ERROR,
-    options={"name": option(required=True)},
+TASK = Task(
+    work,
+    {**REGISTRY, "name": option(required=True)},
 )
 
 

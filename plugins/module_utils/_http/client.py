@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
@@ -106,7 +106,7 @@ class HttpClient:
         url: str,
         *,
         headers: Headers = (),
-        body: bytes | None = None,
+        body: bytes | BinaryIO | None = None,
         timeout: float | None = None,
         limit: int = LARGEST_ANSWER,
         redirects: int = 0,
@@ -136,7 +136,7 @@ class HttpClient:
         url: str,
         *,
         headers: Headers = (),
-        body: bytes | None = None,
+        body: bytes | BinaryIO | None = None,
         timeout: float | None = None,
         redirects: int = 0,
     ) -> Iterator[tuple[Answer, Iterator[bytes]]]:

@@ -65,13 +65,27 @@ def _offered(index: dict[str, Any]) -> dict[str, str]:
 def _base(repository: Repository, cache: Cache, digest: str) -> Base:
     manifest, media_type = _document(repository, cache, digest)
     if media_type not in MANIFEST_TYPES:
-        raise OptionError(f"base: {repository.reference} is no image, but of type {media_type}")
+        raise OptionError(f"base: {repository.reference} is of type {media_type}, not an image")
     config_digest = manifest["config"]["digest"]
     config = cache.get("config", config_digest)
     if config is None:
-        config = json.loads(repository.read_blob(config_digest))
+        config = _config(repository, config_digest, len(manifest["layers"]))
         cache.put("config", config_digest, config)
     return Base(digest, manifest["layers"], config)
+
+
+def _config(repository: Repository, digest: str, layers: int) -> dict[str, Any]:
+    """The configuration of an image; RegistryError where it does not describe its layers."""
+    try:
+        config: dict[str, Any] = json.loads(repository.read_blob(digest))
+        is_complete = len(config["rootfs"]["diff_ids"]) == layers
+    except (KeyError, TypeError, ValueError):
+        is_complete = False
+    if not is_complete:
+        raise RegistryError(
+            f"base: {repository.reference}: its configuration {digest} is incomplete"
+        )
+    return config
 
 
 def _document(repository: Repository, cache: Cache, digest: str) -> tuple[dict[str, Any], str]:

@@ -9,6 +9,10 @@ from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._google.argspec import session
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import GcpError
+from ansible_collections.streamops.knative.plugins.module_utils._oci.credentials import (
+    Credentials,
+    find_credentials,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
     OptionError,
     RegistryError,
@@ -32,42 +36,43 @@ def open_repository(reference: Reference, target: Reference, options: dict[str, 
         retries=options["request_retries"],
         plain_http=options["plain_http"],
         verify=(options["ca_cert"] or True) if options["validate_certs"] else False,
-        docker_config=_docker_config(options),
     )
     return Repository(reference, connection, _credentials(reference, target, options))
 
 
 def _credentials(
     reference: Reference, target: Reference, options: dict[str, Any]
-) -> tuple[str, str] | None:
-    """User and password for the registry of `reference`; None leaves it to docker configurations.
-
-    username and password are for the registry that is pushed to (`target`).
-    """
+) -> Credentials | None:
+    """The credentials for the registry of `reference`; username and password are for `target`'s."""
     kind, own = options["auth"], reference.registry == target.registry
     if kind == "basic" and not (options["username"] and options["password"]):
         raise OptionError("auth basic needs username and password")
     if own and kind in ("auto", "basic") and options["username"]:
-        return options["username"], options["password"] or ""
+        return Credentials(options["username"], options["password"] or "")
     if (own and kind == "google") or (kind == "auto" and _GOOGLE.fullmatch(reference.registry)):
         try:
-            return _GOOGLE_USER, session(options).token()
+            return Credentials(_GOOGLE_USER, session(options).token())
         except GcpError as error:
             raise RegistryError(f"{reference.registry}: {error}") from error
+    for file in _configurations(options["docker_config"]):
+        if found := find_credentials(file, reference):
+            return found
     return None
 
 
-def _docker_config(options: dict[str, Any]) -> str | None:
-    """The docker configuration to read: the option, or where docker, podman and skopeo look."""
-    given = options["docker_config"]
+def _configurations(given: str | None) -> list[Path]:
+    """The configurations to read: the option, or where docker, podman and skopeo look."""
     if given:
         if not Path(given).is_file():
             raise OptionError(f"docker_config: {given} is not a file")
-        return str(given)
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
+        return [Path(given)]
+    runtime, docker = os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("DOCKER_CONFIG")
     places = [
         os.environ.get("REGISTRY_AUTH_FILE"),
-        f"{os.environ['DOCKER_CONFIG']}/config.json" if "DOCKER_CONFIG" in os.environ else None,
+        f"{docker}/config.json" if docker else None,
         f"{runtime}/containers/auth.json" if runtime else None,
+        "~/.config/containers/auth.json",
+        "~/.docker/config.json",
     ]
-    return next((place for place in places if place and Path(place).is_file()), None)
+    files = [Path(place).expanduser() for place in places if place]
+    return [file for file in files if file.is_file()]

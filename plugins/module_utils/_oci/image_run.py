@@ -183,7 +183,7 @@ def _before(target: Repository, state: State, cache: Cache) -> Json:
         files = {}
         if layer["size"] <= _DIFF_LAYER_LIMIT:
             with cache.temporary() as path:
-                target.fetch_blob(layer["digest"], path)
+                target.fetch_blob(layer["digest"], layer["size"], path)
                 files = _files(path)
         platform = f"{value.get('os')}/{value.get('architecture')}"
         described[platform] = _described(config, manifest, files)

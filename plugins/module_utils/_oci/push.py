@@ -97,12 +97,12 @@ class Pusher:
         for image in images:
             own = {one.layer.digest for one in image.added}
             for layer in image.manifest.value()["layers"]:
-                if self._lacks(layer["digest"]):
+                if self._lacks(layer):
                     if layer["digest"] in own:
                         self._upload(layer, files[layer["digest"]])
                     else:
                         self._take_over(layer)
-            if self._lacks(image.config.digest):
+            if self._lacks(image.config.descriptor()):
                 self._upload_document(image.config)
             if image.manifest.digest != document.digest:
                 self._manifest(image.manifest, image.manifest.digest)
@@ -110,12 +110,13 @@ class Pusher:
         for tag in tags:
             self._manifest(document, tag)
 
-    def _lacks(self, digest: str) -> bool:
+    def _lacks(self, descriptor: Json) -> bool:
         """Whether a blob has to be brought; once only, as it is about to be."""
+        digest = descriptor["digest"]
         if digest in self._there:
             return False
         self._there.add(digest)
-        return not self.target.has_blob(digest)
+        return not self.target.has_blob(digest, descriptor["size"])
 
     def _upload(self, descriptor: Json, path: Path) -> None:
         self.target.push_blob(path, descriptor["digest"], descriptor["size"])
@@ -137,7 +138,7 @@ class Pusher:
         mebibytes = descriptor["size"] / 2**20
         self.progress(f"{mine.name}: copying a layer of {theirs} ({mebibytes:.1f} MiB)")
         with self.cache.temporary() as path:
-            self.base.fetch_blob(digest, path)
+            self.base.fetch_blob(digest, descriptor["size"], path)
             self.target.push_blob(path, digest, descriptor["size"])
         self.pushed.copied.append(digest)
         self.pushed.bytes += descriptor["size"]

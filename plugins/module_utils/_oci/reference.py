@@ -15,7 +15,7 @@ _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
 _LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
-_DOCKER_HUB = "docker.io"
+DOCKER_HUB = "docker.io"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Reference:
         if more and ("." in first or ":" in first or first == "localhost"):
             registry, name = first, remainder
         else:
-            registry, name = _DOCKER_HUB, f"{first}/{remainder}" if more else f"library/{first}"
+            registry, name = DOCKER_HUB, f"{first}/{remainder}" if more else f"library/{first}"
         if (
             not _NAME.fullmatch(name)
             or (colon and not _TAG.fullmatch(tag))
@@ -52,12 +52,7 @@ class Reference:
     @property
     def host(self) -> str:
         """Where the registry's API is: HOST or HOST:PORT."""
-        return "registry-1.docker.io" if self.registry == _DOCKER_HUB else self.registry
-
-    @property
-    def credentials_key(self) -> str:
-        """Under what a docker configuration keeps the registry's credentials."""
-        return "https://index.docker.io/v1/" if self.registry == _DOCKER_HUB else self.registry
+        return "registry-1.docker.io" if self.registry == DOCKER_HUB else self.registry
 
     @property
     def loopback(self) -> bool:

@@ -1,31 +1,47 @@
-"""One repository of a registry, spoken to by `oras`.
+"""One repository of a registry.
 
-`oras` knows the protocol, docker configurations with their credential helpers, and token
-authentication. What is replaced here is how a request is sent: with a timeout, with a new token when
-the one at hand is not enough, without the minutes of waiting that its own retries take, and with
-errors that have a type.
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md. An answer that is not what the
+specification demands (a proxy's page, a manifest of another digest) is an error.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
 
-import oras.auth.utils
-import oras.container
-import oras.provider
-import requests
-from requests.adapters import HTTPAdapter
-
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import RegistryError
+from ansible_collections.streamops.knative.plugins.module_utils._http.client import (
+    Answer,
+    HttpClient,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
+    Cause,
+    NoAnswer,
+    SettingError,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._http.retries import Retries
+from ansible_collections.streamops.knative.plugins.module_utils._http.tls import (
+    private_context,
+    public_context,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._oci.credentials import Credentials
+from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
+    OptionError,
+    RegistryError,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
+from ansible_collections.streamops.knative.plugins.module_utils._oci.registry_auth import (
+    Authorization,
+)
+
+Json = dict[str, Any]
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -35,12 +51,14 @@ MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+_ACCEPT = {"Accept": ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))}
+_DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
 _TRANSIENT = (429, 500, 502, 503, 504)
 _FIRST_WAIT = 0.25  # seconds, doubled each time
-_CHUNK = 1 << 20
-
-# oras reports to standard error what is raised as an exception anyway.
-logging.getLogger("oras.logger").disabled = True
+_RETRY_SECONDS = 120.0
+_REDIRECTS = 5
+#: Bytes; registries take no larger manifests, and configurations are smaller than that.
+_MAX_DOCUMENT = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -51,192 +69,88 @@ class Connection:
     retries: int = 5
     plain_http: bool | None = None
     verify: bool | str = True
-    docker_config: str | None = None
 
 
-class Repository(oras.provider.Registry):
-    """The repository of `reference`; `credentials` (user, password) win over docker configurations."""
+class Repository:
+    """The repository of `reference`."""
 
     def __init__(
-        self,
-        reference: Reference,
-        connection: Connection,
-        credentials: tuple[str, str] | None = None,
+        self, reference: Reference, connection: Connection, credentials: Credentials | None = None
     ) -> None:
         plain = connection.plain_http if connection.plain_http is not None else reference.loopback
-        super().__init__(reference.host, insecure=plain, tls_verify=connection.verify)
         self.reference = reference
-        self.connection = connection
-        self.container = oras.container.Container(f"{reference.host}/{reference.name}")
         self.requests = 0
-        if reference.loopback:
-            self.session.trust_env = False  # a proxy cannot reach this machine's own registry
-        adapter = _TimeoutAdapter(connection.timeout)
-        self.session.mount("https://", adapter)
-        self.session.mount("http://", adapter)
-        if credentials:
-            self.auth.set_basic_auth(*credentials)
-        else:
-            key = oras.container.Container("any/name", registry=reference.credentials_key)
-            configs = [connection.docker_config] if connection.docker_config else None
-            self.auth.load_configs(key, configs=configs)
-
-    # Requests
-
-    def do_request(
-        self,
-        url: str,
-        method: str = "GET",
-        data: Any = None,
-        headers: Mapping[str, str] | None = None,
-        json: Any = None,
-        stream: bool = False,
-    ) -> requests.Response:
-        """Send a request with whatever credentials the registry asks for.
-
-        Answers 2xx, and 404 where something is only asked for; raises RegistryError for the rest.
-        What can be repeated is, after a transient failure; uploads are by who knows where they began.
-        """
-        repeatable = method in ("GET", "HEAD") or "/manifests/" in url
-        attempts = self.connection.retries + 1 if repeatable else 1
-        for attempt in range(attempts):
-            last = attempt + 1 == attempts
-            try:
-                response = self._send(method, url, data, headers or {}, json, stream)
-            except requests.exceptions.SSLError as error:
-                raise RegistryError(
-                    f"{self.reference.registry}: its certificate is not trusted: {_reason(error)}."
-                    " Give its authority's certificate with ca_cert"
-                ) from error
-            except requests.exceptions.RequestException as error:
-                if last:
-                    raise RegistryError(
-                        f"{self.reference.registry} does not answer ({method} {_path(url)}):"
-                        f" {_reason(error)}"
-                    ) from error
-            else:
-                if response.status_code not in _TRANSIENT or last:
-                    return self._checked(response, method, url)
-            time.sleep(_FIRST_WAIT * 2**attempt)
-        raise AssertionError("unreachable")
-
-    def _send(
-        self,
-        method: str,
-        url: str,
-        data: Any,
-        headers: Mapping[str, str],
-        body: Any,
-        stream: bool,
-    ) -> requests.Response:
-        options: dict[str, Any] = {"data": data, "json": body, "stream": stream}
-        options["verify"] = self._tls_verify
-        self.requests += 1
-        given = {**headers, **self.auth.get_auth_header()}
-        response: requests.Response = self.session.request(method, url, headers=given, **options)
-        challenge = response.headers.get("WWW-Authenticate", "")
-        if response.status_code not in (401, 403) or not challenge:
-            return response
-        if challenge.lower().startswith("basic"):
-            basic = getattr(self.auth, "_basic_auth", None)
-            given["Authorization"] = f"Basic {basic}"
-            authorized = basic is not None
-        else:
-            self.auth.token = None  # the one at hand is for less, or expired
-            given, authorized = self.auth.authenticate_request(response, given)
-        if not authorized:
-            return response
-        self.requests += 1
-        again: requests.Response = self.session.request(method, url, headers=given, **options)
-        return again
-
-    def _checked(self, response: requests.Response, method: str, url: str) -> requests.Response:
-        status = response.status_code
-        if status < 400 or (status == 404 and method in ("GET", "HEAD")):
-            return response
-        where = f"{self.reference.repository}: {method} {_path(url)}"
-        if status in (401, 403) and not _is_quota(response):
-            raise RegistryError(
-                f"{where}: {status} {_detail(response)}. Credentials are taken from username and"
-                " password, from docker_config (or ~/.docker/config.json, as 'docker login' and"
-                " 'skopeo login' write it), and for Google's registries from the Google options",
-                status,
-            )
-        raise RegistryError(f"{where}: {status} {_detail(response)}", status)
+        self._attempts = connection.retries + 1
+        self._url = f"{'http' if plain else 'https'}://{reference.host}/v2/{reference.name}"
+        context = None if plain else _context(connection.verify)
+        self._http = HttpClient(context, timeout=connection.timeout)
+        self._retries = Retries(
+            attempts=connection.retries,
+            seconds=_RETRY_SECONDS,
+            pause=_FIRST_WAIT,
+            transient=lambda answer, repeatable: repeatable and answer.status in _TRANSIENT,
+        )
+        self._auth = Authorization(self._ask_for_token, credentials, secure=not plain)
 
     # Reading
 
     def manifest(self, target: str) -> tuple[bytes, str, str] | None:
         """Bytes, digest and media type of a manifest or index by tag or digest; None without one."""
-        accept = ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))
-        url = f"{self.prefix}://{self.container.manifest_url(target)}"
-        response = self.do_request(url, headers={"Accept": accept})
-        if response.status_code == 404:
+        answer = self._send("GET", f"/manifests/{target}", _ACCEPT)
+        if answer.status == 404:
             return None
-        digest = f"sha256:{hashlib.sha256(response.content).hexdigest()}"
+        digest = f"sha256:{hashlib.sha256(answer.data).hexdigest()}"
         if ":" in target and digest != target:
-            raise RegistryError(
-                f"{self.reference.repository}: the manifest that is asked for as {target} has the"
-                f" digest {digest}: the registry, or something between, changed it"
-            )
-        return response.content, digest, response.headers.get("Content-Type", "").partition(";")[0]
+            raise _wrong_digest(self.reference, target, digest)
+        return answer.data, digest, self._media_type(answer)
 
     def resolve(self, tag: str) -> str | None:
         """The digest a tag names now."""
-        accept = ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))
-        url = f"{self.prefix}://{self.container.manifest_url(tag)}"
-        response = self.do_request(url, "HEAD", headers={"Accept": accept})
-        if response.status_code == 404:
+        answer = self._send("HEAD", f"/manifests/{tag}", _ACCEPT)
+        if answer.status == 404:
             return None
-        digest = response.headers.get("Docker-Content-Digest")
-        if digest:
-            return str(digest)
+        digest = answer.headers.get("Docker-Content-Digest", "")
+        if _DIGEST.fullmatch(digest):
+            return digest
         found = self.manifest(tag)
         return found[1] if found else None
 
-    def has_blob(self, digest: str) -> bool:
+    def has_blob(self, digest: str, size: int) -> bool:
         """Whether the repository has a blob."""
-        return bool(self.blob_exists({"digest": digest}, self.container))
+        answer = self._send("HEAD", f"/blobs/{digest}")
+        known = answer.headers.get("Docker-Content-Digest")
+        is_it = known == digest if known else answer.headers.get("Content-Length") == str(size)
+        return answer.status == 200 and is_it
 
     def read_blob(self, digest: str) -> bytes:
         """A small blob's content."""
-        response = self.get_blob(self.container, digest)
-        if response.status_code == 404:
-            raise RegistryError(f"{self.reference.repository}: blob {digest} is missing", 404)
-        return _verified(response.content, digest, self.reference)
+        answer = self._send("GET", f"/blobs/{digest}")
+        if answer.status == 404:
+            raise self._missing(digest)
+        actual = f"sha256:{hashlib.sha256(answer.data).hexdigest()}"
+        if actual != digest:
+            raise _wrong_digest(self.reference, digest, actual)
+        return answer.data
 
-    def fetch_blob(self, digest: str, path: Path) -> None:
+    def fetch_blob(self, digest: str, size: int, path: Path) -> None:
         """Write a blob to a file; starts over where the connection broke."""
-        for attempt in range(self.connection.retries + 1):
-            hasher = hashlib.sha256()
+        for attempt in range(self._attempts):
             try:
-                with self.get_blob(self.container, digest, stream=True) as response:
-                    if response.status_code == 404:
-                        raise RegistryError(
-                            f"{self.reference.repository}: blob {digest} is missing", 404
-                        )
-                    with path.open("wb") as file:
-                        for chunk in response.iter_content(_CHUNK):
-                            hasher.update(chunk)
-                            file.write(chunk)
-            except requests.exceptions.RequestException as error:
-                if attempt == self.connection.retries:
-                    raise RegistryError(
-                        f"{self.reference.repository}: blob {digest}: {_reason(error)}"
-                    ) from error
+                self._download(digest, size, path)
+            except NoAnswer as error:
+                if not error.is_transient or attempt + 1 == self._attempts:
+                    raise self._no_answer(error) from error
                 time.sleep(_FIRST_WAIT * 2**attempt)
-                continue
-            if f"sha256:{hasher.hexdigest()}" != digest:
-                raise _wrong_digest(self.reference, digest, hasher.hexdigest())
-            return
+            else:
+                return
 
     # Writing
 
     def mount_blob(self, digest: str, source: str) -> bool:
         """Take a blob over from another repository of the registry; False where it does not."""
-        url = f"{self.prefix}://{self.container.upload_blob_url()}?mount={digest}&from={source}"
+        query = f"mount={quote(digest)}&from={quote(source, safe='')}"
         try:
-            return self.do_request(url, "POST").status_code == 201
+            return self._send("POST", f"/blobs/uploads/?{query}").status == 201
         except RegistryError as error:
             if error.status in (401, 403, 404, 405):  # may not read it there, or cannot mount
                 return False
@@ -244,14 +158,13 @@ class Repository(oras.provider.Registry):
 
     def push_blob(self, path: Path, digest: str, size: int) -> None:
         """Upload a file; starts over where the registry broke off or got something else."""
-        for attempt in range(self.connection.retries + 1):
+        for attempt in range(self._attempts):
             try:
-                layer = {"digest": digest, "size": size}
-                self.put_upload(str(path), self.container, layer)
-            except (RegistryError, ValueError) as error:
-                status = getattr(error, "status", None)
+                self._upload(path, digest, size)
+            except RegistryError as error:
+                status = error.status
                 again = status is None or status in _TRANSIENT or "DIGEST_INVALID" in str(error)
-                if not again or attempt == self.connection.retries:
+                if not again or attempt + 1 == self._attempts:
                     raise RegistryError(
                         f"{self.reference.repository}: the blob {digest} ({size} bytes) was not"
                         f" taken; no tag was changed. {error}",
@@ -264,66 +177,209 @@ class Repository(oras.provider.Registry):
     def push_manifest(self, content: bytes, media_type: str, target: str) -> None:
         """Store a manifest under a tag or its digest; a tag changes in this one step."""
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        url = f"{self.prefix}://{self.container.manifest_url(target)}"
-        response = self.do_request(url, "PUT", data=content, headers={"Content-Type": media_type})
-        stored = response.headers.get("Docker-Content-Digest", digest)
+        headers = {"Content-Type": media_type}
+        answer = self._send("PUT", f"/manifests/{target}", headers, content)
+        self._expect(answer, 201)
+        stored = answer.headers.get("Docker-Content-Digest") or self.resolve(target)
         if stored != digest:
-            raise _wrong_digest(self.reference, digest, stored)
+            raise _wrong_digest(self.reference, digest, str(stored))
+
+    # Requests
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Path | None = None,
+        *,
+        repeatable: bool = True,
+    ) -> Answer:
+        """Send a request with whatever credentials the registry asks for.
+
+        `path` is below the repository's, or a URL. Answers 2xx, and 404 to a GET or HEAD; raises
+        RegistryError for the rest.
+        """
+        url = path if "://" in path else self._url + path
+        try:
+            answer = self._retries.send(
+                lambda: self._authorized(method, url, headers or {}, body), repeatable=repeatable
+            )
+        except NoAnswer as error:
+            raise self._no_answer(error) from error
+        except SettingError as error:
+            raise OptionError(str(error)) from error
+        if 200 <= answer.status < 300 or (answer.status == 404 and method in ("GET", "HEAD")):
+            return answer
+        raise self._refused(answer)
+
+    def _authorized(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Path | None
+    ) -> Answer:
+        answer = self._request(method, url, headers, body)
+        challenge = answer.headers.get("WWW-Authenticate", "")
+        if answer.status in (401, 403) and challenge and self._auth.accept(challenge):
+            answer = self._request(method, url, headers, body)
+        return answer
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Path | None
+    ) -> Answer:
+        self.requests += 1
+        # An upload's location may be elsewhere, where the credentials are not for.
+        ours = urlsplit(url)[:2] == urlsplit(self._url)[:2]
+        fields = {**headers, **(self._auth.headers if ours else {})}
+        redirects = _REDIRECTS if method in ("GET", "HEAD") else 0
+        with ExitStack() as stack:
+            content: Any = stack.enter_context(body.open("rb")) if isinstance(body, Path) else body
+            return self._http.request(
+                method, url, headers=fields, body=content, limit=_MAX_DOCUMENT, redirects=redirects
+            )
+
+    def _ask_for_token(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None
+    ) -> Answer:
+        self.requests += 1
+        return self._retries.send(
+            lambda: self._http.request(
+                method, url, headers=headers, body=body, limit=_MAX_DOCUMENT
+            ),
+            repeatable=True,
+        )
+
+    def _download(self, digest: str, size: int, path: Path) -> None:
+        hasher = hashlib.sha256()
+        url = f"{self._url}/blobs/{digest}"
+        for _dummy in range(2):
+            self.requests += 1
+            with self._http.stream(
+                "GET", url, headers=self._auth.headers, redirects=_REDIRECTS
+            ) as (answer, chunks):
+                if answer.status == 200:
+                    written = 0
+                    with path.open("wb") as file:
+                        for chunk in chunks:
+                            written += len(chunk)
+                            if written > size:
+                                break
+                            hasher.update(chunk)
+                            file.write(chunk)
+                    break
+            challenge = answer.headers.get("WWW-Authenticate", "")
+            if answer.status not in (401, 403) or not self._auth.accept(challenge):
+                break
+        if answer.status == 404:
+            raise self._missing(digest)
+        if answer.status in _TRANSIENT:
+            raise NoAnswer(f"{answer.request}: HTTP {answer.status}", Cause.CONNECTION, sent=True)
+        if answer.status != 200:
+            raise self._refused(answer)
+        if written != size or f"sha256:{hasher.hexdigest()}" != digest:
+            raise _wrong_digest(self.reference, digest, f"sha256:{hasher.hexdigest()}")
+
+    def _upload(self, path: Path, digest: str, size: int) -> None:
+        begun = self._send("POST", "/blobs/uploads/", {"Content-Length": "0"})
+        self._expect(begun, 202)
+        location = urljoin(f"{self._url}/blobs/uploads/", begun.headers.get("Location", ""))
+        joined = "&" if "?" in location else "?"
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        url = f"{location}{joined}digest={quote(digest)}"
+        self._expect(self._send("PUT", url, headers, path, repeatable=False), 201)
+
+    # Answers
+
+    def _media_type(self, answer: Answer) -> str:
+        """The media type of a manifest or index; RegistryError for what is neither."""
+        where = f"{self.reference.repository}: {answer.request}"
+        try:
+            value = json.loads(answer.data)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict) or value.get("schemaVersion") != 2:
+            raise RegistryError(f"{where}: the answer is not an image manifest or index")
+        kind = str(value.get("mediaType") or answer.headers.get("Content-Type", ""))
+        kind = kind.partition(";")[0]
+        if kind in MANIFEST_TYPES:
+            described = [value.get("config"), *_list(value.get("layers"))]
+        else:
+            described = _list(value.get("manifests"))
+        if not described or not all(map(_is_descriptor, described)):
+            raise RegistryError(f"{where}: the manifest of type {kind or '(none)'} is incomplete")
+        return kind
+
+    def _expect(self, answer: Answer, status: int) -> None:
+        if answer.status != status or "Location" not in answer.headers:
+            raise RegistryError(
+                f"{self.reference.repository}: {answer.request}: HTTP {status} with a Location was"
+                f" expected, not {answer.status}: what answers is not a registry"
+            )
+
+    def _refused(self, answer: Answer) -> RegistryError:
+        status = answer.status
+        where = f"{self.reference.repository}: {answer.request}: {status} {_detail(answer)}"
+        if status in (401, 403) and not _is_quota(answer):
+            return RegistryError(
+                f"{where}. Credentials are taken from username and password, from docker_config (or"
+                " ~/.docker/config.json, as 'docker login' and 'skopeo login' write it), and for"
+                " Google's registries from the Google options",
+                status,
+            )
+        return RegistryError(where, status)
+
+    def _no_answer(self, error: NoAnswer) -> RegistryError:
+        advice = {Cause.CERTIFICATE: ". Give the certificate of its CA with ca_cert"}
+        return RegistryError(
+            f"{self.reference.registry} does not answer: {error}{advice.get(error.cause, '')}"
+        )
+
+    def _missing(self, digest: str) -> RegistryError:
+        return RegistryError(f"{self.reference.repository}: blob {digest} is missing", 404)
 
 
-class _TimeoutAdapter(HTTPAdapter):
-    """Gives every request a timeout, also those that oras sends for tokens."""
+def _context(verify: bool | str) -> Any:
+    try:
+        if verify is True:
+            return public_context()
+        ca_cert = Path(verify).read_text(encoding="utf-8") if isinstance(verify, str) else ""
+        return private_context(ca_cert, verify=bool(verify))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"ca_cert: {verify} cannot be read: {error}") from error
+    except SettingError as error:
+        raise OptionError(str(error)) from error
 
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        super().__init__()
 
-    def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
-        """Send with the timeout where none was given."""
-        options["timeout"] = options.get("timeout") or self._timeout
-        return super().send(request, *args, **options)
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
-def _verified(content: bytes, digest: str, reference: Reference) -> bytes:
-    actual = hashlib.sha256(content).hexdigest()
-    if f"sha256:{actual}" != digest:
-        raise _wrong_digest(reference, digest, actual)
-    return content
+def _is_descriptor(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("mediaType"), str)
+        and isinstance(value.get("size"), int)
+        and _DIGEST.fullmatch(str(value.get("digest"))) is not None
+    )
 
 
 def _wrong_digest(reference: Reference, expected: str, actual: str) -> RegistryError:
     return RegistryError(
-        f"{reference.repository}: {expected} was asked for, but {actual} came: the registry, or"
+        f"{reference.repository}: {expected} was expected, and {actual} received: the registry, or"
         " something between, changed the content"
     )
 
 
-def _errors(response: requests.Response) -> list[dict[str, Any]]:
+def _errors(answer: Answer) -> list[Json]:
     try:
-        found = response.json()["errors"]
-    except (ValueError, KeyError, TypeError):
+        found = answer.json["errors"]
+    except (NoAnswer, KeyError, TypeError):
         return []
-    return [error for error in found if isinstance(error, dict)]
+    return [error for error in _list(found) if isinstance(error, dict)]
 
 
-def _detail(response: requests.Response) -> str:
-    told = [f"{error.get('code')}: {error.get('message')}" for error in _errors(response)]
-    return "; ".join(told) or response.reason or ""
+def _detail(answer: Answer) -> str:
+    return "; ".join(f"{error.get('code')}: {error.get('message')}" for error in _errors(answer))
 
 
-def _is_quota(response: requests.Response) -> bool:
+def _is_quota(answer: Answer) -> bool:
     """Whether a refusal is about room, not about rights (Harbor and others answer 403)."""
-    return bool(re.search(r"quota|full|exceed|storage", json.dumps(_errors(response)), re.I))
-
-
-def _path(url: str) -> str:
-    return re.sub(r"^\w+://[^/]+|\?.*$", "", url)
-
-
-def _reason(error: Exception) -> str:
-    """The innermost cause, without the layers of libraries around it."""
-    inner: Any = error
-    while inner.args and isinstance(inner.args[-1], Exception):
-        inner = inner.args[-1]
-    reason = getattr(inner, "reason", None)
-    return str(reason or inner)
+    return bool(re.search(r"quota|full|exceed|storage", json.dumps(_errors(answer)), re.I))

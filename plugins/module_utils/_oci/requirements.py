@@ -12,8 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+try:
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+except ImportError:  # read_requirements reports it
+    Requirement = None  # type: ignore[assignment,misc]  # stands for the missing library
 
 from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import OptionError
 from ansible_collections.streamops.knative.plugins.module_utils._oci.text_files import read_text
@@ -50,6 +53,10 @@ def read_requirements(files: Sequence[Path], option: str, markers: Mapping[str, 
 
     `option` is named where a file is wrong; constraint files have the same form.
     """
+    if Requirement is None:
+        raise OptionError(
+            f"{option}: the Python package packaging is missing on this host: pip install packaging"
+        )
     return [
         line
         for file in files

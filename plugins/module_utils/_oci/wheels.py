@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+try:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+except ImportError:  # read_requirements reports it
+    Requirement = None  # type: ignore[assignment,misc]  # stands for the missing library
 
 from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
     OptionError,

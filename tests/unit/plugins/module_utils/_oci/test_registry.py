@@ -1,0 +1,219 @@
+"""Answers of what is not a registry, or not in order, are errors."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from ansible_collections.streamops.knative.plugins.module_utils._oci.credentials import Credentials
+from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import RegistryError
+from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
+from ansible_collections.streamops.knative.plugins.module_utils._oci.registry import (
+    MANIFEST_TYPES,
+    Connection,
+    Repository,
+)
+
+Answer = tuple[int, dict[str, str], bytes]
+PAGE: Answer = (200, {"Content-Type": "text/html"}, b"<html>Please sign in</html>")
+BLOB = b"content"
+DIGEST = f"sha256:{hashlib.sha256(BLOB).hexdigest()}"
+
+
+class Server:
+    """Answers by a function of method, path, headers and body."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[str, str, dict[str, str], bytes], Answer] = lambda *_: PAGE
+        self.asked: list[str] = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_one(self) -> None:
+                outer.asked.append(f"{self.command} {self.path}")
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status, headers, data = outer.answer(
+                    self.command, self.path, dict(self.headers), body
+                )
+                self.send_response_only(status)
+                for name, value in {"Content-Length": str(len(data)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(data)
+
+            do_GET = do_HEAD = do_POST = do_PUT = handle_one
+
+            def log_message(self, *_: Any) -> None:
+                """Keep quiet."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.close()
+
+
+def repository(server: Server, credentials: Credentials | None = None) -> Repository:
+    reference = Reference.parse(f"{server.host}/team/app", "name")
+    return Repository(reference, Connection(timeout=5, retries=0), credentials)
+
+
+@pytest.fixture
+def blob(tmp_path: Path) -> Path:
+    path = tmp_path / "blob"
+    path.write_bytes(BLOB)
+    return path
+
+
+def manifest(**changes: Any) -> bytes:
+    described = {"mediaType": "x", "digest": DIGEST, "size": 7}
+    value = {"schemaVersion": 2, "mediaType": MANIFEST_TYPES[0], "config": described, "layers": []}
+    return json.dumps({**value, **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PAGE[2],
+        b"",
+        b"{}",
+        b"[]",
+        manifest()[:-20],
+        manifest(schemaVersion=1),
+        manifest(config=None),
+        manifest(config={"digest": DIGEST}),
+        manifest(layers=[{"mediaType": "x", "digest": "../../x", "size": 1}]),
+        manifest(mediaType="application/vnd.oci.image.index.v1+json"),
+    ],
+)
+def test_what_is_not_a_manifest_is_an_error(server: Server, data: bytes) -> None:
+    server.answer = lambda *_: (200, {"Content-Type": MANIFEST_TYPES[0]}, data)
+    with pytest.raises(RegistryError, match=r"not an image manifest|is incomplete"):
+        repository(server).manifest("latest")
+
+
+def test_a_page_is_not_a_blob_that_is_there(server: Server, blob: Path) -> None:
+    registry = repository(server)
+    assert registry.has_blob(DIGEST, 7) is False
+    server.answer = lambda *_: (200, {"Docker-Content-Digest": DIGEST}, b"")
+    assert registry.has_blob(DIGEST, 7) is True
+    server.answer = lambda *_: (200, {}, BLOB)
+    assert registry.has_blob(DIGEST, 7) is True
+
+
+def test_a_page_does_not_take_uploads(server: Server, blob: Path) -> None:
+    registry = repository(server)
+    with pytest.raises(RegistryError, match="what answers is not a registry"):
+        registry.push_blob(blob, DIGEST, 7)
+    with pytest.raises(RegistryError, match="what answers is not a registry"):
+        registry.push_manifest(manifest(), MANIFEST_TYPES[0], "latest")
+    assert registry.mount_blob(DIGEST, "library/python") is False
+
+
+def test_a_manifest_that_was_stored_is_looked_up_where_the_answer_names_no_digest(
+    server: Server,
+) -> None:
+    content = manifest()
+    server.answer = lambda method, *_: (
+        (201, {"Location": "/x"}, b"") if method == "PUT" else (200, {}, content)
+    )
+    repository(server).push_manifest(content, MANIFEST_TYPES[0], "latest")
+    other = manifest(annotations={})
+    with pytest.raises(RegistryError, match="changed the content"):
+        repository(server).push_manifest(other, MANIFEST_TYPES[0], "latest")
+
+
+def test_a_blob_that_is_larger_than_described_is_not_read_to_its_end(
+    server: Server, tmp_path: Path
+) -> None:
+    server.answer = lambda *_: (200, {}, b"x" * (4 << 20))
+    with pytest.raises(RegistryError, match="changed the content"):
+        repository(server).fetch_blob(DIGEST, 7, tmp_path / "new")
+    assert (tmp_path / "new").stat().st_size <= 7
+
+
+def test_documents_are_bounded(server: Server) -> None:
+    server.answer = lambda *_: (200, {}, b"x" * (5 << 20))
+    with pytest.raises(RegistryError, match="more than 4 MiB"):
+        repository(server).read_blob(DIGEST)
+
+
+def test_credentials_are_not_sent_where_an_upload_leads_elsewhere(
+    server: Server, blob: Path
+) -> None:
+    other = Server()
+    seen: dict[str, str] = {}
+
+    def take(_method: str, _path: str, headers: dict[str, str], _body: bytes) -> Answer:
+        seen.update(headers)
+        return 201, {"Location": "/x"}, b""
+
+    other.answer = take
+    server.answer = lambda _m, _p, headers, _b: (
+        (202, {"Location": f"http://{other.host}/up"}, b"")
+        if "Authorization" in headers
+        else (401, {"WWW-Authenticate": 'Basic realm="x"'}, b"")
+    )
+    repository(server, Credentials("u", "p")).push_blob(blob, DIGEST, 7)
+    other.close()
+    assert seen["Content-Length"] == "7"
+    assert "Authorization" not in seen
+
+
+@pytest.mark.parametrize(
+    "credentials", [Credentials("u", "p"), Credentials(identity_token="i"), None]
+)
+def test_tokens(server: Server, credentials: Credentials | None) -> None:
+    forms: list[Any] = []
+
+    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        if path.startswith("/token"):
+            query = urlsplit(path).query if method == "GET" else body.decode()
+            forms.append((method, headers.get("Authorization"), parse_qs(query)))
+            return 200, {}, b'{"token": "t"}'
+        if headers.get("Authorization") == "Bearer t":
+            return 200, {}, BLOB
+        scope = 'scope="repository:team/app:pull"'
+        challenge = f'Bearer realm="http://{server.host}/token",service="s",{scope}'
+        return 401, {"WWW-Authenticate": challenge}, b""
+
+    server.answer = answer
+    assert repository(server, credentials).read_blob(DIGEST) == BLOB
+    ((method, header, form),) = forms
+    assert (form["service"], form["scope"]) == (["s"], ["repository:team/app:pull"])
+    if credentials and credentials.identity_token:
+        assert (method, form["grant_type"], form["refresh_token"]) == (
+            "POST",
+            ["refresh_token"],
+            ["i"],
+        )
+    else:
+        assert (method, header) == ("GET", "Basic dTpw" if credentials else None)
+
+
+@pytest.mark.parametrize("answer", [PAGE, (200, {}, b"{}"), (200, {}, b'{"token": "a b"}')])
+def test_a_token_server_that_is_none_is_named(server: Server, answer: Answer) -> None:
+    challenge = {"WWW-Authenticate": f'Bearer realm="http://{server.host}/token"'}
+    server.answer = lambda _m, path, *_: answer if "token" in path else (401, challenge, b"")
+    with pytest.raises(RegistryError, match=r"/token was answered with"):
+        repository(server, Credentials("u", "p")).read_blob(DIGEST)
