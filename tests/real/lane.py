@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -17,20 +18,42 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from build import WHEELS
+
 HERE = Path(__file__).resolve().parent
+#: Upstream's release files, beside the checkout.
+RELEASES = HERE.parents[2] / "shared" / "knative"
 #: Where the sandbox's services listen for pods: an address of the lane itself.
 ADDRESS = "10.0.0.1"
 _INSIDE = "REAL_LANE"
-_START_SECONDS = 180
+_PR_SET_PDEATHSIG = 1
 
 
-def enter() -> None:
-    """Start this program again inside the namespaces; does not return."""
+def enter() -> int:
+    """Run this program again inside the namespaces; returns its exit code."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    # --kill-child: the namespace's first process, and so all of it, ends with this one.
+    # --kill-child: the namespace's first process, and so all of it, ends with unshare, which ends with us.
     spaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    os.environ[_INSIDE] = "1"
-    os.execvp("unshare", ["unshare", *user, *spaces, sys.executable, *sys.argv])
+    process = subprocess.Popen(
+        ["unshare", *user, *spaces, sys.executable, *sys.argv],
+        env={**os.environ, _INSIDE: "1"},
+        preexec_fn=_die_with_parent,
+    )
+
+    def end(*_: object) -> None:
+        process.kill()  # unshare ignores SIGTERM
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    # Ctrl-C reaches the command itself, which ends in its own way.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _die_with_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def prepare() -> None:
@@ -70,6 +93,10 @@ def run(options: argparse.Namespace) -> int:
         **os.environ,
         "SANDBOX_CLUSTER_PROGRAM": str(HERE / "cluster.py"),
         "SANDBOX_ADDRESS": ADDRESS,
+        "SANDBOX_RELEASES": str(RELEASES),
+        # Nothing outside can be reached: images are built from what build.py has downloaded.
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": f"{WHEELS} {os.environ.get('PIP_FIND_LINKS', '')}".strip(),
     }
     with contextlib.ExitStack() as stack:
         if options.cluster:
@@ -88,7 +115,7 @@ def main() -> int:
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     if os.environ.pop(_INSIDE, "") != "1":
-        enter()
+        return enter()
     prepare()
     return run(options)
 

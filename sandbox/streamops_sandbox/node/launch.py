@@ -134,7 +134,8 @@ class Launcher:
             # Where pods have a network of their own, names lead to addresses without a proxy.
             **({} if pod.network_namespace else self._proxy_env()),
             "HOSTNAME": pod.pod["spec"].get("hostname") or pod.name,
-            "HOST": pod.ip,
+            # Without a network of its own the pod shares this machine's, and may bind its address only.
+            **({} if pod.network_namespace else {"HOST": pod.ip}),
             "CONTAINER_SANDBOX_MOUNT_POINT": str(root.absolute()),
             MARK: f"{self._cluster.run_id}/{pod.uid}/{container['name']}",
             **pod.extra_env,

@@ -107,11 +107,12 @@ class Pod:
     async def run(self) -> None:
         """Run the pod until it is deleted; leaves no process and no file behind."""
         self.ip = self.node.network.allocate()
-        writing = asyncio.create_task(self._write_status())
-        work = asyncio.create_task(self._work())
-        deletion = asyncio.create_task(self._deletion.wait())
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._write_status())]
         try:
+            # Before any container starts, which needs what the node attaches.
             await self.node.attach(self)
+            tasks.append(work := asyncio.create_task(self._work()))
+            tasks.append(deletion := asyncio.create_task(self._deletion.wait()))
             self.changed()
             await asyncio.wait({work, deletion}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
@@ -121,7 +122,7 @@ class Pod:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
         finally:
-            for task in (writing, work, deletion, *self._tasks):
+            for task in (*tasks, *self._tasks):
                 task.cancel()
             for container in [*self.init, *self.apps]:
                 container.kill()

@@ -32,12 +32,19 @@ REPOSITORIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def create_app(*, home: Path, base_url: str) -> web.Application:
+#: The folder with upstream's release files, where clusters run upstream's programs.
+_UPSTREAM = web.AppKey("upstream", Path)
+
+
+def create_app(*, home: Path, base_url: str, upstream: Path | None = None) -> web.Application:
     """Return the web application that serves the releases as github.com does.
 
-    `home` and `base_url` are what every part of the sandbox gets; this one needs neither.
+    `home` and `base_url` are what every part of the sandbox gets; this one needs neither. `upstream`
+    holds files of the newest releases that are served in place of the sandbox's own.
     """
     app = web.Application(middlewares=[guard()])
+    if upstream is not None:
+        app[_UPSTREAM] = upstream
     path = "/{owner}/{repository}/releases/download/knative-v{version}/{name}.yaml"
     app.router.add_get(path, _download)
     app.router.add_get("/healthz", _health)
@@ -62,6 +69,9 @@ async def _download(request: web.Request) -> web.Response:
     info = request.match_info
     repository, version = f"{info['owner']}/{info['repository']}", info["version"]
     text = render(repository, version, info["name"])
+    upstream = request.app.get(_UPSTREAM)
+    if text is not None and upstream is not None:
+        text = _upstream(upstream, repository, version, info["name"], text)
     if text is None:
         found = ", ".join(REPOSITORIES.get(repository, ((),))[0]) or "none"
         reason = f"no {info['name']}.yaml of {repository} {version}; versions here: {found}\n"
@@ -74,6 +84,14 @@ async def _download(request: web.Request) -> web.Response:
         response.text = text
         response.content_type = "application/yaml"
     return response
+
+
+def _upstream(folder: Path, repository: str, version: str, name: str, own: str) -> str | None:
+    """Return upstream's file, ours where it has none (`own`: migrations), or None for old versions."""
+    if version != REPOSITORIES[repository][0][-1]:
+        return None
+    file = folder / f"{name}.yaml"
+    return file.read_text(encoding="utf-8") if file.is_file() else own
 
 
 def _crds(product: str, version: str) -> str:
