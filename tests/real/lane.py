@@ -37,7 +37,7 @@ def enter() -> int:
     process = subprocess.Popen(
         ["unshare", *user, *spaces, sys.executable, *sys.argv],
         env={**os.environ, _INSIDE: "1"},
-        preexec_fn=_die_with_parent,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - no other thread runs here
     )
 
     def end(*_: object) -> None:
