@@ -22,7 +22,7 @@ DEMO_REQUIREMENTS := requirements.txt sandbox/requirements.txt
 WORKERS ?= 4
 TEST_REQUIREMENTS := requirements-test.txt apps/twitter-producer/requirements.txt apps/event-viewer/requirements.txt
 
-.PHONY: help demo down test lint unit integration e2e bench docs clean tools
+.PHONY: help demo down test lint unit integration e2e soak bench docs clean tools
 
 help: ## What can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,9 @@ integration: .cache/test.stamp tools ## Tests of modules and roles against the s
 
 e2e: .cache/test.stamp tools ## site.yml, molecule and the pipeline from end to end
 	@pytest -n $(WORKERS) --dist loadfile tests/e2e
+
+soak: .cache/test.stamp ## More rounds of faults on the producer; FAULT_ROUNDS and FAULT_SEED set them
+	@FAULT_ROUNDS=$${FAULT_ROUNDS:-300} pytest -s tests/apps/twitter_producer/test_producer_faults.py
 
 docs: .cache/test.stamp ## The guides and the reference as pages in build/docs/html
 	@docs/build.sh

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from twitter_producer.checkpoint import Window
+from twitter_producer.checkpoint import StoredBudget, Window
 
 SMALLEST_PAGE = 10
 _LONGEST_STRETCH = 40
@@ -52,14 +52,24 @@ class Budget:
     stretch_from: float = 1.0
     day: str = ""
     posts: int = 0
+    before: int = 0
     stored: int = 0
+    set_back: bool = False
     reservations: list[Reservation] = field(default_factory=list)
 
-    def restore(self, day: str, posts: int, ceiling: int, window: Window) -> None:
+    def restore(self, stored: StoredBudget, window: Window) -> None:
         """Go on from a checkpoint: what was reserved may have been billed, or will be."""
-        self.day, self.posts, self.stored = day, posts, max(posts, ceiling)
-        if ceiling > posts:
-            self.reservations.append(Reservation(ceiling - posts, window))
+        self.day, self.posts, self.before = stored.day, stored.posts, stored.before
+        self.stored = max(stored.posts, stored.ceiling)
+        carried = min(stored.carried, self.stored - self.posts)
+        for size, from_before in ((carried, True), (self.stored - self.posts - carried, False)):
+            if size:
+                self.reservations.append(Reservation(size, window, from_before))
+
+    def dump(self) -> StoredBudget:
+        """Return what the checkpoint has to know."""
+        carried = sum(held.size for held in self.reservations if held.carried)
+        return StoredBudget(self.day, self.posts, self.stored, self.before, carried)
 
     def enter_day(self, now: datetime) -> bool:
         """Count from 0 if a new UTC day has begun; a clock set back begins none.
@@ -71,8 +81,11 @@ class Budget:
         today = now.astimezone(UTC).date()
         if self.day and date.fromisoformat(self.day) > today + _DAY:
             self.day = today.isoformat()
+        self.set_back = today.isoformat() < self.day
         if today.isoformat() <= self.day:
             return False
+        follows = bool(self.day) and date.fromisoformat(self.day) + _DAY == today
+        self.before = self.ceiling if follows else 0
         self.day, self.posts, self.stored = today.isoformat(), 0, 0
         self.reservations = [held for held in self.reservations if not held.carried]
         for held in self.reservations:
@@ -121,7 +134,8 @@ class Budget:
     def _room(self, now: datetime, least: int, spare: int) -> int:
         if not self.limit:
             return 1 << 30
-        room = self.limit - self.posts - self.reserved - spare
+        spent = max(self.posts, self.before) if self.set_back else self.posts
+        room = self.limit - spent - self.reserved - spare
         if room < least:
             day = datetime.fromisoformat(self.day or now.date().isoformat())
             raise BudgetSpent(day.replace(tzinfo=UTC) + _DAY, self.reserved)
@@ -138,6 +152,8 @@ class Budget:
         With `received`, only so many of the reservation's posts have arrived yet.
         """
         self.posts += billed
+        if self.set_back:
+            self.before += billed
         if received is None:
             self.reservations.remove(held)
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -87,6 +87,8 @@ class Progress:
     seen: dict[int, str] = field(default_factory=dict)
     read: dict[int, str] = field(default_factory=dict)
     floor: int = 0
+    #: Posts of the batch that is being read, with the day they were billed on.
+    _new: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def begin(cls, start: datetime) -> Progress:
@@ -109,7 +111,10 @@ class Progress:
         return min(w.start or snowflake.time_of(w.after or 0) for w in self.windows)
 
     def advance(self, batch: Batch, done: list[bool], overlap_seconds: float, day: str) -> None:
-        """Record a batch: `done` says which of its posts need no delivery any more."""
+        """Record a batch: `done` says which of its posts need no delivery any more.
+
+        Posts count as billed on the day that `billed` was told, else on this one.
+        """
         window = batch.window
         left = [batch.left] if batch.left else []
         others = [other for other in self.windows if other != window]
@@ -120,7 +125,8 @@ class Progress:
             self.windows = left + others + head
         for post, delivered in zip(batch.posts, done, strict=True):
             self.read.pop(post.id, None)
-            (self.seen if delivered else self.read)[post.id] = day
+            (self.seen if delivered else self.read)[post.id] = self._new.get(post.id, day)
+        self._new.clear()
         self.seen = self._within_windows(self.seen, overlap_seconds)
         self.read = self._within_windows(self.read, overlap_seconds)
         if len(self.seen) > MOST_SEEN:
@@ -138,11 +144,10 @@ class Progress:
         """Return how many of the posts X bills when it returns them now; records the day."""
         new = 0
         for post_id in post_ids:
-            known = self.seen if post_id in self.seen else self.read
+            known = next((d for d in (self.seen, self.read) if post_id in d), self._new)
             if known.get(post_id) != day:
                 new += 1
-                if post_id in known:
-                    known[post_id] = day
+                known[post_id] = day
         return new
 
     def _within_windows(self, ids: dict[int, str], overlap_seconds: float) -> dict[int, str]:
@@ -224,34 +229,49 @@ def _by_id(days: dict[str, list[str]]) -> dict[int, str]:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """All that is stored: progress and the day's spending.
+class StoredBudget:
+    """The spending of a UTC day.
 
-    Of the posts read on `day`, `posts` have certainly been billed, and up to `ceiling` may have.
+    `posts` have certainly been billed, and up to `ceiling` may have, or will be; `carried` of these
+    were reserved on the day before, which cost `before` at most.
     """
 
-    progress: Progress
     day: str
     posts: int
     ceiling: int
+    before: int = 0
+    carried: int = 0
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> StoredBudget:
+        """Return the spending that was stored as JSON."""
+        day = date.fromisoformat(stored["day"]).isoformat() if stored["day"] else ""
+        posts, ceiling = int(stored["posts"]), int(stored["ceiling"])
+        before, carried = int(stored.get("before", 0)), int(stored.get("carried", 0))
+        if min(posts, ceiling, before, carried) < 0:
+            raise ValueError("a number of posts is negative")
+        return cls(day, posts, ceiling, before, carried)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that is stored: progress and the day's spending."""
+
+    progress: Progress
+    budget: StoredBudget
 
     def text(self, writer: str = "") -> str:
         """Return the JSON text; `writer` is the process that writes it."""
-        budget = {"day": self.day, "posts": self.posts, "ceiling": self.ceiling}
-        return json.dumps(
-            {"version": VERSION, "writer": writer, **self.progress.dump(), "budget": budget}
-        )
+        head = {"version": VERSION, "writer": writer}
+        return json.dumps({**head, **self.progress.dump(), "budget": asdict(self.budget)})
 
     @classmethod
     def parse(cls, text: str) -> Checkpoint:
-        """Return the checkpoint."""
+        """Return the checkpoint; UnreadableCheckpoint if the text is none."""
         try:
             stored = json_text.decode(text)
             if stored["version"] != VERSION:
                 raise ValueError(f"version {stored['version']!r} is unknown")
-            budget = stored["budget"]
-            day = date.fromisoformat(budget["day"]).isoformat() if budget["day"] else ""
-            posts, ceiling = int(budget["posts"]), int(budget["ceiling"])
-            return cls(Progress.load(stored), day, max(0, posts), max(0, ceiling))
+            return cls(Progress.load(stored), StoredBudget.load(stored["budget"]))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UnreadableCheckpoint(f"{type(error).__name__}: {error}") from error

@@ -60,15 +60,13 @@ class CheckpointWriter:
             self._retry(lambda: self._store.set_aside(text))
             return None
         progress = checkpoint.progress
-        window = progress.next_window
-        self._budget.restore(checkpoint.day, checkpoint.posts, checkpoint.ceiling, window)
+        self._budget.restore(checkpoint.budget, progress.next_window)
         log.info("goes on from the checkpoint", extra=progress.describe()[0])
         return progress
 
     def save(self, progress: Progress) -> None:
         """Store the checkpoint if it has changed; StoreError if that fails during the shutdown."""
-        budget = self._budget
-        text = Checkpoint(progress, budget.day, budget.posts, budget.stored).text(self._writer)
+        text = Checkpoint(progress, self._budget.dump()).text(self._writer)
         if text == self._saved:
             return
         self._retry(lambda: self._store.save(text))

@@ -24,6 +24,8 @@ class XClock:
         self._known: datetime | None = None
         self._at = 0.0
         self._doubted: timedelta | None = None
+        #: How often an answer has shown that the time known before was wrong.
+        self.corrections = 0
         self._warned = False
 
     @property
@@ -54,6 +56,7 @@ class XClock:
                 )
                 return
         self._doubted = None
+        self.corrections += abs(jump) > _TOLERANCE
         self._known, self._at = date, time.monotonic()
         off = abs(drift) > _TOLERANCE
         if off and not self._warned:

@@ -224,10 +224,16 @@ class Producer:
             self._renew_keys()
         began = time.monotonic()
         before = list(self._progress.windows)
+        corrections = self._clock.corrections
         try:
             batch = self._read()
         except BudgetSpent as spent:
             return self._rest(spent)
+        except BadRequest as error:
+            if self._clock.corrections == corrections:
+                return self._wait_after(error)
+            log.warning("X's clock has changed: asks again", extra={"error": str(error)})
+            return 0.0
         except XError as error:
             return self._wait_after(error)
         asked_at = self._clock.now() - timedelta(seconds=time.monotonic() - began)

@@ -62,7 +62,8 @@ class Spending:
     def settle(self, held: Reservation, posts: list[Post], received: int | None = None) -> None:
         """Count the posts of an answer, each once a day; see Budget.settle."""
         self.enter_day()  # first: the answer may be the first one of a new day
-        billed = self.progress.billed((post.id for post in posts), self.budget.day)
+        today = self.clock.now().date().isoformat()
+        billed = self.progress.billed((post.id for post in posts), today)
         self.budget.settle(held, billed, received)
         self.show()
 

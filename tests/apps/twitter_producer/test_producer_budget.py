@@ -215,6 +215,38 @@ def test_reservation_counts_on_the_next_day_but_on_no_further_one() -> None:
     assert budget.ceiling == 0
 
 
+def test_reservation_of_a_stopped_process_counts_on_the_next_day_but_on_no_further_one() -> None:
+    """Whatever the number of restarts in between."""
+    budget = Budget(limit=500, price=0.005)
+    budget.enter_day(NOON)
+    budget.reserve(100, NOON)
+    budget.stored = budget.ceiling
+    ceilings = []
+    for day in (0, 0, 1, 1, 2):
+        again = Budget(limit=500, price=0.005)
+        again.restore(budget.dump(), Window())
+        again.enter_day(NOON + timedelta(days=day))
+        ceilings.append(again.ceiling)
+        again.stored = again.ceiling
+        budget = again
+    assert ceilings == [100, 100, 100, 100, 0]
+
+
+def test_clock_set_back_over_midnight_leaves_each_day_its_limit() -> None:
+    budget = Budget(limit=500, price=0.005)
+    budget.enter_day(NOON)
+    _spent(budget, 480)
+    budget.enter_day(NOON + timedelta(days=1))
+    assert budget.reserve(100, NOON).size == 100
+    budget.reservations.clear()
+    budget.enter_day(NOON)
+    held = budget.reserve(100, NOON)
+    assert held.size == 20
+    budget.settle(held, 20)
+    budget.enter_day(NOON + timedelta(days=1))
+    assert budget.reserve(500, NOON).size == 480
+
+
 def test_pages_shrink_with_each_answer_that_is_missing() -> None:
     budget = Budget(limit=1000, price=0.005)
     budget.enter_day(NOON)

@@ -5,123 +5,27 @@ from __future__ import annotations
 import json
 import os
 import signal
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import requests
-from support.api_proxy import ApiProxy
-from support.producer import Kit, Sink, X, wait_for
+from support.producer import Kit, wait_for
+from support.producer_cluster import NAMESPACE, Cluster
 
-from streamops_sandbox.kube.server import ApiServer
 from twitter_producer.checkpoint import (
     MOST_SEEN,
     Batch,
     Checkpoint,
     Post,
     Progress,
+    StoredBudget,
     UnreadableCheckpoint,
     Window,
 )
 
-NAMESPACE = "birds"
 DAY = "2026-05-04"
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
-
-
-@dataclass
-class Cluster:
-    """An API server with a namespace and a service account that may do what the README says."""
-
-    kit: Kit
-    verbs: tuple[str, ...] = ("get", "create", "update")
-    server: ApiServer = field(init=False)
-    proxy: ApiProxy | None = None
-
-    def __post_init__(self) -> None:
-        self.server = ApiServer(self.kit.folder / "kube")
-        self.kit.loop.run(self.server.start())
-        self._admin = self.server.admin_kubeconfig()["users"][0]["user"]["token"]
-        self.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-        accounts = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
-        self.call("POST", accounts, {"metadata": {"name": "producer"}})
-        rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}"
-        rules = [
-            {"apiGroups": [""], "resources": ["configmaps"], "verbs": list(self.verbs)},
-            {
-                "apiGroups": ["coordination.k8s.io"],
-                "resources": ["leases"],
-                "verbs": list(self.verbs),
-            },
-        ]
-        self.call("POST", rbac + "/roles", {"metadata": {"name": "producer"}, "rules": rules})
-        binding = {
-            "metadata": {"name": "producer"},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "Role",
-                "name": "producer",
-            },
-            "subjects": [{"kind": "ServiceAccount", "name": "producer", "namespace": NAMESPACE}],
-        }
-        self.call("POST", rbac + "/rolebindings", binding)
-        request = {"spec": {"expirationSeconds": 3600}}
-        token = self.call("POST", f"{accounts}/producer/token", request)["status"]["token"]
-        self.account = self.kit.folder / "serviceaccount"
-        self.account.mkdir()
-        (self.account / "token").write_text(token)
-        (self.account / "namespace").write_text(NAMESPACE)
-        (self.account / "ca.crt").write_bytes(self.server.ca_file.read_bytes())
-
-    def behind_proxy(self) -> ApiProxy:
-        """Lead the producers started from now on through a proxy with faults."""
-        loop, url, authority = self.kit.loop, self.server.url, self.server.ca_file
-        self.proxy = ApiProxy(loop, url, authority, self.kit.folder)
-        (self.account / "ca.crt").write_text(self.proxy.authority)
-        return self.proxy
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        with requests.Session() as session:
-            session.trust_env = False
-            answer = session.request(
-                method,
-                self.server.url + path,
-                json=body,
-                headers={"Authorization": f"Bearer {self._admin}"},
-                verify=str(self.server.ca_file),
-                timeout=10,
-            )
-        if answer.status_code == 404 and method == "GET":
-            return None
-        assert answer.ok, answer.text
-        return answer.json()
-
-    def settings(self, x: X, sink: Sink, **more: Any) -> dict[str, Any]:
-        url = self.proxy.url if self.proxy else self.server.url
-        host, port = url.removeprefix("https://").split(":")
-        settings = self.kit.searching(x, sink, state="configmap", **more)
-        del settings["state_file"]
-        return {
-            **settings,
-            "service_account_dir": self.account,
-            "kubernetes_service_host": host,
-            "kubernetes_service_port": port,
-        }
-
-    @property
-    def configmap_path(self) -> str:
-        return f"/api/v1/namespaces/{NAMESPACE}/configmaps/twitter-producer-state"
-
-    def configmap(self) -> Any:
-        return self.call("GET", self.configmap_path)
-
-    def checkpoint(self) -> Any:
-        return json.loads(self.configmap()["data"]["checkpoint.json"])
-
-    def lease(self, name: str = "producer") -> Any:
-        path = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{name}"
-        return (self.call("GET", path) or {}).get("spec")
 
 
 @pytest.fixture
@@ -552,7 +456,7 @@ def test_what_is_remembered_is_bounded_and_nothing_comes_twice() -> None:
     assert progress.read_after(burst[-1].id, 30) == 1499
     later = burst[-1].id + (60_000 << 22)
     assert progress.read_after(later, 30) == later - (30_000 << 22)
-    assert len(Checkpoint(progress, DAY, 0, 0).text()) < 1 << 20
+    assert len(Checkpoint(progress, StoredBudget(DAY, 0, 0)).text()) < 1 << 20
 
 
 def test_checkpoint_reads_what_it_wrote() -> None:
@@ -560,7 +464,7 @@ def test_checkpoint_reads_what_it_wrote() -> None:
     progress = Progress(
         [Window(start=start, before=5), Window(after=9)], {10: DAY}, {11: "2026-05-03"}
     )
-    written = Checkpoint(progress, DAY, 7, 107)
+    written = Checkpoint(progress, StoredBudget(DAY, 7, 107, before=5, carried=3))
     assert Checkpoint.parse(written.text("pod-1/ab12")) == written
 
 
