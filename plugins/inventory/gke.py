@@ -15,6 +15,8 @@ description:
     grouped by project, location, release channel and label.
   - The file's name ends in C(gke.yml) or C(gke.yaml).
   - A role that runs on such a host adopts the cluster as it is.
+  - A project that cannot be read is named in a warning and left out, or with O(strict=true) is an error. It is an error
+    too where no project can be read. What was found is cached only if every project could be read.
 extends_documentation_fragment:
   - constructed
   - inventory_cache
@@ -136,6 +138,8 @@ compose:
   twitter_pipeline_registry: gcp_cluster_location ~ '-docker.pkg.dev/' ~ gcp_cluster_project ~ '/streamops'
 """
 
+import hashlib
+import json
 import os
 from collections import Counter
 from typing import Any
@@ -145,11 +149,15 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.streamops.knative.plugins.module_utils._google.argspec import session
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import GcpError
+from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
+    ConfigError,
+    GcpError,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._google.gke.cluster import (
     Clusters,
     trimmed,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
 
 #: Options that are handed to the session, and on to the roles as variables where they are set.
 AUTH = (
@@ -188,6 +196,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         """Add the clusters to the inventory."""
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
+        try:
+            require_texts("labels", self.get_option("labels"), ConfigError)
+        except ConfigError as error:
+            raise AnsibleParserError(str(error)) from error
         self._folder = os.path.dirname(os.path.abspath(path))
         self._auth = {name: self._option(name) for name in AUTH}
         clusters = [c for c in self._clusters(path, cache) if self._is_wanted(c)]
@@ -201,7 +213,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _clusters(self, path: str, cache: bool) -> list[dict[str, Any]]:
         """The clusters, from the cache where it may be used and has them."""
-        key = self.get_cache_key(path)
+        key = self._cache_key(path)
         use = self.get_option("cache")
         if cache and use:
             try:
@@ -209,30 +221,47 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 return cached
             except KeyError:
                 pass  # not there yet, or too old
-        found = self._fetch()
-        if use:
+        found, is_complete = self._fetch()
+        if use and is_complete:
             self._cache[key] = found
         return found
 
-    def _fetch(self) -> list[dict[str, Any]]:
+    def _cache_key(self, path: str) -> str:
+        """The key of what these options find; none of them can be read from it."""
+        options = {name: self.get_option(name) for name in sorted(self._options)}
+        text = json.dumps(options, sort_keys=True, default=str)
+        return f"{self.get_cache_key(path)}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def _fetch(self) -> tuple[list[dict[str, Any]], bool]:
+        """The clusters, and whether every project could be read."""
         found: list[dict[str, Any]] = []
-        for project in self.get_option("projects"):
+        failed: list[str] = []
+        projects = self.get_option("projects")
+        for project in projects:
             try:
                 caller = session({**self._auth, "project": project})
-                for location in self.get_option("locations"):
-                    clusters = Clusters(caller, location, wait_timeout=0).all()
-                    found += [{**trimmed(c), "project": project} for c in clusters]
+                clusters = [
+                    {**trimmed(cluster), "project": project}
+                    for location in self.get_option("locations")
+                    for cluster in Clusters(caller, location, wait_timeout=0).all()
+                ]
             except GcpError as error:
-                raise AnsibleParserError(f"project {project}: {error}") from error
+                failed.append(f"project {project}: {error}")
+                continue
+            found += clusters
             for warning in caller.warnings:
                 self.display.warning(f"project {project}: {warning}")
-        return found
+        if failed and (self.get_option("strict") or len(failed) == len(projects)):
+            raise AnsibleParserError("; ".join(failed))
+        for message in failed:
+            self.display.warning(f"{message} Its clusters are not in the inventory.")
+        return found, not failed
 
     def _is_wanted(self, cluster: dict[str, Any]) -> bool:
         labels = cluster.get("resourceLabels", {})
         wanted = self.get_option("labels")
         return cluster["status"] in self.get_option("statuses") and all(
-            labels.get(key) == str(value) for key, value in wanted.items()
+            labels.get(key) == value for key, value in wanted.items()
         )
 
     def _add(self, host: str, cluster: dict[str, Any]) -> None:

@@ -426,8 +426,13 @@ def test_the_inventory_plugin(play: Play) -> None:
     assert variables["kubeconfig"] == str(play.folder / ".kube" / "pipeline.kubeconfig")
     assert variables["registry"] == "europe-west1-docker.pkg.dev"
     assert play.google.calls() == ["container.projects.locations.clusters.list"]
-    assert "pipeline" not in str(listed(labels={"no": "such"})["_meta"])
+    listed()
     assert play.google.calls() == [], "the cache was used"
+    assert "pipeline" not in str(listed(locations=["europe-north1"])["_meta"])
+    assert play.google.calls(), "what was found with other options is not taken"
+    assert "pipeline" not in str(listed(labels={"no": "such"})["_meta"])
+    with pytest.raises(AssertionError, match="labels: stage: 1: not text"):
+        listed(labels={"stage": 1})
     ours = {**shipped, "projects": [PROJECT], "cache": False}
     assert listed(**ours)["knative_clusters"]["hosts"] == ["pipeline"]
     play.google.calls()  # forgets them
@@ -438,8 +443,15 @@ def test_the_inventory_plugin(play: Play) -> None:
     assert "registry" not in listed(**undefined)["_meta"]["hostvars"]["pipeline"]
     with pytest.raises(AssertionError, match="'no_such_variable' is undefined"):
         listed(**undefined, strict=True)
+    several = [PROJECT, "nowhere-at-all"]
+    play.google.calls()
+    for _ in range(2):  # and what is incomplete is not cached
+        assert listed(projects=several)["knative_clusters"]["hosts"] == ["pipeline"]
+        assert len(play.google.calls()) == 2
     with pytest.raises(AssertionError, match="project nowhere-at-all"):
-        listed("--flush-cache", projects=[PROJECT, "nowhere-at-all"])
+        listed(projects=several, strict=True)
+    with pytest.raises(AssertionError, match="project nowhere-at-all"):
+        listed(projects=several[1:])
 
     listed()
     adopted = play.run("-i", str(file), "--limit", "pipeline", roles=("gcp_cluster",))
