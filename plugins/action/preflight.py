@@ -1,22 +1,13 @@
-"""Checks variables on the controller, and the cluster they name, without starting a process."""
+"""Action plugin of streamops.knative.preflight: checks variables, and the cluster they name, on the controller."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.common.json import AnsibleJSONEncoder
-from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
-
-try:
-    from ansible.template import trust_as_template
-except ImportError:  # before ansible-core 2.19 every text is a template
-    trust_as_template = str
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
     CONNECTION,
@@ -30,12 +21,13 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
 )
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
     cluster_checks,
-    model,
-    validation,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines.variables import plain
+from ansible_collections.streamops.knative.plugins.plugin_utils._role_reader import RoleReader
 
-ROLES = Path(__file__).resolve().parents[2] / "roles"
 CLUSTER_VARIABLES = ("gcp_cluster_name", "kubeconfig", "context")
+#: The variable in which plays register the result of this action, for later checks and for the roles.
+REGISTERED = "_streamops_checked"
 UNAUTHORIZED = 401
 
 Variables = dict[str, Any]
@@ -47,76 +39,111 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset({"roles", "request_timeout"})
+    _VALID_ARGS = frozenset({"roles", "renew_credentials", "request_timeout"})
 
     def run(self, tmp: str | None = None, task_vars: Variables | None = None) -> dict[str, Any]:
         """Fail with every problem found in the variables of the roles named, and in the cluster."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         roles = list(self._task.args["roles"])
+        before = _registered(variables)
+        reader = RoleReader(self._templar, self._loader, variables)
         values: Variables = {}
         found = _cluster(variables)
-        named, sound = not found, True
+        named = not found
+        checked: dict[str, Variables] = {}
         for role in roles:
-            problems, complete, typed = self._role(role, variables)
-            found += problems
-            values.update(complete)
-            sound = sound and typed
-        if named:
-            found += self._live(roles, values, variables, sound=sound)
+            reading = reader.read(role)
+            found += reading.problems
+            values.update(reading.values)
+            checked[role] = reading.published
         result["changed"] = False
-        result["problems"] = list(dict.fromkeys(found))
+        if not found and self._renews(roles, values, variables, before):
+            renewed = self._renew(reader, variables)
+            if renewed.get("failed"):
+                return {**result, **renewed}
+            result["changed"] = renewed.get("changed", False)
+            before["renewed"] = True
+        live = [role for role in before["live"] if before["roles"].get(role) == checked.get(role)]
+        if named:
+            pending = [role for role in roles if role not in live]
+            if self._task.check_mode and "knative_eventing" in before["roles"]:
+                # An earlier role of this run has only planned the Knative that others need.
+                pending = list(dict.fromkeys([*pending, "knative_eventing"]))
+                planned = before["roles"]["knative_eventing"]
+                values = {**{f"knative_eventing_{key}": planned[key] for key in planned}, **values}
+            problems, reached = self._live(pending, values, reader, sound=not found)
+            found += problems
+            live += reached
         if found:
             host = variables.get("inventory_hostname")
-            lines = "\n".join(f"- {line}" for line in result["problems"])
+            lines = "\n".join(f"- {line}" for line in dict.fromkeys(found))
             result.update(failed=True, msg=f"Variables of {host} to correct:\n{lines}")
-        else:
-            result["msg"] = "Nothing to correct"
+            return result
+        result["msg"] = "Nothing to correct"
+        result["roles"] = {**before["roles"], **checked}
+        result["live"] = live
+        result["renewed"] = before["renewed"]
+        result["_ansible_verbose_override"] = True  # not all variables at -v
         return result
 
-    # -- variables ---------------------------------------------------------------------------
+    # -- credentials -------------------------------------------------------------------------
 
-    def _role(self, role: str, variables: Variables) -> tuple[list[str], Variables, bool]:
-        """Problems of a role's variables, the variables in full, and whether their types are right."""
-        specification = _yaml(role, "meta/argument_specs.yml")
-        options = specification["argument_specs"]["main"]["options"]
-        internal = _trusted(_yaml(role, "vars/main.yml"))
-        scope = {**_trusted(_yaml(role, "defaults/main.yml")), **internal, **variables}
-        self._templar.available_variables = {**scope, "role_path": str(ROLES / role)}
-        found = validation.unknown(role, options, variables)
-        complete: Variables = {}
-        for name in options:
-            if name in scope:
-                try:
-                    complete.update(self._templated(name, scope[name], variables))
-                except AnsibleError as error:
-                    found.append(f"{name}: {error}")
-        checked = validation.check(options, complete)
-        found += checked.problems
-        sound = checked.sound and not found
-        if role == "twitter_pipeline" and checked.sound:
-            gateway = variables.get("knative_eventing_gateway", "load_balancer")
-            found += model.problems({**checked.values, f"{model.PREFIX}gateway": gateway})
-        idle = role == "gcp_cluster" and not _managed(variables)
-        if f"_{role}_problems" in internal and checked.sound and not idle:
-            found += self._templar.template(internal[f"_{role}_problems"])
-        return found, checked.values, sound
+    def _renews(
+        self, roles: list[str], values: Variables, variables: Variables, before: Variables
+    ) -> bool:
+        """Return whether the kubeconfig of a managed cluster has to be written first."""
+        return bool(
+            self._task.args.get("renew_credentials")
+            and _managed(variables)
+            and not before["renewed"]
+            and "_gcp_cluster_credentials" not in variables
+            and any(_needs_cluster(role, values) for role in roles)
+        )
 
-    def _templated(self, name: str, value: Any, variables: Variables) -> Variables:
-        """The variable under its name, or nothing where it is omitted."""
-        templated: Variables = self._templar.template({name: value})
-        omitted = variables.get("omit")
-        plain: Variables = json.loads(json.dumps(templated, cls=AnsibleJSONEncoder))
-        return {key: text for key, text in plain.items() if text != omitted}
+    def _renew(self, reader: RoleReader, variables: Variables) -> dict[str, Any]:
+        """Write the kubeconfig of the host's GKE cluster."""
+        reading = reader.read("gcp_cluster")
+        if reading.problems:
+            return {"failed": True, "msg": "\n".join(reading.problems)}
+        given = reading.published
+        names = {
+            "name": "name", "location": "location", "project": "project", "path": "kubeconfig",
+            "auth": "kubeconfig_auth", "auth_kind": "auth_kind", "endpoint": "endpoint",
+            "endpoint_type": "endpoint_type", "service_account_file": "service_account_file",
+            "service_account_email": "service_account_email",
+            "impersonate_service_account": "impersonate_service_account",
+        }  # fmt: skip
+        task = self._task.copy()
+        task.action = "streamops.knative.gke_kubeconfig"
+        task.args = {option: given[name] for option, name in names.items() if given.get(name)}
+        context = given.get("context") or reader.optional("context")
+        if context:
+            task.args["context"] = context
+        action = self._shared_loader_obj.action_loader.get(
+            task.action,
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        renewed: dict[str, Any] = action.run(task_vars=variables)
+        return renewed
 
     # -- the cluster -------------------------------------------------------------------------
 
     def _live(
-        self, roles: list[str], values: Variables, variables: Variables, *, sound: bool
-    ) -> list[str]:
-        """What is wrong with the way to the cluster and, when all variables are `sound`, with it."""
-        found = []
-        own = self._own_connection(variables)
+        self, roles: list[str], values: Variables, reader: RoleReader, *, sound: bool
+    ) -> tuple[list[str], list[str]]:
+        """Return what is wrong with the cluster or the way to it, and the roles it was checked for."""
+        found, reached = [], []
+        own = {
+            name: value
+            for name in ("kubeconfig", "context")
+            if (value := reader.optional(name)) is not None
+        }
         for connection, group in _connections(roles, values, own).items():
             kubeconfig, context = json.loads(connection)
             options = {"kubeconfig": kubeconfig, "context": context}
@@ -129,47 +156,40 @@ class ActionModule(ActionBase):
                 client.version()
                 if sound:
                     found += cluster_checks.problems(client, group, values)
+                    reached += group
             except KubeError as error:
-                if not (_managed(variables) and _renewable(error)):
+                if not (_managed(reader.variables) and _renewable(error)):
                     source = _source(error, group[0], options, own)
                     found.append(f"{source}: {str(error).removeprefix('kubeconfig: ')}")
-        return found
+        return found, reached
 
-    def _own_connection(self, variables: Variables) -> Variables:
-        """The host's variables kubeconfig and context, as far as they are set."""
-        self._templar.available_variables = variables
-        own: Variables = {}
-        for name in ("kubeconfig", "context"):
-            if name in variables:
-                own.update(self._templated(name, variables[name], variables))
-        return own
+
+def _registered(variables: Variables) -> Variables:
+    """Return what an earlier check of this run has found right."""
+    earlier = variables.get(REGISTERED) or {}
+    return {
+        "roles": plain(earlier.get("roles") or {}),
+        "live": plain(earlier.get("live") or []),
+        "renewed": bool(earlier.get("renewed")),
+    }
+
+
+def _needs_cluster(role: str, values: Variables) -> bool:
+    """Return whether a role's work is in the cluster; Secret Manager needs none, not even one that is gone."""
+    if role == "secrets":
+        return values.get("secrets_backend") == "kubernetes"
+    return role != "gcp_cluster"
 
 
 def _connections(roles: list[str], values: Variables, own: Variables) -> dict[str, list[str]]:
-    """Roles that have work to do on the cluster, by (kubeconfig, context) as JSON."""
+    """Return the roles that have work to do on the cluster, by (kubeconfig, context) as JSON."""
     found: dict[str, list[str]] = {}
     for role in roles:
-        if values.get(f"{role}_state") != "present" or role == "gcp_cluster":
-            continue
-        if role == "secrets" and values.get("secrets_backend") != "kubernetes":
+        if values.get(f"{role}_state") != "present" or not _needs_cluster(role, values):
             continue
         pair = [values.get(f"{role}_{name}") or own.get(name) for name in ("kubeconfig", "context")]
         found.setdefault(json.dumps(pair), []).append(role)
     return found
-
-
-def _yaml(role: str, file: str) -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml_load((ROLES / role / file).read_text(encoding="utf-8"))
-    return parsed
-
-
-def _trusted(value: Any) -> Any:
-    """The role's own texts, which may be templates."""
-    if isinstance(value, dict):
-        return {key: _trusted(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_trusted(item) for item in value]
-    return trust_as_template(value) if isinstance(value, str) else value
 
 
 def _cluster(variables: Variables) -> list[str]:
@@ -182,17 +202,17 @@ def _cluster(variables: Variables) -> list[str]:
 
 
 def _managed(variables: Variables) -> bool:
-    """Whether the role gcp_cluster makes the cluster, or renews the way to it."""
+    """Return whether the role gcp_cluster makes the cluster, or renews the way to it."""
     return bool(variables.get("gcp_cluster_name"))
 
 
 def _renewable(error: KubeError) -> bool:
-    """Whether the run may be about to mend this: no cluster yet, or credentials that have expired."""
+    """Return whether the run may be about to mend this: no cluster yet, or expired credentials."""
     expired = isinstance(error, ApiError) and error.status == UNAUTHORIZED
     return expired or isinstance(error, ConfigError | Unreachable)
 
 
 def _source(error: KubeError, role: str, options: Variables, own: Variables) -> str:
-    """The variable that the way to the cluster comes from: the role's, or the host's own."""
+    """Return the variable that the way to the cluster comes from: the role's, or the host's own."""
     name = "context" if str(error).startswith("context") else "kubeconfig"
     return name if options[name] in (None, own.get(name)) else f"{role}_{name}"

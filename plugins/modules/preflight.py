@@ -34,6 +34,12 @@ options:
       - knative_eventing
       - secrets
       - twitter_pipeline
+  renew_credentials:
+    description:
+      - Whether the kubeconfig of a cluster that the role P(streamops.knative.gcp_cluster#role) manages is written
+        again, once a run, before the cluster is read, where one of the roles works in it.
+    type: bool
+    default: false
   request_timeout:
     description:
       - Seconds to wait for a connection to the cluster, and for each of its answers.
@@ -42,13 +48,13 @@ options:
 attributes:
   check_mode:
     support: full
-    details: It changes nothing in either mode.
+    details: It changes nothing but, with O(renew_credentials), the kubeconfig.
   diff_mode:
     support: N/A
-    details: It changes nothing.
+    details: Nothing that is configured changes.
   idempotent:
     support: full
-    details: It changes nothing.
+    details: Nothing that is configured changes.
 """
 
 EXAMPLES = """
@@ -60,11 +66,15 @@ EXAMPLES = """
 """
 
 RETURN = """
-problems:
-  description: What has to be corrected, a sentence each, most of them beginning with the variable.
-  returned: always
+roles:
+  description:
+    - By role, its variables by their names without the role's prefix; defaults filled in, in the types of the argument
+      specification, without secrets. The roles use these.
+  returned: success
+  type: dict
+live:
+  description: The roles that a cluster was checked for.
+  returned: success
   type: list
   elements: str
-  sample:
-    - "knative_eventing_verison: the role knative_eventing has no such variable; did you mean knative_eventing_version?"
 """

@@ -271,7 +271,7 @@ def test_what_somebody_else_installed_is_adopted_or_refused(role: Role, mirror: 
     serving = {"knative_eventing_components": ["serving", "kourier"]}
     refused = role.refusal(**serving)
     assert "serving 1.23.0 is installed already, by somebody" in refused
-    assert "set adopt to take it over" in refused
+    assert "set knative_eventing_adopt to take it over" in refused
     assert "was installed by somebody else" in role.refusal(knative_eventing_state="absent")
     assert role.changes(knative_eventing_adopt=True, **serving) == 2
     assert role.changes(**serving) == 0

@@ -1,0 +1,192 @@
+"""Contradictions among the variables of one role, a sentence each.
+
+`values` are a role's variables by their full names, in the types of their specification; those that are not
+set are missing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
+    COMPONENTS,
+    check_components,
+)
+
+Values = Mapping[str, Any]
+
+ACCOUNT = ".iam.gserviceaccount.com"
+CREDENTIALS = ("api_key", "api_secret", "access_key", "access_secret")
+#: ConfigMaps of the releases up to 1.23, by project. Those of later ones are not known here.
+CONFIG_MAPS = {
+    "serving": (
+        "config-autoscaler", "config-certmanager", "config-defaults", "config-deployment", "config-domain",
+        "config-features", "config-gc", "config-leader-election", "config-logging", "config-network",
+        "config-observability", "config-tracing", "config-kourier",
+    ),
+    "kourier": ("kourier-bootstrap",),
+    "eventing": (
+        "config-br-default-channel", "config-br-defaults", "config-features", "config-imc-event-dispatcher",
+        "config-kreference-mapping", "config-leader-election", "config-logging", "config-observability",
+        "config-ping-defaults", "config-sugar", "config-tracing", "default-ch-webhook",
+        "eventing-integrations-images", "eventing-transformations-images",
+    ),
+}  # fmt: skip
+#: Deployments by component.
+WORKLOADS = {
+    "serving": ("activator", "autoscaler", "controller", "webhook"),
+    "kourier": ("3scale-kourier-gateway", "net-kourier-controller"),
+    "hpa": ("autoscaler-hpa",),
+    "eventing": ("eventing-controller", "eventing-webhook", "job-sink", "pingsource-mt-adapter"),
+    "in-memory-channel": ("imc-controller", "imc-dispatcher"),
+    "mt-channel-broker": ("mt-broker-controller", "mt-broker-filter", "mt-broker-ingress"),
+}
+KNOWN_MINOR = 23
+VERSIONS = {
+    "serving": "knative_eventing_serving_version",
+    "kourier": "knative_eventing_kourier_version",
+    "eventing": "knative_eventing_version",
+}
+
+
+def gcp_cluster(values: Values, *, key_file: str = "") -> list[str]:
+    """Return what stands against creating or removing the GKE cluster; nothing where none is managed.
+
+    `key_file` is GCP_SERVICE_ACCOUNT_FILE of the environment.
+    """
+    given = {name.removeprefix("gcp_cluster_"): value for name, value in values.items()}
+    if not given.get("name"):
+        return []
+    project, location = given.get("project"), str(given.get("location") or "")
+    found = []
+    if not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", given["name"]):
+        found.append(
+            f"gcp_cluster_name: '{given['name']}' is not valid: at most 40 lower-case letters, digits"
+            " and hyphens, a letter first"
+        )
+    if not project:
+        found.append("gcp_cluster_project is empty: the ID of the project")
+    if not location:
+        found.append("gcp_cluster_location is empty: a region such as europe-west1")
+    kubeconfig = str(given.get("kubeconfig") or "")
+    if not kubeconfig:
+        found.append(
+            "gcp_cluster_kubeconfig (or kubeconfig) is empty: the file that gets the credentials for the"
+            " cluster"
+        )
+    elif ":" in kubeconfig:
+        found.append(
+            f"gcp_cluster_kubeconfig: one file is written, so it may not be a list ({kubeconfig})"
+        )
+    file = given.get("service_account_file") or key_file
+    if given.get("auth_kind") == "serviceaccount" and not file:
+        found.append(
+            "gcp_cluster_service_account_file is needed with gcp_cluster_auth_kind: serviceaccount"
+        )
+    if given.get("autopilot"):
+        if given.get("node_pool"):
+            found.append(
+                "gcp_cluster_node_pool: an Autopilot cluster has none; set gcp_cluster_autopilot: false"
+            )
+        if re.fullmatch(r"[a-z]+-[a-z]+[0-9]+-[a-z]", location):
+            found.append(
+                "gcp_cluster_location: an Autopilot cluster is in a region, not in the zone"
+                f" {location}"
+            )
+    if given.get("state") == "absent" and given.get("deletion_protection"):
+        found.append(
+            "gcp_cluster_state: absent is refused by gcp_cluster_deletion_protection, which is true by"
+            " default"
+        )
+    account = given.get("workload_service_account")
+    if account and project and not account.endswith(f"@{project}{ACCOUNT}"):
+        found.append(
+            "gcp_cluster_workload_service_account has to be an account of the project:"
+            f" NAME@{project}{ACCOUNT}"
+        )
+    return found
+
+
+def secrets(
+    values: Values, *, empty: Collection[str] = (), sharers: Collection[str] = ()
+) -> list[str]:
+    """Return what stands against storing the credentials.
+
+    `empty` names the credentials without a value, `sharers` the projects of hosts with the same secrets.
+    """
+    given = {name.removeprefix("secrets_"): value for name, value in values.items()}
+    present, external = given.get("state") == "present", given.get("external")
+    in_google = given.get("backend") == "secret_manager"
+    found = []
+    if present and not external:
+        found += [
+            f"secrets_x_{name} is empty: set it from a vault, the environment or a lookup"
+            for name in CREDENTIALS
+            if name in empty
+        ]
+    if in_google and not given.get("project"):
+        found.append(
+            "secrets_project (or gcp_cluster_project) is empty: name the project that keeps the secrets"
+        )
+    if external and not in_google:
+        found.append("secrets_external: true needs secrets_backend: secret_manager")
+    if present and given.get("consumers") == []:
+        found.append("secrets_consumers is empty: name at least one namespace and service_account")
+    if in_google and given.get("purge_grants") and len(sharers) > 1:
+        found.append(
+            f"secrets_purge_grants: hosts of several projects ({', '.join(sharers)}) share the secrets of"
+            f" {given.get('project')}, and each would take away what the others grant; set it to false"
+        )
+    names = list((given.get("names") or {}).values())
+    if len(set(names)) < len(names):
+        found.append("secrets_names: the four names have to differ")
+    return found
+
+
+def knative_eventing(values: Values) -> list[str]:
+    """Return what contradicts itself in the installation of Knative that is asked for."""
+    if values.get("knative_eventing_state") == "absent":
+        return []
+    components = [
+        name for name in values.get("knative_eventing_components") or [] if name in COMPONENTS
+    ]
+    found = [f"knative_eventing_{text}" for text in check_components(components)]
+    if "knative_eventing_components" in values and not components:
+        found.append(
+            "knative_eventing_components is empty: name at least one, or set the state to absent"
+        )
+    config = values.get("knative_eventing_config") or {}
+    for project, maps in config.items():
+        known = CONFIG_MAPS.get(project, ()) if _is_known(project, values) else ()
+        for name, data in (maps or {}).items():
+            path = f"knative_eventing_config.{project}.{name}"
+            if known and name not in known:
+                found.append(f"{path}: {project} has no such ConfigMap; {_meant(name, known)}")
+            if isinstance(data, dict) and "_example" in data:
+                found.append(
+                    f"{path}: _example documents the map and is guarded by a checksum: leave it out"
+                )
+    if components and all(_is_known(COMPONENTS[name].project, values) for name in components):
+        known = tuple(name for component in components for name in WORKLOADS[component])
+        for index, workload in enumerate(values.get("knative_eventing_workloads") or []):
+            name = workload.get("name")
+            if name and name not in known:
+                found.append(
+                    f"knative_eventing_workloads[{index}].name: the chosen components have no Deployment"
+                    f" '{name}'; {_meant(name, known)}"
+                )
+    return found
+
+
+def _is_known(project: str, values: Values) -> bool:
+    """Return whether the contents of a project's release are known here."""
+    match = re.fullmatch(r"1\.(\d+)\.\d+", str(values.get(VERSIONS.get(project, ""), "")))
+    return match is not None and int(match[1]) <= KNOWN_MINOR
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"

@@ -1,0 +1,148 @@
+"""Reads a role's variables on the controller: its defaults and the host's, templated, typed and checked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.yaml import yaml_load
+
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # before ansible-core 2.19 every text is a template
+    trust_as_template = str
+
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
+    consistency,
+    model,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
+    variables as role_variables,
+)
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+Variables = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RoleReading:
+    """A role's variables by their full names, those to publish by their short ones, and what is wrong."""
+
+    values: Variables
+    published: Variables
+    problems: list[str]
+
+
+class RoleReader:
+    """Reads roles for one host, whose `variables` are those of the task."""
+
+    def __init__(self, templar: Any, loader: Any, variables: Variables) -> None:
+        self._templar = templar
+        self._loader = loader
+        self.variables = variables
+
+    def read(self, role: str) -> RoleReading:
+        """Return the variables of a role of this collection."""
+        options, defaults, internal = _definition(role)
+        scope = {**defaults, **internal, **self.variables}
+        self._templar.available_variables = {**scope, "role_path": str(ROLES / role)}
+        found = role_variables.unknown(role, options, self.variables)
+        complete: Variables = {}
+        for name in options:
+            if name in scope:
+                try:
+                    complete.update(self._templated(name, scope[name]))
+                except AnsibleError as error:
+                    found.append(f"{name}: {getattr(error, 'message', error)}")
+        # Relative paths are relative to the playbook, as for the tasks that use them.
+        with contextlib.chdir(self._loader.get_basedir()):
+            reading = role_variables.read(options, complete)
+        found += reading.problems
+        values = reading.values
+        found += self._contradictions(role, values, found)
+        published = {
+            name.removeprefix(f"{role}_"): value
+            for name, value in values.items()
+            if not options[name].get("no_log")
+        }
+        if role == "twitter_pipeline" and not found:
+            keys = options[f"{model.PREFIX}pipelines"]["options"]
+            defaults = {key: published[key] for key in keys}
+            published["pipelines"] = model.resolve(published["pipelines"], defaults)
+        return RoleReading(values, published, found)
+
+    def optional(self, name: str, default: Any = None) -> Any:
+        """Return a variable of the host, or the default where it is not set."""
+        if name not in self.variables:
+            return default
+        self._templar.available_variables = self.variables
+        return self._templated(name, self.variables[name]).get(name, default)
+
+    def _templated(self, name: str, value: Any) -> Variables:
+        """Return the variable under its name, or nothing where it is omitted."""
+        omitted = self.variables.get("omit")
+        plain = role_variables.plain(self._templar.template({name: value}))
+        return {key: item for key, item in plain.items() if item != omitted}
+
+    def _contradictions(self, role: str, values: Variables, found: list[str]) -> list[str]:
+        if role == "gcp_cluster":
+            key_file = os.environ.get("GCP_SERVICE_ACCOUNT_FILE", "")
+            return consistency.gcp_cluster(values, key_file=key_file)
+        if role == "knative_eventing":
+            return consistency.knative_eventing(values)
+        if role == "secrets":
+            empty = [
+                name
+                for name in consistency.CREDENTIALS
+                if not values.get(f"secrets_x_{name}")
+                and not any(text.startswith(f"secrets_x_{name}:") for text in found)
+            ]
+            return consistency.secrets(values, empty=empty, sharers=self._sharers(values))
+        gateway = self.optional("knative_eventing_gateway", "load_balancer")
+        return model.problems({**values, f"{model.PREFIX}gateway": gateway})
+
+    def _sharers(self, values: Variables) -> list[str]:
+        """Return the projects of the play's clusters whose secrets are the same ones."""
+        project = values.get("secrets_project")
+        hosts = self.variables.get("ansible_play_hosts_all") or []
+        if not project or len(hosts) < 2:
+            return []
+        found: dict[str, None] = {}
+        for host in hosts:
+            other = self.variables["hostvars"][host]
+            cluster_project = other.get("gcp_cluster_project", "")
+            if other.get("secrets_project", cluster_project) == project:
+                found[str(cluster_project)] = None
+        return list(found)
+
+
+@cache
+def _definition(role: str) -> tuple[dict[str, Any], Variables, Variables]:
+    """Return a role's options, defaults and internal variables."""
+    specification = _yaml(role, "meta/argument_specs.yml")
+    options = specification["argument_specs"]["main"]["options"]
+    return (
+        options,
+        _trusted(_yaml(role, "defaults/main.yml")),
+        _trusted(_yaml(role, "vars/main.yml")),
+    )
+
+
+def _yaml(role: str, file: str) -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_load((ROLES / role / file).read_text(encoding="utf-8"))
+    return parsed or {}
+
+
+def _trusted(value: Any) -> Any:
+    """Return the role's own texts as templates."""
+    if isinstance(value, dict):
+        return {key: _trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_trusted(item) for item in value]
+    return trust_as_template(value) if isinstance(value, str) else value
