@@ -21,6 +21,7 @@ from streamops_sandbox.node.container import Backoff
 from streamops_sandbox.node.dns import NameServer
 from streamops_sandbox.node.fields import node_capacity
 from streamops_sandbox.node.image_source import ImageSource, Runnable
+from streamops_sandbox.node.isolation import Isolation
 from streamops_sandbox.node.launch import Launcher
 from streamops_sandbox.node.logs import ContainerLog
 from streamops_sandbox.node.metadata import GoogleProject, MetadataServer, PodIdentity
@@ -75,6 +76,7 @@ class NodeAgent:
         self.events = EventRecorder(client, "kubelet", config.name)
         self.images = ImageSource(config.folder / "images", config.executables)
         self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+        self.isolation = Isolation(network.number)
         self.run_id = uuid.uuid4().hex
         self.registered = asyncio.Event()
         self._config = config
@@ -99,6 +101,8 @@ class NodeAgent:
     async def run(self) -> None:
         """Register the node and run its pods until cancelled; then end them all."""
         self.pods_folder.mkdir(parents=True, exist_ok=True)
+        self.isolation = await Isolation.detect(self.network.number, self.pods_folder)
+        logger.info("containers: %s", self.isolation)
         guard = await self._start_reaper()
         for informer in self._informers.values():
             await informer.start()
@@ -165,7 +169,9 @@ class NodeAgent:
         name = pod.pod["spec"].get("serviceAccountName") or "default"
         account = self._informers["ServiceAccount"].get(name, pod.namespace) or {"metadata": {}}
         annotations = account["metadata"].get("annotations") or {}
-        identity = PodIdentity(annotations.get(GOOGLE_ACCOUNT, ""), pod.request_token)
+        # A network namespace is reached by its pod alone; else the user tells pods and people apart.
+        user = None if pod.network_namespace else pod.user
+        identity = PodIdentity(annotations.get(GOOGLE_ACCOUNT, ""), pod.request_token, user)
         server = MetadataServer(self._config.google, identity, self.session)
         address = await server.start(self.network.metadata_ip(pod.ip))
         self._metadata[pod.uid] = server

@@ -1,9 +1,14 @@
-"""Starts a program in a pod's network namespace: `python -I -S enter.py NAMESPACE OPTIONS -- ARGV`.
+"""Starts a program apart from this machine: `python -I -S enter.py OPTIONS -- ARGV`.
 
+    --network FILE         in this network namespace
+    --unprivileged         in a user namespace of its own, for what only root may do otherwise
     --bind SOURCE TARGET   show a file or folder at another place, to this program only
+    --view FOLDER          make a root of its own at FOLDER: this machine's files and the binds
     --root FOLDER          make the folder the program's root, after the binds
+    --user ID              as this user and group, without any privilege
 
-Standard library only: every container of a node with network namespaces starts through it.
+A view shows of a folder on the way to a bind's target only what every user may read, and of one
+that others cannot enter nothing but the target. Standard library only: containers start through it.
 """
 
 from __future__ import annotations
@@ -13,10 +18,20 @@ import os
 import sys
 
 _CLONE_NEWNS = 0x00020000
+_CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
-_MS_BIND = 4096
-_MS_REC = 16384
-_MS_PRIVATE = 1 << 18
+_MS_NOSUID_NODEV = 2 | 4
+_MS_BIND_REC = 4096 | 16384
+_MS_PRIVATE_REC = 1 << 18 | 16384
+_PR_SET_NO_NEW_PRIVS = 38
+_OPEN_TO_ALL = 0o005
+
+_MNT_DETACH = 2
+_OLD_ROOT = ".old-root"
+#: The number of the system call, which the C library does not offer.
+_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(os.uname().machine)
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _check(result: int, what: str) -> None:
@@ -25,34 +40,128 @@ def _check(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def enter(namespace: str, binds: list[tuple[str, str]], root: str | None) -> None:
-    """Move this process into a network namespace and a view of the files of its own. Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-    _check(libc.setns(descriptor, _CLONE_NEWNET), f"setns {namespace}")
-    _check(libc.unshare(_CLONE_NEWNS), "unshare")
-    _check(libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None), "mount /")
-    for source, target in binds:
-        done = libc.mount(os.fsencode(source), os.fsencode(target), None, _MS_BIND | _MS_REC, None)
-        _check(done, f"mount {source} at {target}")
-    if root is not None:
-        os.chroot(root)
-        os.chdir("/")
+def _bind(source: str, target: str) -> None:
+    done = _libc.mount(os.fsencode(source), os.fsencode(target), None, _MS_BIND_REC, None)
+    _check(done, f"mount {source} at {target}")
+
+
+def _own_user_namespace() -> None:
+    user, group = os.geteuid(), os.getegid()
+    _check(_libc.unshare(_CLONE_NEWUSER), "unshare")
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{user} {user} 1"),
+        ("gid_map", f"{group} {group} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+
+class View:
+    """A root folder made of this machine's files, with others at the targets of binds."""
+
+    def __init__(self, top: str, binds: list[tuple[str, str]]) -> None:
+        self._top = top
+        # Links on the way to a target are this machine's: `/var/run` is `/run` in the view, too.
+        self._targets = {os.path.realpath(target): source for source, target in binds}
+        self._ways = {"/"}
+        for target in self._targets:
+            while (target := os.path.dirname(target)) not in self._ways:
+                self._ways.add(target)
+
+    def make(self) -> None:
+        """Make it. Raises OSError."""
+        done = _libc.mount(
+            b"tmpfs", os.fsencode(self._top), b"tmpfs", _MS_NOSUID_NODEV, b"mode=755"
+        )
+        _check(done, f"mount {self._top}")
+        for folder in sorted(self._ways):
+            if folder != "/":
+                os.mkdir(self._top + folder)
+            self._fill(folder)
+        for target, source in sorted(self._targets.items()):
+            self._show(source, target)
+
+    def _fill(self, folder: str) -> None:
+        try:
+            entries = list(os.scandir(folder))
+            mode = os.stat(folder).st_mode
+        except OSError:
+            return
+        if folder in self._targets or mode & _OPEN_TO_ALL != _OPEN_TO_ALL:
+            return
+        for entry in entries:
+            if entry.path in self._ways or entry.path in self._targets:
+                continue
+            if entry.is_symlink():
+                os.symlink(os.readlink(entry.path), self._top + entry.path)
+                continue
+            try:
+                self._show(entry.path, entry.path)
+            except OSError:
+                continue  # gone, or not ours to show
+
+    def _show(self, source: str, target: str) -> None:
+        place = self._top + target
+        if os.path.isdir(source):
+            os.makedirs(place, exist_ok=True)
+        else:
+            os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o644))
+        _bind(source, place)
+
+
+def _change_root(folder: str) -> None:
+    """Make a mounted folder the root of this mount namespace; after a chroot no program could."""
+    if _PIVOT_ROOT is None:
+        os.chroot(folder)
+        return
+    os.mkdir(f"{folder}/{_OLD_ROOT}")
+    os.chdir(folder)
+    _check(_libc.syscall(_PIVOT_ROOT, b".", _OLD_ROOT.encode()), "pivot_root")
+    _check(_libc.umount2(f"/{_OLD_ROOT}".encode(), _MNT_DETACH), "umount")
+    os.rmdir(f"/{_OLD_ROOT}")
+
+
+def _drop_privileges(user: int) -> None:
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 
 
 def main() -> None:
-    """Enter the namespace and become the program."""
+    """Carry out the options and become the program. Raises OSError."""
     end = sys.argv.index("--")
-    options, argv = sys.argv[2:end], sys.argv[end + 1 :]
-    binds, root = [], None
+    options, argv = sys.argv[1:end], sys.argv[end + 1 :]
+    given: dict[str, str] = {}
+    binds: list[tuple[str, str]] = []
     while options:
-        if options[0] == "--bind":
-            binds.append((options[1], options[2]))
-            del options[:3]
+        name = options.pop(0)
+        if name == "--bind":
+            binds.append((options.pop(0), options.pop(0)))
         else:
-            root = options[1]
-            del options[:2]
-    enter(sys.argv[1], binds, root)
+            given[name] = "" if name == "--unprivileged" else options.pop(0)
+    folder = os.getcwd()
+    os.umask(0o022)
+    if "--unprivileged" in given:
+        _own_user_namespace()
+    if network := given.get("--network"):
+        descriptor = os.open(network, os.O_RDONLY | os.O_CLOEXEC)
+        _check(_libc.setns(descriptor, _CLONE_NEWNET), f"setns {network}")
+    _check(_libc.unshare(_CLONE_NEWNS), "unshare")
+    _check(_libc.mount(None, b"/", None, _MS_PRIVATE_REC, None), "mount /")
+    if view := given.get("--view"):
+        View(view, binds).make()
+        _change_root(view)
+        os.chdir(folder)
+    else:
+        for source, target in binds:
+            _bind(source, target)
+    if root := given.get("--root"):
+        os.chroot(root)
+        os.chdir("/")
+    if user := given.get("--user"):
+        _drop_privileges(int(user))
+        _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     os.execvp(argv[0], argv)  # noqa: S606 - it becomes the container's program
 
 

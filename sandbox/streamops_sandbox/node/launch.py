@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import sys
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from streamops_sandbox.node import enter
 from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.node.env import container_env, expand, service_env
 from streamops_sandbox.node.image_source import Runnable
-from streamops_sandbox.node.images import ImageError, make_root, process
+from streamops_sandbox.node.images import Image, ImageError, make_root, process
+from streamops_sandbox.node.isolation import give, python
 from streamops_sandbox.node.logs import ContainerLog
 from streamops_sandbox.node.pod import Pod
 from streamops_sandbox.node.routing import Router
@@ -57,7 +57,7 @@ class Launcher:
         Raises ConfigError or MountError where the spec cannot be carried out (yet), ImageError or
         StartError where there is nothing to execute.
         """
-        base = {**self._node_env(pod, container, root), **self._service_env(pod)}
+        base = {**self._node_env(pod, container), **self._service_env(pod)}
         # Status fields come from what the node knows, which the API server may not have yet.
         known = {**pod.pod, "status": {**pod.pod.get("status", {}), **pod.status()}}
         env = container_env(known, container, pod.volumes.lookup, base)
@@ -71,6 +71,11 @@ class Launcher:
         mount(root, pod.volumes, container, lambda text: expand(text, env))
         for folder in _OWN_FOLDERS:
             (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        if not pod.isolation.view:
+            places = [entry["mountPath"] for entry in container.get("volumeMounts") or []]
+            env = {name: moved(value, places, root) for name, value in env.items()}
+            command = command and [moved(part, places, root) for part in command]
+            args = args and [moved(part, places, root) for part in args]
         if runnable.executable is not None:
             return await self._execute(pod, runnable.executable, root, [*(args or [])], env, log)
         if runnable.program is not None:
@@ -79,9 +84,17 @@ class Launcher:
             return ProgramContainer(runnable.program, context, log)
         if image is None:
             raise ImageError("RunContainerError", "the image has neither program nor files")
-        working_dir = container.get("workingDir")
-        started = process(image, root, command=command, args=args, env=env, working_dir=working_dir)
-        entering = self._entering(pod)
+        bytecode = image.rootfs.parents[1] / "bytecode" / str(pod.user or "")
+        started = process(
+            image,
+            root,
+            command=command,
+            args=args,
+            env=env,
+            working_dir=container.get("workingDir"),
+            bytecode=bytecode,
+        )
+        entering = await asyncio.to_thread(self._apart, pod, container, root, image, bytecode)
         return await ProcessContainer.start(started.argv, started.env, started.cwd, log, entering)
 
     async def _execute(
@@ -106,43 +119,71 @@ class Launcher:
         for _, place in folders:
             place.mkdir(parents=True, exist_ok=True)
         binds = [(source, place) for source, place in [*files, *folders] if source.exists()]
-        entering = self._entering(pod, binds=binds, root=root)
+        entering = self._entering(pod, binds, root=root)
         env = {"PATH": "/usr/bin:/bin", "HOME": "/", **env}
         argv = [f"/ko-app/{executable.name}", *args]
         return await ProcessContainer.start(argv, env, root, log, entering)
 
-    def _entering(
-        self, pod: Pod, binds: Sequence[tuple[Path, Path]] = (), root: Path | None = None
+    def _apart(
+        self, pod: Pod, container: Object, root: Path, image: Image, bytecode: Path
     ) -> list[str]:
-        """Return the command that starts another in the pod's network namespace, if it has one."""
-        if pod.network_namespace is None:
-            return []
-        options = []
-        resolv_conf = pod.folder.absolute() / "resolv.conf"
-        places = [*binds, (resolv_conf, (root or Path("/")) / "etc/resolv.conf")]
-        if root is not None:
-            places[-1][1].parent.mkdir(parents=True, exist_ok=True)
-            places[-1][1].touch()
-            options = ["--root", str(root.absolute())]
-        for source, target in places:
-            options += ["--bind", str(source), str(target.absolute())]
-        namespace = str(pod.network_namespace)
-        return [sys.executable, "-I", "-S", enter.__file__, namespace, *options, "--"]
+        """Return the command that starts a program with the container's own view of the files."""
+        bytecode.mkdir(parents=True, exist_ok=True)
+        ending = container.get("terminationMessagePath") or "/dev/termination-log"
+        note = root / ending.lstrip("/")
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+        give(root, pod.user)
+        give(bytecode, pod.user)
+        # Paths of the image are where they are on this machine; those of volumes are the spec's.
+        own = [(path, path) for path in (root, image.rootfs, bytecode)]
+        binds = [*python(), *own, (note, Path(ending)), (root / "tmp", Path("/tmp"))]  # noqa: S108
+        for entry in container.get("volumeMounts") or []:
+            source = Path(os.path.realpath(root / entry["mountPath"].lstrip("/")))
+            binds += [(source, source), (source, Path(entry["mountPath"]))]
+        view = root.parent / "view"
+        view.mkdir(exist_ok=True)
+        return self._entering(pod, binds, view=view)
 
-    def _node_env(self, pod: Pod, container: Object, root: Path) -> dict[str, str]:
+    def _entering(
+        self,
+        pod: Pod,
+        binds: Sequence[tuple[Path, Path]] = (),
+        *,
+        root: Path | None = None,
+        view: Path | None = None,
+    ) -> list[str]:
+        """Return the command that starts another where the pod is, if it is elsewhere."""
+        places = list(binds)
+        if pod.network_namespace is not None:
+            place = (root or Path("/")) / "etc/resolv.conf"
+            places.append((pod.folder.absolute() / "resolv.conf", place))
+            if root is not None:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.touch()
+        return pod.isolation.command(
+            places,
+            view=view,
+            root=root,
+            user=pod.user if view else None,
+            network=pod.network_namespace,
+        )
+
+    def _node_env(self, pod: Pod, container: Object) -> dict[str, str]:
         return {
             # Where pods have a network of their own, names lead to addresses without a proxy.
-            **({} if pod.network_namespace else self._proxy_env()),
+            **({} if pod.network_namespace else self._proxy_env(pod)),
             "HOSTNAME": pod.pod["spec"].get("hostname") or pod.name,
             # Without a network of its own the pod shares this machine's, and may bind its address only.
             **({} if pod.network_namespace else {"HOST": pod.ip}),
-            "CONTAINER_SANDBOX_MOUNT_POINT": str(root.absolute()),
             MARK: f"{self._cluster.run_id}/{pod.uid}/{container['name']}",
             **pod.extra_env,
         }
 
-    def _proxy_env(self) -> dict[str, str]:
-        no_proxy = "localhost,127.0.0.1,127.0.0.0/8"
+    def _proxy_env(self, pod: Pod) -> dict[str, str]:
+        # Not every client understands networks; the metadata server answers the pod itself only.
+        metadata = pod.extra_env.get("GCE_METADATA_IP", "").partition(":")[0]
+        no_proxy = "localhost,127.0.0.1,127.0.0.0/8" + (f",{metadata}" if metadata else "")
         return {
             "HTTP_PROXY": self.proxy_url,
             "http_proxy": self.proxy_url,
@@ -212,3 +253,13 @@ class Launcher:
 def _expanded(container: Object, field: str, env: Mapping[str, str]) -> list[str] | None:
     parts = container.get(field)
     return None if parts is None else [expand(part, env) for part in parts]
+
+
+def moved(text: str, places: Sequence[str], root: Path) -> str:
+    """Rewrite each path of a `:`-separated list that names something mounted to where it is."""
+    return ":".join(
+        f"{root}{part}"
+        if any(part == place or part.startswith(place.rstrip("/") + "/") for place in places)
+        else part
+        for part in text.split(":")
+    )

@@ -8,6 +8,8 @@ https://cloud.google.com/kubernetes-engine/docs/concepts/workload-identity#metad
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -26,6 +28,14 @@ RequestToken = Callable[[str, int], Awaitable[Object]]
 _PREFIX = "/computeMetadata/v1"
 _EARLY_SECONDS = 240.0  # a token this close to its end is replaced, as Google's server does
 _TOKEN_SECONDS = 3600
+
+# sock_diag(7): netlink header, inet_diag_req_v2; the user in an answer's inet_diag_msg.
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_NLM_F_REQUEST = 1
+_ALL_STATES = 0xFFFFFFFF
+_DIAG_REQUEST = struct.Struct("=IHHII BBBBI 2s2s4s12x4s12x I8s")
+_USER_OFFSET = 16 + 64
 _TIMEOUT = aiohttp.ClientTimeout(total=20)
 _CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 _SCOPES = [_CLOUD_PLATFORM, "https://www.googleapis.com/auth/userinfo.email"]
@@ -59,10 +69,15 @@ class GoogleProject:
 
 @dataclass(frozen=True)
 class PodIdentity:
-    """Whose tokens a metadata server gives: `google_account` is an e-mail address or ""."""
+    """Whose tokens a metadata server gives, and to whom.
+
+    `google_account` is an e-mail address or "".
+    """
 
     google_account: str
     request_token: RequestToken
+    #: The user whose connections are answered; None: whoever can connect.
+    user: int | None = None
 
 
 class MetadataServer:
@@ -75,7 +90,7 @@ class MetadataServer:
         self._identity = identity
         self._session = session
         self._tokens: dict[str, tuple[str, float]] = {}
-        app = web.Application(middlewares=[_flavored])
+        app = web.Application(middlewares=[self._for_the_pod, _flavored])
         app.router.add_get("/", _root)
         for path, text in self._texts().items():
             app.router.add_get(_PREFIX + path, _say(text))
@@ -96,6 +111,20 @@ class MetadataServer:
     async def stop(self) -> None:
         """Stop listening."""
         await self._runner.cleanup()
+
+    @web.middleware
+    async def _for_the_pod(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        """Refuse other users of this machine, who can connect to a loopback address as well."""
+        user = self._identity.user
+        if user is not None and request.transport is not None:
+            peer = request.transport.get_extra_info("peername")
+            if user_of(peer, request.transport.get_extra_info("sockname")) != user:
+                raise web.HTTPForbidden(text="this metadata server answers its pod only")
+        return await handler(request)
 
     @property
     def _email(self) -> str:
@@ -220,3 +249,25 @@ def _say(text: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         return web.Response(text=text)
 
     return handle
+
+
+def user_of(local: tuple[str, int], remote: tuple[str, int]) -> int | None:
+    """Return the user of the socket of this machine that is connected from `local` to `remote`.
+
+    Asks the kernel for this one (sock_diag(7)): /proc/net/tcp may leave out lines while it changes.
+    """
+    request = _DIAG_REQUEST.pack(
+        _DIAG_REQUEST.size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0,
+        socket.AF_INET, socket.IPPROTO_TCP, 0, 0, _ALL_STATES,
+        *(struct.pack("!H", port) for _, port in (local, remote)),
+        *(socket.inet_aton(address) for address, _ in (local, remote)),
+        0, b"\xff" * 8,
+    )  # fmt: skip
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
+        netlink.settimeout(1.0)
+        netlink.send(request)
+        answer = netlink.recv(8192)
+    if struct.unpack_from("=IH", answer)[1] != _SOCK_DIAG_BY_FAMILY:
+        return None
+    user: int = struct.unpack_from("=I", answer, _USER_OFFSET)[0]
+    return user

@@ -19,6 +19,7 @@ from streamops_sandbox.node import status
 from streamops_sandbox.node.container import Backoff, Container
 from streamops_sandbox.node.env import data_of
 from streamops_sandbox.node.image_source import ImageSource, Runnable
+from streamops_sandbox.node.isolation import Isolation
 from streamops_sandbox.node.logs import ContainerLog
 from streamops_sandbox.node.network import Network
 from streamops_sandbox.node.probes import Prober
@@ -41,6 +42,7 @@ class Node(Protocol):
     network: Network
     images: ImageSource
     backoff: Backoff
+    isolation: Isolation
     session: aiohttp.ClientSession
     pods_folder: Path
 
@@ -78,7 +80,10 @@ class Pod:
         self.network_namespace: Path | None = None  # where the node gives it one
         self.extra_env: dict[str, str] = {}  # what the node's own services add
         self.folder = node.pods_folder / self.uid
-        self.volumes = Volumes(self.folder / "volumes", self._lookup, self.request_token)
+        self.isolation = node.isolation
+        account = pod["spec"].get("serviceAccountName") or "default"
+        self.user = self.isolation.user(self.namespace, account)
+        self.volumes = Volumes(self.folder / "volumes", self._lookup, self.request_token, self.user)
         self.init, self.apps = self._containers()
         self._started = now()
         self._failure: Object = {}  # phase, reason and message of a pod that failed as a whole

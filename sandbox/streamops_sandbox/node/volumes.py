@@ -18,6 +18,7 @@ from typing import Any
 
 from streamops_sandbox.node.env import Lookup, data_of
 from streamops_sandbox.node.fields import container_resource, pod_field
+from streamops_sandbox.node.isolation import give
 
 Object = dict[str, Any]
 Files = dict[str, tuple[bytes, int]]  # relative path -> content, mode
@@ -44,6 +45,7 @@ class Volumes:
     folder: Path
     lookup: Lookup
     request_token: RequestToken
+    owner: int | None = None
     _tokens: dict[tuple[str, int], _Token] = field(default_factory=dict)
 
     def path(self, name: str) -> Path:
@@ -60,10 +62,11 @@ class Volumes:
             target = self.folder / name
             if "emptyDir" in volume:
                 target.mkdir(parents=True, exist_ok=True)
+                target.chmod(0o777)
             elif "hostPath" in volume:
                 self._link_host_path(target, volume["hostPath"])
             else:
-                write_atomically(target, await self._files(pod, volume))
+                write_atomically(target, await self._files(pod, volume), self.owner)
         if not self._tokens:
             return None
         return max(1.0, min(token.refresh_at for token in self._tokens.values()) - time.time())
@@ -160,8 +163,8 @@ class Volumes:
             target.symlink_to(path)
 
 
-def write_atomically(folder: Path, files: Files) -> None:
-    """Make `folder` hold exactly these files, switching over all at once.
+def write_atomically(folder: Path, files: Files, owner: int | None = None) -> None:
+    """Make `folder` hold exactly these files of a user's, switching over all at once.
 
     As the kubelet does it: `folder/name` -> `..data/name`, `..data` -> a folder of this update.
     """
@@ -176,6 +179,8 @@ def write_atomically(folder: Path, files: Files) -> None:
         path.write_bytes(content)
         path.chmod(mode)
     fresh.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    give(fresh, owner)
     stale = current.resolve() if current.is_symlink() else None
     temporary = folder / "..data_tmp"
     temporary.symlink_to(fresh.name)

@@ -11,10 +11,9 @@ from support.sandbox import Cluster, until
 
 REPORT = """
 import json, os, pathlib, sys
-root = pathlib.Path(os.environ["CONTAINER_SANDBOX_MOUNT_POINT"])
 files = {}
 for folder in sys.argv[1:]:
-    for path in sorted((root / folder.lstrip("/")).iterdir()):
+    for path in sorted(pathlib.Path(folder).iterdir()):
         if path.is_file() and not path.name.startswith(".."):
             files[folder + "/" + path.name] = path.read_text()
 print(json.dumps({"env": dict(os.environ), "files": files, "cwd": os.getcwd()}))
@@ -183,7 +182,7 @@ def test_a_changed_config_map_reaches_the_running_container(
     }
     code = """
 import os, pathlib, time
-path = pathlib.Path(os.environ["CONTAINER_SANDBOX_MOUNT_POINT"], "etc/settings/colour")
+path = pathlib.Path("/etc/settings/colour")
 last = None
 while True:
     text = path.read_text()

@@ -150,8 +150,10 @@ print(tunnel.getresponse().read().decode())
 def test_a_pod_that_is_not_ready_gets_no_traffic(
     cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
-    ready = tmp_path / "ready"  # processes in pods see this machine's files
-    probe = {"exec": {"command": ["test", "-e", str(ready)]}, "periodSeconds": 1}
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    probe = {"exec": {"command": ["test", "-e", "/shared/ready"]}, "periodSeconds": 1}
     code = "import time; time.sleep(600)"
     cluster.apply(
         cluster.python_pod(
@@ -159,7 +161,11 @@ def test_a_pod_that_is_not_ready_gets_no_traffic(
             namespace,
             code,
             readinessProbe=probe,
-            pod={"terminationGracePeriodSeconds": 0},
+            volumeMounts=[{"name": "shared", "mountPath": "/shared"}],
+            pod={
+                "terminationGracePeriodSeconds": 0,
+                "volumes": [{"name": "shared", "hostPath": {"path": str(shared)}}],
+            },
         ),
         service("slow", namespace, selector={"app": "slow"}, ports=[{"port": 80}]),
     )
@@ -169,7 +175,7 @@ def test_a_pod_that_is_not_ready_gets_no_traffic(
         "an endpoint",
     )
     assert found[0]["conditions"]["ready"] is False
-    ready.touch()
+    (shared / "ready").touch()
     until(lambda: endpoints(cluster, namespace, "slow"), "a ready endpoint")
     old = cluster.get("v1", "Endpoints", "slow", namespace)
     assert old["subsets"][0]["addresses"][0]["ip"] == endpoints(cluster, namespace, "slow")[0]

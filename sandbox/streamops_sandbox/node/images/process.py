@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from streamops_sandbox.node.images.errors import ImageError
 from streamops_sandbox.node.images.image import Image
 from streamops_sandbox.node.images.unpack import resolve
+from streamops_sandbox.node.isolation import interpreter
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Where the host's own commands are (sh, cat): an image that is run like this brings no libc.
@@ -36,18 +36,18 @@ def process(
     args: Sequence[str] | None = None,
     env: Mapping[str, str] | None = None,
     working_dir: str | None = None,
+    bytecode: Path | None = None,
 ) -> Process:
     """Return the process for a container whose root folder is `root`.
 
     `command` and `args` replace Entrypoint and Cmd as Kubernetes defines it; `env` is the
     container's own and wins over the image's. Paths of the image are mapped into `root`: an
     absolute executable, the interpreter of a script, the working directory, search paths, and
-    those of the image's own variables that name something in it. CONTAINER_SANDBOX_MOUNT_POINT
-    (as for Windows HostProcess containers) names `root`. Nothing of this process's environment
-    is handed on.
+    those of the image's own variables that name something in it. `bytecode` is a folder for
+    Python's bytecode of the image's files. Nothing of this process's environment is handed on.
     """
     root = root.absolute()
-    variables = _environment(image, root, env or {})
+    variables = _environment(image, root, env or {}, bytecode)
     argv = _arguments(image, command, args)
     folder = working_dir or str(image.config.get("WorkingDir") or "/")
     cwd = _inside(image, root, folder)
@@ -80,7 +80,9 @@ def _arguments(
     return entrypoint + arguments
 
 
-def _environment(image: Image, root: Path, own: Mapping[str, str]) -> dict[str, str]:
+def _environment(
+    image: Image, root: Path, own: Mapping[str, str], bytecode: Path | None
+) -> dict[str, str]:
     given = dict(entry.partition("=")[::2] for entry in image.config.get("Env") or [])
     variables = {"PATH": _DEFAULT_PATH, "HOME": "/"} | given
     for name, value in variables.items():
@@ -89,14 +91,12 @@ def _environment(image: Image, root: Path, own: Mapping[str, str]) -> dict[str, 
     for name, value in own.items():
         variables[name] = _mapped(value, image, root) if name in _SEARCH_PATHS else value
     variables["PATH"] = ":".join((variables["PATH"], *_HOST_PATH))
-    variables["CONTAINER_SANDBOX_MOUNT_POINT"] = str(root)
-    # The interpreter itself, not the virtual environment's link: that would bring its packages.
-    variables["SANDBOX_PYTHON"] = getattr(sys, "_base_executable", "") or sys.executable
+    variables["SANDBOX_PYTHON"] = interpreter()
     if (root / "tmp").is_dir() and not (root / "tmp").is_symlink():
         variables.setdefault("TMPDIR", str(root / "tmp"))
-    if str(image.rootfs) in variables.get("PYTHONPATH", ""):
-        # Shared by all containers of the image, as its files are; images hold no bytecode.
-        variables.setdefault("PYTHONPYCACHEPREFIX", str(image.rootfs.parents[1] / "bytecode"))
+    if bytecode is not None and str(image.rootfs) in variables.get("PYTHONPATH", ""):
+        # Shared by containers of the image, as its files are; images hold no bytecode.
+        variables.setdefault("PYTHONPYCACHEPREFIX", str(bytecode))
     return variables
 
 
