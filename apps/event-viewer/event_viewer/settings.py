@@ -116,12 +116,7 @@ class _Reader:
 
     def path(self, name: str) -> Path | None:
         text = self.text(name)
-        return self.mounted(text) if text else None
-
-    def mounted(self, path: str) -> Path:
-        """`path`, below the container's root folder where that is not the machine's."""
-        root = self.text("CONTAINER_SANDBOX_MOUNT_POINT")
-        return Path(root, path.lstrip("/")) if root and path.startswith("/") else Path(path)
+        return Path(text) if text else None
 
     def secret_file(self, name: str) -> Path | None:
         path = self.path(name)
@@ -159,7 +154,7 @@ class _Reader:
                 f"STORE={text!r} has to be a file's path, redis://HOST[:PORT][/DB] or rediss://…"
             )
             return ""
-        path = self.mounted(text)
+        path = Path(text)
         if not path.parent.is_dir():
             self.problems.append(f"STORE: there is no folder {path.parent}; mount a volume there")
         return str(path)

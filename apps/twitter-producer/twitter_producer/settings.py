@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import ssl
@@ -77,17 +76,8 @@ def _printable(value: str) -> str:
     return value
 
 
-def _container_path(path: Path | None) -> Path | None:
-    """Return the path where the container's root is not the process's root."""
-    root = os.environ.get("CONTAINER_SANDBOX_MOUNT_POINT")
-    if path is None or not root or not path.is_absolute():
-        return path
-    return Path(root) / path.relative_to("/")
-
-
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Url = Annotated[str, AfterValidator(_http_url)]
-ContainerPath = Annotated[Path, AfterValidator(_container_path)]
 Attribute = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -111,7 +101,7 @@ class Settings(BaseSettings):
     max_results: Annotated[int, Field(ge=10, le=100)] = 100
     max_pages: Annotated[int, Field(ge=1, le=100)] = 10
     post_fields: Words = ("created_at", "lang", "note_tweet")
-    replay_file: ContainerPath | None = None
+    replay_file: Path | None = None
     replay_rate: Annotated[float, Field(ge=0)] = 0
     x_api_url: Url = "https://api.twitter.com"
     x_timeout_seconds: Seconds = 15
@@ -120,9 +110,9 @@ class Settings(BaseSettings):
     k_sink: Url = ""
     k_ce_overrides: str = ""
     k_ca_certs: str = ""
-    ca_bundles_dir: ContainerPath = Path("/knative-custom-certs")
-    oidc_token_file: ContainerPath = Path("/oidc/token")
-    sink_token_file: ContainerPath | None = None
+    ca_bundles_dir: Path = Path("/knative-custom-certs")
+    oidc_token_file: Path = Path("/oidc/token")
+    sink_token_file: Path | None = None
     event_source: Attribute = "https://x.com"
     event_type: Attribute = "com.x.post"
     delivery_mode: Literal["binary", "structured", "batch"] = "binary"
@@ -134,7 +124,7 @@ class Settings(BaseSettings):
     backoff_max_seconds: Seconds = 60
     retry_after_max_seconds: Seconds = 300
     dead_letter_sink: Url = ""
-    dead_letter_file: ContainerPath | None = None
+    dead_letter_file: Path | None = None
 
     # What it may cost
     budget_posts: Annotated[int, Field(ge=0)] = 2000
@@ -149,7 +139,7 @@ class Settings(BaseSettings):
     x_access_key: SecretStr = SecretStr("")
     x_access_secret: SecretStr = SecretStr("")
     x_bearer_token: SecretStr = SecretStr("")
-    credentials_dir: ContainerPath = Path("/etc/twitter")
+    credentials_dir: Path = Path("/etc/twitter")
     google_cloud_project: str = ""
     secret_api_key: str = "twitter-api-key"  # noqa: S105 - a secret's name
     secret_api_secret: str = "twitter-api-secret"  # noqa: S105 - a secret's name
@@ -162,10 +152,10 @@ class Settings(BaseSettings):
     # State
     state: Literal["configmap", "file", "none"] = "none"
     state_configmap: str = "twitter-producer-state"
-    state_file: ContainerPath | None = None
+    state_file: Path | None = None
     lease: str = ""
     lease_duration_seconds: Annotated[int, Field(ge=3, le=3600)] = 30
-    service_account_dir: ContainerPath = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    service_account_dir: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
     pod_name: str = Field(default_factory=socket.gethostname)
     kubernetes_timeout_seconds: Seconds = 10
 

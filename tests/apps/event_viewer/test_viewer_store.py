@@ -213,13 +213,6 @@ def test_the_history_survives_a_restart(start: Start, event: Make, tmp_path: Pat
     assert second.rejected()[0]["body"] == "bad"
 
 
-def test_a_file_below_the_mount_point(start: Start, event: Make, tmp_path: Path) -> None:
-    (tmp_path / "root" / "data").mkdir(parents=True)
-    viewer = start(CONTAINER_SANDBOX_MOUNT_POINT=tmp_path / "root", STORE="/data/events.db")
-    viewer.send(event(1))
-    assert (tmp_path / "root" / "data" / "events.db").stat().st_size
-
-
 def test_bounded_by_size(tmp_path: Path) -> None:
     """The file does not grow beyond KEEP_BYTES, the oldest events go."""
     path = tmp_path / "events.db"

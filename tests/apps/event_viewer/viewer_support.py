@@ -142,7 +142,7 @@ def running(folder: Path, **settings: Any) -> Iterator[Callable[..., Viewer]]:
         environ = {
             key: value
             for key, value in os.environ.items()
-            if not re.match(r"(?i)(https?|all|no)_proxy$|CONTAINER_SANDBOX", key)
+            if not re.match(r"(?i)(https?|all|no)_proxy$", key)
         }
         environ |= {"HOST": "127.0.0.1", "PORT": str(port), "PYTHONPATH": str(APP), **named}
         log_path = folder / f"viewer-{len(started)}.log"

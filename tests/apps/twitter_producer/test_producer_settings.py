@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from support.producer import ROOT, Kit
@@ -173,17 +172,6 @@ def test_query(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], query: st
 )
 def test_bad_query(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], part: str) -> None:
     assert part in _problems(monkeypatch, **given)
-
-
-def test_files_are_below_the_containers_root(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("CONTAINER_SANDBOX_MOUNT_POINT", str(tmp_path))
-    settings = _load(monkeypatch, STATE_FILE="/state/x.json", DEAD_LETTER_FILE="letters.jsonl")
-    assert settings.state_file == tmp_path / "state/x.json"
-    assert settings.dead_letter_file == Path("letters.jsonl")
-    assert settings.oidc_token_file == tmp_path / "oidc/token"
-    assert settings.credentials_dir == tmp_path / "etc/twitter"
 
 
 @pytest.mark.parametrize("name", ["X_API_KEY", "X_BEARER_TOKEN"])
