@@ -70,8 +70,8 @@ class ApplySet:
     def label(self, bundle: Bundle) -> None:
         """Make every object of the bundle a member."""
         for item in bundle.items:
-            labels = item.definition["metadata"].setdefault("labels", {})
-            labels[PART_OF] = self.id
+            metadata = item.definition["metadata"]
+            metadata["labels"] = {**(metadata.get("labels") or {}), PART_OF: self.id}
 
     def check(self, bundle: Bundle) -> None:
         """Refuse objects that are members of another set: two sets would prune each other's."""

@@ -102,9 +102,13 @@ class Deleter:
         ]
 
     def foresee(self, items: list[Item], action: str) -> None:
-        """Set the `action` of each: that given, or "kept" for a namespace others use too."""
+        """Set the `action` of each: that given, or "kept" for a namespace others use too.
+
+        Of what is being deleted already nothing changes; it is only waited for.
+        """
         for item in items:
-            item.action = action
+            leaving = (item.before or {}).get("metadata", {}).get("deletionTimestamp")
+            item.action = "unchanged" if leaving else action
         self._spare(items)
 
     def delete(self, items: list[Item], *, timeout: float, wait: bool = True) -> None:
@@ -117,7 +121,9 @@ class Deleter:
             if any(item.resource.kind == "Namespace" for item in waves[number]):
                 self._spare(items)  # again: somebody may have moved in meanwhile
             going = [item for item in waves[number] if item.action != "kept"]
-            self._applier.parallel(self._delete, going)
+            self._applier.parallel(
+                self._delete, [item for item in going if item.action != "unchanged"]
+            )
             if wait:
                 self._await(going, deadline, timeout)
 
