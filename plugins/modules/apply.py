@@ -141,11 +141,22 @@ options:
     type: str
     default: streamops.knative
   force_conflicts:
-    description: Whether to take over fields that another manager owns. Otherwise they are reported.
+    description:
+      - Whether to take over fields that another manager owns. Otherwise they are reported.
+      - What C(kubectl apply) manages (client-side) is migrated to O(field_manager), as C(kubectl apply --server-side)
+        does, so that fields which a manifest leaves out are removed.
+    type: bool
+    default: false
+  recreate:
+    description:
+      - Whether to delete an object and create it again where an immutable field is to change, for example the selector
+        of a Deployment. Its action is C(recreated), also in check mode. Its pods stop meanwhile.
+      - Namespaces, CustomResourceDefinitions, PersistentVolumes and PersistentVolumeClaims are never recreated.
     type: bool
     default: false
   validate:
-    description: What the server does about unknown and duplicate fields.
+    description: >-
+      What is done about unknown fields and keys that are given twice. With V(warn) and V(ignore) the last one is used.
     type: str
     choices: [strict, warn, ignore]
     default: strict

@@ -38,6 +38,11 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.sche
     Schemas,
     crd_problems,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.takeover import (
+    client_side_entries,
+    migrated,
+    without_left_out,
+)
 
 Object = dict[str, Any]
 Key = tuple[str, str, str, str]  # group, kind, namespace, name
@@ -52,6 +57,7 @@ class Settings:
 
     field_manager: str = "streamops.knative"
     force_conflicts: bool = False
+    recreate: bool = False
     validate: str = "strict"
     namespace: str = "default"
     concurrency: int = 8
@@ -266,10 +272,18 @@ class Applier:
     def _is_applied(self, item: Item) -> bool:
         if item.before is None or _is_leaving(item.before):
             return False
+        if self._takes_over(item):
+            return False
         if is_applied(item.definition, item.before, self._settings.field_manager):
             item.after = item.before
             return True
         return False
+
+    def _takes_over(self, item: Item) -> bool:
+        """Return whether an object of client-side apply becomes this manager's."""
+        return bool(
+            self._settings.force_conflicts and item.before and client_side_entries(item.before)
+        )
 
     @staticmethod
     def _changing_kinds(candidates: list[Item]) -> dict[tuple[str, str], Object]:
@@ -311,6 +325,8 @@ class Applier:
                 # Judged by the definition that is about to be replaced: the new one counts.
                 return _of(item, crd_problems(item.definition, item.crd))
             return self._judge(item, error)
+        if item.before and self._takes_over(item):
+            item.after = without_left_out(item.after, item.before, item.definition)
         if item.before and not changed(item.before, item.after):
             item.action = "unchanged"
         return []
@@ -320,9 +336,12 @@ class Applier:
             raise error
         if retryable(error) or "does not support dry run" in error.message:
             return []  # cannot be tried out now; the write will tell
-        if _is_finished_job(item) and "field is immutable" in error.message:
-            item.action = "recreated"
-            return []
+        if _is_immutable(error):
+            if _is_finished_job(item) or (self._settings.recreate and not _holds_data(item)):
+                item.action = "recreated"
+                return []
+            advice = _immutable_advice(item, self._settings)
+            return _of(item, [f"{sentence}. {advice}" for sentence in _sentences(error)])
         if error.status in (400, 422) and not error.causes:
             # Decoding stops at the first mistake or two; the schema knows all of them.
             return _of(item, self._schemas.problems(item.definition) or _sentences(error))
@@ -387,6 +406,8 @@ class Applier:
                 if not _is_leaving(item.before):
                     self.delete(item.resource, item.name, item.namespace, uid=uid)
                 self._await_deletion(item, item.before)
+            elif item.before and self._takes_over(item):
+                self._take_over(item, item.before)
             item.after = self._apply(item, dry_run=False)
         except KubeError as error:
             self.changed = self.changed or error.in_doubt
@@ -398,6 +419,25 @@ class Applier:
         else:
             self.changed = True
         return None
+
+    def _take_over(self, item: Item, live: Object) -> None:
+        """Make this manager the owner of what client-side apply owns."""
+        for last in (False, False, True):
+            try:
+                self._client.set_managed_fields(
+                    item.resource, live, migrated(live, self._settings.field_manager)
+                )
+            except ApiError as error:
+                if error.status not in (409, 422) or last:
+                    raise
+                # The object was modified concurrently, or by a request whose answer was lost.
+                found = self._client.get(item.resource, item.name, item.namespace)
+                if found is None or not client_side_entries(found):
+                    return
+                live = found
+            else:
+                self.changed = True
+                return
 
     def delete(
         self,
@@ -511,10 +551,41 @@ def _sentences(error: ApiError) -> list[str]:
         ]
     if error.status == 422 and error.causes:
         return [f"{cause.get('field', '')}: {cause.get('message', '')}" for cause in error.causes]
-    text = str(error)
-    if "field is immutable" in error.message:
-        text += ". It has to be deleted first (state: absent) if it really is to change."
-    return [text]
+    return [str(error)]
+
+
+def _is_immutable(error: ApiError) -> bool:
+    """Return whether a field cannot be changed in place (the words are the API server's)."""
+    return error.status == 422 and any(
+        words in error.message
+        for words in (
+            "field is immutable",
+            "updates to statefulset spec for fields other than",
+            "may not change once set",
+            "is immutable after creation",
+            "cannot change roleRef",
+        )
+    )
+
+
+def _holds_data(item: Item) -> bool:
+    """Return whether deleting an object deletes more than can be created again."""
+    return item.resource.kind in (
+        "CustomResourceDefinition",
+        "Namespace",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+    )
+
+
+def _immutable_advice(item: Item, settings: Settings) -> str:
+    if _holds_data(item):
+        return (
+            "It is not recreated, since what it holds would be lost: delete it by hand if need be"
+        )
+    if settings.recreate:
+        return "It cannot be recreated"
+    return "Set recreate to delete it and create it again"
 
 
 def _stopped(failures: list[str]) -> str:

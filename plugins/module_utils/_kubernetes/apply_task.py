@@ -77,6 +77,7 @@ BUNDLE: dict[str, dict[str, Any]] = {
     "namespace": {"type": "str", "default": "default"},
     "field_manager": {"type": "str", "default": "streamops.knative"},
     "force_conflicts": {"type": "bool", "default": False},
+    "recreate": {"type": "bool", "default": False},
     "validate": {"type": "str", "choices": ["strict", "warn", "ignore"], "default": "strict"},
     "concurrency": {"type": "int", "default": 8},
     "apply_set": {"type": "str"},
@@ -193,6 +194,7 @@ def settings(run: Run) -> Settings:
     return Settings(
         field_manager=params["field_manager"],
         force_conflicts=params["force_conflicts"],
+        recreate=params["recreate"],
         validate=params["validate"],
         namespace=params["namespace"],
         concurrency=max(1, params["concurrency"]),

@@ -21,6 +21,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.tran
 )
 
 APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
+JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 DISCOVERY = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
@@ -31,6 +32,7 @@ GONE = 410
 RESTARTS = 3  # of a list whose pages expired
 
 Object = dict[str, Any]
+Objects = list[Object]  # in Client, `list` is a method
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,23 @@ class Client:
             "PATCH", resource.path(namespace, name), body=dict(body), content_type=MERGE_PATCH
         )
         return patched
+
+    def set_managed_fields(self, resource: Resource, live: Object, entries: Objects) -> None:
+        """Replace the managedFields of an object, unless it was modified since `live` was read."""
+        metadata = live["metadata"]
+        self.transport.request(
+            "PATCH",
+            resource.path(metadata.get("namespace"), metadata["name"]),
+            body=[
+                {"op": "replace", "path": "/metadata/managedFields", "value": entries},
+                {
+                    "op": "replace",
+                    "path": "/metadata/resourceVersion",
+                    "value": metadata["resourceVersion"],
+                },
+            ],
+            content_type=JSON_PATCH,
+        )
 
     def delete(
         self,
