@@ -85,6 +85,24 @@ def test_a_container_has_no_rights_on_the_machine(cluster: Cluster, namespace: s
     assert not Path("/data/written").exists()
 
 
+def test_a_read_only_root_is_readable(cluster: Cluster, namespace: str) -> None:
+    code = "print(open('/data/file', 'w').write('x'))"
+    cluster.apply(
+        cluster.python_pod(
+            "read-only",
+            namespace,
+            code,
+            restartPolicy="Never",
+            securityContext={"readOnlyRootFilesystem": True},
+            volumeMounts=[{"name": "data", "mountPath": "/data"}],
+            pod={"volumes": [{"name": "data", "emptyDir": {}}]},
+        )
+    )
+    ended = ("Succeeded", "Failed")
+    cluster.wait_for_pod("read-only", namespace, lambda s: s.get("phase") in ended, "its end")
+    assert cluster.logs("read-only", namespace) == "1\n"
+
+
 @_AS_ROOT
 def test_service_accounts_have_users_of_their_own(cluster: Cluster, namespace: str) -> None:
     account = {"apiVersion": "v1", "kind": "ServiceAccount"}

@@ -94,6 +94,7 @@ class Store:
                 path.mkdir()
             else:  # files are shared with the parent; a layer replaces them, never writes to them
                 shutil.copytree(parent, path, symlinks=True, copy_function=os.link)
+            path.chmod(0o755)  # containers run as other users
             actual = apply_layer(self.blob(layer["digest"]), layer["mediaType"], path)
             if actual != diff_id:
                 raise LayerError(f"layer {layer['digest']} unpacks to {actual}, not {diff_id}")
