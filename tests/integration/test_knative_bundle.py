@@ -43,7 +43,7 @@ def test_missing_permissions_and_an_old_kubernetes_are_told_together(
             "roleRef": {
                 "apiGroup": "rbac.authorization.k8s.io",
                 "kind": "ClusterRole",
-                "name": "view",
+                "name": "system:aggregate-to-view",  # no controller fills "view" here
             },
             "subjects": [{"kind": "User", "name": "onlooker"}],
         }
