@@ -235,6 +235,16 @@ options:
         description: Reason it has to have, if any.
         type: str
         default: ''
+      json_path:
+        description:
+          - Field to wait for instead of a condition, as C(kubectl wait --for=jsonpath) takes it, for example
+            C({.status.loadBalancer.ingress[0].ip}) of a Service.
+          - Fields, indexes, C([*]) and filters that compare one field are supported.
+        type: str
+        default: ''
+      value:
+        description: Value that O(wait_conditions[].json_path) has to have. Without it any that is not empty.
+        type: str
   foreseen:
     description:
       - What earlier tasks bring. In check mode those tasks have only foreseen it, and objects that need it count as
@@ -286,6 +296,14 @@ EXAMPLES = r"""
     urls:
       - url: https://github.com/cert-manager/cert-manager/releases/download/v1.19.1/cert-manager.yaml
     wait_timeout: 180
+
+- name: Apply a Service and wait for the address of its load balancer
+  streamops.knative.apply:
+    files:
+      - service.yaml
+    wait_conditions:
+      - kind: Service
+        json_path: '{.status.loadBalancer.ingress[0]}'
 
 - name: Keep exactly what is in the folder
   streamops.knative.apply:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -20,6 +21,7 @@ from support.kube import (
     deployment,
     namespace,
 )
+from support.sandbox import until
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import Interrupted
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
@@ -595,3 +597,54 @@ def _without_user(kube: Kube) -> dict[str, object]:
     for user in document["users"]:
         user["user"] = {}
     return document
+
+
+@pytest.mark.parametrize(
+    ("reason", "ready"), [("", True), ("Completed", True), ("BackoffLimitExceeded", False)]
+)
+def test_a_job_that_deletes_itself_is_finished(
+    kube: Kube, ns: str, reason: str, ready: bool
+) -> None:
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "once", "namespace": ns},
+        "spec": {
+            "ttlSecondsAfterFinished": 0,
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "main", "image": "example.com/app:1"}],
+                }
+            },
+        },
+    }
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "once.1", "namespace": ns},
+        "involvedObject": {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "name": "once",
+            "namespace": ns,
+        },
+        "reason": reason,
+        "message": "m",
+    }
+    kube.apply(namespace(ns), *([event] if reason else []))
+    client = kube.connect()
+    jobs = client.resource("batch/v1", "Job")
+
+    def finish() -> None:
+        until(lambda: client.get(jobs, "once", ns), "the Job is there")
+        client.delete(jobs, "once", ns)
+
+    controller = threading.Thread(target=finish)
+    controller.start()
+    if ready:
+        kube.apply(job, wait=True, wait_timeout=30)
+    else:
+        with pytest.raises(NotReady, match=r"failed \(BackoffLimitExceeded: m\)"):
+            kube.apply(job, wait=True, wait_timeout=30)
+    controller.join()

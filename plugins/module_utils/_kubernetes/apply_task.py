@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import json_path
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import Settings
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_run import (
     Options,
@@ -116,6 +117,8 @@ BUNDLE: dict[str, dict[str, Any]] = {
             "type": {"type": "str", "default": "Ready"},
             "status": {"type": "str", "default": "True"},
             "reason": _TEXT,
+            "json_path": _TEXT,
+            "value": {"type": "str"},
         },
     },
 }
@@ -123,6 +126,11 @@ BUNDLE: dict[str, dict[str, Any]] = {
 
 def apply(run: Run) -> dict[str, Any]:
     """Do what the options say; returns the module's results."""
+    for number, condition in enumerate(run.params["wait_conditions"]):
+        try:
+            json_path.parse(condition["json_path"] or "kind")
+        except ValueError as error:
+            raise KubeError(f"wait_conditions[{number}]: json_path: {error}") from error
     manifests = sources(run)
     client = connect(run)
     work = present if run.params["state"] == "present" else absent

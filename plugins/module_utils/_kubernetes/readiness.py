@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import json_path
+
 Object = dict[str, Any]
 
 
@@ -29,7 +31,8 @@ READY = Verdict()
 class Condition:
     """What some objects are to be waited for instead of their kind's default.
 
-    An empty `type` stands for not waiting at all.
+    An empty `type` stands for not waiting at all. With a `json_path` it is not a condition that is waited
+    for but a value there: `value`, or any that is not empty.
     """
 
     kind: str
@@ -39,6 +42,8 @@ class Condition:
     type: str = "Ready"
     status: str = "True"
     reason: str = ""
+    json_path: str = ""
+    value: str | None = None
 
     def applies_to(self, obj: Object) -> bool:
         """Whether it is about this object."""
@@ -55,6 +60,8 @@ def verdict(obj: Object, wanted: Condition | None = None) -> Verdict:
     """Judge a live object; kinds that are ready by existing give READY."""
     stale = _stale(obj)
     if wanted is not None:
+        if wanted.json_path:
+            return stale or _value(obj, wanted.json_path, wanted.value)
         if not wanted.type:
             return READY
         return stale or _condition(obj, wanted.type, wanted.status, wanted.reason)
@@ -86,6 +93,16 @@ def expects_status(crd: Object, api_version: str) -> bool:
 def has_conditions(obj: Object) -> bool:
     """Whether a controller has reported on it."""
     return bool(_status(obj).get("conditions"))
+
+
+def is_finished(obj: Object) -> bool:
+    """Whether an object has done what it was made for, so that its controller may delete it."""
+    status = _status(obj)
+    return status.get("phase") in ("Succeeded", "Completed") or any(
+        condition.get("type") in ("Complete", "Completed", "Succeeded")
+        and condition.get("status") == "True"
+        for condition in status.get("conditions") or []
+    )
 
 
 def services(webhooks: Object) -> Iterator[tuple[str, str]]:
@@ -121,6 +138,14 @@ def _condition(obj: Object, kind: str, status: str = "True", reason: str = "") -
             return READY
         return Verdict(f"{kind}={condition.get('status')}{_why(condition)}")
     return Verdict(f"no condition {kind} yet")
+
+
+def _value(obj: Object, path: str, wanted: str | None) -> Verdict:
+    found = [json_path.text(value) for value in json_path.find(obj, json_path.parse(path))]
+    if any(found) if wanted is None else found and all(value == wanted for value in found):
+        return READY
+    shown = ", ".join(found) or "not set"
+    return Verdict(f"{path} is {shown}" + (f", not {wanted}" if wanted is not None else ""))
 
 
 def _why(condition: Object) -> str:
@@ -187,7 +212,10 @@ def _daemon_set(obj: Object) -> Verdict:
         return Verdict("its controller has not seen it yet")
     status = _status(obj)
     wanted = status.get("desiredNumberScheduled", 0)
+    strategy = obj["spec"].get("updateStrategy") or {}
     for key, word in (("updatedNumberScheduled", "updated"), ("numberAvailable", "available")):
+        if word == "updated" and strategy.get("type") == "OnDelete":
+            continue  # pods are replaced when somebody deletes them
         if status.get(key, 0) < wanted:
             return Verdict(f"{status.get(key, 0)} of {wanted} pods {word}")
     return READY

@@ -27,6 +27,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.read
     Verdict,
     expects_status,
     has_conditions,
+    is_finished,
     services,
     verdict,
 )
@@ -34,6 +35,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.read
 Object = dict[str, Any]
 POLL_FIRST, POLL_MOST = 0.1, 1.0  # seconds between two looks
 NAMED = 3  # objects named in a progress line
+#: Reasons of the events of Jobs that failed.
+JOB_FAILURES = ("BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy", "FailedIndexes")
 WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 
@@ -145,13 +148,26 @@ class Waiter:
 
     def _verdict(self, item: Item, obj: Object | None) -> Verdict:
         if obj is None:
-            return Verdict("it is gone: something deletes it", failed=False)
+            return self._deleted(item)
         wanted = next((c for c in self._conditions if c.applies_to(obj)), None)
         found = verdict(obj, wanted)
         silent = found == READY and wanted is None and not has_conditions(obj)
         if silent and self._expects_status(item):
             return Verdict("its controller has not reported on it yet")
         return found
+
+    def _deleted(self, item: Item) -> Verdict:
+        """Judge an object that is gone: some delete themselves when they are finished."""
+        last = item.after or item.definition
+        if is_finished(last):
+            return READY
+        spec = item.definition.get("spec") or {}
+        if item.resource.kind == "Job" and spec.get("ttlSecondsAfterFinished") is not None:
+            reason, message = self._last_event(item.resource.kind, item.name, item.namespace)
+            if reason in JOB_FAILURES:
+                return Verdict(f"failed ({reason}: {message})", failed=True)
+            return READY
+        return Verdict("the object was deleted while waiting")
 
     def _expects_status(self, item: Item) -> bool:
         name = f"{item.resource.plural}.{item.resource.group}"
@@ -235,7 +251,7 @@ class Waiter:
         """Trouble of its pods, else its last event; empty when the server tells nothing."""
         try:
             trouble = self._pod_trouble(item)
-            return trouble or self._last_event(item.resource.kind, item.name, item.namespace)
+            return trouble or self._event_text(item.resource.kind, item.name, item.namespace)
         except KubeError:
             return ""  # a reader without rights to pods or events still gets the rest
 
@@ -255,21 +271,26 @@ class Waiter:
             if trouble:
                 return f"pod {pod['metadata']['name']}: {trouble}"
         for pod in pods:
-            event = self._last_event("Pod", pod["metadata"]["name"], item.namespace)
+            event = self._event_text("Pod", pod["metadata"]["name"], item.namespace)
             if event and not _all_ready(pod):
                 return f"pod {pod['metadata']['name']}: {event}"
         return "" if pods else "it has no pods"
 
-    def _last_event(self, kind: str, name: str, namespace: str | None) -> str:
+    def _event_text(self, kind: str, name: str, namespace: str | None) -> str:
+        reason, message = self._last_event(kind, name, namespace)
+        return f"last event {reason}: {message}" if reason else ""
+
+    def _last_event(self, kind: str, name: str, namespace: str | None) -> tuple[str, str]:
+        """Return reason and message of the newest event about an object, empty without one."""
         events = self._client.list(
             self._client.resource("v1", "Event"),
             namespace,
             field_selector=f"involvedObject.name={name},involvedObject.kind={kind}",
         )
         if not events:
-            return ""
+            return "", ""
         last = max(events, key=_event_time)
-        return f"last event {last.get('reason')}: {last.get('message')}"
+        return str(last.get("reason")), str(last.get("message"))
 
 
 def pod_trouble(pod: Object) -> str:

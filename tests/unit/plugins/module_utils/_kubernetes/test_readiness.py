@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support.kube import definition
 
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import json_path
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.readiness import (
     READY,
     Condition,
@@ -183,3 +184,56 @@ def test_a_definition_tells_whether_its_resources_get_conditions() -> None:
     assert not expects_status(crd, "example.com/v2")
     version["subresources"] = {}
     assert not expects_status(crd, CUSTOM)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "missing"),
+    [
+        ("{.status.phase}", "Running", ""),
+        (".status.phase", "Ready", ".status.phase is Running, not Ready"),
+        ("status.count", "2", ""),
+        ("{.status.ready}", "true", ""),
+        ("{.status.addresses[0].ip}", None, ""),
+        ("{.status.addresses[-1].ip}", "10.0.0.2", ""),
+        ("{.status.addresses[5].ip}", None, "is not set"),
+        ("{.status.addresses[*].ip}", "10.0.0.1", "is 10.0.0.1, 10.0.0.2, not 10.0.0.1"),
+        ('{.status.conditions[?(@.type=="Ready")].status}', "True", ""),
+        ("{.metadata.annotations['a.b/c']}", "d", ""),
+        ("{.status.empty}", None, "is"),
+        ("{.status.missing}", None, "{.status.missing} is not set"),
+    ],
+)
+def test_any_field_can_be_waited_for(path: str, value: str | None, missing: str) -> None:
+    thing = obj(
+        "Thing",
+        {
+            "phase": "Running",
+            "count": 2,
+            "ready": True,
+            "empty": "",
+            "addresses": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}],
+            "conditions": [
+                {"type": "Other", "status": "False"},
+                {"type": "Ready", "status": "True"},
+            ],
+        },
+        CUSTOM,
+    )
+    thing["metadata"]["annotations"] = {"a.b/c": "d"}
+    found = verdict(thing, Condition("Thing", json_path=path, value=value))
+    assert (found == READY) == (not missing)
+    assert missing in found.missing
+
+
+def test_a_path_that_is_not_understood_is_named() -> None:
+    with pytest.raises(ValueError, match=r"'\[\?\(@.a>1\)\]' is not understood"):
+        json_path.parse("{.status.list[?(@.a>1)]}")
+
+
+def test_a_daemon_set_that_is_updated_by_deleting_is_ready_with_old_pods() -> None:
+    status = {**DAEMON, "updatedNumberScheduled": 0}
+    assert verdict(obj("DaemonSet", status)).missing == "0 of 2 pods updated"
+    by_hand = obj("DaemonSet", status, updateStrategy={"type": "OnDelete"})
+    assert verdict(by_hand) == READY
+    none = {"observedGeneration": 2, "desiredNumberScheduled": 0}
+    assert verdict(obj("DaemonSet", none)) == READY
