@@ -17,7 +17,7 @@ import msgspec
 
 from event_viewer.cloudevents import Event
 from event_viewer.settings import Settings
-from event_viewer.store.base import Rejection
+from event_viewer.store.interface import Rejection
 
 #: Bytes that may wait for the log's reader.
 MAX_WAITING = 1 << 20
@@ -32,7 +32,7 @@ class EventLog:
     def __init__(self, settings: Settings, out: BinaryIO = sys.stdout.buffer) -> None:
         self.enabled = settings.log_events
         self.text_length = settings.log_text_length
-        self.rate = settings.log_rate
+        self.rate = settings.log_events_per_second
         self._out = out
         self._second = 0
         self._in_second = 0

@@ -1,111 +1,78 @@
-"""`POST /`: takes CloudEvents, and keeps note of what it refuses."""
+"""`POST /`: take CloudEvents, and keep a record of those that are refused."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+
+from starlette.types import Receive, Scope, Send
 
 from event_viewer import cloudevents, metrics
-from event_viewer.cloudevents import Invalid
-from event_viewer.http import (
-    Receive,
-    Scope,
-    Send,
-    TooLarge,
-    content_length,
-    read_body,
-    respond,
-    respond_error,
-)
+from event_viewer.cloudevents import Event, Invalid
+from event_viewer.http import RETRY_AFTER, Answer, Body, Problem, error_answer, header
 from event_viewer.settings import Settings
-from event_viewer.store.base import Rejection, StoreError, rfc3339
-from event_viewer.writer import Overloaded, Writer
+from event_viewer.store.interface import Rejection, StoreError, rfc3339
+from event_viewer.writer import Writer
 
 #: Of a refused request, what is kept to find out what was wrong with it.
 KEPT_BODY = 2048
 KEPT_HEADERS = 40
 KEPT_VALUE = 256
-RETRY_AFTER = ((b"retry-after", b"1"),)
-
-
-class Answer(NamedTuple):
-    """What a request is answered: a status, and the reason where it is refused."""
-
-    status: int
-    reason: str = ""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
+#: Bodies from this size on are parsed in a thread, so that other requests are served meanwhile.
+LARGE_BODY = 64 << 10
+#: Longest name that may ask for permission to send events.
+MAX_ORIGIN = 255
 
 ACCEPTED = Answer(202)
-OVERLOADED = Answer(
-    429, "more events are waiting to be stored than may wait; try again later", RETRY_AFTER
-)
 
 
 class Receiver:
     """Answers 202 once the events are stored, so nothing that was acknowledged is lost."""
 
     def __init__(self, settings: Settings, writer: Writer) -> None:
-        self.max_body = settings.max_body
-        self.max_batch = settings.max_batch
+        self.max_body = settings.max_body_bytes
+        self.max_batch = settings.max_batch_events
         self.writer = writer
+        self._parsing = ThreadPoolExecutor(1, thread_name_prefix="parser")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request of any size."""
-        announced = content_length(scope)
-        reserved = min(self.max_body if announced is None else announced, self.max_body)
-        if not self.reserve(reserved):
-            metrics.throttled.inc()
-            answer = OVERLOADED
-        else:
-            try:
-                body = await read_body(receive, self.max_body)
-                answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-                self.take(scope, body, answered.set_result)
-                answer = await asyncio.shield(answered)
-            except TooLarge as error:
-                reason = f"the body is larger than {self.max_body} bytes"
-                answer = self._reject(scope, Answer(413, reason), b"", announced or error.size)
-            finally:
-                self.release(reserved)
-        await respond_answer(send, answer)
-
-    def reserve(self, size: int) -> bool:
-        """Take room for a request of that size; `release` gives it back. False: there is none."""
+        """Handle one request."""
+        body = Body(self.writer.room, self.max_body)
         try:
-            self.writer.reserve(size)
-        except Overloaded:
-            return False
-        return True
+            await (await self._take(scope, receive, body))(scope, receive, send)
+        finally:
+            body.release()
 
-    def release(self, size: int) -> None:
-        """Give back what `reserve` took."""
-        self.writer.release(size)
-
-    def take(self, scope: Scope, body: bytes, answer: Callable[[Answer], None]) -> None:
-        """Handle a request that is there as a whole; `answer` is called now or later."""
+    async def _take(self, scope: Scope, receive: Receive, body: Body) -> Answer:
+        content = b""
         try:
-            events = cloudevents.parse(scope["headers"], body, self.max_batch)
+            content = await body.read(receive)
+            events = await self._parse(scope, content)
+            if events:
+                await self.writer.store_events(events)
+        except Problem as problem:
+            if problem.status == 429:
+                metrics.throttled.inc()
+                raise
+            announced = header(scope["headers"], b"content-length")
+            return self._reject(scope, problem, b"", int(announced or 0))
         except Invalid as error:
-            refusal = Answer(error.status, error.reason)
-            answer(self._reject(scope, refusal, body, len(body)))
-            return
-        if not events:
-            answer(ACCEPTED)
-            return
+            refusal = Problem(error.status, error.reason)
+            return self._reject(scope, refusal, content, len(content))
+        except StoreError as error:
+            raise Problem(503, f"the event cannot be stored: {error}", RETRY_AFTER) from None
+        return ACCEPTED
 
-        def done(error: StoreError | None) -> None:
-            if error is None:
-                answer(ACCEPTED)
-            else:
-                answer(Answer(503, f"the event cannot be stored: {error}", RETRY_AFTER))
+    async def _parse(self, scope: Scope, content: bytes) -> list[Event]:
+        arguments = (scope["headers"], content, self.max_batch)
+        if len(content) < LARGE_BODY:
+            return cloudevents.parse(*arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._parsing, cloudevents.parse, *arguments)
 
-        self.writer.store_events(events, done)
-
-    def _reject(self, scope: Scope, refusal: Answer, body: bytes, size: int) -> Answer:
-        """Keep note of the request."""
+    def _reject(self, scope: Scope, refusal: Problem, body: bytes, size: int) -> Answer:
+        """Keep a record of the request."""
         metrics.rejected.labels(str(refusal.status)).inc()
         client = scope.get("client") or ("",)
         self.writer.store_rejection(
@@ -119,19 +86,23 @@ class Receiver:
                 body=body[:KEPT_BODY].decode(errors="replace"),
             )
         )
-        return refusal
+        return error_answer(refusal.status, refusal.reason, refusal.headers)
 
 
-async def respond_answer(send: Send, answer: Answer) -> None:
-    """Send an answer in ASGI's way."""
-    if answer.reason:
-        await respond_error(send, answer.status, answer.reason, answer.headers)
-    else:
-        await respond(send, answer.status, headers=answer.headers)
+async def permit_delivery(scope: Scope, receive: Receive, send: Send) -> None:
+    """`OPTIONS /`: grant a sender's request for permission (HTTP 1.1 Web Hooks for Event Delivery).
+
+    Nothing is sent to the URL it may name for the grant: the answer is the grant.
+    """
+    headers = [(b"allow", b"GET, HEAD, OPTIONS, POST")]
+    origin = header(scope["headers"], b"webhook-request-origin")
+    if 0 < len(origin) <= MAX_ORIGIN and origin.isascii():
+        headers += [(b"webhook-allowed-origin", origin), (b"webhook-allowed-rate", b"*")]
+    await Answer(200, headers=tuple(headers))(scope, receive, send)
 
 
 def _telling_headers(scope: Scope) -> dict[str, str]:
-    """The headers that say something about the event; never those with credentials."""
+    """Return the headers that describe the event; never those with credentials."""
     return {
         name.decode("latin-1"): value[:KEPT_VALUE].decode(errors="replace")
         for name, value in scope["headers"][:KEPT_HEADERS]

@@ -1,15 +1,26 @@
-"""The settings, read from the environment. README.md has the table."""
+"""Environment configuration; the tables in README.md are the contract."""
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import urllib.parse
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+#: Variables whose values are not repeated in messages.
+SECRET = ("READ_TOKEN", "WRITE_TOKEN", "PROXY_TOKEN")
 
 
 class SettingsError(Exception):
@@ -20,203 +31,183 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What README.md describes; sizes in bytes, times in seconds, paths below the mount point."""
-
-    host: str
-    port: int
-    workers: int
-    store: str = field(repr=False)  # may hold a password
-    store_password_file: Path | None
-    store_prefix: str
-    store_timeout: float
-    keep_events: int
-    keep_seconds: int
-    keep_bytes: int
-    keep_rejected: int
-    max_body: int
-    max_batch: int
-    max_pending: int
-    max_connections: int
-    max_streams: int
-    request_timeout: float
-    write_token: str = field(repr=False)
-    write_token_file: Path | None
-    read_token: str = field(repr=False)
-    read_token_file: Path | None
-    user_header: str
-    read_users: tuple[str, ...]
-    write_users: tuple[str, ...]
-    trusted_proxies: tuple[Network, ...]
-    replay_sink: str
-    replay_sinks: tuple[str, ...]
-    replay_timeout: float
-    log_events: bool
-    log_text_length: int
-    log_rate: int
-    shutdown_grace: int
-    log_level: str
-    #: The store is a file of the process's own, gone at its end (no setting: STORE is empty).
-    temporary: bool = False
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
 
 
-class _Reader:
-    """Reads variables of the environment and collects what is wrong with them."""
+def _http_url(value: str) -> str:
+    if value and value != "*":
+        parts = urllib.parse.urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("is not a valid http or https URL")
+    return value
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
-        self.problems: list[str] = []
 
-    def text(self, name: str, default: str = "") -> str:
-        return self.environ.get(name, "").strip() or default
-
-    def list(self, name: str, default: str = "") -> tuple[str, ...]:
-        parts = self.text(name, default).split(",")
-        return tuple(part.strip() for part in parts if part.strip())
-
-    def integer(self, name: str, default: int, low: int, high: int) -> int:
-        return int(self._number(name, default, low, high, int))
-
-    def seconds(self, name: str, default: float, low: float = 0.1, high: float = 3600) -> float:
-        return self._number(name, default, low, high, float)
-
-    def _number(
-        self, name: str, default: float, low: float, high: float, kind: Callable[[str], float]
-    ) -> float:
-        text = self.text(name)
-        if not text:
-            return default
+def _secret_file(path: Path | None) -> Path | None:
+    if path is not None:
         try:
-            value = kind(text)
-        except ValueError:
-            value = high + 1
-        if low <= value <= high:
-            return value
-        what = "a whole number" if kind is int else "a number"
-        self.problems.append(f"{name}={text!r} has to be {what} from {low} to {high}")
-        return default
+            if not path.read_bytes().strip():
+                raise ValueError(f"{path} is empty")
+        except OSError as error:
+            raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    return path
 
-    def flag(self, name: str, default: bool) -> bool:
-        text = self.text(name).lower()
-        if text in ("true", "1", "yes", "on"):
-            return True
-        if text in ("false", "0", "no", "off"):
-            return False
-        if text:
-            self.problems.append(f"{name}={text!r} has to be true or false")
-        return default
 
-    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
-        value = self.text(name, default).upper()
-        if value not in choices:
-            self.problems.append(f"{name}={value!r} has to be one of {', '.join(choices)}")
-            return default
-        return value
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[
+    tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(_split)
+]
+Url = Annotated[str, AfterValidator(_http_url)]
+Urls = Annotated[tuple[Url, ...], NoDecode, BeforeValidator(_split)]
+SecretFile = Annotated[Path | None, AfterValidator(_secret_file)]
+Seconds = Annotated[float, Field(ge=0.1, le=3600)]
 
-    def path(self, name: str) -> Path | None:
-        text = self.text(name)
-        return Path(text) if text else None
 
-    def secret_file(self, name: str) -> Path | None:
-        path = self.path(name)
-        if path is not None:
-            try:
-                if not path.read_text().strip():
-                    self.problems.append(f"{name}: {path} is empty")
-            except (OSError, UnicodeDecodeError) as error:
-                self.problems.append(f"{name}: cannot read {path}: {error}")
+class Settings(BaseSettings):
+    """The viewer's settings; each field is the environment variable of its name in capitals."""
+
+    model_config = SettingsConfigDict(extra="ignore", validate_default=True, frozen=True)
+
+    # Storage and retention
+    store: Annotated[str, Field(repr=False)] = ""
+    store_password_file: SecretFile = None
+    store_prefix: str = "event-viewer"
+    store_timeout_seconds: Seconds = 5
+    keep_events: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+    keep_seconds: Annotated[int, Field(ge=0, le=3650 * 86400)] = 7 * 86400
+    keep_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 1 << 30
+    keep_rejected: Annotated[int, Field(ge=0, le=10_000)] = 200
+
+    # Limits
+    max_pending_bytes: Annotated[int, Field(ge=1 << 16, le=1 << 32)] = 16 << 20
+    max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 1 << 20
+    max_batch_events: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    max_connections: Annotated[int, Field(ge=1, le=60_000)] = 1000
+    max_streams: Annotated[int, Field(ge=0, le=60_000)] = 500
+    request_timeout_seconds: Seconds = 15
+    search_timeout_seconds: Seconds = 2
+
+    # Authorisation
+    trusted_proxies: Networks = ()
+    proxy_token: SecretStr = SecretStr("")
+    proxy_token_file: SecretFile = None
+    user_header: str = ""
+    read_users: Words = ("*",)
+    write_users: Words = ()
+    write_token: SecretStr = SecretStr("")
+    write_token_file: SecretFile = None
+    read_token: SecretStr = SecretStr("")
+    read_token_file: SecretFile = None
+    replay_sink: Url = ""
+    replay_sinks: Urls = ()
+    replay_timeout_seconds: Seconds = 10
+
+    # Operations
+    host: str = "0.0.0.0"  # noqa: S104 - a container's port is reached through the pod's address
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    log_events: bool = True
+    log_text_length: Annotated[int, Field(ge=0, le=100_000)] = 200
+    log_events_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    shutdown_grace_seconds: Annotated[int, Field(ge=1, le=3600)] = 10
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    #: Set by Knative Serving.
+    k_revision: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, values: Any) -> Any:
+        stripped = {
+            name: value.strip() if isinstance(value, str) else value
+            for name, value in values.items()
+        }
+        return {name: value for name, value in stripped.items() if value != ""}
+
+    # The checks across fields stand at the later field, so that all problems show up together.
+
+    @field_validator("store")
+    @classmethod
+    def _store_is_supported(cls, store: str) -> str:
+        if not store or store.startswith(("redis://", "rediss://")):
+            return store
+        if "://" in store:
+            raise ValueError("has to be a file's path, redis://HOST[:PORT][/DB] or rediss://…")
+        path = Path(store)
+        if not path.parent.is_dir():
+            raise ValueError(f"there is no folder {path.parent}; mount a volume there")
+        return store
+
+    @field_validator("max_body_bytes")
+    @classmethod
+    def _body_fits(cls, size: int, info: ValidationInfo) -> int:
+        if size > info.data.get("max_pending_bytes", size):
+            raise ValueError("has to be at most MAX_PENDING_BYTES")
+        return size
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _level_in_capitals(cls, level: object) -> object:
+        return level.upper() if isinstance(level, str) else level
+
+    @field_validator("user_header")
+    @classmethod
+    def _user_header_is_believed(cls, name: str, info: ValidationInfo) -> str:
+        given = info.data
+        if name and not (
+            given.get("trusted_proxies")
+            or given.get("proxy_token_file")
+            or given["proxy_token"].get_secret_value()
+        ):
+            raise ValueError(
+                "needs PROXY_TOKEN_FILE or TRUSTED_PROXIES: without it anybody could send the header"
+            )
+        return name.lower()
+
+    @field_validator("write_users")
+    @classmethod
+    def _users_need_header(cls, users: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if users and not info.data.get("user_header"):
+            raise ValueError("needs USER_HEADER, the header in which a proxy names the user")
+        return users
+
+    @field_validator("write_token_file", "read_token_file", "proxy_token_file")
+    @classmethod
+    def _one_token(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        name = str(info.field_name).removesuffix("_file")
+        if path and name in info.data and info.data[name].get_secret_value():
+            raise ValueError(f"and {name.upper()} are both set: keep one")
         return path
 
-    def networks(self, name: str) -> tuple[Network, ...]:
-        found = []
-        for text in self.list(name):
-            try:
-                found.append(ipaddress.ip_network(text))
-            except ValueError as error:
-                self.problems.append(f"{name}: {error}")
-        return tuple(found)
-
-    def url(self, name: str, text: str) -> str:
-        if text and text != "*":
-            parts = urllib.parse.urlsplit(text)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                self.problems.append(f"{name}={text!r} has to be an http or https URL")
-        return text
-
-    def store(self) -> str:
-        """A Redis URL, the path of a SQLite file, or nothing."""
-        text = self.text("STORE")
-        if not text or text.startswith(("redis://", "rediss://")):
-            return text
-        if "://" in text:
-            self.problems.append(
-                f"STORE={text!r} has to be a file's path, redis://HOST[:PORT][/DB] or rediss://…"
+    @field_validator("k_revision")
+    @classmethod
+    def _queue_proxy_hides_addresses(cls, revision: str, info: ValidationInfo) -> str:
+        if revision and info.data.get("trusted_proxies"):
+            raise ValueError(
+                "TRUSTED_PROXIES cannot be used in a Knative Service, where every request comes"
+                " from the queue-proxy: set PROXY_TOKEN_FILE, and let the proxy send it in"
+                " X-Proxy-Token"
             )
-            return ""
-        path = Path(text)
-        if not path.parent.is_dir():
-            self.problems.append(f"STORE: there is no folder {path.parent}; mount a volume there")
-        return str(path)
+        return revision
 
 
-def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings in `environ`; raises SettingsError naming all that are wrong."""
-    read = _Reader(environ)
-    settings = Settings(
-        host=read.text("HOST", "0.0.0.0"),  # noqa: S104 - a container serves its pod's network
-        port=read.integer("PORT", 8080, 0, 65535),
-        workers=read.integer("WORKERS", 1, 1, 64),
-        store=read.store(),
-        store_password_file=read.secret_file("STORE_PASSWORD_FILE"),
-        store_prefix=read.text("STORE_PREFIX", "event-viewer"),
-        store_timeout=read.seconds("STORE_TIMEOUT_SECONDS", 5),
-        keep_events=read.integer("KEEP_EVENTS", 10_000, 1, 10_000_000),
-        keep_seconds=read.integer("KEEP_SECONDS", 7 * 86400, 0, 3650 * 86400),
-        keep_bytes=read.integer("KEEP_BYTES", 1 << 30, 1 << 20, 1 << 40),
-        keep_rejected=read.integer("KEEP_REJECTED", 200, 0, 10_000),
-        max_body=read.integer("MAX_BODY_BYTES", 1 << 20, 1024, 1 << 30),
-        max_batch=read.integer("MAX_BATCH_EVENTS", 1000, 1, 100_000),
-        max_pending=read.integer("MAX_PENDING_BYTES", 16 << 20, 1 << 16, 1 << 32),
-        max_connections=read.integer("MAX_CONNECTIONS", 1000, 1, 60_000),
-        max_streams=read.integer("MAX_STREAMS", 500, 0, 60_000),
-        request_timeout=read.seconds("REQUEST_TIMEOUT_SECONDS", 15),
-        write_token=read.text("WRITE_TOKEN"),
-        write_token_file=read.secret_file("WRITE_TOKEN_FILE"),
-        read_token=read.text("READ_TOKEN"),
-        read_token_file=read.secret_file("READ_TOKEN_FILE"),
-        user_header=read.text("USER_HEADER").lower(),
-        read_users=read.list("READ_USERS", "*"),
-        write_users=read.list("WRITE_USERS"),
-        trusted_proxies=read.networks("TRUSTED_PROXIES"),
-        replay_sink=read.url("REPLAY_SINK", read.text("REPLAY_SINK")),
-        replay_sinks=tuple(read.url("REPLAY_SINKS", sink) for sink in read.list("REPLAY_SINKS")),
-        replay_timeout=read.seconds("REPLAY_TIMEOUT_SECONDS", 10),
-        log_events=read.flag("LOG_EVENTS", True),
-        log_text_length=read.integer("LOG_TEXT_LENGTH", 200, 0, 100_000),
-        log_rate=read.integer("LOG_EVENTS_PER_SECOND", 1000, 0, 1_000_000),
-        shutdown_grace=read.integer("SHUTDOWN_GRACE_SECONDS", 10, 1, 3600),
-        log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
-    )
-    read.problems += _contradictions(settings)
-    if read.problems:
-        raise SettingsError(read.problems)
-    return settings
+def load(**values: str) -> Settings:
+    """Return the settings of the environment, changed by `values`.
 
-
-def _contradictions(settings: Settings) -> list[str]:
-    problems = []
-    for right in ("READ", "WRITE"):
-        if getattr(settings, f"{right.lower()}_token") and getattr(
-            settings, f"{right.lower()}_token_file"
-        ):
-            problems.append(f"{right}_TOKEN and {right}_TOKEN_FILE are both set: keep one")
-    if settings.user_header and not settings.trusted_proxies:
-        problems.append(
-            "USER_HEADER needs TRUSTED_PROXIES: without it anybody could send that header"
-        )
-    if settings.write_users and not settings.user_header:
-        problems.append("WRITE_USERS needs USER_HEADER, the header in which a proxy names the user")
-    if settings.max_body > settings.max_pending:
-        problems.append("MAX_BODY_BYTES has to be at most MAX_PENDING_BYTES")
-    return problems
+    Raises:
+        SettingsError: Names everything that is wrong.
+    """
+    try:
+        return Settings(**values)  # type: ignore[arg-type] # texts, as the environment has them
+    except ValidationError as problems:
+        lines = []
+        for problem in problems.errors(include_url=False, include_context=False):
+            name = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
+            message = problem["msg"].removeprefix("Value error, ")
+            value = problem.get("input")
+            shown = isinstance(value, str | int | float) and value != "" and name not in SECRET
+            if name == "STORE" and "@" in str(value):
+                shown = False
+            lines.append(f"{name}={value}: {message}" if shown else f"{name}: {message}")
+        raise SettingsError(lines) from None

@@ -1,9 +1,9 @@
 """`GET /api/stream`: server-sent events to many clients, each event encoded once for all.
 
-A hub reads what is new from the store, at most every INTERVAL_SECONDS, into a block of bytes.
-Every client remembers its position; one that is at the start of a known block sends that block,
-one that is further behind reads from the store. So nobody has a queue that could grow, and a
-client that reconnects with Last-Event-ID goes on exactly where it was.
+A hub reads what is new from the store, at most every INTERVAL_SECONDS, into small blocks. A client
+has a position and nothing else: at the start of a known block it is sent that block, further
+behind it is sent what is read from the store for it. So there is no queue that could grow, and a
+client that reconnects with Last-Event-ID continues exactly where it was.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import urllib.parse
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
 
 from event_viewer import metrics
-from event_viewer.http import Receive, Scope, Send, header, respond_error
-from event_viewer.store.base import Query, Record, Store, StoreError, search
+from event_viewer.http import PART_BYTES, Problem, header, send_part
+from event_viewer.reading import Reader
+from event_viewer.store.interface import Filter, Query, Record, StoreError, searchable
 
 log = logging.getLogger(__name__)
 
@@ -28,44 +31,65 @@ INTERVAL_SECONDS = 0.1
 POLL_SECONDS = 0.2
 HEARTBEAT_SECONDS = 15.0
 BLOCK_EVENTS = 500
-#: Each client that is slow holds a copy of one block.
-BLOCK_BYTES = 256 << 10
-#: Blocks kept for clients that are a little behind, and their bytes.
-BLOCKS_KEPT = 30
+#: Bytes of the blocks kept for clients that are a little behind.
 BLOCKS_BYTES = 8 << 20
 #: Of a position in the history.
 MAX_DIGITS = 19
 HEARTBEAT = b": still here\n\n"
+MAX_FILTER = 1000
 
 
-class _Block(NamedTuple):
-    records: list[Record]
-    frames: bytes
-    end: int
+class _Block:
+    """Consecutive events: some that fit a part of an answer, or a single large one."""
+
+    def __init__(self, records: list[Record], epoch: str) -> None:
+        self.records = records
+        self.end = records[-1].seq
+        self.epoch = epoch.encode()
+        self.frames = b"".join(map(self._frame, records))
+        self._texts: list[str] | None = None
+
+    def _frame(self, record: Record) -> bytes:
+        return b"id: %s-%d\ndata: %s\n\n" % (self.epoch, record.seq, record.to_json())
+
+    def matching(self, query: Query) -> bytes:
+        """Return the frames of the events that fit; takes some time for large events."""
+        attributes, needle = Filter(replace(query, text="")), query.text.casefold()
+        if needle and self._texts is None:
+            self._texts = [searchable(record.event) for record in self.records]
+        texts = self._texts or [""] * len(self.records)
+        return b"".join(
+            self._frame(record)
+            for record, text in zip(self.records, texts, strict=True)
+            if needle in text and attributes.fits(record)
+        )
 
 
 class Hub:
     """The streams of one worker process."""
 
-    def __init__(self, store: Store, max_streams: int) -> None:
-        self.store = store
+    def __init__(self, reader: Reader, max_streams: int) -> None:
+        self.reader = reader
+        self.store = reader.store
         self.max_streams = max_streams
+        self._filters = ThreadPoolExecutor(1, thread_name_prefix="filter")
         self._clients = 0
         self._closing = False
         self._epoch = ""
         self._position = 0
         self._blocks: OrderedDict[int, _Block] = OrderedDict()
+        self._size = 0
         self._news = asyncio.Event()
         self._tick = asyncio.Event()
         self._joining = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     def notify(self) -> None:
-        """Something was stored."""
+        """Note that something was stored."""
         self._news.set()
 
     def close(self) -> None:
-        """End all streams; their clients come back to another process."""
+        """End all streams; their clients reconnect to another process."""
         self._closing = True
         if self._task:
             self._task.cancel()
@@ -74,22 +98,14 @@ class Hub:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one client until it leaves."""
         if self._clients >= self.max_streams or self._closing:
-            reason = "as many streams are open as may be"
-            await respond_error(send, 503, reason, ((b"retry-after", b"5"),))
-            return
+            raise Problem(503, "too many streams are open", ((b"retry-after", b"5"),))
+        query = _query(Request(scope))
         self._clients += 1
         metrics.streams.inc()
         try:
             await self._join()
-            serving = asyncio.create_task(self._serve(scope, send))
-            gone = asyncio.create_task(_disconnect(receive))
-            done, pending = await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
-            for task in pending:
-                task.cancel()
-            for task in done:
-                task.result()
-        except StoreError as error:
-            log.info("a stream ended: %s", error)
+            position, reset = await self._start(scope)
+            await self._serve(query, position, reset, receive, send)
         finally:
             self._clients -= 1
             metrics.streams.dec()
@@ -101,14 +117,30 @@ class Hub:
         """Start the hub for the first client."""
         async with self._joining:
             if self._task is None:
-                self._epoch = await asyncio.to_thread(lambda: self.store.epoch)
-                self._position = await self._read_last()
-                self._blocks.clear()
+                self._epoch = await self.reader.run(lambda: self.store.epoch)
+                self._position = await self.reader.run(self.store.last)
+                self._forget_blocks()
                 self._task = asyncio.create_task(self._run(), name="stream-hub")
 
-    async def _serve(self, scope: Scope, send: Send) -> None:
-        query = _query(scope)
-        position, reset = await self._start(scope)
+    async def _start(self, scope: Scope) -> tuple[int, bool]:
+        """Return where the client continues, and whether that is the start of another history."""
+        wanted = header(scope["headers"], b"last-event-id").decode("latin-1")
+        wanted = wanted or Request(scope).query_params.get("after", "")
+        if not wanted:
+            return self._position, False
+        epoch, _, seq = wanted.rpartition("-")
+        if (
+            epoch != self.store.epoch
+            or not (seq.isascii() and seq.isdecimal())
+            or len(seq) > MAX_DIGITS
+        ):
+            return 0, True
+        # Perhaps it comes from another process, whose events this one has yet to read.
+        return min(int(seq), await self.reader.run(self.store.last)), False
+
+    async def _serve(
+        self, query: Query | None, position: int, reset: bool, receive: Receive, send: Send
+    ) -> None:
         await send(
             {
                 "type": "http.response.start",
@@ -120,53 +152,76 @@ class Hub:
                 ],
             }
         )
+        sending = asyncio.create_task(self._send_events(query, position, reset, send))
+        gone = asyncio.create_task(_disconnect(receive))
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sending, gone):
+                task.cancel()
+            await asyncio.gather(sending, gone, return_exceptions=True)
+        if not sending.cancelled() and (error := sending.exception()):
+            if not isinstance(error, StoreError):
+                raise error
+            log.info("a stream ended: %s", error)
+
+    async def _send_events(
+        self, query: Query | None, position: int, reset: bool, send: Send
+    ) -> None:
         head = b"retry: 1000\n\n"
         if reset:
             head += b"event: reset\ndata: {}\n\n"
-        await _send(send, head)
+        await send_part(send, head)
         epoch = self._epoch
         while not self._closing and epoch == self._epoch:
             tick = self._tick
             block = self._blocks.get(position)
             if block is None and position < self._position:
-                records = await self._read_after(position)
-                if not records:
+                block = await self._read_block(position)
+                if block is None:
                     position = self._position  # what was there has been dropped meanwhile
                     continue
-                block = _Block(records, b"", records[-1].seq)
-            if block is None:
-                await tick.wait()
-                if tick is self._tick or position < self._position:
-                    continue
-                frames = HEARTBEAT
-            else:
-                position = block.end
-                frames = self._frames(block, query)
-            if frames:
-                await _send(send, frames)
+            if block is not None:
+                start, position = position, block.end
+                frames = block.frames if query is None else await self._matching(block, query)
+                del block
+                await self._send_frames(send, start, frames)
+                continue
+            await tick.wait()
+            if tick is not self._tick and position >= self._position:
+                await send_part(send, HEARTBEAT)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _start(self, scope: Scope) -> tuple[int, bool]:
-        """Where the client goes on, and whether that is the start of another history."""
-        wanted = header(scope, b"last-event-id") or _parameter(scope, "after")
-        if not wanted:
-            return self._position, False
-        epoch, _, seq = wanted.rpartition("-")
-        if epoch != self.store.epoch or not seq.isdecimal() or len(seq) > MAX_DIGITS:
-            return 0, True
-        # Perhaps another process told of it, and this one has yet to hear.
-        return min(int(seq), await self._read_last()), False
+    async def _send_frames(self, send: Send, position: int, frames: bytes) -> None:
+        """Send a block's frames, without holding more of a large one than is being sent."""
+        size = len(frames)
+        if size <= 2 * PART_BYTES:
+            if size:
+                await send_part(send, frames)
+            return
+        part = frames[:PART_BYTES]
+        del frames
+        await send_part(send, part)
+        for offset in range(PART_BYTES, size, PART_BYTES):
+            block = self._blocks.get(position) or await self._read_block(position)
+            if block is None or len(block.frames) != size:
+                raise StoreError("the event being sent has been removed")
+            part = block.frames[offset : offset + PART_BYTES]
+            del block
+            await send_part(send, part)
 
-    def _frames(self, block: _Block, query: Query | None) -> bytes:
-        if query is not None:
-            return self._encode(search(block.records, query))
-        return block.frames or self._encode(block.records)
+    async def _matching(self, block: _Block, query: Query) -> bytes:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._filters, block.matching, query)
 
-    def _encode(self, records: Iterable[Record]) -> bytes:
-        epoch = self.store.epoch.encode()
-        return b"".join(
-            b"id: %s-%d\ndata: %s\n\n" % (epoch, record.seq, record.to_json()) for record in records
-        )
+    async def _read_block(self, position: int) -> _Block | None:
+        epoch = self._epoch
+
+        def read() -> _Block | None:
+            records = self.store.after(position, BLOCK_EVENTS, PART_BYTES)
+            return _Block(records, epoch) if records else None
+
+        return await self.reader.run(read)
 
     async def _run(self) -> None:
         """Make blocks of what is new, and a tick for each; a heartbeat when there is nothing."""
@@ -174,60 +229,56 @@ class Hub:
         last_tick = loop.time()
         trouble = ""
         while True:
+            # Not wait_for: before Python 3.12 it may miss that the task is cancelled.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._news.wait(), POLL_SECONDS if self.store.shared else HEARTBEAT_SECONDS
-                )
+                async with asyncio.timeout(
+                    POLL_SECONDS if self.store.shared else HEARTBEAT_SECONDS
+                ):
+                    await self._news.wait()
             self._news.clear()
+            block = None
             try:
                 if self.store.epoch != self._epoch:
                     await self._start_anew()
-                records = await self._read_after(self._position)
+                start = self._position
+                block = await self._read_block(start)
                 trouble = ""
             except StoreError as error:
-                if str(error) != trouble:  # told once, not five times a second
+                if str(error) != trouble:  # logged once, not five times a second
                     trouble = str(error)
-                    log.warning("cannot read what is new: %s", error)
-                records = []
-            if records:
-                self._add(records)
+                    log.warning("cannot read new events: %s", error)
+            if block is not None:
+                self._add(start, block)
             elif loop.time() - last_tick < HEARTBEAT_SECONDS:
                 continue
             last_tick = loop.time()
             self._tick, tick = asyncio.Event(), self._tick
             tick.set()
-            if records:
-                self._news.set()  # there may be more than fit the block
-            if len(records) < BLOCK_EVENTS and _size(records) < BLOCK_BYTES // 2:
+            if block is not None:
+                self._news.set()  # there may be more than fits the block
+            if block is None or len(block.frames) < PART_BYTES // 2:
                 await asyncio.sleep(INTERVAL_SECONDS)
 
     async def _start_anew(self) -> None:
-        """The history was lost: end all streams, so that their clients learn of it on return."""
+        """End all streams after the history was lost; their clients hear of it on return."""
         epoch = self.store.epoch
-        self._position = await self._read_last()
+        self._position = await self.reader.run(self.store.last)
         self._epoch = epoch
-        self._blocks.clear()
+        self._forget_blocks()
         self._tick, tick = asyncio.Event(), self._tick
         tick.set()
 
-    def _add(self, records: list[Record]) -> None:
-        end = records[-1].seq
-        self._blocks[self._position] = _Block(records, self._encode(records), end)
-        self._position = end
-        size = sum(len(block.frames) for block in self._blocks.values())
-        while len(self._blocks) > 1 and (len(self._blocks) > BLOCKS_KEPT or size > BLOCKS_BYTES):
+    def _forget_blocks(self) -> None:
+        self._blocks.clear()
+        self._size = 0
+
+    def _add(self, start: int, block: _Block) -> None:
+        self._blocks[start] = block
+        self._position = block.end
+        self._size += len(block.frames)
+        while len(self._blocks) > 1 and self._size > BLOCKS_BYTES:
             _, oldest = self._blocks.popitem(last=False)
-            size -= len(oldest.frames)
-
-    async def _read_after(self, position: int) -> list[Record]:
-        if self.store.slow:
-            return await asyncio.to_thread(self.store.after, position, BLOCK_EVENTS, BLOCK_BYTES)
-        return self.store.after(position, BLOCK_EVENTS, BLOCK_BYTES)
-
-    async def _read_last(self) -> int:
-        if self.store.slow:
-            return await asyncio.to_thread(self.store.last)
-        return self.store.last()
+            self._size -= len(oldest.frames)
 
 
 async def _disconnect(receive: Receive) -> None:
@@ -236,24 +287,14 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-async def _send(send: Send, body: bytes) -> None:
-    await send({"type": "http.response.body", "body": body, "more_body": True})
-
-
-def _size(records: list[Record]) -> int:
-    return sum(len(record.event) for record in records)
-
-
-def _query(scope: Scope) -> Query | None:
+def _query(request: Request) -> Query | None:
+    given = request.query_params
     query = Query(
-        type=_parameter(scope, "type"),
-        source=_parameter(scope, "source"),
-        subject=_parameter(scope, "subject"),
-        text=_parameter(scope, "text"),
+        type=given.get("type", ""),
+        source=given.get("source", ""),
+        subject=given.get("subject", ""),
+        text=given.get("text", ""),
     )
+    if len(query.text) > MAX_FILTER:
+        raise Problem(400, f"text is longer than {MAX_FILTER} characters")
     return query if query != Query() else None
-
-
-def _parameter(scope: Scope, name: str) -> str:
-    query = str(scope["query_string"], "latin-1")
-    return urllib.parse.parse_qs(query).get(name, [""])[-1]

@@ -11,52 +11,48 @@ from dataclasses import dataclass
 from event_viewer import metrics
 from event_viewer.cloudevents import Event
 from event_viewer.event_log import EventLog
-from event_viewer.store.base import Rejection, Store, StoreBusy, StoreError
+from event_viewer.http import Room
+from event_viewer.store.interface import Rejection, Store, StoreBusy, StoreError
 
 log = logging.getLogger(__name__)
 
-#: Events in one transaction, so that it does not hold up the event loop for long.
+#: Events in one transaction, and their bytes, so that it does not hold up the event loop for long.
 MAX_COMMIT = 1000
+MAX_COMMIT_BYTES = 2 << 20
 BUSY_PAUSE_SECONDS = 0.02
 #: How often the same trouble with the store is logged.
 COMPLAIN_SECONDS = 10
 #: How often the store is tried for a readiness probe while it works.
 PROBE_SECONDS = 1
 
-#: Told when events are stored (None) or why they could not be.
-Done = Callable[[StoreError | None], None]
-
-
-class Overloaded(Exception):
-    """More is waiting than may wait; come back later."""
-
 
 @dataclass(slots=True)
 class _Item:
     events: list[Event]
     rejections: list[Rejection]
+    #: Bytes it takes in a transaction, and those of `Writer.room` it gives back.
     size: int
-    done: Done | None = None
+    room: int = 0
+    stored: asyncio.Future[None] | None = None
 
 
 class Writer:
-    """Stores events and rejections in the order they came, and tells `on_stored` of it."""
+    """Writer of events and rejections, in the order they came; calls `on_stored` after each."""
 
     def __init__(
         self,
         store: Store,
         event_log: EventLog,
-        max_pending: int,
+        room: Room,
         timeout: float,
         on_stored: Callable[[], None],
     ) -> None:
         self.store = store
         self.log = event_log
-        self.max_pending = max_pending
+        #: Room for requests being read and for what waits to be stored.
+        self.room = room
         self.timeout = timeout
         self.on_stored = on_stored
-        #: Bytes of requests being read and of events that wait for the store.
-        self.pending = 0
         #: Why the store could not be written the last time; empty once it could.
         self.trouble = ""
         self._complained = 0.0
@@ -66,26 +62,18 @@ class Writer:
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="writer")
 
-    def reserve(self, size: int) -> None:
-        """Take `size` bytes of what may be pending; raises Overloaded. `release` gives it back."""
-        if self.pending + size > self.max_pending:
-            raise Overloaded
-        self.pending += size
-
-    def release(self, size: int) -> None:
-        """Give back what `reserve` took."""
-        self.pending -= size
-
-    def store_events(self, events: list[Event], done: Done) -> None:
-        """Store the events together with what else is waiting, then call `done`."""
-        self._put(_Item(events, [], 0, done))
+    def store_events(self, events: list[Event]) -> asyncio.Future[None]:
+        """Store the events together with what else is waiting; the result may be a StoreError."""
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        size = sum(len(event.json) for event in events)
+        self._put(_Item(events, [], size, stored=stored))
+        return stored
 
     def store_rejection(self, rejection: Rejection) -> None:
-        """Keep a refused request, when there is room; nobody waits for it."""
+        """Keep a refused request, if there is room for it; nothing waits for it."""
         size = 500 + len(rejection.body)
-        if self.pending + size <= self.max_pending:
-            self.pending += size
-            self._put(_Item([], [rejection], size))
+        if self.room.take(size):
+            self._put(_Item([], [rejection], size, size))
 
     def _put(self, item: _Item) -> None:
         self._items.append(item)
@@ -103,18 +91,19 @@ class Writer:
             await self._wake.wait()
             self._wake.clear()
             while self._items:
-                metrics.pending_bytes.set(self.pending)
+                metrics.pending_bytes.set(self.room.used)
                 group = self._next_group()
                 await self._commit(group)
                 for item in group:
-                    self.pending -= item.size
-            metrics.pending_bytes.set(self.pending)
+                    self.room.give_back(item.room)
+            metrics.pending_bytes.set(self.room.used)
 
     def _next_group(self) -> list[_Item]:
-        count = size = 0
+        count = number = size = 0
         for item in self._items:
-            size += len(item.events) + len(item.rejections)
-            if count and size > MAX_COMMIT:
+            number += len(item.events) + len(item.rejections)
+            size += item.size
+            if count and (number > MAX_COMMIT or size > MAX_COMMIT_BYTES):
                 break
             count += 1
         group, self._items = self._items[:count], self._items[count:]
@@ -132,13 +121,13 @@ class Writer:
                 error = StoreError(repr(error))
             self._complain(error)
             for item in group:
-                if item.done:
-                    item.done(error)
+                if item.stored and not item.stored.done():
+                    item.stored.set_exception(error)
             return
         self.trouble = ""
         for item in group:
-            if item.done:
-                item.done(None)
+            if item.stored and not item.stored.done():
+                item.stored.set_result(None)
         metrics.commit_seconds.observe(time.perf_counter() - started)
         accepted = sum(new)
         metrics.accepted.inc(accepted)

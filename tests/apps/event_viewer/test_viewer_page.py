@@ -302,7 +302,7 @@ def test_rejected_requests_with_reasons(start: Start, page: Page) -> None:
     # Another one comes on top, and the one being read stays open.
     viewer.post(data=b"x", headers={"content-type": "text/plain"})
     expect(page.get_by_role("listitem")).to_have_count(2)
-    expect(page.get_by_role("listitem").first).to_contain_text("no CloudEvent")
+    expect(page.get_by_role("listitem").first).to_contain_text("not a CloudEvent")
     expect(page.get_by_role("listitem").nth(1).locator("pre").last).to_be_visible()
 
 
@@ -371,7 +371,7 @@ def test_a_token_is_asked_for(start: Start, event: Make, page: Page) -> None:
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("textbox", name="Token").fill("wrong")
     dialog.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("not the token")
+    expect(page.get_by_role("alert")).to_contain_text("the token is not valid")
     page.get_by_role("textbox", name="Token").fill("open sesame")
     dialog.get_by_role("button", name="Sign in").click()
     expect(rows(page).first).to_contain_text("behind the door")

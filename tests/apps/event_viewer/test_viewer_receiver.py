@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -202,13 +203,96 @@ def test_slow_requests_do_not_hold_it_up(start: Start) -> None:
         connection.close()
 
 
-def test_connections_are_limited(start: Start) -> None:
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"POST / HTTP/1.1\r\n", LINE + b"Content-Length: 100\r\n\r\nab", HEALTH[:40]]
+)
+def test_idle_connections_give_way(start: Start, sent: bytes) -> None:
+    """The oldest that does nothing, or too slowly, is closed when there are too many."""
     viewer = start(MAX_CONNECTIONS=5)
     held = [socket.create_connection(viewer.address) for _ in range(5)]
-    assert viewer.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").startswith(b"HTTP/1.1 503")
+    for connection in held:
+        connection.sendall(sent)
+    assert viewer.raw(HEALTH).startswith(b"HTTP/1.1 200")
+    assert viewer.raw(HEALTH).startswith(b"HTTP/1.1 200")
     for connection in held:
         connection.close()
-    wait_until(lambda: viewer.get("/healthz").status_code == 200)
+
+
+def test_connections_in_use_do_not_give_way(start: Start, event: Make) -> None:
+    viewer = start(MAX_CONNECTIONS=5)
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            connection = stack.enter_context(socket.create_connection(viewer.address))
+            connection.sendall(b"GET /api/stream HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        assert viewer.raw(HEALTH).startswith(b"HTTP/1.1 503")
+    wait_until(lambda: viewer.raw(HEALTH).startswith(b"HTTP/1.1 200"))
+
+
+def test_trailers_are_not_attributes(viewer: Viewer) -> None:
+    head = LINE + b"ce-specversion: 1.0\r\nce-id: trailer\r\nce-source: /trailer\r\nce-type: t\r\n"
+    chunks = b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n"
+    answer = viewer.raw(head + chunks + b"ce-subject: later\r\nce-id: 2\r\n\r\n", 3)
+    assert answer.startswith(b"HTTP/1.1 202")
+    stored = viewer.find("/trailer", "trailer").json()["event"]
+    assert set(stored) == {"specversion", "id", "source", "type", "data"}
+    many = b"".join(b"x-%d: y\r\n" % number for number in range(10_000))
+    with contextlib.suppress(ConnectionError):
+        assert viewer.raw(head + chunks + many * 10, 3).startswith(b"HTTP/1.1 431")
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 10_000,
+        LINE + b"Content-Length: 1000000\r\n\r\n" + b"x" * 500_000,
+        LINE + b"x: " + b"y" * 20_000 + b"\r\n\r\n",
+    ],
+)
+def test_pipelines_are_bounded(start: Start, flood: bytes) -> None:
+    """Requests behind an answer that does not end are not kept in memory."""
+    viewer = start()
+    stream = b"GET /api/stream HTTP/1.1\r\nHost: a\r\n\r\n"
+    with (
+        socket.create_connection(viewer.address, timeout=10) as connection,
+        contextlib.suppress(ConnectionError),
+    ):
+        connection.sendall(stream + flood)
+        while connection.recv(65536):
+            pass  # it is closed, where a stream would go on
+    wait_until(lambda: "\nevent_viewer_streams 0.0" in viewer.get("/metrics").text, 3)
+
+
+def test_a_client_that_leaves_with_requests_pending_is_noticed(start: Start) -> None:
+    viewer = start()
+    stream = b"GET /api/stream HTTP/1.1\r\nHost: a\r\n\r\n"
+    with socket.create_connection(viewer.address, timeout=10) as connection:
+        connection.sendall(stream + stream)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    wait_until(lambda: "\nevent_viewer_streams 0.0" in viewer.get("/metrics").text, 3)
+    assert "Traceback" not in viewer.log
+
+
+def test_a_sender_may_ask_for_permission(viewer: Viewer, start: Start) -> None:
+    """Web Hooks for Event Delivery, as Azure's Event Grid asks."""
+    asking = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "100",
+              "WebHook-Request-Callback": "http://127.0.0.1:9/callback"}  # fmt: skip
+    answer = viewer.http.options(viewer.url + "/", headers=asking, timeout=5)
+    assert answer.status_code == 200
+    assert answer.headers["webhook-allowed-origin"] == "eventgrid.azure.net"
+    assert answer.headers["webhook-allowed-rate"] == "*"
+    assert "POST" in answer.headers["allow"]
+    plain = viewer.http.options(viewer.url + "/", timeout=5)
+    assert "webhook-allowed-origin" not in plain.headers
+    closed = start(WRITE_TOKEN="writer")
+    answer = closed.http.options(closed.url + "/", headers=asking, timeout=5)
+    assert answer.status_code == 401
+    assert "webhook-allowed-origin" not in answer.headers
+    asking["Authorization"] = "Bearer writer"
+    assert closed.http.options(closed.url + "/", headers=asking, timeout=5).status_code == 200
 
 
 @pytest.mark.parametrize("event_id", ["a/b/c", "../../etc", "%2F", "ä ö", "?x=1#y", "a'\"b", "."])

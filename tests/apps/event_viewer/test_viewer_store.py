@@ -20,7 +20,7 @@ from apps.event_viewer.viewer_support import Start, Stream, free_port, wait_unti
 from event_viewer.cloudevents import Event
 from event_viewer.settings import load
 from event_viewer.store import open_store
-from event_viewer.store.base import Query, Rejection, Store, StoreBusy
+from event_viewer.store.interface import Query, Rejection, Store, StoreBusy
 
 Make = Callable[..., dict[str, Any]]
 OpenStore = Callable[..., Store]
@@ -52,8 +52,9 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore
             address = str(tmp_path / "events.db")
 
         def open_one(**settings: Any) -> Store:
-            environ = {"STORE": address, **{key: str(value) for key, value in settings.items()}}
-            return stack.enter_context(contextlib.closing(open_store(load(environ))))
+            given = {key.lower(): str(value) for key, value in settings.items()}
+            store = open_store(load(store=address, **given))
+            return stack.enter_context(contextlib.closing(store))
 
         yield open_one
 
@@ -163,12 +164,43 @@ def test_filters(opened: OpenStore) -> None:
     assert ids(store, since=int(time.time() * 1000) + 10_000) == []
 
 
+def test_a_search_ends_with_its_time(opened: OpenStore) -> None:
+    """It returns how far it got, and whoever continues there comes to the end."""
+    store = opened()
+    store.append(events(300, data="hay"), [])
+    store.append(events(1, 301, data="needle"), [])
+    store.append(events(300, 302, data="hay"), [])
+    found, cursor, pages = [], None, 0
+    while True:
+        page = store.page(Query(text="needle", cursor=cursor), deadline=0)
+        found += [record.seq for record in page.records]
+        pages += 1
+        if page.next is None:
+            break
+        assert cursor is None or page.next < cursor
+        assert page.expired
+        cursor = page.next
+    assert found == [301]
+    assert pages > 1
+
+
+def test_parts_of_an_event(opened: OpenStore) -> None:
+    store = opened()
+    store.append(events(3, data="x" * 1000), [])
+    (record,) = store.after(1, 1)
+    parts = [store.part(2, offset, 300) for offset in range(0, len(record.event), 300)]
+    assert b"".join(parts) == record.event
+    assert store.part(99, 0, 300) == b""
+
+
 def test_rejections_and_counts(opened: OpenStore) -> None:
     store = opened(KEEP_REJECTED=3)
     for number in range(5):
         rejection = Rejection("t", 400, f"reason {number}", "", {}, 0, "")
         store.append(events(1, 1), [rejection])
     assert [one.reason for one in store.rejected(10)] == ["reason 4", "reason 3", "reason 2"]
+    assert [one.reason for one in store.rejected(10, 1)] == ["reason 3", "reason 2"]
+    assert store.rejected(10, 3) == []
     assert store.rejected_total() == 3
     (minute,) = store.minutes(0)[-1:]
     total = [sum(values) for values in zip(*(one[1:] for one in store.minutes(0)), strict=True)]
@@ -213,12 +245,55 @@ def test_the_history_survives_a_restart(start: Start, event: Make, tmp_path: Pat
     assert second.rejected()[0]["body"] == "bad"
 
 
+TEXTS = ["Grüße", 'a "quoted" word', "line\nbreak", "日本語のテキスト", "NULL \0 inside", "100% _ ok",
+         "emoji 😀 here", "plain words", "x" * 100_000 + "beyond"]  # fmt: skip
+
+
+def test_the_index_finds_what_reading_finds(tmp_path: Path) -> None:
+    needles = ["grüsse", "ÜSS", '"quoted" w', "line\nb", "日本語", "本語の", "日", "NULL \0 in", "% _",
+               "😀 he", "plain words", "lain wor", "absent", "xxxx", "beyond", '" OR "', "*", "word* AND"]  # fmt: skip
+    with contextlib.closing(open_store(load(store=str(tmp_path / "events.db")))) as store:
+        for number, text in enumerate(TEXTS, 1):
+            store.append(events(1, number, data=text), [])
+        before = {needle: ids(store, text=needle) for needle in needles}
+        assert before["grüsse"] == [1]
+        assert before["日"] == [4]
+        assert before["beyond"] == []  # only the start of an event is searched
+        store.maintain()
+        with sqlite3.connect(tmp_path / "events.db") as look:
+            assert look.execute("SELECT value FROM meta WHERE key = 'indexed'").fetchone() == (
+                "1 9",
+            )
+            search = 'SELECT count(*) FROM search WHERE search MATCH \'"pla" AND "lai"\''
+            assert look.execute(search).fetchone() == (1,)
+        assert {needle: ids(store, text=needle) for needle in needles} == before
+        store.append(events(1, 10, data="plain and not indexed yet"), [])
+        assert ids(store, text="plain") == [10, 8]
+
+
+def test_the_index_follows_the_history(tmp_path: Path) -> None:
+    """What is not kept any more leaves the index once it is the larger half."""
+    path = tmp_path / "events.db"
+    with contextlib.closing(open_store(load(store=str(path), keep_events="100"))) as store:
+        for first in range(1, 1000, 5):
+            store.append(events(5, first, data=f"words {first}"), [])
+            store.maintain()
+        assert ids(store, text="words 996") == [1000, 999, 998, 997, 996]
+        assert ids(store, text="words 6") == []
+        with sqlite3.connect(path) as look:
+            (indexed,) = look.execute("SELECT value FROM meta WHERE key = 'indexed'").fetchone()
+            first, last = map(int, indexed.split())
+            (rows,) = look.execute(
+                "SELECT count(*) FROM search WHERE search MATCH 'wor'"
+            ).fetchone()
+        assert last == 1000
+        assert rows == last - first + 1 <= 300
+
+
 def test_bounded_by_size(tmp_path: Path) -> None:
     """The file does not grow beyond KEEP_BYTES, the oldest events go."""
     path = tmp_path / "events.db"
-    with contextlib.closing(
-        open_store(load({"STORE": str(path), "KEEP_BYTES": "2000000"}))
-    ) as store:
+    with contextlib.closing(open_store(load(store=str(path), keep_bytes="2000000"))) as store:
         for number in range(100):
             store.append(events(1, number, data="x" * 50_000), [])
             store.maintain()
@@ -230,7 +305,7 @@ def test_bounded_by_size(tmp_path: Path) -> None:
 
 def test_a_worker_follows_another_that_moved_the_file_aside(tmp_path: Path) -> None:
     path = tmp_path / "events.db"
-    settings = load({"STORE": str(path), "WORKERS": "2"})
+    settings = load(store=str(path), workers="2")
     with contextlib.closing(open_store(settings)) as slow:
         slow.append(events(3), [])
         path.rename(tmp_path / "aside")
@@ -285,7 +360,7 @@ def test_damage_while_it_runs(start: Start, event: Make, tmp_path: Path) -> None
 def test_a_full_disk(start: Start, event: Make, tmp_path: Path) -> None:
     """Events are refused, not lost or held in memory, and taken again once there is room."""
     viewer = start(STORE=tmp_path / "events.db")
-    worker = int(re.findall(r"Booting worker with pid: (\d+)", viewer.log)[0])
+    worker = viewer.process.pid
     unlimited = resource.prlimit(worker, resource.RLIMIT_FSIZE)
     resource.prlimit(worker, resource.RLIMIT_FSIZE, (200_000, unlimited[1]))
     statuses = [
@@ -338,19 +413,36 @@ def test_back_pressure(start: Start, event: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"STORE": "/nowhere/at/all.db"}, "STORE: there is no folder /nowhere/at"),
-        ({"STORE": "mysql://db"}, "STORE='mysql://db' has to be"),
-        ({"PORT": "http", "KEEP_EVENTS": "0"}, "KEEP_EVENTS='0' has to be a whole number from 1"),
-        ({"USER_HEADER": "X-User"}, "USER_HEADER needs TRUSTED_PROXIES"),
-        ({"READ_TOKEN": "a", "READ_TOKEN_FILE": "/dev/null"}, "/dev/null is empty"),
+        (
+            {"STORE": "/nowhere/at/all.db"},
+            "STORE=/nowhere/at/all.db: there is no folder /nowhere/at",
+        ),
+        ({"STORE": "mysql://db"}, "STORE=mysql://db: has to be"),
+        (
+            {"PORT": "http", "KEEP_EVENTS": "0"},
+            "KEEP_EVENTS=0: Input should be greater than or equal to 1",
+        ),
+        ({"USER_HEADER": "X-User"}, "USER_HEADER=X-User: needs PROXY_TOKEN_FILE"),
+        ({"READ_TOKEN_FILE": "/dev/null"}, "READ_TOKEN_FILE=/dev/null: /dev/null is empty"),
+        ({"READ_TOKEN": "a", "READ_TOKEN_FILE": __file__}, "and READ_TOKEN are both set"),
+        ({"WRITE_USERS": "a@example.com"}, "needs USER_HEADER"),
+        ({"MAX_BODY_BYTES": "100000", "MAX_PENDING_BYTES": "70000"}, "at most MAX_PENDING_BYTES"),
+        ({"STORE": "postgres://user:secret@db"}, "STORE: has to be a file's path"),
+        ({"REPLAY_SINKS": "ftp://x"}, "REPLAY_SINKS=ftp://x: is not a valid http or https URL"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/33"}, "TRUSTED_PROXIES=10.0.0.0/33"),
+        (
+            {"USER_HEADER": "X-User", "TRUSTED_PROXIES": "127.0.0.0/8", "K_REVISION": "viewer-1"},
+            "TRUSTED_PROXIES cannot be used in a Knative Service",
+        ),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, str], problem: str) -> None:
     from event_viewer.settings import SettingsError  # noqa: PLC0415 - only here
 
     with pytest.raises(SettingsError) as caught:
-        load(settings)
+        load(**{name.lower(): value for name, value in settings.items()})
     assert problem in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 # Redis

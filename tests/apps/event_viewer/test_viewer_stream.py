@@ -169,8 +169,7 @@ def test_large_events_do_not_fill_the_memory(start: Start, event: Make) -> None:
         assert viewer.send(event(number, data="x" * 900_000)).status_code == 202
     assert stream.wait_for(100) == [str(number) for number in range(100)]
     assert 1 <= len(viewer.events(limit=1000)) < 10
-    worker = re.findall(r"Booting worker with pid: (\d+)", viewer.log)[0]
-    status = Path(f"/proc/{worker}/status").read_text()
+    status = Path(f"/proc/{viewer.process.pid}/status").read_text()
     assert int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) < 150_000
 
 

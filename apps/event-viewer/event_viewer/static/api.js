@@ -49,5 +49,5 @@ export async function event(source, id) {
   const [record] = JSON.parse(text).events;
   if (!record) return null;
   const start = text.indexOf('"event":', text.indexOf('"events":')) + '"event":'.length;
-  return { record, raw: text.slice(start, text.lastIndexOf("}]}")) };
+  return { record, raw: text.slice(start, text.lastIndexOf('}],"next":')) };
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from event_viewer.settings import Settings
-from event_viewer.store.base import Store
+from event_viewer.store.interface import Store
 
 
 def open_store(settings: Settings) -> Store:

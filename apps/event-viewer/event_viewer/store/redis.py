@@ -7,7 +7,7 @@ hash). A script writes them together, so replicas that race see one order and no
 
 from __future__ import annotations
 
-import itertools
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,15 +21,15 @@ from redis.retry import Retry
 
 from event_viewer.cloudevents import Event
 from event_viewer.settings import Settings
-from event_viewer.store.base import (
+from event_viewer.store.interface import (
     MAX_BYTES,
+    Filter,
     Minute,
     Page,
     Query,
     Record,
     Rejection,
     StoreError,
-    search,
     take,
 )
 
@@ -98,8 +98,8 @@ class RedisStore:
             password["password"] = settings.store_password_file.read_text().strip()
         self._redis = redis.Redis.from_url(
             settings.store,
-            socket_timeout=settings.store_timeout,
-            socket_connect_timeout=settings.store_timeout,
+            socket_timeout=settings.store_timeout_seconds,
+            socket_connect_timeout=settings.store_timeout_seconds,
             retry=Retry(NoBackoff(), 1),
             **password,
         )
@@ -147,22 +147,38 @@ class RedisStore:
         """See Store."""
         oldest = self._oldest()
         records = (one for one in self._oldest_first(seq) if one.received >= oldest)
-        return take(records, limit, size)[0]
+        return take(records, limit, size)
 
     def last(self) -> int:
         """See Store."""
         return int(self._do(lambda: self._redis.get(self._key("seq"))) or 0)
 
-    def page(self, query: Query) -> Page:
+    def page(self, query: Query, size: int = MAX_BYTES, deadline: float = math.inf) -> Page:
         """See Store."""
         if query.source and query.id:
             records: Iterable[Record] = self._one(query.source, query.id)
         else:
             records = self._newest_first(query.cursor)
         oldest = max(self._oldest(), query.since)
-        recent = itertools.takewhile(lambda record: record.received >= oldest, records)
-        taken, more = take(search(recent, query), query.limit)
-        return Page(taken, taken[-1].seq if more and taken else None)
+        wanted, taken = Filter(query), list[Record]()
+        for record in records:
+            if record.received < oldest:
+                break
+            if wanted.fits(record):
+                size -= len(record.event)
+                if len(taken) == query.limit or (taken and size < 0):
+                    return Page(taken, taken[-1].seq)
+                taken.append(record)
+            if time.monotonic() > deadline:
+                return Page(taken, record.seq, expired=True)
+        return Page(taken, None)
+
+    def part(self, seq: int, offset: int, size: int) -> bytes:
+        """See Store."""
+        for record in self.after(seq - 1, 1):
+            if record.seq == seq:
+                return record.event[offset : offset + size]
+        return b""
 
     def _one(self, source: str, event_id: str) -> list[Record]:
         seq = self._do(lambda: self._redis.hget(self._key("index"), _index_key(source, event_id)))
@@ -202,11 +218,12 @@ class RedisStore:
         """See Store."""
         return int(self._do(lambda: self._redis.xlen(self._key("events"))))
 
-    def rejected(self, limit: int) -> list[Rejection]:
+    def rejected(self, limit: int, offset: int = 0) -> list[Rejection]:
         """See Store."""
         if not limit:
             return []
-        entries: Any = self._do(lambda: self._redis.lrange(self._key("rejected"), 0, limit - 1))
+        key, last = self._key("rejected"), offset + limit - 1
+        entries: Any = self._do(lambda: self._redis.lrange(key, offset, last))
         return [msgspec.json.decode(entry, type=Rejection) for entry in entries]
 
     def rejected_total(self) -> int:

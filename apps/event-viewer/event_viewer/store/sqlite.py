@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+import math
 import os
 import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import msgspec
 
 from event_viewer.cloudevents import Event
 from event_viewer.settings import Settings
-from event_viewer.store.base import (
+from event_viewer.store.interface import (
     MAX_BYTES,
     Minute,
     Page,
@@ -27,8 +28,8 @@ from event_viewer.store.base import (
     Rejection,
     StoreBusy,
     StoreError,
+    searchable,
     take,
-    text_matches,
 )
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,11 @@ CREATE TABLE IF NOT EXISTS minutes (
   rejected INTEGER NOT NULL
 );
 """
+SEARCH_SCHEMA = """
+CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5 (
+  text, content = '', tokenize = 'trigram case_sensitive 1', detail = 'none', columnsize = 0
+)
+"""
 INSERT = """
 INSERT OR IGNORE INTO events (received, source, id, type, subject, event) VALUES (?, ?, ?, ?, ?, ?)
 """
@@ -63,6 +69,17 @@ INSERT INTO minutes VALUES (?, ?, ?, ?) ON CONFLICT (minute) DO UPDATE SET
   rejected = rejected + excluded.rejected
 """
 MINUTES_KEPT = 24 * 60
+#: Numbers of events looked through before the deadline is looked at again.
+WINDOW = 2000
+#: Page cache of each connection.
+CACHE_KIB = 512
+#: Time spent on the search index each time, and what one of its transactions may hold: while it
+#: runs no event is stored.
+INDEX_SECONDS = 0.3
+INDEX_ROWS = 30
+INDEX_TEXT = 32 << 10
+#: Trigrams of a text that narrow a search down.
+MAX_TRIGRAMS = 16
 #: Written to see whether there is room, about as much as some events take.
 PROBE_BYTES = 1 << 16
 #: A lock is waited for outside of SQLite, so that the event loop is not held up by it.
@@ -78,7 +95,6 @@ class SqliteStore:
 
     def __init__(self, settings: Settings) -> None:
         self.path = Path(settings.store)
-        self.temporary = settings.temporary
         self.shared = settings.workers > 1
         self.keep = settings.keep_events
         self.keep_ms = settings.keep_seconds * 1000
@@ -86,6 +102,7 @@ class SqliteStore:
         self.keep_rejected = settings.keep_rejected
         # Deleting in portions is cheaper; what is to go is hidden from readers at once.
         self.slack = max(50, self.keep // 100)
+        self._last_seen = 0
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._open()
@@ -121,6 +138,7 @@ class SqliteStore:
                     "name another file in STORE"
                 )
             connection.executescript(SCHEMA)
+            self.search_index = _create_search(connection)
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute(
                 "INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (secrets.token_hex(4),)
@@ -143,9 +161,9 @@ class SqliteStore:
         )
         connection.execute("PRAGMA journal_mode = WAL")
         # A crash of the process loses nothing; one of the machine may lose the last seconds.
-        connection.execute(f"PRAGMA synchronous = {'OFF' if self.temporary else 'NORMAL'}")
+        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        connection.create_function("holds", 2, text_matches, deterministic=True)
+        connection.execute(f"PRAGMA cache_size = {-CACHE_KIB}")
         return connection
 
     def _move_aside(self, error: sqlite3.Error) -> None:
@@ -255,8 +273,70 @@ class SqliteStore:
                     )
             while _used_bytes(connection) > self.keep_bytes and self._drop_a_tenth(connection):
                 pass
+            if self.search_index:
+                self._update_search(connection)
         except sqlite3.Error as error:
             raise _translated(error) from error
+
+    # Full-text search: an index of trigrams over `searchable`, behind the events by some seconds. It
+    # only narrows a search down, and what it misses is read; so it is made when there is time. What
+    # is dropped from the history stays in it until that is half of it; then it is made again.
+
+    def _update_search(self, connection: sqlite3.Connection) -> None:
+        """Bring the index up to date, for a bounded time."""
+        first, last = connection.execute(
+            "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM events"
+        ).fetchone()
+        first = max(first, last - self.keep + 1)
+        came, self._last_seen = last - self._last_seen, last
+        if came > self.keep // 20:
+            return  # it would cost more than a search through the few events there are
+        deadline = time.monotonic() + INDEX_SECONDS
+        while time.monotonic() < deadline and self._index_some(connection, first, last):
+            pass
+
+    def _index_some(self, connection: sqlite3.Connection, first: int, last: int) -> bool:
+        """Index some of the events `first` to `last`; return False when none is left."""
+        start, end = self._indexed(connection)
+        stale = first - start > last - first + 1
+        if stale or end < first:
+            start, end = first, first - 1
+        if end >= last:
+            return False
+        rows = connection.execute(
+            "SELECT seq, event FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (end, INDEX_ROWS)
+        )
+        texts, size = [], 0
+        with contextlib.closing(rows):
+            for seq, event in rows:
+                texts.append((seq, searchable(event).replace("\0", " ")))
+                size += len(texts[-1][1])
+                if size > INDEX_TEXT:
+                    break
+        before = self._indexed(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if self._indexed(connection) == before:  # else another worker was faster
+                if start != before[0]:
+                    connection.execute("DROP TABLE search")
+                    connection.execute(SEARCH_SCHEMA)
+                connection.executemany("INSERT INTO search (rowid, text) VALUES (?, ?)", texts)
+                connection.execute(
+                    "INSERT OR REPLACE INTO meta VALUES ('indexed', ?)",
+                    (f"{start} {texts[-1][0] if texts else last}",),
+                )
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        return True
+
+    @staticmethod
+    def _indexed(connection: sqlite3.Connection) -> tuple[int, int]:
+        """Return the seqs from which and up to which events are in the index."""
+        row = connection.execute("SELECT value FROM meta WHERE key = 'indexed'").fetchone()
+        start, end = row[0].split() if row else (0, 0)
+        return int(start), int(end)
 
     def _drop_a_tenth(self, connection: sqlite3.Connection) -> bool:
         """Delete the oldest events, but never the newest; False when there is only that one."""
@@ -274,57 +354,95 @@ class SqliteStore:
 
     def after(self, seq: int, limit: int, size: int = MAX_BYTES) -> list[Record]:
         """See Store."""
-        records, _ = self._take(
-            "seq > ? AND received >= ? AND seq > (SELECT max(seq) FROM events) - ? ORDER BY seq",
-            (seq, self._oldest(), self.keep),
-            limit,
-            size,
+        statement = (
+            "SELECT seq, received, event FROM events WHERE seq > ? AND received >= ?"
+            " AND seq > (SELECT max(seq) FROM events) - ? ORDER BY seq"
         )
-        return records
+        with (
+            self._reading() as connection,
+            contextlib.closing(
+                connection.execute(statement, (seq, self._oldest(), self.keep))
+            ) as rows,
+        ):
+            return take(map(Record._make, rows), limit, size)
 
     def last(self) -> int:
         """See Store."""
         rows = self._read("SELECT coalesce(max(seq), 0) FROM events", ())
         return int(rows[0][0])
 
-    def page(self, query: Query) -> Page:
+    def page(self, query: Query, size: int = MAX_BYTES, deadline: float = math.inf) -> Page:
         """See Store."""
-        conditions = ["received >= ?", "seq > (SELECT max(seq) FROM events) - ?"]
-        values: list[Any] = [max(self._oldest(), query.since), self.keep]
-        if query.cursor is not None:
-            conditions.append("seq < ?")
-            values.append(query.cursor)
+        with self._reading() as connection:
+            first, last = connection.execute(
+                "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM events"
+            ).fetchone()
+            first = max(first, last - self.keep + 1)
+            cursor = last + 1 if query.cursor is None else min(query.cursor, last + 1)
+            taken: list[Record] = []
+            # A window at a time, so that the deadline holds whatever the query.
+            while cursor > first:
+                low = max(first, cursor - WINDOW)
+                with contextlib.closing(self._window(connection, query, low, cursor)) as rows:
+                    for record, fits in rows:
+                        if fits:
+                            size -= len(record.event)
+                            if len(taken) == query.limit or (taken and size < 0):
+                                return Page(taken, taken[-1].seq)
+                            taken.append(record)
+                        if time.monotonic() > deadline:
+                            return Page(taken, record.seq, expired=True)
+                cursor = low
+                if time.monotonic() > deadline:
+                    return Page(taken, cursor, expired=True)
+            return Page(taken, None)
+
+    def _window(
+        self, connection: sqlite3.Connection, query: Query, low: int, high: int
+    ) -> Generator[tuple[Record, bool], None, None]:
+        """Yield the candidates in a range of seq, newest first, and whether they fit the query."""
+        conditions = ["seq >= ? AND seq < ? AND received >= ?"]
+        values: list[Any] = [low, high, max(self._oldest(), query.since)]
         for column in ("type", "source", "subject", "id"):
             wanted = getattr(query, column)
             if wanted:
                 conditions.append(f"{column} = ?")
                 values.append(wanted)
-        if query.text:
-            conditions.append("holds(event, ?)")
-            values.append(query.text.casefold())
-        where = f"{' AND '.join(conditions)} ORDER BY seq DESC"
-        records, more = self._take(where, tuple(values), query.limit)
-        return Page(records, records[-1].seq if more and records else None)
+        needle = query.text.casefold()
+        trigrams = _trigrams(needle)
+        start, end = self._indexed(connection) if trigrams and self.search_index else (0, 0)
+        if start <= low and high <= end + 1:
+            conditions.append(
+                "seq IN (SELECT rowid FROM search WHERE search MATCH ?"
+                " AND rowid >= ? AND rowid < ?)"
+            )
+            values += [trigrams, low, high]
+        rows = connection.execute(
+            f"SELECT seq, received, event FROM events WHERE {' AND '.join(conditions)}"  # noqa: S608 - written above, values bound
+            " ORDER BY seq DESC",
+            values,
+        )
+        with contextlib.closing(rows):
+            for record in map(Record._make, rows):
+                yield record, not needle or needle in searchable(record.event)
 
-    def _take(
-        self, where: str, values: tuple[Any, ...], limit: int, size: int = MAX_BYTES
-    ) -> tuple[list[Record], bool]:
-        """As `take`, from the events that fit; no more of them are read from the file."""
-        statement = f"SELECT seq, received, event FROM events WHERE {where}"  # noqa: S608 - written above, values bound
-        with (
-            self._reading() as connection,
-            contextlib.closing(connection.execute(statement, values)) as rows,
-        ):
-            return take(map(Record._make, rows), limit, size)
+    def part(self, seq: int, offset: int, size: int) -> bytes:
+        """See Store."""
+        rows = self._read(
+            "SELECT substr(event, ?, ?) FROM events WHERE seq = ?", (offset + 1, size, seq)
+        )
+        return rows[0][0] if rows else b""
 
     def total(self) -> int:
         """See Store."""
         rows = self._read("SELECT count(*) FROM events WHERE received >= ?", (self._oldest(),))
         return min(int(rows[0][0]), self.keep)
 
-    def rejected(self, limit: int) -> list[Rejection]:
+    def rejected(self, limit: int, offset: int = 0) -> list[Rejection]:
         """See Store."""
-        rows = self._read("SELECT detail FROM rejected ORDER BY seq DESC LIMIT ?", (limit,))
+        rows = self._read(
+            "SELECT detail FROM rejected ORDER BY seq DESC LIMIT ? OFFSET ?", (limit, offset)
+        )
         return [msgspec.json.decode(row[0], type=Rejection) for row in rows]
 
     def rejected_total(self) -> int:
@@ -365,6 +483,27 @@ class SqliteStore:
         for connection in [*self._connections, self._writer]:
             connection.close()
         self._connections.clear()
+
+
+def _create_search(connection: sqlite3.Connection) -> bool:
+    """Create the search index; return False where SQLite cannot, so that events are read."""
+    try:
+        connection.execute(SEARCH_SCHEMA)
+    except sqlite3.OperationalError as error:
+        if "no such" not in str(error):
+            raise
+        log.warning("no index for searches, which are slower: %s", error)
+        return False
+    return True
+
+
+def _trigrams(needle: str) -> str:
+    """Return the expression that finds every event whose text contains `needle`, and some more."""
+    if len(needle) < 3 or "\0" in needle:
+        return ""
+    trigrams = dict.fromkeys(needle[at : at + 3] for at in range(len(needle) - 2))
+    quoted = [trigram.replace('"', '""') for trigram in list(trigrams)[:MAX_TRIGRAMS]]
+    return " AND ".join(f'"{trigram}"' for trigram in quoted)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,11 @@
-"""What every store offers, and the records that come out of it."""
+"""Interface of the stores, and the records they hold."""
 
 from __future__ import annotations
 
 import datetime
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -16,30 +17,33 @@ MAX_PAGE = 1000
 #: Bytes of events in one answer: large events come in smaller pages, or a page would take more
 #: memory than the viewer has.
 MAX_BYTES = 4 << 20
+#: Bytes at the start of an event's JSON in which a text is looked for.
+SEARCHED_BYTES = 64 << 10
 
 
 class StoreError(Exception):
-    """The store cannot do it now (disk full, Redis away); trying again later may help."""
+    """Failure of the store (disk full, Redis unreachable); a retry later may succeed."""
 
 
 class StoreBusy(StoreError):
-    """Somebody else writes; trying again in some milliseconds helps."""
+    """Lock held by another writer; a retry in some milliseconds succeeds."""
 
 
 class Record(NamedTuple):
-    """A kept event: its place in the order, when it came (ms since 1970), structured JSON."""
+    """Kept event: its place in the order, when it came (ms since 1970), its structured JSON."""
 
     seq: int
     received: int
     event: bytes
 
     def to_json(self) -> bytes:
-        """One line: `{"seq", "received", "event"}`."""
-        return b'{"seq":%d,"received":"%s","event":%s}' % (
-            self.seq,
-            rfc3339(self.received).encode(),
-            self.event,
-        )
+        """Return one line: `{"seq", "received", "event"}`."""
+        return b"%s%s}" % (self.json_head(), self.event)
+
+    def json_head(self) -> bytes:
+        """Return what stands before the event in that line; a brace follows it."""
+        received = rfc3339(self.received).encode()
+        return b'{"seq":%d,"received":"%s","event":' % (self.seq, received)
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -71,11 +75,12 @@ class Query:
 class Page(NamedTuple):
     """Records, newest first; `next` is the cursor of what follows, None at the end.
 
-    Fewer than the query's limit do not mean the end: MAX_BYTES ends a page as well.
+    Fewer than the query's limit do not mean the end: a size ends a page as well, and a deadline.
     """
 
     records: list[Record]
     next: int | None
+    expired: bool = False
 
 
 class Minute(NamedTuple):
@@ -108,14 +113,23 @@ class Store(Protocol):
     def last(self) -> int:
         """The newest record's seq; 0 before the first."""
 
-    def page(self, query: Query) -> Page:
-        """A page of the history, newest first."""
+    def page(self, query: Query, size: int = MAX_BYTES, deadline: float = math.inf) -> Page:
+        """Return a page of the history, newest first.
+
+        Args:
+            query: What to find.
+            size: Bytes of events that end the page; it holds one in any case.
+            deadline: When to end it with what was found so far, in seconds of time.monotonic.
+        """
+
+    def part(self, seq: int, offset: int, size: int) -> bytes:
+        """Return a part of an event's JSON; nothing when the event is not kept any more."""
 
     def total(self) -> int:
         """How many events are kept."""
 
-    def rejected(self, limit: int) -> list[Rejection]:
-        """Refused requests, newest first."""
+    def rejected(self, limit: int, offset: int = 0) -> list[Rejection]:
+        """Return refused requests, newest first, without the first `offset`."""
 
     def rejected_total(self) -> int:
         """How many refused requests are kept."""
@@ -139,56 +153,59 @@ def rfc3339(milliseconds: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
 
 
-def text_matches(event: bytes | str, needle: str) -> bool:
-    """Whether an event holds a text, however its JSON spells it; case does not matter."""
-    text = event if isinstance(event, str) else event.decode()
+def searchable(event: bytes) -> str:
+    """Return the text of an event that is searched: the start of its JSON, without escapes or case.
+
+    It is bounded, so that one event cannot make every search slow.
+    """
+    text = event[:SEARCHED_BYTES].decode(errors="ignore")
     if "\\" in text:
         text = _ESCAPE.sub(_unescape, text)
-    return needle in text.casefold()
+    return text.casefold()
 
 
 _ESCAPE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\.")
 
 
 def _unescape(match: re.Match[str]) -> str:
-    return str(msgspec.json.decode(f'"{match[0]}"'))
+    try:
+        return str(msgspec.json.decode(f'"{match[0]}"'))
+    except msgspec.DecodeError:  # half a surrogate pair, at the end of what is searched
+        return ""
 
 
-def take(records: Iterable[Record], limit: int, size: int = MAX_BYTES) -> tuple[list[Record], bool]:
-    """The first records, at most `limit` and `size` bytes of events (one in any case).
-
-    Also whether there are more.
-    """
+def take(records: Iterable[Record], limit: int, size: int) -> list[Record]:
+    """Return the first records, at most `limit` and `size` bytes of events (one in any case)."""
     taken: list[Record] = []
     for record in records:
         size -= len(record.event)
         if len(taken) == limit or (taken and size < 0):
-            return taken, True
+            break
         taken.append(record)
-    return taken, False
+    return taken
 
 
-def search(records: Iterable[Record], query: Query) -> Iterator[Record]:
-    """The records that fit the query's filters, in the order given; for stores without SQL."""
-    needle = query.text.casefold()
-    for record in records:
-        if record.received < query.since:
-            continue
-        if query.type or query.source or query.subject or query.id:
+class Filter:
+    """Test of records for a query's filters, for where there is no SQL."""
+
+    def __init__(self, query: Query) -> None:
+        self.wanted = [
+            (name, value)
+            for name in ("type", "source", "subject", "id")
+            if (value := getattr(query, name))
+        ]
+        self.needle = query.text.casefold()
+        self.since = query.since
+
+    def fits(self, record: Record) -> bool:
+        """Return whether the record fits."""
+        if record.received < self.since:
+            return False
+        if self.wanted:
             event = msgspec.json.decode(record.event, type=_Attributes)
-            if any(
-                wanted and wanted != got
-                for wanted, got in (
-                    (query.type, event.type),
-                    (query.source, event.source),
-                    (query.subject, event.subject),
-                    (query.id, event.id),
-                )
-            ):
-                continue
-        if needle and not text_matches(record.event, needle):
-            continue
-        yield record
+            if any(getattr(event, name) != value for name, value in self.wanted):
+                return False
+        return not self.needle or self.needle in searchable(record.event)
 
 
 class _Attributes(msgspec.Struct):

@@ -88,13 +88,88 @@ def test_a_token_file_may_change(start: Start, tmp_path: Path) -> None:
     assert viewer.get("/api/events", headers=bearer("first")).status_code == 401
 
 
+def test_tokens_are_rotated_one_after_the_other(start: Start, tmp_path: Path) -> None:
+    """As a mounted Secret is: the folder behind a link is replaced, no restart, no gap."""
+
+    def mount(version: str, tokens: str) -> None:
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "token").write_text(tokens)
+        (tmp_path / "next").symlink_to(version)
+        (tmp_path / "next").rename(tmp_path / "current")
+
+    def status(token: str) -> int:
+        return viewer.get("/api/events", headers=bearer(token)).status_code
+
+    mount("1", "old\n")
+    viewer = start(READ_TOKEN_FILE=tmp_path / "current" / "token")
+    assert viewer.post("/api/session", json={"token": "old"}).status_code == 200
+    assert (status("old"), status("new")) == (200, 200)  # the session keeps cookies
+    mount("2", "new\nold\n")
+    viewer.http.cookies.clear()
+    wait_until(lambda: status("new") == 200)
+    assert status("old") == 200
+    mount("3", "new\n")
+    wait_until(lambda: status("old") == 401)
+    assert status("new") == 200
+    (tmp_path / "3" / "token").unlink()  # nothing there for a moment
+    assert status("new") == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Cookie: event-viewer-read=\377",
+        b"Cookie: event-viewer-read=" + b'"\\377"' * 1000,
+        b"Cookie: " + b"=;" * 10_000,
+        b"Cookie: event-viewer-read",
+        b"Authorization: Bearer \377",
+        b"Authorization: Bearer",
+        b"Authorization: \377",
+        b"Authorization: Basic YTpi",
+        b"Origin: http://[",
+        b"X-Proxy-Token: \377",
+        b"X-Forwarded-For: \377",
+    ],
+)
+def test_credentials_of_any_bytes_are_refused(start: Start, header: bytes) -> None:
+    viewer = start(READ_TOKEN="reader", PROXY_TOKEN="proxy", USER_HEADER="X-User")
+    end = b"\r\nHost: a\r\nConnection: close\r\n\r\n"
+    answer = viewer.raw(b"GET /api/events HTTP/1.1\r\n" + header + end, 3)
+    assert answer.startswith(b"HTTP/1.1 401"), answer
+    answer = viewer.raw(b"POST /api/session HTTP/1.1\r\n" + header + end, 3)
+    assert answer.startswith((b"HTTP/1.1 415", b"HTTP/1.1 403")), answer
+
+
+def test_wrong_tokens_are_throttled(start: Start) -> None:
+    """An address that guesses is soon refused whatever it sends; others are not."""
+    viewer = start(READ_TOKEN="reader")
+
+    def status(address: str, token: str) -> int:
+        headers = {**bearer(token), "X-Forwarded-For": f"1.2.3.4, {address}"}
+        return viewer.get("/api/events", headers=headers).status_code
+
+    assert status("10.0.0.1", "reader") == 200
+    for address in ("10.0.0.1", "10.0.0.2"):
+        guesses = [status(address, f"guess {number}") for number in range(40)]
+        assert guesses[:20] == [401] * 20
+        assert 429 in guesses[20:]
+    assert status("10.0.0.3", "reader") == 200
+    assert status("10.0.0.2", "reader") == 429
+    # Whoever guesses from behind the same gateway does not lock out those known there.
+    assert status("10.0.0.1", "reader") == 200
+    headers = {"X-Forwarded-For": "10.0.0.2"}
+    login = viewer.post("/api/session", json={"token": "reader"}, headers=headers)
+    assert login.status_code == 429
+    assert viewer.get("/api/events", headers=headers).status_code == 401
+
+
 def test_the_page_gets_a_session(start: Start) -> None:
     viewer = start(READ_TOKEN="reader")
     assert viewer.post("/api/session", json={"token": "wrong"}).status_code == 401
     answer = viewer.post("/api/session", json={"token": "reader"})
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie
+    assert "samesite=strict" in cookie.lower()
     assert "reader" not in cookie
     assert viewer.get("/api/events").status_code == 200  # the session keeps cookies
     assert viewer.http.delete(viewer.url + "/api/session", timeout=5).status_code == 204
@@ -120,6 +195,30 @@ def test_users_of_a_proxy(start: Start) -> None:
     untrusting = start(TRUSTED_PROXIES="10.0.0.0/8", **settings)
     headers = {"X-Forwarded-Email": "ann@example.com"}
     assert untrusting.get("/api/events", headers=headers).status_code == 401
+
+
+def test_users_of_a_proxy_behind_the_queue_proxy(start: Start, tmp_path: Path) -> None:
+    """In a Knative Service every request comes from 127.0.0.1: the proxy shows a token."""
+    (tmp_path / "proxy").write_text("proxy secret\n".replace(" ", "-"))
+    viewer = start(
+        USER_HEADER="X-Forwarded-Email",
+        PROXY_TOKEN_FILE=tmp_path / "proxy",
+        WRITE_USERS="bob@example.com",
+        K_REVISION="event-viewer-00001",
+    )
+
+    def rights(**headers: str) -> tuple[str, bool, bool]:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        session = viewer.get("/api/session", headers=given).json()
+        return session["user"], session["read"], session["write"]
+
+    bob = {"X_Forwarded_Email": "bob@example.com"}
+    assert rights(**bob) == ("", False, False)
+    assert rights(**bob, X_Proxy_Token="wrong") == ("", False, False)
+    assert rights(**bob, X_Forwarded_For="127.0.0.1") == ("", False, False)
+    assert rights(**bob, X_Proxy_Token="proxy-secret") == ("bob@example.com", True, True)
+    assert rights(X_Proxy_Token="proxy-secret") == ("", False, False)
+    assert viewer.get("/api/events", headers={"X-Proxy-Token": "proxy-secret"}).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -176,6 +275,16 @@ def test_replay_goes_only_where_it_may(start: Start, event: Make) -> None:
             url,
             f"{base}/allowed",
             f"{base}/allowed/../sink",
+            f"{base}/allowed/%2e%2e/sink",
+            f"{base}/allowed/.%2E/sink",
+            f"{base}/allowed/..%2fsink",
+            f"{base}/allowed/..%5csink",
+            f"{base}/allowed/%252e%252e/sink",
+            f"{base}/allowed/x/..;/../sink",
+            f"{base}/allowed/..\\sink",
+            f"{base}/allowed/\t../sink",
+            f"{base}/allowed/%{'25' * 400}2e%{'25' * 400}2e/sink",
+            f"{base}\\@evil.example/allowed/",
             base.replace("http://", "http://user@") + "/allowed/",
             "http://169.254.169.254/",
             "file:///etc/passwd",
