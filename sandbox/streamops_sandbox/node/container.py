@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import time
 import uuid
@@ -16,6 +17,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from streamops_sandbox.node.env import ConfigError
 from streamops_sandbox.node.image_source import ImageSource, Policy, Runnable
 from streamops_sandbox.node.images import ImageError
+from streamops_sandbox.node.images.unpack import LayerError, resolve
 from streamops_sandbox.node.logs import ContainerLog, older
 from streamops_sandbox.node.probes import ProbeFailed, Prober, follow
 from streamops_sandbox.node.runtime import Running, StartError
@@ -397,10 +399,13 @@ class Container:
 
     def _termination_message(self, code: int) -> str:
         path = self.spec.get("terminationMessagePath") or "/dev/termination-log"
-        file = self._folder / "rootfs" / path.lstrip("/")
-        with contextlib.suppress(OSError):
-            if text := file.read_bytes()[:_MESSAGE_BYTES].decode(errors="replace"):
-                return text
+        with contextlib.suppress(OSError, LayerError):
+            # Written by the container: never read anything else of this machine by way of a link.
+            file = resolve(self._folder / "rootfs", path)
+            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as opened:
+                if text := opened.read(_MESSAGE_BYTES).decode(errors="replace"):
+                    return text
         fallback = self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
         if fallback and code != 0 and self.log is not None:
             lines = self.log.path.read_bytes()[-_FALLBACK_BYTES:].split(b"\n")[-80:]

@@ -13,6 +13,7 @@ from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.node.env import container_env, expand, service_env
 from streamops_sandbox.node.image_source import Runnable
 from streamops_sandbox.node.images import Image, ImageError, make_root, process
+from streamops_sandbox.node.images.unpack import resolve
 from streamops_sandbox.node.isolation import give, python
 from streamops_sandbox.node.logs import ContainerLog
 from streamops_sandbox.node.pod import Pod
@@ -130,7 +131,7 @@ class Launcher:
         """Return the command that starts a program with the container's own view of the files."""
         bytecode.mkdir(parents=True, exist_ok=True)
         ending = container.get("terminationMessagePath") or "/dev/termination-log"
-        note = root / ending.lstrip("/")
+        note = resolve(root, ending)
         note.parent.mkdir(parents=True, exist_ok=True)
         note.touch()
         give(root, pod.user)
@@ -139,7 +140,8 @@ class Launcher:
         own = [(path, path) for path in (root, image.rootfs, bytecode)]
         binds = [*python(), *own, (note, Path(ending)), (root / "tmp", Path("/tmp"))]  # noqa: S108
         for entry in container.get("volumeMounts") or []:
-            source = Path(os.path.realpath(root / entry["mountPath"].lstrip("/")))
+            place = resolve(root, entry["mountPath"], follow_last=False)
+            source = Path(os.path.realpath(place))
             binds += [(source, source), (source, Path(entry["mountPath"]))]
         view = root.parent / "view"
         view.mkdir(exist_ok=True)

@@ -18,6 +18,7 @@ from typing import Any
 
 from streamops_sandbox.node.env import Lookup, data_of
 from streamops_sandbox.node.fields import container_resource, pod_field
+from streamops_sandbox.node.images.unpack import resolve
 from streamops_sandbox.node.isolation import give
 
 Object = dict[str, Any]
@@ -233,7 +234,7 @@ def mount(root: Path, volumes: Volumes, container: Object, expand: Callable[[str
             source /= _inside(sub_path)
             if not source.exists():
                 source.mkdir(parents=True)
-        place = root / entry["mountPath"].lstrip("/")
+        place = resolve(root, entry["mountPath"], follow_last=False)
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)  # what the image has there is hidden, as by a mount

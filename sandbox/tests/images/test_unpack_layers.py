@@ -177,3 +177,31 @@ def test_link_loops_end(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(LayerError, match="too many links"):
         resolve(tmp_path, "/a/x")
+
+
+@pytest.mark.parametrize("name", [".wh...", "a/.wh...", ".wh.", "a/.wh..", "./.wh..."])
+def test_a_whiteout_hides_nothing_but_entries_of_its_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "beside").write_text("of this machine")
+    with pytest.raises(LayerError, match="hides no file"):
+        apply(tmp_path, [entry("a"), entry("a/b", "1")], [entry(name, "")])
+    assert (tmp_path / "beside").read_text() == "of this machine"
+    assert (tmp_path / "root/a/b").read_text() == "1"
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        # a hard link to a link, nearer to the root than that
+        [entry("a/b/c"), entry("a/b/c/up", kind=tarfile.SYMTYPE, link="../../../beside"),
+         entry("up", kind=tarfile.LNKTYPE, link="a/b/c/up")],
+        # a folder that is a link to itself, so that `..` behind it climbs twice
+        [entry("d"), entry("d/same", kind=tarfile.SYMTYPE, link="."),
+         entry("d/up", kind=tarfile.SYMTYPE, link="same/../../beside")],
+        [entry("up", kind=tarfile.SYMTYPE, link="x/../../beside")],
+    ],
+)  # fmt: skip
+def test_no_link_leads_out_of_the_root(tmp_path: Path, entries: list) -> None:
+    (tmp_path / "beside").write_text("of this machine")
+    root = apply(tmp_path, entries)
+    for path in [root / name for name in names(root)]:
+        assert path.resolve().is_relative_to(root), os.readlink(path)

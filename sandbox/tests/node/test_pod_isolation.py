@@ -171,3 +171,21 @@ def test_a_connection_tells_whose_it_is() -> None:
             here = connection.getsockname()
             assert user_of(here, there) == os.geteuid()
             assert user_of(("127.0.0.2", here[1]), there) is None
+
+
+def test_a_termination_message_is_the_containers_own_file(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of this machine")
+    # Removed first: the node makes the file before the container starts.
+    code = f"import os; os.remove('/tmp/note'); os.symlink({str(secret)!r}, '/tmp/note')"
+    cluster.apply(
+        cluster.python_pod(
+            "linked", namespace, code, restartPolicy="Never", terminationMessagePath="/tmp/note"
+        )
+    )
+    ended = ("Succeeded", "Failed")
+    pod = cluster.wait_for_pod("linked", namespace, lambda s: s.get("phase") in ended, "its end")
+    (container,) = pod["status"]["containerStatuses"]
+    assert "of this machine" not in container["state"]["terminated"].get("message", "")

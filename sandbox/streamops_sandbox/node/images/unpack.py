@@ -19,6 +19,7 @@ _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _MAX_LINKS = 40
 _CHUNK = 1 << 20
+_MAX_BYTES = 16 << 30
 
 
 class LayerError(Exception):
@@ -104,6 +105,7 @@ class _Layer:
         #: What this layer brought, and the folders above that: its whiteouts do not hide them.
         self.own: set[Path] = set()
         self.modes: list[tuple[Path, int]] = []
+        self._size = 0
 
     def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """Apply one entry."""
@@ -119,7 +121,10 @@ class _Layer:
                 self._remove_lower(child)
             return
         if base.startswith(_WHITEOUT):
-            self._remove_lower(folder / base.removeprefix(_WHITEOUT))
+            hidden = base.removeprefix(_WHITEOUT)
+            if hidden in ("", ".", ".."):
+                raise LayerError(f"entry {member.name!r} hides no file of its folder")
+            self._remove_lower(folder / hidden)
             return
         path = folder / base
         if member.isdir():
@@ -134,8 +139,11 @@ class _Layer:
                 raise LayerError(f"entry {member.name!r} links to {member.linkname!r}: not there")
             if source != path:
                 self._clear(path)
-                os.link(source, path, follow_symlinks=False)
+                self._link(source, path)
         elif member.isfile():
+            self._size += member.size
+            if self._size > _MAX_BYTES:
+                raise LayerError(f"the layer unpacks to more than {_MAX_BYTES} bytes")
             self._clear(path)
             self._write(tar, member, path)
         else:
@@ -150,6 +158,14 @@ class _Layer:
         for path, mode in reversed(self.modes):
             if path.is_dir() and not path.is_symlink():
                 path.chmod(mode)
+
+    def _link(self, source: Path, path: Path) -> None:
+        """Make a hard link; one to a link becomes a link that leads there from its own place."""
+        if source.is_symlink():
+            target = "/" / source.parent.relative_to(self.root) / os.readlink(source)
+            path.symlink_to(self._inside(path, os.path.normpath(target)))
+        else:
+            os.link(source, path, follow_symlinks=False)
 
     def _write(self, tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
         source = tar.extractfile(member)
@@ -181,15 +197,12 @@ class _Layer:
         """Return a link target that is relative and cannot climb above the root."""
         depth = len(path.parent.relative_to(self.root).parts)
         if target.startswith("/"):
-            parts = list(PurePosixPath(os.path.normpath(target)).parts[1:])
-            return "/".join([".."] * depth + parts) or "."
-        kept: list[str] = []
-        for part in PurePosixPath(target).parts:
-            if part == ".." and depth == 0:
-                continue
-            depth += -1 if part == ".." else 1
-            kept.append(part)
-        return "/".join(kept) or "."
+            below = PurePosixPath(os.path.normpath(target)).parts[1:]
+            return "/".join([*[".."] * depth, *below]) or "."
+        # Normalized: behind a folder that is a link itself, `..` would lead anywhere.
+        parts = PurePosixPath(os.path.normpath(target)).parts
+        above = sum(part == ".." for part in parts)
+        return "/".join(parts[max(0, above - depth) :]) or "."
 
     def _remove_lower(self, path: Path) -> None:
         """Remove what lower layers have at `path`; what this layer brought stays."""
