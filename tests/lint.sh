@@ -16,6 +16,7 @@ check "ansible-test sanity" tests/ansible_test.sh sanity --exclude apps/ --exclu
 check "ansible-lint" ansible-lint --strict
 check "documentation" docs/build.sh
 check "mypy" mypy
+check "layers" tests/layers.py
 check "ruff check" ruff check .
 check "ruff format" ruff format --check .
 check "yamllint" yamllint --strict .
