@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
 import threading
@@ -12,11 +11,15 @@ from typing import Any, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from twitter_producer import json_text
 from twitter_producer.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 _LONGEST_BODY = 4096
+_LONGEST_ID = 256
+#: Requests served at once; beyond them connections are closed, so that idle ones cost no memory.
+_MOST_CLIENTS = 32
 
 
 class Observed(Protocol):
@@ -24,16 +27,16 @@ class Observed(Protocol):
 
     @property
     def trouble(self) -> str | None:
-        """Why the process should be restarted; None: it lives."""
+        """Reason why the process should be restarted, if any."""
         ...
 
     @property
     def starting(self) -> str | None:
-        """What the producer still waits for before it works; None: it is ready."""
+        """What the producer waits for before it is ready, if anything."""
         ...
 
     def status(self) -> dict[str, Any]:
-        """Return what people want to know."""
+        """Return the state for people."""
         ...
 
     def probe(self, event_id: str) -> tuple[int, dict[str, Any]]:
@@ -47,9 +50,25 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
+        self._places = threading.BoundedSemaphore(_MOST_CLIENTS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, where there is a place for one."""
+        if not self._places.acquire(blocking=False):
+            log.warning("too many connections: one is closed")
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection, then free its place."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Keep the log to JSON: a client that hangs up is no trouble."""
+        """Keep the log to JSON: clients may hang up."""
         log.debug("a request was broken off", exc_info=True)
 
 
@@ -72,7 +91,7 @@ class Server:
 
 def _handler(observed: Observed, metrics: Metrics, *, probe: bool) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = 10
+        timeout = 2
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -92,10 +111,12 @@ def _handler(observed: Observed, metrics: Metrics, *, probe: bool) -> type[BaseH
                 return
             try:
                 length = int(self.headers.get("Content-Length") or 0)
-                body = json.loads(self.rfile.read(length)) if 0 < length <= _LONGEST_BODY else {}
-                event_id = body["id"]
-                if not isinstance(event_id, str) or not event_id:
-                    raise ValueError("id is no text")
+                content = self.rfile.read(length) if 0 < length <= _LONGEST_BODY else b"{}"
+                event_id = json_text.decode(content)["id"]
+                if not (isinstance(event_id, str) and 0 < len(event_id) <= _LONGEST_ID):
+                    raise ValueError("id is not a short text")
+                if not event_id.isprintable():
+                    raise ValueError("id contains control characters")
             except (ValueError, KeyError, TypeError, AttributeError):
                 self.close_connection = True
                 self._json(400, {"message": 'send JSON like {"id": "my-probe-1"}'})
@@ -112,8 +133,7 @@ def _handler(observed: Observed, metrics: Metrics, *, probe: bool) -> type[BaseH
             self._json(404, {"message": "there are /healthz, /readyz, /metrics, /status, /probe"})
 
         def _json(self, status: int, body: dict[str, Any]) -> None:
-            text = json.dumps(body, default=str, ensure_ascii=False)
-            self._send(status, "application/json", text.encode() + b"\n")
+            self._send(status, "application/json", json_text.encode_any(body) + b"\n")
 
         def _send(self, status: int, content_type: str, body: bytes) -> None:
             self.send_response(status)

@@ -322,6 +322,9 @@ def translate(status: int, reason: str, headers: Mapping[str, str], body: bytes)
     if status == 400 and "since_id" in detail:
         smallest = re.search(r"larger than[^0-9]{0,3}([0-9]{1,19})", detail)
         error = SinceIdTooOld(message, int(smallest[1]) if smallest else None)
+    elif status == 429 and b"TooManyConnections" in body:
+        # X has not noticed yet that the stream before has ended: that takes no 15 minutes.
+        error = XUnavailable(message)
     elif status == 429:
         error = RateLimited(message, number(headers.get("x-rate-limit-reset")))
     else:

@@ -57,18 +57,21 @@ def _ready(url: str) -> bool:
 
 
 @pytest.fixture
-def x_answers(kit: producer.Kit) -> Callable[[producer.X, list[Answer]], str]:
+def x_answers(kit: producer.Kit) -> Callable[..., str]:
     """Puts a server in front of X that gives these answers to the first searches; gives its URL."""
 
-    def start(x: producer.X, answers: list[Answer]) -> str:
+    def start(x: producer.X, answers: list[Answer], path: str = "/2/tweets") -> str:
         async def handle(request: web.Request) -> web.Response:
-            if answers and request.path.startswith("/2/tweets"):
+            if answers and request.path.startswith(path):
                 status, headers, body = answers.pop(0)
                 return web.Response(status=status, headers=headers, body=body)
             async with (
                 aiohttp.ClientSession() as session,
                 session.request(
-                    request.method, x.url + str(request.rel_url), headers=request.headers
+                    request.method,
+                    x.url + str(request.rel_url),
+                    headers=request.headers,
+                    data=await request.read(),
                 ) as answer,
             ):
                 kept = {n: v for n, v in answer.headers.items() if n in ("Date", "Content-Type")}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import google_crc32c
 import pytest
 import requests
 from google.cloud import secretmanager
-from support.producer import Kit, wait_for
+from support.producer import Kit, X, wait_for
 from support.producer_secrets import Secrets
 
 from twitter_producer.credentials import CredentialsError, verify_checksum
@@ -78,6 +79,31 @@ def test_payload_that_does_not_fit_its_checksum_is_refused() -> None:
         verify_checksum("projects/p/secrets/s/versions/1", payload)
     payload.data_crc32c = google_crc32c.value(b"key")
     verify_checksum("projects/p/secrets/s/versions/1", payload)
+
+
+@pytest.mark.parametrize("content", ['{"api_key": "abc"}', "two words", "\x00", "ключ"])
+def test_file_with_a_malformed_key_is_named_and_its_content_is_not(kit: Kit, content: str) -> None:
+    x, sink = kit.x(), kit.sink()
+    folder = kit.folder / "keys"
+    folder.mkdir()
+    for name, key in x.keys.items():
+        (folder / name).write_text(key)
+    (folder / "api_key").write_text(content)
+    settings = kit.searching(x, sink, credentials="files", credentials_dir=folder, run_once="true")
+    producer = kit.producer(**settings)
+    assert producer.wait() == 1
+    assert "api_key is malformed" in producer.log[-1]["message"]
+    assert content not in json.dumps(producer.log, ensure_ascii=False)
+
+
+def test_bearer_that_is_not_a_text_is_not_used(kit: Kit, x_answers: Any) -> None:
+    x, sink = kit.x(), kit.sink()
+    front = x_answers(x, [(200, {}, b'{"access_token": {"a": 1}}')], path="/oauth2/token")
+    settings = kit.searching(X.at(front, x.home), sink, x_access_key="", x_access_secret="")
+    producer = kit.producer(**settings)
+    assert "malformed bearer" in producer.saying("the credentials cannot be used yet")["error"]
+    ids = x.publish_many(1)
+    wait_for(lambda: sink.ids == ids)
 
 
 def test_files_without_keys_are_named(kit: Kit) -> None:

@@ -11,6 +11,7 @@ import sys
 import pytest
 import requests
 from support.producer import PATHS, ROOT, Kit, wait_for
+from support.producer import Producer as Process
 
 from twitter_producer import settings, stores
 from twitter_producer.producer import Producer
@@ -87,6 +88,46 @@ def test_client_that_hangs_up_leaves_no_traceback(kit: Kit) -> None:
     assert requests.get(f"{producer.url}/healthz", timeout=5).status_code == 200
     assert producer.stop() == 0
     assert not [e for e in producer.log if e["severity"] == "RAW"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 4000,
+        b'{"id": "a\\u0000"}',
+        b'{"id": "\\ud83d"}',
+        b'{"id": {"a": 1}}',
+        b'{"id": "' + b"x" * 300 + b'"}',
+        b"\xff",
+        b"",
+    ],
+)
+def test_probe_that_has_no_usable_id_is_refused(kit: Kit, body: bytes) -> None:
+    x, sink = kit.x(), kit.sink()
+    producer = kit.producer(**kit.searching(x, sink))
+    answer = requests.post(producer.url + "/probe", data=body, timeout=5)
+    assert answer.status_code == 400
+    assert not sink.received
+
+
+def test_idle_connections_do_not_keep_probes_from_being_answered(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    producer = kit.producer(**kit.searching(x, sink))
+    port = int(producer.url.rsplit(":", 1)[1])
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
+    try:
+        wait_for(lambda: _answers(producer), 20)
+        assert producer.resident_mib() < 90
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def _answers(producer: Process) -> bool:
+    try:
+        return requests.get(f"{producer.url}/healthz", timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
 
 
 def test_it_listens_where_there_is_only_ipv6(kit: Kit) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import requests
-from support.producer import SHARED, Kit, Producer, wait_for
+from support.producer import SHARED, Kit, Producer, X, wait_for
 
 RECORDED = SHARED / "recorded-posts.json"
 
@@ -115,6 +116,62 @@ def test_first_start_looks_back_a_bounded_time(kit: Kit) -> None:
     producer = kit.producer(**kit.searching(x, sink, run_once="true", lookback_seconds=3600))
     assert producer.wait() == 0
     assert sink.ids == [recent]
+
+
+@pytest.mark.parametrize("hours", [-6, 6])
+def test_first_start_with_a_wrong_clock_looks_back_by_xs(kit: Kit, hours: int) -> None:
+    x, sink = kit.x(), kit.sink()
+    x.control("PUT", "/clock", {"ahead_seconds": -hours * 3600 - 2 * 3600})
+    x.publish_many(1, "two hours ago")
+    x.control("PUT", "/clock", {"ahead_seconds": -hours * 3600 - 600})
+    recent = x.publish_many(2, "ten minutes ago")
+    x.control("PUT", "/clock", {"ahead_seconds": -hours * 3600})
+    producer = kit.producer(**kit.searching(x, sink, run_once="true", lookback_seconds=3600))
+    assert producer.wait() == 0, producer.log
+    assert sink.ids == recent
+
+
+def test_it_waits_for_xs_time_and_is_ready_meanwhile(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    x.fault("drop", path="/2/openapi", count=3)
+    ids = x.publish_many(1)
+    producer = kit.producer(**kit.searching(x, sink, poll_interval_seconds=0.5))
+    producer.saying("X did not answer as expected")
+    assert requests.get(producer.url + "/readyz", timeout=5).status_code == 200
+    wait_for(lambda: sink.ids == ids)
+
+
+def test_empty_pages_that_never_end_are_reported_and_not_asked_for_without_pause(
+    kit: Kit, x_answers: Any
+) -> None:
+    x, sink = kit.x(), kit.sink()
+    pages = [
+        (200, {}, json.dumps({"meta": {"result_count": 0, "next_token": f"t{n}"}}).encode())
+        for n in range(1000)
+    ]
+    front = x_answers(x, pages)
+    producer = kit.producer(**kit.searching(X.at(front, x.home), sink, poll_interval_seconds=60))
+    assert "never end" in producer.saying("X did not answer as expected")["error"]
+    assert len(pages) > 900
+
+
+def test_empty_pages_in_between_do_not_hide_what_comes_after_them(kit: Kit, x_answers: Any) -> None:
+    x, sink = kit.x(), kit.sink()
+    empty = {"meta": {"result_count": 0, "next_token": "a"}}
+    last = {"data": [{"id": "1700000000000000001", "text": "after"}], "meta": {}}
+    tokens = ({**empty, "meta": {**empty["meta"], "next_token": f"t{n}"}} for n in range(12))
+    front = x_answers(x, [(200, {}, json.dumps(page).encode()) for page in (*tokens, last)])
+    kit.producer(**kit.searching(X.at(front, x.home), sink, max_pages=2))
+    wait_for(lambda: sink.ids == ["1700000000000000001"])
+
+
+def test_whole_text_of_a_long_post_is_delivered(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    whole = "a" * 600
+    x.publish({"text": whole[:275] + "…", "note_tweet": {"text": whole}})
+    kit.producer(**kit.searching(x, sink))
+    wait_for(lambda: sink.received)
+    assert sink.received[0].data["note_tweet"]["text"] == whole
 
 
 def test_too_old_checkpoint_goes_on_from_the_oldest_id_that_x_takes(kit: Kit) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
+import aiohttp
+import pytest
 import requests
+from aiohttp import web
 from support.producer import Kit, Sink, X, wait_for
 
 
@@ -106,6 +110,19 @@ def test_budget_ends_the_stream(kit: Kit) -> None:
     wait_for(lambda: len(sink.received) >= 30)
 
 
+def test_stream_that_x_still_believes_to_be_open_is_tried_again_soon(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    first = kit.producer(**_streaming(kit, x, sink))
+    _open(x)
+    settings = _streaming(kit, x, sink, state="none", lookback_seconds=0)
+    second = kit.producer(**settings)
+    entry = second.saying("X did not answer as expected")
+    assert "maximum allowed connection limit" in entry["error"]
+    assert entry["next_in_seconds"] < 2
+    first.kill()
+    wait_for(lambda: any("the stream is open" in message for message in second.messages()))
+
+
 def test_sink_that_is_down_holds_the_stream_back_and_loses_nothing(kit: Kit) -> None:
     x, sink = kit.x(), kit.sink(decide=lambda _event: (503, {}))
     kit.producer(**_streaming(kit, x, sink, backoff_max_seconds=0.1))
@@ -135,3 +152,68 @@ def test_refused_credentials_are_read_again(kit: Kit) -> None:
     x.control("POST", "/disconnect")
     ids = x.publish_many(2)
     wait_for(lambda: sink.ids == ids)
+
+
+def test_stream_that_breaks_leaves_one_json_line_and_no_traceback(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    producer = kit.producer(**_streaming(kit, x, sink))
+    _open(x)
+    x.control("POST", "/disconnect")
+    producer.saying("the stream has ended")
+    wait_for(lambda: x.control("GET")["stream"])
+    assert producer.stop() == 0
+    assert not [e for e in producer.log if e["severity"] == "RAW" or "exception" in e]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"3", b"[]", b"null"],
+        [b'{"data": 3, "matching_rules": [3, null]}', b'{"data": {}, "matching_rules": 5}'],
+        [b"[" * 50_000],
+        [b"x" * (2 << 20)],
+    ],
+)
+def test_messages_of_the_stream_that_nobody_thought_of_end_only_the_connection(
+    kit: Kit, lines: list[bytes]
+) -> None:
+    x, sink = kit.x(), kit.sink()
+    given = list(lines)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/stream"):
+            response = web.StreamResponse()
+            await response.prepare(request)
+            if given:
+                await response.write(given.pop(0) + b"\r\n")
+                return response
+            while request.transport is not None and not request.transport.is_closing():
+                await response.write(b"\r\n")
+                await asyncio.sleep(0.1)
+            return response
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(
+                request.method,
+                x.url + str(request.rel_url),
+                headers=request.headers,
+                data=await request.read(),
+            ) as answer,
+        ):
+            return web.Response(
+                status=answer.status,
+                headers={"Date": answer.headers["Date"]},
+                body=await answer.read(),
+            )
+
+    def make(_url: str) -> web.Application:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handle)
+        return app
+
+    front = X.at(kit.loop.serve(make), x.home)
+    ids = x.publish_many(2)
+    producer = kit.producer(**_streaming(kit, front, sink))
+    wait_for(lambda: not given and sink.ids == ids, 30, lambda: str(producer.log))
+    assert producer.running
+    assert not [e for e in producer.log if e["severity"] == "RAW" or "exception" in e]

@@ -66,8 +66,10 @@ class StreamSource:
         try:
             return self._read(progress)
         except BudgetSpent:
-            self.close()
-            raise
+            if self._connection is None:
+                raise
+            self.close()  # what was reserved for the stream is free again
+            return self._search.read(progress)
 
     def _read(self, progress: Progress) -> Batch:
         connection = self._connected()
@@ -90,7 +92,9 @@ class StreamSource:
         if self._connection is not None:
             self._connection.hang_up()
             # What was under way may have been billed; a search will find it.
-            self._connection.held.window = self._spending.progress.next_window
+            held = self._connection.held
+            held.size = min(held.size, _IN_FLIGHT + self._connection.arrived.qsize())
+            held.window = self._spending.progress.next_window
             self._connection = None
 
     def _connected(self) -> _Connection:
@@ -165,8 +169,7 @@ class StreamSource:
         if entries:
             self._spending.settle(connection.held, found, received=len(entries))
         if connection.allowance is not None and entries and not connection.ended.is_set():
-            spare = SMALLEST_PAGE if self._catch_up or settling else 0
-            connection.allow(len(entries), self._spending, spare)
+            connection.allow(len(entries), self._spending)
         unique = {post.id: post for post in found}
         fresh = [unique[i] for i in sorted(unique) if i not in progress.seen]
         newest = None if settling else max(unique, default=None)
@@ -198,11 +201,14 @@ class _Connection(threading.Thread):
         self._end(None)
         self._adapter.hang_up()
 
-    def allow(self, counted: int, spending: Spending, spare: int) -> None:
-        """Let X send as many posts more as were counted, unless the budget is spent."""
+    def allow(self, counted: int, spending: Spending) -> None:
+        """Let X send as many posts more as were counted, unless the budget is spent.
+
+        A page of the budget is left for the search that follows when the connection breaks.
+        """
         assert self.allowance is not None
         try:
-            spending.extend(self.held, _CHUNK, least=_IN_FLIGHT + 1, spare=spare)
+            spending.extend(self.held, _CHUNK, least=_IN_FLIGHT + 1, spare=SMALLEST_PAGE)
         except BudgetSpent as spent:
             self._end(spent)
             return
