@@ -144,7 +144,9 @@ def _exposure_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) ->
     """Return why the viewer may not be exposed as it is, and which tokens cannot work."""
     if flat.get("state") == "absent":
         return []
-    tokens = {name: str(flat.get(f"viewer_{name}_token") or "") for name in ("read", "write")}
+    tokens = {
+        name: str(flat.get(f"viewer_{name}_token") or "") for name in ("read", "write", "proxy")
+    }
     environment = flat.get("viewer_environment") or {}
     found = [
         f"{PREFIX}viewer_{name}_token: a token has at least {TOKEN_MIN_LENGTH} printable ASCII characters"
@@ -159,22 +161,26 @@ def _exposure_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) ->
                 f"{PREFIX}viewer_environment: {variable} is set by {PREFIX}viewer_{name}_token: keep one"
             )
     demanded = {
-        "token": [name for name, token in tokens.items() if not token],
-        "proxy": [] if tokens["write"] else ["write"],
+        "token": ["read", "write"],
+        "proxy": ["write", "proxy"],
     }.get(str(flat.get("viewer_exposure")), [])
+    demanded = [name for name in demanded if not tokens[name]]
     if demanded:
         found.append(
             f"{PREFIX}viewer_exposure: {flat['viewer_exposure']} needs"
             f" {' and '.join(f'{PREFIX}viewer_{name}_token' for name in demanded)}: set them from a"
             " vault, or leave the viewer inside the cluster (cluster)"
         )
-    if flat.get("viewer_exposure") == "proxy":
-        lacking = [name for name in ("USER_HEADER", "TRUSTED_PROXIES") if not environment.get(name)]
-        if lacking:
-            found.append(
-                f"{PREFIX}viewer_exposure: proxy needs {' and '.join(lacking)} in"
-                f" {PREFIX}viewer_environment: the header that names the user, and the proxy's addresses"
-            )
+    if flat.get("viewer_exposure") == "proxy" and not environment.get("USER_HEADER"):
+        found.append(
+            f"{PREFIX}viewer_exposure: proxy needs USER_HEADER in {PREFIX}viewer_environment:"
+            " the header in which the proxy names the user"
+        )
+    if environment.get("TRUSTED_PROXIES"):
+        found.append(
+            f"{PREFIX}viewer_environment: TRUSTED_PROXIES cannot work in a Knative Service, where every"
+            f" request comes from the queue-proxy: set {PREFIX}viewer_proxy_token instead"
+        )
     if flat.get("viewer_exposure") == "open" and flat.get("gateway") == "load_balancer":
         found.append(
             f"{PREFIX}viewer_exposure: open lets everybody who reaches the load balancer read and write:"

@@ -215,8 +215,21 @@ def exposure(**variables):
             "twitter_pipeline_viewer_exposure: token needs twitter_pipeline_viewer_write_token",
         ),
         (
-            {"viewer_exposure": "proxy", "viewer_write_token": TOKEN},
-            "twitter_pipeline_viewer_exposure: proxy needs USER_HEADER and TRUSTED_PROXIES in",
+            {
+                "viewer_exposure": "proxy",
+                "viewer_write_token": TOKEN,
+                "viewer_proxy_token": TOKEN,
+            },
+            "twitter_pipeline_viewer_exposure: proxy needs USER_HEADER in",
+        ),
+        (
+            {"viewer_exposure": "proxy", "viewer_environment": {"USER_HEADER": "X-User"}},
+            "twitter_pipeline_viewer_exposure: proxy needs twitter_pipeline_viewer_write_token and"
+            " twitter_pipeline_viewer_proxy_token",
+        ),
+        (
+            {"viewer_environment": {"TRUSTED_PROXIES": "10.0.0.0/8"}},
+            "twitter_pipeline_viewer_environment: TRUSTED_PROXIES cannot work in a Knative Service",
         ),
         (
             {"viewer_exposure": "open"},
@@ -254,7 +267,8 @@ def test_a_viewer_is_exposed_only_with_what_protects_it(variables, said):
         {
             "viewer_exposure": "proxy",
             "viewer_write_token": TOKEN,
-            "viewer_environment": {"USER_HEADER": "X-User", "TRUSTED_PROXIES": "10.0.0.0/8"},
+            "viewer_proxy_token": TOKEN,
+            "viewer_environment": {"USER_HEADER": "X-User"},
         },
     ],
 )
