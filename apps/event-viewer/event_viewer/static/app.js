@@ -74,6 +74,7 @@ async function start({ again = false } = {}) {
       cursor = page.next;
       list.append(records);
       suggest(records);
+      if (!records.length) older();
     }
     epochShown = epoch;
     $("total").textContent = page.total.toLocaleString();
@@ -145,11 +146,16 @@ async function older() {
   loading = true;
   const mine = load;
   try {
-    const page = await api.events(state.filters, cursor, PAGE);
-    if (mine === load) {
+    let page;
+    do {
+      page = await api.events(state.filters, cursor, PAGE);
+      if (mine !== load) break;
       cursor = page.next;
+    } while (cursor && !page.events.length); // a search's time is over before it has found any
+    if (mine === load) {
       loading = false; // the list may ask for more at once
       list.append(page.events.map(brief));
+      showEmpty();
     }
   } catch {
     // Scrolling on tries again.

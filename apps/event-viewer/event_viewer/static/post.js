@@ -12,11 +12,11 @@ export function postOf(event) {
   const data = event.data?.data ?? event.data;
   if (typeof data?.text !== "string" || !/^\d{1,20}$/.test(String(data.id ?? ""))) return null;
   const user = data.author ?? data.user ?? event.data?.includes?.users?.[0] ?? {};
-  const name = user.username ?? user.screen_name;
+  const name = user.username ?? user.screen_name ?? user.handle;
   return {
     // X escapes these three in a post's text.
     text: data.text.replace(/&(amp|lt|gt);/g, (entity) => ENTITIES[entity]),
-    author: name ? `@${name}` : data.author_id ? `User ${data.author_id}` : "Unknown author",
+    author: name ? `@${String(name).replace(/^@/, "")}` : data.author_id ? `User ${data.author_id}` : "",
     name: typeof user.name === "string" ? user.name : "",
     time: data.created_at ?? event.time ?? "",
     language: typeof data.lang === "string" ? data.lang : "",
@@ -35,7 +35,7 @@ export function brief({ seq, received, event }) {
     id,
     type,
     post: post && { name: post.name, author: post.author },
-    title: post ? post.name || post.author : (event.subject ?? id),
+    title: (post && (post.name || post.author)) || (event.subject ?? id),
     text: (post ? post.text : summary(event)).slice(0, TEXT),
   };
 }
@@ -49,9 +49,9 @@ function summary({ data, data_base64: base64 }) {
   return typeof data.text === "string" ? data.text : JSON.stringify(data);
 }
 
-/** A round picture with the author's initial, in the author's colour; braces without a post. */
+/** A round picture with the author's initial, in the author's colour; braces where none is known. */
 export function avatar(post) {
-  if (!post) return h("span", { className: "avatar other", "aria-hidden": "true" }, "{ }");
+  if (!post?.author) return h("span", { className: "avatar other", "aria-hidden": "true" }, "{ }");
   const hue = [...post.author].reduce((sum, one) => (sum * 7 + one.codePointAt(0)) % 9973, 7) % HUES;
   const name = (post.name || post.author).replace(/^@/, "");
   const [first] = graphemes.segment(name);
@@ -71,7 +71,7 @@ export function card(post) {
       "header",
       {},
       avatar(post),
-      h("strong", {}, post.name || post.author),
+      post.name || post.author ? h("strong", {}, post.name || post.author) : null,
       post.name ? h("span", { className: "quiet" }, post.author) : null,
     ),
     h("p", { lang: post.language, dir: "auto" }, ...linked(post.text)),
