@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.kube import KNATIVE, Kube, Object, cluster, definition, deployment
+from support.kube import KNATIVE, Kube, Object, cluster, definition, deployment, sandbox_only
 from support.site import BIN, ROOT, recap
 
 from streamops_sandbox.knative import release
@@ -33,6 +33,9 @@ OLD = {
     "knative_eventing_serving_version": "1.22.0",
     "knative_eventing_kourier_version": "1.22.0",
 }
+
+
+stand_ins = sandbox_only("it builds the programs of one release of Knative, and this takes two")
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -176,6 +179,7 @@ def environment_of_the_subject(kube: Kube) -> list[str]:
     return [variable["name"] for variable in container.get("env") or []]
 
 
+@stand_ins
 @pytest.mark.timeout(280)
 def test_from_installing_over_an_upgrade_to_leaving_nothing(role: Role) -> None:
     before = cluster_scoped(role.kube)
@@ -222,6 +226,7 @@ def test_from_installing_over_an_upgrade_to_leaving_nothing(role: Role) -> None:
     assert role.changes(knative_eventing_state="absent") == 0
 
 
+@stand_ins
 @pytest.mark.timeout(280)
 def test_configuration_components_and_ownership(role: Role) -> None:
     role.kube.apply(pod_monitors(), wait=True)
@@ -263,6 +268,7 @@ def test_configuration_components_and_ownership(role: Role) -> None:
     assert "'kourier' needs 'serving'" in alone
 
 
+@stand_ins
 @pytest.mark.timeout(280)
 def test_what_somebody_else_installed_is_adopted_or_refused(role: Role, mirror: str) -> None:
     base = f"{mirror}/knative/serving/releases/download/knative-v1.23.0"

@@ -109,6 +109,11 @@ class Kube:
 REAL = os.environ.get("SANDBOX_CLUSTER_PROGRAM", "")
 
 
+def sandbox_only(why: str) -> pytest.MarkDecorator:
+    """Return the mark of a test that cannot run on the real lane, with the reason."""
+    return pytest.mark.skipif(bool(REAL), reason=f"not on the real lane: {why}")
+
+
 @contextmanager
 def process(ready: Callable[[str], bool], *command: str) -> Iterator[subprocess.Popen[str]]:
     """A Python module, or program, as a process, from its line that says it is ready to its SIGTERM."""

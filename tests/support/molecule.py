@@ -15,7 +15,7 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 
 def molecule(*arguments: str) -> None:
     """Run molecule, without a sandbox's settings from outside; it must not fail."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("SANDBOX_")}
+    environment = {k: v for k, v in os.environ.items() if k not in ("SANDBOX_HOME", "SANDBOX_PORT")}
     result = subprocess.run(
         [BIN / "molecule", *arguments],
         cwd=ROOT,
