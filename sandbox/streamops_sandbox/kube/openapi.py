@@ -51,7 +51,9 @@ class OpenApi:
     def serve(self, request: web.BaseRequest, parts: list[str]) -> web.Response:
         """The index, or the document of one group and version; raises a 404."""
         if not parts:
-            return _answer(self._paths())
+            # API servers set no content type for the index, and Go then detects one.
+            index = orjson.dumps(self._paths())
+            return web.Response(body=index, content_type="text/plain", charset="utf-8")
         key = "/".join(parts)
         if key not in self._paths()["paths"]:
             raise errors.no_such_path()
