@@ -196,7 +196,9 @@ class NodeAgent:
         search = f"{pod.namespace}.svc.cluster.local svc.cluster.local cluster.local"
         pod.folder.mkdir(parents=True, exist_ok=True)
         text = f"nameserver {network.dns_ip}\nsearch {search}\noptions ndots:5\n"
-        (pod.folder / "resolv.conf").write_text(text, encoding="ascii")
+        resolv_conf = pod.folder / "resolv.conf"
+        resolv_conf.write_text(text, encoding="ascii")
+        resolv_conf.chmod(0o644)  # for containers of any user
 
     # -- pods ------------------------------------------------------------------------------------
 
