@@ -93,8 +93,9 @@ real: .cache/test.stamp tools programs ## Kubernetes' own control plane, Knative
 programs: .cache/test.stamp
 	@python tests/real/build.py
 
-soak: .cache/test.stamp ## More rounds of faults on the producer; FAULT_ROUNDS and FAULT_SEED set them
-	@FAULT_ROUNDS=$${FAULT_ROUNDS:-300} pytest -s tests/apps/twitter_producer/test_producer_faults.py
+soak: .cache/test.stamp ## More rounds of faults on producer and Google modules; FAULT_ROUNDS and FAULT_SEED set them
+	@FAULT_ROUNDS=$${FAULT_ROUNDS:-300} pytest -s tests/apps/twitter_producer/test_producer_faults.py \
+	  tests/integration/test_google_faults.py
 
 docs: .cache/test.stamp ## The guides and the reference as pages in build/docs/html
 	@docs/build.sh
