@@ -21,6 +21,7 @@ check "ruff check" ruff check .
 check "ruff format" ruff format --check .
 check "yamllint" yamllint --strict .
 check "changelog" antsibull-changelog lint
+check "licenses" reuse lint --quiet
 
 failed=()
 for number in "${!commands[@]}"; do

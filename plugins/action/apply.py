@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The streamops.knative contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 """Controller side of streamops.knative.apply.
 
 Renders templates with the variables of the task, finds `files` as other tasks do, and turns everything

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The streamops.knative contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 """Action plugin of streamops.knative.gcp_service_account."""
 
 from __future__ import annotations

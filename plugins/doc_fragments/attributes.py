@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The streamops.knative contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 """Attributes of modules, described once; a module states its own support and details."""
 
 from __future__ import annotations
@@ -18,6 +21,13 @@ attributes:
       diff mode.
   idempotent:
     description: Running the same task again in a row reports no change.
+  async:
+    description: Supports being used with the C(async) keyword.
+    support: full
+  platform:
+    description: Target OS and families that can be operated against.
+    support: full
+    platforms: posix
 """
 
     INFO_MODULE = r"""

@@ -1,5 +1,6 @@
-# Copyright: The streamops.knative contributors
-# Apache License 2.0 (see LICENSE)
+# SPDX-FileCopyrightText: The streamops.knative contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 """GKE clusters as inventory hosts."""
 
 from __future__ import annotations

@@ -298,7 +298,11 @@ class _Builder:
         if tag == "float" and isinstance(value, int) and not isinstance(value, bool):
             return value
         wanted = _TYPES.get(tag)
-        if (wanted and type(value) is not wanted) or (tag == "null" and value is not None):
+        # bool is a subclass of int
+        is_wanted = not wanted or (
+            isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)
+        )
+        if not is_wanted or (tag == "null" and value is not None):
             raise self._invalid(line, f"'{text}' is not a valid !!{tag}")
         return value
 

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The streamops.knative contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 """Action plugins that run their module in Ansible's worker where that is equivalent.
 
 Packing and starting a module process takes as long as the work of most tasks. Everything else about a

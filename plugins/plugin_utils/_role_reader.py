@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: The streamops.knative contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 """Reads a role's variables on the controller: its defaults and the host's, templated, typed and checked."""
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Union
 from urllib.parse import unquote, urlsplit
 
 from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
@@ -36,7 +36,7 @@ LONGEST_ANSWER = 600.0  # seconds from the first byte to the last
 REDIRECTS = 5
 _CHUNK = 1 << 16
 
-Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+Headers = Union[Mapping[str, str], Iterable[tuple[str, str]]]  # noqa: UP007 - for ansible-test
 
 # Nothing but exceptions: a module's standard error is its user's.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)

@@ -93,7 +93,7 @@ def http_url(value: str) -> str:
     meaning = "an http or https URL, for example https://api.example.com"
     try:
         parts = urlsplit(value)
-        _ = parts.port
+        parts.port  # noqa: B018 - raises where it is not a number
     except ValueError:
         return meaning
     host = parts.hostname or ""
