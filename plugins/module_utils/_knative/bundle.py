@@ -226,7 +226,9 @@ def patches(wish: Wish) -> list[Object]:
             changes.append(_patch(f"{kind}WebhookConfiguration", name, rules))
     for workload in wish.workloads:
         changes += _workload(workload)
-    return changes
+    # Upstream's budgets want 80 % available: of one pod, none may be evicted, and node upgrades hang.
+    evictable = {"spec": {"minAvailable": None, "maxUnavailable": 1}}
+    return [*changes, _patch("PodDisruptionBudget", "", evictable, optional=True)]
 
 
 def supplements(wish: Wish) -> list[Object]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.kube import KNATIVE
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
     Wish,
@@ -23,7 +24,14 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     minimum_kubernetes,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
+    Manifests,
+    Refused,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import (
+    Patch,
+    patched,
+)
 
 VERSIONS = {
     "serving": Version(1, 23, 0),
@@ -127,6 +135,23 @@ def test_patches_configure_kourier_and_leave_the_webhooks_their_rules() -> None:
     }
     rules = found(made, "ValidatingWebhookConfiguration", "validation.webhook.serving.knative.dev")
     assert rules["webhooks"][0]["rules"] is None
+
+
+@pytest.mark.skipif(not KNATIVE.is_dir(), reason="no upstream manifests beside the checkout")
+def test_every_disruption_budget_lets_one_pod_be_evicted() -> None:
+    manifests = Manifests()
+    for file in KNATIVE.glob("*.yaml"):
+        manifests.add(str(file), file.read_bytes())
+    changes = [Patch(**patch) for patch in patches(wish()) if "Budget" in patch["kind"]]
+    budgets = [
+        source.definition["spec"]
+        for source in patched(manifests.result(), changes)
+        if source.definition["kind"] == "PodDisruptionBudget"
+    ]
+    assert len(budgets) >= 4
+    for budget in budgets:
+        assert budget.keys() == {"maxUnavailable", "selector"}
+        assert budget["maxUnavailable"] == 1
 
 
 def test_replicas_of_what_an_autoscaler_governs_are_its_lower_bound() -> None:
