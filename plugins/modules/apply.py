@@ -136,6 +136,15 @@ options:
     description: Namespace of objects that name none.
     type: str
     default: default
+  namespaces:
+    description:
+      - What happens to Namespaces of the bundle that exist and that this collection did not create. V(apply) applies
+        and deletes them like other objects.
+      - V(create) leaves them as they are; V(label) applies them. Both never delete them, and take back what was set
+        on them.
+    type: str
+    choices: [apply, create, label]
+    default: apply
   field_manager:
     description: The name under which the server records which fields are ours.
     type: str

@@ -63,6 +63,7 @@ class Settings:
     concurrency: int = 8
     retry_timeout: float = 120.0
     check_mode: bool = False
+    namespaces: str = "apply"
 
 
 @dataclass

@@ -25,6 +25,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.clie
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import Deleter
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.diff import difference
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Source
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.namespaces import claim
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import (
     Patch,
     patched,
@@ -120,10 +121,11 @@ def present(
     if not options.prune:
         staying, surplus = [item.title for item in surplus], []
     applier.read(bundle)
+    claim(bundle, settings.namespaces)
     if apply_set:
         apply_set.check(bundle)
     applier.plan(bundle)
-    deleter = Deleter(client, applier, progress)
+    deleter = Deleter(client, applier, progress, settings)
     if surplus:
         leaving = Bundle(surplus)
         deleter.with_custom_resources(leaving, allowed=options.delete_custom_resources)
@@ -189,7 +191,7 @@ def absent(
 ) -> Result:
     """Delete the objects of the sources and of the apply set, in reverse order."""
     applier = Applier(client, settings, progress)
-    deleter = Deleter(client, applier, progress)
+    deleter = Deleter(client, applier, progress, settings)
     served = [source for source in sources if _is_served(client, source)]
     bundle = resolve(client, served, settings.namespace)
     applier.read(bundle)

@@ -29,6 +29,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.mani
     Source,
     read,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.namespaces import (
+    APPLY,
+    MODES,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import Patch
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.readiness import (
     Condition,
@@ -76,6 +80,7 @@ BUNDLE: dict[str, dict[str, Any]] = {
         },
     },
     "namespace": {"type": "str", "default": "default"},
+    "namespaces": {"type": "str", "choices": list(MODES), "default": APPLY},
     "field_manager": {"type": "str", "default": "streamops.knative"},
     "force_conflicts": {"type": "bool", "default": False},
     "recreate": {"type": "bool", "default": False},
@@ -208,6 +213,7 @@ def settings(run: Run) -> Settings:
         concurrency=max(1, params["concurrency"]),
         retry_timeout=params["retry_timeout"],
         check_mode=run.check_mode,
+        namespaces=params["namespaces"],
     )
 
 

@@ -13,6 +13,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.appl
     Interrupted,
     Item,
     Key,
+    Settings,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
     Client,
@@ -23,6 +24,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
     KubeError,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.namespaces import (
+    is_foreign,
+    release,
+)
 
 Object = dict[str, Any]
 POLL_FIRST, POLL_MOST = 0.1, 1.0  # seconds between two looks
@@ -53,8 +58,15 @@ NAMED = 5  # objects named when a namespace is kept
 class Deleter:
     """Deletes what `before` of its items says is there."""
 
-    def __init__(self, client: Client, applier: Applier, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        applier: Applier,
+        progress: Callable[[str], None],
+        settings: Settings,
+    ) -> None:
         self._client = client
+        self._settings = settings
         self._applier = applier
         self._progress = progress
         self.warnings: list[str] = []
@@ -126,6 +138,9 @@ class Deleter:
             )
             if wait:
                 self._await(going, deadline, timeout)
+        for item in items:
+            if item.action == "kept" and is_foreign(item, self._settings.namespaces):
+                release(self._client, item, self._settings.field_manager)
 
     def _spare(self, items: list[Item]) -> None:
         """Mark namespaces as kept that hold what is not of this bundle."""
@@ -134,6 +149,12 @@ class Deleter:
             item for item in items if item.resource.kind == "Namespace" and item.action != "kept"
         ]
         for item in namespaces:
+            if is_foreign(item, self._settings.namespaces):
+                item.action = "kept"
+                self.warnings.append(
+                    f"Namespace {item.name} is kept: this collection did not create it"
+                )
+                continue
             others = [title for key, title in self._contents(item.name) if key not in known]
             if others:
                 more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""

@@ -15,6 +15,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     COMPONENTS,
     check_components,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import is_system
 
 Values = Mapping[str, Any]
 
@@ -135,6 +136,13 @@ def secrets(
         found.append("secrets_external: true needs secrets_backend: secret_manager")
     if present and given.get("consumers") == []:
         found.append("secrets_consumers is empty: name at least one namespace and service_account")
+    if present and not in_google:
+        found += [
+            f"secrets_consumers[{index}].namespace: '{consumer['namespace']}' belongs to the cluster: no"
+            " Secret is written there"
+            for index, consumer in enumerate(given.get("consumers") or [])
+            if is_system(consumer.get("namespace", ""))
+        ]
     if in_google and given.get("purge_grants") and len(sharers) > 1:
         found.append(
             f"secrets_purge_grants: hosts of several projects ({', '.join(sharers)}) share the secrets of"

@@ -30,6 +30,10 @@ DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 TOKEN_MIN_LENGTH = 16
 TOKEN = re.compile(rf"[!-~]{{{TOKEN_MIN_LENGTH},4096}}")
 
+#: Namespaces that are the cluster's own, or Knative's.
+SYSTEM = ("default", "knative-eventing", "knative-serving", "kourier-system", "istio-system")
+SYSTEM_PREFIXES = ("kube-", "openshift-", "gke-", "gmp-")
+
 VIEWER = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "event-viewer"}
 LABELS = {
     "app.kubernetes.io/name": "twitter-producer",
@@ -249,6 +253,11 @@ def _contradictions(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
                 f"{prefix}{key}: '{value}' is not a DNS label of at most {NAME_MAX_LENGTH}"
                 " characters (a-z, 0-9 and -, beginning and ending with a letter or digit)"
             )
+    if is_system(str(pipeline.get("namespace", ""))):
+        found.append(
+            f"{prefix}namespace: '{pipeline['namespace']}' belongs to the cluster: give the pipeline a"
+            " namespace of its own, for example streamops"
+        )
     found += _query_problems(pipeline, prefix)
     refused = extension_problems(pipeline.get("extensions") or {})
     found += [f"{prefix}extensions.{problem}" for problem in refused]
@@ -270,6 +279,11 @@ def _contradictions(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     if pipeline.get("interval") is not None and int(pipeline["interval"]) < 1:
         found.append(f"{prefix}interval: {pipeline['interval']} is not a number of seconds above 0")
     return found
+
+
+def is_system(namespace: str) -> bool:
+    """Return whether a namespace is the cluster's own or Knative's."""
+    return namespace in SYSTEM or namespace.startswith(SYSTEM_PREFIXES)
 
 
 def _is_label(value: str) -> bool:

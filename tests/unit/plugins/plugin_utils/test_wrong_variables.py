@@ -149,7 +149,7 @@ WRITTEN = {
     "secrets_google_service_account": ["producer"],
     "secrets_backend": ["Kubernetes", "vault"],
     "twitter_pipeline_name": ["Twitter", "a_b", "", "a" * 41, "-a"],
-    "twitter_pipeline_namespace": ["Stream Ops", "", "a.b"],
+    "twitter_pipeline_namespace": ["Stream Ops", "", "a.b", "kube-system", "default"],
     "twitter_pipeline_workload": ["deployment", "Cronjob"],
     "twitter_pipeline_schedule": ["hourly", "* * * *", "60 * * * *", "*/0 * * * *", "* * * * mun"],
     "twitter_pipeline_topics": ["knative", [], [""], ["a,b"], ["x" * 600], [["a"]], ["a\nb"]],
