@@ -41,6 +41,7 @@ _WORDS: dict[str, Any] = {
 }
 _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[oO]?[0-7]*|0[bB][01]+|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins as UTF-16's does
@@ -88,6 +89,15 @@ def documents(text: str, on_duplicate: Duplicate | None = None) -> Iterator[tupl
         else:
             return
     _require()
+    if _PAIR.search(text):
+        # JSON inside of YAML, as to_json writes it in templates: YAML has no pairs of escapes.
+        try:
+            found = list(_Builder(text, on_duplicate).documents())
+        except InvalidYaml:
+            text = _PAIR.sub(lambda pair: json.loads(f'"{pair[0]}"'), text)
+        else:
+            yield from found
+            return
     yield from _Builder(text, on_duplicate).documents()
 
 

@@ -57,6 +57,12 @@ def test_json_is_read_by_a_json_reader() -> None:
     assert value("{a: b, c: [d,]}") == {"a": "b", "c": ["d"]}
 
 
+def test_json_escapes_are_read_inside_of_yaml() -> None:
+    text = """topics: ["\\ud83d\\ude80 launch"]\nother: '\\ud83d'\n"""
+    assert value(text) == {"topics": ["\U0001f680 launch"], "other": "\\ud83d"}
+    assert value("plain: \\ud83d\\ude80\n") == {"plain": "\\ud83d\\ude80"}
+
+
 def test_documents_without_content_are_left_out() -> None:
     assert list(documents("# nothing\n---\n---\na: b\n---\n# nothing\n")) == [(4, {"a": "b"})]
     assert list(documents("\ufeffa: b\n---\n\ufeffc: d\n")) == [(1, {"a": "b"}), (3, {"c": "d"})]
