@@ -39,8 +39,6 @@ class Process:
         self._api = api
         self.namespace = ctx.env.get("SYSTEM_NAMESPACE") or ctx.namespace
         self.metrics: dict[str, float] = {"process_start_time_seconds": time.time()}
-        #: More paths to answer on the metrics port.
-        self.reports: dict[str, Handler] = {}
         self._runners: list[web.ServerRunner] = []
         self._servers: list[grpc.Server] = []
 
@@ -101,8 +99,6 @@ class Process:
         return 0
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path in self.reports:
-            return await self.reports[request.path](request)
         if request.path != "/metrics":
             return web.Response(status=404)
         lines = [f"{name} {value:g}\n" for name, value in sorted(self.metrics.items())]

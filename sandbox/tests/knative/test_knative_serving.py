@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-
 import pytest
 import requests
 from support.sandbox import until
@@ -70,19 +68,12 @@ def test_each_change_of_the_template_is_a_revision_and_traffic_can_be_split(clus
     assert cluster.fetch(f"old-{host}", "/env").json()["COLOR"] == "blue"
 
 
-def test_scales_to_zero_and_holds_the_request_that_wakes_it(cluster, namespace):
-    cluster.ksvc("sleepy", namespace, {"min-scale": "0"})
-    until(lambda: replicas(cluster, "sleepy-00001", namespace) == 0, "scaled to zero")
-    until(
-        lambda: not cluster.pods(namespace, "serving.knative.dev/service=sleepy"), "no pod is left"
-    )
-    service = cluster.get(SERVING, "Service", "sleepy", namespace)
-    ready = next(c for c in service["status"]["conditions"] if c["type"] == "Ready")
-    assert ready["status"] == "True", ready
-    with concurrent.futures.ThreadPoolExecutor(5) as pool:
-        fetches = [pool.submit(cluster.fetch, f"sleepy.{namespace}.localhost") for _ in range(5)]
-        assert [fetch.result().status_code for fetch in fetches] == [200] * 5
-    assert replicas(cluster, "sleepy-00001", namespace) >= 1
+def test_scale_stays_within_its_bounds_and_old_revisions_have_no_pods(cluster, namespace):
+    cluster.ksvc("bounded", namespace, {"min-scale": "2"})
+    until(lambda: replicas(cluster, "bounded-00001", namespace) == 2, "the lower bound")
+    cluster.ksvc("bounded", namespace, {"min-scale": "0"})
+    until(lambda: replicas(cluster, "bounded-00002", namespace) == 1, "one pod is the least")
+    until(lambda: replicas(cluster, "bounded-00001", namespace) == 0, "nothing for the old one")
 
 
 def test_a_container_that_ends_makes_the_service_not_ready_with_its_reason(cluster, namespace):

@@ -8,11 +8,10 @@ from aiohttp import web
 
 from streamops_sandbox.controller import Object
 from streamops_sandbox.informer import Informer
-from streamops_sandbox.knative import cloudevents, configmaps
+from streamops_sandbox.knative import cloudevents
 from streamops_sandbox.knative.cloudevents import Event
 from streamops_sandbox.knative.delivery import Answer, Policy, Sender, passed_on
 from streamops_sandbox.knative.eventing import names
-from streamops_sandbox.knative.eventing.eventtype import auto_create
 from streamops_sandbox.knative.filters import Filter, compile_trigger
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.node.context import ContainerContext
@@ -27,8 +26,7 @@ async def ingress(ctx: ContainerContext) -> int:
     """Run the ingress that all Brokers share."""
     async with Process(ctx) as process:
         brokers = await _started(process.client.informer(names.EVENTING, "Broker"))
-        config = await _started(process.client.informer("v1", "ConfigMap", process.namespace))
-        await process.listen(int(ctx.env["INGRESS_PORT"]), Ingress(process, brokers, config).answer)
+        await process.listen(int(ctx.env["INGRESS_PORT"]), Ingress(process, brokers).answer)
         return await process.run()
 
 
@@ -49,10 +47,9 @@ async def _started(informer: Informer) -> Informer:
 class Ingress:
     """Accepts events for Brokers at `/NAMESPACE/NAME` and passes them to their channels."""
 
-    def __init__(self, process: Process, brokers: Informer, config: Informer) -> None:
+    def __init__(self, process: Process, brokers: Informer) -> None:
         self._process = process
         self._brokers = brokers
-        self._config = config
         self._sender = Sender(process.transport)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -95,8 +92,6 @@ class Ingress:
         moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         event.attributes[_ARRIVAL] = moment
         answer = await self._sender.send(event, address, _ONCE)
-        if answer.ok and configmaps.feature(self._config, "eventtype-auto-create"):
-            await auto_create(self._process.client, event, broker)
         return answer.status
 
 

@@ -13,7 +13,7 @@ from cryptography import x509
 from streamops_sandbox.knative import filters
 from streamops_sandbox.knative.admission import Denied
 from streamops_sandbox.knative.checksum import check_example
-from streamops_sandbox.knative.eventing import cron, durations
+from streamops_sandbox.knative.eventing import durations
 from streamops_sandbox.knative.eventing.defaults import BROKER_CLASS
 from streamops_sandbox.knative.fielderrors import FieldErrors
 
@@ -146,17 +146,6 @@ def _source(errors: FieldErrors, obj: Object) -> None:
             break
 
 
-def _ping_source(errors: FieldErrors, obj: Object) -> None:
-    spec = obj["spec"]
-    try:
-        cron.Schedule(spec.get("schedule") or "", spec.get("timezone") or "UTC")
-    except ValueError as error:
-        errors.invalid(spec.get("schedule"), "spec.schedule", details=str(error))
-    if spec.get("data") and spec.get("dataBase64"):
-        errors.add("expected exactly one, got both", "spec.data", "spec.dataBase64")
-    _source(errors, obj)
-
-
 def _container_source(errors: FieldErrors, obj: Object) -> None:
     containers = ((obj["spec"].get("template") or {}).get("spec") or {}).get("containers") or []
     if not containers:
@@ -266,7 +255,7 @@ _CHECKS: dict[str, Callable[[FieldErrors, Object], None]] = {
     "Channel": _channel,
     "Subscription": _subscription,
     "SinkBinding": _sink_binding,
-    "PingSource": _ping_source,
+    "PingSource": _source,
     "ContainerSource": _container_source,
     "ApiServerSource": _api_server_source,
     "IntegrationSource": _source,

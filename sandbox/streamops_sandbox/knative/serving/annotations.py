@@ -20,23 +20,3 @@ def scale_bound(obj: dict[str, Any], name: str, default: int) -> int:
     """Return `min-scale`, `max-scale` or `initial-scale`; the webhook has checked it."""
     value = annotation(obj, name)
     return int(value) if value is not None and value.isdigit() else default
-
-
-def seconds(text: str) -> float:
-    """Return a Go duration such as `1m30s` in seconds.
-
-    Raises:
-        ValueError: the text is none.
-    """
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
-    total, number = 0.0, ""
-    for character in text:
-        if character in units and number:
-            total, number = total + float(number) * units[character], ""
-        elif character.isdigit() or character == ".":
-            number += character
-        else:
-            raise ValueError(f"{text!r} is not a duration")
-    if number or not text:
-        raise ValueError(f"{text!r} is not a duration")
-    return total

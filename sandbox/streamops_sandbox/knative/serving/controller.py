@@ -30,7 +30,7 @@ async def main(ctx: ContainerContext) -> int:
             ConfigurationReconciler(client),
             RevisionReconciler(client, config),
             RouteReconciler(client, config),
-            ServerlessServiceReconciler(client, process.namespace),
+            ServerlessServiceReconciler(client),
             *unmodelled(client, _UNMODELLED),
         ]
         await process.answer_probes()

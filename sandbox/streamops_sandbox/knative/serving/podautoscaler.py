@@ -1,28 +1,34 @@
-"""PodAutoscaler: scales a revision's Deployment by its load, down to zero and up again."""
+"""cmd/autoscaler: keeps each reachable revision at its lower bound, at least one pod."""
 
 from __future__ import annotations
-
-import time
 
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Object, owner_reference
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import configmaps
 from streamops_sandbox.knative.conditions import Conditions, find, is_true
+from streamops_sandbox.knative.process import Process
 from streamops_sandbox.knative.reconciler import Reconciler, ensure
 from streamops_sandbox.knative.serving import names
-from streamops_sandbox.knative.serving.annotations import scale_bound, seconds
-from streamops_sandbox.knative.serving.decider import Decider, Settings
+from streamops_sandbox.knative.serving.annotations import scale_bound
 from streamops_sandbox.knative.serving.serverlessservice import ready_endpoints
-from streamops_sandbox.knative.serving.window import Window
+from streamops_sandbox.node.context import ContainerContext
 
 _KPA = "kpa.autoscaling.knative.dev"
-_TICK_SECONDS = 2.0
-_LONGEST_WINDOW = 3600.0
+
+
+async def main(ctx: ContainerContext) -> int:
+    """Run the autoscaler."""
+    async with Process(ctx) as process:
+        config = process.client.informer("v1", "ConfigMap", process.namespace)
+        await config.start()
+        await config.synced()
+        await process.answer_probes()
+        return await process.run(PodAutoscalerReconciler(process.client, config).run())
 
 
 class PodAutoscalerReconciler(Reconciler):
-    """Reconciles PodAutoscalers of the KPA class; `report` takes in the load."""
+    """Reconciles PodAutoscalers of the KPA class."""
 
     api_version = names.AUTOSCALING
     kind = "PodAutoscaler"
@@ -39,84 +45,39 @@ class PodAutoscalerReconciler(Reconciler):
         )
         self.slices = client.informer("discovery.k8s.io/v1", "EndpointSlice")
         self.watch(self.slices, _revision_key)
-        self._deciders: dict[str, Decider] = {}
-        self._idle_since: dict[str, float] = {}
 
     def mine(self, obj: Object) -> bool:
         """Tell whether the object is of the KPA class, the default."""
         annotations = obj["metadata"].get("annotations") or {}
         return bool(annotations.get(names.AUTOSCALER_CLASS, _KPA) == _KPA)
 
-    def report(self, revision: str, source: str, figures: dict[str, float]) -> None:
-        """Take in one line of load; a revision that idled is looked at once more, at once."""
-        decider = self._decider(revision)
-        decider.window.report(
-            source,
-            time.monotonic(),
-            seconds=figures["seconds"],
-            average=figures["average"],
-            now=figures["now"],
-        )
-        self.enqueue(*revision.split("/"))
-
-    def forget(self, source: str) -> None:
-        """Drop a source of load that has gone."""
-        for decider in self._deciders.values():
-            decider.window.forget(source, time.monotonic())
-
     async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
-        """Decide, scale, and put the activator into or out of the path."""
+        """Scale the revision's Deployment and keep its ServerlessService."""
         metadata = obj["metadata"]
         name, namespace = metadata["name"], metadata["namespace"]
         target = self._deployments.get(obj["spec"]["scaleTargetRef"]["name"], namespace)
         if target is None:
             conditions.unknown("ScaleTargetInitialized", "NoScaleTarget", "no Deployment yet")
             return
-        values = configmaps.data(self._config, "config-autoscaler")
-        settings = Settings.read(values, obj)
         ready = len(ready_endpoints(self.slices.list(namespace), f"{name}-private"))
-        decider = self._decider(f"{namespace}/{name}")
-        moment = time.monotonic()
-        decision = decider.decide(settings, ready, moment)
-        current = target["spec"].get("replicas", 1)
-        initial = scale_bound(obj, "initial-scale", int(values.get("initial-scale", 1)))
-        initialized = is_true(obj, "ScaleTargetInitialized")
-        wanted = decision.scale
-        if not initialized:
-            wanted = max(wanted, initial, settings.min_scale)
-        service = await self._serverless_service(obj, proxied=decision.proxied or not wanted)
-        wanted = self._hold(obj, settings, wanted, current, service)
-        if wanted != current:
+        wanted, initial = self._bounds(obj, initialized=is_true(obj, "ScaleTargetInitialized"))
+        service = await self._serverless_service(obj)
+        if wanted != target["spec"].get("replicas", 1):
             await self._scale(target, wanted)
         self._tell(obj, conditions, wanted, ready, initial, service)
-        self._come_back(obj, decider, settings, wanted, moment)
 
-    def _decider(self, revision: str) -> Decider:
-        if revision not in self._deciders:
-            self._deciders[revision] = Decider(Window(time.monotonic(), _LONGEST_WINDOW))
-        return self._deciders[revision]
-
-    def _hold(
-        self, obj: Object, settings: Settings, wanted: int, current: int, service: Object
-    ) -> int:
-        """Keep the last pods until the window has passed and the activator is in the path."""
-        metadata = obj["metadata"]
-        key = f"{metadata['namespace']}/{metadata['name']}"
-        if wanted or not current:
-            self._idle_since.pop(key, None)
-            return wanted
-        moment = time.monotonic()
-        quiet = moment - self._decider(key).window.last_activity()
-        if quiet < settings.stable:
-            return current
-        since = self._idle_since.setdefault(key, moment)
+    def _bounds(self, obj: Object, *, initialized: bool) -> tuple[int, int]:
+        """Return the wanted and the initial scale: load is not measured, one pod is the least."""
         values = configmaps.data(self._config, "config-autoscaler")
-        grace = seconds(values.get("scale-to-zero-grace-period", "30s"))
-        retention = seconds(values.get("scale-to-zero-pod-retention-period", "0s"))
-        in_path = is_true(service, "ActivatorEndpointsPopulated") and _observed(service)
-        if (in_path or moment - since >= grace) and quiet >= retention:
-            return 0
-        return current
+
+        def bound(name: str, default: int) -> int:
+            return scale_bound(obj, name, int(values.get(name, default)))
+
+        initial, most = max(1, bound("initial-scale", 1)), bound("max-scale", 0)
+        if initialized and obj["spec"].get("reachability") == "Unreachable":
+            return 0, initial
+        wanted = max(1, bound("min-scale", 0), 0 if initialized else initial)
+        return (min(wanted, most) if most else wanted), initial
 
     async def _scale(self, target: Object, replicas: int) -> None:
         metadata = target["metadata"]
@@ -128,7 +89,7 @@ class PodAutoscalerReconciler(Reconciler):
             {"spec": {"replicas": replicas}},
         )
 
-    async def _serverless_service(self, obj: Object, *, proxied: bool) -> Object:
+    async def _serverless_service(self, obj: Object) -> Object:
         metadata = obj["metadata"]
         desired = {
             "apiVersion": names.NETWORKING,
@@ -140,7 +101,7 @@ class PodAutoscalerReconciler(Reconciler):
                 "ownerReferences": [owner_reference(obj)],
             },
             "spec": {
-                "mode": "Proxy" if proxied else "Serve",
+                "mode": "Serve",
                 "objectRef": obj["spec"]["scaleTargetRef"],
                 "protocolType": obj["spec"].get("protocolType", "http1"),
                 "numActivators": 2,
@@ -157,7 +118,7 @@ class PodAutoscalerReconciler(Reconciler):
         status["desiredScale"], status["actualScale"] = wanted, ready
         status["serviceName"] = obj["metadata"]["name"]
         status["metricsServiceName"] = f"{obj['metadata']['name']}-private"
-        if ready >= max(1, initial) or not initial:
+        if ready >= initial:
             conditions.true("ScaleTargetInitialized")
         sks = find(service)
         conditions.mirror("SKSReady", sks, absent=("NotReady", "SKS is not yet reconciled"))
@@ -168,22 +129,6 @@ class PodAutoscalerReconciler(Reconciler):
         else:
             message = "Requests to the target are being buffered as resources are provisioned."
             conditions.unknown("Active", "Queued", message)
-
-    def _come_back(
-        self, obj: Object, decider: Decider, settings: Settings, wanted: int, moment: float
-    ) -> None:
-        """Look again while there is load, or when the last of it will have left the window."""
-        key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
-        left = decider.window.last_activity() + settings.stable - moment
-        if decider.window.busy() or (left > 0 and wanted > max(1, settings.min_scale)):
-            self.requeue_after(*key, _TICK_SECONDS)
-        elif wanted > settings.min_scale:
-            self.requeue_after(*key, max(left, _TICK_SECONDS))
-
-
-def _observed(obj: Object) -> bool:
-    state = obj.get("status") or {}
-    return bool(state.get("observedGeneration") == obj["metadata"].get("generation"))
 
 
 def _revision_key(obj: Object) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""cmd/queue: stands before the user's container, limits and counts requests, asks its health."""
+"""cmd/queue: limits the requests to the user's container and probes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp import web
 from streamops_sandbox import grpc
 from streamops_sandbox.knative.process import CONNECTION_ERRORS, Process, healthy
 from streamops_sandbox.knative.proxy import forward
-from streamops_sandbox.knative.serving import load, names
+from streamops_sandbox.knative.serving import names
 from streamops_sandbox.node.context import ContainerContext
 
 _PROBE_INTERVAL = 0.05
@@ -34,7 +34,6 @@ async def main(ctx: ContainerContext) -> int:
     """Run the queue-proxy."""
     async with Process(ctx, api=False) as process:
         proxy = QueueProxy(process)
-        process.reports[load.PATH] = proxy.load.stream
         await process.listen(names.QUEUE_PORT, proxy.answer)
         await process.listen(names.QUEUE_ADMIN_PORT, proxy.admin)
         return await process.run()
@@ -45,9 +44,7 @@ class QueueProxy:
 
     def __init__(self, process: Process) -> None:
         env = process.ctx.env
-        self.load = load.Load()
         self._process = process
-        self._revision = f"{env['SERVING_NAMESPACE']}/{env['SERVING_REVISION']}"
         self._target = f"{process.ctx.pod_ip}:{env['USER_PORT']}"
         self._timeout = float(env["REVISION_TIMEOUT_SECONDS"])
         self._probe = json.loads(env["SERVING_READINESS_PROBE"])
@@ -68,11 +65,7 @@ class QueueProxy:
             return web.Response(status=200 if ready else 503, text="queue" if ready else "")
         if self._slots is not None and self._inside >= self._room:
             return web.Response(status=503, text="pending request queue full\n")
-        # The activator reports what came through it.
-        if request.headers.get("K-Proxy-Request") == "activator":
-            return await self._enter(request)
-        with self.load.request(self._revision):
-            return await self._enter(request)
+        return await self._enter(request)
 
     async def admin(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve the preStop hook: wait until the last request has been answered."""

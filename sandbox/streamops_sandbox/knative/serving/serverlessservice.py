@@ -1,4 +1,4 @@
-"""ServerlessService: a Revision's public Service leads to its pods, or to the activator."""
+"""ServerlessService: a Revision's public Service leads to its pods."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from streamops_sandbox.knative.reconciler import Reconciler, ensure
 from streamops_sandbox.knative.serving import names
 
 _SLICES = "discovery.k8s.io/v1"
-_ACTIVATOR = "activator-service"
 
 
 class ServerlessServiceReconciler(Reconciler):
-    """Reconciles ServerlessServices; mode Proxy puts the activator in the path, Serve takes it out."""
+    """Reconciles ServerlessServices; the activator is never in the path."""
 
     api_version = names.NETWORKING
     kind = "ServerlessService"
     dependents = ("EndpointsPopulated",)
 
-    def __init__(self, client: Client, system_namespace: str) -> None:
+    def __init__(self, client: Client) -> None:
         super().__init__(client)
-        self._system = system_namespace
         self._services = self.watch_owned(
             client.informer("v1", "Service", label_selector=names.SKS), self.kind
         )
@@ -37,9 +35,7 @@ class ServerlessServiceReconciler(Reconciler):
         obj["status"]["serviceName"] = name
         obj["status"]["privateServiceName"] = private_name
         pods = ready_endpoints(self._slices.list(namespace), private_name)
-        proxied = obj["spec"].get("mode") == "Proxy" or not pods
-        source = ready_endpoints(self._slices.list(self._system), _ACTIVATOR) if proxied else pods
-        desired = _slice(obj, source)
+        desired = _slice(obj, pods)
         await ensure(self.client, self._slices.get(name, namespace), desired, replace=["endpoints"])
         if pods:
             conditions.true("EndpointsPopulated")
@@ -47,14 +43,9 @@ class ServerlessServiceReconciler(Reconciler):
             conditions.unknown(
                 "EndpointsPopulated", "NoHealthyBackends", "K8s Service is not ready"
             )
-        if proxied:
-            conditions.true("ActivatorEndpointsPopulated")
-        else:
-            conditions.false(
-                "ActivatorEndpointsPopulated",
-                "PodsPopulated",
-                "Revision is backed by pods",
-            )
+        conditions.false(
+            "ActivatorEndpointsPopulated", "PodsPopulated", "Revision is backed by pods"
+        )
 
     async def _service(self, obj: Object, name: str, service_type: str) -> None:
         metadata = obj["metadata"]
@@ -84,10 +75,6 @@ class ServerlessServiceReconciler(Reconciler):
     def _keys(self, part: Object) -> list[tuple[str, str]]:
         metadata = part["metadata"]
         service = (metadata.get("labels") or {}).get("kubernetes.io/service-name", "")
-        if (metadata["namespace"], service) == (self._system, _ACTIVATOR):
-            return [
-                (o["metadata"]["namespace"], o["metadata"]["name"]) for o in self.objects.list()
-            ]
         return [(metadata["namespace"], service.removesuffix("-private"))]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from streamops_sandbox.knative.process import Process
+from streamops_sandbox.knative.process import Process, is_probe
 from streamops_sandbox.node.context import ContainerContext
 
 _PATHS = ("/healthz", "/readyz")
@@ -20,6 +20,11 @@ async def request_reply(ctx: ContainerContext) -> int:
     return await _run(ctx, int(ctx.env["HTTP_PORT"]))
 
 
+async def activator(ctx: ContainerContext) -> int:
+    """Run cmd/activator: Revisions always have pods here, so that no request comes."""
+    return await _run(ctx, 8012)
+
+
 async def _run(ctx: ContainerContext, port: int) -> int:
     async with Process(ctx, api=False) as process:
         await process.listen(port, _answer)
@@ -27,6 +32,6 @@ async def _run(ctx: ContainerContext, port: int) -> int:
 
 
 async def _answer(request: web.BaseRequest) -> web.StreamResponse:
-    if request.path in _PATHS and request.method == "GET":
+    if is_probe(request) or (request.path in _PATHS and request.method == "GET"):
         return web.Response()
     return web.Response(status=501, text="not modelled by the sandbox\n")
