@@ -8,12 +8,9 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import aiohttp
-
-if TYPE_CHECKING:
-    from streamops_sandbox.client import Client
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +26,26 @@ _WATCH_SECONDS = 300
 _REMEMBERED = 1000
 
 
+class Source(Protocol):
+    """What an informer reads from; see `streamops_sandbox.client.Client`."""
+
+    async def path(self, api_version: str, kind: str, namespace: str | None = None) -> str:
+        """Return the URL path of a collection."""
+
+    async def list_with_version(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+    ) -> tuple[Objects, str]:
+        """Return all objects and the resourceVersion from which a watch continues."""
+
+    async def watch(self, path: str, params: dict[str, str]) -> aiohttp.ClientResponse:
+        """Open a watch."""
+
+
 class Informer:
     """Lists a kind, then watches it; lists again where the watch broke off.
 
@@ -38,7 +55,7 @@ class Informer:
 
     def __init__(
         self,
-        client: Client,
+        client: Source,
         api_version: str,
         kind: str,
         namespace: str | None = None,
