@@ -8,6 +8,7 @@ answer to be read, of the number of connections, and of what each of them buffer
 from __future__ import annotations
 
 import asyncio
+import heapq
 from typing import Any
 
 from starlette.types import Scope
@@ -21,6 +22,8 @@ MAX_HEADERS = 100
 #: Bytes of requests that wait for the answer to an earlier one on the same connection.
 MAX_PIPELINED_BYTES = 16 << 10
 MAX_PIPELINED = 16
+#: When there are too many connections, one in so many is closed.
+EVICTED_SHARE = 50
 #: Unread bytes of answers from which on the application waits for the client.
 WRITE_BUFFER_BYTES = 16 << 10
 
@@ -57,23 +60,26 @@ class Connection(HttpToolsProtocol):
         self.began = self.read_at = self.idle_since = self.loop.time()
         self._check_progress()
         if len(self.connections) > self.app.settings.max_connections:
-            self._evict_another()
+            self._evict_others()
 
-    def _evict_another(self) -> None:
-        """Close the connection that has been of no use for the longest time."""
-        others: list[Any] = [one for one in self.connections if one is not self]
+    def _evict_others(self) -> None:
+        """Close the connections that have been of no use for the longest time.
+
+        Some at once, since looking for them takes a while when there are many.
+        """
         now = self.loop.time()
-        victim = min(others, key=lambda one: one.eviction_order(now), default=None)
-        if victim is None or victim.eviction_order(now)[0] > 2:
+        others: list[Any] = [one for one in self.connections if one is not self]
+        useless = [(order, id(one), one) for one in others if (order := one.eviction_order(now))]
+        if not useless:
             self._refuse(b"503 Service Unavailable")
-        else:
+        for _, _, victim in heapq.nsmallest(1 + len(others) // EVICTED_SHARE, useless):
             self.connections.discard(victim)
             victim.abort()
 
-    def eviction_order(self, now: float) -> tuple[int, float]:
+    def eviction_order(self, now: float) -> tuple[int, float] | None:
         """Return what sorts idle connections first, then slow requests, then slow readers.
 
-        A first element above 2 means that the connection is in use.
+        None means that the connection is in use.
         """
         if self.transport.is_closing():
             return 0, 0
@@ -83,7 +89,7 @@ class Connection(HttpToolsProtocol):
             return 1, self.began
         if self.transport.get_write_buffer_size() and now - self.read_at > 1:
             return 2, self.read_at
-        return 3, 0
+        return None
 
     def is_idle(self) -> bool:
         """Return whether no request is being answered."""

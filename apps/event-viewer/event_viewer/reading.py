@@ -30,11 +30,14 @@ class Reader:
         self.search_timeout = search_timeout
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._searchers = ThreadPoolExecutor(SEARCHERS, thread_name_prefix="searcher")
+        # Also what has been read and not been taken by its client's task yet.
+        self._reads = asyncio.Semaphore(2 * READERS)
         self._searches = 0
 
     async def run(self, read: Callable[[], T]) -> T:
         """Return what a short read returns."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, read)
+        async with self._reads:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, read)
 
     async def search(self, work: Callable[[float], T]) -> T:
         """Return what `work` returns, given its deadline in seconds of time.monotonic.

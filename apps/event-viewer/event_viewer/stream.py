@@ -14,6 +14,7 @@ import logging
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
@@ -36,7 +37,20 @@ BLOCKS_BYTES = 8 << 20
 #: Of a position in the history.
 MAX_DIGITS = 19
 HEARTBEAT = b": still here\n\n"
+#: What ends a record's JSON and its message.
+EVENT_END = b"}\n\n"
+#: Frames up to this size are sent at once; only a single event's are larger.
+MAX_FRAMES_BYTES = 4 * PART_BYTES
 MAX_FILTER = 1000
+
+
+class _Rest(NamedTuple):
+    """What is left to send of a large event's frame, as offsets in the frame."""
+
+    seq: int
+    offset: int
+    event_start: int
+    event_end: int
 
 
 class _Block:
@@ -50,7 +64,14 @@ class _Block:
         self._texts: list[str] | None = None
 
     def _frame(self, record: Record) -> bytes:
-        return b"id: %s-%d\ndata: %s\n\n" % (self.epoch, record.seq, record.to_json())
+        head = b"id: %s-%d\ndata: %s" % (self.epoch, record.seq, record.json_head())
+        return head + record.event + EVENT_END
+
+    def rest(self) -> _Rest:
+        """Return what is left of the block's only event after a part was sent."""
+        (record,) = self.records
+        end = len(self.frames) - len(EVENT_END)
+        return _Rest(record.seq, PART_BYTES, end - len(record.event), end)
 
     def matching(self, query: Query) -> bytes:
         """Return the frames of the events that fit; takes some time for large events."""
@@ -183,32 +204,41 @@ class Hub:
                     continue
             if block is not None:
                 start, position = position, block.end
-                frames = block.frames if query is None else await self._matching(block, query)
-                del block
-                await self._send_frames(send, start, frames)
+                if query is None:
+                    frames = block.frames
+                else:
+                    frames = await self._matching(block, query)
+                is_large = len(frames) > MAX_FRAMES_BYTES
+                rest = block.rest() if is_large else None
+                if is_large:
+                    frames = frames[:PART_BYTES]
+                del block  # while the client reads, nothing of a large event is held but a part
+                if frames:
+                    await send_part(send, frames)
+                while rest is not None:
+                    frames, rest = await self._next_part(start, rest)
+                    await send_part(send, frames)
                 continue
             await tick.wait()
             if tick is not self._tick and position >= self._position:
                 await send_part(send, HEARTBEAT)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_frames(self, send: Send, position: int, frames: bytes) -> None:
-        """Send a block's frames, without holding more of a large one than is being sent."""
-        size = len(frames)
-        if size <= 2 * PART_BYTES:
-            if size:
-                await send_part(send, frames)
-            return
-        part = frames[:PART_BYTES]
-        del frames
-        await send_part(send, part)
-        for offset in range(PART_BYTES, size, PART_BYTES):
-            block = self._blocks.get(position) or await self._read_block(position)
-            if block is None or len(block.frames) != size:
-                raise StoreError("the event being sent has been removed")
-            part = block.frames[offset : offset + PART_BYTES]
-            del block
-            await send_part(send, part)
+    async def _next_part(self, start: int, rest: _Rest) -> tuple[bytes, _Rest | None]:
+        """Return the next part of a large event's frame, and what is left after it."""
+        block = self._blocks.get(start)
+        if block is not None:
+            part = block.frames[rest.offset : rest.offset + PART_BYTES]
+        elif rest.offset < rest.event_end:
+            at, size = rest.offset - rest.event_start, min(PART_BYTES, rest.event_end - rest.offset)
+            part = await self.reader.run(lambda: self.store.part(rest.seq, at, size))
+        else:
+            part = EVENT_END[rest.offset - rest.event_end :]
+        if not part:
+            raise StoreError("the event that is being sent has been removed")
+        offset = rest.offset + len(part)
+        is_last = offset >= rest.event_end + len(EVENT_END)
+        return part, None if is_last else rest._replace(offset=offset)
 
     async def _matching(self, block: _Block, query: Query) -> bytes:
         loop = asyncio.get_running_loop()

@@ -127,12 +127,19 @@ def test_as_many_as_allowed(start: Start) -> None:
 
 
 @contextlib.contextmanager
-def stalled(viewer: Viewer) -> Iterator[socket.socket]:
+def stalled(viewer: Viewer, parameters: str = "") -> Iterator[socket.socket]:
     """A client that asks for the stream and never reads it."""
     with socket.create_connection(viewer.address) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.sendall(b"GET /api/stream HTTP/1.1\r\nHost: viewer\r\n\r\n")
+        head = f"GET /api/stream{parameters} HTTP/1.1\r\nHost: viewer\r\n\r\n"
+        connection.sendall(head.encode())
         yield connection
+
+
+def memory(viewer: Viewer) -> int:
+    """KiB resident."""
+    status = Path(f"/proc/{viewer.process.pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
 
 
 def test_stalled_clients_cost_others_nothing(start: Start, event: Make) -> None:
@@ -169,8 +176,24 @@ def test_large_events_do_not_fill_the_memory(start: Start, event: Make) -> None:
         assert viewer.send(event(number, data="x" * 900_000)).status_code == 202
     assert stream.wait_for(100) == [str(number) for number in range(100)]
     assert 1 <= len(viewer.events(limit=1000)) < 10
-    status = Path(f"/proc/{viewer.process.pid}/status").read_text()
-    assert int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) < 150_000
+    assert memory(viewer) < 150_000
+
+
+def test_stalled_clients_hold_parts_of_large_events(start: Start, event: Make) -> None:
+    """Each at an event of its own, so nothing they hold is shared."""
+    viewer = start()
+    for number in range(60):
+        viewer.send(event(number, data="x" * 900_000))
+    epoch = viewer.get("/api/events", params={"limit": 0}).json()["position"].split("-")[0]
+    before = memory(viewer)
+    with contextlib.ExitStack() as stack:
+        for number in range(60):
+            stack.enter_context(stalled(viewer, f"?after={epoch}-{number}"))
+        wait_until(lambda: open_streams(viewer) == 60)
+        assert Stream(viewer, after=f"{epoch}-0").wait_for(60) == [str(n) for n in range(60)]
+        assert memory(viewer) - before < 30_000
+        sizes = {len(record["event"]["data"]) for record in viewer.events(limit=3)}
+        assert sizes == {900_000}
 
 
 def test_streams_end_on_shutdown(start: Start) -> None:
