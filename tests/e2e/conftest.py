@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from support.site import COLLECTION, ROOT, Site, installed_checkout, sandbox
+from support.site import COLLECTION, PATIENCE, ROOT, Site, installed_checkout, sandbox
 
 POSTS = ROOT.parent / "shared" / "x-api" / "recorded-posts.json"
 
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "machine" in getattr(item, "fixturenames", ()) and not item.get_closest_marker(
             "timeout"
         ):
-            item.add_marker(pytest.mark.timeout(700))
+            item.add_marker(pytest.mark.timeout(700 * PATIENCE))
 
 
 @dataclass

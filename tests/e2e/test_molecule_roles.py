@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from support.molecule import ROLES, molecule
+from support.site import PATIENCE
 
 
-@pytest.mark.timeout(700)
+@pytest.mark.timeout(700 * PATIENCE)
 @pytest.mark.parametrize("role", ROLES)
 def test_role(role: str) -> None:
     """Create, converge, idempotence, verify, destroy, each on a sandbox of its own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from support.site import BIN, ROOT
+from support.site import BIN, PATIENCE, ROOT
 
 #: Names of the scenarios.
 SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
@@ -23,7 +23,7 @@ def molecule(*arguments: str) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=600 * PATIENCE,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
