@@ -14,6 +14,8 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from event_viewer.settings import SettingsError, load
+from event_viewer.store import open_store
+from event_viewer.store.interface import StoreError
 
 #: Of the page's connections; the oldest idle one is closed earlier when there are too many.
 KEEP_ALIVE_SECONDS = 75
@@ -82,6 +84,11 @@ def main() -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         if settings.workers > 1:
+            try:
+                open_store(load()).close()  # else the workers would be started again and again
+            except StoreError as error:
+                print(f"event-viewer: {error}", file=sys.stderr)
+                return 1
             Multiprocess(config, [listener]).run()
             return 0
         with contextlib.suppress(SystemExit):  # the reason has been logged

@@ -1,13 +1,12 @@
-"""Sends a kept event again, as one CloudEvent in structured mode."""
+"""Replay of a kept event: one CloudEvent in structured mode, to a sink the settings allow."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
+import socket
 import threading
-import urllib.error
-import urllib.request
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from event_viewer.http import Problem
@@ -17,24 +16,17 @@ from event_viewer.settings import Settings
 CONCURRENT = 2
 #: How often a path may have been percent-encoded.
 MAX_DECODINGS = 4
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect could lead anywhere, past the list of sinks."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
+HEADERS = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
 
 
 class Replayer:
-    """Replays to the sinks the settings allow, and to no other address."""
+    """Sender of events to the sinks the settings allow, and to no other address."""
 
     def __init__(self, settings: Settings) -> None:
         self.default = settings.replay_sink
         self.allowed = settings.replay_sinks
         self.timeout = settings.replay_timeout_seconds
         self._slots = threading.BoundedSemaphore(CONCURRENT)
-        self._opener = urllib.request.build_opener(_NoRedirects)
 
     @property
     def enabled(self) -> bool:
@@ -42,31 +34,43 @@ class Replayer:
         return bool(self.default or self.allowed)
 
     def send(self, event: bytes, sink: str = "") -> tuple[str, int]:
-        """Post the structured event; returns the sink and its status. Raises Problem."""
+        """Post the structured event; return the sink and its status.
+
+        A redirect is returned, not followed: it could lead past the list of sinks.
+
+        Raises:
+            Problem: The sink is not allowed, or has not answered in time.
+        """
         target = sink or self.default
         if not target:
             raise Problem(400, "name a sink: none is set (REPLAY_SINK)")
         if not self._is_allowed(target):
             raise Problem(403, f"{target} is not among the sinks allowed (REPLAY_SINKS)")
-        request = urllib.request.Request(  # noqa: S310 - http or https, see _is_allowed
-            target,
-            data=event,
-            headers={"Content-Type": "application/cloudevents+json; charset=utf-8"},
-            method="POST",
-        )
         if not self._slots.acquire(blocking=False):
-            raise Problem(429, "other replays are under way; try again")
+            raise Problem(429, "other replays are running; try again later")
         try:
-            with self._opener.open(request, timeout=self.timeout) as answer:
-                return target, answer.status
-        except urllib.error.HTTPError as error:
-            with error:
-                return target, error.code
+            return target, self._post(target, event)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise Problem(502, f"{target} cannot be reached: {reason}") from None
+            raise Problem(502, f"{target} cannot be reached: {error}") from None
         finally:
             self._slots.release()
+
+    def _post(self, target: str, event: bytes) -> int:
+        parts = urlsplit(target)
+        is_https = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=self.timeout)
+        # The connection's own timeout starts anew with each byte that arrives.
+        timer = threading.Timer(self.timeout, _shut_down, [connection])
+        timer.daemon = True
+        timer.start()
+        try:
+            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            connection.request("POST", path, event, HEADERS)
+            return connection.getresponse().status
+        finally:
+            timer.cancel()
+            connection.close()
 
     def _is_allowed(self, sink: str) -> bool:
         if not _URL(sink):
@@ -100,3 +104,9 @@ def _covers(allowed: str, sink: str) -> bool:
     if {".", ".."} & set(re.split(r"[/\\;]", path)):
         return False
     return here.path.startswith(there.path.rstrip("/") + "/")
+
+
+def _shut_down(connection: http.client.HTTPConnection) -> None:
+    """End whatever is being read or written."""
+    with contextlib.suppress(OSError, AttributeError):  # it is not connected, or closed already
+        connection.sock.shutdown(socket.SHUT_RDWR)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import pytest
@@ -302,6 +304,29 @@ def test_replay_to_nobody(start: Start, event: Make) -> None:
     answer = viewer.post("/api/replay", json={"source": event()["source"], "id": "1"})
     assert answer.status_code == 502
     assert "cannot be reached" in answer.json()["error"]
+
+
+def test_a_sink_that_drips_is_given_up(start: Start, event: Make) -> None:
+    """The timeout is for the whole answer; a replay after that finds its place free."""
+
+    class Dripping(StreamRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b"H")
+                    time.sleep(0.05)
+
+    server = ThreadingTCPServer(("127.0.0.1", 0), Dripping)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sink = f"http://127.0.0.1:{server.server_address[1]}/"
+    viewer = start(REPLAY_SINK=sink, REPLAY_TIMEOUT_SECONDS="0.5")
+    viewer.send(event(1))
+    for _ in range(3):
+        answer = viewer.post("/api/replay", json={"source": event()["source"], "id": "1"})
+        assert answer.status_code == 502
+    server.shutdown()
+    server.server_close()
 
 
 def test_replay_needs_both_rights(start: Start, event: Make) -> None:
