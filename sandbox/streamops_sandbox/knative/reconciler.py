@@ -91,7 +91,8 @@ class Reconciler(Controller):
                 conditions.unknown(
                     self.happy, "NewObservedGenFailure", "unsuccessfully observed a new generation"
                 )
-            self.recorder.record(obj, "Warning", "InternalError", str(error))
+            text = error.message if isinstance(error, ApiError) else str(error)
+            self.recorder.record(obj, "Warning", "InternalError", text)
             raise
         finally:
             if status != (original.get("status") or {}):
