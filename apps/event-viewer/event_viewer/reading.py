@@ -83,7 +83,10 @@ class Reader:
             if _is_search(query) and time.monotonic() > deadline:
                 break
             rest = replace(query, cursor=following, limit=limit)
-            page = await self.page(rest, min(size, PART_BYTES))
+            try:
+                page = await self.page(rest, min(size, PART_BYTES))
+            except Problem:  # too many searches: the client continues from here
+                break
             if not page.records:
                 following = page.next
                 break

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
 import resource
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,7 @@ import pytest
 from apps.event_viewer.viewer_support import Start, Stream, free_port, wait_until
 
 from event_viewer.cloudevents import Event
+from event_viewer.reading import MAX_SEARCHES, Reader
 from event_viewer.settings import load
 from event_viewer.store import open_store
 from event_viewer.store.interface import Query, Rejection, Store, StoreBusy
@@ -182,6 +185,33 @@ def test_a_search_ends_with_its_time(opened: OpenStore) -> None:
         cursor = page.next
     assert found == [301]
     assert pages > 1
+
+
+def test_a_page_ends_early_where_too_many_searches_run(opened: OpenStore) -> None:
+    """It is complete JSON all the same, and says where it continues."""
+    store = opened()
+    store.append(events(200, data="x" * 1000), [])
+
+    async def read() -> Any:
+        reader = Reader(store, 5)
+        query = Query(type="t")
+        first = await reader.page(query, 10_000)
+        busy = [asyncio.create_task(reader.search(until)) for _ in range(MAX_SEARCHES)]
+        await asyncio.sleep(0)
+        parts = [part async for part in reader.page_parts(query, first)]
+        done.set()
+        await asyncio.gather(*busy)
+        reader.close()
+        return json.loads(b'{"events":[' + b"".join(parts) + b"}")
+
+    def until(_deadline: float) -> None:
+        done.wait(10)
+
+    done = threading.Event()
+    page = asyncio.run(read())
+    seqs = [record["seq"] for record in page["events"]]
+    assert seqs == list(range(200, page["next"] - 1, -1))
+    assert 1 < len(seqs) < 100
 
 
 def test_parts_of_an_event(opened: OpenStore) -> None:
