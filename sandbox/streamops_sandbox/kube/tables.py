@@ -1,74 +1,75 @@
 """Tables, as `kubectl get` prints them.
 
-Built-in kinds have the columns of k8s.io/kubernetes/pkg/printers/internalversion; custom ones
-those of their definition.
+Built-in kinds have the columns of `table_columns.yaml`; custom ones those of their definition.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from streamops_sandbox.kube import clock, jsonpath
-from streamops_sandbox.kube.resources import Column, Resource
-from streamops_sandbox.kube.table_columns import BUILTIN
-from streamops_sandbox.kube.table_parts import BuiltinColumn, Columns
-from streamops_sandbox.kube.table_rare import SCALE
+import yaml
+
+from streamops_sandbox.kube import builtin_schemas, clock, jsonpath, pod_summary
+from streamops_sandbox.kube.resources import Resource
 
 Json = dict[str, Any]
+Read = Callable[[Json], Any]
+_FILE = Path(__file__).parent / "table_columns.yaml"
+NONE, UNSET = "<none>", "<unset>"
+_MODES = {
+    "ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP",
+}  # fmt: skip
 
-_NAME = {
-    "name": "Name",
-    "type": "string",
-    "format": "name",
-    "description": "Name must be unique within a namespace.",
-    "priority": 0,
-}
-_NAME_COLUMN = BuiltinColumn("Name", lambda obj: obj["metadata"].get("name", ""))
-_AGE = Column("Age", "date", ".metadata.creationTimestamp")
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its definition, and the reader of its cells."""
+
+    definition: Json
+    read: Read
 
 
 def table(
     objects: list[Json], metadata: Json, resource: Resource, include: str, *, headers: bool
 ) -> Json:
-    """`Table` of some objects; `include` is None, Metadata (the default) or Object."""
-    columns = None if resource.custom else BUILTIN.get(resource.collection)
-    if objects and objects[0].get("kind") == "Scale":
-        columns = SCALE
-    if columns is not None:
-        columns = _with_name(columns)
-        definitions = [
-            {**_NAME, "priority": c.priority}
-            if c.name == "Name"
-            else _definition(c.name, c.type, c.priority)
-            for c in columns
-        ]
+    """Return the `Table` of some objects; `include` is None, Metadata (the default) or Object."""
+    kind = objects[0].get("kind") if objects else ""
+    if resource.custom and kind != "Scale":
+        columns = _custom(resource)
     else:
-        custom = resource.columns or (_AGE,)
-        definitions = [
-            _NAME,
-            *(_definition(c.name, c.type, c.priority, c.description, c.format) for c in custom),
-        ]
+        columns = (
+            _builtin().get("Scale" if kind == "Scale" else resource.collection) or _builtin()[""]
+        )
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": metadata,
-        "columnDefinitions": definitions if headers else [],
+        "columnDefinitions": [column.definition for column in columns] if headers else [],
         "rows": [
-            {"cells": _cells(obj, resource, columns), "object": _attached(obj, include)}
+            {"cells": [column.read(obj) for column in columns], "object": _attached(obj, include)}
             for obj in objects
         ],
     }
 
 
-def _with_name(columns: Columns) -> Columns:
-    """The name comes first, unless a kind has it elsewhere."""
-    has_name = any(column.name == "Name" for column in columns)
-    return columns if has_name else (_NAME_COLUMN, *columns)
+def _attached(obj: Json, include: str) -> Json | None:
+    if include == "None":
+        return None
+    if include == "Object":
+        return obj
+    metadata = obj["metadata"]
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": metadata,
+    }
 
 
-def _definition(
-    name: str, type_: str, priority: int, description: str = "", format_: str = ""
-) -> Json:
+def _definition(name: str, type_: str, priority: int, description: str, format_: str = "") -> Json:
     return {
         "name": name,
         "type": type_,
@@ -78,40 +79,335 @@ def _definition(
     }
 
 
-def _cells(obj: Json, resource: Resource, columns: Columns | None) -> list[Any]:
-    if columns is not None:
-        return [column.read(obj) for column in columns]
-    return [
-        _NAME_COLUMN.read(obj),
-        *(_custom_cell(obj, column) for column in resource.columns or (_AGE,)),
-    ]
+def _custom(resource: Resource) -> list[Column]:
+    name, age = _builtin()[""]
+    columns = [name]
+    for source in resource.columns:
+        default = f"Custom resource definition column (in JSONPath format): {source.json_path}"
+        text = source.description or default
+        definition = _definition(source.name, source.type, source.priority, text, source.format)
+        columns.append(Column(definition, _custom_reader(source.json_path, source.type)))
+    if not resource.columns:
+        columns.append(Column({**age.definition, "type": "date"}, age.read))
+    return columns
 
 
-def _custom_cell(obj: Json, column: Column) -> Any:
-    values = jsonpath.find(obj, column.json_path)
+def _custom_reader(path: str, type_: str) -> Read:
+    return lambda obj: _custom_cell(jsonpath.find(obj, path), type_)
+
+
+def _custom_cell(values: list[Any], type_: str) -> Any:
     if not values or values[0] is None:
-        return "<unknown>" if column.type == "date" else None
+        return "<unknown>" if type_ == "date" else None
     value = values[0]
-    if column.type == "date":
+    if type_ == "date":
         return clock.age(value)
-    if column.type == "boolean":
+    if type_ == "boolean":
         return value if isinstance(value, bool) else None
-    if column.type in ("integer", "number"):
+    if type_ in ("integer", "number"):
         return value if isinstance(value, (int, float)) else None
     if len(values) > 1:
         return " ".join(str(item) for item in values)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _attached(obj: Json, include: str) -> Json | None:
-    if include == "None":
-        return None
-    if include == "Object":
-        return obj
-    return {
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": obj["metadata"],
-    }
+@lru_cache(maxsize=1)
+def _builtin() -> dict[str, list[Column]]:
+    """Return the columns by collection, read at first use; "" has those of any other kind."""
+    text = _FILE.read_text()
+    source = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    documents = builtin_schemas.read_definitions()
+    columns: dict[str, list[Column]] = {"": []}
+    rows: Any
+    for kind, rows in {**source, "": [source["x-age"]]}.items():
+        if kind.startswith("x-"):
+            continue
+        made = [_column(documents, *row) for row in rows]
+        if all(column.definition["name"] != "Name" for column in made):
+            text = _described(documents, "meta.v1.ObjectMeta.name")
+            made.insert(
+                0, Column(_definition("Name", "string", 0, text, "name"), _at("metadata.name"))
+            )
+        columns[kind] = made
+    return columns
+
+
+def _column(documents: Json, title: str, read: str, text: str, flags: str = "") -> Column:
+    type_ = next((word for word in flags.split() if word != "wide"), "string")
+    form = "name" if title == "Name" else ""
+    definition = _definition(title, type_, int("wide" in flags), _described(documents, text), form)
+    return Column(definition, _reader(read))
+
+
+def _described(documents: Json, text: str) -> str:
+    """Return a description: the text itself, or that of the field it names."""
+    group, _, rest = text.partition(".")
+    version, _, field = rest.partition(".")
+    prefix = "io.k8s.apimachinery.pkg.apis.meta" if group == "meta" else f"io.k8s.api.{group}"
+    name, _, key = field.partition(".")
+    found = documents.get(f"{prefix}.{version}.{name}")
+    return str(found["properties"][key]["description"]) if found else text
+
+
+def _reader(text: str) -> Read:
+    name, _, argument = text.partition(":")
+    if name in _FUNCTIONS:
+        return _FUNCTIONS[name]
+    if name in _FACTORIES:
+        return _FACTORIES[name](argument)
+    return _at(text)
+
+
+def at(obj: Json, path: str) -> Any:
+    """Return the value at a dotted path, or None."""
+    value: Any = obj
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _at(text: str) -> Read:
+    path, _, default = text.partition("|")
+    fallback: Any = int(default) if default.isdigit() else default
+
+    def read(obj: Json) -> Any:
+        value = at(obj, path)
+        if value is None or value == "":
+            return fallback
+        return value if isinstance(fallback, int) or isinstance(value, str) else str(value)
+
+    return read
+
+
+def _selector(path: str) -> Read:
+    def read(obj: Json) -> str:
+        selector = at(obj, path) or {}
+        if "matchLabels" not in selector and "matchExpressions" not in selector:
+            return _labels(selector) or NONE
+        parts = [_labels(selector["matchLabels"])] if selector.get("matchLabels") else []
+        for item in selector.get("matchExpressions") or []:
+            values = ",".join(item.get("values") or [])
+            text = {
+                "In": f"{item['key']} in ({values})",
+                "NotIn": f"{item['key']} notin ({values})",
+                "Exists": item["key"],
+                "DoesNotExist": f"!{item['key']}",
+            }
+            parts.append(text[item["operator"]])
+        return ",".join(parts) or NONE
+
+    return read
+
+
+def _labels(labels: Json) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def _subjects(kind: str) -> Read:
+    def read(obj: Json) -> str:
+        found = [item for item in obj.get("subjects") or [] if item.get("kind") == kind]
+        space = kind == "ServiceAccount"
+        return ", ".join(f"{item['namespace']}/" * space + item["name"] for item in found)
+
+    return read
+
+
+def _quota(kind: str) -> Read:
+    def read(obj: Json) -> str:
+        hard, used = at(obj, "status.hard") or {}, at(obj, "status.used") or {}
+        names = [name for name in sorted(hard) if name.startswith("limits.") == (kind == "limits")]
+        return ", ".join(f"{name}: {used.get(name, '0')}/{hard[name]}" for name in names)
+
+    return read
+
+
+def _kind_name(path: str) -> Read:
+    def read(obj: Json) -> str:
+        found = at(obj, path)
+        if not found:
+            return NONE
+        group = (
+            f".{found['apiGroup']}" if found.get("apiGroup") and path == "spec.parameters" else ""
+        )
+        return f"{found.get('kind', '')}{group}/{found.get('name', '')}"
+
+    return read
+
+
+def _node_address(type_: str) -> Read:
+    def read(obj: Json) -> str:
+        found = [
+            item["address"] for item in at(obj, "status.addresses") or [] if item["type"] == type_
+        ]
+        return str(found[0]) if found else NONE
+
+    return read
+
+
+def _external_ip(obj: Json) -> str:
+    addresses = list(at(obj, "spec.externalIPs") or [])
+    kind = at(obj, "spec.type")
+    if kind == "ExternalName":
+        return str(at(obj, "spec.externalName") or "")
+    if kind == "LoadBalancer":
+        return ",".join([*_ingress_addresses(obj), *addresses]) or "<pending>"
+    return ",".join(addresses) or NONE
+
+
+def _ingress_addresses(obj: Json) -> list[str]:
+    found = at(obj, "status.loadBalancer.ingress") or []
+    return [item.get("ip") or item.get("hostname", "") for item in found]
+
+
+def _service_ports(obj: Json) -> str:
+    texts = []
+    for port in at(obj, "spec.ports") or []:
+        node = f":{port['nodePort']}" if port.get("nodePort") else ""
+        texts.append(f"{port['port']}{node}/{port.get('protocol', 'TCP')}")
+    return ",".join(texts) or NONE
+
+
+def _first_three(found: list[str], nothing: str) -> str:
+    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
+    return ",".join(found[:3]) + more or nothing
+
+
+def _endpoints(obj: Json) -> str:
+    texts = [
+        f"{address['ip']}:{port['port']}"
+        for subset in obj.get("subsets") or []
+        for address in subset.get("addresses") or []
+        for port in subset.get("ports") or []
+    ]
+    return _first_three(texts, NONE)
+
+
+def _node_status(obj: Json) -> str:
+    ready = [item for item in at(obj, "status.conditions") or [] if item["type"] == "Ready"]
+    text = "Unknown" if not ready else "Ready" if ready[-1]["status"] == "True" else "NotReady"
+    return text + (",SchedulingDisabled" if at(obj, "spec.unschedulable") else "")
+
+
+def _node_roles(obj: Json) -> str:
+    prefix = "node-role.kubernetes.io/"
+    labels = obj["metadata"].get("labels") or {}
+    return ",".join(sorted(key.removeprefix(prefix) for key in labels if prefix in key)) or NONE
+
+
+def _job_status(obj: Json) -> str:
+    held = {c["type"] for c in at(obj, "status.conditions") or [] if c["status"] == "True"}
+    if held & {"Complete", "Failed"}:
+        return "Complete" if "Complete" in held else "Failed"
+    if obj["metadata"].get("deletionTimestamp"):
+        return "Terminating"
+    found = [kind for kind in ("Suspended", "FailureTarget") if kind in held]
+    return found[0] if found else "Running"
+
+
+def _job_completions(obj: Json) -> str:
+    succeeded, wanted = at(obj, "status.succeeded") or 0, at(obj, "spec.completions")
+    if wanted is not None:
+        return f"{succeeded}/{wanted}"
+    parallel = at(obj, "spec.parallelism") or 1
+    return f"{succeeded}/1 of {parallel}" if parallel > 1 else f"{succeeded}/1"
+
+
+def _job_duration(obj: Json) -> str:
+    start, end = at(obj, "status.startTime"), at(obj, "status.completionTime")
+    if not start:
+        return ""
+    if not end:
+        return clock.age(start)
+    return clock.human_duration(int((clock.parse(end) - clock.parse(start)).total_seconds()))
+
+
+def _hpa_targets(obj: Json) -> str:
+    texts = []
+    current = at(obj, "status.currentMetrics") or []
+    for index, metric in enumerate(at(obj, "spec.metrics") or []):
+        wanted = at(metric, "resource.target.averageUtilization")
+        value = current[index] if index < len(current) else {}
+        now = at(value, "resource.current.averageUtilization")
+        name = at(metric, "resource.name") or metric.get("type", "")
+        shown = "<unknown>" if now is None else f"{now}%"
+        texts.append(f"{name}: {shown}/{wanted}%" if wanted is not None else f"{name}: {shown}")
+    return ", ".join(texts) or NONE
+
+
+def _phase(obj: Json) -> str:
+    leaving = obj["metadata"].get("deletionTimestamp")
+    return "Terminating" if leaving else str(at(obj, "status.phase") or "")
+
+
+def _owner(obj: Json) -> str:
+    for owner in obj["metadata"].get("ownerReferences") or []:
+        if owner.get("controller"):
+            group = owner["apiVersion"].rpartition("/")[0]
+            return f"{owner['kind'].lower()}{'.' + group if group else ''}/{owner['name']}"
+    return NONE
+
+
+def _claim(path: str) -> Read:
+    def read(obj: Json) -> str:
+        found = at(obj, path)
+        return f"{found.get('namespace', '')}/{found.get('name', '')}" if found else ""
+
+    return read
+
+
+#: Readers of a whole object.
+_FUNCTIONS: dict[str, Read] = {
+    "pod_ready": pod_summary.ready,
+    "pod_status": pod_summary.status,
+    "pod_restarts": pod_summary.restarts,
+    "pod_gates": pod_summary.gates,
+    "data_count": lambda obj: len(obj.get("data") or ()) + len(obj.get("binaryData") or ()),
+    "ready": lambda obj: f"{at(obj, 'status.readyReplicas') or 0}/{at(obj, 'spec.replicas') or 0}",
+    "node_status": _node_status,
+    "node_roles": _node_roles,
+    "external_ip": _external_ip,
+    "service_ports": _service_ports,
+    "endpoints": _endpoints,
+    "slice_ports": lambda obj: (
+        ",".join(str(p.get("port", "*")) for p in obj.get("ports") or []) or UNSET
+    ),
+    "slice_endpoints": lambda obj: _first_three(
+        [address for item in obj.get("endpoints") or [] for address in item["addresses"]], UNSET
+    ),
+    "event_seen": lambda obj: clock.age(
+        at(obj, "series.lastObservedTime") or obj.get("lastTimestamp") or obj.get("eventTime")
+    ),
+    "event_first_seen": lambda obj: clock.age(obj.get("firstTimestamp") or obj.get("eventTime")),
+    "event_object": lambda obj: (
+        f"{at(obj, 'involvedObject.kind') or ''}".lower()
+        + f"/{at(obj, 'involvedObject.name') or ''}"
+    ),
+    "job_status": _job_status,
+    "job_completions": _job_completions,
+    "job_duration": _job_duration,
+    "hpa_targets": _hpa_targets,
+    "ingress_hosts": lambda obj: (
+        ",".join(r.get("host") or "*" for r in at(obj, "spec.rules") or []) or "*"
+    ),
+    "ingress_address": lambda obj: ",".join(_ingress_addresses(obj)),
+    "ingress_ports": lambda obj: "80, 443" if at(obj, "spec.tls") else "80",
+    "owner": _owner,
+    "phase": _phase,
+}
+#: Makers of readers, by a path or another argument.
+_FACTORIES: dict[str, Callable[[str], Read]] = {
+    "age": lambda path: lambda obj: clock.age(at(obj, path)),
+    "age_or_none": lambda path: lambda obj: clock.age(at(obj, path)) if at(obj, path) else NONE,
+    "count": lambda path: lambda obj: len(at(obj, path) or ()),
+    "flag": lambda path: lambda obj: "true" if at(obj, path) else "false",
+    "truth": lambda path: lambda obj: "True" if at(obj, path) else "False",
+    "names": lambda path: lambda obj: ",".join(c.get("name", "") for c in at(obj, path) or []),
+    "images": lambda path: lambda obj: ",".join(c.get("image", "") for c in at(obj, path) or []),
+    "access_modes": lambda path: lambda obj: ",".join(_MODES[mode] for mode in at(obj, path) or []),
+    "claim": _claim,
+    "selector": _selector,
+    "subjects": _subjects,
+    "quota": _quota,
+    "kind_name": _kind_name,
+    "node_address": _node_address,
+}

@@ -1,8 +1,7 @@
-"""How a pod's state is summed up in a line, as kubectl users know it."""
+"""The summary of a pod's state in one line, as kubectl prints it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from streamops_sandbox.kube import clock
@@ -17,7 +16,7 @@ def _statuses(pod: Json, key: str) -> list[Json]:
 
 
 def ready(pod: Json) -> str:
-    """`1/2`: containers that are ready, and containers there are."""
+    """Return `1/2`: containers that are ready, and containers there are."""
     total = len((pod.get("spec") or {}).get("containers") or [])
     count = sum(1 for status in _statuses(pod, "containerStatuses") if status.get("ready"))
     return f"{count}/{total}"
@@ -39,7 +38,7 @@ def _init_reason(pod: Json) -> str:
 
 
 def status(pod: Json) -> str:
-    """The word under STATUS."""
+    """Return the word under STATUS."""
     state = pod.get("status") or {}
     reason = state.get("reason") or state.get("phase") or ""
     initializing = _init_reason(pod)
@@ -73,7 +72,7 @@ def _is_ready(pod: Json) -> bool:
 
 
 def restarts(pod: Json) -> str:
-    """How often containers were started again, and when last."""
+    """Return how often containers were restarted, and when last."""
     count, last = 0, ""
     for container in _statuses(pod, "containerStatuses"):
         count += container.get("restartCount", 0)
@@ -82,36 +81,10 @@ def restarts(pod: Json) -> str:
     return f"{count} ({clock.age(last)} ago)" if count and last else str(count)
 
 
-def _age(pod: Json) -> str:
-    return clock.age(pod["metadata"].get("creationTimestamp"))
-
-
-def _at(*path: str) -> Callable[[Json], str]:
-    def read(pod: Json) -> str:
-        value: Any = pod
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        return str(value) if value else _NONE
-
-    return read
-
-
-def _gates(pod: Json) -> str:
+def gates(pod: Json) -> str:
+    """Return `1/2`: readiness gates that hold, and gates there are."""
     gates = (pod.get("spec") or {}).get("readinessGates") or []
     if not gates:
         return _NONE
     held = {c["type"] for c in _statuses(pod, "conditions") if c["status"] == "True"}
     return f"{sum(1 for gate in gates if gate['conditionType'] in held)}/{len(gates)}"
-
-
-#: (name, type, priority, reader)
-COLUMNS: tuple[tuple[str, str, int, Callable[[Json], Any]], ...] = (
-    ("Ready", "string", 0, ready),
-    ("Status", "string", 0, status),
-    ("Restarts", "string", 0, restarts),
-    ("Age", "string", 0, _age),
-    ("IP", "string", 1, _at("status", "podIP")),
-    ("Node", "string", 1, _at("spec", "nodeName")),
-    ("Nominated Node", "string", 1, _at("status", "nominatedNodeName")),
-    ("Readiness Gates", "string", 1, _gates),
-)
