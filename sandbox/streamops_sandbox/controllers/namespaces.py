@@ -13,7 +13,14 @@ from streamops_sandbox.controllers.discovery import Kind, kinds
 Object = dict[str, Any]
 
 ROOT_CA = "kube-root-ca.crt"
+_NOTE = {
+    "kubernetes.io/description": "Contains a CA bundle that can be used to verify the kube-apiserver when using "
+    "internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed "
+    "across distributions of Kubernetes clusters."
+}
 _RETRY_SECONDS = 0.5
+#: How long a deleted namespace keeps its content: the real controller waits for five seconds.
+_GRACE_SECONDS = 0.4
 _FINALIZER = "kubernetes"
 
 
@@ -23,6 +30,7 @@ class NamespaceController(Controller):
     def __init__(self, client: Client) -> None:
         super().__init__(client)
         self._namespaces = self.watch(client.informer("v1", "Namespace"))
+        self._waited: set[str] = set()
 
     async def reconcile(self, _: str | None, name: str) -> None:
         """Delete a terminating namespace's content; finalize it once there is none."""
@@ -30,6 +38,11 @@ class NamespaceController(Controller):
         if namespace is None or not namespace["metadata"].get("deletionTimestamp"):
             return
         if _FINALIZER not in (namespace["spec"].get("finalizers") or []):
+            return
+        uid = namespace["metadata"]["uid"]
+        if uid not in self._waited:
+            self._waited.add(uid)
+            self.requeue_after(None, name, _GRACE_SECONDS)
             return
         deletable = [
             kind
@@ -46,6 +59,7 @@ class NamespaceController(Controller):
         ]
         path = await self.client.path("v1", "Namespace", None, name, "finalize")
         await self.client.request("PUT", path, body=finalized)
+        self._waited.discard(uid)
 
     async def _delete_all(self, kind: Kind, namespace: str) -> int:
         """Delete a kind's objects; returns how many there were."""
@@ -104,7 +118,7 @@ class NamespaceContentController(Controller):
                 {
                     "apiVersion": "v1",
                     "kind": "ConfigMap",
-                    "metadata": {"name": ROOT_CA, "namespace": name},
+                    "metadata": {"name": ROOT_CA, "namespace": name, "annotations": _NOTE},
                     "data": data,
                 }
             )

@@ -68,8 +68,8 @@ class Allocator:
             return "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
         if not inside:
             return (
-                f"failed to allocate IP {address}: the provided IP ({address}) is not in the "
-                f"valid range. The range of valid IPs is {self.network}"
+                f"failed to allocate IP {address}: the provided network does not match the current "
+                "range"
             )
         if address in self._used_addresses() - own:
             return f"failed to allocate IP {address}: provided IP is already allocated"

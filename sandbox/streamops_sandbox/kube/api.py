@@ -6,32 +6,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamops_sandbox.kube import crds, errors
+from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.authn import User
 from streamops_sandbox.kube.kinds.strategy import Strategy
+from streamops_sandbox.kube.kinds.versions import Converted
+from streamops_sandbox.kube.quotas import Quotas
 from streamops_sandbox.kube.resources import Registry, Resource
 from streamops_sandbox.kube.store import Collection, Store, Stored
 
 Json = dict[str, Any]
 _PLAIN = Strategy()
-
-
-class CustomStrategy(Strategy):
-    """Custom resources: every change of the spec is counted, updates need a resourceVersion."""
-
-    tracks_generation = True
-    unconditional_update = False
-
-    def deleted(self, obj: Json, api: Api) -> None:
-        """The last object of a type may have been all that its definition waited for."""
-        group = obj["apiVersion"].rpartition("/")[0]
-        for resource in api.registry:
-            if resource.group == group and resource.kind == obj["kind"]:
-                crds.release(resource.collection, api)
-                return
-
-
-_CUSTOM = CustomStrategy()
 
 
 @dataclass(slots=True)
@@ -44,10 +28,10 @@ class Write:
     #: `Strict`, `Warn` or `Ignore`: what happens to unknown fields.
     field_validation: str = "Warn"
     warnings: list[str] = field(default_factory=list)
-    #: The query string and body hash of a server-side apply, for recognising repetitions.
-    fingerprint: Any = None
-    #: The revision of the object that request found.
-    revision_before: int = 0
+    #: Duplicate fields of the body, reported with the unknown ones.
+    duplicates: list[str] = field(default_factory=list)
+    #: Whether the object is the outcome of a patch, whose errors are reported as the patch's.
+    patched: bool = False
 
 
 @dataclass(slots=True)
@@ -73,16 +57,23 @@ Validator = Callable[[Review], Awaitable[None]]
 class Api:
     """Storage, resource types and the per-kind strategies of one server."""
 
-    def __init__(self, registry: Registry, strategies: dict[str, Strategy]) -> None:
+    def __init__(
+        self, registry: Registry, strategies: dict[str, Strategy], custom: Strategy
+    ) -> None:
         self.store = Store()
+        self.quotas = Quotas(self.store)
         self.registry = registry
         self._strategies = strategies
+        self._custom = custom
 
     def strategy(self, resource: Resource) -> Strategy:
         """How objects of a type behave."""
         if resource.custom:
-            return _CUSTOM
-        return self._strategies.get(resource.collection, _PLAIN)
+            return self._custom
+        found = self._strategies.get(resource.collection, _PLAIN)
+        if resource.from_storage is not None and resource.to_storage is not None:
+            return Converted(found, resource.from_storage, resource.to_storage)
+        return found
 
     def collection(self, resource: Resource) -> Collection:
         """Where objects of a type are."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from streamops_sandbox.kube.builtin_schemas import definitions
+from streamops_sandbox.kube.kinds import versions
 from streamops_sandbox.kube.resources import ALL_VERBS, Resource
 
 _CREATE = ("create",)
@@ -97,6 +98,12 @@ _TYPES: dict[str, list[_Row]] = {
             categories=_ALL, sub=_STATUS,
         ),
     ],
+    "autoscaling/v1": [
+        _row(
+            "HorizontalPodAutoscaler", "horizontalpodautoscalers", short=("hpa",),
+            categories=_ALL, sub=_STATUS,
+        ),
+    ],
     "batch/v1": [
         _row("CronJob", "cronjobs", short=("cj",), categories=_ALL, sub=_STATUS),
         _row("Job", "jobs", categories=_ALL, sub=_STATUS),
@@ -108,6 +115,7 @@ _TYPES: dict[str, list[_Row]] = {
         ),
     ],
     "coordination.k8s.io/v1": [_row("Lease", "leases")],
+    "events.k8s.io/v1": [_row("Event", "events", short=("ev",))],
     "discovery.k8s.io/v1": [_row("EndpointSlice", "endpointslices")],
     "networking.k8s.io/v1": [
         _row("Ingress", "ingresses", short=("ing",), sub=_STATUS),
@@ -135,6 +143,20 @@ _TYPES: dict[str, list[_Row]] = {
     ],
 }  # fmt: skip
 
+#: Versions that are not kept: collection, kept version, and the two conversions.
+_SHARED = {
+    "autoscaling/v1": (
+        "horizontalpodautoscalers.autoscaling", "autoscaling/v2", versions.autoscaler_from_storage,
+        versions.autoscaler_to_storage,
+    ),
+    "events.k8s.io/v1": (
+        "events", "v1", versions.event_from_storage, versions.event_to_storage,
+    ),
+}  # fmt: skip
+#: What users of deprecated types are warned with.
+_DEPRECATED = {
+    "endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
 #: Fields that a field selector may name, besides metadata.name and metadata.namespace.
 _SELECTABLE = {
     "pods": (
@@ -177,4 +199,9 @@ def builtin_resources() -> Iterator[Resource]:
                 definition=definitions().definition_name(gvk),
             )
             resource.selectable_fields = _SELECTABLE.get(resource.collection, ())
+            resource.deprecation = _DEPRECATED.get(resource.collection, "")
+            shared = _SHARED.get(api_version)
+            if shared is not None:
+                resource.shared_collection, resource.storage_version = shared[:2]
+                resource.from_storage, resource.to_storage = shared[2:]
             yield resource

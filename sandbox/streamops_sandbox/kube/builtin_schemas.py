@@ -132,7 +132,7 @@ class Definitions:
         return node
 
     def _scalar(self, type_: str, source: Json) -> Schema:
-        if source.get("format") not in ("int32", "byte", "date-time"):
+        if source.get("format") not in ("int64", "byte", "date-time"):
             return s.plain(type_)
         node = Schema(type_)
         node.checks = {"format": source["format"]}

@@ -1,7 +1,8 @@
-"""Bytes to values and back: JSON, and YAML where Kubernetes takes it."""
+"""Bytes to values and back: JSON, and YAML where Kubernetes takes it. Errors are worded as Go's decoders do."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -9,48 +10,173 @@ import yaml
 
 from streamops_sandbox.kube import errors, protobuf
 
+Json = dict[str, Any]
 JSON = "application/json"
 YAML = "application/yaml"
 APPLY_YAML = "application/apply-patch+yaml"
-_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SUMMARY_BYTES = 30
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML without dates: what looks like one is a text, as in JSON."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+    for first, pairs in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+class ParseError(ValueError):
+    """Bytes that are not JSON or YAML; the message is that of Go's parser."""
 
 
 def loads(data: bytes) -> Any:
-    """Parse JSON; raises a 400 as the API server words it."""
+    """Return the value of a JSON text; raises ParseError."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from error
+        raise ParseError(_go_error(data)) from error
 
 
 def load_yaml(data: bytes) -> Any:
-    """Parse JSON or YAML; raises a 400."""
+    """Return the value of a JSON or YAML text; raises ParseError."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         pass
     try:
-        return yaml.load(data, Loader=_YAML_LOADER)  # noqa: S506 - a safe loader, in C if there
+        return yaml.load(data, Loader=_Loader)  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
-        raise errors.bad_request(f"error decoding YAML: {error}") from error
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line}: " if mark else ""
+        raise ParseError(f"yaml: {place}{getattr(error, 'problem', error)}") from error
+
+
+def _go_error(data: bytes) -> str:
+    """Return why a text is not JSON, as encoding/json puts it."""
+    try:
+        text = data.decode()
+        json.loads(text)
+    except UnicodeDecodeError:
+        return "invalid character 'ï' looking for beginning of value"
+    except json.JSONDecodeError as error:
+        if error.pos >= len(text):
+            return "unexpected end of JSON input"
+        char = text[error.pos]
+        for literal in ("null", "true", "false"):
+            if error.msg == "Expecting value" and char == literal[0]:
+                for place, wanted in enumerate(literal):
+                    found = text[error.pos + place : error.pos + place + 1]
+                    if found != wanted:
+                        return f"invalid character {found!r} in literal {literal} (expecting {wanted!r})"
+        return (
+            f"invalid character {char!r} {_PLACES.get(error.msg, 'looking for beginning of value')}"
+        )
+    return "invalid JSON"
+
+
+_PLACES = {
+    "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
+    "Expecting ',' delimiter": "after object key:value pair",
+    "Expecting ':' delimiter": "after object key",
+    "Extra data": "after top-level value",
+}
 
 
 def media_type(header: str) -> str:
-    """The media type without its parameters, in lower case."""
+    """Return the media type without its parameters, in lower case."""
     return header.split(";", 1)[0].strip().lower()
 
 
-def decode_object(data: bytes, content_type: str) -> dict[str, Any]:
-    """A request body that holds one object."""
-    kind = media_type(content_type) or JSON
-    if kind == JSON:
-        value = loads(data)
-    elif kind == protobuf.MEDIA_TYPE:
-        value = protobuf.decode_object(data)
-    elif kind in (YAML, "application/x-yaml", APPLY_YAML):
-        value = load_yaml(data)
-    else:
+def decode_object(data: bytes, content_type: str, kind: str) -> tuple[Json, list[str]]:
+    """Return a request's object, and what is wrong with it by strict rules: duplicate fields.
+
+    Raises a 400 or 415; `kind` is what the body has to be.
+    """
+    media = media_type(content_type) or JSON
+    if media == protobuf.MEDIA_TYPE:
+        return protobuf.decode_object(data), []
+    if media not in (JSON, YAML, "application/x-yaml", APPLY_YAML):
         raise errors.unsupported_media_type([JSON, YAML, protobuf.MEDIA_TYPE])
-    if not isinstance(value, dict):
-        raise errors.bad_request("the object provided is unrecognized (must be of type object)")
-    return value
+    try:
+        value = loads(data) if media == JSON else load_yaml(data)
+        if isinstance(value, dict):
+            return value, _duplicates(data) if media == JSON else _yaml_duplicates(data)
+        go_struct = (
+            'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
+            'Kind string "json:\\"kind,omitempty\\"" }'
+        )
+        found = {list: "array", str: "string", bool: "bool"}.get(type(value), "number")
+        why = f"json: cannot unmarshal {found} into Go value of type {go_struct}"
+    except ParseError as error:
+        why = str(error)
+    if not why.startswith("yaml:"):
+        why = f"couldn't get version/kind; json parse error: {why}"
+    raise errors.bad_request(
+        f"the object provided is unrecognized (must be of type {kind}): {why} ({_summary(data)})"
+    )
+
+
+def _summary(data: bytes) -> str:
+    if not data:
+        return "<empty>"
+    end = " ..." if len(data) > _SUMMARY_BYTES else ""
+    head = data[:_SUMMARY_BYTES]
+    return (head.decode(errors="replace") if head[:1] == b"{" else head.hex()) + end
+
+
+def _duplicates(data: bytes) -> list[str]:
+    """Return the fields that a JSON object states more than once."""
+    twice: dict[int, tuple[Json, list[str]]] = {}
+
+    def note(pairs: list[tuple[str, Any]]) -> Json:
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            keys = [key for key, _ in pairs]
+            repeated = [key for index, key in enumerate(keys) if key in keys[:index]]
+            twice[id(result)] = (result, repeated)
+        return result
+
+    value = json.loads(data, object_pairs_hook=note)
+    found: list[str] = []
+    if twice:
+        _locate(value, "", twice, found)
+    return found
+
+
+def _locate(
+    value: Any, path: str, twice: dict[int, tuple[Json, list[str]]], found: list[str]
+) -> None:
+    if isinstance(value, dict):
+        for key in twice.get(id(value), ({}, []))[1]:
+            found.append(f'duplicate field "{path}.{key}"' if path else f'duplicate field "{key}"')
+        for key, item in value.items():
+            _locate(item, f"{path}.{key}" if path else key, twice, found)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _locate(item, f"{path}[{index}]", twice, found)
+
+
+def _yaml_duplicates(data: bytes) -> list[str]:
+    found: list[str] = []
+    waiting = [yaml.compose(data, Loader=_Loader)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    found.append(f'line {line}: key "{key.value}" already set in map')
+                seen.add(key.value)
+                waiting.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+    return ["yaml: unmarshal errors:\n  " + "\n  ".join(found)] if found else []
+
+
+def dump_yaml(value: Any) -> bytes:
+    """Return a value as YAML."""
+    text: str = yaml.safe_dump(value, sort_keys=True)
+    return text.encode()

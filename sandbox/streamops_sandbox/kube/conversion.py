@@ -12,10 +12,10 @@ from typing import Any
 
 import orjson
 
-from streamops_sandbox.kube import errors
-from streamops_sandbox.kube.callout import Callout, CalloutError
+from streamops_sandbox.kube import custom_objects, errors
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.store import Stored
+from streamops_sandbox.kube.webhook_client import WebhookClient, WebhookError
 
 Json = dict[str, Any]
 _TIMEOUT = 30.0
@@ -33,19 +33,27 @@ def plain(stored: Stored, resource: Resource) -> bytes:
     """An object's JSON in the version asked for, where no webhook is needed."""
     if stored.api_version == resource.api_version:
         return stored.raw
-    return orjson.dumps({**stored.load(), "apiVersion": resource.api_version})
+    return orjson.dumps(_shown(stored.load(), resource))
+
+
+def _shown(obj: Json, resource: Resource) -> Json:
+    convert = resource.from_storage
+    shown = convert(obj) if convert else {**obj, "apiVersion": resource.api_version}
+    return {"apiVersion": shown["apiVersion"], "kind": shown["kind"], **shown}
 
 
 class Conversion:
     """Converts on reads and on writes."""
 
-    def __init__(self, callout: Callout) -> None:
-        self._callout = callout
+    def __init__(self, client: WebhookClient) -> None:
+        self._client = client
 
     async def read(self, stored: Stored, resource: Resource) -> Json:
         """A fresh copy of an object in the version asked for."""
         if stored.api_version == resource.api_version:
             return stored.load()
+        if resource.from_storage is not None:
+            return _shown(stored.load(), resource)
         return (await self._convert([stored.load()], resource, resource.api_version))[0]
 
     async def raws(self, items: Sequence[Stored], resource: Resource) -> list[bytes]:
@@ -63,7 +71,14 @@ class Conversion:
         """An object in the version it is kept in."""
         if obj["apiVersion"] == resource.storage_version:
             return obj
-        return (await self._convert([obj], resource, resource.storage_version))[0]
+        if resource.to_storage is not None:
+            return resource.to_storage(obj)
+        kept = (await self._convert([obj], resource, resource.storage_version))[0]
+        if resource.storage_schema is not None:
+            schema = resource.storage_schema()
+            kept = custom_objects.prune(kept, schema, "", [])
+            custom_objects.default(kept, schema)
+        return kept
 
     async def _convert(self, objects: list[Json], resource: Resource, version: str) -> list[Json]:
         """Objects in another version; raises a 500 when the webhook fails."""
@@ -81,8 +96,8 @@ class Conversion:
         }
         prefix = f"conversion webhook for {objects[0]['apiVersion']}, Kind={resource.kind} failed: "
         try:
-            answer = await self._callout.post(webhook["clientConfig"], review, timeout=_TIMEOUT)
-        except CalloutError as error:
+            answer = await self._client.post(webhook["clientConfig"], review, timeout=_TIMEOUT)
+        except WebhookError as error:
             raise errors.StatusError(500, "", prefix + str(error)) from error
         response = answer.get("response") or {}
         result = response.get("result") or {}

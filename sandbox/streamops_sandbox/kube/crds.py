@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from streamops_sandbox.kube import clock, custom_schema, errors
+from streamops_sandbox.kube import builtin_schemas, clock, crd_validation, custom_schema, managed
+from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.resources import Column, Resource, version_rank
+from streamops_sandbox.kube.schema import Schema
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
 Json = dict[str, Any]
-_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+COLLECTION = "customresourcedefinitions.apiextensions.k8s.io"
+_KIND = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+_NAMING = managed.Manager("kube-apiserver", managed.UPDATE, "apiextensions.k8s.io/v1", "status")
+#: Names in the order they are judged, with the reason of a conflict.
+_NAME_REASONS = {
+    "plural": "PluralConflict", "singular": "SingularConflict", "kind": "KindConflict",
+    "listKind": "ListKindConflict",
+}  # fmt: skip
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 
 
 class CustomResourceDefinitions(Strategy):
@@ -35,104 +47,32 @@ class CustomResourceDefinitions(Strategy):
             service.setdefault("port", 443)
 
     def prepare_create(self, obj: Json, api: Api) -> None:
-        """Accept the names and establish at once."""
-        obj["metadata"].setdefault("finalizers", [_CLEANUP])
-        self._accept(obj, {})
+        """Start with nothing accepted: names are judged once the definition is stored."""
+        obj["status"] = {"acceptedNames": {"kind": "", "plural": ""}, "conditions": None}
+        self._add_stored_version(obj, {})
 
     def prepare_update(self, obj: Json, old: Json, api: Api) -> None:
-        """Keep the status in step with the spec."""
-        self._accept(obj, old.get("status") or {})
+        """Add a new storage version to those that objects may be stored in."""
+        self._add_stored_version(obj, old.get("status") or {})
 
-    def _accept(self, obj: Json, status: Json) -> None:
-        spec = obj["spec"]
+    @staticmethod
+    def _add_stored_version(obj: Json, status: Json) -> None:
         storage = [
-            version["name"] for version in spec.get("versions") or [] if version.get("storage")
+            version.get("name", "")
+            for version in obj["spec"].get("versions") or []
+            if version.get("storage")
         ]
         stored = list(dict.fromkeys([*(status.get("storedVersions") or []), *storage]))
-        conditions = status.get("conditions") or [
-            _condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-            _condition(
-                "Established",
-                "InitialNamesAccepted",
-                "the initial names have been accepted",
-            ),
-        ]
-        obj["status"] = {
-            "conditions": conditions,
-            "acceptedNames": dict(spec.get("names") or {}),
-            "storedVersions": stored,
-        }
+        obj["status"] = {**(obj.get("status") or {}), "storedVersions": stored}
 
-    def validate(self, obj: Json) -> list[Json]:
-        """The name is derived; one version is stored; every version has a schema."""
-        spec, name = obj["spec"], obj["metadata"].get("name", "")
-        names = spec.get("names") or {}
-        found = []
-        expected = f"{names.get('plural', '')}.{spec.get('group', '')}"
-        if name != expected:
-            found.append(
-                errors.cause(
-                    "FieldValueInvalid",
-                    "metadata.name",
-                    f'Invalid value: "{name}": must be spec.names.plural+"."+spec.group',
-                )
-            )
-        versions = spec.get("versions") or []
-        storage = [version for version in versions if version.get("storage")]
-        if len(storage) != 1:
-            shown = [version.get("name", "") for version in versions]
-            found.append(
-                errors.cause(
-                    "FieldValueInvalid",
-                    "spec.versions",
-                    f"Invalid value: {shown}: must have exactly one version marked as storage "
-                    "version",
-                )
-            )
-        if spec.get("scope") not in ("Namespaced", "Cluster"):
-            found.append(
-                errors.cause(
-                    "FieldValueNotSupported",
-                    "spec.scope",
-                    f'Unsupported value: "{spec.get("scope", "")}": supported values: "Cluster", '
-                    '"Namespaced"',
-                )
-            )
-        for index, version in enumerate(versions):
-            if not (version.get("schema") or {}).get("openAPIV3Schema"):
-                found.append(
-                    errors.cause(
-                        "FieldValueRequired",
-                        f"spec.versions[{index}].schema.openAPIV3Schema",
-                        "Required value: schemas are required",
-                    )
-                )
-        return found
+    def validate(self, obj: Json, found: Causes) -> None:
+        """Check names, versions and schemas."""
+        crd_validation.validate(obj, found)
 
-    def validate_update(self, obj: Json, old: Json) -> list[Json]:
-        """Group, plural name and scope cannot change."""
-        found = []
-        for path in (("group",), ("scope",), ("names", "plural"), ("names", "kind")):
-            new, before = obj["spec"], old["spec"]
-            for key in path:
-                new, before = new.get(key), before.get(key)
-            if new != before:
-                field = "spec." + ".".join(path)
-                found.append(
-                    errors.cause(
-                        "FieldValueInvalid", field, f'Invalid value: "{new}": field is immutable'
-                    )
-                )
-        return found
-
-    def warnings(self, obj: Json) -> list[str]:
-        """Rules nobody here evaluates."""
-        return [
-            f"{obj['metadata']['name']}: x-kubernetes-validations of version {version['name']} are "
-            "not evaluated by this server"
-            for version in obj["spec"].get("versions") or []
-            if _has_rules((version.get("schema") or {}).get("openAPIV3Schema"))
-        ]
+    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+        """Refuse another group, scope, kind or plural name."""
+        found.immutable(obj["spec"], old["spec"], "spec", "group", "scope")
+        found.immutable(obj["spec"]["names"], old["spec"]["names"], "spec.names", "kind", "plural")
 
     def written(self, obj: Json, old: Json | None, api: Api) -> None:
         """Serve the type, or clean up when the definition is being deleted."""
@@ -140,7 +80,8 @@ class CustomResourceDefinitions(Strategy):
         if metadata.get("deletionTimestamp"):
             _clean_up(obj, api)
         elif old is None or old["spec"] != obj["spec"]:
-            serve(obj, api)
+            # After this write has been answered, as the real server's own controllers do it.
+            asyncio.get_running_loop().call_soon(establish, metadata["name"], api)
 
     def deleted(self, obj: Json, api: Api) -> None:
         """Stop serving the type."""
@@ -149,16 +90,80 @@ class CustomResourceDefinitions(Strategy):
         api.store.drop(obj["metadata"]["name"])
 
 
-def _has_rules(schema: Any) -> bool:
-    if isinstance(schema, dict):
-        return bool(schema.get("x-kubernetes-validations")) or any(map(_has_rules, schema.values()))
-    return isinstance(schema, list) and any(map(_has_rules, schema))
+def establish(name: str, api: Api) -> None:
+    """Accept a definition's names, as far as they are free, and serve its type."""
+    stored = api.get(COLLECTION, "", name)
+    if stored is None:
+        return
+    old = stored.load()
+    spec, wanted = old["spec"], old["spec"]["names"]
+    used = _used_names(spec["group"], name, api)
+    accepted, conflicts = {}, []
+    for key, reason in _NAME_REASONS.items():
+        value = wanted.get(key)
+        if value in used:
+            conflicts.append((reason, f'"{value}" is already in use'))
+        elif value:
+            accepted[key] = value
+    for key in ("shortNames", "categories"):
+        if wanted.get(key):
+            accepted[key] = wanted[key]
+    before = {item["type"]: item for item in (old.get("status") or {}).get("conditions") or []}
+    if conflicts:
+        reason, message = conflicts[-1]
+        fresh = [
+            _condition("NamesAccepted", "False", reason, message),
+            _condition("Established", "False", "NotAccepted", "not all names are accepted"),
+        ]
+    else:
+        fresh = [
+            _condition("NamesAccepted", "True", "NoConflicts", "no conflicts found"),
+            _condition(
+                "Established",
+                "True",
+                "InitialNamesAccepted",
+                "the initial names have been accepted",
+            ),
+        ]
+    if (before.get("Established") or {}).get("status") == "True":
+        fresh[1] = before["Established"]
+    kept = [before.get(item["type"]) for item in fresh]
+    conditions = [
+        was if was and was["status"] == item["status"] else item
+        for was, item in zip(kept, fresh, strict=True)
+    ]
+    status = {**old["status"], "acceptedNames": accepted, "conditions": conditions}
+    if status != old["status"]:
+        new = {**old, "metadata": dict(old["metadata"]), "status": status}
+        schema = builtin_schemas.definitions().of_kind(_KIND)
+        api.store.put(COLLECTION, managed.track_update(old, new, _NAMING, schema, has_status=True))
+    if conditions[1]["status"] == "True":
+        serve(old, api)
 
 
-def _condition(type_: str, reason: str, message: str) -> Json:
+def _used_names(group: str, but: str, api: Api) -> set[str]:
+    """Return the names other definitions of a group have got."""
+    used: set[str] = set()
+    for stored in api.store.collection(COLLECTION).items():
+        other = stored.load()
+        if stored.name != but and other["spec"]["group"] == group:
+            accepted = (other.get("status") or {}).get("acceptedNames") or {}
+            used |= {accepted.get(key, "") for key in _NAME_REASONS}
+    return used - {""}
+
+
+def mark_deleted(obj: Json) -> None:
+    """Add the condition of a definition that is being deleted, in place."""
+    text = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
+    condition = _condition("Terminating", "True", "InstanceDeletionPending", text)
+    status = obj.setdefault("status", {})
+    status["conditions"] = [*(status.get("conditions") or []), condition]
+
+
+def _condition(type_: str, status: str, reason: str, message: str) -> Json:
     return {
         "type": type_,
-        "status": "True",
+        "status": status,
         "lastTransitionTime": clock.now(),
         "reason": reason,
         "message": message,
@@ -171,9 +176,12 @@ def serve(obj: Json, api: Api) -> None:
     group, plural = spec["group"], spec["names"]["plural"]
     api.registry.remove(group, plural)
     storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
+    schemas = {version["name"]: _schema_loader(spec, version) for version in spec["versions"]}
     for version in sorted(spec["versions"], key=lambda item: version_rank(item["name"])):
         if version.get("served"):
-            api.registry.add(_resource(spec, version, f"{group}/{storage}"))
+            resource = _resource(spec, version, f"{group}/{storage}")
+            resource.storage_schema = schemas[storage]
+            api.registry.add(resource)
 
 
 def _resource(spec: Json, version: Json, storage_version: str) -> Resource:
@@ -188,7 +196,7 @@ def _resource(spec: Json, version: Json, storage_version: str) -> Resource:
         singular=names.get("singular", ""),
         list_kind=names.get("listKind", ""),
         namespaced=spec["scope"] == "Namespaced",
-        load_schema=partial(_load_schema, schema, keep=spec.get("preserveUnknownFields") is True),
+        load_schema=_schema_loader(spec, version),
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
         subresources=tuple(name for name in ("scale", "status") if sub.get(name) is not None),
@@ -200,12 +208,22 @@ def _resource(spec: Json, version: Json, storage_version: str) -> Resource:
         ),
         columns=tuple(_column(column) for column in version.get("additionalPrinterColumns") or []),
         conversion=spec.get("conversion"),
+        deprecation=_deprecation(spec, version),
         openapi=schema,
     )
 
 
-def _load_schema(source: Json | None, *, keep: bool) -> Any:
-    return custom_schema.compile_root(None if keep else source)
+def _schema_loader(spec: Json, version: Json) -> Callable[[], Schema]:
+    source = (version.get("schema") or {}).get("openAPIV3Schema")
+    keep = spec.get("preserveUnknownFields") is True
+    return partial(custom_schema.compile_root, None if keep else source)
+
+
+def _deprecation(spec: Json, version: Json) -> str:
+    if not version.get("deprecated"):
+        return ""
+    default = f"{spec['group']}/{version['name']} {spec['names']['kind']} is deprecated"
+    return str(version.get("deprecationWarning") or default)
 
 
 def _column(source: Json) -> Column:
@@ -239,16 +257,16 @@ def _clean_up(obj: Json, api: Api) -> None:
 
 def release(name: str, api: Api) -> None:
     """Remove a definition that is being deleted if no custom object is left."""
-    stored = api.get("customresourcedefinitions.apiextensions.k8s.io", "", name)
+    stored = api.get(COLLECTION, "", name)
     if stored is None or next(api.store.collection(name).items(), None) is not None:
         return
     obj = stored.load()
     metadata = obj["metadata"]
     if not metadata.get("deletionTimestamp"):
         return
-    metadata["finalizers"] = [item for item in metadata.get("finalizers", []) if item != _CLEANUP]
+    metadata["finalizers"] = [item for item in metadata.get("finalizers", []) if item != CLEANUP]
     if metadata["finalizers"]:
-        api.store.put("customresourcedefinitions.apiextensions.k8s.io", obj)
+        api.store.put(COLLECTION, obj)
         return
-    api.store.remove("customresourcedefinitions.apiextensions.k8s.io", "", name)
+    api.store.remove(COLLECTION, "", name)
     CustomResourceDefinitions().deleted(obj, api)

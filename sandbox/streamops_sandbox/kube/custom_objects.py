@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from streamops_sandbox.kube import clock, errors
+from streamops_sandbox.kube import cel, clock, errors
 from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.schema import FREE, Schema
 
@@ -80,11 +80,85 @@ def drop_nulls(value: Any, node: Schema) -> None:
             drop_nulls(item, node.items)
 
 
-def validate(value: Any, node: Schema, path: str = "") -> list[Json]:
-    """All rules the value breaks, as causes."""
+_ABSENT: Any = object()
+_RULE_REASONS = {
+    "FieldValueInvalid": "Invalid value", "FieldValueForbidden": "Forbidden",
+    "FieldValueRequired": "Required value", "FieldValueDuplicate": "Duplicate value",
+}  # fmt: skip
+
+
+def validate(value: Any, node: Schema, path: str = "", old: Any = _ABSENT) -> list[Json]:
+    """Return all rules the value breaks, as causes.
+
+    What an update leaves as it was is not judged again (ratcheting); rules in CEL are evaluated where the schema's
+    other rules hold.
+    """
     found: list[Json] = []
-    _validate(value, node, path, found)
+    _validate(value, node, path, old, found)
+    if not found:
+        _evaluate_rules(value, node, path, old, found)
     return found
+
+
+def _evaluate_rules(value: Any, node: Schema, path: str, old: Any, found: list[Json]) -> None:
+    """Evaluate `x-kubernetes-validations` from the top down."""
+    if value is None or (old is not _ABSENT and old == value):
+        return
+    for rule in node.rules:
+        expression = rule["rule"]
+        if old is _ABSENT and "oldSelf" in expression:
+            continue
+        data = {
+            "self": _celled(value, node),
+            "oldSelf": None if old is _ABSENT else _celled(old, node),
+        }
+        text = ""
+        try:
+            if cel.evaluate(expression, rule_variables(node), data) is True:
+                continue
+            if rule.get("messageExpression"):
+                text = cel.evaluate(rule["messageExpression"], rule_variables(node), data)
+        except cel.CelError as error:
+            text = text or f"{error} evaluating rule: {rule.get('message') or expression}"
+        text = text or rule.get("message") or f"failed rule: {expression}"
+        reason = rule.get("reason", "FieldValueInvalid")
+        shown = "" if isinstance(value, (dict, list)) else f"{_show(value)}: "
+        field = path + rule.get("fieldPath", "") if path else rule.get("fieldPath", "").lstrip(".")
+        message = f"{_RULE_REASONS[reason]}: {shown if reason == 'FieldValueInvalid' else ''}{text}"
+        found.append(errors.cause(reason, field or "<nil>", message))
+    if isinstance(value, dict):
+        for key, item in value.items():
+            child = node.child(key)
+            if child is not None and child is not FREE:
+                before = old.get(key, _ABSENT) if isinstance(old, dict) else _ABSENT
+                _evaluate_rules(item, child, _below(path, key, node), before, found)
+    elif isinstance(value, list) and node.items is not None:
+        earlier = _by_key(old, node)
+        for index, item in enumerate(value):
+            before = earlier.get(_list_key(item, node), _ABSENT) if earlier else _ABSENT
+            _evaluate_rules(item, node.items, f"{path}[{index}]", before, found)
+
+
+def rule_variables(node: Schema) -> cel.Variables:
+    """Return the variables of a node's rules, with their types."""
+    kind = node.type if node.type in (s.STRING, s.INTEGER, s.NUMBER, s.BOOLEAN) else "dyn"
+    return (("self", kind), ("oldSelf", kind))
+
+
+def _celled(value: Any, node: Schema) -> Any:
+    return float(value) if node.type == s.NUMBER and isinstance(value, int) else value
+
+
+def _list_key(item: Any, node: Schema) -> str:
+    keys = item if isinstance(item, dict) else {}
+    return _show([keys.get(key) for key in node.list_keys])
+
+
+def _by_key(items: Any, node: Schema) -> dict[str, Any]:
+    """Return the items of an associative list by their keys; other lists cannot be correlated."""
+    if node.list_type != "map" or not isinstance(items, list):
+        return {}
+    return {_list_key(item, node): item for item in items}
 
 
 def _show(value: Any) -> str:
@@ -117,8 +191,8 @@ def _invalid(path: str, value: Any, message: str, kind: str = "FieldValueInvalid
     return errors.cause(kind, shown, f"Invalid value: {_show(value)}: {message}")
 
 
-def _validate(value: Any, node: Schema, path: str, found: list[Json]) -> None:
-    if value is None and node.nullable:
+def _validate(value: Any, node: Schema, path: str, old: Any, found: list[Json]) -> None:
+    if (value is None and node.nullable) or (old is not _ABSENT and old == value):
         return
     if not _type_fits(value, node.type):
         wanted = {s.MAP: "object", s.INT_OR_STRING: "integer,string"}.get(node.type, node.type)
@@ -136,11 +210,14 @@ def _validate(value: Any, node: Schema, path: str, found: list[Json]) -> None:
         for key, item in value.items():
             child = node.child(key)
             if child is not None and child is not FREE:
-                _validate(item, child, _below(path, key, node), found)
+                before = old.get(key, _ABSENT) if isinstance(old, dict) else _ABSENT
+                _validate(item, child, _below(path, key, node), before, found)
     elif isinstance(value, list):
         if node.items is not None:
+            earlier = _by_key(old, node)
             for index, item in enumerate(value):
-                _validate(item, node.items, f"{path}[{index}]", found)
+                before = earlier.get(_list_key(item, node), _ABSENT) if earlier else _ABSENT
+                _validate(item, node.items, f"{path}[{index}]", before, found)
         _check_identity(value, node, path, found)
 
 
@@ -297,16 +374,22 @@ def _check_combination(value: Any, keyword: str, bound: Any, path: str, found: l
     good = sum(_fits(value, branch) for branch in branches)
     messages = {
         "anyOf": (good >= 1, "must validate at least one schema (anyOf)"),
-        "oneOf": (good == 1, "must validate one and only one schema (oneOf)"),
+        "oneOf": (
+            good == 1,
+            f"must validate one and only one schema (oneOf). {_alternatives(good)}",
+        ),
         "allOf": (good == len(branches), "must validate all the schemas (allOf)"),
         "not": (good == 0, "must not validate the schema (not)"),
     }
     holds, message = messages[keyword]
     if not holds:
-        shown = path or "<nil>"
         found.append(
-            errors.cause("FieldValueInvalid", shown, f'Invalid value: "": "{path}" {message}')
+            errors.cause("FieldValueInvalid", "<nil>", f'Invalid value: "": "{path}" {message}')
         )
+
+
+def _alternatives(count: int) -> str:
+    return f"Found {count} valid alternatives" if count else "Found none valid"
 
 
 def _fits(value: Any, source: Json) -> bool:

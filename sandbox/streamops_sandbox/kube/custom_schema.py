@@ -20,7 +20,7 @@ def compile_root(source: Json | None) -> Schema:
         node = Schema(s.OBJECT)
         node.preserve = True
     else:
-        node = _compile({"type": "object", **source})
+        node = compile_node({"type": "object", **source})
     _add_type_and_metadata(node)
     return node
 
@@ -32,7 +32,8 @@ def _add_type_and_metadata(node: Schema) -> None:
     node.properties["metadata"] = metadata
 
 
-def _compile(source: Json) -> Schema:
+def compile_node(source: Json) -> Schema:
+    """Return the schema of a part of a custom object."""
     node = Schema(_type(source))
     s.apply_merge_keywords(node, source)
     node.preserve = source.get("x-kubernetes-preserve-unknown-fields") is True
@@ -42,18 +43,19 @@ def _compile(source: Json) -> Schema:
     if "default" in source:
         node.default, node.has_default = source["default"], True
     if isinstance(source.get("items"), dict):
-        node.items = _compile(source["items"])
+        node.items = compile_node(source["items"])
     for key, value in (source.get("properties") or {}).items():
-        node.properties[key] = _compile(value)
+        node.properties[key] = compile_node(value)
     additional = source.get("additionalProperties")
     if isinstance(additional, dict):
-        node.additional = _compile(additional)
+        node.additional = compile_node(additional)
     elif additional is True:
         node.additional = FREE
     checks = {key: value for key, value in source.items() if key in s.CHECKS}
     if node.type == s.INT_OR_STRING:
         checks.pop("anyOf", None)  # says what the type says already
     node.checks = checks or None
+    node.rules = tuple(source.get("x-kubernetes-validations") or ())
     if node.embedded:
         _add_type_and_metadata(node)
     if _is_plain(node, source):

@@ -1,42 +1,60 @@
 """Bringing a request's object into the shape of its type, as Go's decoder does.
 
-Unknown fields and nulls of built-in kinds are dropped, and wrong types refused. Unknown fields
-are reported by the request's `fieldValidation`: Strict refuses, Warn (the default) warns.
+Unknown fields and nulls of built-in kinds are dropped, wrong types refused, times and amounts put into their
+canonical form. Unknown and duplicate fields are reported by the request's `fieldValidation`: Strict refuses, Warn
+(the default) warns.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
+from datetime import UTC
 from typing import Any
 
-from streamops_sandbox.kube import errors
+from streamops_sandbox.kube import clock, errors, quantity
 from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.schema import FREE, Schema
 
 Json = dict[str, Any]
 
-_GO_TYPES = {
-    s.STRING: "string",
-    s.INTEGER: "int32",
-    s.NUMBER: "float64",
-    s.BOOLEAN: "bool",
-    s.ARRAY: "[]",
-    s.MAP: "map[string]",
-    s.OBJECT: "struct",
-}
+_SCALARS = {s.STRING: "string", s.NUMBER: "float64", s.BOOLEAN: "bool", s.INTEGER: "int32"}
+_JSON_TYPES = {str: "string", bool: "bool", dict: "object", list: "array"}
+#: Fields that Go leaves out when they are zero; pointers, for which zero is a value, are not among them.
+_OMITTED_ZEROS = frozenset(
+    {
+        "active", "availableReplicas", "failed", "fullyLabeledReplicas", "hostIPC", "hostNetwork",
+        "hostPID", "hostPort",
+        "initialDelaySeconds", "minReadySeconds", "nodePort", "numberAvailable", "numberUnavailable",
+        "observedGeneration", "paused", "publishNotReadyAddresses", "readOnly", "readyReplicas",
+        "replicas", "stdin", "stdinOnce", "succeeded", "tty", "unavailableReplicas", "unschedulable",
+        "updatedNumberScheduled", "updatedReplicas",
+    }
+)  # fmt: skip
+#: Texts for which empty is a value.
+_KEPT_EMPTY = frozenset(
+    {"appProtocol", "fieldPath", "hostname", "localhostProfile", "name", "namespace", "nodeName",
+     "service", "storageClassName", "type", "volumeName"}
+)  # fmt: skip
+
+
+class DecodeError(ValueError):
+    """A value of the wrong type; the message is that of Go's decoder."""
 
 
 class Decoder:
-    """Walks one object; collects the paths of unknown fields."""
+    """Walks one object; collects the paths of unknown fields.
 
-    def __init__(self, kind: str, api_version: str) -> None:
-        self._kind = kind
-        self._version = api_version.rpartition("/")[2]
+    `keep_empty` keeps what Go leaves out because it is empty: an applied configuration owns that too.
+    """
+
+    def __init__(self, *, keep_empty: bool = False) -> None:
         self.unknown: list[str] = []
+        self._keep_empty = keep_empty
 
     def conform(self, value: Any, node: Schema, path: str = "", owner: str = "") -> Any:
-        """The value in its type's shape; `path` is where it stands, for messages."""
+        """Return the value in its type's shape; raises DecodeError. `path` is its place, for messages."""
         type_ = node.type
         if type_ == s.ANY:
             return value
@@ -50,9 +68,10 @@ class Decoder:
 
     def _object(self, value: Any, node: Schema, path: str, owner: str) -> Json:
         if not isinstance(value, dict):
-            raise self._mismatch(value, node, path, owner)
+            raise _mismatch(value, node, path, owner)
         result: Json = {}
         properties = node.properties
+        name = node.name.rpartition(".")[2] or owner
         for key, item in value.items():
             child = properties.get(key)
             if child is None:
@@ -61,17 +80,14 @@ class Decoder:
                 else:
                     self.unknown.append(f"{path}.{key}" if path else key)
             elif item is not None or child.type == s.ANY:
-                result[key] = self.conform(
-                    item,
-                    child,
-                    f"{path}.{key}" if path else key,
-                    node.name.rpartition(".")[2] or owner,
-                )
+                shaped = self.conform(item, child, f"{path}.{key}" if path else key, name)
+                if shaped or self._keep_empty or not _omitted(key, shaped, node, child):
+                    result[key] = shaped
         return result
 
     def _map(self, value: Any, node: Schema, path: str, owner: str) -> Json:
         if not isinstance(value, dict):
-            raise self._mismatch(value, node, path, owner)
+            raise _mismatch(value, node, path, owner)
         child = node.additional or FREE
         # A null value is the zero value of the map's type; only strings occur with null.
         return {
@@ -81,7 +97,7 @@ class Decoder:
 
     def _array(self, value: Any, node: Schema, path: str, owner: str) -> list[Any]:
         if not isinstance(value, list):
-            raise self._mismatch(value, node, path, owner)
+            raise _mismatch(value, node, path, owner)
         child = node.element()
         return [
             self.conform(item, child, f"{path}[{index}]", owner)
@@ -93,51 +109,107 @@ class Decoder:
         type_ = node.type
         kind = type(value)
         if type_ == s.STRING:
-            good = kind is str
-        elif type_ == s.INTEGER:
-            good = kind is int or (kind is float and value.is_integer())
-            if good:
-                value = int(value)
+            if kind is not str:
+                raise _mismatch(value, node, path, owner)
+            return _text(value, node) if node.checks else value
+        if type_ == s.INTEGER:
+            good = kind is int
         elif type_ == s.BOOLEAN:
             good = kind is bool
         elif type_ == s.NUMBER:
             good = kind is int or kind is float
         elif type_ == s.INT_OR_STRING:
             good = kind is int or kind is str
-        else:  # a quantity
-            good = kind is str or kind is int or kind is float
-            value = value if kind is str else str(value)
+        else:
+            return _quantity(value)
         if not good:
-            raise self._mismatch(value, node, path, owner)
-        if node.checks and node.checks.get("format") == "byte":
-            self._check_base64(value)
+            raise _mismatch(value, node, path, owner)
         return value
 
-    def _check_base64(self, value: str) -> None:
+
+def _omitted(key: str, value: Any, node: Schema, child: Schema) -> bool:
+    """Whether Go leaves out a field with this empty value."""
+    if key in node.required or value is None:
+        return False
+    if isinstance(value, (list, dict)):
+        return child.type in (s.ARRAY, s.MAP) and not child.nullable
+    if isinstance(value, str):
+        return child.type == s.STRING and key not in _KEPT_EMPTY and bool(node.name)
+    if key in _OMITTED_ZEROS:
+        # `replicas` is a pointer in a specification, not in a status.
+        if key == "availableReplicas":
+            return not node.name.endswith("StatefulSetStatus")
+        return key != "replicas" or not node.name.endswith("Spec")
+    return False
+
+
+def _text(value: str, node: Schema) -> str:
+    form = (node.checks or {}).get("format")
+    if form == "byte":
         try:
             base64.b64decode(value, validate=True)
         except binascii.Error as error:
-            raise errors.bad_request(
-                f'{self._kind} in version "{self._version}" cannot be handled as a '
-                f"{self._kind}: illegal base64 data at input byte 0"
-            ) from error
-
-    def _mismatch(self, value: Any, node: Schema, path: str, owner: str) -> errors.StatusError:
-        found = {str: "string", bool: "bool", dict: "object", list: "array"}.get(
-            type(value), "number"
-        )
-        target = _GO_TYPES.get(node.type, node.type)
-        return errors.bad_request(
-            f'{self._kind} in version "{self._version}" cannot be handled as a {self._kind}: '
-            f"json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {target}"
-        )
+            bad = re.search(r"[^A-Za-z0-9+/]", value)
+            position = bad.start() if bad else len(value)
+            raise DecodeError(f"illegal base64 data at input byte {position}") from error
+    elif form == "date-time":
+        return _time(value, micro=node.name.endswith("MicroTime"))
+    return value
 
 
-def report_unknown(unknown: list[str], validation: str, warnings: list[str]) -> None:
-    """Refuse or warn about unknown fields."""
-    if not unknown or validation == "Ignore":
+def _time(value: str, *, micro: bool) -> str:
+    layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
+    try:
+        if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", value):
+            raise ValueError
+        moment = clock.parse(value).astimezone(UTC)
+    except ValueError as error:
+        text = f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"'
+        raise DecodeError(text) from error
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ" if micro else "%Y-%m-%dT%H:%M:%SZ")
+
+
+def _quantity(value: Any) -> str:
+    try:
+        return quantity.canonical(value if isinstance(value, str) else str(value))
+    except ValueError as error:
+        raise DecodeError(str(error)) from error
+
+
+def _mismatch(value: Any, node: Schema, path: str, owner: str) -> DecodeError:
+    found = _JSON_TYPES.get(type(value), "number")
+    if isinstance(value, float):
+        found = f"number {value}"
+    place = re.sub(r"\[\d+\]", "", path)
+    if node.type not in (s.OBJECT, s.MAP, s.ARRAY) and owner in (
+        "ObjectMeta",
+        "ConfigMap",
+        "Secret",
+    ):
+        # What is wrong in a map is reported with the map's own name.
+        place = re.sub(r"\b(labels|annotations|data|binaryData|stringData)\..*", r"\1", place)
+    return DecodeError(
+        f"json: cannot unmarshal {found} into Go struct field {owner}.{place} of type {_go_type(node)}"
+    )
+
+
+def _go_type(node: Schema) -> str:
+    if node.type == s.ARRAY:
+        return f"[]{_go_type(node.element())}"
+    if node.type == s.MAP:
+        return f"map[string]{_go_type(node.additional or FREE)}"
+    if node.type == s.OBJECT:
+        *_, version, name = f".{node.name}".rsplit(".", 2)
+        return f"{version}.{name}"
+    if node.type == s.INTEGER and (node.checks or {}).get("format") == "int64":
+        return "int64"
+    return _SCALARS.get(node.type, node.type)
+
+
+def report(found: list[str], prefix: str, validation: str, warnings: list[str]) -> None:
+    """Refuse or warn about unknown and duplicate fields; raises a 400."""
+    if not found or validation == "Ignore":
         return
-    texts = [f'unknown field "{path}"' for path in unknown]
     if validation == "Strict":
-        raise errors.bad_request("strict decoding error: " + ", ".join(texts))
-    warnings.extend(texts)
+        raise errors.bad_request(f"{prefix}strict decoding error: {', '.join(found)}")
+    warnings.extend(found)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamops_sandbox.kube import clock, errors
+from streamops_sandbox.kube import clock, crds, errors
 from streamops_sandbox.kube.api import Api, Review, Write
 from streamops_sandbox.kube.conversion import Conversion
 from streamops_sandbox.kube.objects import Objects
@@ -45,17 +45,28 @@ class Deletion:
             raise errors.not_found(resource.group, resource.plural, name)
         obj = current.load()
         grace = _grace_seconds(resource, obj, options)
-        finalizers = _finalizers(obj["metadata"], options)
+        finalizers = _finalizers(
+            obj["metadata"], options, definition=resource.collection == crds.COLLECTION
+        )
         waits = bool(finalizers) or grace > 0 or bool((obj.get("spec") or {}).get("finalizers"))
         if not waits:
             if not write.dry_run:
                 self._objects.remove(resource, namespace, name)
-            return 200, _success(resource, obj)
+            return 200, self._deleted(resource, obj)
         if self._mark(obj, finalizers, grace, resource) and not write.dry_run:
             stored = self._api.store.put(resource.collection, obj)
             self._api.strategy(resource).written(obj, old, self._api)
             return 200, await self._conversion.read(stored, resource)
         return 200, obj
+
+    def _deleted(self, resource: Resource, obj: Json) -> Json:
+        """Return what answers the deletion of an object that is gone."""
+        if not self._api.strategy(resource).returns_deleted:
+            return _success(resource, obj)
+        if resource.collection == "pods":
+            obj["metadata"]["generation"] = obj["metadata"].get("generation", 0) + 1
+            obj["metadata"] |= {"deletionTimestamp": clock.now(), "deletionGracePeriodSeconds": 0}
+        return obj
 
     def _mark(self, obj: Json, finalizers: list[str], grace: int, resource: Resource) -> bool:
         """Put the deletion's marks on the object, in place; returns whether it changed."""
@@ -74,7 +85,10 @@ class Deletion:
             metadata["deletionTimestamp"] = clock.after(grace)
             metadata["deletionGracePeriodSeconds"] = grace
         if resource.collection == "namespaces":
+            metadata.pop("deletionGracePeriodSeconds", None)
             obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+        if resource.collection == crds.COLLECTION and "deletionTimestamp" not in before:
+            crds.mark_deleted(obj)
         return bool(before != metadata)
 
     @staticmethod
@@ -84,19 +98,19 @@ class Deletion:
         if uid and uid != stored.uid:
             raise errors.conflict(
                 resource.group,
-                resource.plural,
+                resource.kind,
                 stored.name,
-                f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
-                f"{stored.uid}",
+                f"the UID in the precondition ({uid}) does not match the UID in record ({stored.uid}). "
+                "The object might have been deleted and then recreated",
             )
         version = wanted.get("resourceVersion")
         if version and version != str(stored.revision):
             raise errors.conflict(
                 resource.group,
-                resource.plural,
+                resource.kind,
                 stored.name,
-                f"Precondition failed: ResourceVersion in precondition: {version}, "
-                f"ResourceVersion in object meta: {stored.revision}",
+                f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in "
+                f"record ({stored.revision}). The object might have been modified",
             )
 
 
@@ -105,7 +119,7 @@ def check_options(options: Json) -> None:
     policy = options.get("propagationPolicy")
     causes = []
     if policy is not None and policy not in _POLICIES:
-        allowed = ", ".join(f'"{name}"' for name in ("Background", "Foreground", "Orphan"))
+        allowed = ", ".join(f'"{name}"' for name in ("Foreground", "Background", "Orphan"))
         causes.append(
             errors.cause(
                 "FieldValueNotSupported",
@@ -126,9 +140,11 @@ def check_options(options: Json) -> None:
         raise errors.invalid("meta.k8s.io", "DeleteOptions", "", causes)
 
 
-def _finalizers(metadata: Json, options: Json) -> list[str]:
+def _finalizers(metadata: Json, options: Json, *, definition: bool) -> list[str]:
     """The object's finalizers with the garbage collector's added or removed as asked."""
     present: list[str] = list(metadata.get("finalizers") or [])
+    if definition and crds.CLEANUP not in present:
+        present.append(crds.CLEANUP)
     policy = options.get("propagationPolicy")
     if options.get("orphanDependents") is True:
         policy = "Orphan"

@@ -5,6 +5,8 @@ https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 from streamops_sandbox.kube.resources import Registry, Resource
@@ -42,6 +44,14 @@ _SUBRESOURCE_VERBS = {
     "portforward": ("create", "get"),
 }
 _READ_WRITE = ("get", "patch", "update")
+#: The order of the built-in groups; custom ones follow by name.
+_GROUP_ORDER = (
+    "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io",
+    "authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io", "networking.k8s.io",
+    "policy", "rbac.authorization.k8s.io", "storage.k8s.io", "admissionregistration.k8s.io",
+    "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io",
+    "discovery.k8s.io",
+)  # fmt: skip
 
 
 def _subresource_kind(resource: Resource, name: str) -> tuple[str, str, str]:
@@ -58,7 +68,7 @@ def resource_list(registry: Registry, group: str, version: str) -> Json:
         items += [_plain_subresource(resource, name) for name in resource.subresources]
     return {
         "kind": "APIResourceList",
-        "apiVersion": "v1",
+        **({"apiVersion": "v1"} if group else {}),
         "groupVersion": f"{group}/{version}" if group else version,
         "resources": items,
     }
@@ -76,7 +86,15 @@ def _plain(resource: Resource) -> Json:
         item["shortNames"] = list(resource.short_names)
     if resource.categories:
         item["categories"] = list(resource.categories)
+    if "list" in resource.verbs and resource.plural != "componentstatuses":
+        item["storageVersionHash"] = _storage_hash(resource)
     return item
+
+
+def _storage_hash(resource: Resource) -> str:
+    group, _, version = resource.storage_version.rpartition("/")
+    digest = hashlib.sha256(f"{group}/{version}/{resource.kind}".encode()).digest()
+    return base64.b64encode(digest[:8]).decode()
 
 
 def _plain_subresource(resource: Resource, name: str) -> Json:
@@ -101,7 +119,10 @@ def group(name: str, versions: list[str]) -> Json:
 
 def group_list(registry: Registry) -> Json:
     """`APIGroupList`, answered at /apis."""
-    groups = [group(name, versions) for name, versions in registry.group_versions().items() if name]
+    found = registry.group_versions()
+    names = [name for name in _GROUP_ORDER if name in found]
+    names += sorted(name for name in found if name and name not in _GROUP_ORDER)
+    groups = [group(name, found[name]) for name in names]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 

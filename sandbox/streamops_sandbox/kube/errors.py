@@ -89,6 +89,10 @@ def no_such_path() -> StatusError:
     )
 
 
+class NoSuchRoute(Exception):
+    """A path that no handler is registered for."""
+
+
 def method_not_allowed(method: str) -> StatusError:
     """405: the resource does not take this verb."""
     return StatusError(
@@ -162,6 +166,11 @@ def invalid(group: str, kind: str, name: str, causes: Sequence[Json]) -> StatusE
     return StatusError(
         422, "Invalid", f'{qualified(kind, group)} "{name}" is invalid: {joined}', details=details
     )
+
+
+def too_many_requests(message: str) -> StatusError:
+    """429: the same request may succeed a second later."""
+    return StatusError(429, "TooManyRequests", message, details={"retryAfterSeconds": 1})
 
 
 def internal(message: str) -> StatusError:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from streamops_sandbox.kube import errors, selectors
+from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.store import Collection, Stored
 
@@ -44,11 +45,10 @@ def selection(
     text = query.get("fieldSelector", "")
     if name:
         text = f"metadata.name={name}" + (f",{text}" if text else "")
-    what = f'"{resource.group}/{resource.version}, Kind={resource.kind}"'.replace('"/', '"')
     return Selection(
         namespace,
         selectors.parse_labels(query.get("labelSelector", "")),
-        selectors.parse_fields(text, resource.selectable_fields, what=what),
+        selectors.parse_fields(text, resource),
     )
 
 
@@ -66,12 +66,16 @@ def page(
     collection: Collection, chosen: Selection, query: Mapping[str, str], revision: int
 ) -> Page:
     """The objects a list request asks for; raises a 400 or 410."""
-    limit = number(query, "limit")
-    _check_match(query)
+    limit = max(integer(query, "limit"), 0)
+    check_options(query)
     token = query.get("continue", "")
     start: tuple[str, str] | None = None
     exact: int | None = None
     if token:
+        if query.get("resourceVersion", "0") != "0":
+            raise errors.bad_request(
+                "specifying resource version is not allowed when using continue"
+            )
         exact, start = _read_token(token)
     elif query.get("resourceVersionMatch") == "Exact":
         exact = number(query, "resourceVersion")
@@ -96,37 +100,64 @@ def page(
     return Page(candidates[:limit], revision, _make_token(revision, last), remaining)
 
 
-def _check_match(query: Mapping[str, str]) -> None:
+def check_options(query: Mapping[str, str], *, watch: bool = False) -> None:
+    """Refuse list options that do not fit each other; raises a 422."""
     match, field = query.get("resourceVersionMatch"), "resourceVersionMatch"
-    if not match:
-        return
-    if match not in ("Exact", "NotOlderThan"):
-        listed = '"Exact", "NotOlderThan"'
-        cause = f'Unsupported value: "{match}": supported values: {listed}'
-        kind = "FieldValueNotSupported"
-    elif not query.get("resourceVersion"):
-        cause = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
-        kind = "FieldValueForbidden"
-    else:
-        return
-    raise errors.invalid("meta.k8s.io", "ListOptions", "", [errors.cause(kind, field, cause)])
+    initial = query.get("sendInitialEvents")
+    version = query.get("resourceVersion")
+    found = Causes()
+    if watch and initial is not None and match != "NotOlderThan":
+        found.forbidden(
+            field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        )
+    elif watch and match and initial is None:
+        found.forbidden(
+            field,
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        )
+    elif not watch and initial is not None:
+        found.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
+    elif not watch and match:
+        if match not in ("Exact", "NotOlderThan"):
+            found.unsupported(field, match, ("Exact", "NotOlderThan", ""))
+        elif not version:
+            found.forbidden(
+                field, "resourceVersionMatch is forbidden unless resourceVersion is provided"
+            )
+        elif match == "Exact" and version == "0":
+            found.forbidden(
+                field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+            )
+    if found:
+        raise errors.invalid("meta.k8s.io", "ListOptions", "", found)
+
+
+def integer(query: Mapping[str, str], key: str) -> int:
+    """Return a parameter that is a number, 0 where it is not there; raises a 400."""
+    text = query.get(key) or "0"
+    if not text.removeprefix("-").isdigit():
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    return int(text)
 
 
 def number(query: Mapping[str, str], key: str) -> int:
-    """A parameter that is a number, 0 where it is not there; raises a 400."""
+    """Return a resource version of a query, 0 where it is not there; raises a 400."""
     text = query.get(key) or "0"
     if not text.isdigit():
-        raise errors.bad_request(
-            f'invalid {key}: strconv.ParseUint: parsing "{text}": invalid syntax'
-        )
+        raise errors.bad_request(f"invalid resource version: {bad_version(text)}")
     return int(text)
+
+
+def bad_version(text: str) -> str:
+    """Return what is wrong with a resource version."""
+    return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
 
 
 def _too_large(wanted: int, revision: int) -> errors.StatusError:
     return errors.StatusError(
         504,
         "Timeout",
-        f"Too large resource version: {wanted}, current: {revision}",
+        f"Timeout: Too large resource version: {wanted}, current: {revision}",
         details={
             "causes": [
                 {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
@@ -147,7 +178,8 @@ def _read_token(token: str) -> tuple[int, tuple[str, str]]:
         namespace, name = content["start"]
         return int(content["rv"]), (namespace, name)
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
-        raise errors.bad_request(f"continue key is not valid: {error}") from error
+        why = f"invalid continue token: continue key is not valid: {error}"
+        raise errors.bad_request(why) from error
 
 
 def list_metadata(result: Page) -> Json:
@@ -161,7 +193,17 @@ def list_metadata(result: Page) -> Json:
 
 
 def list_body(raws: list[bytes], result: Page, resource: Resource) -> bytes:
-    """A list's JSON, put together from the objects' own."""
+    """Return a list's JSON, put together from the objects' own.
+
+    Items of a built-in type do not state apiVersion and kind.
+    """
+    if not resource.custom:
+        type_ = orjson.dumps({"apiVersion": resource.api_version, "kind": resource.kind})
+        start = type_[:-1] + b","
+        raws = [
+            b"{" + raw[len(start) :] if raw.startswith(start) else _without_type(raw)
+            for raw in raws
+        ]
     head = orjson.dumps(
         {
             "kind": resource.list_kind,
@@ -170,3 +212,8 @@ def list_body(raws: list[bytes], result: Page, resource: Resource) -> bytes:
         }
     )
     return b'%s,"items":[%s]}' % (head[:-1], b",".join(raws))
+
+
+def _without_type(raw: bytes) -> bytes:
+    obj = orjson.loads(raw)
+    return orjson.dumps({key: obj[key] for key in obj if key not in ("apiVersion", "kind")})

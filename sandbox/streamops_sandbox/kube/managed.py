@@ -113,7 +113,7 @@ def write(entries: Entries) -> list[Json]:
             "manager": entry.manager.name,
             "operation": entry.manager.operation,
             "apiVersion": entry.manager.api_version,
-            "time": entry.time,
+            **({"time": entry.time} if entry.time else {}),
             "fieldsType": "FieldsV1",
             "fieldsV1": entry.fields,
         }
@@ -147,7 +147,7 @@ def _visible(fields: Set, manager: Manager, *, has_status: bool) -> Set:
     return fields
 
 
-def _surrender(entries: Entries, lost: Set, keep: ManagerKey | None) -> Entries:
+def surrender(entries: Entries, lost: Set, keep: ManagerKey | None = None) -> Entries:
     """Take paths away from everybody but one manager; drop those who own nothing more."""
     result: Entries = {}
     for key, entry in entries.items():
@@ -182,12 +182,14 @@ def track_update(
     comparison = typed.compare(old, new, schema)
     changed = fieldset.union(comparison.added, comparison.modified)
     lost = fieldset.union(changed, comparison.removed)
-    entries = _surrender(entries, lost, manager.key)
+    entries = surrender(entries, lost, manager.key)
     own = entries.get(manager.key)
     mine = fieldset.difference(own.fields, comparison.removed) if own else {}
     gained = _visible(changed, manager, has_status=has_status)
     if gained:
-        entries[manager.key] = Entry(manager, fieldset.union(mine, gained), clock.now())
+        # As in the real server, what was gained through `scale` carries no time.
+        time = "" if manager.subresource == "scale" else clock.now()
+        entries[manager.key] = Entry(manager, fieldset.union(mine, gained), time)
     elif own and mine:
         entries[manager.key] = replace(own, fields=mine)
     elif own:
@@ -234,13 +236,17 @@ def apply(
     if conflicts and not force and not _upgrades_client_side(manager, live, conflicts, schema):
         raise conflict_error(conflicts)
     lost = fieldset.union(touched, comparison.removed)
-    entries = _surrender(entries, lost, manager.key)
+    entries = surrender(entries, lost, manager.key)
     if merged == live and last is not None and last.fields == owned:
         return _with(live, entries)
     if owned:
-        entries[manager.key] = Entry(manager, owned, clock.now())
+        # Ownership without a change of the object is recorded without a new time.
+        time = clock.now() if merged != live else last.time if last else ""
+        entries[manager.key] = Entry(manager, owned, time)
     else:
         del entries[manager.key]
+    if manager.name == "kubectl" and _LAST_APPLIED in (live["metadata"].get("annotations") or {}):
+        merged = _with_last_applied(merged, config)
     return _with(merged, entries)
 
 
@@ -290,6 +296,13 @@ def conflict_error(conflicts: list[tuple[Manager, Set]]) -> errors.StatusError:
         errors.cause("FieldManagerConflict", path, f"conflict with {who}") for who, path in pairs
     ]
     return errors.StatusError(409, "Conflict", message, details={"causes": causes})
+
+
+def _with_last_applied(obj: Json, config: Json) -> Json:
+    """Keep the annotation of kubectl's client-side apply in step with what is applied now."""
+    text = orjson.dumps(config, option=orjson.OPT_SORT_KEYS).decode() + "\n"
+    annotations = {**obj["metadata"].get("annotations", {}), _LAST_APPLIED: text}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
 
 
 def _before_first_apply(

@@ -51,13 +51,17 @@ def element_of(item: Any, node: Schema) -> str | None:
         if value is None:
             field_schema = element.properties.get(key, FREE)
             value = field_schema.default if field_schema.has_default else None
+            if value is None and element.name and key in element.required:
+                value = 0 if field_schema.type == s.INTEGER else ""  # Go's zero values
         if value is not None:
             keys[key] = value
     return key_element(keys) if keys else None
 
 
-def keyed(items: list[Any], node: Schema, path: Path = ()) -> dict[str, Any]:
-    """A list's items by path element, in order; the first of duplicates wins."""
+def keyed(
+    items: list[Any], node: Schema, path: Path = (), *, unique: bool = False
+) -> dict[str, Any]:
+    """Return a list's items by path element, in order; the first of duplicates wins, or is an error."""
     found: dict[str, Any] = {}
     for index, item in enumerate(items):
         element = element_of(item, node)
@@ -66,6 +70,9 @@ def keyed(items: list[Any], node: Schema, path: Path = ()) -> dict[str, Any]:
                 f"{describe(path)}: element {index}: associative list with keys has an element "
                 f'that omits key field "{node.list_keys[0]}" (and doesn\'t have default value)'
             )
+        if unique and element in found:
+            identity = describe((element,))
+            raise TypedError(f"{describe(path)}: duplicate entries for key {identity}")
         found.setdefault(element, item)
     return found
 
@@ -86,7 +93,7 @@ def _collect(value: Any, node: Schema, path: Path, result: Set) -> None:
             if item is None or item == {} or key not in node.properties:
                 insert(result, below)
     elif shape == "list":
-        for element, item in keyed(value, node, path).items():
+        for element, item in keyed(value, node, path, unique=True).items():
             below = (*path, element)
             _collect(item, node.element(), below, result)
             insert(result, below)

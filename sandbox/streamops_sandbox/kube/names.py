@@ -40,63 +40,105 @@ QUALIFIED_RULE = (
     "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
     "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
+_TWO_SLASHES_RULE = (
+    QUALIFIED_RULE.replace("name part", "a valid label key")
+    + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+)
 
-#: Kinds by the form their names take; everything else takes an RFC 1123 subdomain.
-_LABEL_KINDS = frozenset({"Namespace"})
-_DNS_1035_KINDS = frozenset({"Service"})
+_LABEL_KINDS = frozenset({"Namespace", "Service"})
+#: Kinds whose names become parts of other names, with the longest they may have.
+_SHORT_NAMES = {"CronJob": 52}
 #: RBAC names only have to fit into a path.
 _PATH_SEGMENT_GROUPS = frozenset({"rbac.authorization.k8s.io"})
 
 
 def generate(prefix: str) -> str:
-    """A name from `generateName`: the prefix and five random characters."""
+    """Return a name from `generateName`: the prefix and five random characters."""
     suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(5))
     return prefix[:_MAX_GENERATED] + suffix
 
 
 def problems(name: str, *, group: str, kind: str) -> list[str]:
-    """What is wrong with an object's name; empty when it is fine."""
+    """Return what is wrong with an object's name; empty for a valid one."""
     if group in _PATH_SEGMENT_GROUPS:
-        return _path_segment(name)
+        return path_segment(name)
     if group == "" and kind in _LABEL_KINDS:
-        return _check(name, _DNS_LABEL, 63, LABEL_RULE)
-    if group == "" and kind in _DNS_1035_KINDS:
-        return _check(name, _DNS_1035, 63, DNS_1035_RULE)
-    return _check(name, _SUBDOMAIN, 253, SUBDOMAIN_RULE)
+        return dns_label(name)
+    limit = _SHORT_NAMES.get(kind, 253) if group == "batch" else 253
+    if limit < len(name) <= 253 and not subdomain(name):
+        return [f"must be no more than {limit} characters"]
+    return subdomain(name)
 
 
-def _check(text: str, pattern: re.Pattern[str], limit: int, rule: str) -> list[str]:
+def subdomain(text: str) -> list[str]:
+    """Return what is wrong with a DNS subdomain."""
+    return _check(text, _SUBDOMAIN, 253, SUBDOMAIN_RULE)
+
+
+def dns_label(text: str) -> list[str]:
+    """Return what is wrong with a DNS label."""
+    rule = "must not contain dots" if _SUBDOMAIN.match(text) else LABEL_RULE
+    return _check(text, _DNS_LABEL, 63, rule)
+
+
+def dns_1035_label(text: str) -> list[str]:
+    """Return what is wrong with a DNS label that starts with a letter."""
+    return _check(text, _DNS_1035, 63, DNS_1035_RULE)
+
+
+def port_name(text: str) -> list[str]:
+    """Return what is wrong with a port's name (IANA service name)."""
+    found = []
+    if len(text) > 15:
+        found.append("must be no more than 15 characters")
+    if not re.fullmatch("[-a-z0-9]*", text):
+        found.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+    elif not re.search("[a-z]", text):
+        found.append("must contain at least one letter (a-z)")
+    elif "--" in text:
+        found.append("must not contain consecutive hyphens")
+    if text.startswith("-") or text.endswith("-"):
+        found.append("must not begin or end with a hyphen")
+    return found
+
+
+def _check(
+    text: str, pattern: re.Pattern[str], limit: int, rule: str, unit: str = "characters"
+) -> list[str]:
     found = []
     if len(text) > limit:
-        found.append(f"must be no more than {limit} characters")
+        found.append(f"must be no more than {limit} {unit}")
     if not pattern.match(text):
         found.append(rule)
     return found
 
 
-def _path_segment(name: str) -> list[str]:
+def path_segment(name: str) -> list[str]:
+    """Return what keeps a name out of a URL's path."""
     if name in (".", ".."):
         return [f"may not be '{name}'"]
     return [f"may not contain '{bad}'" for bad in ("/", "%") if bad in name]
 
 
 def label_key_problems(key: str) -> list[str]:
-    """What is wrong with a label's or annotation's key."""
+    """Return what is wrong with a label's or annotation's key."""
     prefix, slash, name = key.rpartition("/")
+    if "/" in prefix:
+        return [_TWO_SLASHES_RULE]
     found = []
     if slash and not prefix:
         found.append("prefix part must be non-empty")
     elif slash:
-        found += ["prefix part " + text for text in _check(prefix, _SUBDOMAIN, 253, SUBDOMAIN_RULE)]
+        found += ["prefix part " + text for text in subdomain(prefix)]
     if not name:
         found.append("name part must be non-empty")
     elif len(name) > 63:
-        found.append("name part must be no more than 63 characters")
+        found.append("name part must be no more than 63 bytes")
     if not _QUALIFIED.match(name):
         found.append(QUALIFIED_RULE)
     return found
 
 
 def label_value_problems(value: str) -> list[str]:
-    """What is wrong with a label's value."""
-    return _check(value, _LABEL_VALUE, 63, LABEL_VALUE_RULE)
+    """Return what is wrong with a label's value."""
+    return _check(value, _LABEL_VALUE, 63, LABEL_VALUE_RULE, "bytes")

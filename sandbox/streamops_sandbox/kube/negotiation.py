@@ -19,13 +19,14 @@ Json = dict[str, Any]
 
 TABLE = "Table"
 METADATA = "PartialObjectMetadata"
+YAML = "YAML"
 _META_VERSION = "meta.k8s.io/v1"
 _PLAIN = frozenset({"application/json", "*/*", "application/*"})
 
 
 @lru_cache(maxsize=128)
 def form(accept: str) -> str:
-    """`Table`, `PartialObjectMetadata`, or "" for plain JSON; raises a 406.
+    """Return `Table`, `PartialObjectMetadata`, `YAML`, or "" for plain JSON; raises a 406.
 
     The first media type this server can produce wins.
     """
@@ -34,6 +35,8 @@ def form(accept: str) -> str:
     for part in accept.split(","):
         media, *parameters = [item.strip() for item in part.split(";")]
         options = dict(item.partition("=")[::2] for item in parameters)
+        if media == "application/yaml" and "as" not in options:
+            return YAML
         if media not in _PLAIN:
             continue
         wanted = options.get("as", "")
@@ -44,7 +47,9 @@ def form(accept: str) -> str:
                 return TABLE
             if wanted in (METADATA, METADATA + "List"):
                 return METADATA
-    raise errors.not_acceptable(["application/json"])
+    raise errors.not_acceptable(
+        ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"]
+    )
 
 
 def accepts_aggregated_discovery(accept: str) -> bool:

@@ -15,6 +15,7 @@ import orjson
 from streamops_sandbox.kube import clock, errors, managed, merge, names, shaping
 from streamops_sandbox.kube.api import Api, Mutator, Review, Validator, Write
 from streamops_sandbox.kube.conversion import Conversion
+from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.store import Stored
 
@@ -51,14 +52,17 @@ class Objects:
         self, resource: Resource, obj: Json, namespace: str, write: Write, *, applied: bool = False
     ) -> Json:
         """Store a new object; returns it. `applied` bodies carry their managedFields already."""
-        shaping.check_type(obj, resource)
+        shaping.check_type(obj, resource, self._api)
         obj = shaping.shape(obj, resource, self._api, write)
         metadata = obj["metadata"]
         check_namespace(metadata, resource, namespace)
-        if metadata.get("resourceVersion"):
+        if metadata.get("resourceVersion") and not applied:
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
+        generation = metadata.get("generation")
         for key in ("resourceVersion", "selfLink", *_KEPT):
             metadata.pop(key, None)
+        if generation:
+            metadata["generation"] = generation
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = clock.now()
         generated = self._name(metadata, resource)
@@ -72,13 +76,20 @@ class Objects:
         self._settle_new(obj, resource)
         await self._validate(review, obj, None)
         for _ in range(_NAME_RETRIES):
-            kept = await self._conversion.to_storage(obj, resource)
+            obj, kept = await self._stored_form(obj, resource)
             if self._api.collection(resource).get(namespace, obj["metadata"]["name"]) is None:
                 return self._commit(resource, obj, kept, None, write)
             if not generated:
                 break
             obj["metadata"]["name"] = names.generate(obj["metadata"]["generateName"])
         raise errors.already_exists(resource.group, resource.plural, obj["metadata"]["name"])
+
+    async def _stored_form(self, obj: Json, resource: Resource) -> tuple[Json, Json]:
+        """Return the object as it will be answered, and in the version it is kept in."""
+        kept = await self._conversion.to_storage(obj, resource)
+        if kept is obj or resource.conversion != {"strategy": "None"}:
+            return obj, kept
+        return {**kept, "metadata": obj["metadata"], "apiVersion": obj["apiVersion"]}, kept
 
     @staticmethod
     def _name(metadata: Json, resource: Resource) -> bool:
@@ -139,9 +150,9 @@ class Objects:
         applied: bool,
     ) -> Json | None:
         """One attempt; None when the stored object is no longer the one it started from."""
-        shaping.check_type(new, resource)
+        shaping.check_type(new, resource, self._api)
         new = shaping.shape(new, resource, self._api, write)
-        self._check_identity(new, stored, resource)
+        self._check_identity(new, stored, resource, write)
         new = _keep(new, old, resource, subresource)
         new = self._track(old, new, resource, write, subresource, applied=applied)
         review = Review(
@@ -156,7 +167,7 @@ class Objects:
             if strategy.tracks_generation and _desired(new) != _desired(old):
                 new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         await self._validate(review, new, old)
-        kept = await self._conversion.to_storage(new, resource)
+        new, kept = await self._stored_form(new, resource)
         if self._api.collection(resource).get(stored.namespace, stored.name) is not stored:
             return None
         new["metadata"]["resourceVersion"] = str(stored.revision)
@@ -164,9 +175,14 @@ class Objects:
             return old
         return self._commit(resource, new, kept, old, write)
 
-    def _check_identity(self, new: Json, stored: Stored, resource: Resource) -> None:
-        """The new state has to be of the same object, and made from its latest version."""
+    def _check_identity(self, new: Json, stored: Stored, resource: Resource, write: Write) -> None:
+        """Check that the new state is of the same object, and made from its latest version."""
         metadata = new["metadata"]
+        if not metadata.get("name") and not write.patched:
+            raise errors.bad_request(
+                f"the name of the object ({stored.name} based on URL) was undeterminable: name must be "
+                "provided"
+            )
         if metadata.get("name", stored.name) != stored.name:
             raise errors.bad_request(
                 f"the name of the object ({metadata['name']}) does not match the name on the URL "
@@ -181,13 +197,23 @@ class Objects:
                 "metadata.resourceVersion",
                 "Invalid value: 0: must be specified for an update",
             )
-            raise errors.invalid(resource.group, resource.kind, stored.name, [problem])
+            raise errors.invalid(resource.group, resource.plural, stored.name, [problem])
         if metadata.get("uid") and metadata["uid"] != stored.uid:
+            if write.patched:
+                found = Causes()
+                for _ in range(2):
+                    found.invalid("metadata.uid", metadata["uid"], "field is immutable")
+                raise errors.invalid(resource.group, resource.kind, stored.name, found)
+            key = f"/registry/{resource.plural}/{stored.namespace}/{stored.name}".replace("//", "/")
             why = (
-                f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object "
-                f"meta: {stored.uid}"
+                f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, "
+                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {metadata['uid']}, UID in "
+                f"object meta: {stored.uid}"
             )
             raise errors.conflict(resource.group, resource.plural, stored.name, why)
+        if version and not version.isdigit():
+            text = f'strconv.ParseUint: parsing "{version}": invalid syntax'
+            raise errors.StatusError(500, "", text)
         if version and version != str(stored.revision):
             raise errors.conflict(resource.group, resource.plural, stored.name)
 
@@ -232,6 +258,8 @@ class Objects:
         # A binding changes what an update may not: the node.
         unchanged = None if review.subresource == "binding" else old
         shaping.check(obj, unchanged, review.resource, self._api)
+        if not review.subresource:
+            review.write.warnings.extend(self._api.strategy(review.resource).warnings(obj))
         review.obj = obj
         for validate in self._validators:
             await validate(review)
@@ -255,6 +283,8 @@ class Objects:
             self.remove(resource, metadata.get("namespace", ""), metadata["name"])
         else:
             self._api.strategy(resource).written(obj, old, self._api)
+            if old is None:
+                self._api.quotas.refresh(metadata.get("namespace", ""))
         return obj
 
     def remove(self, resource: Resource, namespace: str, name: str) -> None:
@@ -262,6 +292,7 @@ class Objects:
         last = self._api.store.remove(resource.collection, namespace, name)
         if last is not None:
             self._api.strategy(resource).deleted(last.load(), self._api)
+            self._api.quotas.refresh(namespace)
 
     async def review_deletion(self, review: Review) -> None:
         """Ask admission whether an object may go."""

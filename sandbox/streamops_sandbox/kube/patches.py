@@ -26,25 +26,39 @@ _RETAIN_KEYS = "$retainKeys"
 def json_patch(target: Json, patch: Any) -> Json:
     """RFC 6902; raises a 400 for a malformed patch, a 422 for one that does not apply."""
     if not isinstance(patch, list):
+        found = "object" if isinstance(patch, dict) else type(patch).__name__
         raise errors.bad_request(
-            "error decoding patch: json: cannot unmarshal object into Go value of type "
-            "jsonpatch.Patch"
+            f"error decoding patch: json: cannot unmarshal {found} into Go value of type "
+            "[]handlers.jsonPatchOp"
         )
     try:
-        result: Json = jsonpatch.JsonPatch(patch).apply(target)
-    except jsonpatch.InvalidJsonPatch as error:
-        raise errors.bad_request(f"error decoding patch: {error}") from error
-    except jsonpatch.JsonPatchTestFailed as error:
-        raise errors.StatusError(
-            422, "Invalid", "the server rejected our request due to an error in our request"
-        ) from error
-    except (jsonpatch.JsonPatchConflict, jsonpointer.JsonPointerException) as error:
+        # Go's library replaces what is not there.
+        result: Json = target
+        for operation in patch:
+            result = _json_operation(result, operation)
+    except (
+        jsonpatch.JsonPatchException,
+        jsonpointer.JsonPointerException,
+        TypeError,
+        KeyError,
+    ) as error:
         raise errors.StatusError(
             422,
             "Invalid",
-            f"the server rejected our request due to an error in our request: {error}",
+            "the server rejected our request due to an error in our request",
+            details={},
         ) from error
     return result
+
+
+def _json_operation(target: Json, operation: Json) -> Json:
+    try:
+        applied: Json = jsonpatch.JsonPatch([operation]).apply(target)
+    except jsonpatch.JsonPatchConflict:
+        if operation.get("op") != "replace":
+            raise
+        applied = jsonpatch.JsonPatch([{**operation, "op": "add"}]).apply(target)
+    return applied
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -76,7 +90,9 @@ def _merge_map(target: Json, patch: Json, node: Schema) -> Json:
     if directive == "delete":
         return {}
     if directive not in (None, "merge"):
-        raise errors.bad_request(f"Unknown patch type: {directive} in map: {patch}")
+        raise errors.StatusError(
+            500, "", f"unknown patch type: {directive} in map: {_go_map(patch)}"
+        )
     retained = patch.get(_RETAIN_KEYS)
     if retained is not None:
         target = {key: value for key, value in target.items() if key in retained}
@@ -89,14 +105,17 @@ def _merge_map(target: Json, patch: Json, node: Schema) -> Json:
         elif value is None:
             target.pop(key, None)
         else:
-            target[key] = _merge_value(target.get(key), value, node.child(key) or FREE)
-            order = patch.get(_ORDER + key)
-            if order is not None and isinstance(target[key], list):
-                target[key] = _ordered(target[key], order, node.child(key) or FREE)
+            child = node.child(key) or FREE
+            before = target.get(key)
+            target[key] = _merge_value(before, value, child)
+            if isinstance(target[key], list) and "merge" in child.strategies:
+                order = patch.get(_ORDER + key, value)
+                target[key] = _ordered(target[key], order or [], before or [], child)
     for key, order in patch.items():  # an order without a patch of the list itself
         field = key.removeprefix(_ORDER)
         if key.startswith(_ORDER) and field not in patch and isinstance(target.get(field), list):
-            target[field] = _ordered(target[field], order, node.child(field) or FREE)
+            child = node.child(field) or FREE
+            target[field] = _ordered(target[field], order, target[field], child)
     return target
 
 
@@ -121,9 +140,8 @@ def _merge_list(target: list[Any], patch: list[Any], node: Schema) -> list[Any]:
     result = list(target)
     for item in patch:
         if not isinstance(item, dict) or node.merge_key not in item:
-            raise errors.bad_request(
-                f"map: {item} does not contain declared merge key: {node.merge_key}"
-            )
+            text = f"map: {_go_map(item)} does not contain declared merge key: {node.merge_key}"
+            raise errors.StatusError(500, "", text)
         identity = item[node.merge_key]
         places = [
             index
@@ -139,26 +157,42 @@ def _merge_list(target: list[Any], patch: list[Any], node: Schema) -> list[Any]:
     return result
 
 
-def _ordered(items: list[Any], order: list[Any], node: Schema) -> list[Any]:
-    """The listed items in the given order; others keep their place relative to neighbours."""
+def _go_map(value: Any) -> str:
+    """Return a value as Go's `%v` shows it."""
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{key}:{_go_map(item)}' for key, item in sorted(value.items()))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(map(_go_map, value))}]"
+    return (
+        "<nil>" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
+
+
+def _ordered(items: list[Any], order: list[Any], before: list[Any], node: Schema) -> list[Any]:
+    """Return a merged list with the listed items in the given order, merged with the others.
+
+    As Go's mergeSortedSlice: an item that is not listed comes before a listed one if both were in the list `before`,
+    in that order.
+    """
     key = node.merge_key
 
     def identity(item: Any) -> Any:
         return item.get(key) if key and isinstance(item, dict) else item
 
     wanted = [identity(item) for item in order]
+    places = [identity(item) for item in before]
     listed = sorted(
         (item for item in items if identity(item) in wanted),
         key=lambda item: wanted.index(identity(item)),
     )
+    others = [item for item in items if identity(item) not in wanted]
     result: list[Any] = []
-    for item in items:
-        if identity(item) in wanted:
-            if listed:
-                result.append(listed.pop(0))
-        else:
-            result.append(item)
-    return result
+    while listed and others:
+        left, right = identity(others[0]), identity(listed[0])
+        both = left in places and right in places
+        first = both and places.index(left) < places.index(right)
+        result.append((others if first else listed).pop(0))
+    return result + listed + others
 
 
 def _clean(value: Any) -> Any:

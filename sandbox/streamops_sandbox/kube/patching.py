@@ -1,12 +1,14 @@
-"""PATCH requests: the four kinds of patch, and the short cut for repeated applies."""
+"""PATCH requests: the four kinds of patch."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
+
 from streamops_sandbox.kube import codec, decoding, errors, managed, patches, requestinfo
+from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.api import Api, Write
 from streamops_sandbox.kube.merge import TypedError
 from streamops_sandbox.kube.objects import Objects
@@ -41,52 +43,36 @@ class Patching:
         """Apply a patch; returns the HTTP code and the object."""
         kind = codec.media_type(content_type)
         if kind == codec.APPLY_YAML:
-            config = self._configuration(body, resource, name)
+            config = self._configuration(body, resource, name, namespace)
             return await self._apply(resource, namespace, name, config, query, write, subresource)
         if query.get("force") is not None:
-            raise _bad_option(
-                "FieldValueForbidden",
-                "force",
-                "Forbidden: may not be specified for non-apply patch",
-            )
-        if kind not in _SUPPORTED:
-            raise errors.unsupported_media_type(_SUPPORTED)
-        patch = codec.loads(body)
-        if kind == patches.STRATEGIC_PATCH and resource.custom:
-            raise errors.unsupported_media_type(
-                [item for item in _SUPPORTED if item != patches.STRATEGIC_PATCH]
-            )
-        if kind != patches.JSON_PATCH and not isinstance(patch, dict):
-            raise errors.bad_request(
-                "error decoding patch: json: cannot unmarshal array into Go value of type "
-                "map[string]interface {}"
-            )
-
-        def transform(live: Json) -> Json:
-            if kind == patches.JSON_PATCH:
-                return patches.json_patch(live, patch)
-            if kind == patches.MERGE_PATCH:
-                merged: Json = patches.merge_patch(live, patch)
-                return merged
-            return patches.strategic_patch(live, patch, resource.schema)
-
+            why = "Forbidden: may not be specified for non-apply patch"
+            raise _bad_option("FieldValueForbidden", "force", why)
+        if kind not in _SUPPORTED or (kind == patches.STRATEGIC_PATCH and resource.custom):
+            raise unsupported(resource)
+        write.patched = True
+        transform = parse_patch(kind, body, resource.schema)
         return 200, await self._objects.update(
             resource, namespace, name, transform, write, subresource=subresource
         )
 
-    def _configuration(self, body: bytes, resource: Resource, name: str) -> Json:
-        config = codec.load_yaml(body)
-        if not isinstance(config, dict):
-            raise errors.bad_request("error decoding YAML: the patch is no object")
-        for field in ("apiVersion", "kind"):
-            if not config.get(field):
-                raise errors.bad_request(
-                    f"invalid object type: {field} is missing in the applied configuration"
-                )
-        metadata = config.setdefault("metadata", {})
-        if metadata.get("managedFields"):
-            raise errors.bad_request("metadata.managedFields must be nil")
-        metadata.setdefault("name", name)
+    def _configuration(self, body: bytes, resource: Resource, name: str, namespace: str) -> Json:
+        """Return an applied configuration; raises a 400 for one that is not about the path's object."""
+        config = parse_configuration(body)
+        version = config["apiVersion"]
+        if version != resource.api_version or config["kind"] != resource.kind:
+            shown = version if "/" in version else f"/{version}"
+            text = f"invalid object type: {shown}, Kind={config['kind']}"
+            raise errors.bad_request(text)
+        metadata = config["metadata"]
+        if not metadata.get("name"):
+            raise errors.bad_request(
+                f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            )
+        if metadata["name"] != name:
+            raise errors.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+            )
         return config
 
     async def _apply(
@@ -99,13 +85,9 @@ class Patching:
         write: Write,
         subresource: str,
     ) -> tuple[int, Json]:
-        if not query.get("fieldManager"):
-            raise _bad_option(
-                "FieldValueRequired",
-                "fieldManager",
-                "Required value: is required for apply patch",
-            )
-        config = conform_configuration(config, resource, namespace)
+        require_manager(query)
+        space = config["metadata"].get("namespace", "")
+        config = conform_configuration(config, resource)
         force = requestinfo.flag(query.get("force"))
         manager = managed.Manager(write.manager, managed.APPLY, resource.api_version, subresource)
 
@@ -116,14 +98,13 @@ class Patching:
                     force=force, has_status=resource.has_status,
                 )  # fmt: skip
             except TypedError as error:
-                raise _typed_error(config, resource, namespace, str(error)) from error
+                raise _typed_error(config, resource, space, str(error)) from error
 
         if self._api.collection(resource).get(namespace, name) is None and not subresource:
             return 201, await self._create(resource, namespace, name, config, transform, write)
         result = await self._objects.update(
             resource, namespace, name, transform, write, subresource=subresource, applied=True
         )
-        self._remember(resource, namespace, name, result, write)
         return 200, result
 
     async def _create(
@@ -155,52 +136,93 @@ class Patching:
             resource, transform(blank), namespace, write, applied=True
         )
 
-    def _remember(
-        self, resource: Resource, namespace: str, name: str, result: Json, write: Write
-    ) -> None:
-        """Note that this request changed nothing: the same one will not change it either."""
-        stored = self._api.collection(resource).get(namespace, name)
-        if stored is None or write.fingerprint is None:
-            return
-        unchanged = write.revision_before == stored.revision and result["metadata"].get(
-            "resourceVersion"
-        ) == str(stored.revision)
-        if unchanged and not write.dry_run:
-            if stored.memo is None:
-                stored.memo = set()
-            stored.memo.add(write.fingerprint)
+
+def unsupported(resource: Resource) -> errors.StatusError:
+    """Return the 415 for a kind of patch that a type does not take."""
+    if resource.custom:
+        kinds = ", ".join(item for item in _SUPPORTED if item != patches.STRATEGIC_PATCH)
+        text = f"the body of the request was in an unknown format - accepted media types include: {kinds}"
+        return errors.StatusError(415, "UnsupportedMediaType", text)
+    text = "415: Unsupported Media Type"
+    return errors.StatusError(415, "UnsupportedMediaType", text, details={})
 
 
-def fingerprint(
-    body: bytes, query: Mapping[str, str], resource: Resource, subresource: str
-) -> tuple[str, ...]:
-    """What makes two apply requests the same request."""
-    return (
-        hashlib.blake2b(body, digest_size=16).hexdigest(),
-        query.get("fieldManager", ""),
-        query.get("fieldValidation", ""),
-        resource.api_version,
-        subresource,
-    )
+def parse_patch(kind: str, body: bytes, schema: Schema) -> Callable[[Json], Json]:
+    """Return the function that applies a JSON, merge or strategic merge patch; raises a 400."""
+    try:
+        patch = codec.loads(body)
+    except codec.ParseError as error:
+        raise errors.bad_request(f"error decoding patch: {error}") from error
+    if kind != patches.JSON_PATCH and not isinstance(patch, dict):
+        found = {list: "array", str: "string", bool: "bool"}.get(type(patch), "number")
+        raise errors.bad_request(
+            f"error decoding patch: json: cannot unmarshal {found} into Go value of type "
+            "map[string]interface {}"
+        )
+
+    def transform(live: Json) -> Json:
+        if kind == patches.JSON_PATCH:
+            return patches.json_patch(live, patch)
+        if kind == patches.MERGE_PATCH:
+            merged: Json = patches.merge_patch(live, patch)
+            return merged
+        return patches.strategic_patch(live, patch, schema)
+
+    return transform
 
 
-def conform_configuration(config: Json, resource: Resource, namespace: str) -> Json:
-    """An applied configuration in its type's shape.
+def parse_configuration(body: bytes) -> Json:
+    """Return an applied configuration with its metadata; raises a 400."""
+    try:
+        config = codec.load_yaml(body)
+    except codec.ParseError as error:
+        raise errors.bad_request(
+            f"error decoding YAML: error converting YAML to JSON: {error}"
+        ) from error
+    if not isinstance(config, dict):
+        found = {list: "array", str: "string", bool: "bool"}.get(type(config), "number")
+        raise errors.bad_request(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "
+            f"{found} into Go value of type map[string]interface {{}}"
+        )
+    for field in ("apiVersion", "kind"):
+        if not config.get(field):
+            shown = orjson.dumps(config).decode()
+            raise errors.bad_request(
+                f"Object '{field[0].upper()}{field[1:]}' is missing in '{shown}'"
+            )
+    metadata = config["metadata"] = config.get("metadata") or {}
+    if metadata.get("managedFields"):
+        raise errors.bad_request("metadata.managedFields must be nil")
+    return config
+
+
+def require_manager(query: Mapping[str, str]) -> None:
+    """Refuse a server-side apply without a field manager; raises a 422."""
+    if not query.get("fieldManager"):
+        why = "Required value: is required for apply patch"
+        raise _bad_option("FieldValueRequired", "fieldManager", why)
+
+
+def conform_configuration(config: Json, resource: Resource) -> Json:
+    """Return an applied configuration in its type's shape.
 
     Unlike other writes, an unknown field is always an error here: it could not be owned.
     """
-    unknown: list[str] = []
-    if resource.custom:
-        _undeclared(config, resource.schema, "", unknown)
-    else:
-        decoder = decoding.Decoder(resource.kind, resource.api_version)
-        config = decoder.conform(config, resource.schema)
-        unknown = [f".{path}" for path in decoder.unknown]
-    if unknown:
-        problems = [f"{path}: field not declared in schema" for path in unknown]
+    problems: list[str] = []
+    _check_types(config, resource.schema, "", problems)
+    if problems:
         text = problems[0] if len(problems) == 1 else "errors:\n  " + "\n  ".join(problems)
-        raise _typed_error(config, resource, namespace, text)
-    return config
+        raise _typed_error(config, resource, config["metadata"].get("namespace", ""), text)
+    if resource.custom:
+        return config
+    try:
+        conformed: Json = decoding.Decoder(keep_empty=True).conform(config, resource.schema)
+    except decoding.DecodeError as error:
+        raise _typed_error(
+            config, resource, config["metadata"].get("namespace", ""), str(error)
+        ) from error
+    return conformed
 
 
 def _typed_error(config: Json, resource: Resource, namespace: str, text: str) -> errors.StatusError:
@@ -214,17 +236,27 @@ def _typed_error(config: Json, resource: Resource, namespace: str, text: str) ->
     )
 
 
-def _undeclared(value: Any, node: Schema, path: str, unknown: list[str]) -> None:
-    if isinstance(value, dict):
+_TYPES = {s.STRING: str, s.OBJECT: dict, s.MAP: dict, s.ARRAY: list, s.BOOLEAN: bool}
+_TYPE_NAMES = {s.OBJECT: "map", s.MAP: "map", s.ARRAY: "list", s.BOOLEAN: "boolean"}
+
+
+def _check_types(value: Any, node: Schema, path: str, problems: list[str]) -> None:
+    """Collect fields that the schema does not have, and values of another type."""
+    wanted = _TYPES.get(node.type)
+    if wanted is not None and value is not None and not isinstance(value, wanted):
+        name = _TYPE_NAMES.get(node.type, node.type)
+        shown = f"&value.valueUnstructured{{Value:{orjson.dumps(value).decode()}}}"
+        problems.append(f"{path}: expected {name}, got {shown}")
+    elif isinstance(value, dict):
         for key, item in value.items():
             child = node.child(key)
             if child is None:
-                unknown.append(f"{path}.{key}")
+                problems.append(f"{path}.{key}: field not declared in schema")
             else:
-                _undeclared(item, child, f"{path}.{key}", unknown)
+                _check_types(item, child, f"{path}.{key}", problems)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _undeclared(item, node.element(), f"{path}[{index}]", unknown)
+            _check_types(item, node.element(), f"{path}[{index}]", problems)
 
 
 def _bad_option(reason: str, field: str, message: str) -> errors.StatusError:

@@ -23,6 +23,7 @@ class RequestInfo:
     plural: str = ""
     name: str = ""
     subresource: str = ""
+    is_watch: bool = False
     #: What follows a `proxy` subresource, with its leading slash.
     rest: str = ""
 
@@ -44,6 +45,9 @@ def parse(method: str, raw_path: str, *, watch: bool) -> RequestInfo:
     else:
         return info
     info.is_resource = True
+    if parts[0] == "watch" and len(parts) > 1:  # the way to watch of the API's first years
+        watch, parts = True, parts[1:]
+        info.is_watch = True
     _resource(info, parts)
     _verb(info, method, watch)
     if info.subresource == "proxy":
@@ -63,7 +67,7 @@ def _resource(info: RequestInfo, parts: list[str]) -> None:
 
 def _verb(info: RequestInfo, method: str, watch: bool) -> None:
     if method in ("GET", "HEAD"):
-        if info.name:
+        if info.name and not info.is_watch:
             info.verb = "get"
         else:
             info.verb = "watch" if watch else "list"

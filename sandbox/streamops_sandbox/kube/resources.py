@@ -54,6 +54,14 @@ class Resource:
     definition: str = ""
     conversion: dict[str, Any] | None = None
     openapi: dict[str, Any] | None = None
+    #: The schema of the version that custom objects are stored in.
+    storage_schema: Callable[[], Schema] | None = None
+    #: The collection, where it is another type's; and how objects come from and get into its version.
+    shared_collection: str = ""
+    from_storage: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    to_storage: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    #: What writers and readers of a deprecated type are warned with.
+    deprecation: str = ""
     _schema: Schema | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -69,7 +77,7 @@ class Resource:
     @property
     def collection(self) -> str:
         """The name of the storage, and of the type in messages: `deployments.apps`."""
-        return qualified(self.plural, self.group)
+        return self.shared_collection or qualified(self.plural, self.group)
 
     @property
     def schema(self) -> Schema:
@@ -114,6 +122,9 @@ class Registry:
     def has_version(self, group: str, version: str) -> bool:
         """Whether anything is served under a group and version."""
         return (group, version) in self._types
+
+    def __contains__(self, group: str) -> bool:
+        return any(key[0] == group for key in self._types)
 
     def versions_of(self, group: str, plural: str) -> list[Resource]:
         """All served versions of a type."""

@@ -10,16 +10,17 @@ import orjson
 from aiohttp import web
 
 from streamops_sandbox.kube import (
+    builtin_schemas,
     codec,
-    conversion,
+    decoding,
     errors,
     listing,
     negotiation,
-    patching,
     requestinfo,
 )
 from streamops_sandbox.kube.api import Write
 from streamops_sandbox.kube.authn import User
+from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.parts import Parts
 from streamops_sandbox.kube.requestinfo import RequestInfo
 from streamops_sandbox.kube.resources import Resource
@@ -31,6 +32,7 @@ Subresource = Callable[["Call"], Awaitable[web.StreamResponse]]
 
 _MAX_MANAGER = 128
 _NONE = b""
+_DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 
 
 class Call:
@@ -56,35 +58,35 @@ class Call:
         self.write = Write(user, "")
 
     async def read_write(self) -> None:
-        """Read the body and what the query says about the write; raises a 400."""
+        """Read the body and what the query says about the write; raises a 400 or 422."""
         self.body = await self.request.read()
         query = self.query
+        options = {"update": "UpdateOptions", "patch": "PatchOptions"}.get(
+            self.info.verb, "CreateOptions"
+        )
+        found = Causes()
         dry_run = query.getall("dryRun", [])
-        if any(value != "All" for value in dry_run):
-            raise errors.invalid(
-                "meta.k8s.io",
-                "CreateOptions",
-                "",
-                [
-                    errors.cause(
-                        "FieldValueNotSupported",
-                        "dryRun",
-                        f'Unsupported value: "{dry_run[0]}": supported values: "All"',
-                    )
-                ],
-            )
+        for value in dry_run:
+            if value != "All":
+                found.unsupported("dryRun", value, ("All",))
+        manager = query.get("fieldManager", "")
+        if len(manager.encode()) > _MAX_MANAGER:
+            found.too_long("fieldManager", _MAX_MANAGER)
+        elif not manager.isprintable():
+            found.invalid("fieldManager", manager, "should only contain printable characters")
         validation = query.get("fieldValidation") or "Warn"
         if validation not in ("Strict", "Warn", "Ignore"):
-            raise errors.bad_request(
-                f'fieldValidation: Unsupported value: "{validation}": supported values: "", '
-                '"Ignore", "Strict", "Warn"'
-            )
+            found.unsupported("fieldValidation", validation, ("", "Ignore", "Strict", "Warn"))
+        if found and not self.info.verb.startswith("delete"):
+            raise errors.invalid("meta.k8s.io", options, "", found)
         self.write.dry_run = bool(dry_run)
         self.write.field_validation = validation
-        self.write.manager = query.get("fieldManager") or self._agent()
+        self.write.manager = manager or self._agent()
+        if self.resource.deprecation:
+            self.write.warnings.append(self.resource.deprecation)
 
     def _agent(self) -> str:
-        """Without a field manager the program's name from User-Agent counts."""
+        """Return the program's name from User-Agent, which counts without a field manager."""
         agent = self.request.headers.get("User-Agent", "unknown")
         return agent.split("/", 1)[0][:_MAX_MANAGER]
 
@@ -92,23 +94,29 @@ class Call:
         """The body's media type."""
         return self.request.headers.get("Content-Type", "")
 
-    def object(self) -> Json:
-        """The body as one object."""
-        return codec.decode_object(self.body, self.content_type())
+    def object(self, kind: str = "") -> Json:
+        """Return the body as one object; duplicate fields are noted for the write."""
+        expected = kind or self.resource.kind
+        obj, found = codec.decode_object(self.body, self.content_type(), expected)
+        self.write.duplicates = found
+        return obj
 
     def answer(self, code: int, obj: Json) -> web.Response:
-        """An object as the answer, in the form asked for."""
+        """Return an object as the answer, in the form asked for."""
         form = negotiation.form(self.request.headers.get("Accept", ""))
-        if form and obj.get("kind") != "Status":
+        if form in (negotiation.TABLE, negotiation.METADATA) and obj.get("kind") != "Status":
             body = negotiation.render_object(obj, form, self.resource, self.query)
         else:
             body = orjson.dumps(obj)
         return self.answer_bytes(code, body)
 
     def answer_bytes(self, code: int, body: bytes) -> web.Response:
-        """JSON as the answer, with the warnings there are."""
-        response = web.Response(status=code, body=body, content_type=codec.JSON)
-        for warning in self.write.warnings:
+        """Return JSON as the answer, or YAML where that is asked for, with the warnings there are."""
+        media = codec.JSON
+        if negotiation.form(self.request.headers.get("Accept", "")) == negotiation.YAML:
+            media, body = codec.YAML, codec.dump_yaml(orjson.loads(body))
+        response = web.Response(status=code, body=body, content_type=media)
+        for warning in dict.fromkeys(self.write.warnings):
             escaped = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
             response.headers.add("Warning", f'299 - "{escaped}"')
         return response
@@ -142,7 +150,8 @@ class Rest:
         """Answer an authorised resource request."""
         resource = self._parts.api.registry.find(info.group, info.version, info.plural)
         if resource is None:
-            raise errors.no_such_path()
+            known = info.group in self._parts.api.registry
+            raise errors.no_such_path() if known else errors.NoSuchRoute
         if resource.namespaced and not info.namespace and info.verb not in ("list", "watch"):
             if info.verb == "create" and resource.verbs == ("create",):
                 raise errors.bad_request("an empty namespace may not be set during creation")
@@ -158,11 +167,15 @@ class Rest:
             return await special(call)
         if info.verb not in resource.verbs or info.verb not in self._verbs:
             raise errors.method_not_allowed(info.verb)
+        if resource.deprecation and info.verb in ("get", "list", "watch"):
+            call.write.warnings.append(resource.deprecation)
         return await self._verbs[info.verb](call)
 
     async def _subresource(self, call: Call) -> web.StreamResponse:
         info, resource = call.info, call.resource
         if info.subresource not in resource.subresources:
+            if resource.custom and info.subresource in ("status", "scale"):
+                raise errors.not_found(resource.group, resource.plural, info.name)
             raise errors.no_such_path()
         handler = self._subresources.get(f"{resource.collection}/{info.subresource}")
         handler = handler or self._subresources.get(f"*/{info.subresource}")
@@ -182,10 +195,13 @@ class Rest:
         return call.info.namespace if call.resource.namespaced else ""
 
     async def _get(self, call: Call) -> web.StreamResponse:
+        version = call.query.get("resourceVersion") or "0"
+        if not version.isdigit():
+            raise errors.StatusError(500, "", listing.bad_version(version))
         stored = self._parts.api.require(call.resource, self._namespace(call), call.info.name)
         (raw,) = await self._parts.conversion.raws([stored], call.resource)
         form = negotiation.form(call.request.headers.get("Accept", ""))
-        if form:
+        if form in (negotiation.TABLE, negotiation.METADATA):
             obj = orjson.loads(raw)
             raw = negotiation.render_object(obj, form, call.resource, call.query)
         return call.answer_bytes(200, raw)
@@ -196,7 +212,7 @@ class Rest:
         found = listing.page(api.collection(resource), chosen, call.query, api.store.revision)
         form = negotiation.form(call.request.headers.get("Accept", ""))
         raws = await self._parts.conversion.raws(found.items, resource)
-        if form:
+        if form in (negotiation.TABLE, negotiation.METADATA):
             body = negotiation.render_list(raws, found, form, resource, call.query)
         else:
             body = listing.list_body(raws, found, resource)
@@ -204,18 +220,25 @@ class Rest:
 
     async def _watch(self, call: Call) -> web.StreamResponse:
         resource = call.resource
-        chosen = listing.selection(call.query, resource, self._namespace(call))
-        listing.number(call.query, "resourceVersion")
+        chosen = listing.selection(call.query, resource, self._namespace(call), call.info.name)
+        listing.check_options(call.query, watch=True)
+        for key in ("limit", "timeoutSeconds"):
+            listing.integer(call.query, key)
+        version = call.query.get("resourceVersion") or "0"
+        if not version.isdigit():
+            raise errors.StatusError(500, "", listing.bad_version(version))
         form = negotiation.form(call.request.headers.get("Accept", ""))
-        render = negotiation.watch_renderer(form, resource, call.query) if form else None
+        special = form in (negotiation.TABLE, negotiation.METADATA)
+        render = negotiation.watch_renderer(form, resource, call.query) if special else None
         watch = Watch(
             self._parts.api.store, resource, chosen, call.query, render, self._parts.conversion
         )
+        warnings = call.write.warnings
         task = asyncio.current_task()
         assert task is not None
         self._parts.watches.add(task)
         try:
-            return await watch.serve(call.request)
+            return await watch.serve(call.request, warnings)
         finally:
             self._parts.watches.discard(task)
 
@@ -229,6 +252,13 @@ class Rest:
     async def _update(self, call: Call) -> web.StreamResponse:
         await call.read_write()
         body = call.object()
+        namespace, name = self._namespace(call), call.info.name
+        strategy = self._parts.api.strategy(call.resource)
+        missing = self._parts.api.collection(call.resource).get(namespace, name) is None
+        if strategy.create_on_update and missing and not call.info.subresource:
+            body.setdefault("metadata", {})["name"] = name
+            obj = await self._parts.objects.create(call.resource, body, namespace, call.write)
+            return call.answer(201, obj)
         obj = await self._parts.objects.update(
             call.resource,
             self._namespace(call),
@@ -241,9 +271,6 @@ class Rest:
 
     async def _patch(self, call: Call) -> web.StreamResponse:
         await call.read_write()
-        known = self._known_noop(call)
-        if known is not None:
-            return call.answer_bytes(200, known)
         code, obj = await self._parts.patching.patch(
             call.resource,
             self._namespace(call),
@@ -255,31 +282,6 @@ class Rest:
             call.info.subresource,
         )
         return call.answer(code, obj)
-
-    def _known_noop(self, call: Call) -> bytes | None:
-        """The object as it is, when this very apply is known not to change it.
-
-        Only where no webhook would have to be asked: these see repeated applies too.
-        """
-        if codec.media_type(call.content_type()) != codec.APPLY_YAML:
-            return None
-        namespace = self._namespace(call)
-        stored = self._parts.api.collection(call.resource).get(namespace, call.info.name)
-        if (
-            stored is None
-            or conversion.needs_webhook(stored, call.resource)
-            or self._parts.webhooks.concerned(
-                call.resource, "UPDATE", stored, call.info.subresource
-            )
-        ):
-            return None
-        call.write.revision_before = stored.revision
-        call.write.fingerprint = patching.fingerprint(
-            call.body, call.query, call.resource, call.info.subresource
-        )
-        if stored.memo is None or call.write.fingerprint not in stored.memo:
-            return None
-        return conversion.plain(stored, call.resource)
 
     async def _delete(self, call: Call) -> web.StreamResponse:
         await call.read_write()
@@ -308,13 +310,20 @@ class Rest:
 
 
 def delete_options(call: Call) -> Json:
-    """`DeleteOptions` from the body or the query."""
-    options: Json = call.object() if call.body.strip() else {}
+    """Return `DeleteOptions` from the body or the query; raises a 400."""
+    options: Json = {}
+    if call.body.strip():
+        options = call.object("DeleteOptions")
+        schema = builtin_schemas.definitions().named(_DELETE_OPTIONS)
+        try:
+            options = decoding.Decoder(keep_empty=True).conform(options, schema)
+        except decoding.DecodeError as error:
+            raise errors.bad_request(str(error)) from error
     query = call.query
     if query.get("propagationPolicy"):
         options.setdefault("propagationPolicy", query["propagationPolicy"])
-    if query.get("gracePeriodSeconds", "").lstrip("-").isdigit():
-        options.setdefault("gracePeriodSeconds", int(query["gracePeriodSeconds"]))
+    if query.get("gracePeriodSeconds"):
+        options.setdefault("gracePeriodSeconds", listing.integer(query, "gracePeriodSeconds"))
     if query.get("orphanDependents"):
         options.setdefault("orphanDependents", requestinfo.flag(query["orphanDependents"]))
     if options.get("dryRun"):

@@ -41,7 +41,7 @@ class Schema:
     __slots__ = (
         "additional", "checks", "default", "embedded", "has_default", "items", "list_keys",
         "list_type", "map_type", "merge_key", "name", "nullable", "preserve", "properties",
-        "required", "strategies", "type",
+        "required", "rules", "strategies", "type",
     )  # fmt: skip
 
     def __init__(self, type_: str, *, name: str = "") -> None:
@@ -62,6 +62,8 @@ class Schema:
         self.preserve = False
         self.embedded = False
         self.checks: Json | None = None
+        #: `x-kubernetes-validations`.
+        self.rules: tuple[Json, ...] = ()
 
     def child(self, key: str) -> Schema | None:
         """The schema of a field or map value; None where the key is unknown."""

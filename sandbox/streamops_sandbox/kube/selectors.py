@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamops_sandbox.kube import errors
+
+if TYPE_CHECKING:
+    from streamops_sandbox.kube.resources import Resource
 
 Labels = Mapping[str, str]
 Match = Callable[[Labels], bool]
@@ -135,7 +138,7 @@ class FieldSelector:
         return None
 
 
-def parse_fields(text: str, allowed: tuple[str, ...], *, what: str) -> FieldSelector:
+def parse_fields(text: str, resource: Resource) -> FieldSelector:
     """Parse `metadata.name=a,status.phase!=Running`; raises a 400."""
     terms = []
     for part in filter(None, re.split(r"(?<!\\),", text)):
@@ -143,8 +146,11 @@ def parse_fields(text: str, allowed: tuple[str, ...], *, what: str) -> FieldSele
         if not found:
             raise errors.bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         field, op, value = found.groups()
-        if field not in ("metadata.name", "metadata.namespace", *allowed):
-            raise errors.bad_request(f'field label not supported: "{field}" for {what}')
+        if field not in ("metadata.name", "metadata.namespace", *resource.selectable_fields):
+            if resource.custom or resource.selectable_fields:
+                raise errors.bad_request(f"field label not supported: {field}")
+            names = '"metadata.name", "metadata.namespace"'
+            raise errors.bad_request(f'"{field}" is not a known field selector: only {names}')
         terms.append((field, op != "!=", re.sub(r"\\(.)", r"\1", value)))
     return FieldSelector(terms)
 

@@ -13,30 +13,34 @@ from typing import Any
 from aiohttp import web
 
 from streamops_sandbox.kube import bootstrap
-from streamops_sandbox.kube.admission import NamespaceLifecycle
+from streamops_sandbox.kube.admission.escalation import Escalation
+from streamops_sandbox.kube.admission.limit_ranges import LimitRanger
+from streamops_sandbox.kube.admission.namespace_lifecycle import NamespaceLifecycle
+from streamops_sandbox.kube.admission.pod_security import PodSecurity
+from streamops_sandbox.kube.admission.pods import PodAdmission
 from streamops_sandbox.kube.api import Api
 from streamops_sandbox.kube.authn import MASTERS, Authentication, User
 from streamops_sandbox.kube.authz import Authorizer
 from streamops_sandbox.kube.builtin import builtin_resources
-from streamops_sandbox.kube.callout import Callout
 from streamops_sandbox.kube.conversion import Conversion
 from streamops_sandbox.kube.deletion import Deletion
-from streamops_sandbox.kube.frontdoor import FrontDoor
 from streamops_sandbox.kube.google_tokens import GoogleTokens
+from streamops_sandbox.kube.handler_chain import HandlerChain
+from streamops_sandbox.kube.kinds.custom import CustomResources
 from streamops_sandbox.kube.kinds.table import strategies
 from streamops_sandbox.kube.kubelet import Kubelet
+from streamops_sandbox.kube.non_resource import NonResource
 from streamops_sandbox.kube.objects import Objects
 from streamops_sandbox.kube.openapi import OpenApi
 from streamops_sandbox.kube.parts import Parts
 from streamops_sandbox.kube.patching import Patching
-from streamops_sandbox.kube.plainpaths import PlainPaths
-from streamops_sandbox.kube.pod_admission import PodAdmission
 from streamops_sandbox.kube.resources import Registry
 from streamops_sandbox.kube.rest import Rest
 from streamops_sandbox.kube.subresources.proxy import Proxy
 from streamops_sandbox.kube.subresources.table import handlers
 from streamops_sandbox.kube.tls import Authority, server_context, write_private
 from streamops_sandbox.kube.tokens import TokenSigner
+from streamops_sandbox.kube.webhook_client import WebhookClient
 from streamops_sandbox.kube.webhooks import Webhooks
 
 Json = dict[str, Any]
@@ -73,6 +77,7 @@ class ApiServer:
         self._admin_token = secrets.token_urlsafe(32)
         self._runner: web.ServerRunner | None = None
         self._parts: Parts | None = None
+        self._front: HandlerChain | None = None
         self._closing: list[Callable[[], Awaitable[None]]] = []
         self._authority = Authority(self._folder)
 
@@ -111,24 +116,32 @@ class ApiServer:
         network = ipaddress.ip_network(self._service_network)
         service_ip = str(network[1])
         registry = Registry(builtin_resources())
-        api = Api(registry, strategies(service_network=self._service_network))
+        api = Api(registry, strategies(service_network=self._service_network), CustomResources())
         authorizer = Authorizer(api)
         kubelet, proxy = Kubelet(self._authority, self._folder), Proxy()
         self._closing = [kubelet.close, proxy.close]
         signer = TokenSigner(self._folder, issuer=ISSUER, find_uid=api.uid_of)
-        callout = Callout(api)
-        webhooks = Webhooks(api, callout)
-        self._closing.append(callout.close)
-        conversion = Conversion(callout)
+        client = WebhookClient(api)
+        webhooks = Webhooks(api, client)
+        self._closing.append(client.close)
+        conversion = Conversion(client)
+        limits = LimitRanger(api)
         objects = Objects(
             api,
             conversion,
             mutators=[
                 NamespaceLifecycle(api).mutate,
+                Escalation(api, authorizer).mutate,
                 PodAdmission(api).mutate,
+                limits.mutate,
                 webhooks.mutate,
             ],
-            validators=[webhooks.validate],
+            validators=[
+                limits.check,
+                PodSecurity(api).check,
+                webhooks.validate,
+                api.quotas.check,
+            ],
         )
         self._parts = Parts(
             api=api,
@@ -152,16 +165,17 @@ class ApiServer:
             kubelet=kubelet,
             proxy=proxy,
         )
-        front = FrontDoor(
+        front = HandlerChain(
             authentication,
             authorizer,
             Rest(self._parts, special),
-            PlainPaths(registry, signer, OpenApi(registry)),
+            NonResource(registry, signer, OpenApi(registry)),
         )
+        self._front = front
         await self._listen(front, service_ip)
         bootstrap.fill(api, address=self._host, port=self._port, service_ip=service_ip)
 
-    async def _listen(self, front: FrontDoor, service_ip: str) -> None:
+    async def _listen(self, front: HandlerChain, service_ip: str) -> None:
         hosts = [
             self._host, "localhost", "127.0.0.1", service_ip, "kubernetes", "kubernetes.default",
             "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
@@ -190,6 +204,11 @@ class ApiServer:
         site = web.TCPSite(self._runner, self._host, self._port, ssl_context=context)
         await site.start()
         self._port = self._runner.addresses[0][1]
+
+    def throttle_reads(self, count: int) -> None:
+        """Answer the next reads with 429 and Retry-After: a fault for tests of clients."""
+        assert self._front is not None
+        self._front.throttled_reads = count
 
     async def stop(self) -> None:
         """End all watches and close every connection."""

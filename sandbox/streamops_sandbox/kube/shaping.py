@@ -4,119 +4,179 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from streamops_sandbox.kube import builtin_schemas, custom_objects, decoding, errors, names
 from streamops_sandbox.kube.api import Api, Write
+from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.resources import Resource
 
 Json = dict[str, Any]
+#: How often an update of a built-in kind judges the metadata: once for every layer that does.
+_METADATA_CHECKS = 4
+_OWNER_FIELDS = {
+    "apiVersion": "version must not be empty", "kind": "must not be empty",
+    "name": "must not be empty", "uid": "must not be empty",
+}  # fmt: skip
 
 
-def check_type(obj: Json, resource: Resource) -> None:
-    """The body's apiVersion and kind have to be those of the path; raises a 400."""
+def check_type(obj: Json, resource: Resource, api: Api) -> None:
+    """Check that the body's apiVersion and kind are those of the path; raises a 400."""
     kind, version = obj.get("kind"), obj.get("apiVersion")
+    if not kind and not resource.custom:
+        kind = resource.kind
     if resource.custom and not kind:
-        raise errors.bad_request("Object 'Kind' is missing in the request's body")
-    if kind and kind != resource.kind:
-        raise errors.bad_request(
-            f"{kind} in version {(version or resource.api_version).rpartition('/')[2]!r} cannot "
-            f"be handled as a {resource.kind}: no kind {kind!r} is expected at this path".replace(
-                "'", '"'
+        raise errors.bad_request(f"Object 'Kind' is missing in '{orjson.dumps(obj).decode()}'")
+    if version and version != resource.api_version and kind == resource.kind:
+        group, _, short = version.rpartition("/")
+        if resource.custom or api.registry.has_version(group, short):
+            text = (
+                f"the API version in the data ({version}) does not match the expected API version "
+                f"({resource.api_version})"
             )
-        )
-    if version and version != resource.api_version:
-        raise errors.bad_request(
-            f"the API version in the data ({version}) does not match the expected API version "
-            f"({resource.api_version})"
-        )
+            raise errors.bad_request(text)
+        scheme = 'in scheme "pkg/api/legacyscheme/scheme.go:30"'
+        text = f'no kind "{kind}" is registered for version "{version}" {scheme}'
+        raise _unhandled(kind, short, resource, text)
+    if kind and kind != resource.kind:
+        short = (version or resource.api_version).rpartition("/")[2]
+        package = resource.group.partition(".")[0] or "core"
+        group = (version or "").rpartition("/")[0]
+        source = group.partition(".")[0] or short
+        text = f"converting ({source}.{kind}) to ({package}.{resource.kind}): unknown conversion"
+        raise _unhandled(kind, short, resource, text)
+
+
+def _unhandled(kind: str, version: str, resource: Resource, why: str) -> errors.StatusError:
+    return errors.bad_request(
+        f'{kind} in version "{version}" cannot be handled as a {resource.kind}: {why}'
+    )
 
 
 def shape(obj: Json, resource: Resource, api: Api, write: Write) -> Json:
-    """The object in its type's shape, with defaults; reports unknown fields as asked."""
+    """Return the object in its type's shape, with defaults; reports unknown fields as asked."""
     typed = {**obj, "apiVersion": resource.api_version, "kind": resource.kind}
-    typed.setdefault("metadata", {})
-    if resource.custom:
-        return _shape_custom(typed, resource, write)
-    decoder = decoding.Decoder(resource.kind, resource.api_version)
-    result: Json = decoder.conform(typed, resource.schema)
-    decoding.report_unknown(decoder.unknown, write.field_validation, write.warnings)
+    typed["metadata"] = typed.get("metadata") or {}
+    decoder = decoding.Decoder()
+    prefix = (
+        f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+    )
+    try:
+        result = (
+            _shape_custom(typed, resource, decoder)
+            if resource.custom
+            else decoder.conform(typed, resource.schema)
+        )
+    except decoding.DecodeError as error:
+        if write.patched:
+            raise _bad_patch(typed, str(error)) from error
+        raise errors.bad_request(prefix + str(error)) from error
+    found = write.duplicates + [f'unknown field "{path}"' for path in decoder.unknown]
+    write.duplicates = []
+    if found and write.patched and write.field_validation == "Strict":
+        raise _bad_patch(typed, f"strict decoding error: {', '.join(found)}")
+    decoding.report(found, prefix, write.field_validation, write.warnings)
     result.setdefault("metadata", {})
-    api.strategy(resource).default(result)
+    if not resource.custom:
+        api.strategy(resource).default(result)
     return result
 
 
-def _shape_custom(obj: Json, resource: Resource, write: Write) -> Json:
-    decoder = decoding.Decoder(resource.kind, resource.api_version)
+def _bad_patch(patched: Json, why: str) -> errors.StatusError:
+    found = Causes()
+    found.invalid("patch", orjson.dumps(patched).decode(), why)
+    return errors.invalid("", "", "", found)
+
+
+def _shape_custom(obj: Json, resource: Resource, decoder: decoding.Decoder) -> Json:
     meta_schema = builtin_schemas.definitions().named(builtin_schemas.OBJECT_META)
-    obj["metadata"] = decoder.conform(obj["metadata"] or {}, meta_schema, "metadata")
-    unknown = decoder.unknown
-    result: Json = custom_objects.prune(obj, resource.schema, "", unknown)
-    decoding.report_unknown(unknown, write.field_validation, write.warnings)
+    obj["metadata"] = decoder.conform(obj["metadata"], meta_schema, "metadata")
+    result: Json = custom_objects.prune(obj, resource.schema, "", decoder.unknown)
     custom_objects.drop_nulls(result, resource.schema)
     custom_objects.default(result, resource.schema)
     return result
 
 
 def check(obj: Json, old: Json | None, resource: Resource, api: Api) -> None:
-    """All rules at once; raises a 422."""
-    causes = _metadata_causes(obj, resource)
+    """Check all rules at once; raises a 422. `old` is the state before an update."""
+    found = Causes()
+    times = 1
+    if old is not None:
+        _check_metadata_update(obj["metadata"], old["metadata"], found)
+        times = 1 if resource.custom else _METADATA_CHECKS
+    for _ in range(times):
+        _check_metadata(obj["metadata"], resource, found)
     if resource.custom:
-        causes += custom_objects.validate(obj, resource.schema)
+        if old is None:
+            found += custom_objects.validate(obj, resource.schema)
+        else:
+            found += custom_objects.validate(obj, resource.schema, "", old)
     else:
         strategy = api.strategy(resource)
-        causes += _required_causes(obj, resource)
-        causes += strategy.validate(obj)
+        if type(strategy).validate is Strategy.validate:
+            _check_required(obj, resource.schema, "", found)
+        strategy.validate(obj, found)
         if old is not None:
-            causes += strategy.validate_update(obj, old)
-    if causes:
+            strategy.validate_update(obj, old, found)
+    if found:
         name = obj["metadata"].get("name", "")
-        raise errors.invalid(resource.group, resource.kind, name, causes)
+        raise errors.invalid(resource.group, resource.kind, name, found)
 
 
-def _metadata_causes(obj: Json, resource: Resource) -> list[Json]:
-    metadata = obj["metadata"]
-    found = []
-
-    def bad(field: str, value: str, problems: list[str]) -> None:
-        for problem in problems:
-            found.append(
-                errors.cause("FieldValueInvalid", field, f'Invalid value: "{value}": {problem}')
-            )
-
+def _check_metadata(metadata: Json, resource: Resource, found: Causes) -> None:
     name = metadata.get("name", "")
-    bad("metadata.name", name, names.problems(name, group=resource.group, kind=resource.kind))
-    for key, value in (metadata.get("labels") or {}).items():
-        bad("metadata.labels", key, names.label_key_problems(key))
-        bad("metadata.labels", value, names.label_value_problems(value))
+    problems = names.problems(name, group=resource.group, kind=resource.kind)
+    found.problems("metadata.name", name, problems)
+    found.labels("metadata.labels", metadata.get("labels"))
     for key in metadata.get("annotations") or {}:
-        bad("metadata.annotations", key, names.label_key_problems(key.lower()))
-    for index, owner in enumerate(metadata.get("ownerReferences") or []):
-        for field in ("apiVersion", "kind", "name", "uid"):
+        found.problems("metadata.annotations", key, names.label_key_problems(key.lower()))
+    owners = metadata.get("ownerReferences") or []
+    for owner in owners:
+        for field, text in _OWNER_FIELDS.items():
             if not owner.get(field):
-                path = f"metadata.ownerReferences[{index}].{field}"
-                found.append(errors.cause("FieldValueRequired", path, "Required value"))
-    return found
+                found.invalid(f"metadata.ownerReferences.{field}", "", text)
+    controllers = [
+        f"{owner.get('kind')}/{owner.get('name')}" for owner in owners if owner.get("controller")
+    ]
+    if len(controllers) > 1:
+        text = (
+            'Only one reference can have Controller set to true. Found "true" in references for '
+            f"{controllers[0]} and {controllers[1]}"
+        )
+        found.invalid("metadata.ownerReferences", owners, text)
+    for finalizer in metadata.get("finalizers") or []:
+        found.problems("metadata.finalizers", finalizer, names.label_key_problems(finalizer))
 
 
-def _required_causes(obj: Json, resource: Resource) -> list[Json]:
-    """Fields the published schema requires, wherever their parent is there."""
-    found: list[Json] = []
-    _walk_required(obj, resource.schema, "", found)
-    return found
+def _check_metadata_update(metadata: Json, old: Json, found: Causes) -> None:
+    """Check what an update may not do; two layers of the real server report it."""
+    added = [
+        item
+        for item in metadata.get("finalizers") or []
+        if item not in (old.get("finalizers") or [])
+    ]
+    for _ in range(2):
+        if old.get("deletionTimestamp") and added:
+            shown = ", ".join(f'"{item}"' for item in added)
+            text = (
+                "no new finalizers can be added if the object is being deleted, found new finalizers "
+                f"[]string{{{shown}}}"
+            )
+            found.forbidden("metadata.finalizers", text)
 
 
-def _walk_required(value: Any, node: Any, path: str, found: list[Json]) -> None:
+def _check_required(value: Any, node: Any, path: str, found: Causes) -> None:
+    """Check the fields that the published schema requires, wherever their parent is there."""
     if isinstance(value, dict):
         for key in node.required:
             if key not in value:
-                field = f"{path}.{key}" if path else key
-                found.append(errors.cause("FieldValueRequired", field, "Required value"))
+                found.required(f"{path}.{key}" if path else key)
         for key, item in value.items():
-            if isinstance(item, (dict, list)):
-                child = node.child(key)
-                if child is not None:
-                    _walk_required(item, child, f"{path}.{key}" if path else key, found)
+            child = node.child(key) if isinstance(item, (dict, list)) else None
+            if child is not None:
+                _check_required(item, child, f"{path}.{key}" if path else key, found)
     elif isinstance(value, list):
-        element = node.element()
         for index, item in enumerate(value):
             if isinstance(item, (dict, list)):
-                _walk_required(item, element, f"{path}[{index}]", found)
+                _check_required(item, node.element(), f"{path}[{index}]", found)

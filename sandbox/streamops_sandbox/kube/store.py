@@ -32,13 +32,13 @@ class Stored:
     """One version of one object."""
 
     __slots__ = (
-        "_fields", "api_version", "labels", "memo", "name", "namespace", "raw", "revision", "uid",
+        "_fields", "api_version", "labels", "name", "namespace", "raw", "revision", "uid",
     )  # fmt: skip
 
     def __init__(self, obj: Json, revision: int) -> None:
         metadata = obj["metadata"]
         metadata["resourceVersion"] = str(revision)
-        self.raw: bytes = orjson.dumps(obj)
+        self.raw: bytes = orjson.dumps({"apiVersion": None, "kind": None, **obj})
         self.revision = revision
         self.api_version: str = obj["apiVersion"]
         self.namespace: str = metadata.get("namespace", "")
@@ -46,8 +46,6 @@ class Stored:
         self.uid: str = metadata.get("uid", "")
         self.labels: dict[str, str] = metadata.get("labels") or {}
         self._fields: dict[str, str] | None = None
-        #: Applied configurations that are known to change nothing (see server-side apply).
-        self.memo: set[Any] | None = None
 
     def load(self) -> Json:
         """A fresh copy that the caller may change."""

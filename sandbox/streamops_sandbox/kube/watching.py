@@ -69,13 +69,15 @@ class Watch:
         self._everything = not (chosen.labels or chosen.fields)
         self._sent = 0
 
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest, warnings: list[str]) -> web.StreamResponse:
         """Answer until the client goes, the time is over, or the type is no longer served."""
         collection = self._store.collection(self._resource.collection)
         watcher = Watcher(self._chosen.namespace)
         first = self._first()
         collection.watchers.add(watcher)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        for warning in warnings:
+            response.headers.add("Warning", f'299 - "{warning}"')
         response.enable_chunked_encoding()
         try:
             await response.prepare(request)
@@ -152,8 +154,11 @@ class Watch:
             return (MODIFIED, event.stored, event if event.type == MODIFIED else None)
         if after:
             return (ADDED, event.stored, event if event.type == ADDED else None)
-        if before:
-            return (DELETED, event.stored, event if event.type == DELETED else None)
+        if before and event.before is not None:
+            # What has left the selection is told with its last state in it, at the change's revision.
+            last = event.before.load()
+            gone = event.stored if event.type == DELETED else Stored(last, event.revision)
+            return (DELETED, gone, event if event.type == DELETED else None)
         return None
 
     async def _send(self, changes: list[Change], response: web.StreamResponse) -> None:

@@ -33,6 +33,7 @@ class Hook:
     reinvoke: bool
     dry_run: bool
     review_versions: list[str]
+    conditions: list[str]
 
 
 def _hook(configuration: str, source: Json) -> Hook:
@@ -49,6 +50,7 @@ def _hook(configuration: str, source: Json) -> Hook:
         reinvoke=source.get("reinvocationPolicy") == "IfNeeded",
         dry_run=source.get("sideEffects") in ("None", "NoneOnDryRun"),
         review_versions=source.get("admissionReviewVersions") or ["v1"],
+        conditions=[item["expression"] for item in source.get("matchConditions") or []],
     )
 
 

@@ -14,11 +14,10 @@ from typing import Any
 
 import orjson
 
-from streamops_sandbox.kube import errors, patches
+from streamops_sandbox.kube import cel, errors, patches
 from streamops_sandbox.kube.api import Api, Review
-from streamops_sandbox.kube.callout import Callout, CalloutError
 from streamops_sandbox.kube.resources import Resource
-from streamops_sandbox.kube.store import Stored
+from streamops_sandbox.kube.webhook_client import WebhookClient, WebhookError
 from streamops_sandbox.kube.webhook_rules import MUTATING, VALIDATING, Hook, Matcher, Subject
 
 Json = dict[str, Any]
@@ -36,24 +35,10 @@ _EXEMPT_GROUP = "admissionregistration.k8s.io"
 class Webhooks:
     """Calls the configured webhooks of one server."""
 
-    def __init__(self, api: Api, callout: Callout) -> None:
-        self._callout = callout
+    def __init__(self, api: Api, client: WebhookClient) -> None:
+        self._client = client
         self._mutating = Matcher(api, MUTATING)
         self._validating = Matcher(api, VALIDATING)
-
-    def concerned(
-        self, resource: Resource, operation: str, stored: Stored, subresource: str
-    ) -> bool:
-        """Whether any webhook would be asked about an update that leaves the object as it is."""
-        if resource.group == _EXEMPT_GROUP:
-            return False
-        subject = Subject(
-            resource, operation, subresource, stored.namespace, stored.name, [stored.labels]
-        )
-        return any(
-            next(matcher.matching(subject), None) is not None
-            for matcher in (self._mutating, self._validating)
-        )
 
     async def mutate(self, review: Review) -> Json | None:
         """Send the object through all mutating webhooks; None where none changes it."""
@@ -111,6 +96,8 @@ class Webhooks:
             raise errors.bad_request(f'admission webhook "{hook.name}" does not support dry run')
         uid = str(uuid.uuid4())
         request = _request(uid, version, review)
+        if not self._conditions_hold(hook, request):
+            return {}
         review_version = next((v for v in hook.review_versions if v in ("v1", "v1beta1")), "v1")
         body = {
             "kind": "AdmissionReview",
@@ -118,14 +105,14 @@ class Webhooks:
             "request": request,
         }
         try:
-            answer = await self._callout.post(
+            answer = await self._client.post(
                 hook.client,
                 body,
                 timeout=hook.timeout,
                 query={"timeout": f"{hook.timeout:g}s"},
             )
             response = _response(answer, uid)
-        except CalloutError as error:
+        except WebhookError as error:
             problem = f'failed calling webhook "{hook.name}": failed to call webhook: {error}'
             return self._failed(hook, problem)
         except ValueError as error:
@@ -137,6 +124,17 @@ class Webhooks:
         if not response.get("allowed"):
             raise _denial(hook.name, response.get("status") or {})
         return response
+
+    def _conditions_hold(self, hook: Hook, request: Json) -> bool:
+        """Evaluate a hook's match conditions; one that fails counts by the failure policy."""
+        data = {"object": request["object"], "oldObject": request["oldObject"], "request": request}
+        try:
+            return all(cel.evaluate(item, cel.ADMISSION, data) is True for item in hook.conditions)
+        except cel.CelError as error:
+            self._failed(
+                hook, f'failed evaluating match conditions of webhook "{hook.name}": {error}'
+            )
+            return False
 
     @staticmethod
     def _failed(hook: Hook, problem: str) -> Json:

@@ -322,7 +322,7 @@ def test_edit_sends_a_patch_and_sees_what_is_wrong(kubectl: Kubectl, tmp_path: P
 
     assert "configmap/a edited" in edit("s/red/blue/")
     assert kubectl("get", "cm", "a", "-o", "jsonpath={.data.k}") == "blue"
-    assert "cannot be handled as a ConfigMap: json: cannot" in edit("s/blue/[1]/")
+    assert 'configmaps "a" is invalid' in edit("s/blue/[1]/")
     stale = yaml.safe_load(kubectl("get", "cm", "a", "-o", "yaml"))
     kubectl("label", "configmap", "a", "x=y")
     conflict = kubectl("replace", "-f", "-", stdin=documents(stale), check=False)

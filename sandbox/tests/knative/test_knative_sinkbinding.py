@@ -185,7 +185,8 @@ def test_by_inclusion_only_what_is_labelled_is_bound_as_it_comes(cluster, namesp
         subject["metadata"]["labels"] |= labels
         command = ("create", "--dry-run=server", "-o", "json", "-f", "-")
         made = json.loads(cluster.kubectl(*command, stdin=json.dumps(subject)))
-        return {item["name"] for item in made["spec"]["template"]["spec"]["containers"][0]["env"]}
+        (container,) = made["spec"]["template"]["spec"]["containers"]
+        return {item["name"] for item in container.get("env") or []}
 
     selector = {"selector": {"matchLabels": {"bound": "subject"}}}
     cluster.apply(binding("bind", namespace, "Deployment", selector))

@@ -84,7 +84,11 @@ def test_broken_rules_are_told_at_once(in_namespace):
         "containers": [
             {"name": "c"},
             {"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v"}]},
-            {"name": "d", "image": "i", "resources": {"limits": {"cpu": "lots"}}},
+            {
+                "name": "d",
+                "image": "i",
+                "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "2"}},
+            },
         ],
     }
     status = in_namespace("POST", "apps/v1", "deployments", body, code=422)
@@ -96,7 +100,7 @@ def test_broken_rules_are_told_at_once(in_namespace):
         "spec.template.spec.containers[0].image",
         "spec.template.spec.containers[1].name",
         "spec.template.spec.containers[1].volumeMounts[0].name",
-        "spec.template.spec.containers[2].resources.limits[cpu]",
+        "spec.template.spec.containers[2].resources.requests",
     }
 
 
@@ -153,7 +157,10 @@ def _rule(**path):
         (
             "v1 services",
             {"spec": {"type": "Inner", "clusterIP": "1.2.3", "ports": [{"port": 0}, {"port": 1}]}},
-            {"spec.type", "spec.ports[0].name", "spec.ports[0].port", "spec.ports[1].name"},
+            {
+                "spec.type", "spec.ports[0].name", "spec.ports[0].port", "spec.ports[0].targetPort",
+                "spec.ports[1].name",
+            },
         ),
         (
             "networking.k8s.io/v1 ingresses",
@@ -206,7 +213,7 @@ def test_jobs_select_their_own_pods(in_namespace):
     assert made["spec"]["template"]["metadata"]["labels"]["job-name"] == "j"
     made["spec"]["template"]["spec"]["containers"][0]["image"] = "i:2"
     status = in_namespace("PUT", "batch/v1", "jobs", made, name="j", code=422)
-    assert "spec.template: Invalid value" in status["message"]
+    assert "spec.template.spec: Invalid value" in status["message"]
 
 
 def test_pods_get_what_admission_adds(cluster, in_namespace):

@@ -84,7 +84,7 @@ def test_streaming_lists_end_with_a_bookmark(cluster, configmaps):
 @pytest.mark.parametrize(
     ("query", "code", "message"),
     [
-        ({"watch": "true", "resourceVersion": "now"}, 400, "invalid resourceVersion"),
+        ({"watch": "true", "resourceVersion": "now"}, 500, 'Invalid value: "now"'),
         ({"resourceVersion": "1", "resourceVersionMatch": "Most"}, 422, "Unsupported value"),
         ({"resourceVersionMatch": "Exact"}, 422, "forbidden unless resourceVersion is provided"),
         ({"resourceVersion": "99999999"}, 504, "Too large resource version"),

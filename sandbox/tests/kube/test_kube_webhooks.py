@@ -326,8 +326,10 @@ def test_configurations_are_checked(cluster):
         "webhooks[0].timeoutSeconds",
         "webhooks[0].clientConfig",
     }
-    hook["matchConditions"] = [{"name": "a", "expression": "true"}]
-    cluster.call("POST", path, {"metadata": {"name": "a"}, "webhooks": [hook]}, code=501)
+    hook |= {"sideEffects": "None", "timeoutSeconds": 1, "clientConfig": {"url": "https://x"}}
+    hook["matchConditions"] = [{"name": "a", "expression": "object.spec =="}]
+    status = cluster.call("POST", path, {"metadata": {"name": "a"}, "webhooks": [hook]}, code=422)
+    assert "compilation failed: ERROR: <input>:1:15: Syntax error" in status["message"]
 
 
 def test_conversion_on_reads_writes_and_watches(cluster, namespace, hook, service):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from streamops_sandbox.kube import errors
-from streamops_sandbox.kube.kinds import podspec
+from streamops_sandbox.kube.kinds import pod_defaults, pod_validation
+from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.quantity import parse
 
@@ -15,46 +15,48 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _COUNTED = ("cpu", "memory")
+_FIXED = (
+    "pod updates may not change fields other than `spec.containers[*].image`,"
+    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions "
+    "to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+    "previously negative)"
+)
 
 
 class Pods(Strategy):
     """A group of containers that run together."""
 
     tracks_generation = True
+    returns_deleted = True
 
     def default(self, obj: Json) -> None:
-        """The spec's defaults; links to Services."""
+        """Fill in the spec's defaults."""
         spec = obj.setdefault("spec", {})
-        podspec.default(spec)
+        pod_defaults.default(spec)
         spec.setdefault("enableServiceLinks", True)
 
     def prepare_create(self, obj: Json, api: Api) -> None:
-        """Pending, with its quality of service."""
+        """Set the phase Pending and the quality of service."""
         obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(obj["spec"])}
 
-    def validate(self, obj: Json) -> list[Json]:
-        """The pod spec's rules."""
-        return podspec.validate(obj["spec"], "spec")
+    def validate(self, obj: Json, found: Causes) -> None:
+        """Check the pod spec."""
+        pod_validation.validate(obj["spec"], "spec", found, obj["metadata"], "metadata.")
+        if obj["spec"].get("ephemeralContainers"):
+            found.forbidden("spec.ephemeralContainers", "cannot be set on create")
 
-    def validate_update(self, obj: Json, old: Json) -> list[Json]:
-        """Only images, deadlines, tolerations and gates may change."""
-        if _fixed(obj["spec"], old["spec"]) == _fixed(old["spec"], old["spec"]):
-            return []
-        return [
-            errors.cause(
-                "FieldValueForbidden",
-                "spec",
-                "Forbidden: pod updates may not change fields other than "
-                "`spec.containers[*].image`,`spec.initContainers[*].image`,"
-                "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
-                "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it "
-                "was previously negative)",
-            )
-        ]
+    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+        """Allow changes of images, deadlines, tolerations and gates only."""
+        if _fixed(obj["spec"], old["spec"]) != _fixed(old["spec"], old["spec"]):
+            found.forbidden("spec", _FIXED)
+
+    def warnings(self, obj: Json) -> list[str]:
+        """Return the pod spec's warnings."""
+        return pod_validation.warnings(obj["spec"], "spec", obj["metadata"])
 
 
 def _fixed(spec: Json, reference: Json) -> Json:
-    """A pod spec with everything that may change taken from a reference."""
+    """Return a pod spec with everything that may change taken from a reference."""
     result = copy.copy(spec)
     for key in ("activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"):
         result.pop(key, None)
@@ -71,7 +73,7 @@ def _fixed(spec: Json, reference: Json) -> Json:
 
 
 def quality_of_service(spec: Json) -> str:
-    """BestEffort, Burstable or Guaranteed, by requests and limits."""
+    """Return BestEffort, Burstable or Guaranteed, by requests and limits."""
     requests: dict[str, Any] = {}
     guaranteed = True
     for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from streamops_sandbox.kube import errors
+from streamops_sandbox.kube import errors, names
 from streamops_sandbox.kube.allocation import Allocator
-from streamops_sandbox.kube.kinds import rules
+from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -14,17 +14,12 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
-_CHOICES = {
-    "spec.type": ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort"),
-    "spec.sessionAffinity": ("ClientIP", "None"),
-    "spec.externalTrafficPolicy": ("Cluster", "Local"),
-    "spec.internalTrafficPolicy": ("Cluster", "Local"),
-    "spec.ports[].protocol": ("SCTP", "TCP", "UDP"),
-}
 
 
 class Services(Strategy):
     """A stable address for pods."""
+
+    returns_deleted = True
 
     def __init__(self, network: str) -> None:
         self._network = network
@@ -50,7 +45,9 @@ class Services(Strategy):
     def prepare_create(self, obj: Json, api: Api) -> None:
         """Give it its addresses."""
         obj["status"] = {"loadBalancer": {}}
-        if not self.validate(obj):  # otherwise it is refused, for all that is wrong
+        found = Causes()
+        self.validate(obj, found)
+        if not found:  # otherwise it is refused, for all that is wrong
             self._allocate(obj, {}, Allocator(api, self._network))
 
     def prepare_update(self, obj: Json, old: Json, api: Api) -> None:
@@ -81,6 +78,9 @@ class Services(Strategy):
             return
         if spec["type"] == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False:
             return
+        local = spec["type"] == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+        if local and not spec.get("healthCheckNodePort"):
+            spec["healthCheckNodePort"] = allocator.port(set())
         own = {port["nodePort"] for port in before.get("ports") or [] if port.get("nodePort")}
         taken: set[int] = {p["nodePort"] for p in spec.get("ports") or [] if p.get("nodePort")}
         for index, port in enumerate(spec.get("ports") or []):
@@ -104,65 +104,69 @@ class Services(Strategy):
         elif chosen != "None":
             problem = allocator.address_problem(chosen, own=set(before.get("clusterIPs") or []))
             if problem:
-                shown = f'["{chosen}"]' if "failed" in problem else chosen
-                raise _refused(obj, "spec.clusterIPs", shown, problem)
+                raise _refused(obj, "spec.clusterIPs", [chosen], problem)
         spec["clusterIP"] = chosen
         spec["clusterIPs"] = [chosen]
         spec.setdefault("ipFamilies", ["IPv4"])
         spec.setdefault("ipFamilyPolicy", "SingleStack")
 
-    def validate(self, obj: Json) -> list[Json]:
-        """Ports are there, named apart, and in range."""
+    def validate(self, obj: Json, found: Causes) -> None:
+        """Check ports, selector, and the fields of each type."""
         spec = obj["spec"]
-        ports = spec.get("ports") or []
-        found = rules.one_of(obj, _CHOICES)
-        if spec["type"] == "ExternalName":
-            if not spec.get("externalName"):
-                found.append(
-                    errors.cause("FieldValueRequired", "spec.externalName", "Required value")
-                )
-            return found
-        if not ports and spec.get("clusterIP") != "None":
-            found.append(errors.cause("FieldValueRequired", "spec.ports", "Required value"))
-        seen: set[str] = set()
-        for index, port in enumerate(ports):
-            field = f"spec.ports[{index}]"
-            name = port.get("name", "")
-            if not name and len(ports) > 1:
-                found.append(errors.cause("FieldValueRequired", f"{field}.name", "Required value"))
-            if name and name in seen:
-                found.append(
-                    errors.cause(
-                        "FieldValueDuplicate", f"{field}.name", f'Duplicate value: "{name}"'
-                    )
-                )
-            seen.add(name)
-            if not 1 <= port.get("port", 0) <= 65535:
-                found.append(
-                    errors.cause(
-                        "FieldValueInvalid",
-                        f"{field}.port",
-                        f"Invalid value: {port.get('port', 0)}: must be between 1 and 65535, "
-                        "inclusive",
-                    )
-                )
-        return found
+        ports, kind = spec.get("ports") or [], spec["type"]
+        if not ports and spec.get("clusterIP") != "None" and kind != "ExternalName":
+            found.required("spec.ports")
+        if kind == "ExternalName":
+            found.name("spec.externalName", spec.get("externalName", "").removesuffix("."))
+        self._validate_ports(ports, kind, found)
+        found.labels("spec.selector", spec.get("selector"))
+        found.one_of(spec, "sessionAffinity", "spec", ("ClientIP", "None"))
+        found.one_of(
+            spec, "type", "spec", ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+        )
+        policy = spec.get("externalTrafficPolicy")
+        if policy and kind not in _WITH_NODE_PORTS and not spec.get("externalIPs"):
+            text = "may only be set for externally-accessible services"
+            found.invalid("spec.externalTrafficPolicy", policy, text)
+        for key in ("externalTrafficPolicy", "internalTrafficPolicy"):
+            found.one_of(spec, key, "spec", ("Cluster", "Local"))
 
-    def validate_update(self, obj: Json, old: Json) -> list[Json]:
-        """The address stays, unless the Service becomes or was an ExternalName."""
+    @staticmethod
+    def _validate_ports(ports: list[Json], kind: str, found: Causes) -> None:
+        seen: set[Any] = set()
+        for index, port in enumerate(ports):
+            field, name = f"spec.ports[{index}]", port.get("name", "")
+            if not name and len(ports) > 1:
+                found.required(f"{field}.name")
+            elif name:
+                found.problems(f"{field}.name", name, names.dns_label(name))
+                if name in seen:
+                    found.duplicate(f"{field}.name", name)
+            seen.add(name)
+            found.between(f"{field}.port", port.get("port", 0), 1, 65535)
+            found.one_of(port, "protocol", field, ("SCTP", "TCP", "UDP"))
+            target = port.get("targetPort")
+            if isinstance(target, str):
+                found.problems(f"{field}.targetPort", target, names.port_name(target))
+            elif kind != "ExternalName":
+                found.between(f"{field}.targetPort", target or 0, 1, 65535)
+            if port.get("nodePort") and kind in ("ClusterIP", "ExternalName"):
+                text = f"may not be used when `type` is '{kind}'"
+                found.forbidden(f"{field}.nodePort", text)
+        pairs: set[Any] = set()
+        for index, port in enumerate(ports):
+            pair = (port.get("protocol"), port.get("port"))
+            if pair in pairs:
+                found.duplicate(f"spec.ports[{index}]", {"port": pair[1], "protocol": pair[0]})
+            pairs.add(pair)
+
+    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+        """Refuse another address, unless the Service becomes or was an ExternalName."""
         spec, before = obj["spec"], old["spec"]
-        if "ExternalName" in (spec["type"], before["type"]):
-            return []
-        if spec.get("clusterIP") == before.get("clusterIP") or not before.get("clusterIP"):
-            return []
-        shown = f'["{spec.get("clusterIP")}"]'
-        return [
-            errors.cause(
-                "FieldValueInvalid",
-                "spec.clusterIPs[0]",
-                f"Invalid value: {shown}: may not change once set",
-            )
-        ]
+        if "ExternalName" in (spec["type"], before["type"]) or not before.get("clusterIP"):
+            return
+        if spec.get("clusterIP") != before["clusterIP"]:
+            found.invalid("spec.clusterIPs[0]", [spec.get("clusterIP")], "may not change once set")
 
 
 def _identity(port: Json) -> tuple[Any, Any]:
@@ -170,9 +174,6 @@ def _identity(port: Json) -> tuple[Any, Any]:
 
 
 def _refused(obj: Json, field: str, value: object, problem: str) -> errors.StatusError:
-    return errors.invalid(
-        "",
-        "Service",
-        obj["metadata"].get("name", ""),
-        [errors.cause("FieldValueInvalid", field, f"Invalid value: {value}: {problem}")],
-    )
+    found = Causes()
+    found.invalid(field, value, problem)
+    return errors.invalid("", "Service", obj["metadata"].get("name", ""), found)

@@ -1,50 +1,64 @@
-"""Which kind has which strategy."""
+"""Kinds by the strategy they have."""
 
 from __future__ import annotations
 
 from streamops_sandbox.kube.crds import CustomResourceDefinitions
-from streamops_sandbox.kube.kinds import core, others, pods, services, storage, workloads
-from streamops_sandbox.kube.kinds.clusterroles import ClusterRoles
+from streamops_sandbox.kube.kinds import (
+    core,
+    networking,
+    pods,
+    policies,
+    rbac,
+    services,
+    storage,
+    webhook_configurations,
+    workloads,
+)
 from streamops_sandbox.kube.kinds.strategy import Strategy
-
-_ADMISSION = "admissionregistration.k8s.io"
-_RBAC = "rbac.authorization.k8s.io"
 
 
 def strategies(*, service_network: str) -> dict[str, Strategy]:
-    """Collection name → strategy."""
+    """Return the strategies by collection name."""
+    webhooks = webhook_configurations.WebhookConfigurations
     return {
         "configmaps": core.ConfigMaps(),
-        "endpoints": others.Endpoints(),
+        "endpoints": core.Endpoints(),
         "events": core.Events(),
+        "limitranges": core.LimitRanges(),
         "namespaces": core.Namespaces(),
         "persistentvolumeclaims": storage.PersistentVolumeClaims(),
         "persistentvolumes": storage.PersistentVolumes(),
         "pods": pods.Pods(),
+        "podtemplates": workloads.PodTemplates(),
         "replicationcontrollers": workloads.ReplicationControllers(),
+        "resourcequotas": core.ResourceQuotas(),
         "secrets": core.Secrets(),
+        "serviceaccounts": core.ReturnedWhenDeleted(),
         "services": services.Services(service_network),
         "customresourcedefinitions.apiextensions.k8s.io": CustomResourceDefinitions(),
-        f"mutatingwebhookconfigurations.{_ADMISSION}": others.WebhookConfigurations(mutating=True),
-        f"validatingwebhookconfigurations.{_ADMISSION}": others.WebhookConfigurations(
-            mutating=False
-        ),
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io": webhooks(mutating=True),
+        "validatingwebhookconfigurations.admissionregistration.k8s.io": webhooks(mutating=False),
         "daemonsets.apps": workloads.DaemonSets(),
         "deployments.apps": workloads.Deployments(),
         "replicasets.apps": workloads.ReplicaSets(),
         "statefulsets.apps": workloads.StatefulSets(),
-        "horizontalpodautoscalers.autoscaling": others.HorizontalPodAutoscalers(),
+        "horizontalpodautoscalers.autoscaling": policies.HorizontalPodAutoscalers(),
         "cronjobs.batch": workloads.CronJobs(),
         "jobs.batch": workloads.Jobs(),
-        "leases.coordination.k8s.io": others.Leases(),
-        "endpointslices.discovery.k8s.io": others.EndpointSlices(),
-        "ingresses.networking.k8s.io": others.Ingresses(),
-        "ingressclasses.networking.k8s.io": others.Counted(),
-        "networkpolicies.networking.k8s.io": others.NetworkPolicies(),
-        "poddisruptionbudgets.policy": others.DisruptionBudgets(),
-        "priorityclasses.scheduling.k8s.io": others.PriorityClasses(),
+        "certificatesigningrequests.certificates.k8s.io": policies.SigningRequests(),
+        "leases.coordination.k8s.io": policies.Leases(),
+        "endpointslices.discovery.k8s.io": networking.EndpointSlices(),
+        "ingresses.networking.k8s.io": networking.Ingresses(),
+        "ingressclasses.networking.k8s.io": networking.IngressClasses(),
+        "networkpolicies.networking.k8s.io": networking.NetworkPolicies(),
+        "poddisruptionbudgets.policy": policies.DisruptionBudgets(),
+        "priorityclasses.scheduling.k8s.io": policies.PriorityClasses(),
+        "csidrivers.storage.k8s.io": core.ReturnedWhenDeleted(),
+        "csinodes.storage.k8s.io": core.ReturnedWhenDeleted(),
         "storageclasses.storage.k8s.io": storage.StorageClasses(),
-        f"clusterroles.{_RBAC}": ClusterRoles(),
-        f"clusterrolebindings.{_RBAC}": others.RoleBindings(),
-        f"rolebindings.{_RBAC}": others.RoleBindings(),
+        "volumeattachments.storage.k8s.io": core.ReturnedWhenDeleted(),
+        "roles.rbac.authorization.k8s.io": rbac.Roles(),
+        "clusterroles.rbac.authorization.k8s.io": rbac.ClusterRoles(),
+        "clusterrolebindings.rbac.authorization.k8s.io": rbac.RoleBindings(),
+        "rolebindings.rbac.authorization.k8s.io": rbac.RoleBindings(),
     }

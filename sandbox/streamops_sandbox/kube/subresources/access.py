@@ -7,13 +7,12 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from streamops_sandbox.kube import errors
+from streamops_sandbox.kube import clock, errors, managed
 from streamops_sandbox.kube.authn import User
 from streamops_sandbox.kube.authz import Attributes, Authorizer
 from streamops_sandbox.kube.rest import Call
 
 Json = dict[str, Any]
-_ACCESS = "authorization.k8s.io/v1"
 
 
 class AccessReviews:
@@ -35,7 +34,7 @@ class AccessReviews:
                 "Invalid value: null: exactly one of nonResourceAttributes or "
                 "resourceAttributes must be specified",
             )
-            raise errors.invalid("authorization.k8s.io", kind, "", [problem])
+            raise errors.invalid("authorization.k8s.io", "", "", [problem])
         user = call.user
         if kind != "SelfSubjectAccessReview":
             user = User(
@@ -54,7 +53,7 @@ class AccessReviews:
         status: Json = {"allowed": decision.allowed}
         if decision.reason:
             status["reason"] = decision.reason
-        return _answer(call, kind, _ACCESS, spec, status)
+        return answer(call, spec, status)
 
 
 def _attributes(resource: Json | None, other: Json | None) -> Attributes:
@@ -96,18 +95,31 @@ class RulesReviews:
                     }
                 )
         status = {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False}
-        return _answer(call, "SelfSubjectRulesReview", _ACCESS, spec, status)
+        return answer(call, {}, status)
 
 
 async def who_am_i(call: Call) -> web.StreamResponse:
-    """POST of a SelfSubjectReview."""
-    version = "authentication.k8s.io/v1"
-    return _answer(call, "SelfSubjectReview", version, None, {"userInfo": call.user.info()})
+    """Answer a SelfSubjectReview."""
+    return answer(call, None, {"userInfo": call.user.info()})
 
 
-def _answer(call: Call, kind: str, version: str, spec: Json | None, status: Json) -> web.Response:
-    answer: Json = {"kind": kind, "apiVersion": version, "metadata": {}}
+def answer(call: Call, spec: Json | None, status: Json) -> web.Response:
+    """Return a review with its status: an object that is never stored."""
+    review: Json = {
+        "kind": call.resource.kind,
+        "apiVersion": call.resource.api_version,
+        "metadata": {},
+    }
+    if call.info.namespace:
+        review["metadata"]["namespace"] = call.info.namespace
+    if call.resource.kind == "SelfSubjectReview":
+        review["metadata"]["creationTimestamp"] = clock.now()
     if spec is not None:
-        answer["spec"] = spec
-    answer["status"] = status
-    return call.answer_bytes(201, orjson.dumps(answer))
+        review["spec"] = spec
+        if spec and not call.info.namespace:
+            owner = managed.Manager(call.write.manager, managed.UPDATE, call.resource.api_version)
+            review = managed.track_update(
+                None, review, owner, call.resource.schema, has_status=True
+            )
+    review["status"] = status
+    return call.answer_bytes(201, orjson.dumps(review))

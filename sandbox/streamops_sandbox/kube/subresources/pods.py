@@ -27,7 +27,7 @@ async def bind(call: Call) -> web.StreamResponse:
     """Assign a pod to a node."""
     if call.info.verb != "create":
         raise errors.method_not_allowed(call.info.verb)
-    body = call.object()
+    body = call.object("Binding")
     name = call.info.name or (body.get("metadata") or {}).get("name", "")
     node = (body.get("target") or {}).get("name")
     if not node:
@@ -74,8 +74,10 @@ async def evict(call: Call) -> web.StreamResponse:
     """Delete a pod unless that would break a disruption budget."""
     if call.info.verb != "create":
         raise errors.method_not_allowed(call.info.verb)
-    body = call.object() if call.body.strip() else {}
+    body = call.object("Eviction") if call.body.strip() else {}
     namespace, name = call.info.namespace, call.info.name
+    if (body.get("metadata") or {}).get("name", name) != name:
+        raise errors.bad_request("name in URL does not match name in Eviction object")
     pod = call.parts.api.require(call.resource, namespace, name)
     for stored in call.parts.api.store.collection(_DISRUPTION_BUDGETS).items(namespace):
         budget = stored.load()

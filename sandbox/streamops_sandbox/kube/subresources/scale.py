@@ -6,8 +6,9 @@ from typing import Any
 
 from aiohttp import web
 
-from streamops_sandbox.kube import codec, errors, patches
+from streamops_sandbox.kube import codec, errors, managed, patches, patching, requestinfo
 from streamops_sandbox.kube.builtin_schemas import definitions
+from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.rest import Call
 
@@ -28,7 +29,13 @@ async def serve(call: Call) -> web.StreamResponse:
     if info.verb not in ("update", "patch"):
         raise errors.method_not_allowed(info.verb)
 
+    applied = info.verb == "patch" and codec.media_type(call.content_type()) == codec.APPLY_YAML
+    if applied:
+        patching.require_manager(call.query)
+
     def transform(live: Json) -> Json:
+        if applied:
+            return _applied(call, live)
         wanted = _wanted(call, _scale(live, resource))
         replicas = (wanted.get("spec") or {}).get("replicas", 0)
         _check(replicas, resource, info.name)
@@ -38,37 +45,49 @@ async def serve(call: Call) -> web.StreamResponse:
         _set(live, _paths(resource)["specReplicasPath"], replicas)
         return live
 
+    call.write.patched = True
     changed = await call.parts.objects.update(
-        resource, info.namespace, info.name, transform, call.write, subresource="scale"
-    )
+        resource, info.namespace, info.name, transform, call.write, subresource="scale",
+        applied=applied,
+    )  # fmt: skip
     return call.answer(200, _scale(changed, resource))
 
 
 def _wanted(call: Call, present: Json) -> Json:
     if call.info.verb == "update":
-        return call.object()
+        return call.object("Scale")
     kind = codec.media_type(call.content_type())
-    patch = codec.load_yaml(call.body)
-    if kind == patches.JSON_PATCH:
-        return patches.json_patch(present, patch)
-    if kind == patches.STRATEGIC_PATCH:
-        schema = definitions().of_kind(("autoscaling", "v1", "Scale"))
-        return patches.strategic_patch(present, patch, schema)
-    if kind == patches.MERGE_PATCH:
-        merged: Json = patches.merge_patch(present, patch)
-        return merged
-    raise errors.not_implemented("server-side apply to the scale subresource")
+    schema = definitions().of_kind(("autoscaling", "v1", "Scale"))
+    return patching.parse_patch(kind, call.body, schema)(present)
+
+
+def _applied(call: Call, live: Json) -> Json:
+    """Apply a Scale: the number of replicas is all that it can own of the object."""
+    resource = call.resource
+    replicas = (patching.parse_configuration(call.body).get("spec") or {}).get("replicas", 0)
+    _check(replicas, resource, call.info.name)
+    config: Json = {"metadata": {}}
+    _set(config, _paths(resource)["specReplicasPath"], replicas)
+    if not (live.get("spec") or {}).get("replicas"):
+        # No replicas are a missing field of a Scale, so that stating them is a change.
+        live = patches.merge_patch(live, {"spec": {"replicas": None}})
+    manager = managed.Manager(call.write.manager, managed.APPLY, resource.api_version, "scale")
+    return managed.apply(
+        live, config, manager, resource.schema,
+        force=requestinfo.flag(call.query.get("force")), has_status=resource.has_status,
+    )  # fmt: skip
 
 
 def _check(replicas: object, resource: Resource, name: str) -> None:
     if isinstance(replicas, int) and replicas >= 0:
         return
-    problem = errors.cause(
-        "FieldValueInvalid",
-        "spec.replicas",
-        f"Invalid value: {replicas}: must be greater than or equal to 0",
-    )
-    raise errors.invalid("autoscaling", "Scale", name, [problem])
+    found = Causes()
+    if resource.custom:
+        field = _paths(resource)["specReplicasPath"]
+        found.invalid(field, replicas, "should be a non-negative integer")
+        raise errors.invalid(resource.group, resource.kind, name, found)
+    found.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+    raise errors.invalid("autoscaling", "Scale", name, found)
 
 
 def _paths(resource: Resource) -> dict[str, str]:

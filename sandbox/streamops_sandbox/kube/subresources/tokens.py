@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from streamops_sandbox.kube import errors
+from streamops_sandbox.kube import clock, errors
 from streamops_sandbox.kube.authn import Authentication, authenticated
 from streamops_sandbox.kube.rest import Call
+from streamops_sandbox.kube.subresources.access import answer
 from streamops_sandbox.kube.tokens import Binding, TokenSigner
 
 Json = dict[str, Any]
@@ -32,10 +34,10 @@ class TokenRequests:
             raise errors.method_not_allowed(call.info.verb)
         namespace, name = call.info.namespace, call.info.name
         account = call.parts.api.require(call.resource, namespace, name)
-        request = call.object() if call.body.strip() else {}
+        request = call.object("TokenRequest") if call.body.strip() else {}
         spec = request.get("spec") or {}
         seconds = spec.get("expirationSeconds") or _DEFAULT_SECONDS
-        _check(seconds, name)
+        _check(seconds)
         bound = self._binding(call, spec.get("boundObjectRef"))
         token, end = self._signer.issue(
             namespace,
@@ -45,10 +47,15 @@ class TokenRequests:
             seconds=seconds,
             bound=bound,
         )
-        answer = {
+        request_answer = {
             "kind": "TokenRequest",
             "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {"name": name, "namespace": namespace},
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "uid": str(uuid.uuid4()),
+                "creationTimestamp": clock.now(),
+            },
             "spec": {
                 "audiences": spec.get("audiences") or [self._signer.issuer],
                 "expirationSeconds": seconds,
@@ -61,7 +68,7 @@ class TokenRequests:
                 ),
             },
         }
-        return call.answer_bytes(201, orjson.dumps(answer))
+        return call.answer_bytes(201, orjson.dumps(request_answer))
 
     @staticmethod
     def _binding(call: Call, reference: Json | None) -> Binding | None:
@@ -90,7 +97,7 @@ class TokenRequests:
         return Binding(kind, name, uid)
 
 
-def _check(seconds: int, name: str) -> None:
+def _check(seconds: int) -> None:
     if seconds < _MIN_SECONDS:
         text = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
     elif seconds > _MAX_SECONDS:
@@ -100,7 +107,7 @@ def _check(seconds: int, name: str) -> None:
     raise errors.invalid(
         "authentication.k8s.io",
         "TokenRequest",
-        name,
+        "",
         [errors.cause("FieldValueInvalid", "spec.expirationSeconds", text)],
     )
 
@@ -137,11 +144,4 @@ class TokenReviews:
                 }
         if not status.get("authenticated"):
             status["error"] = "invalid bearer token"
-        answer = {
-            "kind": "TokenReview",
-            "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {},
-            "spec": spec,
-            "status": status,
-        }
-        return call.answer_bytes(201, orjson.dumps(answer))
+        return answer(call, spec, status)

@@ -21,7 +21,7 @@ _OPENID = "/.well-known/openid-configuration"
 _JWKS = "/openid/v1/jwks"
 
 
-class PlainPaths:
+class NonResource:
     """Answers everything outside of resources."""
 
     def __init__(self, registry: Registry, signer: TokenSigner, openapi: OpenApi) -> None:
@@ -54,7 +54,11 @@ class PlainPaths:
             )
         if info.path in ("/", ""):
             return _json({"paths": ["/api", "/apis", *(f"/{name}" for name in _HEALTH)]})
-        raise errors.no_such_path()
+        if parts[:1] == [
+            "openapi"
+        ]:  # the second version, which kubectl asks for where the third does not help
+            raise errors.no_such_path()
+        raise errors.NoSuchRoute
 
     def _discovery(self, request: web.BaseRequest, parts: list[str]) -> web.Response:
         if len(parts) == 1 and negotiation.accepts_aggregated_discovery(
@@ -70,12 +74,12 @@ class PlainPaths:
         if parts[0] == "apis" and not version_name:
             versions = self._registry.group_versions().get(group)
             if not versions:
-                raise errors.no_such_path()
+                raise errors.NoSuchRoute
             return _json(
                 {"kind": "APIGroup", "apiVersion": "v1", **discovery.group(group, versions)}
             )
         if not self._registry.has_version(group, version_name):
-            raise errors.no_such_path()
+            raise errors.no_such_path() if group in self._registry else errors.NoSuchRoute
         return _json(discovery.resource_list(self._registry, group, version_name))
 
     def _aggregated(self, request: web.BaseRequest, *, core: bool) -> web.Response:

@@ -1,4 +1,4 @@
-"""Every request passes here: authentication, impersonation, authorisation, errors."""
+"""The request handler chain: authentication, impersonation, authorization, errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiohttp import web
 from streamops_sandbox.kube import authz, errors
 from streamops_sandbox.kube.authn import Authentication, User, authenticated
 from streamops_sandbox.kube.authz import Attributes, Authorizer
-from streamops_sandbox.kube.plainpaths import PlainPaths
+from streamops_sandbox.kube.non_resource import NonResource
 from streamops_sandbox.kube.requestinfo import RequestInfo
 from streamops_sandbox.kube.rest import Rest
 from streamops_sandbox.request_guard import refusal
@@ -24,7 +24,7 @@ _NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", ".cluste
 _EXTRA = "Impersonate-Extra-"
 
 
-class FrontDoor:
+class HandlerChain:
     """The server's request handler."""
 
     def __init__(
@@ -32,17 +32,22 @@ class FrontDoor:
         authentication: Authentication,
         authorizer: Authorizer,
         rest: Rest,
-        plain: PlainPaths,
+        plain: NonResource,
     ) -> None:
         self._authentication = authentication
         self._authorizer = authorizer
         self._rest = rest
         self._plain = plain
 
+        #: How many reads are still answered with 429, as while the storage's caches are filled.
+        self.throttled_reads = 0
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; whatever fails is answered with a Status."""
         try:
             return await self._handle(request)
+        except errors.NoSuchRoute:
+            return web.Response(status=404, text="404 page not found\n")
         except errors.StatusError as error:
             return _failure(error)
         except web.HTTPRequestEntityTooLarge:
@@ -58,6 +63,9 @@ class FrontDoor:
         if reason := refusal(request, _NAMES):
             raise errors.StatusError(403, "Forbidden", reason)
         info = self._rest.parse(request)
+        if self.throttled_reads and info.is_resource and request.method == "GET":
+            self.throttled_reads -= 1
+            raise errors.too_many_requests("storage is (re)initializing")
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
         user = await self._authentication.authenticate(request.headers, certificate)

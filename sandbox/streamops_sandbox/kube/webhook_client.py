@@ -24,7 +24,7 @@ Json = dict[str, Any]
 _MAX_CONTEXTS = 64
 
 
-class CalloutError(Exception):
+class WebhookError(Exception):
     """A webhook could not be asked, or did not answer as it has to."""
 
 
@@ -39,7 +39,7 @@ class _Target:
     path: str
 
 
-class Callout:
+class WebhookClient:
     """HTTPS requests from the API server to webhooks in or outside of the cluster."""
 
     def __init__(self, api: Api) -> None:
@@ -61,7 +61,7 @@ class Callout:
         timeout: float,  # noqa: ASYNC109 - is part of the URL that is called, too
         query: dict[str, str] | None = None,
     ) -> Json:
-        """POST a review to a webhook's `clientConfig`; raises CalloutError."""
+        """POST a review to a webhook's `clientConfig`; raises WebhookError."""
         target = self._target(client, query or {})
         context = self._context(client.get("caBundle") or "")
         try:
@@ -72,19 +72,19 @@ class Callout:
                     # A kept connection that the webhook has closed meanwhile: once more.
                     status, content = await self._send(target, context, body)
         except TimeoutError as error:
-            raise CalloutError(f'Post "{target.url}": context deadline exceeded') from error
+            raise WebhookError(f'Post "{target.url}": context deadline exceeded') from error
         except aiohttp.ClientConnectorCertificateError as error:
-            raise CalloutError(
+            raise WebhookError(
                 f'Post "{target.url}": tls: failed to verify certificate: '
                 f"{_certificate_problem(error)}"
             ) from error
         except aiohttp.ClientConnectorError as error:
-            raise CalloutError(
+            raise WebhookError(
                 f'Post "{target.url}": dial tcp {target.address}:{target.port}: '
                 f"connect: {_reason(error)}"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise CalloutError(f'Post "{target.url}": EOF') from error
+            raise WebhookError(f'Post "{target.url}": EOF') from error
         return _decode(content, status)
 
     async def _send(
@@ -119,7 +119,7 @@ class Callout:
         try:
             address, target_port = resolve_service(self._api, namespace, name, port)
         except EndpointError as error:
-            raise CalloutError(f'Post "{url}": {error}') from error
+            raise WebhookError(f'Post "{url}": {error}') from error
         return _Target(url, host, target_port, address, path + suffix)
 
     def _context(self, bundle: str) -> ssl.SSLContext:
@@ -134,7 +134,7 @@ class Callout:
                 try:
                     found.load_verify_locations(cadata=base64.b64decode(bundle).decode())
                 except (ValueError, ssl.SSLError) as error:
-                    raise CalloutError(
+                    raise WebhookError(
                         "unable to load root certificates: unable to parse bytes as PEM block"
                     ) from error
             else:
@@ -146,7 +146,7 @@ class Callout:
 def _external(url: str, suffix: str) -> _Target:
     parsed = URL(url)
     if parsed.scheme != "https" or not parsed.host:
-        raise CalloutError(f'webhook URL "{url}" is not an https URL')
+        raise WebhookError(f'webhook URL "{url}" is not an https URL')
     port = parsed.port or 443
     return _Target(url + suffix, parsed.authority, port, parsed.host, parsed.raw_path_qs + suffix)
 
@@ -168,14 +168,14 @@ def _certificate_problem(error: aiohttp.ClientConnectorCertificateError) -> str:
 
 def _decode(content: bytes, status: int) -> Json:
     if not 200 <= status < 300:
-        raise CalloutError(
+        raise WebhookError(
             f"an error on the server ({content.decode(errors='replace').strip()!r}) has "
             "prevented the request from succeeding".replace("'", '"')
         )
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise CalloutError(f"couldn't get version/kind; json parse error: {error}") from error
+        raise WebhookError(f"couldn't get version/kind; json parse error: {error}") from error
     if not isinstance(value, dict):
-        raise CalloutError("expected a review object")
+        raise WebhookError("expected a review object")
     return value

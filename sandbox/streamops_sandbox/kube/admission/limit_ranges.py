@@ -1,0 +1,133 @@
+"""LimitRanges: defaults for the containers of a namespace, and bounds (the plugin LimitRanger)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from streamops_sandbox.kube import errors
+from streamops_sandbox.kube.api import Api, Review
+from streamops_sandbox.kube.quantity import parse
+
+Json = dict[str, Any]
+_ANNOTATION = "kubernetes.io/limit-ranger"
+
+
+class LimitRanger:
+    """Applies the LimitRanges of one server's namespaces."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def _items(self, namespace: str) -> list[Json]:
+        return [
+            item
+            for stored in self._api.store.collection("limitranges").items(namespace)
+            for item in (stored.load().get("spec") or {}).get("limits") or []
+        ]
+
+    async def mutate(self, review: Review) -> Json | None:
+        """Give a new pod's containers the namespace's default requests and limits."""
+        pod = review.obj
+        if (
+            review.operation != "CREATE"
+            or review.resource.collection != "pods"
+            or review.subresource
+        ):
+            return None
+        items = [item for item in self._items(review.namespace) if item.get("type") == "Container"]
+        if not items or pod is None:
+            return None
+        default = {
+            kind: _merged(items, key)
+            for kind, key in (("requests", "defaultRequest"), ("limits", "default"))
+        }
+        spec = dict(pod["spec"])
+        notes: list[str] = []
+        for key, what in (("containers", "container"), ("initContainers", "init container")):
+            if spec.get(key):
+                spec[key] = [_completed(item, default, what, notes) for item in spec[key]]
+        if not notes:
+            return None
+        annotations = {
+            **(pod["metadata"].get("annotations") or {}),
+            _ANNOTATION: f"LimitRanger plugin set: {'; '.join(notes)}",
+        }
+        return {**pod, "spec": spec, "metadata": {**pod["metadata"], "annotations": annotations}}
+
+    async def check(self, review: Review) -> None:
+        """Refuse what is out of bounds; raises a 403."""
+        obj, collection = review.obj, review.resource.collection
+        if review.operation != "CREATE" or review.subresource or obj is None:
+            return
+        if collection not in ("pods", "persistentvolumeclaims"):
+            return
+        problems = [
+            problem
+            for item in self._items(review.namespace)
+            for resources in _judged(item.get("type", ""), collection, obj)
+            for problem in _problems(item, resources)
+        ]
+        if problems:
+            why = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
+            raise errors.forbidden("", review.resource.plural, review.name, why)
+
+
+def _merged(items: list[Json], key: str) -> Json:
+    return {name: amount for item in items for name, amount in (item.get(key) or {}).items()}
+
+
+def _completed(container: Json, default: dict[str, Json], what: str, notes: list[str]) -> Json:
+    resources = {**(container.get("resources") or {})}
+    for kind in ("requests", "limits"):
+        given = resources.get(kind) or {}
+        missing = {name: value for name, value in default[kind].items() if name not in given}
+        if missing:
+            resources[kind] = {**given, **missing}
+            notes.append(f"{', '.join(sorted(missing))} {kind[:-1]} for {what} {container['name']}")
+    return {**container, "resources": resources}
+
+
+def _judged(kind: str, collection: str, obj: Json) -> Iterator[Json]:
+    """Yield the resources a limit of a kind is about."""
+    spec = obj.get("spec") or {}
+    if kind == "PersistentVolumeClaim" and collection == "persistentvolumeclaims":
+        requests = (spec.get("resources") or {}).get("requests") or {}
+        yield {"requests": requests, "limits": requests}
+    elif kind == "Container" and collection == "pods":
+        for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:
+            yield container.get("resources") or {}
+    elif kind == "Pod" and collection == "pods":
+        yield {key: _sum(spec.get("containers") or [], key) for key in ("requests", "limits")}
+
+
+def _sum(containers: list[Json], kind: str) -> dict[str, str]:
+    total: dict[str, Decimal] = {}
+    for container in containers:
+        for name, amount in ((container.get("resources") or {}).get(kind) or {}).items():
+            total[name] = total.get(name, Decimal(0)) + parse(amount)
+    return {name: f"{amount:f}" for name, amount in total.items()}
+
+
+def _problems(item: Json, resources: Json) -> Iterator[str]:
+    kind = item.get("type", "")
+    requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
+    for name, bound in sorted((item.get("min") or {}).items()):
+        text = f"minimum {name} usage per {kind} is {bound}"
+        if name not in requests:
+            yield f"{text}.  No request is specified"
+        elif parse(requests[name]) < parse(bound):
+            yield f"{text}, but request is {requests[name]}"
+    for name, bound in sorted((item.get("max") or {}).items()):
+        text = f"maximum {name} usage per {kind} is {bound}"
+        if name not in limits:
+            yield f"{text}.  No limit is specified"
+        elif parse(limits[name]) > parse(bound):
+            yield f"{text}, but limit is {limits[name]}"
+    for name, bound in sorted((item.get("maxLimitRequestRatio") or {}).items()):
+        text = f"{name} max limit to request ratio per {kind} is {bound}"
+        if not parse(requests.get(name, "0")) or name not in limits:
+            yield f"{text}, but no request is specified or request is 0"
+        elif (ratio := parse(limits[name]) / parse(requests[name])) > parse(bound):
+            yield f"{text}, but provided ratio is {ratio:.6f}"

@@ -1,0 +1,317 @@
+"""Pod Security admission: the levels `baseline` and `restricted`, enforced or warned of by a namespace's labels.
+
+Contract: https://kubernetes.io/docs/concepts/security/pod-security-standards/, checks and words of
+k8s.io/pod-security-admission/policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from streamops_sandbox.kube import errors
+from streamops_sandbox.kube.api import Api, Review
+from streamops_sandbox.kube.kinds.causes import Causes
+
+Json = dict[str, Any]
+_PREFIX = "pod-security.kubernetes.io/"
+_LEVELS = ("privileged", "baseline", "restricted")
+#: Where the kinds with a pod template have it.
+_TEMPLATES = {
+    "deployments.apps": ("spec", "template"), "replicasets.apps": ("spec", "template"),
+    "statefulsets.apps": ("spec", "template"), "daemonsets.apps": ("spec", "template"),
+    "jobs.batch": ("spec", "template"), "replicationcontrollers": ("spec", "template"),
+    "podtemplates": ("template",), "cronjobs.batch": ("spec", "jobTemplate", "spec", "template"),
+}  # fmt: skip
+_BASELINE_CAPABILITIES = frozenset(
+    {"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE",
+     "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"}
+)  # fmt: skip
+_SELINUX_TYPES = ("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t")
+_SAFE_SYSCTLS = frozenset(
+    {"kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports",
+     "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range", "net.ipv4.tcp_fin_timeout",
+     "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_keepalive_time",
+     "net.ipv4.tcp_rmem", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_wmem"}
+)  # fmt: skip
+_RESTRICTED_VOLUMES = frozenset(
+    {
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+        "image",
+    }
+)
+_SECCOMP = ("RuntimeDefault", "Localhost")
+
+
+class PodSecurity:
+    """The plugin PodSecurity."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def check(self, review: Review) -> None:
+        """Refuse a pod that its namespace does not allow, or warn of one; raises a 403."""
+        obj, collection = review.obj, review.resource.collection
+        if obj is None or review.subresource or review.operation not in ("CREATE", "UPDATE"):
+            return
+        if collection == "namespaces":
+            _check_labels(obj)
+            return
+        if collection == "pods":
+            if review.old is not None and review.old["spec"] == obj["spec"]:
+                return
+            template = obj
+        elif collection in _TEMPLATES:
+            template = obj
+            for key in _TEMPLATES[collection]:
+                template = template.get(key) or {}
+        else:
+            return
+        stored = self._api.get("namespaces", "", review.namespace)
+        labels = stored.labels if stored else {}
+        enforced, version = _level(labels, "enforce")
+        found = violations(template, enforced) if collection == "pods" else ""
+        if found:
+            why = f'violates PodSecurity "{enforced}:{version}": {found}'
+            group, plural = review.resource.group, review.resource.plural
+            raise errors.forbidden(group, plural, review.name, why)
+        warned, version = _level(labels, "warn")
+        found = violations(template, warned)
+        if found:
+            text = f'would violate PodSecurity "{warned}:{version}": {found}'
+            review.write.warnings.append(text)
+
+
+def _level(labels: Any, mode: str) -> tuple[str, str]:
+    level = labels.get(_PREFIX + mode, "privileged")
+    # A level that is not one counts as the strictest.
+    known = level if level in _LEVELS else "restricted"
+    return known, labels.get(f"{_PREFIX}{mode}-version", "latest")
+
+
+def _check_labels(namespace: Json) -> None:
+    found = Causes()
+    for mode in ("enforce", "audit", "warn"):
+        level = (namespace["metadata"].get("labels") or {}).get(_PREFIX + mode, "privileged")
+        if level not in _LEVELS:
+            text = f"must be one of {', '.join(_LEVELS)}"
+            found.invalid(f"metadata.labels[{_PREFIX}{mode}]", level, text)
+    if found:
+        raise errors.invalid("", "Namespace", namespace["metadata"].get("name", ""), found)
+
+
+def violations(pod: Json, level: str) -> str:
+    """Return what a pod (or a template) breaks of a level, in words; empty where it breaks nothing."""
+    if level == "privileged":
+        return ""
+    checks = _BASELINE if level == "baseline" else _RESTRICTED
+    spec = pod.get("spec") or {}
+    found = [f"{reason} ({detail})" for reason, check in checks if (detail := check(spec))]
+    return ", ".join(found)
+
+
+def _containers(spec: Json) -> Iterator[Json]:
+    for key in ("initContainers", "containers", "ephemeralContainers"):
+        yield from spec.get(key) or []
+
+
+def _security(container: Json) -> Json:
+    context: Json = container.get("securityContext") or {}
+    return context
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _named(what: str, names: Sequence[str]) -> str:
+    return f"{what}{'s' if len(names) > 1 else ''} {_quoted(names)}"
+
+
+def _offending(spec: Json, bad: Callable[[Json], bool]) -> str:
+    """Return the containers whose security context breaks a rule, in words."""
+    names = [item.get("name", "") for item in _containers(spec) if bad(_security(item))]
+    return _named("container", names) if names else ""
+
+
+def _must(spec: Json, bad: Callable[[Json], bool], text: str) -> str:
+    who = _offending(spec, bad)
+    return f"{who} {text}" if who else ""
+
+
+def _host_namespaces(spec: Json) -> str:
+    keys = ("hostNetwork", "hostPID", "hostIPC")
+    return ", ".join(f"{key}=true" for key in keys if spec.get(key))
+
+
+def _host_paths(spec: Json) -> str:
+    names = [item["name"] for item in spec.get("volumes") or [] if item.get("hostPath") is not None]
+    return _named("volume", names) if names else ""
+
+
+def _host_ports(spec: Json) -> str:
+    names, ports = [], []
+    for container in _containers(spec):
+        used = [
+            str(port["hostPort"]) for port in container.get("ports") or [] if port.get("hostPort")
+        ]
+        if used:
+            names.append(container.get("name", ""))
+            ports += [port for port in used if port not in ports]
+    if not names:
+        return ""
+    verb = "use" if len(names) > 1 else "uses"
+    return f"{_named('container', names)} {verb} hostPort{'s' if len(ports) > 1 else ''} {', '.join(ports)}"
+
+
+def _privileged(spec: Json) -> str:
+    text = "must not set securityContext.privileged=true"
+    return _must(spec, lambda context: bool(context.get("privileged")), text)
+
+
+def _proc_mount(spec: Json) -> str:
+    text = 'must not set securityContext.procMount to "Unmasked"'
+    return _must(spec, lambda context: context.get("procMount", "Default") != "Default", text)
+
+
+def _capabilities(spec: Json, allowed: frozenset[str]) -> str:
+    extra: list[str] = []
+
+    def bad(context: Json) -> bool:
+        added = (context.get("capabilities") or {}).get("add") or []
+        more = [name for name in added if name not in allowed]
+        extra.extend(name for name in more if name not in extra)
+        return bool(more)
+
+    who = _offending(spec, bad)
+    return (
+        f"{who} must not include {_quoted(sorted(extra))} in securityContext.capabilities.add"
+        if who
+        else ""
+    )
+
+
+def _baseline_capabilities(spec: Json) -> str:
+    return _capabilities(spec, _BASELINE_CAPABILITIES)
+
+
+def _selinux(spec: Json) -> str:
+    options = [
+        _security(spec).get("seLinuxOptions"),
+        *(_security(c).get("seLinuxOptions") for c in _containers(spec)),
+    ]
+    kinds = sorted({item.get("type", "") for item in options if item} - set(_SELINUX_TYPES))
+    fields = [key for key in ("user", "role") if any(item and item.get(key) for item in options)]
+    parts = ([f"type{'s' if len(kinds) > 1 else ''} {_quoted(kinds)}"] if kinds else []) + [
+        f"{key} may not be set" for key in fields
+    ]
+    return "; ".join(parts)
+
+
+def _baseline_seccomp(spec: Json) -> str:
+    text = 'must not set securityContext.seccompProfile.type to "Unconfined"'
+    found = ["pod"] if _is_unconfined(_security(spec)) else []
+    who = _offending(spec, _is_unconfined)
+    found += [who] if who else []
+    return f"{' and '.join(found)} {text}" if found else ""
+
+
+def _is_unconfined(context: Json) -> bool:
+    return (context.get("seccompProfile") or {}).get("type") == "Unconfined"
+
+
+def _sysctls(spec: Json) -> str:
+    names = [item.get("name", "") for item in _security(spec).get("sysctls") or []]
+    return ", ".join(name for name in names if name not in _SAFE_SYSCTLS)
+
+
+def _escalation(spec: Json) -> str:
+    text = "must set securityContext.allowPrivilegeEscalation=false"
+    return _must(spec, lambda context: context.get("allowPrivilegeEscalation") is not False, text)
+
+
+def _restricted_capabilities(spec: Json) -> str:
+    def keeps(context: Json) -> bool:
+        return "ALL" not in ((context.get("capabilities") or {}).get("drop") or [])
+
+    drop = _must(spec, keeps, 'must set securityContext.capabilities.drop=["ALL"]')
+    add = _capabilities(spec, frozenset({"NET_BIND_SERVICE"}))
+    return "; ".join(part for part in (drop, add) if part)
+
+
+def _restricted_volumes(spec: Json) -> str:
+    bad = {
+        item["name"]: next(key for key in item if key != "name")
+        for item in spec.get("volumes") or []
+        if not _RESTRICTED_VOLUMES & item.keys() and len(item) > 1
+    }
+    if not bad:
+        return ""
+    kinds = sorted(set(bad.values()))
+    verb = "use" if len(bad) > 1 else "uses"
+    plural = "s" if len(kinds) > 1 else ""
+    who = _named("volume", list(bad))
+    return f"{who} {verb} restricted volume type{plural} {_quoted(kinds)}"
+
+
+def _non_root(spec: Json) -> str:
+    wanted = _security(spec).get("runAsNonRoot")
+    refusing = _offending(spec, lambda context: context.get("runAsNonRoot") is False)
+    text = "must not set securityContext.runAsNonRoot=false"
+    found = [f"pod {text}"] if wanted is False else []
+    found += [f"{refusing} {text}"] if refusing else []
+    if not found and not wanted:
+        who = _offending(spec, lambda context: context.get("runAsNonRoot") is None)
+        found = [f"pod or {who} must set securityContext.runAsNonRoot=true"] if who else []
+    return "; ".join(found)
+
+
+def _user(spec: Json) -> str:
+    found = ["pod must not set runAsUser=0"] if _security(spec).get("runAsUser") == 0 else []
+    who = _offending(spec, lambda context: context.get("runAsUser") == 0)
+    return ", ".join([*found, *([f"{who} must not set runAsUser=0"] if who else [])])
+
+
+def _restricted_seccomp(spec: Json) -> str:
+    unconfined = _baseline_seccomp(spec)
+    if unconfined:
+        return unconfined
+    if (_security(spec).get("seccompProfile") or {}).get("type") in _SECCOMP:
+        return ""
+    who = _offending(spec, lambda c: (c.get("seccompProfile") or {}).get("type") not in _SECCOMP)
+    text = 'must set securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost"'
+    return f"pod or {who} {text}" if who else ""
+
+
+_SHARED = (
+    ("host namespaces", _host_namespaces),
+    ("hostPort", _host_ports),
+    ("privileged", _privileged),
+    ("procMount", _proc_mount),
+    ("seLinuxOptions", _selinux),
+    ("forbidden sysctls", _sysctls),
+)
+_BASELINE = (
+    ("non-default capabilities", _baseline_capabilities),
+    _SHARED[0],
+    ("hostPath volumes", _host_paths),
+    *_SHARED[1:5],
+    ("seccompProfile", _baseline_seccomp),
+    _SHARED[5],
+)
+_RESTRICTED = (
+    *_SHARED,
+    ("allowPrivilegeEscalation != false", _escalation),
+    ("unrestricted capabilities", _restricted_capabilities),
+    ("restricted volume types", _restricted_volumes),
+    ("runAsNonRoot != true", _non_root),
+    ("runAsUser=0", _user),
+    ("seccompProfile", _restricted_seccomp),
+)

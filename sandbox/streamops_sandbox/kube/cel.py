@@ -1,0 +1,96 @@
+"""CEL expressions: rules of custom resources and match conditions of webhooks.
+
+Evaluated by cel-expr-python, the Python face of Google's C++ implementation, with the functions that Kubernetes
+adds as far as they are listed here. https://kubernetes.io/docs/reference/using-api/cel/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from streamops_sandbox.kube import errors
+
+#: Names of variables and their types: `dyn` is decided when the expression is evaluated.
+Variables = tuple[tuple[str, str], ...]
+ADMISSION: Variables = (("object", "dyn"), ("oldObject", "dyn"), ("request", "dyn"))
+#: Functions of Kubernetes' libraries that are not modelled.
+_MISSING = re.compile(
+    r"\b(isURL|url|isIP|ip|isCIDR|cidr|isQuantity|quantity|isSemver|semver|authorizer|format|isSorted|sum)\b\s*[.(]"
+)
+_KUBERNETES_MAX_LIST = 1000
+
+
+class CelError(ValueError):
+    """An expression that does not compile, or whose evaluation fails; the message is CEL's."""
+
+
+def problem(expression: str, variables: Variables) -> str:
+    """Return why an expression does not compile; empty where it does. Raises a 501."""
+    try:
+        _program(expression, variables)
+    except CelError as error:
+        return str(error)
+    return ""
+
+
+def evaluate(expression: str, variables: Variables, data: Mapping[str, Any]) -> Any:
+    """Return an expression's value; raises CelError."""
+    value = _program(expression, variables).eval(data=dict(data))
+    if value.type().name() in ("ERROR", "error", "UNKNOWN"):
+        raise CelError(_text(value.value()))
+    return value.value()
+
+
+def _text(error: object) -> str:
+    text = re.sub(r"^[A-Z_]+: ", "", str(error))
+    return re.sub(r" \[[A-Z_]+\]\Z", "", text)
+
+
+@lru_cache(maxsize=512)
+def _program(expression: str, variables: Variables) -> Any:
+    missing = _MISSING.search(expression)
+    if missing:
+        raise errors.not_implemented(f"the CEL function {missing[1]!r}")
+    try:
+        return _environment(variables).compile(expression)
+    except RuntimeError as error:
+        raise CelError(_text(error)) from error
+
+
+@lru_cache(maxsize=16)
+def _environment(variables: Variables) -> Any:
+    # 16 MB of machine code that most clusters never need.
+    from cel_expr_python import cel  # noqa: PLC0415
+    from cel_expr_python.ext import ext_optional, ext_strings  # noqa: PLC0415
+
+    kinds = cel.Type
+    types = {
+        "string": kinds.STRING, "integer": kinds.INT, "number": kinds.DOUBLE, "boolean": kinds.BOOL,
+    }  # fmt: skip
+
+    def function(name: str, result: Any, body: Any) -> Any:
+        overload = cel.Overload(
+            f"string_{name}_string", result, [kinds.STRING, kinds.STRING], True, impl=body
+        )
+        return cel.FunctionDecl(name, [overload])
+
+    return cel.NewEnv(
+        variables={name: types.get(kind, kinds.DYN) for name, kind in variables},
+        extensions=[ext_strings.ExtStrings(), ext_optional.ExtOptional()],
+        functions=[
+            function("find", kinds.STRING, _find),
+            function("findAll", kinds.List(kinds.STRING), _find_all),
+        ],
+    )
+
+
+def _find(text: str, pattern: str) -> str:
+    found = re.search(pattern, text)
+    return found[0] if found else ""
+
+
+def _find_all(text: str, pattern: str) -> list[str]:
+    return [found[0] for found in re.finditer(pattern, text)][:_KUBERNETES_MAX_LIST]

@@ -1,0 +1,242 @@
+"""Rules of CustomResourceDefinitions: names, versions, and that schemas are structural.
+
+https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamops_sandbox.kube import cel, custom_objects, custom_schema, names
+from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.kinds.webhook_configurations import check_client
+
+Json = dict[str, Any]
+_SCOPES = ("Cluster", "Namespaced")
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+#: What may not be used at all, and why.
+_FORBIDDEN = {
+    "$ref": "$ref is not supported",
+    "definitions": "definitions is not supported",
+    "dependencies": "dependencies is not supported",
+    "id": "id is not supported",
+    "patternProperties": "patternProperties is not supported",
+    "additionalItems": "additionalItems is not supported",
+}
+#: What has to be outside of allOf, anyOf, oneOf and not.
+_OUTSIDE = (
+    "description", "title", "default", "type", "nullable", "additionalProperties",
+    "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource", "x-kubernetes-int-or-string",
+)  # fmt: skip
+
+
+def validate(obj: Json, found: Causes) -> None:
+    """Collect the violations of a definition."""
+    spec, name = obj["spec"], obj["metadata"].get("name", "")
+    chosen, versions = spec.get("names") or {}, spec.get("versions") or []
+    if name != f"{chosen.get('plural', '')}.{spec.get('group', '')}":
+        found.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
+    group = spec.get("group", "")
+    if not group:
+        found.required("spec.group")
+    elif names.subdomain(group) or "." not in group:
+        text = names.subdomain(group) or ["should be a domain with at least one dot"]
+        found.problems("spec.group", group, text)
+    if spec.get("scope") not in _SCOPES:
+        found.unsupported("spec.scope", spec.get("scope", ""), _SCOPES)
+    _versions(versions, found)
+    _names(chosen, found)
+    _conversion(spec.get("conversion") or {}, found)
+    _schemas(versions, found)
+    if not versions and not (obj.get("status") or {}).get("storedVersions"):
+        found.invalid("status.storedVersions", None, "must have at least one stored version")
+
+
+def _versions(versions: list[Json], found: Causes) -> None:
+    seen: set[str] = set()
+    for index, version in enumerate(versions):
+        field, name = f"spec.versions[{index}]", version.get("name", "")
+        if name in seen:
+            found.invalid("spec.versions", name, "must contain unique version names")
+        seen.add(name)
+        found.problems(f"{field}.name", name, names.dns_1035_label(name))
+        if not (version.get("schema") or {}).get("openAPIV3Schema"):
+            found.required(f"{field}.schema.openAPIV3Schema")
+    if sum(bool(version.get("storage")) for version in versions) != 1:
+        shown = [version.get("name", "") for version in versions]
+        text = "must have exactly one version marked as storage version"
+        found.invalid("spec.versions", shown, text)
+
+
+def _names(chosen: Json, found: Causes) -> None:
+    for key in ("plural", "singular", "kind", "listKind"):
+        value = chosen.get(key, "")
+        problems = names.dns_1035_label(value.lower())
+        if key in ("plural", "singular"):
+            problems = names.dns_1035_label(value)
+        elif problems:
+            problems = [f"may have mixed case, but should otherwise match: {problems[0]}"]
+        if not value and key in ("plural", "kind"):
+            found.required(f"spec.names.{key}")
+        elif value:
+            found.problems(f"spec.names.{key}", value, problems)
+    if chosen.get("kind") and chosen.get("kind") == chosen.get("listKind"):
+        text = "kind and listKind may not be the same"
+        found.invalid("spec.names.listKind", chosen["listKind"], text)
+
+
+def _conversion(conversion: Json, found: Causes) -> None:
+    strategy, webhook = conversion.get("strategy", "None"), conversion.get("webhook") or {}
+    if strategy == "Webhook":
+        if webhook.get("clientConfig") is None:
+            text = "required when strategy is set to Webhook"
+            found.required("spec.conversion.webhookClientConfig", text)
+        else:
+            check_client(webhook["clientConfig"], "spec.conversion.webhookClientConfig", found)
+        if not webhook.get("conversionReviewVersions"):
+            found.required("spec.conversion.conversionReviewVersions")
+    found.one_of(conversion, "strategy", "spec.conversion", ("None", "Webhook"))
+
+
+def _schemas(versions: list[Json], found: Causes) -> None:
+    """Check what each version has, at the place where the API server keeps what all versions share."""
+    for key, shared, check in (
+        ("schema", "spec.validation", _schema),
+        ("subresources", "spec.subresources", _subresources),
+        ("additionalPrinterColumns", "spec.additionalPrinterColumns", _columns),
+    ):
+        values = [version.get(key) for version in versions]
+        same = all(value == values[0] for value in values)
+        for index, value in enumerate(values[:1] if same else values):
+            if value:
+                check(value, shared if same else f"spec.versions[{index}].{key}", found)
+
+
+def _subresources(value: Json, path: str, found: Causes) -> None:
+    scale = value.get("scale") or {}
+    for key, start in (("specReplicasPath", ".spec"), ("statusReplicasPath", ".status")):
+        place = scale.get(key, "") if value.get("scale") is not None else None
+        if place is None:
+            continue
+        if not place:
+            found.required(f"{path}.scale.{key}")
+        elif not place.startswith("."):
+            found.invalid(
+                f"{path}.scale.{key}", place, "must be a simple json path starting with ."
+            )
+        elif not place.startswith(f"{start}."):
+            text = f"should be a json path under {start}"
+            found.invalid(f"{path}.scale.{key}", place, text)
+
+
+def _columns(columns: list[Json], path: str, found: Causes) -> None:
+    for index, column in enumerate(columns):
+        field = f"{path}[{index}]"
+        if not column.get("name"):
+            found.required(f"{field}.name")
+        if not column.get("type"):
+            found.required(f"{field}.type", f"must be one of {','.join(_COLUMN_TYPES)}")
+        elif column["type"] not in _COLUMN_TYPES:
+            text = f"must be one of {','.join(_COLUMN_TYPES)}"
+            found.invalid(f"{field}.type", column["type"], text)
+        if not column.get("jsonPath"):
+            found.required(f"{field}.JSONPath")
+
+
+def _schema(value: Json, path: str, found: Causes) -> None:
+    root, field = value.get("openAPIV3Schema"), f"{path}.openAPIV3Schema"
+    if not root:
+        return
+    _structural(root, field, found, "at the root")
+    if root.get("type", "object") != "object":
+        found.invalid(f"{field}.type", root["type"], "must be object at the root")
+    for key in ((root.get("properties") or {}).get("metadata") or {}).get("properties") or {}:
+        if key not in ("name", "generateName"):
+            text = "must not specify anything other than name and generateName, but metadata is implicitly specified"
+            found.forbidden(f"{field}.properties[metadata]", text)
+            break
+
+
+def _structural(node: Json, field: str, found: Causes, place: str) -> None:
+    """Check one node and all below it."""
+    for key, text in _FORBIDDEN.items():
+        if node.get(key) is not None:
+            found.forbidden(f"{field}.{key}", text)
+    if node.get("uniqueItems"):
+        text = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
+        found.forbidden(f"{field}.uniqueItems", text)
+    free = node.get("x-kubernetes-preserve-unknown-fields") or node.get(
+        "x-kubernetes-int-or-string"
+    )
+    if not node.get("type") and not free:
+        found.required(f"{field}.type", f"must not be empty {place}")
+    if node.get("type") and node.get("x-kubernetes-int-or-string"):
+        text = "must be empty if x-kubernetes-int-or-string is true"
+        found.forbidden(f"{field}.type", text)
+    if node.get("properties") and node.get("additionalProperties"):
+        text = "additionalProperties and properties are mutual exclusive"
+        found.forbidden(f"{field}.additionalProperties", text)
+    if node.get("type") == "array" and not node.get("items"):
+        found.required(f"{field}.items", "must be specified")
+    _list_type(node, field, found)
+    for key in ("allOf", "anyOf", "oneOf"):
+        for index, branch in enumerate(node.get(key) or []):
+            if not node.get("x-kubernetes-int-or-string"):
+                _branch(branch, f"{field}.{key}[{index}]", found)
+    if node.get("not"):
+        _branch(node["not"], f"{field}.not", found)
+    for key, child in (node.get("properties") or {}).items():
+        text = "for specified object fields"
+        _structural(child, f"{field}.properties[{key}]", found, text)
+    if isinstance(node.get("items"), dict):
+        _structural(node["items"], f"{field}.items", found, "for specified array items")
+    if isinstance(node.get("additionalProperties"), dict):
+        text = "for specified object fields"
+        _structural(node["additionalProperties"], f"{field}.additionalProperties", found, text)
+    if "default" in node:
+        causes = custom_objects.validate(node["default"], custom_schema.compile_node(node))
+        found += [{**cause, "field": f"{field}.default"} for cause in causes]
+    for index, rule in enumerate(node.get("x-kubernetes-validations") or []):
+        _rule(rule, node, f"{field}.x-kubernetes-validations[{index}]", found)
+
+
+def _list_type(node: Json, field: str, found: Causes) -> None:
+    kind, keys = node.get("x-kubernetes-list-type"), node.get("x-kubernetes-list-map-keys") or []
+    path = f"{field}.x-kubernetes-list-map-keys"
+    if kind not in (None, "atomic", "map", "set"):
+        found.unsupported(f"{field}.x-kubernetes-list-type", kind, ("atomic", "map", "set"))
+    elif kind == "map" and not keys:
+        found.required(path, "must not be empty if x-kubernetes-list-type is map")
+    elif keys and kind != "map":
+        found.forbidden(path, "must not be specified if x-kubernetes-list-type is not map")
+    items = node.get("items") or {}
+    for index, key in enumerate(keys if kind == "map" else []):
+        if key not in (items.get("properties") or {}):
+            found.invalid(f"{path}[{index}]", key, "entries must all be names of item properties")
+        elif key not in (items.get("required") or []) and "default" not in items["properties"][key]:
+            text = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+            found.required(f"{field}.items.properties[{key}].default", text)
+
+
+def _branch(node: Json, field: str, found: Causes) -> None:
+    for key in _OUTSIDE:
+        if node.get(key):
+            found.forbidden(f"{field}.{key}", "must be empty to be structural")
+    for key, child in (node.get("properties") or {}).items():
+        _branch(child, f"{field}.properties[{key}]", found)
+
+
+def _rule(rule: Json, node: Json, field: str, found: Causes) -> None:
+    text = rule.get("rule", "")
+    if not text.strip():
+        found.required(f"{field}.rule", "rule is not specified")
+        return
+    variables = custom_objects.rule_variables(custom_schema.compile_node(node))
+    problem = cel.problem(text, variables)
+    if problem:
+        shown = {
+            "Rule": text, "Message": rule.get("message", ""),
+            "MessageExpression": rule.get("messageExpression", ""), "Reason": rule.get("reason"),
+            "FieldPath": rule.get("fieldPath", ""), "OptionalOldSelf": rule.get("optionalOldSelf"),
+        }  # fmt: skip
+        found.invalid(f"{field}.rule", shown, f"compilation failed: {problem}")

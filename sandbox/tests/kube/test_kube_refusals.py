@@ -1,0 +1,275 @@
+"""What a real cluster refuses, warns of or changes on the way in."""
+
+from __future__ import annotations
+
+import pytest
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+ENFORCE = "pod-security.kubernetes.io/enforce"
+WARN = "pod-security.kubernetes.io/warn"
+RESTRICTED = {
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [
+        {
+            "name": "a",
+            "image": "i:1",
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            },
+        }
+    ],
+}
+
+
+def pod(name="p", **container):
+    spec = {"containers": [{"name": "a", "image": "i:1", **container}]}
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+@pytest.fixture
+def post(cluster, namespace):
+    def call(plural, body, *, version="v1", **options):
+        root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+        return cluster.call("POST", f"{root}/namespaces/{namespace}/{plural}", body, **options)
+
+    return call
+
+
+@pytest.fixture
+def label(cluster, namespace):
+    def patch(**labels):
+        cluster.call(
+            "PATCH",
+            f"/api/v1/namespaces/{namespace}",
+            {"metadata": {"labels": labels}},
+            content_type="application/merge-patch+json",
+        )
+
+    return patch
+
+
+@pytest.mark.parametrize(
+    ("level", "spec", "text"),
+    [
+        ("restricted", {}, 'allowPrivilegeEscalation != false (container "a" must set securityContext.'),
+        ("restricted", {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, "restricted volume types"),
+        ("baseline", {"hostNetwork": True}, "host namespaces (hostNetwork=true)"),
+        ("baseline", {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, 'hostPath volumes (volume "v")'),
+    ],
+)  # fmt: skip
+def test_pod_security_refuses_by_the_level_of_the_namespace(post, label, level, spec, text):
+    label(**{ENFORCE: level})
+    body = pod()
+    body["spec"] |= spec
+    status = post("pods", body, code=403)
+    assert f'violates PodSecurity "{level}:latest": ' in status["message"]
+    assert text in status["message"]
+
+
+def test_pod_security_lets_pass_what_its_level_allows(post, label, cluster, namespace):
+    label(**{ENFORCE: "restricted", WARN: "restricted"})
+    post("pods", {"metadata": {"name": "p"}, "spec": RESTRICTED})
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": pod()["spec"]}
+    body = {
+        "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template},
+    }
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    answer = cluster.raw("POST", path, body)
+    assert answer.status_code == 201
+    assert 'would violate PodSecurity \\"restricted:latest\\"' in answer.headers["Warning"]
+
+
+def test_a_quota_is_counted_and_kept(post, cluster, namespace):
+    hard = {"count/configmaps": "1", "requests.cpu": "1"}
+    post("resourcequotas", {"metadata": {"name": "q"}, "spec": {"hard": hard}})
+    post("configmaps", {"metadata": {"name": "a"}})
+    status = post("configmaps", {"metadata": {"name": "b"}}, code=403)
+    assert status["message"] == (
+        'configmaps "b" is forbidden: exceeded quota: q, requested: count/configmaps=1, used: '
+        "count/configmaps=1, limited: count/configmaps=1"
+    )
+    status = post("pods", pod(), code=403)
+    assert "failed quota: q: must specify requests.cpu for: a" in status["message"]
+    post("pods", pod(resources={"requests": {"cpu": "600m"}}))
+    status = post("pods", pod("r", resources={"requests": {"cpu": "0.5"}}), code=403)
+    assert "requested: requests.cpu=500m, used: requests.cpu=600m" in status["message"]
+    cluster.call("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/a")
+    quota = cluster.call("GET", f"/api/v1/namespaces/{namespace}/resourcequotas/q")
+    assert quota["status"]["used"] == {"count/configmaps": "0", "requests.cpu": "600m"}
+
+
+def test_limit_ranges_fill_in_and_bound(post):
+    limit = {"type": "Container", "default": {"cpu": "1"}, "max": {"cpu": "2"}}
+    post("limitranges", {"metadata": {"name": "l"}, "spec": {"limits": [limit]}})
+    made = post("pods", pod())
+    assert made["spec"]["containers"][0]["resources"] == {
+        "limits": {"cpu": "1"},
+        "requests": {"cpu": "1"},
+    }
+    status = post("pods", pod("q", resources={"limits": {"cpu": "3"}}), code=403)
+    assert "maximum cpu usage per Container is 2, but limit is 3" in status["message"]
+
+
+def test_nobody_grants_what_they_do_not_have(cluster, namespace, post):
+    rbac = "rbac.authorization.k8s.io/v1"
+    rules = [
+        {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+    ]
+    post("roles", {"metadata": {"name": "granter"}, "rules": rules}, version=rbac)
+    subject = {"kind": "ServiceAccount", "name": "default", "namespace": namespace}
+    binding = {
+        "metadata": {"name": "b"},
+        "roleRef": {"kind": "Role", "name": "granter"},
+        "subjects": [subject],
+    }
+    post("rolebindings", binding, version=rbac)
+    token = cluster.service_account_token(namespace)
+
+    def role(verb):
+        rule = {"apiGroups": [""], "resources": ["pods"], "verbs": [verb]}
+        return {"metadata": {"name": verb}, "rules": [rule]}
+
+    post("roles", role("get"), version=rbac, token=token)
+    status = post("roles", role("delete"), version=rbac, token=token, code=403)
+    assert "is attempting to grant RBAC permissions not currently held:" in status["message"]
+    assert '{APIGroups:[""], Resources:["pods"], Verbs:["delete"]}' in status["message"]
+    admin = {
+        **binding,
+        "metadata": {"name": "c"},
+        "roleRef": {"kind": "ClusterRole", "name": "admin"},
+    }
+    post("rolebindings", admin, version=rbac, token=token, code=403)
+
+
+@pytest.mark.parametrize(
+    ("container", "field"),
+    [
+        ({"livenessProbe": {}}, "spec.containers[0].livenessProbe"),
+        ({"env": [{"name": "a=b"}]}, "spec.containers[0].env[0].name"),
+        (
+            {"resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1500m"}}},
+            "spec.containers[0].resources.requests",
+        ),
+    ],
+)
+def test_pods_that_could_not_run_are_refused(post, container, field):
+    status = post("pods", pod(**container), code=422)
+    assert [cause["field"] for cause in status["details"]["causes"]] == [field]
+
+
+def test_amounts_are_kept_in_their_canonical_form(post):
+    limits = {"cpu": "1000m", "memory": "1024Mi", "ephemeral-storage": "1.5Gi"}
+    made = post("pods", pod(resources={"limits": limits}))
+    assert made["spec"]["containers"][0]["resources"]["limits"] == {
+        "cpu": "1",
+        "memory": "1Gi",
+        "ephemeral-storage": "1536Mi",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "text"),
+    [
+        (b'{"metadata":{"name":"c"},"data":{"a":"1","a":"2"}}', "application/json", 'duplicate field "data.a"'),
+        (b"metadata: {name: c}\ndata: {}\ndata: {}\n", "application/yaml", 'line 3: key "data" already set in map'),
+    ],
+)  # fmt: skip
+def test_duplicate_fields_are_found(cluster, namespace, body, content_type, text):
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    status = cluster.call(
+        "POST", path, body, content_type=content_type, fieldValidation="Strict", code=400
+    )
+    assert text in status["message"]
+
+
+def definition(group, schema):
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"plural": "gizmos", "kind": "Gizmo"}
+    spec = {"group": group, "scope": "Namespaced", "names": names, "versions": [version]}
+    return {"metadata": {"name": f"gizmos.{group}"}, "spec": spec}
+
+
+def test_definitions_have_structural_schemas_and_rules_that_compile(cluster, namespace):
+    schema = {
+        "type": "object",
+        "properties": {
+            "list": {"type": "array", "items": {"type": "object"}, "x-kubernetes-list-type": "map"},
+            "rule": {"type": "string", "x-kubernetes-validations": [{"rule": "self =="}]},
+            "free": {},
+        },
+    }
+    body = definition(f"{namespace}.example.org", schema)
+    status = cluster.call("POST", CRDS, body, code=422)
+    start = "spec.validation.openAPIV3Schema.properties"
+    assert [cause["field"] for cause in status["details"]["causes"]] == [
+        f"{start}[list].x-kubernetes-list-map-keys",
+        f"{start}[rule].x-kubernetes-validations[0].rule",
+        f"{start}[free].type",
+    ]
+
+
+def test_rules_in_cel_hold_for_what_changes(cluster, namespace):
+    group = f"{namespace}.example.org"
+    spec = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+        "x-kubernetes-validations": [
+            {"rule": "self.a < self.b", "message": "a has to be less than b"},
+            {"rule": "self.a >= oldSelf.a", "message": "a never decreases"},
+        ],
+    }
+    schema = {"type": "object", "properties": {"spec": spec}}
+    cluster.call("POST", CRDS, definition(group, schema))
+    path = f"/apis/{group}/v1/namespaces/{namespace}/gizmos"
+    kind = {"apiVersion": f"{group}/v1", "kind": "Gizmo", "metadata": {"name": "g"}}
+    status = cluster.call("POST", path, {**kind, "spec": {"a": 2, "b": 1}}, code=422)
+    assert status["details"]["causes"] == [
+        {
+            "reason": "FieldValueInvalid",
+            "message": "Invalid value: a has to be less than b",
+            "field": "spec",
+        }
+    ]
+    cluster.call("POST", path, {**kind, "spec": {"a": 2, "b": 3}})
+    merge = {"content_type": "application/merge-patch+json"}
+    status = cluster.call("PATCH", f"{path}/g", {"spec": {"a": 1}}, code=422, **merge)
+    assert "a never decreases" in status["message"]
+    cluster.call("PATCH", f"{path}/g", {"spec": {"a": 2, "b": 4}}, **merge)
+    cluster.call("DELETE", f"{CRDS}/gizmos.{group}")
+
+
+def test_other_versions_show_the_same_objects(cluster, namespace, post):
+    body = {
+        "metadata": {"name": "h"},
+        "spec": {
+            "maxReplicas": 3,
+            "targetCPUUtilizationPercentage": 50,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
+        },
+    }
+    post("horizontalpodautoscalers", body, version="autoscaling/v1")
+    path = f"namespaces/{namespace}/horizontalpodautoscalers/h"
+    kept = cluster.call("GET", f"/apis/autoscaling/v2/{path}")
+    assert kept["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 50
+    shown = cluster.call("GET", f"/apis/autoscaling/v1/{path}")
+    assert shown["spec"]["targetCPUUtilizationPercentage"] == 50
+    event = {
+        "metadata": {"name": "e"},
+        "involvedObject": {"kind": "Pod", "name": "p", "namespace": namespace},
+        "message": "text",
+        "reason": "Tested",
+    }
+    post("events", event)
+    shown = cluster.call("GET", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events/e")
+    assert (shown["note"], shown["regarding"]["name"]) == ("text", "p")
+
+
+def test_reads_can_be_throttled(empty_cluster):
+    empty_cluster.server.throttle_reads(1)
+    answer = empty_cluster.raw("GET", "/api/v1/namespaces")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+    assert answer.json()["reason"] == "TooManyRequests"
+    assert empty_cluster.raw("GET", "/api/v1/namespaces").status_code == 200
