@@ -7,7 +7,6 @@ from typing import Any
 
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller, controller_of
-from streamops_sandbox.controllers.selectors import matches
 from streamops_sandbox.controllers.workloads import (
     is_active,
     is_ready,
@@ -15,6 +14,7 @@ from streamops_sandbox.controllers.workloads import (
     set_condition,
     write_status,
 )
+from streamops_sandbox.label_selectors import matches
 
 Object = dict[str, Any]
 

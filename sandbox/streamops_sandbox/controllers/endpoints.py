@@ -8,8 +8,8 @@ from typing import Any
 
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import Controller, owner_reference
-from streamops_sandbox.controllers.selectors import matches_map
 from streamops_sandbox.controllers.workloads import is_ready
+from streamops_sandbox.label_selectors import matches_map
 
 Object = dict[str, Any]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import controller_of, owner_reference
-from streamops_sandbox.controllers.selectors import matches
 from streamops_sandbox.informer import Informer
+from streamops_sandbox.label_selectors import matches
 from streamops_sandbox.timestamps import now, parse
 
 Object = dict[str, Any]

@@ -12,7 +12,7 @@ from streamops_sandbox.controller import Controller, Key, Object, controller_of
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative.conditions import Conditions
-from streamops_sandbox.knative.selectors import matches
+from streamops_sandbox.label_selectors import matches
 
 _SYNC_SECONDS = 5.0
 _NO_RESOURCE = "the server could not find the requested resource"

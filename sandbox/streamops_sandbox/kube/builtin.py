@@ -120,7 +120,9 @@ _TYPES: dict[str, list[_Row]] = {
     "networking.k8s.io/v1": [
         _row("Ingress", "ingresses", short=("ing",), sub=_STATUS),
         _row("IngressClass", "ingressclasses", cluster=True),
+        _row("IPAddress", "ipaddresses", cluster=True, short=("ip",)),
         _row("NetworkPolicy", "networkpolicies", short=("netpol",)),
+        _row("ServiceCIDR", "servicecidrs", cluster=True, sub=_STATUS),
     ],
     "node.k8s.io/v1": [_row("RuntimeClass", "runtimeclasses", cluster=True)],
     "policy/v1": [
@@ -138,8 +140,10 @@ _TYPES: dict[str, list[_Row]] = {
     "storage.k8s.io/v1": [
         _row("CSIDriver", "csidrivers", cluster=True),
         _row("CSINode", "csinodes", cluster=True),
+        _row("CSIStorageCapacity", "csistoragecapacities"),
         _row("StorageClass", "storageclasses", cluster=True, short=("sc",)),
         _row("VolumeAttachment", "volumeattachments", cluster=True, sub=_STATUS),
+        _row("VolumeAttributesClass", "volumeattributesclasses", cluster=True, short=("vac",)),
     ],
 }  # fmt: skip
 

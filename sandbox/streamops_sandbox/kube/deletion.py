@@ -10,6 +10,7 @@ from typing import Any
 from streamops_sandbox.kube import clock, crds, errors
 from streamops_sandbox.kube.api import Api, Review, Write
 from streamops_sandbox.kube.conversion import Conversion
+from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.objects import Objects
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.store import Stored
@@ -18,7 +19,7 @@ Json = dict[str, Any]
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
-_POLICIES = ("Orphan", "Background", "Foreground")
+_POLICIES = ("Foreground", "Background", "Orphan")
 _POD_GRACE = 30
 
 
@@ -117,27 +118,14 @@ class Deletion:
 def check_options(options: Json) -> None:
     """Refuse delete options that contradict; raises a 422."""
     policy = options.get("propagationPolicy")
-    causes = []
+    found, field = Causes(), "propagationPolicy"
     if policy is not None and policy not in _POLICIES:
-        allowed = ", ".join(f'"{name}"' for name in ("Foreground", "Background", "Orphan"))
-        causes.append(
-            errors.cause(
-                "FieldValueNotSupported",
-                "propagationPolicy",
-                f'Unsupported value: "{policy}": supported values: {allowed}, "nil"',
-            )
-        )
+        found.unsupported(field, policy, (*_POLICIES, "nil"))
     if policy is not None and options.get("orphanDependents") is not None:
-        causes.append(
-            errors.cause(
-                "FieldValueInvalid",
-                "propagationPolicy",
-                f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be '
-                "both set",
-            )
-        )
-    if causes:
-        raise errors.invalid("meta.k8s.io", "DeleteOptions", "", causes)
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        found.invalid(field, policy, why)
+    if found:
+        raise errors.invalid("meta.k8s.io", "DeleteOptions", "", found)
 
 
 def _finalizers(metadata: Json, options: Json, *, definition: bool) -> list[str]:

@@ -96,12 +96,9 @@ class Objects:
         if metadata.get("name"):
             return False
         if not metadata.get("generateName"):
-            problem = errors.cause(
-                "FieldValueRequired",
-                "metadata.name",
-                "Required value: name or generateName is required",
-            )
-            raise errors.invalid(resource.group, resource.kind, "", [problem])
+            found = Causes()
+            found.required("metadata.name", "name or generateName is required")
+            raise errors.invalid(resource.group, resource.kind, "", found)
         metadata["name"] = names.generate(metadata["generateName"])
         return True
 
@@ -192,12 +189,9 @@ class Objects:
         check_namespace(metadata, resource, stored.namespace)
         version = metadata.get("resourceVersion")
         if not version and not self._api.strategy(resource).unconditional_update:
-            problem = errors.cause(
-                "FieldValueInvalid",
-                "metadata.resourceVersion",
-                "Invalid value: 0: must be specified for an update",
-            )
-            raise errors.invalid(resource.group, resource.plural, stored.name, [problem])
+            found = Causes()
+            found.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            raise errors.invalid(resource.group, resource.plural, stored.name, found)
         if metadata.get("uid") and metadata["uid"] != stored.uid:
             if write.patched:
                 found = Causes()

@@ -21,9 +21,9 @@ from streamops_sandbox.kube import (
 from streamops_sandbox.kube.api import Write
 from streamops_sandbox.kube.authn import User
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.parts import Parts
 from streamops_sandbox.kube.requestinfo import RequestInfo
 from streamops_sandbox.kube.resources import Resource
+from streamops_sandbox.kube.server_context import ServerContext
 from streamops_sandbox.kube.watching import Watch
 
 Json = dict[str, Any]
@@ -38,7 +38,7 @@ _DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 class Call:
     """One authorised request to a resource."""
 
-    __slots__ = ("body", "info", "parts", "query", "request", "resource", "user", "write")
+    __slots__ = ("body", "info", "query", "request", "resource", "server", "user", "write")
 
     def __init__(
         self,
@@ -46,13 +46,13 @@ class Call:
         info: RequestInfo,
         resource: Resource,
         user: User,
-        parts: Parts,
+        server: ServerContext,
     ) -> None:
         self.request = request
         self.info = info
         self.resource = resource
         self.user = user
-        self.parts = parts
+        self.server = server
         self.query = request.query
         self.body = _NONE
         self.write = Write(user, "")
@@ -125,8 +125,8 @@ class Call:
 class Rest:
     """Dispatches requests to resources by verb."""
 
-    def __init__(self, parts: Parts, subresources: dict[str, Subresource]) -> None:
-        self._parts = parts
+    def __init__(self, context: ServerContext, subresources: dict[str, Subresource]) -> None:
+        self._context = context
         self._subresources = subresources
         self._verbs: dict[str, Callable[[Call], Awaitable[web.StreamResponse]]] = {
             "get": self._get,
@@ -148,9 +148,9 @@ class Rest:
         self, request: web.BaseRequest, info: RequestInfo, user: User
     ) -> web.StreamResponse:
         """Answer an authorised resource request."""
-        resource = self._parts.api.registry.find(info.group, info.version, info.plural)
+        resource = self._context.api.registry.find(info.group, info.version, info.plural)
         if resource is None:
-            known = info.group in self._parts.api.registry
+            known = info.group in self._context.api.registry
             raise errors.no_such_path() if known else errors.NoSuchRoute
         if resource.namespaced and not info.namespace and info.verb not in ("list", "watch"):
             if info.verb == "create" and resource.verbs == ("create",):
@@ -158,7 +158,7 @@ class Rest:
             raise errors.method_not_allowed(info.verb)
         if not resource.namespaced and info.namespace and info.plural != "namespaces":
             raise errors.no_such_path()
-        call = Call(request, info, resource, user, self._parts)
+        call = Call(request, info, resource, user, self._context)
         if info.subresource:
             return await self._subresource(call)
         special = self._subresources.get(resource.collection)
@@ -198,8 +198,8 @@ class Rest:
         version = call.query.get("resourceVersion") or "0"
         if not version.isdigit():
             raise errors.StatusError(500, "", listing.bad_version(version))
-        stored = self._parts.api.require(call.resource, self._namespace(call), call.info.name)
-        (raw,) = await self._parts.conversion.raws([stored], call.resource)
+        stored = self._context.api.require(call.resource, self._namespace(call), call.info.name)
+        (raw,) = await self._context.conversion.raws([stored], call.resource)
         form = negotiation.form(call.request.headers.get("Accept", ""))
         if form in (negotiation.TABLE, negotiation.METADATA):
             obj = orjson.loads(raw)
@@ -207,11 +207,11 @@ class Rest:
         return call.answer_bytes(200, raw)
 
     async def _list(self, call: Call) -> web.StreamResponse:
-        api, resource = self._parts.api, call.resource
+        api, resource = self._context.api, call.resource
         chosen = listing.selection(call.query, resource, self._namespace(call))
         found = listing.page(api.collection(resource), chosen, call.query, api.store.revision)
         form = negotiation.form(call.request.headers.get("Accept", ""))
-        raws = await self._parts.conversion.raws(found.items, resource)
+        raws = await self._context.conversion.raws(found.items, resource)
         if form in (negotiation.TABLE, negotiation.METADATA):
             body = negotiation.render_list(raws, found, form, resource, call.query)
         else:
@@ -231,20 +231,20 @@ class Rest:
         special = form in (negotiation.TABLE, negotiation.METADATA)
         render = negotiation.watch_renderer(form, resource, call.query) if special else None
         watch = Watch(
-            self._parts.api.store, resource, chosen, call.query, render, self._parts.conversion
+            self._context.api.store, resource, chosen, call.query, render, self._context.conversion
         )
         warnings = call.write.warnings
         task = asyncio.current_task()
         assert task is not None
-        self._parts.watches.add(task)
+        self._context.watches.add(task)
         try:
             return await watch.serve(call.request, warnings)
         finally:
-            self._parts.watches.discard(task)
+            self._context.watches.discard(task)
 
     async def _create(self, call: Call) -> web.StreamResponse:
         await call.read_write()
-        obj = await self._parts.objects.create(
+        obj = await self._context.objects.create(
             call.resource, call.object(), self._namespace(call), call.write
         )
         return call.answer(201, obj)
@@ -253,13 +253,13 @@ class Rest:
         await call.read_write()
         body = call.object()
         namespace, name = self._namespace(call), call.info.name
-        strategy = self._parts.api.strategy(call.resource)
-        missing = self._parts.api.collection(call.resource).get(namespace, name) is None
+        strategy = self._context.api.strategy(call.resource)
+        missing = self._context.api.collection(call.resource).get(namespace, name) is None
         if strategy.create_on_update and missing and not call.info.subresource:
             body.setdefault("metadata", {})["name"] = name
-            obj = await self._parts.objects.create(call.resource, body, namespace, call.write)
+            obj = await self._context.objects.create(call.resource, body, namespace, call.write)
             return call.answer(201, obj)
-        obj = await self._parts.objects.update(
+        obj = await self._context.objects.update(
             call.resource,
             self._namespace(call),
             call.info.name,
@@ -271,7 +271,7 @@ class Rest:
 
     async def _patch(self, call: Call) -> web.StreamResponse:
         await call.read_write()
-        code, obj = await self._parts.patching.patch(
+        code, obj = await self._context.patching.patch(
             call.resource,
             self._namespace(call),
             call.info.name,
@@ -286,26 +286,26 @@ class Rest:
     async def _delete(self, call: Call) -> web.StreamResponse:
         await call.read_write()
         options = delete_options(call)
-        code, obj = await self._parts.deletion.delete(
+        code, obj = await self._context.deletion.delete(
             call.resource, self._namespace(call), call.info.name, options, call.write
         )
         return call.answer(code, obj)
 
     async def _delete_collection(self, call: Call) -> web.StreamResponse:
         await call.read_write()
-        api, resource = self._parts.api, call.resource
+        api, resource = self._context.api, call.resource
         options = delete_options(call)
         chosen = listing.selection(call.query, resource, self._namespace(call))
         found = listing.page(api.collection(resource), chosen, call.query, api.store.revision)
         for stored in found.items:
             try:
-                await self._parts.deletion.delete(
+                await self._context.deletion.delete(
                     resource, stored.namespace, stored.name, options, call.write
                 )
             except errors.StatusError as error:
                 if error.code != 404:
                     raise
-        raws = await self._parts.conversion.raws(found.items, resource)
+        raws = await self._context.conversion.raws(found.items, resource)
         return call.answer_bytes(200, listing.list_body(raws, found, resource))
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from streamops_sandbox import label_selectors
 from streamops_sandbox.kube import errors
 
 if TYPE_CHECKING:
@@ -93,27 +94,12 @@ def _compare(key: str, op: str, bound: str) -> Match:
     return holds
 
 
-_OPERATORS: dict[str, Callable[[str, frozenset[str]], Match]] = {
-    "In": _in,
-    "NotIn": _not_in,
-    "Exists": lambda key, _values: _exists(key),
-    "DoesNotExist": lambda key, _values: _absent(key),
-}
-
-
 def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
-    """A `LabelSelector` object (matchLabels, matchExpressions); empty selects everything."""
-    requirements: list[Match] = []
-    selector = selector or {}
-    for key, value in (selector.get("matchLabels") or {}).items():
-        requirements.append(_in(key, frozenset([value])))
-    for expression in selector.get("matchExpressions") or []:
-        key, values = expression["key"], frozenset(expression.get("values") or [])
-        operator = expression.get("operator", "")
-        if operator not in _OPERATORS:
-            raise errors.bad_request(f'"{operator}" is not a valid label selector operator')
-        requirements.append(_OPERATORS[operator](key, values))
-    return LabelSelector(requirements)
+    """Return a `LabelSelector` object (matchLabels, matchExpressions) as a selector; empty selects everything."""
+    if not selector:
+        return LabelSelector([])
+    terms = dict(selector)
+    return LabelSelector([lambda labels: label_selectors.matches(terms, labels)])
 
 
 class FieldSelector:

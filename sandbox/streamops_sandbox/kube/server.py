@@ -32,10 +32,10 @@ from streamops_sandbox.kube.kubelet import Kubelet
 from streamops_sandbox.kube.non_resource import NonResource
 from streamops_sandbox.kube.objects import Objects
 from streamops_sandbox.kube.openapi import OpenApi
-from streamops_sandbox.kube.parts import Parts
 from streamops_sandbox.kube.patching import Patching
 from streamops_sandbox.kube.resources import Registry
 from streamops_sandbox.kube.rest import Rest
+from streamops_sandbox.kube.server_context import ServerContext
 from streamops_sandbox.kube.subresources.proxy import Proxy
 from streamops_sandbox.kube.subresources.table import handlers
 from streamops_sandbox.kube.tls import Authority, server_context, write_private
@@ -76,7 +76,7 @@ class ApiServer:
         self._service_network = service_cidr or DEFAULT_SERVICE_NETWORK
         self._admin_token = secrets.token_urlsafe(32)
         self._runner: web.ServerRunner | None = None
-        self._parts: Parts | None = None
+        self._context: ServerContext | None = None
         self._front: HandlerChain | None = None
         self._closing: list[Callable[[], Awaitable[None]]] = []
         self._authority = Authority(self._folder)
@@ -143,7 +143,7 @@ class ApiServer:
                 api.quotas.check,
             ],
         )
-        self._parts = Parts(
+        self._context = ServerContext(
             api=api,
             objects=objects,
             deletion=Deletion(api, conversion, objects),
@@ -168,7 +168,7 @@ class ApiServer:
         front = HandlerChain(
             authentication,
             authorizer,
-            Rest(self._parts, special),
+            Rest(self._context, special),
             NonResource(registry, signer, OpenApi(registry)),
         )
         self._front = front
@@ -212,8 +212,8 @@ class ApiServer:
 
     async def stop(self) -> None:
         """End all watches and close every connection."""
-        if self._parts is not None:
-            for task in list(self._parts.watches):
+        if self._context is not None:
+            for task in list(self._context.watches):
                 task.cancel()
         for close in self._closing:
             await close()

@@ -19,7 +19,7 @@ from streamops_sandbox.knative.configmaps import feature
 from streamops_sandbox.knative.eventing import podspec
 from streamops_sandbox.knative.reconciler import Reconciler, Tracker, not_found, plural
 from streamops_sandbox.knative.resolver import Address, Unresolved, resolve
-from streamops_sandbox.knative.selectors import matches
+from streamops_sandbox.label_selectors import matches
 
 _API = "sources.knative.dev/v1"
 _INCLUDE, _EXCLUDE = "bindings.knative.dev/include", "bindings.knative.dev/exclude"

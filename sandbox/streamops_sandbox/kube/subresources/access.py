@@ -10,6 +10,7 @@ from aiohttp import web
 from streamops_sandbox.kube import clock, errors, managed
 from streamops_sandbox.kube.authn import User
 from streamops_sandbox.kube.authz import Attributes, Authorizer
+from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.rest import Call
 
 Json = dict[str, Any]
@@ -28,13 +29,10 @@ class AccessReviews:
         kind = call.resource.kind
         resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
         if (resource is None) == (other is None):
-            problem = errors.cause(
-                "FieldValueInvalid",
-                "spec.resourceAttributes",
-                "Invalid value: null: exactly one of nonResourceAttributes or "
-                "resourceAttributes must be specified",
-            )
-            raise errors.invalid("authorization.k8s.io", "", "", [problem])
+            found = Causes()
+            why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+            found.invalid("spec.resourceAttributes", None, why)
+            raise errors.invalid("authorization.k8s.io", "", "", found)
         user = call.user
         if kind != "SelfSubjectAccessReview":
             user = User(

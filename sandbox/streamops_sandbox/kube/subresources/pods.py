@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from streamops_sandbox.kube import clock, errors, selectors
+from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kubelet import Kubelet
 from streamops_sandbox.kube.rest import Call
 
@@ -31,13 +32,10 @@ async def bind(call: Call) -> web.StreamResponse:
     name = call.info.name or (body.get("metadata") or {}).get("name", "")
     node = (body.get("target") or {}).get("name")
     if not node:
-        raise errors.invalid(
-            "",
-            "Binding",
-            name,
-            [errors.cause("FieldValueRequired", "target.name", "Required value")],
-        )
-    pods = call.parts.api.registry.find("", "v1", "pods")
+        found = Causes()
+        found.required("target.name")
+        raise errors.invalid("", "Binding", name, found)
+    pods = call.server.api.registry.find("", "v1", "pods")
     assert pods is not None
 
     def assign(pod: Json) -> Json:
@@ -64,7 +62,7 @@ async def bind(call: Call) -> web.StreamResponse:
         pod["status"]["conditions"] = conditions
         return pod
 
-    await call.parts.objects.update(
+    await call.server.objects.update(
         pods, call.info.namespace, name, assign, call.write, subresource="binding"
     )
     return call.answer(201, success())
@@ -78,8 +76,8 @@ async def evict(call: Call) -> web.StreamResponse:
     namespace, name = call.info.namespace, call.info.name
     if (body.get("metadata") or {}).get("name", name) != name:
         raise errors.bad_request("name in URL does not match name in Eviction object")
-    pod = call.parts.api.require(call.resource, namespace, name)
-    for stored in call.parts.api.store.collection(_DISRUPTION_BUDGETS).items(namespace):
+    pod = call.server.api.require(call.resource, namespace, name)
+    for stored in call.server.api.store.collection(_DISRUPTION_BUDGETS).items(namespace):
         budget = stored.load()
         selector = selectors.from_object((budget.get("spec") or {}).get("selector"))
         if selector and selector.matches(pod.labels):
@@ -87,7 +85,7 @@ async def evict(call: Call) -> web.StreamResponse:
             if allowed <= 0:
                 raise _budget_error(stored.name)
     options = body.get("deleteOptions") or {}
-    await call.parts.deletion.delete(call.resource, namespace, name, options, call.write)
+    await call.server.deletion.delete(call.resource, namespace, name, options, call.write)
     return call.answer(201, success())
 
 
@@ -118,14 +116,14 @@ class Logs:
         if call.info.verb != "get":
             raise errors.method_not_allowed(call.info.verb)
         namespace, name = call.info.namespace, call.info.name
-        pod = call.parts.api.require(call.resource, namespace, name).load()
+        pod = call.server.api.require(call.resource, namespace, name).load()
         container = _container(pod, call.query.get("container", ""))
         node = pod["spec"].get("nodeName")
         if not node:
             return web.Response(text="")
         options = {key: call.query[key] for key in _LOG_OPTIONS if call.query.get(key)}
         path = f"/containerLogs/{namespace}/{name}/{container}"
-        return await self._kubelet.stream(call.request, call.parts.api, node, path, options)
+        return await self._kubelet.stream(call.request, call.server.api, node, path, options)
 
 
 def _container(pod: Json, wanted: str) -> str:

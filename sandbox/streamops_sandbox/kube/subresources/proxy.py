@@ -113,7 +113,7 @@ def _split(name: str) -> tuple[str, str, str]:
 
 
 def _pod(call: Call, name: str, port: str) -> tuple[str, int]:
-    pod = call.parts.api.require(call.resource, call.info.namespace, name).load()
+    pod = call.server.api.require(call.resource, call.info.namespace, name).load()
     address = (pod.get("status") or {}).get("podIP")
     if not address:
         raise errors.bad_request(f"address not allowed: pod {name} has no IP yet")
@@ -132,7 +132,7 @@ def _pod(call: Call, name: str, port: str) -> tuple[str, int]:
 
 def _service(call: Call, name: str, port: str) -> tuple[str, int]:
     try:
-        return resolve_service(call.parts.api, call.info.namespace, name, port)
+        return resolve_service(call.server.api, call.info.namespace, name, port)
     except EndpointError as error:
         text = str(error)
         if text.endswith("not found"):

@@ -22,8 +22,8 @@ _BUILTIN = {
 async def serve(call: Call) -> web.StreamResponse:
     """GET, PUT and PATCH of a Scale."""
     resource, info = call.resource, call.info
-    stored = call.parts.api.require(resource, info.namespace, info.name)
-    present = await call.parts.conversion.read(stored, resource)
+    stored = call.server.api.require(resource, info.namespace, info.name)
+    present = await call.server.conversion.read(stored, resource)
     if info.verb == "get":
         return call.answer(200, _scale(present, resource))
     if info.verb not in ("update", "patch"):
@@ -46,7 +46,7 @@ async def serve(call: Call) -> web.StreamResponse:
         return live
 
     call.write.patched = True
-    changed = await call.parts.objects.update(
+    changed = await call.server.objects.update(
         resource, info.namespace, info.name, transform, call.write, subresource="scale",
         applied=applied,
     )  # fmt: skip

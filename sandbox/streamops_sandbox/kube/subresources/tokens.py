@@ -11,6 +11,7 @@ from aiohttp import web
 
 from streamops_sandbox.kube import clock, errors
 from streamops_sandbox.kube.authn import Authentication, authenticated
+from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.rest import Call
 from streamops_sandbox.kube.subresources.access import answer
 from streamops_sandbox.kube.tokens import Binding, TokenSigner
@@ -33,7 +34,7 @@ class TokenRequests:
         if call.info.verb != "create":
             raise errors.method_not_allowed(call.info.verb)
         namespace, name = call.info.namespace, call.info.name
-        account = call.parts.api.require(call.resource, namespace, name)
+        account = call.server.api.require(call.resource, namespace, name)
         request = call.object("TokenRequest") if call.body.strip() else {}
         spec = request.get("spec") or {}
         seconds = spec.get("expirationSeconds") or _DEFAULT_SECONDS
@@ -83,7 +84,7 @@ class TokenRequests:
                 )
             )
         space = "" if kind == "Node" else call.info.namespace
-        uid = call.parts.api.uid_of(plural, space, name)
+        uid = call.server.api.uid_of(plural, space, name)
         if uid is None:
             raise errors.not_found("", plural, name)
         if reference.get("uid") and reference["uid"] != uid:
@@ -98,18 +99,13 @@ class TokenRequests:
 
 
 def _check(seconds: int) -> None:
+    found, field = Causes(), "spec.expirationSeconds"
     if seconds < _MIN_SECONDS:
-        text = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
+        found.invalid(field, seconds, "may not specify a duration less than 10 minutes")
     elif seconds > _MAX_SECONDS:
-        text = f"Invalid value: {seconds}: may not specify a duration larger than 2^32 seconds"
-    else:
-        return
-    raise errors.invalid(
-        "authentication.k8s.io",
-        "TokenRequest",
-        "",
-        [errors.cause("FieldValueInvalid", "spec.expirationSeconds", text)],
-    )
+        found.invalid(field, seconds, "may not specify a duration larger than 2^32 seconds")
+    if found:
+        raise errors.invalid("authentication.k8s.io", "TokenRequest", "", found)
 
 
 class TokenReviews:

@@ -9,7 +9,7 @@ Object = dict[str, Any]
 
 
 def matches(selector: Object | None, labels: Mapping[str, str] | None) -> bool:
-    """Whether labels satisfy a LabelSelector; none at all (None) selects nothing, {} everything."""
+    """Return whether labels satisfy a LabelSelector: None selects nothing, {} everything."""
     if selector is None:
         return False
     labels = labels or {}
@@ -20,7 +20,7 @@ def matches(selector: Object | None, labels: Mapping[str, str] | None) -> bool:
 
 
 def matches_map(selector: Mapping[str, str] | None, labels: Mapping[str, str] | None) -> bool:
-    """Whether labels contain all of a plain map selector (a Service's); an empty one: never."""
+    """Return whether labels contain all of a plain map selector (a Service's); an empty one selects nothing."""
     labels = labels or {}
     return bool(selector) and all(
         labels.get(key) == value for key, value in (selector or {}).items()
@@ -36,4 +36,6 @@ def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
         return labels.get(key) not in values
     if operator == "Exists":
         return key in labels
-    return key not in labels  # DoesNotExist
+    if operator == "DoesNotExist":
+        return key not in labels
+    raise ValueError(f'"{operator}" is not a valid label selector operator')

@@ -1,4 +1,4 @@
-"""The assembled parts of one API server, as the HTTP side uses them."""
+"""The components of one API server, as its request handlers use them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from streamops_sandbox.kube.webhooks import Webhooks
 
 
 @dataclass(slots=True)
-class Parts:
-    """Everything a resource request may need."""
+class ServerContext:
+    """Storage, writers and converters that resource requests need."""
 
     api: Api
     objects: Objects
