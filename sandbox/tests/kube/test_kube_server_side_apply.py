@@ -280,3 +280,12 @@ def test_kubectl_takes_over_what_it_applied_from_the_client(cluster, namespace):
     )
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "2"}}
     assert cluster.apply(f"{path}/c", body, manager="kubectl")["data"] == {"a": "2"}
+
+
+def test_an_empty_map_is_dropped_but_owned(cluster, namespace):
+    path = f"/api/v1/namespaces/{namespace}/configmaps/empty"
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "empty"}, "data": {}}
+    made = cluster.apply(path, body)
+    assert "data" not in made
+    (entry,) = made["metadata"]["managedFields"]
+    assert entry["fieldsV1"] == {"f:data": {}}

@@ -147,4 +147,11 @@ def _queue_proxy(revision: Object, image: str) -> Object:
             "failureThreshold": 3,
         },
         "resources": {"requests": {"cpu": "25m"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
     }
