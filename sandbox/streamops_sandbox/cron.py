@@ -34,7 +34,7 @@ class Schedule:
         """Read an expression; raises ValueError."""
         fields = _MACROS.get(text.strip(), text).replace("?", "*").split()
         if len(fields) != 5:
-            raise ValueError(f"expected exactly 5 fields, found {len(fields)}: {text!r}")
+            raise ValueError(f"expected exactly 5 fields, found {len(fields)}: [{text}]")
         for number, field in enumerate(fields):
             alone = ["*"] * 5
             alone[number] = field
