@@ -28,6 +28,8 @@ from benchmarks._harness import Result
 from support.producer import PATHS, ROOT, Kit, Producer, Sink, X, kit, wait_for
 from support.producer_secrets import Secrets
 
+from streamops_sandbox.home import Home
+
 BATCH = 100
 POLLS = 15
 REPEATS = 3
@@ -270,7 +272,9 @@ def _x(made: Kit) -> Iterator[X]:
         "streamops_sandbox.x", f"--home={home}", "--port=0", f"--posts={empty}"
     ) as process:
         assert process.stdout is not None
-        yield X.at(process.stdout.readline().strip(), home)
+        url = process.stdout.readline().strip()
+        wait_for(Home(home).socket.exists)
+        yield X.at(url, home)
 
 
 @contextmanager

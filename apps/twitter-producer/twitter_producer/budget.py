@@ -100,9 +100,9 @@ class Budget:
     def reserve(
         self, wanted: int, now: datetime, *, least: int = SMALLEST_PAGE, spare: int = 0
     ) -> Reservation:
-        """Return a reservation of up to so many posts; BudgetSpent if there is no room for `least`.
+        """Return a reservation of up to so many posts; BudgetSpent if fewer than `least` are left.
 
-        `spare` posts are left free. `ceiling` has to be stored before the request is made.
+        `spare` posts are left free. The ceiling has to be stored before the request is made.
         """
         room = self._room(now, least, spare)
         held = Reservation(min(wanted, room))

@@ -1,4 +1,4 @@
-"""What X's errors mean to people, and how long to wait before the next try."""
+"""Advice and back-off for each error of X."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _RATE_LIMIT_UNKNOWN = 60.0
 
 @dataclass(frozen=True)
 class Policy:
-    """What to say, and the first and longest wait in seconds."""
+    """Advice for the log, with the first and longest wait in seconds."""
 
     advice: str
     first: float
     longest: float
 
 
-#: Errors that pass only when somebody does something.
+#: Errors that need an action outside of this program.
 LASTING: dict[type[XError], Policy] = {
     CreditsDepleted: Policy(
         "X has no credits left for this account: buy credits at console.x.com; paused", 300, 3600
@@ -40,12 +40,12 @@ LASTING: dict[type[XError], Policy] = {
 
 
 def lasting(error: XError) -> Policy | None:
-    """Return the policy that this error is; None: it passes by itself."""
+    """Return the policy of an error that needs an action; None: it passes by itself."""
     return next((s for kind, s in LASTING.items() if isinstance(error, kind)), None)
 
 
 def advice(error: XError) -> str:
-    """Return what to say."""
+    """Return the advice for the log."""
     if isinstance(error, RateLimited):
         return "X's rate limit is reached"
     policy = lasting(error)
