@@ -535,8 +535,8 @@ def test_two_definitions_of_one_object_are_noticed(kube: Kube, ns: str) -> None:
     kube.apply(namespace(ns))
     outcome = kube.apply(config_map("twice", ns, a="1"), config_map("twice", ns, a="2"))
     assert outcome.warnings == [
-        f"ConfigMap {ns}/twice stands in definitions[0]:1 and, different, in definitions[1]:1:"
-        " the latter is applied"
+        f"ConfigMap {ns}/twice is defined in both definitions[0]:1 and definitions[1]:1: the"
+        " definition from definitions[1]:1 is used"
     ]
     live = kube.get("v1", "ConfigMap", "twice", ns)
     assert live is not None

@@ -162,8 +162,8 @@ def resolve(
             continue
         if twin and twin.definition != item.definition:
             bundle.warnings.append(
-                f"{item.title} stands in {twin.origin} and, different, in {item.origin}:"
-                " the latter is applied"
+                f"{item.title} is defined in both {twin.origin} and {item.origin}: the definition from"
+                f" {item.origin} is used"
             )
         found[item.key] = item
     if problems:
@@ -546,8 +546,8 @@ def _version_problems(item: Item) -> list[str]:
 def _sentences(error: ApiError) -> list[str]:
     if error.conflicts:
         return [
-            f"{cause['field']} is owned by '{cause['manager']}': let it go there, leave it out here,"
-            " or take it over with force_conflicts"
+            f"{cause['field']} is owned by '{cause['manager']}': remove it on either side, or set"
+            " force_conflicts"
             for cause in error.conflicts
         ]
     if error.status == 422 and error.causes:
