@@ -18,6 +18,8 @@ T = TypeVar("T")
 #: Threads for what takes a bounded time, and for searches, so that those wait for each other only.
 READERS = 4
 SEARCHERS = 2
+#: Records in a part of an answer: small ones take more than their events' bytes.
+PART_RECORDS = 200
 #: Searches that may run and wait.
 MAX_SEARCHES = 10
 
@@ -55,7 +57,8 @@ class Reader:
             self._searches -= 1
 
     async def page(self, query: Query, size: int) -> Page:
-        """Return a page of the history; only one with filters takes a search."""
+        """Return a page of the history, or its start; only one with filters takes a search."""
+        query = replace(query, limit=min(query.limit, PART_RECORDS))
         if not _is_search(query):
             return await self.run(lambda: self.store.page(query, size))
         return await self.search(lambda deadline: self.store.page(query, size, deadline))

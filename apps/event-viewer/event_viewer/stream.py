@@ -31,7 +31,7 @@ INTERVAL_SECONDS = 0.1
 #: How often a store others write to is asked for news.
 POLL_SECONDS = 0.2
 HEARTBEAT_SECONDS = 15.0
-BLOCK_EVENTS = 500
+BLOCK_EVENTS = 200
 #: Bytes of the blocks kept for clients that are a little behind.
 BLOCKS_BYTES = 8 << 20
 #: Of a position in the history.
@@ -40,7 +40,7 @@ HEARTBEAT = b": still here\n\n"
 #: What ends a record's JSON and its message.
 EVENT_END = b"}\n\n"
 #: Frames up to this size are sent at once; only a single event's are larger.
-MAX_FRAMES_BYTES = 4 * PART_BYTES
+MAX_FRAMES_BYTES = 2 * PART_BYTES
 MAX_FILTER = 1000
 
 
