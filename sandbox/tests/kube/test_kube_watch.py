@@ -152,7 +152,7 @@ def test_a_version_that_is_too_old_is_gone(empty_cluster):
 
 
 async def _touch(server: Any, number: int) -> None:
-    store = server._parts.api.store
+    store = server._context.api.store
     obj = store.collection("configmaps").get("default", "a").load()
     store.put("configmaps", {**obj, "data": {"n": str(number)}})
 
