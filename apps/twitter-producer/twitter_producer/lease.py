@@ -129,10 +129,8 @@ class Lease:
             if error.status not in {404, 409}:
                 raise
         stored = self._read()
-        if stored and (stored.get("spec") or {}).get("holderIdentity") not in {
-            self._holder,
-            holder,
-        }:
+        stored_holder = (stored.get("spec") or {}).get("holderIdentity") or ""
+        if stored and stored_holder not in {self._holder, holder}:
             return False
         self._object = stored
         self._write(holder, duration, self._kubernetes_seconds)
