@@ -31,7 +31,7 @@ endif
 TEST_REQUIREMENTS := requirements-test.txt apps/twitter-producer/requirements.txt apps/event-viewer/requirements.txt
 
 # What depends on the API server or on Knative; each file that starts a cluster of its own costs ten seconds.
-REAL_TESTS := tests/real $(addprefix tests/integration/test_,apply_bundle.py apply_webhook.py knative_bundle.py \
+REAL_TESTS := tests/real $(addprefix tests/integration/test_,apply_bundle.py apply_webhook.py knative.py \
   cluster_checks.py sink_binding.py knative_eventing_role.py) tests/e2e/test_pipelines.py tests/e2e/test_site.py \
   'tests/e2e/test_molecule_roles.py::test_role[twitter_pipeline]'
 

@@ -93,11 +93,6 @@ options:
         description: The manifests.
         type: str
         required: true
-  supplements:
-    description: Objects to add to the bundle unless another source has them.
-    type: list
-    elements: dict
-    default: []
   cache_dir:
     description: >-
       Folder for what was fetched from O(urls). The default follows E(XDG_CACHE_HOME).

@@ -88,7 +88,7 @@ REQUEST_REPLY: tuple[Object, ...] = (
 
 @dataclass(frozen=True)
 class Wish:
-    """What the options of `knative_bundle` ask for."""
+    """What the options of the module `knative` ask for."""
 
     components: list[str]
     versions: dict[str, Version]

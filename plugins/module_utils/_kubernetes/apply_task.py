@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import json_path
@@ -22,6 +19,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.args
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Resource
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
     Downloader,
+    cache_dir,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
@@ -65,7 +63,6 @@ BUNDLE: dict[str, dict[str, Any]] = {
             "text": {"type": "str", "required": True, "no_log": True},
         },
     },
-    "supplements": {"type": "list", "elements": "dict", "default": []},
     "cache_dir": {"type": "path"},
     "patches": {
         "type": "list",
@@ -160,7 +157,7 @@ def sources(run: Run) -> list[Source]:
     params = run.params
     if params["templates"]:
         raise KubeError("templates are rendered by the action plugin: call streamops.knative.apply")
-    downloader = Downloader(_cache_dir(params["cache_dir"]), timeout=params["request_timeout"])
+    downloader = Downloader(cache_dir(params["cache_dir"]), timeout=params["request_timeout"])
     strict = params["validate"] == "strict"
     found = Manifests(strict=strict, warn_duplicates=params["validate"] == "warn")
     read(
@@ -177,28 +174,18 @@ def sources(run: Run) -> list[Source]:
             "There is nothing to apply: give definitions, templates, files or urls"
             " (or, with state: absent, the apply_set to remove)"
         )
-    supplements = Manifests()
-    for entry in inline(params["supplements"], "supplements"):
-        supplements.add(entry["name"], entry["text"])
-    return found.sources + [replace(source, supplement=True) for source in supplements.result()]
+    return found.sources
 
 
-def inline(definitions: list[Any], option: str = "definitions") -> list[dict[str, str]]:
+def inline(definitions: list[Any]) -> list[dict[str, str]]:
     """Definitions as named texts."""
     return [
         {
-            "name": f"{option}[{number}]",
+            "name": f"definitions[{number}]",
             "text": value if isinstance(value, str) else json.dumps(value),
         }
         for number, value in enumerate(definitions)
     ]
-
-
-def _cache_dir(given: str | None) -> Path:
-    if given:
-        return Path(given)
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(root).expanduser() / "streamops.knative"
 
 
 def settings(run: Run) -> Settings:

@@ -112,3 +112,11 @@ def _replace(path: Path, content: bytes) -> None:
     with os.fdopen(handle, "wb") as file:
         file.write(content)
     os.replace(temporary, path)
+
+
+def cache_dir(given: str | None) -> Path:
+    """Return the folder for downloads: the one given, or one below the user's cache."""
+    if given:
+        return Path(given)
+    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(root).expanduser() / "streamops.knative"

@@ -35,7 +35,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model
 
 #: The oldest releases whose SinkBindings, Brokers and Services have everything the templates use.
 OLDEST = {"serving": Version(1, 21, 0), "eventing": Version(1, 21, 0)}
-#: Options of `knative_bundle` by the role's variables, for messages.
+#: Options of the module `knative` by the role's variables, for messages.
 VARIABLES = {
     "eventing_version": "knative_eventing_version",
     "serving_version": "knative_eventing_serving_version",

@@ -120,6 +120,7 @@ def test_role_builds_with_an_engine_and_says_what_changed(
         workshop.by_containerfile(app)
     variables = {
         "twitter_pipeline_images_engine": "buildah",
+        "twitter_pipeline_credentials": "kubernetes",
         "twitter_pipeline_registry": f"{workshop.registry.host}/role",
         "twitter_pipeline_images_base": workshop.base,
         "twitter_pipeline_images_apps": str(workshop.apps),

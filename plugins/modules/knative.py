@@ -4,40 +4,51 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: knative_bundle
-short_description: Decide what has to be applied to have a version of Knative, or refuse
+module: knative
+short_description: Install, upgrade and remove Knative
 version_added: 1.0.0
 author:
   - The streamops.knative contributors (@streamops)
 description:
-  - Looks at the cluster and returns the sources, patches and waits for M(streamops.knative.apply).
+  - Applies the releases of the chosen components, waits until all of it runs, and runs the migrations of an upgrade.
+    What left the list of components is removed.
   - Refuses, all reasons at once, what cannot work; a Kubernetes that is too old, an upgrade of more
     than one minor release, a step back, an installation that somebody else governs, missing
     permissions, missing files.
 extends_documentation_fragment:
   - streamops.knative.kubernetes
   - streamops.knative.attributes
-  - streamops.knative.attributes.info_module
+attributes:
+  check_mode:
+    support: full
+    details: By the server's dry run, as M(streamops.knative.apply).
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
 options:
+  state:
+    description:
+      - With V(absent) everything is removed that this module installed; bindings, triggers and subscriptions first,
+        while the controllers that undo them still run.
+    type: str
+    choices: [present, absent]
+    default: present
   components:
     description: >-
       What to install; V(serving), V(kourier), V(hpa), V(eventing), V(in-memory-channel),
       V(mt-channel-broker).
     type: list
     elements: str
-    required: true
   serving_version:
-    description: Release of Serving, as V(1.23.0).
+    description: Release of Serving, as V(1.23.0). Required with components of it.
     type: str
-    required: true
   kourier_version:
-    description: Release of Kourier.
+    description: Release of Kourier. Required with it.
     type: str
-    required: true
   eventing_version:
-    description: Release of Eventing.
+    description: Release of Eventing. Required with components of it.
     type: str
-    required: true
   mirror:
     description: Where the releases are, with the paths they have on GitHub.
     type: str
@@ -125,88 +136,68 @@ options:
         description: Annotations of the Service, as cloud providers read them.
         type: dict
         default: {}
+  cache_dir:
+    description: >-
+      Folder for what was fetched. The default follows E(XDG_CACHE_HOME).
+    type: path
+  monitors:
+    description: Whether PodMonitors are made where the Prometheus Operator is installed.
+    type: bool
+    default: false
+  delete_resources:
+    description: >-
+      Whether services, brokers, bindings and other custom resources may be deleted because their definitions are.
+      Otherwise that is refused, and they are listed.
+    type: bool
+    default: false
+  leader_buckets:
+    description: Number of the autoscaler's leader election buckets, whose Services O(state=absent) removes.
+    type: int
+    default: 1
+  wait_timeout:
+    description: Seconds to wait until everything runs, or is gone.
+    type: float
+    default: 300.0
 seealso:
   - module: streamops.knative.apply
   - module: streamops.knative.knative_info
 """
 
 EXAMPLES = r"""
-- name: Decide
-  streamops.knative.knative_bundle:
+- name: Install Serving with Kourier
+  streamops.knative.knative:
     components: [serving, kourier]
     serving_version: 1.23.0
     kourier_version: 1.23.0
-    eventing_version: 1.22.2
-  register: bundle
 
-- name: Install
-  streamops.knative.apply:
-    urls: "{{ bundle.urls }}"
-    files: "{{ bundle.files }}"
-    patches: "{{ bundle.patches }}"
-    supplements: "{{ bundle.supplements }}"
-    wait_conditions: "{{ bundle.wait_conditions }}"
+- name: Remove Knative
+  streamops.knative.knative:
+    state: absent
 """
 
 RETURN = r"""
-urls:
-  description: Release files by URL.
+objects:
+  description: One entry an object, as M(streamops.knative.apply) returns them.
   returned: success
   type: list
   elements: dict
-files:
-  description: Release files by path.
-  returned: success
-  type: list
-  elements: str
-patches:
-  description: Changes to them.
-  returned: success
-  type: list
-  elements: dict
-supplements:
-  description: Objects the releases need and do not bring.
-  returned: success
-  type: list
-  elements: dict
-wait_conditions:
-  description: What is not to be waited for.
-  returned: success
-  type: list
-  elements: dict
-post_install_urls:
-  description: Files of the Jobs to run after an upgrade, by URL. Empty when there is none to run.
-  returned: success
-  type: list
-  elements: dict
-post_install_files:
-  description: The same by path.
-  returned: success
-  type: list
-  elements: str
 installed:
-  description: Versions found, by project.
-  returned: success
+  description: Versions found before, by project.
+  returned: with O(state=present)
   type: dict
   sample: {serving: 1.22.1}
 takes_over:
-  description: Whether something was installed by somebody else and is going to be taken over.
-  returned: success
-  type: bool
-prometheus:
-  description: Whether the cluster has the Prometheus Operator's PodMonitor.
-  returned: success
+  description: Whether something was installed by somebody else and was taken over.
+  returned: with O(state=present)
   type: bool
 """
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
-    SILENT,
-    Wish,
-    plan,
-)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import Wish
+from ansible_collections.streamops.knative.plugins.module_utils._knative.installer import Installer
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
+    COMPONENTS,
     PROJECTS,
     UPSTREAM,
     Source,
@@ -216,14 +207,25 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.args
     CONNECTION,
     connect,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
+    cache_dir,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 
 _CONTAINER = {"type": "str", "required": True}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "components": {"type": "list", "elements": "str", "required": True},
-    "serving_version": {"type": "str", "required": True},
-    "kourier_version": {"type": "str", "required": True},
-    "eventing_version": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "components": {"type": "list", "elements": "str"},
+    "serving_version": {"type": "str"},
+    "kourier_version": {"type": "str"},
+    "eventing_version": {"type": "str"},
+    "cache_dir": {"type": "path"},
+    "monitors": {"type": "bool", "default": False},
+    "delete_resources": {"type": "bool", "default": False},
+    "leader_buckets": {"type": "int", "default": 1},
+    "wait_timeout": {"type": "float", "default": 300.0},
     "mirror": {"type": "str", "default": UPSTREAM},
     "folder": {"type": "path"},
     "checksums": {"type": "dict", "default": {}},
@@ -274,13 +276,20 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def wish(params: dict[str, Any]) -> Wish:
-    """The options, checked."""
-    versions = {
-        name: Version.parse(params[f"{name}_version"], f"{name}_version") for name in PROJECTS
-    }
+    """Return what the options ask for; raise KubeError for a version that is missing or malformed."""
+    chosen = {COMPONENTS[name].project for name in params["components"] if name in COMPONENTS}
+    missing = [
+        f"{name}_version" for name in PROJECTS if name in chosen and not params[f"{name}_version"]
+    ]
+    if missing:
+        raise KubeError(f"{', '.join(missing)}: required with the components that were chosen")
     return Wish(
         components=params["components"],
-        versions=versions,
+        versions={
+            name: Version.parse(params[f"{name}_version"], f"{name}_version")
+            for name in PROJECTS
+            if params[f"{name}_version"]
+        },
         source=Source(params["mirror"], params["folder"] or "", params["checksums"]),
         adopt=params["adopt"],
         config=params["config"],
@@ -289,25 +298,43 @@ def wish(params: dict[str, Any]) -> Wish:
     )
 
 
-def bundle(run: Run) -> dict[str, Any]:
-    """The plan as results."""
-    made = plan(connect(run), wish(run.params))
+def work(run: Run) -> dict[str, Any]:
+    """Install or remove Knative."""
+    params = run.params
+    client = connect(run)
+    installer = Installer(
+        client,
+        cache_dir(params["cache_dir"]),
+        params["request_timeout"],
+        params["wait_timeout"],
+        run.check_mode,
+        params["delete_resources"],
+        paced(run.progress),
+        run.warn,
+    )
+    returned: dict[str, Any] = {}
+    if params["state"] == "absent":
+        results = installer.remove(params["leader_buckets"])
+    else:
+        made, results = installer.install(wish(params), monitors=params["monitors"])
+        returned = {"installed": made.installed, "takes_over": made.takes_over}
+    for warning in [
+        *(text for result in results for text in result.warnings),
+        *client.transport.warnings,
+    ]:
+        run.warn(warning)
+    if run.diff:
+        returned["diff"] = [entry for result in results for entry in result.diff()]
     return {
-        "changed": False,
-        "urls": made.install.urls,
-        "files": made.install.paths,
-        "patches": made.patches,
-        "supplements": made.supplements,
-        "wait_conditions": list(SILENT),
-        "post_install_urls": made.post_install.urls,
-        "post_install_files": made.post_install.paths,
-        "installed": made.installed,
-        "takes_over": made.takes_over,
-        "prometheus": made.prometheus,
+        **returned,
+        "changed": any(result.changed for result in results),
+        "objects": [entry for result in results for entry in result.objects()],
     }
 
 
-TASK = Task(bundle, {**CONNECTION, **OPTIONS})
+TASK = Task(
+    work, {**CONNECTION, **OPTIONS}, {"required_if": [("state", "present", ["components"])]}
+)
 
 
 def main() -> None:

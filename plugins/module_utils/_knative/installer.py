@@ -1,0 +1,184 @@
+"""Installs, upgrades and removes Knative on a cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
+    SILENT,
+    Plan,
+    Wish,
+    plan,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
+    RECORD,
+    installed,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
+    PROJECTS,
+    Files,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import Settings
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_run import (
+    Options,
+    Result,
+    absent,
+    present,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
+    Downloader,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
+    Manifests,
+    Source,
+    read,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import Patch
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.readiness import (
+    Condition,
+)
+
+Object = dict[str, Any]
+APPLY_SET = "streamops-knative"
+MIGRATIONS = f"{APPLY_SET}-migrations"
+SCRAPED = ("serving", "eventing")
+
+
+@dataclass(frozen=True)
+class Installer:
+    """Runs against one cluster; `timeout` is in seconds."""
+
+    client: Client
+    cache_dir: Path
+    request_timeout: float
+    timeout: float
+    check_mode: bool
+    delete_resources: bool
+    progress: Callable[[str], None]
+    warn: Callable[[str], None]
+
+    def install(self, desired: Wish, *, monitors: bool) -> tuple[Plan, list[Result]]:
+        """Apply the releases, wait until they run, then run the migrations of an upgrade.
+
+        Raises Refused before, Interrupted or NotReady after something changed.
+        """
+        made = plan(self.client, desired)
+        sources = self._read(made.install)
+        if monitors and made.prometheus:
+            sources += _sources("monitors", [_monitor(name) for name in _scraped(desired)])
+        extra = _sources("objects that the releases lack", made.supplements)
+        sources += [replace(source, supplement=True) for source in extra]
+        results = [
+            present(
+                self.client,
+                sources,
+                replace(self._settings(), force_conflicts=made.takes_over),
+                Options(
+                    apply_set=APPLY_SET,
+                    prune=True,
+                    patches=[Patch(**patch) for patch in made.patches],
+                    wait_timeout=self.timeout,
+                    wait_conditions=[Condition(**entry) for entry in SILENT],
+                    delete_custom_resources=self.delete_resources,
+                ),
+                self.progress,
+            )
+        ]
+        if made.post_install.urls or made.post_install.paths:
+            migrations = Options(apply_set=MIGRATIONS, wait_timeout=self.timeout)
+            jobs = self._read(made.post_install)
+            results.append(present(self.client, jobs, self._settings(), migrations, self.progress))
+        return made, results
+
+    def remove(self, leader_buckets: int) -> list[Result]:
+        """Delete everything that was installed; connections first, while their controllers run."""
+        foreign = [name for name, part in installed(self.client).items() if not part.ours]
+        if foreign:
+            raise KubeError(
+                f"{', '.join(foreign)} was installed by somebody else. To remove it, first take it over:"
+                " state present with adopt (knative_eventing_state=present, knative_eventing_adopt=true)"
+            )
+        left = _sources("what Knative leaves", [*_records(), *_buckets(leader_buckets)])
+        return [
+            absent(
+                self.client,
+                sources,
+                self._settings(),
+                Options(
+                    apply_set=name,
+                    wait_timeout=self.timeout,
+                    delete_custom_resources=self.delete_resources,
+                ),
+                self.progress,
+            )
+            for name, sources in ((MIGRATIONS, []), (APPLY_SET, left))
+        ]
+
+    def _settings(self) -> Settings:
+        return Settings(retry_timeout=self.timeout, check_mode=self.check_mode, namespaces="label")
+
+    def _read(self, files: Files) -> list[Source]:
+        downloader = Downloader(self.cache_dir, timeout=self.request_timeout)
+        manifests = Manifests()
+        read(manifests, contents=[], files=files.paths, urls=files.urls, downloader=downloader)
+        for warning in [*downloader.warnings, *manifests.warnings]:
+            self.warn(warning)
+        return manifests.result()
+
+
+def _sources(origin: str, objects: Iterable[Object]) -> list[Source]:
+    manifests = Manifests()
+    for item in objects:
+        manifests.add(origin, json.dumps(item))
+    return manifests.result()
+
+
+def _scraped(desired: Wish) -> list[str]:
+    return [PROJECTS[name].namespace for name in SCRAPED if name in desired.components]
+
+
+def _monitor(namespace: str) -> Object:
+    """Return a PodMonitor: every pod that names a port `metrics` is scraped."""
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PodMonitor",
+        "metadata": {
+            "name": namespace,
+            "namespace": namespace,
+            "labels": {"app.kubernetes.io/name": namespace},
+        },
+        "spec": {"selector": {}, "podMetricsEndpoints": [{"port": "metrics"}]},
+    }
+
+
+def _records() -> list[Object]:
+    """Return the ConfigMaps that the role's configuration adds."""
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": RECORD, "namespace": PROJECTS[name].namespace},
+        }
+        for name in SCRAPED
+    ]
+
+
+def _buckets(count: int) -> list[Object]:
+    """Return the Services that Serving's autoscaler makes without an owner, and leaves behind."""
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                "name": f"autoscaler-bucket-{number:02d}-of-{count:02d}",
+                "namespace": PROJECTS["serving"].namespace,
+            },
+        }
+        for number in range(count)
+    ]
