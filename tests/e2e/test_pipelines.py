@@ -294,7 +294,7 @@ def test_beginning_in_the_middle_changes_nothing_by_mistake(site: Site) -> None:
 
 
 def test_every_tag_that_is_documented_exists(site: Site) -> None:
-    documented = (ROOT / "docs" / "existing-cluster.md").read_text()
+    documented = (ROOT / "docs/how-to/existing-cluster.md").read_text()
     row = next(line for line in documented.splitlines() if line.startswith("| one step"))
     named = {word.strip("`,; ") for word in row.split() if "_" in word}
     listed = site.play("site.yml", "--list-tags").stdout
