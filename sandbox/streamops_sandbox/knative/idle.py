@@ -20,6 +20,11 @@ async def request_reply(ctx: ContainerContext) -> int:
     return await _run(ctx, int(ctx.env["HTTP_PORT"]))
 
 
+async def ping_adapter(ctx: ContainerContext) -> int:
+    """Run cmd/mtping: PingSources are not modelled, so that its Deployment has no pods."""
+    return await _run(ctx, 8080)
+
+
 async def activator(ctx: ContainerContext) -> int:
     """Run cmd/activator: Revisions always have pods here, so that no request comes."""
     return await _run(ctx, 8012)

@@ -18,6 +18,7 @@ _PROGRAMS = {
     "knative.dev/eventing/cmd/jobsink": "idle:job_sink",
     "knative.dev/eventing/cmd/migrate": "migrate:main",
     "knative.dev/eventing/cmd/mtchannel_broker": "eventing.broker:main",
+    "knative.dev/eventing/cmd/mtping": "idle:ping_adapter",
     "knative.dev/eventing/cmd/requestreply": "idle:request_reply",
     "knative.dev/eventing/cmd/webhook": "eventing.webhook:main",
     "knative.dev/net-kourier/cmd/kourier": "kourier.controller:main",
