@@ -35,7 +35,7 @@ REAL_TESTS := tests/real $(addprefix tests/integration/test_,apply_bundle.py app
   cluster_checks.py sink_binding.py knative_eventing_role.py) tests/e2e/test_pipelines.py tests/e2e/test_site.py \
   'tests/e2e/test_molecule_roles.py::test_role[twitter_pipeline]'
 
-.PHONY: help demo down test lint unit integration e2e real programs soak bench docs clean tools
+.PHONY: help demo down test lint unit integration e2e real programs matrix soak bench docs clean tools
 
 help: ## What can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -72,7 +72,9 @@ down: ## Stop the sandbox; leaves nothing behind
 	# Keys, logs and images of a sandbox that is gone; a home elsewhere is somebody else's folder.
 	rm -rf $(CURDIR)/.sandbox
 
-test: lint unit integration e2e ## Every check and test
+# Sanity takes minutes for each core, and lint has it for one: the others are left to `make matrix`.
+test: export MATRIX_CHECKS ?= units site
+test: lint unit integration e2e matrix ## Every check and test
 
 lint: .cache/test.stamp ## Style, types, ansible-lint, ansible-test sanity, documentation
 	@tests/lint.sh
@@ -92,6 +94,9 @@ real: .cache/test.stamp tools programs ## Kubernetes' own control plane, Knative
 
 programs: .cache/test.stamp
 	@python tests/real/build.py
+
+matrix: .cache/test.stamp ## Units and sanity with the oldest and newest ansible-core, site.yml with the newest
+	@tests/matrix.sh $(ARGS)
 
 soak: .cache/test.stamp ## More rounds of faults on producer and Google modules; FAULT_ROUNDS and FAULT_SEED set them
 	@FAULT_ROUNDS=$${FAULT_ROUNDS:-300} pytest -s tests/apps/twitter_producer/test_producer_faults.py \

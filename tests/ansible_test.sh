@@ -14,7 +14,9 @@ git ls-files -z --cached --others --exclude-standard \
 # Python brings pip along.
 cache=$PWD/.cache/ansible-test/.ansible/test/cache
 mkdir -p "$cache"
-printf 'import ensurepip\n\nensurepip.bootstrap(default_pip=True)\n' >"$cache/get_pip_24_2.py"
+pip=$(python -c 'import ansible_test; print(ansible_test.__path__[0])')/_internal/python_requirements.py
+pip=$(sed -n "s/^ *pip='\([0-9.]*\)'.*/\1/p" "$pip" | tail -n 1)
+printf 'import ensurepip\n\nensurepip.bootstrap(default_pip=True)\n' >"$cache/get_pip_${pip//./_}.py"
 python=$(python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 command=$1; shift
 cd "$folder"

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# The unit tests and ansible-test sanity with the oldest and the newest ansible-core that is supported, and site.yml
+# with the newest. A core whose Python is not at hand is skipped, with the reason.
+# tests/matrix.sh [CORE:PYTHON ...]   for example: tests/matrix.sh 2.20.9:3.12
+# MATRIX_CHECKS names what is run for each: units, sanity, site.
+set -eu
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- 2.18.19:3.11 2.21.5:3.13
+folder=$PWD/.cache/matrix
+mkdir -p "$folder"
+grep -v '^ansible-core==' constraints.txt >"$folder/constraints.txt"
+
+interpreter() { # of a version such as 3.13: on PATH, or one of pyenv's
+  local name
+  if "python$1" -c pass 2>/dev/null; then echo "python$1"; return; fi
+  command -v pyenv >/dev/null || return 0
+  name=$(pyenv versions --bare | grep "^${1//./\\.}\.[0-9]*$" | tail -n 1)
+  [ -z "$name" ] || echo "$(pyenv prefix "$name")/bin/python"
+}
+
+install() { # CORE PYTHON: a virtual environment of its own, kept between runs
+  local venv=$folder/$1-$2 python=$3
+  [ -e "$venv/stamp" ] && [ ! constraints.txt -nt "$venv/stamp" ] && return
+  rm -rf "$venv" && "$python" -m venv "$venv"
+  grep -v '^ansible-core' requirements.txt >"$folder/requirements.txt"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -c "$folder/constraints.txt" "ansible-core==$1" \
+    -r "$folder/requirements.txt" -r sandbox/requirements.txt pytest pytest-timeout pytest-xdist hypothesis
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -e sandbox
+  touch "$venv/stamp"
+}
+
+site() { # site.yml twice on a sandbox of its own; the second run changes nothing
+  local home=$folder/home output
+  export SANDBOX_HOME=$home
+  trap 'sandbox down >/dev/null 2>&1 || true' RETURN
+  rm -rf "$home"
+  sandbox up
+  ansible-playbook -i inventories/sandbox site.yml </dev/null
+  output=$(ansible-playbook -i inventories/sandbox site.yml </dev/null) || { echo "$output"; return 1; }
+  grep -q 'changed=0 .*failed=0' <<<"$output" || { echo "$output"; return 1; }
+}
+
+newest=${!#}
+for entry in "$@"; do
+  core=${entry%%:*} version=${entry##*:}
+  python=$(interpreter "$version")
+  if [ -z "$python" ]; then
+    echo "== ansible-core $core: skipped, there is no Python $version (on PATH or of pyenv)"
+    continue
+  fi
+  echo "== ansible-core $core on Python $version"
+  install "$core" "$version" "$python"
+  (
+    export PATH=$folder/$core-$version/bin:$PATH
+    checks=${MATRIX_CHECKS:-units sanity site}
+    case " $checks " in *" units "*) pytest -q -p no:cacheprovider -n 2 tests/unit ;; esac
+    case " $checks " in *" sanity "*)
+      tests/ansible_test.sh sanity --exclude apps/ --exclude sandbox/ --exclude tests/ --exclude docs/docsite/ ;; esac
+    case " $checks " in *" site "*) [ "$entry" != "$newest" ] || site ;; esac
+  )
+done
