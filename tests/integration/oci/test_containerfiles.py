@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.utils import canonicalize_name
 from support.registries import free_port, sandbox_registry
 from support.workshop import MODULES, ROOT, Workshop
@@ -171,3 +172,11 @@ def test_role_builds_with_an_engine_and_says_what_changed(
         )
         assert json.loads(inspected.stdout)["layers"]
     assert run()[0] == 0
+
+
+@pytest.mark.parametrize("app", ["event-viewer", "twitter-producer"])
+def test_the_base_is_the_roles_by_digest(app: str) -> None:
+    defaults = yaml.safe_load((ROOT / "roles/twitter_pipeline/defaults/main.yml").read_text())
+    base = defaults["twitter_pipeline_images_base"].strip()
+    assert "@sha256:" in base
+    assert f"ARG BASE={base}\n" in (ROOT / "apps" / app / "Containerfile").read_text()
