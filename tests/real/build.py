@@ -106,17 +106,7 @@ def list_programs(go: str, module: Path) -> list[Program]:
 
 
 def build(go: str, module: Path, programs: list[Program], jobs: int) -> None:
-    """Compile the module's programs and link those that are out of date. Raises BuildError."""
-    _run(
-        go,
-        module,
-        _BUILD_SECONDS,
-        "build",
-        "-p",
-        str(jobs),
-        *(program.path for program in programs),
-        *_discarded(programs),
-    )
+    """Build the programs of a module that are out of date. Raises BuildError."""
     for program in programs:
         program.file.parent.mkdir(parents=True, exist_ok=True)
         _run(
@@ -149,11 +139,6 @@ def fetch_wheels() -> None:
         if pip.returncode:
             reason = pip.stderr[-500:]
             raise BuildError(f"pip could not download the dependencies of {folder.name}: {reason}")
-
-
-def _discarded(programs: list[Program]) -> list[str]:
-    """Return nothing where go discards what it builds: it does so for several programs at once."""
-    return ["-o", os.devnull] if len(programs) == 1 else []
 
 
 def _environment() -> dict[str, str]:
