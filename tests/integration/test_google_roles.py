@@ -299,7 +299,7 @@ def test_kubernetes_secrets(play: Play) -> None:
             {"namespace": "two", "service_account": "x"},
         ],
     }
-    assert recap(play.run(**variables))["changed"] == 1
+    assert recap(play.run(**variables))["changed"] == 2, "the namespaces and the Secrets"
     assert recap(play.run(**variables))["changed"] == 0
     core = client.CoreV1Api(config.new_client_from_config(str(play.folder / "kubeconfig")))
     for namespace in ("one", "two"):
@@ -325,6 +325,11 @@ def test_kubernetes_secrets(play: Play) -> None:
     assert "end in a newline" in warned.stdout
     assert "mistake: secrets_x_api_key." in " ".join(warned.stdout.split())
     assert MARK not in warned.stdout
+    fewer = {**variables, "secrets_consumers": variables["secrets_consumers"][:1]}
+    assert recap(play.run(**fewer))["changed"] == 1
+    left = [item.metadata.namespace for item in core.list_secret_for_all_namespaces().items]
+    assert left.count("one") == 1
+    assert "two" not in left, "a namespace without a consumer keeps no Secret"
     assert recap(play.run(secrets_state="absent", **variables))["changed"] == 1
     assert core.read_namespace("one").metadata.name == "one", "the namespace stays"
 
