@@ -1,15 +1,12 @@
-"""The page and the API, all but the receiver and the stream."""
+"""The API, all but the receiver and the stream."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
-import hashlib
-import mimetypes
 import time
 import urllib.parse
 from collections.abc import AsyncIterator
-from importlib import resources
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -47,36 +44,8 @@ NO_STORE = ((b"cache-control", b"no-store"),)
 JSON = "application/json"
 
 
-class Files:
-    """Files of the page, in memory."""
-
-    def __init__(self) -> None:
-        self._files: dict[str, Answer] = {}
-        for file in (resources.files("event_viewer") / "static").iterdir():
-            content = file.read_bytes()
-            kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-            etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'.encode()
-            text = kind.startswith("text/")
-            self._files[file.name] = Answer(
-                200,
-                content,
-                f"{kind}; charset=utf-8" if text else kind,
-                ((b"etag", etag), (b"cache-control", b"no-cache")),
-            )
-
-    def answer(self, request: Request, name: str) -> Answer:
-        """Return a file, or 304 where the client has it."""
-        file = self._files.get(name)
-        if file is None:
-            raise Problem(404, "there is no such file")
-        etag = header(file.headers, b"etag")
-        if etag in header(request.scope["headers"], b"if-none-match"):
-            return Answer(304, headers=((b"etag", etag),))
-        return file
-
-
 class Api:
-    """Handlers of the page's and the API's operations; their rights have been checked."""
+    """Handlers of the API's operations; their rights have been checked."""
 
     def __init__(self, reader: Reader, auth: Auth, replayer: Replayer, room: Room) -> None:
         self.reader = reader
@@ -84,19 +53,6 @@ class Api:
         self.auth = auth
         self.replayer = replayer
         self.room = room
-        self.files = Files()
-
-    async def page(self, request: Request) -> ASGIApp:
-        """`GET /`."""
-        return self.files.answer(request, "index.html")
-
-    async def file(self, request: Request) -> ASGIApp:
-        """`GET /static/{name}`."""
-        return self.files.answer(request, request.path_params["name"])
-
-    async def openapi(self, request: Request) -> ASGIApp:
-        """`GET /api/openapi.json`."""
-        return self.files.answer(request, "openapi.json")
 
     async def metrics(self, _request: Request) -> ASGIApp:
         """`GET /metrics`."""

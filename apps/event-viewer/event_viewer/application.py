@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
+from a2wsgi import WSGIMiddleware
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,6 +16,7 @@ from event_viewer.api import Api
 from event_viewer.auth import PUBLIC, READ, READ_WRITE, WRITE, Auth
 from event_viewer.event_log import EventLog
 from event_viewer.http import Answer, Room
+from event_viewer.page import create_page
 from event_viewer.reading import Reader
 from event_viewer.receiver import Receiver, permit_delivery
 from event_viewer.replay import Replayer
@@ -30,7 +33,7 @@ MAINTAIN_SECONDS = 2.0
 
 
 def create() -> Application:
-    """Return the application with the environment's settings, for uvicorn."""
+    """Return the application with the environment's settings, for a worker process."""
     settings = load()
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -125,6 +128,9 @@ def routes(
 ) -> list[Route]:
     """Return every path that is served, with the rights its operations need."""
 
+    # Its types of WSGI and ASGI are its own.
+    page: Any = WSGIMiddleware(cast(Any, create_page()), workers=2)
+
     def resource(path: str, **operations: Operation) -> Route:
         return Route(path, Resource(auth, **operations))
 
@@ -132,14 +138,14 @@ def routes(
         resource(
             "/",
             POST=Operation(WRITE, receiver),
-            GET=Operation(PUBLIC, answering(api.page)),
+            GET=Operation(PUBLIC, page),
             OPTIONS=Operation(WRITE, permit_delivery),
         ),
         resource("/healthz", GET=Operation(PUBLIC, healthz)),
         resource("/readyz", GET=Operation(PUBLIC, readyz)),
         resource("/metrics", GET=Operation(PUBLIC, answering(api.metrics))),
-        resource("/static/{name}", GET=Operation(PUBLIC, answering(api.file))),
-        resource("/api/openapi.json", GET=Operation(PUBLIC, answering(api.openapi))),
+        resource("/static/{name}", GET=Operation(PUBLIC, page)),
+        resource("/api/openapi.json", GET=Operation(PUBLIC, page)),
         resource(
             "/api/session",
             GET=Operation(PUBLIC, answering(api.session)),

@@ -11,18 +11,16 @@ import contextlib
 import json
 import multiprocessing
 import os
-import re
 import resource
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.synchronize import Event
-from pathlib import Path
 
 import pytest
 import requests
-from apps.event_viewer.viewer_support import STRUCTURED, Start, Viewer, wait_until
+from apps.event_viewer.viewer_support import STRUCTURED, Start, memory_mib, wait_until
 
 SECONDS = float(os.environ.get("VIEWER_LOAD_SECONDS", "5"))
 PROBE_SECONDS = 1.0 if SECONDS >= 60 else 20.0
@@ -32,11 +30,6 @@ MEGABYTE = 1_000_000
 Address = tuple[str, int]
 #: Loads an address until it is told to stop; runs in a process of its own.
 Load = Callable[[Address, Event], None]
-
-
-def memory_mib(viewer: Viewer) -> float:
-    status = Path(f"/proc/{viewer.process.pid}/status").read_text()
-    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
 
 
 def request(path: str, host: str = "a") -> bytes:

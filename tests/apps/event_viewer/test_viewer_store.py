@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps.event_viewer.viewer_support import Start, Stream, free_port, wait_until
+from apps.event_viewer.viewer_support import Start, Stream, free_port, wait_until, workers
 
 from event_viewer.cloudevents import Event
 from event_viewer.reading import MAX_SEARCHES, Reader
@@ -390,7 +390,7 @@ def test_damage_while_it_runs(start: Start, event: Make, tmp_path: Path) -> None
 def test_a_full_disk(start: Start, event: Make, tmp_path: Path) -> None:
     """Events are refused, not lost or held in memory, and taken again once there is room."""
     viewer = start(STORE=tmp_path / "events.db")
-    worker = viewer.process.pid
+    (worker,) = workers(viewer)
     unlimited = resource.prlimit(worker, resource.RLIMIT_FSIZE)
     resource.prlimit(worker, resource.RLIMIT_FSIZE, (200_000, unlimited[1]))
     statuses = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from apps.event_viewer.viewer_support import Start, Stream, Viewer, free_port, wait_until
+from apps.event_viewer.viewer_support import (
+    Start,
+    Stream,
+    Viewer,
+    free_port,
+    memory_mib,
+    wait_until,
+)
 
 from event_viewer.stream import HEARTBEAT_SECONDS
 
@@ -136,12 +142,6 @@ def stalled(viewer: Viewer, parameters: str = "") -> Iterator[socket.socket]:
         yield connection
 
 
-def memory(viewer: Viewer) -> int:
-    """KiB resident."""
-    status = Path(f"/proc/{viewer.process.pid}/status").read_text()
-    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
-
-
 def test_stalled_clients_cost_others_nothing(start: Start, event: Make) -> None:
     viewer = start(KEEP_EVENTS=500)
     with contextlib.ExitStack() as stack:
@@ -176,7 +176,7 @@ def test_large_events_do_not_fill_the_memory(start: Start, event: Make) -> None:
         assert viewer.send(event(number, data="x" * 900_000)).status_code == 202
     assert stream.wait_for(100) == [str(number) for number in range(100)]
     assert 1 <= len(viewer.events(limit=1000)) < 10
-    assert memory(viewer) < 150_000
+    assert memory_mib(viewer) < 150
 
 
 def test_stalled_clients_hold_parts_of_large_events(start: Start, event: Make) -> None:
@@ -185,13 +185,13 @@ def test_stalled_clients_hold_parts_of_large_events(start: Start, event: Make) -
     for number in range(60):
         viewer.send(event(number, data="x" * 900_000))
     epoch = viewer.get("/api/events", params={"limit": 0}).json()["position"].split("-")[0]
-    before = memory(viewer)
+    before = memory_mib(viewer)
     with contextlib.ExitStack() as stack:
         for number in range(60):
             stack.enter_context(stalled(viewer, f"?after={epoch}-{number}"))
         wait_until(lambda: open_streams(viewer) == 60)
         assert Stream(viewer, after=f"{epoch}-0").wait_for(60) == [str(n) for n in range(60)]
-        assert memory(viewer) - before < 30_000
+        assert memory_mib(viewer) - before < 30
         sizes = {len(record["event"]["data"]) for record in viewer.events(limit=3)}
         assert sizes == {900_000}
 

@@ -177,6 +177,21 @@ def running(folder: Path, **settings: Any) -> Iterator[Callable[..., Viewer]]:
                 raise
 
 
+def workers(viewer: Viewer) -> list[int]:
+    """Return the process ids of gunicorn's workers."""
+    pid = viewer.process.pid
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def memory_mib(viewer: Viewer) -> float:
+    """What the viewer's processes have resident; what they share counts once."""
+    total = 0.0
+    for one in (viewer.process.pid, *workers(viewer)):
+        rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
+        total += int(re.findall(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)[0]) / 1024
+    return total
+
+
 def is_ready(viewer: Viewer) -> bool:
     with contextlib.suppress(requests.ConnectionError):
         return viewer.get("/healthz").status_code == 200
