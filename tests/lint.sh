@@ -22,6 +22,7 @@ check "ruff format" ruff format --check .
 check "yamllint" yamllint --strict .
 check "changelog" antsibull-changelog lint
 check "licenses" reuse lint --quiet
+check "READMEs of the roles" python docs/role_readmes.py --check
 
 failed=()
 for number in "${!commands[@]}"; do
