@@ -26,8 +26,8 @@ from typing import Any
 import aiohttp
 import yaml
 from aiohttp import web
-from build import PROGRAMS
 
+from build import PROGRAMS
 from streamops_sandbox import attach, eventloop
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controllers.loadbalancer import LoadBalancerController
