@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Write the list of variables in each role's README from its argument specs.
 
 What stands above the marker is written by hand. With --check nothing is written, and the exit code
