@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kubernetes import config
+from kubernetes.client import CoreV1Api
 from support.kube import api_server, deployment, process
 from support.sandbox import Cluster, until
 
@@ -32,5 +34,12 @@ def test_a_kubeconfig_is_all_that_controllers_and_node_need(
             kube.apply(app, wait=True, wait_timeout=60)
             client = kube.connect()
             (pod,) = client.list(client.resource("v1", "Pod"), "default")
-            path = f"/api/v1/namespaces/default/pods/{pod['metadata']['name']}/log"
-            until(lambda: client.transport.request("GET", path) == "hello\n", "its log")
+            pods = CoreV1Api(config.new_client_from_config(str(kube.kubeconfig)))
+            name = pod["metadata"]["name"]
+            until(
+                lambda: (
+                    pods.read_namespaced_pod_log(name, "default", _preload_content=False).data
+                    == b"hello\n"
+                ),
+                "its log",
+            )
