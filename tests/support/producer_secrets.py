@@ -11,10 +11,10 @@ from typing import Any
 from google.api_core.exceptions import Conflict
 from google.cloud import secretmanager
 from google.oauth2 import service_account
+from support.google import ApiServers
 from support.producer import Kit, Sink, X
 
-from streamops_sandbox.google.__main__ import NoClusters
-from streamops_sandbox.google.app import create_app
+from streamops_sandbox.google import create_app
 
 NAMES = ("api_key", "api_secret", "access_key", "access_secret")
 
@@ -46,7 +46,7 @@ class Secrets:
             lambda base: create_app(
                 home=home,
                 base_url=base,
-                clusters=NoClusters(),
+                clusters=ApiServers(home / "clusters"),
                 enabled_services=["secretmanager.googleapis.com"],
             )
         )
