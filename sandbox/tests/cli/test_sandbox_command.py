@@ -195,7 +195,7 @@ def test_a_killed_cluster_leaves_no_pod_behind(home: Path) -> None:
 
 
 def test_a_pid_that_is_another_process_now_is_left_alone(home: Path) -> None:
-    home.mkdir()
+    home.mkdir(mode=0o700)
     with subprocess.Popen(["sleep", "60"]) as stranger:
         stale = {
             "home": str(home),
