@@ -85,7 +85,7 @@ class Faults:
         self._x.fault("status", status=self.random.choice([500, 502, 503]))
 
     def x_throttles(self) -> None:
-        reset = str(int(time.time()))
+        reset = str(int(self._x_now().timestamp()))
         self._x.fault("status", status=429, headers={"x-rate-limit-reset": reset})
 
     def x_drops(self) -> None:
@@ -102,6 +102,9 @@ class Faults:
     def nothing(self) -> None:
         pass
 
+    def _x_now(self) -> datetime:
+        return datetime.now(UTC)
+
 
 class ClockFaults(Faults):
     """The same with X's clock, which begins up to six hours apart from this machine's."""
@@ -116,19 +119,23 @@ class ClockFaults(Faults):
     def midnight(self) -> None:
         """Let the day end in a moment."""
         if self.midnights < MIDNIGHTS:
-            wait_for(self._reads)
+            wait_for(self._asks_or_rests, explain=lambda: str(self.producer.log))
             self.next_day(self.random.uniform(0, 0.5))
 
-    def _reads(self) -> bool:
+    def _asks_or_rests(self) -> bool:
+        """Whether the producer has come to its work; on a spent budget it asks for nothing."""
         status = requests.get(self.producer.url + "/status", timeout=5).json()
-        return bool(status["counters"]["polls"])
+        return bool(status["counters"]["polls"]) or _spent(self.producer)
 
     def next_day(self, in_seconds: float) -> None:
         self.midnights += 1
-        now = datetime.now(UTC) + timedelta(seconds=self._ahead)
+        now = self._x_now()
         tomorrow = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
         self._ahead += (tomorrow - now).total_seconds() - in_seconds
         self._x.control("PUT", "/clock", {"ahead_seconds": self._ahead})
+
+    def _x_now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self._ahead)
 
     def clock_is_set_back(self) -> None:
         self._ahead -= self.random.uniform(0, 3)
