@@ -12,6 +12,7 @@ from twitter_producer.x import Refused, XApi, XError
 
 log = logging.getLogger(__name__)
 
+_FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 
 
@@ -25,7 +26,7 @@ class CredentialRotation:
 
     def wait_for_keys(self, shutdown: Shutdown, heartbeat: Heartbeat) -> None:
         """Read the keys for the first time, with retries until there are some."""
-        wait = 1.0
+        wait = _FIRST_WAIT
         while not shutdown:
             try:
                 self._use(self._reader.read())
@@ -37,9 +38,23 @@ class CredentialRotation:
                     "the credentials cannot be used yet",
                     extra={"error": str(error), "next_in_seconds": wait},
                 )
-            heartbeat.beat(wait + self._settings.secret_manager_timeout_seconds * 5)
-            shutdown.wait(wait)
+            self._pause(wait, shutdown, heartbeat)
             wait = min(_LONGEST_WAIT, wait * 2)
+
+    def wait_for_change(self, seconds: float, shutdown: Shutdown, heartbeat: Heartbeat) -> bool:
+        """Wait up to so many seconds for other keys; True as soon as they are used.
+
+        X ends the old keys when it makes new ones: it refuses them before anybody can have put the
+        new ones where they are read.
+        """
+        until = time.monotonic() + seconds
+        wait = _FIRST_WAIT
+        while not shutdown and (left := until - time.monotonic()) > 0:
+            self._pause(min(wait, left), shutdown, heartbeat)
+            if not shutdown and self.renew():
+                return True
+            wait = min(_LONGEST_WAIT, wait * 2)
+        return False
 
     def due(self) -> bool:
         """Return whether the keys are to be read again."""
@@ -65,6 +80,11 @@ class CredentialRotation:
         if self._keys is None:
             raise Refused("no credentials have been read yet")
         return self._api.bearer(self._keys)
+
+    def _pause(self, seconds: float, shutdown: Shutdown, heartbeat: Heartbeat) -> None:
+        """Wait until the next reading, which may be slow."""
+        heartbeat.beat(seconds + self._settings.secret_manager_timeout_seconds * 5)
+        shutdown.wait(seconds)
 
     def _use(self, keys: Keys) -> None:
         self._read_at = time.monotonic()

@@ -304,6 +304,10 @@ class Producer:
             advice,
             extra={"error": str(error), "kind": kind, "next_in_seconds": round(wait, 1)},
         )
+        if isinstance(error, Refused):
+            if self._credentials.wait_for_change(wait, self._shutdown, self._heartbeat):
+                self._source.close()
+            return 0.0
         return wait
 
     def _renew_keys(self) -> bool:

@@ -9,7 +9,7 @@ import google_crc32c
 import pytest
 import requests
 from google.cloud import secretmanager
-from support.producer import Kit, X, wait_for
+from support.producer import Kit, Producer, X, wait_for
 from support.producer_secrets import Secrets
 
 from twitter_producer.credentials import CredentialsError, verify_checksum
@@ -23,20 +23,49 @@ def secrets(kit: Kit) -> Secrets:
 def test_newest_versions_are_used_logged_and_replaced_on_401(kit: Kit, secrets: Secrets) -> None:
     x, sink = kit.x(), kit.sink()
     versions = secrets.store(x.keys)
-    x.publish_many(1)
+    ids = x.publish_many(1)
     producer = kit.producer(**secrets.settings(kit, x, sink))
-    wait_for(lambda: len(sink.received) == 1)
-    logged = {e["secret"]: e["version"] for e in producer.log if e["message"] == "read a secret"}
-    assert logged == versions
+    wait_for(lambda: sink.ids == ids)
+    wait_for(lambda: _versions(producer) == versions)
     x.control("POST", "/keys")
     versions = secrets.store(x.keys)
-    x.publish_many(1)
-    wait_for(lambda: len(sink.received) == 2)
-    logged = {e["secret"]: e["version"] for e in producer.log if e["message"] == "read a secret"}
-    assert logged == versions
+    ids += x.publish_many(1)
+    wait_for(lambda: sink.ids == ids, explain=lambda: f"{sink.ids} {producer.log}")
+    wait_for(lambda: _versions(producer) == versions)
     assert producer.resident_mib() < 90, producer.resident_mib()
     shown = json.dumps(producer.log)
     assert not any(key in shown for key in x.keys.values())
+
+
+def _versions(producer: Producer) -> dict[str, str]:
+    """Return the versions that the log names; it is read by a thread, somewhat later."""
+    read = [entry for entry in producer.log if entry["message"] == "read a secret"]
+    return {entry["secret"]: entry["version"] for entry in read}
+
+
+@pytest.mark.parametrize("source", ["search", "stream"])
+def test_keys_that_come_after_x_refuses_the_old_ones_are_used_soon(kit: Kit, source: str) -> None:
+    x, sink = kit.x(), kit.sink()
+    folder = kit.folder / "keys"
+    folder.mkdir()
+
+    def put_keys() -> None:
+        for name in ("api_key", "api_secret"):
+            (folder / name).write_text(x.keys[name])
+
+    put_keys()
+    settings = kit.searching(x, sink, source=source, credentials="files", credentials_dir=folder)
+    producer = kit.producer(**settings)
+    ids = x.publish_many(1)
+    wait_for(lambda: sink.ids == ids)
+    x.control("POST", "/keys")
+    x.control("POST", "/disconnect")
+    refused = producer.saying("X refuses the credentials")
+    assert refused["next_in_seconds"] >= 15, "X is to be asked seldom"
+    put_keys()
+    ids += x.publish_many(1)
+    # Sooner than X would have been asked again, by far.
+    wait_for(lambda: sink.ids == ids, 12, lambda: str(producer.log))
 
 
 def test_rotation_is_noticed_on_the_timer(kit: Kit, secrets: Secrets) -> None:
