@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -171,8 +170,7 @@ def _start(home: Home, options: argparse.Namespace) -> None:
     try:
         answer = _read_report(reading)
     except BaseException:  # Ctrl-C, too: nothing half started stays
-        process.send_signal(signal.SIGTERM)
-        process.wait(_STOP_SECONDS)
+        _stop_supervisor(home, process)
         raise
     finally:
         os.close(reading)
@@ -184,6 +182,15 @@ def _start(home: Home, options: argparse.Namespace) -> None:
     if "error" in answer:
         process.wait(_STOP_SECONDS)
         raise CommandError(answer["error"])
+
+
+def _stop_supervisor(home: Home, process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:  # on a busy machine it may still be starting clusters
+        _end_stray_processes(home)
+        process.wait()
 
 
 def _supervisor_environment(home: Home) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 `python -m streamops_sandbox.supervisor --home DIR --port P …` serves the applications at P, P+1, P+2 and P+3
 (any free ports for 0), starts the clusters, writes `state.json` and reports on the file descriptor
-`--report` in one JSON line: {} or {"error": …}. It is controlled through the socket in its folder:
+`--report` in one JSON line: {} or {"error": …}. It stops when nobody reads that: the command that
+started it was interrupted or killed. It is controlled through the socket in its folder:
 GET /status, POST /clusters {"name"}, POST /stop, and /google and /x as those document them.
 """
 
@@ -206,7 +207,11 @@ async def _run(options: Options, report: Callable[[State], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stopping.set)
     async with supervisor:
-        report({})
+        try:
+            report({})
+        except BrokenPipeError:
+            logger.info("stopping: the command that started the sandbox has ended")
+            return
         await supervisor.stopping.wait()
 
 
@@ -241,13 +246,14 @@ def main() -> int:
     )
 
     def report(answer: State) -> None:
-        with contextlib.suppress(BrokenPipeError), open(arguments.report, "w") as pipe:
+        with open(arguments.report, "w") as pipe:
             pipe.write(json.dumps(answer) + "\n")
 
     try:
         asyncio.run(_run(options, report))
     except StartError as error:
-        report({"error": str(error)})
+        with contextlib.suppress(BrokenPipeError):
+            report({"error": str(error)})
         return 1
     except Exception as error:
         logger.exception("the sandbox has to stop")

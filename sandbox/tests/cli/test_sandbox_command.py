@@ -145,7 +145,10 @@ def test_a_second_up_at_the_same_time_is_told_so(home: Path) -> None:
     assert len(processes_mentioning(f"streamops_sandbox.supervisor\0--home\0{home}")) == 1
 
 
-def test_an_interrupted_up_leaves_nothing(home: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_an_interrupted_up_leaves_nothing(home: Path, number: int, code: int) -> None:
     command = [sys.executable, "-m", "streamops_sandbox", "up", "--port", "0", "--cluster", "one"]
     with subprocess.Popen(
         [*HEEDING_CTRL_C, *command, "--home", str(home)], stderr=subprocess.PIPE, text=True
@@ -154,9 +157,9 @@ def test_an_interrupted_up_leaves_nothing(home: Path) -> None:
             lambda: processes_mentioning(f"streamops_sandbox.supervisor\0--home\0{home}"),
             "the supervisor",
         )
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, "")
+    assert (process.returncode, errors) == (code, "")
     until(lambda: not processes_mentioning(str(home)), "no process")
     assert not (home / "state.json").exists()
 
