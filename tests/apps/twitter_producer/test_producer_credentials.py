@@ -30,7 +30,7 @@ def test_newest_versions_are_used_logged_and_replaced_on_401(kit: Kit, secrets: 
     x.control("POST", "/keys")
     versions = secrets.store(x.keys)
     ids += x.publish_many(1)
-    wait_for(lambda: sink.ids == ids, explain=lambda: f"{sink.ids} {producer.log}")
+    wait_for(lambda: sink.ids == ids, 40, lambda: f"{sink.ids} {producer.log}")
     wait_for(lambda: _versions(producer) == versions)
     assert producer.resident_mib() < 90, producer.resident_mib()
     shown = json.dumps(producer.log)
@@ -96,7 +96,7 @@ def test_missing_secret_is_named_and_waited_for(kit: Kit, secrets: Secrets) -> N
     assert requests.get(producer.url + "/readyz", timeout=5).status_code == 503
     secrets.store(x.keys)
     x.publish_many(1)
-    wait_for(lambda: sink.received)
+    wait_for(lambda: sink.received, 40)
     assert requests.get(producer.url + "/readyz", timeout=5).status_code == 200
 
 
