@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- 2.18.19:3.11 2.21.5:3.13
 folder=$PWD/.cache/matrix
 mkdir -p "$folder"
-grep -v '^ansible-core==' constraints.txt >"$folder/constraints.txt"
+# Each core asks for a resolvelib of its own.
+grep -vE '^(ansible-core|resolvelib)==' constraints.txt >"$folder/constraints.txt"
 
 interpreter() { # of a version such as 3.13: on PATH, or one of pyenv's
   local name
