@@ -16,6 +16,8 @@ SHARED = Path(__file__).parents[4] / "shared"
 RECORDING = SHARED / "real" / "sinkbinding.json"
 #: Stories that may settle to something else than what was recorded.
 MOST_DIFFERENT = 3
+#: On a busy machine a story may not have settled when it is looked at.
+RUNS = 2
 
 pytestmark = [
     pytest.mark.needs("kubectl"),
@@ -23,6 +25,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.timeout(600)
 def test_bindings_settle_to_what_real_knative_settles_to(recorded_cluster):
     names = [case["name"] for case in json.loads(RECORDING.read_text())]
     groups = sorted({re.match(r"[^/]+/?", name)[0] for name in names})
@@ -34,16 +37,19 @@ def test_bindings_settle_to_what_real_knative_settles_to(recorded_cluster):
         )
         return done.stdout
 
-    # They mostly wait: each step until nothing has changed for 2.5 seconds.
-    with ThreadPoolExecutor(len(groups)) as pool:
-        outputs = list(pool.map(replay, groups))
-    counts = Counter()
-    for output in outputs:
-        counts += Counter(json.loads(output[: output.index("}") + 1]))
-    different = {
-        match[1]
-        for output in outputs
-        for match in re.finditer(r"^\[\w+\] (.+?): settled$", output, re.MULTILINE)
-    }
-    print(f"{len(names)} stories, {dict(counts)}; settled differently: {sorted(different)}")
-    assert len(different) <= MOST_DIFFERENT, "\n".join(outputs)
+    for _ in range(RUNS):
+        # They mostly wait: each step until nothing has changed for 2.5 seconds.
+        with ThreadPoolExecutor(len(groups)) as pool:
+            outputs = list(pool.map(replay, groups))
+        counts = Counter()
+        for output in outputs:
+            counts += Counter(json.loads(output[: output.index("}") + 1]))
+        different = {
+            match[1]
+            for output in outputs
+            for match in re.finditer(r"^\[\w+\] (.+?): settled$", output, re.MULTILINE)
+        }
+        print(f"{len(names)} stories, {dict(counts)}; settled differently: {sorted(different)}")
+        if len(different) <= MOST_DIFFERENT:
+            return
+    pytest.fail("\n".join(outputs))
