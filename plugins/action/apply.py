@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import expand
 from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
 from ansible_collections.streamops.knative.plugins.module_utils._yaml import decode
 from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import dump, in_process
+from ansible_collections.streamops.knative.plugins.plugin_utils._templates import Text, render
 
 VAULT = b"$ANSIBLE_VAULT"
-
-Text = dict[str, str]  # {"name": where it came from, "text": the manifests}
 
 
 class ActionModule(in_process("apply")):  # type: ignore[misc]  # made when it is loaded
@@ -33,7 +31,7 @@ class ActionModule(in_process("apply")):  # type: ignore[misc]  # made when it i
         definitions = _take(args, "definitions", "definition", "resource_definition")
         templates = _take(args, "templates", "template")
         files = _take(args, "files", "src")
-        texts = [*_take(args, "contents"), *self._rendered(templates, variables)]
+        texts = [*_take(args, "contents"), *render(self, templates, variables)]
         texts += [_as_text(number, value) for number, value in enumerate(definitions)]
         here = self.runs_in_worker(variables)
         args["files"] = []
@@ -46,30 +44,6 @@ class ActionModule(in_process("apply")):  # type: ignore[misc]  # made when it i
         args["contents"] = texts
         result: dict[str, Any] = super().execute(args, variables)
         return result
-
-    def _rendered(self, templates: list[Any], variables: dict[str, Any]) -> list[Text]:
-        lookup = lookup_loader.get(
-            "ansible.builtin.template", loader=self._loader, templar=self._templar
-        )
-        texts: list[Text] = []
-        problems: list[str] = []
-        for template in templates:
-            entry = template if isinstance(template, dict) else {"path": template}
-            path = str(entry.get("path", ""))
-            try:
-                (text,) = lookup.run(
-                    [path], variables=variables, template_vars=entry.get("vars") or {}
-                )
-            except UnicodeError as error:
-                problems.append(f"- templates: {path}: not valid UTF-8: {error}")
-                continue
-            except AnsibleError as error:
-                problems.append(f"- templates: {path}: {error}")
-                continue
-            texts.append({"name": f"{path} (rendered)", "text": text})
-        if problems:
-            raise AnsibleActionFail("Nothing was changed:\n" + "\n".join(problems))
-        return texts
 
     def _find(self, name: str) -> Path:
         try:

@@ -24,6 +24,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
 )
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
     cluster_checks,
+    consistency,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.variables import plain
 from ansible_collections.streamops.knative.plugins.plugin_utils._role_reader import RoleReader
@@ -61,6 +62,7 @@ class ActionModule(ActionBase):
             values.update(reading.values)
             checked[role] = reading.published
         result["changed"] = False
+        result["warnings"] = _untrimmed(values)
         if not found and self._renews(roles, values, variables, before):
             renewed = self._renew(reader, variables)
             if renewed.get("failed"):
@@ -175,6 +177,19 @@ def _registered(variables: Variables) -> Variables:
         "live": plain(earlier.get("live") or []),
         "renewed": bool(earlier.get("renewed")),
     }
+
+
+def _untrimmed(values: Variables) -> list[str]:
+    """Return a warning about credentials for Kubernetes that end in a newline; gcp_secret has its own."""
+    names = [f"secrets_x_{name}" for name in consistency.CREDENTIALS]
+    found = [name for name in names if str(values.get(name, "")).endswith("\n")]
+    if not found or values.get("secrets_backend") != "kubernetes":
+        return []
+    return [
+        "These end in a newline, which is part of the value and most likely a mistake:"
+        f" {', '.join(found)}. Where they are read from files, use lookup('file', …, rstrip=true)"
+        " or the filter trim."
+    ]
 
 
 def _needs_cluster(role: str, values: Variables) -> bool:

@@ -140,6 +140,11 @@ options:
     type: str
     choices: [apply, create, label]
     default: apply
+  create_namespace:
+    description: >-
+      Whether the namespaces of objects are created where they do not exist. They are not deleted with the objects.
+    type: bool
+    default: false
   field_manager:
     description: The name under which the server records which fields are ours.
     type: str
@@ -249,36 +254,6 @@ options:
       value:
         description: Value that O(wait_conditions[].json_path) has to have. Without it any that is not empty.
         type: str
-  foreseen:
-    description:
-      - What earlier tasks bring. In check mode those tasks have only foreseen it, and objects that need it count as
-        created; otherwise this does nothing.
-    type: dict
-    default: {}
-    suboptions:
-      kinds:
-        description: Kinds that have a namespace.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          api_version:
-            description: API version of the kind.
-            type: str
-            required: true
-          kind:
-            description: The kind.
-            type: str
-            required: true
-          plural:
-            description: Its name in URLs.
-            type: str
-            required: true
-      namespaces:
-        description: Names of namespaces.
-        type: list
-        elements: str
-        default: []
 notes:
   - With a local connection the work is done in Ansible's own process, which saves starting a module, and what is
     being waited for is shown.
@@ -358,12 +333,6 @@ counts:
   returned: success
   type: dict
   sample: {unchanged: 163, changed: 1}
-surplus:
-  description: What belongs to O(apply_set), is not in the bundle and stays, since O(prune) is false.
-  returned: success
-  type: list
-  elements: str
-  sample: [Trigger streamops/posts-only]
 requests:
   description: Number of requests sent to the API server.
   returned: success

@@ -62,6 +62,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  enable_api:
+    description: Whether the API of Secret Manager is enabled first, with O(state=present).
+    type: bool
+    default: false
   labels:
     description: Labels the secret shall have.
     type: dict
@@ -234,6 +238,7 @@ secrets:
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
+from ansible_collections.streamops.knative.plugins.module_utils._google import services
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
 from ansible_collections.streamops.knative.plugins.module_utils._google.payload import to_bytes
 from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
@@ -250,6 +255,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.timestam
 )
 from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
 
+API = "secretmanager.googleapis.com"
+ENABLED_WITHIN = 300  # seconds
 #: Options that set fields of the secret itself.
 _SETTINGS = ("labels", "annotations", "topics", "rotation", "replication_locations", "aliases")
 _ACTIONS = {"enabled": "enable", "disabled": "disable", "destroyed": "destroy"}
@@ -260,6 +267,11 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     items = [params] if params["secrets"] is None else params["secrets"]
     names = [item["name"] for item in items]
     _check(params, names)
+    enabling = Plan()
+    if params["enable_api"] and params["state"] == "present":
+        found = services.states(session, [API])[API]
+        services.plan_enabling(enabling, session, [] if found.is_enabled else [API], ENABLED_WITHIN)
+        session.enabling = bool(enabling.steps)
     secrets = Secrets(session)
     if params["version"]:
         return secrets.plan_version(names[0], params["version"], _ACTIONS[params["version_state"]])
@@ -267,6 +279,7 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
         return secrets.plan_absent(names)
     wanted = [_wanted(session, params, item) for item in items]
     plan = secrets.plan_present(wanted)
+    plan.steps[:0] = enabling.steps
     plan.warnings += [
         f"The value of secret {want.name} ends in a newline. Where it was read from a file, use"
         " lookup('file', …, rstrip=true) or the filter trim."
@@ -365,6 +378,7 @@ TASK = GcpTask(
             "mutually_exclusive": [("value", "value_base64")],
         },
         "state": {"choices": ["present", "absent"], "default": "present"},
+        "enable_api": {"type": "bool", "default": False},
         "labels": {"type": "dict"},
         "annotations": {"type": "dict"},
         "purge_labels": {"type": "bool", "default": False},

@@ -43,6 +43,22 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  workload_identities:
+    description:
+      - Kubernetes service accounts of the project's clusters that may act as the account. They are granted
+        C(roles/iam.workloadIdentityUser) on it; the grants of others stay.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      namespace:
+        description: Namespace of the Kubernetes service account.
+        type: str
+        required: true
+      service_account:
+        description: Name of the Kubernetes service account.
+        type: str
+        required: true
 seealso:
   - module: streamops.knative.gcp_service_account_info
   - module: streamops.knative.gcp_iam_member
@@ -76,6 +92,7 @@ unique_id:
 import contextlib
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
 from ansible_collections.streamops.knative.plugins.module_utils._google import (
     service_account as accounts,
 )
@@ -86,6 +103,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.task imp
 
 #: Seconds after which a new account is taken to be known.
 KNOWN_WITHIN = 60
+WORKLOADS = "roles/iam.workloadIdentityUser"
 _FIELDS = {"display_name": "displayName", "description": "description"}
 
 
@@ -126,6 +144,8 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
                 lambda: session.patch("iam", path, patch),
             )
     _plan_use(plan, session, path, params["disabled"], current or {})
+    if params["workload_identities"]:
+        _plan_workloads(plan, session, params["workload_identities"], exists=current is not None)
     return plan
 
 
@@ -137,6 +157,28 @@ def _plan_use(
     verb = "disable" if wanted else "enable"
     plan.after["disabled"] = wanted
     plan.add(f"{verb} {plan.result['email']}", lambda: session.post("iam", f"{path}:{verb}", {}))
+
+
+def _plan_workloads(
+    plan: Plan, session: Session, identities: list[dict[str, str]], *, exists: bool
+) -> None:
+    email = plan.result["email"]
+    policy = policies.Policy.of(session, {"service_account": email})
+    before = policy.read() if exists else {}
+    pool = policies.pool_of(session.project_id)
+    members = {
+        f"serviceAccount:{pool}[{one['namespace']}/{one['service_account']}]" for one in identities
+    }
+    old = policies.members_of(before, WORKLOADS)
+    plan.before, plan.after = {**plan.before, WORKLOADS: sorted(old)}, {**plan.after}
+    plan.after[WORKLOADS] = sorted(old | members)
+    if members - old:
+        plan.add(
+            [f"grant {WORKLOADS} to {member} on {email}" for member in sorted(members - old)],
+            lambda: policy.change(
+                lambda read: policies.changed(read, WORKLOADS, None, add=members), before
+            ),
+        )
 
 
 def _delete(session: Session, path: str) -> None:
@@ -167,6 +209,15 @@ TASK = GcpTask(
         "description": {"type": "str"},
         "disabled": {"type": "bool"},
         "state": {"choices": ["present", "absent"], "default": "present"},
+        "workload_identities": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "namespace": {"type": "str", "required": True},
+                "service_account": {"type": "str", "required": True},
+            },
+        },
     },
 )
 

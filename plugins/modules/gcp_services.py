@@ -80,15 +80,12 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
 from ansible_collections.streamops.knative.plugins.module_utils._google.services import (
-    batches,
     check_names,
+    plan_enabling,
     states,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
 from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
-
-#: https://cloud.google.com/service-usage/docs/reference/rest/v1/services/batchEnable
-MAX_ENABLED_AT_ONCE = 20
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
@@ -104,26 +101,14 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
         after=dict.fromkeys(services, "enabled" if wanted else "disabled"),
         result={"project_number": next((s.project_number for s in found.values()), "")},
     )
-    timeout = params["wait_timeout"]
     if wanted:
-        for names in batches(todo, MAX_ENABLED_AT_ONCE):
-            plan.add(
-                f"enable {', '.join(names)}",
-                functools.partial(_enable, session, parent, names, timeout),
-            )
+        plan_enabling(plan, session, todo, params["wait_timeout"])
     elif todo:
         plan.add(
             f"disable {', '.join(todo)}",
             functools.partial(_disable_all, session, parent, todo, params),
         )
     return plan
-
-
-def _enable(session: Session, parent: str, names: list[str], timeout: int) -> None:
-    operation = session.post(
-        "serviceusage", f"v1/{parent}/services:batchEnable", {"serviceIds": names}
-    )
-    session.wait_lro("serviceusage", operation, timeout)
 
 
 def _disable_all(session: Session, parent: str, names: list[str], params: dict[str, Any]) -> None:

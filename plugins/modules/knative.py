@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Module streamops.knative.knative_bundle: see DOCUMENTATION."""
+"""Install, upgrade and remove Knative."""
 
 from __future__ import annotations
 
@@ -119,8 +119,13 @@ options:
             type: list
             elements: dict
             required: true
+  domain:
+    description:
+      - Domain of services. V(sslip.io) makes one of the gateway's address, for which it waits. Without it none is set.
+    type: str
+    default: ''
   gateway:
-    description: How Kourier's Service is published.
+    description: How Kourier's Service is published, and how people reach it.
     type: dict
     default: {}
     suboptions:
@@ -136,6 +141,15 @@ options:
         description: Annotations of the Service, as cloud providers read them.
         type: dict
         default: {}
+      access:
+        description: >-
+          How people reach the gateway, as O(streamops.knative.knative_info#module:gateway).
+        type: str
+        choices: [load_balancer, node_port, none]
+        default: load_balancer
+      address:
+        description: The address to use where the cluster does not know it.
+        type: str
   cache_dir:
     description: >-
       Folder for what was fetched. The default follows E(XDG_CACHE_HOME).
@@ -194,6 +208,7 @@ takes_over:
 
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._knative import gateway
 from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import Wish
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installer import Installer
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
@@ -203,10 +218,14 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     Source,
     Version,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_run import (
+    summarize,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
     CONNECTION,
     connect,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
     cache_dir,
 )
@@ -214,6 +233,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
 from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 
+SSLIP = "sslip.io"  # resolves ADDRESS.sslip.io to the address
 _CONTAINER = {"type": "str", "required": True}
 OPTIONS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -259,6 +279,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "domain": {"type": "str", "default": ""},
     "gateway": {
         "type": "dict",
         "default": {},
@@ -270,6 +291,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
             },
             "node_port": {"type": "int"},
             "annotations": {"type": "dict", "default": {}},
+            "access": {"type": "str", "choices": list(gateway.KINDS), "default": "load_balancer"},
+            "address": {"type": "str"},
         },
     },
 }
@@ -312,24 +335,31 @@ def work(run: Run) -> dict[str, Any]:
         paced(run.progress),
         run.warn,
     )
-    returned: dict[str, Any] = {}
     if params["state"] == "absent":
-        results = installer.remove(params["leader_buckets"])
-    else:
-        made, results = installer.install(wish(params), monitors=params["monitors"])
-        returned = {"installed": made.installed, "takes_over": made.takes_over}
-    for warning in [
-        *(text for result in results for text in result.warnings),
-        *client.transport.warnings,
-    ]:
-        run.warn(warning)
-    if run.diff:
-        returned["diff"] = [entry for result in results for entry in result.diff()]
-    return {
-        **returned,
-        "changed": any(result.changed for result in results),
-        "objects": [entry for result in results for entry in result.objects()],
-    }
+        return summarize(run, client, installer.remove(params["leader_buckets"]))
+    desired = wish(params)
+    made, results = installer.install(desired, monitors=params["monitors"])
+    results.append(installer.configure(desired, domain(run, client)))
+    returned = {"installed": made.installed, "takes_over": made.takes_over}
+    return {**summarize(run, client, results), **returned}
+
+
+def domain(run: Run, client: Client) -> str:
+    """Return the domain of services; raise KubeError where it is made of an address that does not come."""
+    name: str = run.params["domain"]
+    if name != SSLIP:
+        return name
+    options = run.params["gateway"]
+    kourier = "kourier" in run.params["components"]
+    found = gateway.wait(
+        client,
+        options["access"] if kourier else "none",
+        options["address"],
+        None,
+        timeout=0 if run.check_mode else run.params["wait_timeout"],
+        progress=paced(run.progress),
+    )
+    return f"{found.address or 'address-to-come'}.{SSLIP}"
 
 
 TASK = Task(

@@ -37,6 +37,14 @@ options:
       Seconds to wait for the gateway to get its address. V(0) looks once and does not mind.
     type: float
     default: 0.0
+  services:
+    description: Label selector of the Knative Services to return, for example V(app=shop). Without it none are read.
+    type: str
+  expected:
+    description: >-
+      Versions that have to be installed, by project, for example V({eventing: 1.22.2}). Others are an error.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -47,7 +55,7 @@ EXAMPLES = r"""
 
 - name: Show it
   ansible.builtin.debug:
-    msg: "http://viewer.default.{{ knative.domain }}{{ knative.gateway.url_suffix }}"
+    msg: "http://viewer.default.{{ knative.domain }}{{ knative.url_suffix }}"
 """
 
 RETURN = r"""
@@ -70,31 +78,45 @@ domain:
   description: Default domain of services; empty if none is set.
   returned: success
   type: str
+address:
+  description: IP address or host name of the gateway; empty if there is none (yet).
+  returned: success
+  type: str
+port:
+  description: Port of the gateway for HTTP; 0 if there is none.
+  returned: success
+  type: int
+url_suffix:
+  description: What to append to a host in a URL; empty for port 80, else a colon and the port.
+  returned: success
+  type: str
 gateway:
-  description: How the gateway is reached.
+  description: RV(address), RV(port) and RV(url_suffix) together.
   returned: success
   type: dict
+services:
+  description: Knative Services, with O(services).
+  returned: success
+  type: list
+  elements: dict
   contains:
-    address:
-      description: IP address or host name; empty if there is none (yet).
+    namespace:
+      description: Namespace of the Service.
       type: str
-    port:
-      description: Port for HTTP; 0 if there is none.
-      type: int
-    url_suffix:
-      description: What to append to a host in a URL; empty for port 80, else a colon and the port.
+    name:
+      description: Name of the Service.
       type: str
+    url:
+      description: URL of the Service, without the gateway's port; empty as long as there is none.
+      type: str
+    cluster_local:
+      description: Whether the Service is reached only from within the cluster.
+      type: bool
 """
 
-import time
-from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative.gateway import (
-    Gateway,
-    default_domain,
-    find,
-)
+from ansible_collections.streamops.knative.plugins.module_utils._knative import gateway
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
     installed,
 )
@@ -107,53 +129,64 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
 from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 
-LOOK_EVERY = 1.0  # seconds
+VISIBILITY, LOCAL = "networking.knative.dev/visibility", "cluster-local"
 OPTIONS: dict[str, dict[str, Any]] = {
-    "gateway": {
-        "type": "str",
-        "choices": ["load_balancer", "node_port", "none"],
-        "default": "load_balancer",
-    },
+    "gateway": {"type": "str", "choices": list(gateway.KINDS), "default": "load_balancer"},
     "gateway_address": {"type": "str"},
     "gateway_port": {"type": "int"},
     "wait_timeout": {"type": "float", "default": 0.0},
+    "expected": {"type": "dict", "default": {}},
+    "services": {"type": "str"},
 }
 
 
-def gateway(client: Client, params: dict[str, Any], progress: Callable[[str], None]) -> Gateway:
-    """The gateway, waited for; raises KubeError when it gets no address in time."""
-    deadline = time.monotonic() + params["wait_timeout"]
-    while True:
-        found = find(client, params["gateway"], params["gateway_address"], params["gateway_port"])
-        if found.address or params["gateway"] == "none" or not params["wait_timeout"]:
-            return found
-        if time.monotonic() > deadline:
-            raise KubeError(
-                f"The gateway has no address after {params['wait_timeout']:g} s (wait_timeout): a"
-                " cluster without a cloud's load balancer needs gateway: node_port, or a"
-                " gateway_address of your own"
-            )
-        progress("the gateway has no address yet")
-        time.sleep(LOOK_EVERY)
-
-
 def info(run: Run) -> dict[str, Any]:
-    """What the cluster has."""
+    """Return what the cluster has; raise KubeError where it is not what is expected."""
+    params = run.params
     client = connect(run)
-    reached = gateway(client, run.params, paced(run.progress))
+    reached = gateway.wait(
+        client,
+        params["gateway"],
+        params["gateway_address"],
+        params["gateway_port"],
+        timeout=params["wait_timeout"],
+        progress=paced(run.progress),
+    )
     parts = installed(client)
+    versions = {name: str(part.version or "unknown") for name, part in parts.items()}
+    if any(versions.get(name) != want for name, want in params["expected"].items()):
+        raise KubeError(
+            f"Knative runs as {_list(versions) or 'nothing'}, not as {_list(params['expected'])}:"
+            " install that first (the role knative_eventing without --tags)"
+        )
+    endpoint = {"address": reached.address, "port": reached.port, "url_suffix": reached.url_suffix}
     return {
         "changed": False,
         "kubernetes": client.version().get("gitVersion", "unknown"),
-        "installed": {name: str(part.version or "unknown") for name, part in parts.items()},
+        "installed": versions,
         "foreign": [name for name, part in parts.items() if not part.ours],
-        "domain": default_domain(client),
-        "gateway": {
-            "address": reached.address,
-            "port": reached.port,
-            "url_suffix": reached.url_suffix,
-        },
+        "domain": gateway.default_domain(client),
+        "gateway": endpoint,
+        **endpoint,
+        "services": _services(client, params["services"]) if params["services"] else [],
     }
+
+
+def _services(client: Client, selector: str) -> list[dict[str, Any]]:
+    resource = client.resources().get(("serving.knative.dev/v1", "Service"))
+    return [
+        {
+            "namespace": service["metadata"]["namespace"],
+            "name": service["metadata"]["name"],
+            "url": (service.get("status") or {}).get("url", ""),
+            "cluster_local": (service["metadata"].get("labels") or {}).get(VISIBILITY) == LOCAL,
+        }
+        for service in (client.list(resource, label_selector=selector) if resource else [])
+    ]
+
+
+def _list(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 TASK = Task(info, {**CONNECTION, **OPTIONS})

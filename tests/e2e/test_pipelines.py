@@ -286,10 +286,10 @@ twitter_pipeline_registry=registry.example.com/streamops
 
 
 def test_beginning_in_the_middle_changes_nothing_by_mistake(site: Site) -> None:
-    begun = site.play("site.yml", "--start-at-task", "Apply the producers", check=False)
+    begun = site.play("site.yml", "--start-at-task", "Deploy or remove the pipelines", check=False)
     assert begun.returncode != 0
     assert "Nothing was changed" in begun.stdout
-    assert "this run has not come by the images" in begun.stdout
+    assert "this run has not built the images" in begun.stdout
     ended = site.play("site.yml", "--start-at-task", "Send a probe through every pipeline")
     assert "Probe       producer -> sink -> viewer" in ended.stdout
 

@@ -113,6 +113,8 @@ def test_demo_on_a_running_site_changes_nothing_and_says_where_to_look(site, wor
     counts = recap(output)
     assert counts
     assert all(host["changed"] == 0 and host["failed"] == 0 for host in counts.values())
+    # A task costs a tenth of a second of processor time, also one that is skipped.
+    assert all(host["ok"] + host["skipped"] <= 20 for host in counts.values()), counts
     host, port = viewer_url(site)
     (end,) = re.findall(r"where to look\] .*", output, re.DOTALL)
     assert f"Viewer      http://{host}:{port}\n" in end
@@ -124,7 +126,7 @@ def test_demo_on_a_running_site_changes_nothing_and_says_where_to_look(site, wor
 
 def test_one_step_alone_changes_nothing_either(site):
     only = site.play("site.yml", "--tags", "twitter_pipeline_deploy", "-e", site.variables).stdout
-    assert "Apply the producers" in only
+    assert "Deploy or remove the pipelines" in only
     assert "Send a probe" not in only
     assert recap(only)["sandbox"]["changed"] == 0
 

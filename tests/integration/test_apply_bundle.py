@@ -158,21 +158,16 @@ def test_check_mode_predicts_what_the_run_does(kube: Kube, ns: str) -> None:
     assert predicted.result["changed"] is done.result["changed"] is True
 
 
-def test_check_mode_counts_on_what_earlier_tasks_have_foreseen(kube: Kube, ns: str) -> None:
-    brought = {"api_version": "later.example.com/v1", "kind": "Later", "plural": "laters"}
-    later = {
-        "apiVersion": brought["api_version"],
-        "kind": brought["kind"],
-        "metadata": {"name": "a", "namespace": ns},
-    }
-    objects = [later, config_map("b", ns)]
-    foreseen = {"kinds": [brought], "namespaces": [ns]}
-    predicted = kube.apply(*copy.deepcopy(objects), foreseen=foreseen, check=True)
-    assert predicted.actions == {"Later a": "created", "ConfigMap b": "created"}
+def test_namespaces_are_created_where_that_is_asked_for(kube: Kube, ns: str) -> None:
     with pytest.raises(Refused, match=f"namespace '{ns}' does not exist"):
         kube.apply(config_map("b", ns), check=True)
-    with pytest.raises(Refused, match="knows no kind 'Later'"):
-        kube.apply(*objects, foreseen=foreseen)  # the run itself needs them
+    predicted = kube.apply(config_map("b", ns), create_namespace=True, check=True)
+    assert predicted.actions == {f"Namespace {ns}": "created", "ConfigMap b": "created"}
+    assert kube.apply(config_map("b", ns), create_namespace=True).actions == predicted.actions
+    again = kube.apply(config_map("b", ns), create_namespace=True)
+    assert again.actions == {"ConfigMap b": "unchanged"}
+    kube.apply(config_map("b", ns), create_namespace=True, state="absent")
+    assert kube.get("v1", "Namespace", ns) is not None
 
 
 def test_diff_shows_the_change_and_no_secret(kube: Kube, ns: str) -> None:

@@ -299,7 +299,7 @@ def test_kubernetes_secrets(play: Play) -> None:
             {"namespace": "two", "service_account": "x"},
         ],
     }
-    assert recap(play.run(**variables))["changed"] == 2, "the namespaces and the Secrets"
+    assert recap(play.run(**variables))["changed"] == 1, "the namespaces and the Secrets"
     assert recap(play.run(**variables))["changed"] == 0
     core = client.CoreV1Api(config.new_client_from_config(str(play.folder / "kubeconfig")))
     for namespace in ("one", "two"):
@@ -322,9 +322,10 @@ def test_kubernetes_secrets(play: Play) -> None:
     assert recap(play.run(**variables))["changed"] == 0
     assert restricted.items() <= core.read_namespace("one").metadata.labels.items()
     warned = play.run(**variables, secrets_x_api_key=f"{VALUES['secrets_x_api_key']}\n")
-    assert "end in a newline" in warned.stdout
-    assert "mistake: secrets_x_api_key." in " ".join(warned.stdout.split())
-    assert MARK not in warned.stdout
+    said = warned.stdout + warned.stderr
+    assert "end in a newline" in said
+    assert "mistake: secrets_x_api_key." in " ".join(said.split())
+    assert MARK not in said
     fewer = {**variables, "secrets_consumers": variables["secrets_consumers"][:1]}
     assert recap(play.run(**fewer))["changed"] == 1
     left = [item.metadata.namespace for item in core.list_secret_for_all_namespaces().items]

@@ -5,6 +5,7 @@ https://cloud.google.com/service-usage/docs/reference/rest/v1/services.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,10 +15,13 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     ConfigError,
     UnexpectedAnswer,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
 
 MAX_READ_AT_ONCE = 30
 MAX_PER_PAGE = 200
+#: https://cloud.google.com/service-usage/docs/reference/rest/v1/services/batchEnable
+MAX_ENABLED_AT_ONCE = 20
 _NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 
 
@@ -58,6 +62,19 @@ def enabled(session: Session) -> dict[str, Service]:
     path = f"v1/projects/{session.project}/services"
     query: dict[str, Any] = {"filter": "state:ENABLED", "pageSize": MAX_PER_PAGE}
     return dict(map(_read, session.pages("serviceusage", path, "services", **query)))
+
+
+def plan_enabling(plan: Plan, session: Session, names: list[str], timeout: int) -> None:
+    """Add the steps that enable services; `timeout`, in seconds, is that of each operation."""
+    for some in batches(names, MAX_ENABLED_AT_ONCE):
+        plan.add(f"enable {', '.join(some)}", functools.partial(_enable, session, some, timeout))
+
+
+def _enable(session: Session, names: list[str], timeout: int) -> None:
+    path = f"v1/projects/{session.project}/services:batchEnable"
+    operation = session.post("serviceusage", path, {"serviceIds": names})
+    session.wait_lro("serviceusage", operation, timeout)
+    session.enabling = False
 
 
 def batches(names: list[str], size: int) -> list[list[str]]:

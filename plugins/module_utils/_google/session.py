@@ -154,6 +154,8 @@ class Session:
         self.requests = 0
         self.warnings: dict[str, None] = {}  # in order, each once
         self.check_mode = check_mode
+        #: Whether a step of the plan is to enable an API first, which is empty until then.
+        self.enabling = False
         self.progress = progress
 
     @property
@@ -344,8 +346,9 @@ class Session:
     def _error(self, answer: Answer, request: str) -> ApiError:
         body = _body(answer)
         error = from_answer(answer.status, body, request, self.caller)
-        if self.check_mode and isinstance(error, ServiceDisabled):
-            self.warnings[f"{error.message} Treated as empty in check mode."] = None
+        if (self.check_mode or self.enabling) and isinstance(error, ServiceDisabled):
+            if not self.enabling:
+                self.warnings[f"{error.message} Treated as empty in check mode."] = None
             return NotEnabledYet(answer.status, body, request, self.caller)
         if isinstance(error, Unauthenticated):
             error.args = (f"{error}{self._clock()}",)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
 
 Object = dict[str, Any]
 HTTP_PORT = "http2"  # its name in Kourier's Service
 INTERNAL = "svc.cluster.local"
+KINDS = ("load_balancer", "node_port", "none")
+POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,33 @@ def find(client: Client, kind: str, address: str | None = None, port: int | None
     ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or [{}]
     given = ingress[0].get("ip") or ingress[0].get("hostname") or ""
     return Gateway(address or given, port or ports.get("port", 0))
+
+
+def wait(
+    client: Client,
+    kind: str,
+    address: str | None,
+    port: int | None,
+    *,
+    timeout: float,
+    progress: Callable[[str], None],
+) -> Gateway:
+    """Look the gateway up until it has an address; without a timeout (seconds), once.
+
+    Raises KubeError when it gets no address in time.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        found = find(client, kind, address, port)
+        if found.address or kind == "none" or not timeout:
+            return found
+        if time.monotonic() > deadline:
+            raise KubeError(
+                f"The gateway has no address after {timeout:g} s (wait_timeout): a cluster without a"
+                " cloud's load balancer needs gateway: node_port, or a gateway_address of your own"
+            )
+        progress("the gateway has no address yet")
+        time.sleep(POLL_SECONDS)
 
 
 def _node_address(client: Client) -> str:

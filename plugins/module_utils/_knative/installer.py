@@ -47,6 +47,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.read
 Object = dict[str, Any]
 APPLY_SET = "streamops-knative"
 MIGRATIONS = f"{APPLY_SET}-migrations"
+CONFIGURATION_MANAGER = "streamops.knative-configuration"
 SCRAPED = ("serving", "eventing")
 
 
@@ -96,6 +97,28 @@ class Installer:
             results.append(present(self.client, jobs, self._settings(), migrations, self.progress))
         return made, results
 
+    def configure(self, desired: Wish, domain: str) -> Result:
+        """Set the domain of services, empty for none, and record the releases that are complete.
+
+        A manager of its own owns both, so that the releases' values and these do not get in each other's way.
+        """
+        objects = [
+            _config_map(RECORD, PROJECTS[name].namespace, {name: str(desired.versions[name])})
+            for name in SCRAPED
+            if name in desired.components
+        ]
+        if "serving" in desired.components:
+            namespace = PROJECTS["serving"].namespace
+            objects.append(_config_map("config-domain", namespace, {domain: ""} if domain else {}))
+        settings = replace(
+            self._settings(),
+            field_manager=CONFIGURATION_MANAGER,
+            force_conflicts=desired.adopt,
+        )
+        options = Options(foreseen_namespaces=[PROJECTS[name].namespace for name in SCRAPED])
+        sources = _sources("domain and record", objects)
+        return present(self.client, sources, settings, options, self.progress)
+
     def remove(self, leader_buckets: int) -> list[Result]:
         """Delete everything that was installed; connections first, while their controllers run."""
         foreign = [name for name, part in installed(self.client).items() if not part.ours]
@@ -104,7 +127,8 @@ class Installer:
                 f"{', '.join(foreign)} was installed by somebody else. To remove it, first take it over:"
                 " state present with adopt (knative_eventing_state=present, knative_eventing_adopt=true)"
             )
-        left = _sources("what Knative leaves", [*_records(), *_buckets(leader_buckets)])
+        records = [_config_map(RECORD, PROJECTS[name].namespace, {}) for name in SCRAPED]
+        left = _sources("what Knative leaves", [*records, *_buckets(leader_buckets)])
         return [
             absent(
                 self.client,
@@ -157,16 +181,9 @@ def _monitor(namespace: str) -> Object:
     }
 
 
-def _records() -> list[Object]:
-    """Return the ConfigMaps that the role's configuration adds."""
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": RECORD, "namespace": PROJECTS[name].namespace},
-        }
-        for name in SCRAPED
-    ]
+def _config_map(name: str, namespace: str, data: dict[str, str]) -> Object:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
 def _buckets(count: int) -> list[Object]:

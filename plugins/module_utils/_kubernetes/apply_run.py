@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
     Applier,
@@ -25,7 +26,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.clie
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import Deleter
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.diff import difference
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Source
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.namespaces import claim
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.namespaces import (
+    claim,
+    missing,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import (
     Patch,
     patched,
@@ -36,6 +40,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.read
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.wait import (
     Waiter,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run
 
 Progress = Callable[[str], None]
 
@@ -52,7 +57,8 @@ class Options:
     wait_timeout: float = 300.0
     wait_conditions: list[Condition] = field(default_factory=list)
     delete_custom_resources: bool = False
-    #: What earlier tasks bring; in check mode they have only foreseen it.
+    create_namespace: bool = False
+    #: What earlier steps bring; in check mode they have only planned it.
     foreseen_kinds: list[Resource] = field(default_factory=list)
     foreseen_namespaces: list[str] = field(default_factory=list)
 
@@ -97,6 +103,24 @@ class Result:
         ]
 
 
+def summarize(run: Run, client: Client, results: list[Result]) -> dict[str, Any]:
+    """Return what a task returns of the bundles it has applied or deleted, in order; issues warnings."""
+    for warning in [*(text for r in results for text in r.warnings), *client.transport.warnings]:
+        run.warn(warning)
+    counts: Counter[str] = Counter()
+    for result in results:
+        counts.update(result.counts())
+    returned: dict[str, Any] = {
+        "changed": any(result.changed for result in results),
+        "objects": [entry for result in results for entry in result.objects()],
+        "counts": dict(counts),
+        "requests": client.transport.requests,
+    }
+    if run.diff:
+        returned["diff"] = [entry for result in results for entry in result.diff()]
+    return returned
+
+
 def _gone(item: Item) -> bool:
     return item.action in ("deleted", "pruned")
 
@@ -122,6 +146,8 @@ def present(
         staying, surplus = [item.title for item in surplus], []
     applier.read(bundle)
     claim(bundle, settings.namespaces)
+    if options.create_namespace:
+        bundle.items[:0] = missing(client, bundle)
     if apply_set:
         apply_set.check(bundle)
     applier.plan(bundle)

@@ -11,12 +11,12 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.appl
     Options,
     absent,
     present,
+    summarize,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
     CONNECTION,
     connect,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Resource
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
     Downloader,
     cache_dir,
@@ -78,6 +78,7 @@ BUNDLE: dict[str, dict[str, Any]] = {
     },
     "namespace": {"type": "str", "default": "default"},
     "namespaces": {"type": "str", "choices": list(MODES), "default": APPLY},
+    "create_namespace": {"type": "bool", "default": False},
     "field_manager": {"type": "str", "default": "streamops.knative"},
     "force_conflicts": {"type": "bool", "default": False},
     "recreate": {"type": "bool", "default": False},
@@ -90,23 +91,6 @@ BUNDLE: dict[str, dict[str, Any]] = {
     "retry_timeout": {"type": "float", "default": 120.0},
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "float", "default": 300.0},
-    "foreseen": {
-        "type": "dict",
-        "default": {},
-        "options": {
-            "kinds": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "api_version": {"type": "str", "required": True},
-                    "kind": {"type": "str", "required": True},
-                    "plural": {"type": "str", "required": True},
-                },
-            },
-            "namespaces": {"type": "list", "elements": "str", "default": []},
-        },
-    },
     "wait_conditions": {
         "type": "list",
         "elements": "dict",
@@ -138,18 +122,7 @@ def apply(run: Run) -> dict[str, Any]:
     work = present if run.params["state"] == "present" else absent
     progress = paced(run.progress)
     result = work(client, manifests, settings(run), options(run.params), progress)
-    for warning in [*result.warnings, *client.transport.warnings]:
-        run.warn(warning)
-    returned: dict[str, Any] = {
-        "changed": result.changed,
-        "objects": result.objects(),
-        "counts": result.counts(),
-        "surplus": result.surplus,
-        "requests": client.transport.requests,
-    }
-    if run.diff:
-        returned["diff"] = result.diff()
-    return returned
+    return summarize(run, client, [result])
 
 
 def sources(run: Run) -> list[Source]:
@@ -215,11 +188,7 @@ def options(params: dict[str, Any]) -> Options:
         wait_timeout=params["wait_timeout"],
         wait_conditions=[Condition(**entry) for entry in params["wait_conditions"]],
         delete_custom_resources=params["delete_custom_resources"],
-        foreseen_kinds=[
-            Resource(entry["api_version"], entry["kind"], entry["plural"], namespaced=True)
-            for entry in params["foreseen"]["kinds"]
-        ],
-        foreseen_namespaces=params["foreseen"]["namespaces"],
+        create_namespace=params["create_namespace"],
     )
 
 

@@ -59,6 +59,25 @@ def claim(bundle: Bundle, mode: str) -> None:
                 )
 
 
+def missing(client: Client, bundle: Bundle) -> list[Item]:
+    """Return Namespaces to create: those that objects of the bundle are in, and that do not exist."""
+    resource = client.resource("v1", "Namespace")
+    new = {item.namespace for item in bundle.items if item.namespace and not item.before}
+    return [
+        Item(
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": name, "annotations": {CREATED: "true"}},
+            },
+            "create_namespace",
+            resource,
+        )
+        for name in sorted(new - bundle.namespaces)
+        if client.get(resource, name) is None
+    ]
+
+
 def is_foreign(item: Item, mode: str) -> bool:
     """Return whether a namespace is not to be deleted because others created it."""
     return bool(

@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: The streamops.knative contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
+"""Templates rendered on the controller, for the action plugins whose modules apply manifests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
+
+Text = dict[str, str]  # {"name": where it came from, "text": the manifests}
+
+
+def render(action: ActionBase, templates: list[Any], variables: dict[str, Any]) -> list[Text]:
+    """Return the rendered templates, each a path or `{path, vars}`; raise AnsibleActionFail for all that fail."""
+    lookup = lookup_loader.get(
+        "ansible.builtin.template", loader=action._loader, templar=action._templar
+    )
+    texts: list[Text] = []
+    problems: list[str] = []
+    for template in templates:
+        entry = template if isinstance(template, dict) else {"path": template}
+        path = str(entry.get("path", ""))
+        try:
+            (text,) = lookup.run([path], variables=variables, template_vars=entry.get("vars") or {})
+        except UnicodeError as error:
+            problems.append(f"- templates: {path}: not valid UTF-8: {error}")
+            continue
+        except AnsibleError as error:
+            problems.append(f"- templates: {path}: {error}")
+            continue
+        texts.append({"name": f"{path} (rendered)", "text": text})
+    if problems:
+        raise AnsibleActionFail("Nothing was changed:\n" + "\n".join(problems))
+    return texts
