@@ -28,6 +28,8 @@ from ansible.module_utils.common import json as ansible_json
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.streamops.knative.plugins.module_utils._http.errors import SettingError
+from ansible_collections.streamops.knative.plugins.module_utils._http.tls import public_context
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Task
 
 COLLECTION = "streamops.knative"
@@ -42,8 +44,11 @@ def in_process(name: str, *libraries: str) -> type[InProcessAction]:
     """Return the action plugin of a module of this collection.
 
     Ansible loads action plugins before it forks its workers, so what is imported here is imported once:
-    the module, and the `libraries` that it imports late.
+    the module, the `libraries` that it imports late, and, for modules that have some, the CAs of public servers.
     """
+    if libraries:
+        with contextlib.suppress(SettingError):  # the task that needs them reports it
+            public_context()
     for library in libraries:
         with contextlib.suppress(ImportError):  # the task that needs it reports it
             importlib.import_module(library)

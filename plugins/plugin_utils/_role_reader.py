@@ -89,6 +89,8 @@ class RoleReader:
 
     def _templated(self, name: str, value: Any) -> Variables:
         """Return the variable under its name, or nothing where it is omitted."""
+        if not _is_template(value):
+            return {name: role_variables.plain(value)}
         omitted = self.variables.get("omit")
         plain = role_variables.plain(self._templar.template({name: value}))
         return {key: item for key, item in plain.items() if item != omitted}
@@ -123,6 +125,17 @@ class RoleReader:
             if other.get("secrets_project", cluster_project) == project:
                 found[str(cluster_project)] = None
         return list(found)
+
+
+def _is_template(value: Any) -> bool:
+    """Return whether Ansible has something to do about a value: most are plain, which is found out faster."""
+    if isinstance(value, dict):
+        return any(_is_template(item) for pair in value.items() for item in pair)
+    if isinstance(value, list):
+        return any(_is_template(item) for item in value)
+    return not (value is None or type(value) in (bool, int, float)) and not (
+        isinstance(value, str) and "{" not in value
+    )
 
 
 @cache

@@ -11,6 +11,14 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
+
+class _Variables(dict[str, Any]):
+    """Variables of a task, for the lookup, which copies all of them deeply and adds some at the top only."""
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> dict[str, Any]:
+        return dict(self)
+
+
 Text = dict[str, str]  # {"name": where it came from, "text": the manifests}
 
 
@@ -25,7 +33,9 @@ def render(action: ActionBase, templates: list[Any], variables: dict[str, Any]) 
         entry = template if isinstance(template, dict) else {"path": template}
         path = str(entry.get("path", ""))
         try:
-            (text,) = lookup.run([path], variables=variables, template_vars=entry.get("vars") or {})
+            (text,) = lookup.run(
+                [path], variables=_Variables(variables), template_vars=entry.get("vars") or {}
+            )
         except UnicodeError as error:
             problems.append(f"- templates: {path}: not valid UTF-8: {error}")
             continue

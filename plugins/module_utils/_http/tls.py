@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import ssl
 import tempfile
@@ -17,7 +18,11 @@ CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 def public_context() -> ssl.SSLContext:
     """Return the context for public servers: the CAs of CA_VARIABLES, else the system's."""
     name = next((variable for variable in CA_VARIABLES if os.environ.get(variable)), "")
-    bundle = os.environ.get(name)
+    return _public_context(name, os.environ.get(name))
+
+
+@functools.cache  # reading the system's certificates takes 80 ms
+def _public_context(name: str, bundle: str | None) -> ssl.SSLContext:
     folder = bundle if bundle and os.path.isdir(bundle) else None
     try:
         return ssl.create_default_context(cafile=None if folder else bundle, capath=folder)

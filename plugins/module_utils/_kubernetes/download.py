@@ -77,7 +77,8 @@ class Downloader:
         if ask_for_changes and kept.is_file() and tag_file.is_file():
             headers["If-None-Match"] = tag_file.read_text()
         try:
-            http = HttpClient(public_context(), timeout=self._timeout)
+            context = public_context() if url.startswith("https://") else None
+            http = HttpClient(context, timeout=self._timeout)
             answer = self._retries.send(
                 lambda: http.request(
                     "GET", url, headers=headers, limit=LARGEST_FILE, redirects=REDIRECTS
