@@ -52,6 +52,10 @@ def condition(cluster, name, namespace, kind="Ready"):
     return next((c for c in status.get("conditions", []) if c["type"] == kind), None)
 
 
+def observed(cluster, name, namespace):
+    return cluster.get(SOURCES, "SinkBinding", name, namespace)["status"].get("observedGeneration")
+
+
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "Job", "Service"])
 def test_each_kind_of_subject_is_bound_before_it_runs(cluster, namespace, kind):
     cluster.apply(
@@ -171,9 +175,7 @@ def test_subjects_of_an_unknown_kind_are_unavailable(cluster, namespace):
     found = until(lambda: condition(cluster, "bind", namespace), "a condition")
     assert (found["status"], found["reason"]) == ("False", "SubjectUnavailable")
     assert found["message"] == "the server could not find the requested resource"
-    assert (
-        "observedGeneration" not in cluster.get(SOURCES, "SinkBinding", "bind", namespace)["status"]
-    )
+    assert observed(cluster, "bind", namespace) is None
 
 
 def test_by_inclusion_only_what_is_labelled_is_bound_as_it_comes(cluster, namespace):
@@ -233,12 +235,39 @@ def test_a_sink_that_goes_takes_k_sink_with_it(cluster, namespace):
     )
 
 
-def test_a_missing_subject_is_named(cluster, namespace):
-    cluster.ksvc("sink", namespace)
-    cluster.apply(binding("bind", namespace, "Deployment", {"name": "nobody"}))
+def test_a_missing_subject_is_named_before_the_sink_is_looked_at(cluster, namespace):
+    cluster.apply(binding("bind", namespace, "Deployment", {"name": "late"}, "nowhere"))
     found = until(lambda: condition(cluster, "bind", namespace), "a condition")
     assert (found["status"], found["reason"]) == ("False", "SubjectMissing")
-    assert "nobody" in found["message"]
+    assert found["message"] == 'deployments.apps "late" not found'
+    assert condition(cluster, "bind", namespace, "SinkProvided")["status"] == "Unknown"
+    assert observed(cluster, "bind", namespace) is None
+    cluster.apply(binding("bind", namespace, "Deployment", {"name": "late"}))
+    cluster.apply(cluster.workload("Deployment", "late", namespace))
+    cluster.wait("condition=Ready", "sinkbinding/bind", namespace=namespace)
+    assert observed(cluster, "bind", namespace) == 2
+
+
+def test_another_subject_is_bound_while_the_first_keeps_its_sink(cluster, namespace):
+    for name in ("first", "second"):
+        cluster.apply(cluster.workload("Deployment", name, namespace))
+    cluster.apply(binding("bind", namespace, "Deployment", {"name": "first"}))
+    cluster.wait("condition=Ready", "sinkbinding/bind", namespace=namespace)
+    cluster.apply(binding("bind", namespace, "Deployment", {"name": "second"}))
+    until(
+        lambda: "K_SINK" in env_of(cluster, "Deployment", "second", namespace)[0],
+        "the second is bound",
+    )
+    assert "K_SINK" in env_of(cluster, "Deployment", "first", namespace)[0]
+
+
+def test_a_job_that_is_there_keeps_its_template(cluster, namespace):
+    job = cluster.workload("Job", "subject", namespace)
+    job["metadata"]["labels"]["bindings.knative.dev/exclude"] = "true"  # for the webhook
+    cluster.apply(job)
+    cluster.apply(binding("bind", namespace, "Job", {"name": "subject"}))
+    cluster.wait("condition=Ready", "sinkbinding/bind", namespace=namespace)
+    assert "K_SINK" not in env_of(cluster, "Job", "subject", namespace)[0]
 
 
 def test_the_webhook_refuses_a_binding_without_sink(cluster, namespace):

@@ -326,3 +326,11 @@ def test_what_is_not_there(cluster, namespace):
         {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "b"}]}},
     )
     assert cluster.call("POST", f"{path}/p/exec", code=501)["reason"] == "NotImplemented"
+
+
+def test_the_index_of_schemas_is_sent_as_text_its_documents_as_json(cluster):
+    """API servers set no content type for the index, and Go then detects one."""
+    index = cluster.raw("GET", "/openapi/v3")
+    assert index.headers["Content-Type"] == "text/plain; charset=utf-8"
+    document = cluster.raw("GET", index.json()["paths"]["apis/apps/v1"]["serverRelativeURL"])
+    assert document.headers["Content-Type"].startswith("application/json")
