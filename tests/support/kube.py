@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
+    REQUEST_REPLY,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import (
     config as kubeconfig,
 )
@@ -170,13 +174,8 @@ def eventing_release() -> list[Object | str]:
     if REAL:
         if not KNATIVE.is_dir():
             pytest.skip("the upstream manifests are not beside this checkout")
-        account = {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": "request-reply", "namespace": "knative-eventing"},
-        }  # which upstream's file lacks
         texts = [(KNATIVE / f"{name}.yaml").read_text(encoding="utf-8") for name in names]
-        return [*texts, account]
+        return [*texts, *copy.deepcopy(REQUEST_REPLY)]
     files = [release.render("knative/eventing", "1.22.2", name) for name in names]
     return [file for file in files if file]
 
