@@ -12,8 +12,9 @@ import asyncio
 import os
 import signal
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,161 +23,123 @@ from streamops_sandbox.client import Client
 from streamops_sandbox.controllers import manager
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.kube.server import ApiServer
+from streamops_sandbox.kube.tls import write_private
 from streamops_sandbox.node.agent import NodeAgent, NodeConfig
-from streamops_sandbox.node.container import Backoff
 from streamops_sandbox.node.metadata import GoogleProject
 from streamops_sandbox.node.network import Network
 from streamops_sandbox.node.scheduler import Scheduler
 
-
-@dataclass(frozen=True)
-class ClusterConfig:
-    """What a cluster is made of; see `streamops_sandbox.clusters.ClusterManager` for Google's part."""
-
-    name: str
-    folder: Path
-    google_url: str = ""
-    google_project: str = ""
-    google_project_number: str = ""
-    google_location: str = ""
-    backoff: Backoff = field(default_factory=Backoff)
+Work = Coroutine[Any, Any, Any]
 
 
-class ClusterRunner:
-    """Runs a cluster on the current event loop; an asynchronous context manager."""
+async def run_node(
+    kubeconfig: dict[str, Any],
+    network: Network,
+    config: NodeConfig,
+    controllers: Callable[[Client], Iterable[Work]],
+) -> None:
+    """Run scheduler, node and these controllers, until one ends; announces when pods can be scheduled."""
+    async with (
+        await Client.from_kubeconfig(kubeconfig, user_agent="kube-controller-manager") as client,
+        await Client.from_kubeconfig(kubeconfig, user_agent="kubelet") as node_client,
+    ):
+        node = NodeAgent(node_client, kubeconfig, network, config)
+        events = EventRecorder(client, "default-scheduler")
 
-    def __init__(self, config: ClusterConfig) -> None:
-        self._config = config
-        self._network = Network.reserve()
-        self._tasks: list[asyncio.Task[None]] = []
-        tokeninfo = f"{config.google_url}/tokeninfo" if config.google_url else None
-        self.server = ApiServer(
-            config.folder / "kube",
-            google_tokeninfo_url=tokeninfo,
-            service_cidr=self._network.service_cidr,
-        )
+        async def announce() -> None:
+            await node.registered.wait()
+            print("ready", flush=True)
+            await asyncio.Event().wait()
 
-    @property
-    def kubeconfig(self) -> Path:
-        """The file that gives access as administrator."""
-        return self._config.folder / "kubeconfig"
-
-    async def __aenter__(self) -> ClusterRunner:
-        await self.server.start()
-        kubeconfig = self.server.admin_kubeconfig()
-        _write_private(self.kubeconfig, yaml.safe_dump(kubeconfig))
-        self._client = await Client.from_kubeconfig(
-            kubeconfig, user_agent="kube-controller-manager"
-        )
-        self._node_client = await Client.from_kubeconfig(kubeconfig, user_agent="kubelet")
-        ca_pem = self.server.ca_file.read_text(encoding="ascii")
-        config = NodeConfig(
-            folder=self._config.folder / "node",
-            ca_file=self.server.ca_file,
-            ca_key_file=self.server.ca_key_file,
-            backoff=self._config.backoff,
-            google=self._google(),
-        )
-        self.node = NodeAgent(self._node_client, kubeconfig, self._network, config)
-        events = EventRecorder(self._client, "default-scheduler")
-        self._tasks = [
-            asyncio.create_task(manager.run(self._client, ca_pem)),
-            asyncio.create_task(events.run()),
-            asyncio.create_task(Scheduler(self._client, events).run()),
-            asyncio.create_task(self.node.run()),
-        ]
-        await self._ready()
-        return self
-
-    async def _ready(self) -> None:
-        """Wait until pods can be scheduled; raises what a part failed of."""
-        registered = asyncio.create_task(self.node.registered.wait())
-        try:
-            await asyncio.wait({registered, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-            for task in self._tasks:
-                if task.done():
-                    task.result()
-        finally:
-            registered.cancel()
-
-    async def __aexit__(self, *exc: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._client.close()
-        await self._node_client.close()
-        await self.server.stop()
-        self._network.close()
-
-    def _google(self) -> GoogleProject | None:
-        config = self._config
-        if not config.google_url or not config.google_project:
-            return None
-        return GoogleProject(
-            url=config.google_url,
-            project=config.google_project,
-            number=config.google_project_number,
-            location=config.google_location,
-            cluster=config.name,
-        )
-
-    async def failed(self) -> None:
-        """Return when a part has ended, raising what ended it."""
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        parts = (events.run(), Scheduler(client, events).run(), node.run(), announce())
+        await until_one_ends(*parts, *controllers(client))
 
 
-def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-async def _serve(config: ClusterConfig) -> None:
+async def until_told(work: Work) -> None:
+    """Run `work` until SIGTERM, SIGINT, or the end of standard input; raises what ended it before."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    async with ClusterRunner(config) as cluster:
-        print("ready", flush=True)
-        waiting = {
-            asyncio.create_task(stop.wait()),
-            asyncio.create_task(reader.read()),
-            asyncio.create_task(cluster.failed()),
-        }
-        done, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in rest:
-            task.cancel()
+    await until_one_ends(work, stop.wait(), reader.read())
+
+
+async def until_one_ends(*parts: Work) -> None:
+    """Run all parts; when one has ended the others are cancelled, and what it raised is raised."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def main() -> int:
-    """Run a cluster until told to stop."""
-    parser = argparse.ArgumentParser(
-        prog="python -m streamops_sandbox.cluster", description=__doc__
-    )
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--folder", required=True, type=Path)
+def arguments(description: str | None, program: str | None = None) -> argparse.ArgumentParser:
+    """Return a parser of what is said to the program of a cluster."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--name", default="sandbox")
+    parser.add_argument("--folder", required=True, type=lambda folder: Path(folder).resolve())
     for option in ("url", "project", "project-number", "location"):
         parser.add_argument(f"--google-{option}", default="")
-    options = parser.parse_args()
+    return parser
+
+
+def google_project(options: argparse.Namespace) -> GoogleProject | None:
+    """Return the cluster's place on Google, if it has one."""
+    if not options.google_url or not options.google_project:
+        return None
+    return GoogleProject(
+        url=options.google_url,
+        project=options.google_project,
+        number=options.google_project_number,
+        location=options.google_location,
+        cluster=options.name,
+    )
+
+
+def serve(options: argparse.Namespace, work: Callable[[argparse.Namespace], Work]) -> None:
+    """Run a cluster in this process."""
     os.umask(0o077)
     attach.log_to_stderr()
     eventloop.prepare()
     options.folder.mkdir(parents=True, exist_ok=True)
-    config = ClusterConfig(
-        name=options.name,
-        folder=options.folder.resolve(),
-        google_url=options.google_url,
-        google_project=options.google_project,
-        google_project_number=options.google_project_number,
-        google_location=options.google_location,
+    asyncio.run(until_told(work(options)))
+
+
+async def _run(options: argparse.Namespace) -> None:
+    network = Network.reserve()
+    server = ApiServer(
+        options.folder / "kube",
+        google_tokeninfo_url=f"{options.google_url}/tokeninfo" if options.google_url else None,
+        service_cidr=network.service_cidr,
     )
-    asyncio.run(_serve(config))
+    try:
+        await server.start()
+        kubeconfig = server.admin_kubeconfig()
+        write_private(options.folder / "kubeconfig", yaml.safe_dump(kubeconfig).encode())
+        config = NodeConfig(
+            folder=options.folder / "node",
+            ca_file=server.ca_file,
+            ca_key_file=server.ca_key_file,
+            google=google_project(options),
+        )
+        authorities = server.ca_file.read_text(encoding="ascii")
+        await run_node(
+            kubeconfig, network, config, lambda client: [manager.run(client, authorities)]
+        )
+    finally:
+        await server.stop()
+        network.close()
+
+
+def main() -> int:
+    """Run a cluster until told to stop."""
+    serve(arguments(__doc__, "python -m streamops_sandbox.cluster").parse_args(), _run)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""One cluster with Kubernetes' own control plane, as a process: what `python -m sandbox.cluster` is.
+"""One cluster with Kubernetes' own control plane, as a process: what `python -m streamops_sandbox.cluster` is.
 
 etcd, kube-apiserver and kube-controller-manager run as upstream built them; scheduler, node, proxy and
 load balancer are the sandbox's. It writes `FOLDER/kubeconfig` and then `ready` and a newline to its
@@ -15,7 +15,6 @@ import base64
 import contextlib
 import os
 import secrets
-import signal
 import ssl
 import sys
 import uuid
@@ -28,17 +27,15 @@ import yaml
 from aiohttp import web
 
 from build import PROGRAMS
-from streamops_sandbox import attach, eventloop
+from streamops_sandbox import attach
 from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.cluster import arguments, google_project, run_node, serve
 from streamops_sandbox.controllers.loadbalancer import LoadBalancerController
-from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.kube.google_tokens import GoogleTokens
 from streamops_sandbox.kube.tls import Authority, write_private
 from streamops_sandbox.node import reaper
-from streamops_sandbox.node.agent import NodeAgent, NodeConfig
-from streamops_sandbox.node.metadata import GoogleProject
+from streamops_sandbox.node.agent import NodeConfig
 from streamops_sandbox.node.pod_network import PodNetwork
-from streamops_sandbox.node.scheduler import Scheduler
 
 Object = dict[str, Any]
 
@@ -323,92 +320,46 @@ class ControlPlane:
             await tokens.close()
 
 
-async def _bare(plane: ControlPlane) -> None:
-    print("ready", flush=True)
-    await plane.failed()
-
-
-async def _work(plane: ControlPlane, options: argparse.Namespace) -> None:
-    """Run what Kubernetes' own programs leave to a node and a cloud."""
-    config, _ = attach.read_kubeconfig(plane.kubeconfig)
-    node_config = NodeConfig(
-        folder=plane.folder / "node",
-        ca_file=plane.authority.cert_file,
-        ca_key_file=plane.authority.key_file,
-        name=options.name,
-        google=_google(options),
-        executables=PROGRAMS,
-    )
-    async with (
-        await Client.from_kubeconfig(config, user_agent="real-lane") as client,
-        await Client.from_kubeconfig(config, user_agent="kubelet") as node_client,
-    ):
-        node = NodeAgent(node_client, config, plane.network, node_config)
-        events = EventRecorder(client, "default-scheduler")
-        async with asyncio.TaskGroup() as group:
-            group.create_task(events.run())
-            group.create_task(Scheduler(client, events).run())
-            group.create_task(LoadBalancerController(client).run())
-            group.create_task(node.run())
-            group.create_task(plane.failed())
-            await node.registered.wait()
-            print("ready", flush=True)
-
-
-def _google(options: argparse.Namespace) -> GoogleProject | None:
-    if not options.google_url or not options.google_project:
-        return None
-    return GoogleProject(
-        url=options.google_url,
-        project=options.google_project,
-        number=options.google_project_number,
-        location=options.google_location,
-        cluster=options.name,
-    )
-
-
-async def _serve(options: argparse.Namespace) -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+async def _run(options: argparse.Namespace) -> None:
     network = PodNetwork.reserve()
     network.open()
-    plane = ControlPlane(options.folder.resolve(), network, options.google_url)
+    plane = ControlPlane(options.folder, network, options.google_url)
     try:
         await plane.start(controllers=not options.bare)
         async with plane.google_tokens():
-            waiting = {
-                asyncio.create_task(stop.wait()),
-                asyncio.create_task(reader.read()),
-                asyncio.create_task(_bare(plane) if options.bare else _work(plane, options)),
-            }
-            done, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in rest:
-                task.cancel()
-            await asyncio.gather(*rest, return_exceptions=True)
-            for task in done:
-                task.result()
+            if options.bare:
+                print("ready", flush=True)
+                await plane.failed()
+            await _run_node(plane, options)
     finally:
         await plane.stop()
         network.close()
 
 
+async def _run_node(plane: ControlPlane, options: argparse.Namespace) -> None:
+    """Run what Kubernetes' own programs leave to a node and a cloud."""
+    kubeconfig, _ = attach.read_kubeconfig(plane.kubeconfig)
+    config = NodeConfig(
+        folder=plane.folder / "node",
+        ca_file=plane.authority.cert_file,
+        ca_key_file=plane.authority.key_file,
+        name=options.name,
+        google=google_project(options),
+        executables=PROGRAMS,
+    )
+    await run_node(
+        kubeconfig,
+        plane.network,
+        config,
+        lambda client: [LoadBalancerController(client).run(), plane.failed()],
+    )
+
+
 def main() -> int:
     """Run a cluster until told to stop."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", default="real")
-    parser.add_argument("--folder", required=True, type=Path)
+    parser = arguments(__doc__)
     parser.add_argument("--bare", action="store_true", help="no more than the API server")
-    for option in ("url", "project", "project-number", "location"):
-        parser.add_argument(f"--google-{option}", default="")
-    options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    attach.log_to_stderr()
-    eventloop.prepare()
-    asyncio.run(_serve(options))
+    serve(parser.parse_args(), _run)
     return 0
 
 
