@@ -89,11 +89,14 @@ integration: .cache/test.stamp tools $(PROGRAMS) ## Tests of modules and roles a
 e2e: .cache/test.stamp tools $(PROGRAMS) ## site.yml, molecule and the pipeline from end to end, or CLUSTER=real
 	@$(LANE) pytest -n $(WORKERS) --dist loadfile tests/e2e
 
-real: .cache/test.stamp tools programs ## Kubernetes' own control plane, Knative's own programs: built, and tests on them
-	@python tests/real/lane.py -- pytest $(REAL_TESTS)
+# REAL_SECONDS bounds it: a build is stopped then, and goes on from there another time; no test begins after it.
+real: .cache/test.stamp tools ## Kubernetes' own control plane, Knative's own programs: built, and tests on them
+	@python tests/real/build.py $(if $(REAL_SECONDS),--seconds $(REAL_SECONDS))
+	$(if $(REAL_SECONDS),export TEST_SECONDS=$$(($(REAL_SECONDS) - SECONDS)))
+	python tests/real/lane.py -- pytest $(REAL_TESTS)
 
 programs: .cache/test.stamp
-	@python tests/real/build.py
+	@python tests/real/build.py $(if $(REAL_SECONDS),--seconds $(REAL_SECONDS))
 
 matrix: .cache/test.stamp ## Units and sanity with the oldest and newest ansible-core, site.yml with the newest
 	@tests/matrix.sh $(ARGS)
@@ -105,7 +108,7 @@ soak: .cache/test.stamp ## More rounds of faults on producer and Google modules;
 docs: .cache/test.stamp ## The guides and the reference as pages in build/docs/html
 	@docs/build.sh
 
-bench: .cache/test.stamp $(PROGRAMS) ## The benchmarks; BENCH=name runs one, CLUSTER=real on real servers
+bench: .cache/test.stamp tools $(PROGRAMS) ## The benchmarks; BENCH=name runs one, CLUSTER=real on real servers
 	@PYTHONPATH=tests:.collections $(LANE) python -m benchmarks $(BENCH)
 
 tools: .cache/test.stamp

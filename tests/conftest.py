@@ -7,5 +7,6 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent))
 
 from support.needs import pytest_collection_modifyitems
+from support.time_budget import pytest_runtest_setup
 
-__all__ = ["pytest_collection_modifyitems"]
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_setup"]

@@ -105,6 +105,20 @@ def test_nothing_outlives_the_lane(number: signal.Signals, tmp_path: Path) -> No
     assert not _mentioning(seconds)
 
 
+def test_what_begins_after_the_time_budget_is_skipped_by_name() -> None:
+    name = f"{Path(__file__).name}::{test_nothing_outlives_the_lane.__name__}"
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(HERE / name)],
+        env={**os.environ, "TEST_SECONDS": "0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        assert re.search(rf"{name}\[{number}\]: the time budget of 0 s", run.stdout), run.stdout
+
+
 def _mentioning(text: str) -> list[str]:
     """Command lines of running processes that contain a text."""
     found = []
