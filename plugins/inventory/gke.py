@@ -298,7 +298,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             "gcp_cluster_autopilot": cluster.get("autopilot", {}).get("enabled", False),
             **handed_on,
             "kubeconfig": os.path.join(folder, f"{host}.kubeconfig"),
-            "gke": wrap_var(cluster),  # somebody else's words, which are no templates
+            "gke": wrap_var(cluster),  # external data, never templates
         }
 
     def _option(self, name: str) -> Any:

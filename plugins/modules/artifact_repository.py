@@ -119,11 +119,11 @@ _ROLES = {
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
-    """What is to be done."""
+    """Return the steps to the desired state."""
     name, location = params["name"], params["location"]
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"name: '{name}' is no repository's name: 1 to 63 lower-case letters, digits and hyphens,"
+            f"name: '{name}' is not a valid repository name: 1 to 63 lower-case letters, digits and hyphens,"
             " a letter first and no hyphen last"
         )
     if not _LOCATION.fullmatch(location):
@@ -224,7 +224,7 @@ def _create(session: Session, parent: str, body: dict[str, Any], params: dict[st
 
 
 def _delete(session: Session, path: str, params: dict[str, Any]) -> None:
-    with contextlib.suppress(NotFound):  # somebody else deleted it
+    with contextlib.suppress(NotFound):  # deleted concurrently
         operation = session.delete("artifactregistry", path)
         session.wait_lro("artifactregistry", operation, params["wait_timeout"])
 

@@ -14,8 +14,8 @@ author:
 description:
   - Adds members to roles on a project, a secret, a service account or an Artifact Registry repository, or takes them
     out.
-  - What others granted stays, conditions included. The policy is written with its etag, and read again where somebody
-    else was faster.
+  - What others granted stays, conditions included. The policy is written with its etag, and read again where it was
+    modified concurrently.
 extends_documentation_fragment:
   - streamops.knative.google
   - streamops.knative.attributes
@@ -134,7 +134,7 @@ _ROLE = re.compile(r"(roles|projects/[^/]+/roles|organizations/\d+/roles)/[\w.]+
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
-    """What is to be done."""
+    """Return the steps to the desired state."""
     _check(params)
     members = policies.check_members("members", params["members"])
     members += _identities(session, params["workload_identities"])
@@ -190,13 +190,13 @@ def _check(params: dict[str, Any]) -> None:
     wrong = [role for role in params["roles"] if not _ROLE.fullmatch(role)]
     if wrong:
         raise ConfigError(
-            f"roles: {' and '.join(map(repr, wrong))} is no role, such as roles/viewer or"
+            f"roles: {' and '.join(map(repr, wrong))} is not a valid role, for example roles/viewer or"
             " projects/my-project/roles/mine"
         )
     if not params["roles"]:
-        raise ConfigError("roles has to name a role")
+        raise ConfigError("roles is empty; give at least one role")
     if not params["members"] and not params["workload_identities"]:
-        raise ConfigError("members or workload_identities has to name somebody")
+        raise ConfigError("members, workload_identities: both are empty; give at least one member")
 
 
 TASK = GcpTask(

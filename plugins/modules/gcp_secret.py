@@ -38,7 +38,7 @@ options:
       - A newline at its end is part of it, and most likely a mistake, so it is warned of.
     type: str
   value_base64:
-    description: The value as Base64, for what is no text. Excludes O(value).
+    description: The value as Base64, for binary data. Excludes O(value).
     type: str
   secrets:
     description: Several secrets, all with the other options of the task.
@@ -82,7 +82,7 @@ options:
     elements: str
   rotation:
     description:
-      - When Secret Manager tells O(topics) that it is time for a new value. It makes none by itself.
+      - When Secret Manager notifies O(topics) that a new value is due. It creates none by itself.
       - An empty dictionary takes it away.
     type: dict
     suboptions:
@@ -263,7 +263,7 @@ _ACTIONS = {"enabled": "enable", "disabled": "disable", "destroyed": "destroy"}
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
-    """What is to be done."""
+    """Return the steps to the desired state."""
     items = [params] if params["secrets"] is None else params["secrets"]
     names = [item["name"] for item in items]
     _check(params, names)

@@ -30,7 +30,7 @@ options:
     type: str
     required: true
   display_name:
-    description: A name for people. Without it the one that is there stays.
+    description: Human-readable name. Without it the present one stays.
     type: str
   description:
     description: What the account is for. Without it the one that is there stays.
@@ -39,7 +39,7 @@ options:
     description: Whether the account is out of use. Without it this stays as it is.
     type: bool
   state:
-    description: Whether the account shall exist. One that is deleted keeps its grants for nobody.
+    description: Whether the account shall exist. The grants of a deleted account have no effect.
     type: str
     choices: [present, absent]
     default: present
@@ -108,7 +108,7 @@ _FIELDS = {"display_name": "displayName", "description": "description"}
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
-    """What is to be done."""
+    """Return the steps to the desired state."""
     name = params["name"]
     path = accounts.path(session, name)
     parent, email = path.rsplit("/", 1)
@@ -182,7 +182,7 @@ def _plan_workloads(
 
 
 def _delete(session: Session, path: str) -> None:
-    with contextlib.suppress(NotFound):  # somebody else deleted it
+    with contextlib.suppress(NotFound):  # deleted concurrently
         session.delete("iam", path)
 
 

@@ -89,7 +89,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.task imp
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
-    """What is to be done."""
+    """Return the steps to the desired state."""
     services = check_names(params["services"])
     parent = f"projects/{session.project}"
     found = states(session, services)

@@ -212,7 +212,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.task imp
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
-    """What is to be done."""
+    """Return the steps to the desired state."""
     clusters = Clusters(session, params["location"], params["wait_timeout"])
     if params["state"] == "absent":
         return clusters.plan_absent(params)

@@ -57,7 +57,7 @@ options:
   auth:
     description:
       - V(token) writes an access token of the caller, which lasts an hour at most.
-      - V(exec) lets every client ask C(gke-gcloud-auth-plugin), for people who have it.
+      - V(exec) lets every client ask C(gke-gcloud-auth-plugin), where it is installed.
     type: str
     choices: [token, exec]
     default: token
@@ -132,7 +132,7 @@ class Kubeconfig:
         )
 
     def plan(self) -> Plan:
-        """What is to be done."""
+        """Return the steps to the desired state."""
         check_name(self._params["name"], self._params["location"])
         old = files.load(self._path)
         new, renewed = (

@@ -13,7 +13,7 @@ description:
   - Applies the releases of the chosen components, waits until all of it runs, and runs the migrations of an upgrade.
     What left the list of components is removed.
   - Refuses, all reasons at once, what cannot work; a Kubernetes that is too old, an upgrade of more
-    than one minor release, a step back, an installation that somebody else governs, missing
+    than one minor release, a step back, an installation managed by others, missing
     permissions, missing files.
 extends_documentation_fragment:
   - streamops.knative.kubernetes
@@ -63,7 +63,7 @@ options:
     default: {}
   adopt:
     description: >-
-      Whether an installation made by somebody else is taken over. Otherwise it is refused.
+      Whether an installation made by others is taken over. Otherwise it is refused.
     type: bool
     default: false
   config:
@@ -201,7 +201,7 @@ installed:
   type: dict
   sample: {serving: 1.22.1}
 takes_over:
-  description: Whether something was installed by somebody else and was taken over.
+  description: Whether an installation made by others was taken over.
   returned: with O(state=present)
   type: bool
 """
@@ -209,7 +209,7 @@ takes_over:
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative import gateway
-from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import Wish
+from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import DesiredState
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installer import Installer
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
     COMPONENTS,
@@ -298,7 +298,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def wish(params: dict[str, Any]) -> Wish:
+def desired_state(params: dict[str, Any]) -> DesiredState:
     """Return what the options ask for; raise KubeError for a version that is missing or malformed."""
     chosen = {COMPONENTS[name].project for name in params["components"] if name in COMPONENTS}
     missing = [
@@ -306,7 +306,7 @@ def wish(params: dict[str, Any]) -> Wish:
     ]
     if missing:
         raise KubeError(f"{', '.join(missing)}: required with the components that were chosen")
-    return Wish(
+    return DesiredState(
         components=params["components"],
         versions={
             name: Version.parse(params[f"{name}_version"], f"{name}_version")
@@ -337,7 +337,7 @@ def work(run: Run) -> dict[str, Any]:
     )
     if params["state"] == "absent":
         return summarize(run, client, installer.remove(params["leader_buckets"]))
-    desired = wish(params)
+    desired = desired_state(params)
     made, results = installer.install(desired, monitors=params["monitors"])
     results.append(installer.configure(desired, domain(run, client)))
     returned = {"installed": made.installed, "takes_over": made.takes_over}

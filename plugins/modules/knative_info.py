@@ -65,7 +65,7 @@ kubernetes:
   type: str
   sample: v1.34.1
 installed:
-  description: Versions by project; V(unknown) where a release does not tell.
+  description: Versions by project; V(unknown) where a release does not state it.
   returned: success
   type: dict
   sample: {serving: 1.23.0, kourier: unknown, eventing: 1.22.2}

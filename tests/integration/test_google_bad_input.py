@@ -44,14 +44,14 @@ def message(google: Google, module: str, **options: Any) -> str:
         ("gcp_secret", {"name": "a b"}, ["name: 'a b'", "1 to 255"]),
         ("gcp_secret", {"name": "a", "value": "x" * 65537}, ["65537 bytes", "64 KiB"]),
         ("gcp_secret", {"name": "a", "value": ""}, ["the value is empty", "lookup"]),
-        ("gcp_secret", {"name": "a", "value_base64": "?"}, ["no Base64"]),
+        ("gcp_secret", {"name": "a", "value_base64": "?"}, ["not valid Base64"]),
         (
             "gcp_secret",
             {"name": "a", "value": VALUE, "value_base64": "eA=="},
             ["mutually exclusive"],
         ),
         ("gcp_secret", {"name": "a", "version": "1"}, ["version_state"]),
-        ("gcp_services", {"services": ["secretmanager"]}, ["no service's name"]),
+        ("gcp_services", {"services": ["secretmanager"]}, ["not a valid service name"]),
         (
             "gke_cluster",
             {"name": "x" * 41, "location": "europe"},
@@ -76,19 +76,23 @@ def message(google: Google, module: str, **options: Any) -> str:
         ("artifact_repository", {"name": "A", "location": "europe-west1"}, ["1 to 63"]),
         ("gcp_service_account", {"name": "tiny"}, ["6 to 30"]),
         ("gcp_service_account_info", {"name": "tiny"}, ["6 to 30"]),
-        ("gcp_services_info", {"services": ["dns"]}, ["no service's name"]),
+        ("gcp_services_info", {"services": ["dns"]}, ["not a valid service name"]),
         (
             "gcp_iam_member",
             {"role": "viewer", "member": "user:ada@example.com"},
-            ["'viewer' is no role"],
+            ["'viewer' is not a valid role"],
         ),
         (
             "gcp_iam_member",
             {"role": "roles/viewer", "member": "ada@example.com"},
-            ["'ada@example.com' is no member"],
+            ["'ada@example.com' is not a valid member"],
         ),
-        ("gcp_iam_member", {"role": "roles/viewer"}, ["has to name somebody"]),
-        ("gcp_secret", {"name": "a", "accessors": ["ada"]}, ["accessors: 'ada' is no member"]),
+        ("gcp_iam_member", {"role": "roles/viewer"}, ["give at least one member"]),
+        (
+            "gcp_secret",
+            {"name": "a", "accessors": ["ada"]},
+            ["accessors: 'ada' is not a valid member"],
+        ),
         ("gcp_secret", {"secrets": [{"name": "a"}, {"name": "a"}]}, ["a is named more than once"]),
         ("gcp_secret", {"name": "a", "keep_versions": 0}, ["keep_versions is at least 1"]),
         (
@@ -104,12 +108,12 @@ def message(google: Google, module: str, **options: Any) -> str:
         (
             "gcp_secret",
             {"name": "a", "rotation": {"next_time": "tomorrow"}},
-            ["'tomorrow' is no RFC 3339 time"],
+            ["'tomorrow' is not a valid RFC 3339 time"],
         ),
         (
             "gke_cluster",
             {"name": "a/b", "location": "europe-west1", "state": "absent"},
-            ["'a/b' is no cluster's name"],
+            ["'a/b' is not a valid cluster name"],
         ),
         ("gke_cluster_info", {"name": "A", "location": "europe-west1"}, ["no cluster's name"]),
         (
@@ -128,8 +132,8 @@ def message(google: Google, module: str, **options: Any) -> str:
             },
             [
                 "use the option release_channel",
-                "'300.0.0.0/8' is no CIDR",
-                "window.start: 'now' is no RFC 3339 time",
+                "'300.0.0.0/8' is not a valid CIDR",
+                "window.start: 'now' is not a valid RFC 3339 time",
             ],
         ),
         (
@@ -140,7 +144,7 @@ def message(google: Google, module: str, **options: Any) -> str:
                 "autopilot": False,
                 "node_pool": {"name": "A", "min_nodes": 5, "max_nodes": 2},
             },
-            ["'A' is no node pool's name", "min_nodes 5 is more than max_nodes 2"],
+            ["'A' is not a valid node pool name", "min_nodes 5 is more than max_nodes 2"],
         ),
         (
             "artifact_repository",
@@ -155,12 +159,12 @@ def message(google: Google, module: str, **options: Any) -> str:
         (
             "gcp_secret_info",
             {"endpoint": "localhost:80"},
-            ["endpoint: 'localhost:80' is no address"],
+            ["endpoint: 'localhost:80' is not a valid URL"],
         ),
         (
             "gcp_secret_info",
             {"endpoints": {"iam": "http://x:y"}},
-            ["endpoints: iam: 'http://x:y' is no address"],
+            ["endpoints: iam: 'http://x:y' is not a valid URL"],
         ),
         ("gcp_secret_info", {"request_retries": -1}, ["request_retries is at least 0"]),
         ("gcp_secret_info", {"project": "No Project"}, ["no project ID"]),
@@ -244,7 +248,7 @@ def test_there_are_no_credentials(google: Google) -> None:
         ({"auth_kind": "serviceaccount", "service_account_file": "/nowhere"}, "cannot be read"),
         (
             {"auth_kind": "serviceaccount", "service_account_contents": "{}"},
-            "no service-account key",
+            "not a service account key",
         ),
         ({"auth_kind": "accesstoken", "access_token": "ya29.x"}, "expired, revoked"),
     ],

@@ -304,7 +304,7 @@ def test_a_file_that_is_no_kubeconfig_is_left_alone(
 ) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("- not: mine\n")
-    assert "left as it is" in kubeconfig(google, path)["msg"]
+    assert "was not changed" in kubeconfig(google, path)["msg"]
     assert path.read_text() == "- not: mine\n"
 
 

@@ -112,7 +112,7 @@ MISTAKES = {
     "misspelt": ({"twitter_pipeline_topcs": ["a"]}, "did you mean twitter_pipeline_topics?"),
     "misspelt-key": (
         {"twitter_pipeline_pipelines": [{"topcs": ["a"]}]},
-        "twitter_pipeline_pipelines[0].topcs: there is no such key; did you mean topics?",
+        "twitter_pipeline_pipelines[0].topcs: unknown key; did you mean topics?",
     ),
     "misspelt-version": (
         {"knative_eventing_versoin": "1.22.2"},

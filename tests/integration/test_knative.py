@@ -11,9 +11,9 @@ from support.kube import Kube, api_server, definition
 from ansible_collections.streamops.knative.plugins.module_utils._knative import releases
 from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import refusals
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
-from ansible_collections.streamops.knative.plugins.modules.knative import TASK, wish
+from ansible_collections.streamops.knative.plugins.modules.knative import TASK, desired_state
 
-WISH: dict[str, Any] = {
+WANTED: dict[str, Any] = {
     "components": ["serving", "kourier", "eventing"],
     "serving_version": "1.23.0",
     "kourier_version": "1.23.0",
@@ -29,7 +29,7 @@ def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
 
 def refusal(kube: Kube, **options: Any) -> str:
     with pytest.raises(Refused) as refused:
-        kube.run(TASK, **{**WISH, **options})
+        kube.run(TASK, **{**WANTED, **options})
     return str(refused.value)
 
 
@@ -57,7 +57,7 @@ def test_missing_permissions_and_an_old_kubernetes_are_told_together(
     assert "serving_version: 1.24.0 needs Kubernetes 1.99, the cluster has v1." in told
     assert "upgrade the cluster, or choose an older serving_version" in told
     options = {"mirror": "", "folder": "", "checksums": {}, "adopt": False, "config": {}}
-    desired = wish({**WISH, **options, "workloads": [], "gateway": {}})
+    desired = desired_state({**WANTED, **options, "workloads": [], "gateway": {}})
     assert refusals(kube.connect(), desired, {}) == [], "an administrator may"
 
 

@@ -69,7 +69,7 @@ def session(
         raise ConfigError("request_retries is at least 0, request_timeout more than 0")
     if project and not PROJECT.fullmatch(project):
         raise ConfigError(
-            f"project: '{project}' is no project ID: 6 to 30 lower-case letters, digits and"
+            f"project: '{project}' is not a valid project ID: 6 to 30 lower-case letters, digits and"
             " hyphens, a letter first"
         )
     settings = Settings(
@@ -102,7 +102,9 @@ def _check_addresses(settings: Settings) -> None:
             usable = False
         if not usable:
             where = option if option == "endpoint" else f"endpoints: {option}"
-            raise ConfigError(f"{where}: '{url}' is no address, such as https://gke.example.com")
+            raise ConfigError(
+                f"{where}: '{url}' is not a valid URL, for example https://gke.example.com"
+            )
 
 
 def _iam_endpoint(settings: Settings) -> str | None:

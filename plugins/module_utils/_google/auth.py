@@ -38,7 +38,7 @@ class Credentials(Protocol):
 
 @dataclass
 class AccessToken:
-    """A token that somebody else renews."""
+    """An access token that is not renewed here."""
 
     token: str | None
     valid: bool = True
@@ -84,7 +84,7 @@ def credentials(options: AuthOptions, http: Http) -> tuple[Credentials, str]:
         token = (options.access_token or "").strip()  # one from a file ends in a newline
         if not re.fullmatch(r"[!-~]+", token):
             raise ConfigError(
-                "access_token is no token: it has a space or a strange character in it"
+                "access_token is malformed: it contains whitespace or non-ASCII characters"
             )
         base: Any = AccessToken(token)
         caller = ""
@@ -188,7 +188,7 @@ def _service_account(options: AuthOptions) -> tuple[Any, str]:
         raise ConfigError(f"service_account_file cannot be read: {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # never quote the key
         raise ConfigError(
-            f"{where} is no service-account key: JSON with client_email, private_key and token_uri"
+            f"{where} is not a service account key: JSON with client_email, private_key and token_uri"
             " is expected, as 'gcloud iam service-accounts keys create' writes it"
         ) from error
     # A JWT that the key signs is taken as an access token, which saves the request for one.
@@ -235,7 +235,7 @@ def _impersonated(base: Any, options: AuthOptions) -> Any:
 
 
 def _refused(current: Any, error: Exception) -> str:
-    """Why there is no token, and what to do; `error` is google-auth's, with Google's answer if any."""
+    """Return the reason there is no token, and the remedy; `error` is google-auth's, with Google's answer if any."""
     from google.auth import compute_engine, impersonated_credentials
 
     if isinstance(current, compute_engine.Credentials):

@@ -47,7 +47,7 @@ class ConfigError(GcpError):
 
 
 class CredentialsError(GcpError):
-    """There are no credentials, or Google's token endpoint refuses them."""
+    """No credentials were found, or Google's token endpoint refused them."""
 
 
 class TokenUnavailable(CredentialsError):
@@ -126,11 +126,11 @@ class NotEnabledYet(NotFound):
 
 
 class Conflict(ApiError):
-    """Somebody else was faster: what was read is no longer so."""
+    """The resource was modified concurrently."""
 
 
 class AlreadyExists(Conflict):
-    """409: somebody made it meanwhile."""
+    """409: the resource was created concurrently."""
 
 
 class Aborted(Conflict):

@@ -29,7 +29,7 @@ def to_bytes(name: str, text: str | None, encoded: str | None) -> bytes | None:
             text.encode() if text is not None else base64.b64decode(encoded or "", validate=True)
         )
     except binascii.Error:
-        raise ConfigError(f"secret {name}: value_base64 is no Base64") from None
+        raise ConfigError(f"secret {name}: value_base64 is not valid Base64") from None
     if not value:
         raise ConfigError(
             f"secret {name}: the value is empty. Where it comes from a variable of the environment or"

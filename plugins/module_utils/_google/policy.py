@@ -1,4 +1,4 @@
-"""IAM policies: adding and removing members without touching what somebody else granted.
+"""IAM policies: adding and removing members without touching the grants of others.
 
 https://cloud.google.com/iam/docs/allow-policies. A binding is identified by its role and its
 condition; policies are read and written as version 3, with the etag, so that conditions survive.
@@ -101,7 +101,7 @@ def check_members(option: str, members: Iterable[str]) -> list[str]:
     wrong = [m for m in members if not _MEMBER.fullmatch(m)]
     if wrong:
         raise ConfigError(
-            f"{option}: {' and '.join(map(repr, wrong))} is no member: user:, serviceAccount:,"
+            f"{option}: {' and '.join(map(repr, wrong))} is not a valid member: user:, serviceAccount:,"
             " group:, domain:, principal:// or principalSet:// comes first"
         )
     return [m if "://" in m or m.startswith("all") else _lower(m) for m in members]

@@ -162,7 +162,7 @@ class Secrets:
         return list(self._session.pages("secretmanager", path, "versions"))
 
     def policy(self, name: str) -> Json:
-        """Who may do what with a secret."""
+        """Return the IAM policy of a secret."""
         return self._policy(name).read()
 
     def _look_closer(self, want: Wanted, have: Found) -> None:
@@ -336,7 +336,7 @@ class Secrets:
         )
 
     def _member(self, identity: Identity, have: Found) -> str:
-        """The policy member of an identity; the secret's name tells the project's number for free."""
+        """The policy member of an identity; the secret's name contains the project number."""
         project = identity.pool_project
         if project not in self._numbers:
             if project == self._session.project and have.secret:
@@ -393,7 +393,7 @@ class Secrets:
         return self._session.post("secretmanager", path, {"etag": version["etag"]})
 
     def _delete(self, name: str, etag: str | None) -> None:
-        with contextlib.suppress(NotFound):  # somebody else deleted it
+        with contextlib.suppress(NotFound):  # deleted concurrently
             self._session.delete("secretmanager", f"{self._parent}/secrets/{name}", etag=etag)
 
     def _policy(self, name: str) -> policies.Policy:
@@ -410,7 +410,7 @@ def check_name(name: str) -> None:
     """ConfigError for a name that Google would refuse."""
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"name: '{name}' is no secret's name: 1 to 255 letters, digits, hyphens and underscores"
+            f"name: '{name}' is not a valid secret name: 1 to 255 letters, digits, hyphens and underscores"
         )
 
 
@@ -422,7 +422,7 @@ def _number(version: Json) -> int:
 
 
 def _shown(secret: Json) -> Json:
-    """What of a secret people compare."""
+    """Return the fields of a secret that a diff shows."""
     hidden = ("name", "etag", "createTime", "policyMember")
     return {key: value for key, value in secret.items() if key not in hidden and value}
 

@@ -21,7 +21,7 @@ def path(session: Session, name: str) -> str:
     """The API's path of an account, which ends in its e-mail address; ConfigError for a bad name."""
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"name: '{name}' is no service account's name: 6 to 30 lower-case letters, digits and"
+            f"name: '{name}' is not a valid service account name: 6 to 30 lower-case letters, digits and"
             " hyphens, a letter first and no hyphen last"
         )
     # a project of a domain, "example.com:shop", is shop.example.com here

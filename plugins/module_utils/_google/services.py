@@ -34,11 +34,11 @@ class Service:
 
 
 def check_names(names: Iterable[str]) -> list[str]:
-    """The names in order, each once; ConfigError for what is no service's name."""
+    """The names in order, each once; raise ConfigError for an invalid one."""
     for name in names:
         if not _NAME.fullmatch(name):
             raise ConfigError(
-                f"services: '{name}' is no service's name, such as container.googleapis.com"
+                f"services: '{name}' is not a valid service name, for example container.googleapis.com"
             )
     return sorted(set(names))
 

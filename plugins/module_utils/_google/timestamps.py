@@ -32,14 +32,14 @@ def is_time(value: object) -> bool:
 def check_times(values: Mapping[str, str | None]) -> list[str]:
     """A line for each option whose value is there and no time."""
     return [
-        f"{option}: '{value}' is no RFC 3339 time, such as 2030-01-31T06:00:00Z"
+        f"{option}: '{value}' is not a valid RFC 3339 time, for example 2030-01-31T06:00:00Z"
         for option, value in values.items()
         if value is not None and not is_time(value)
     ]
 
 
 def require_times(values: Mapping[str, str | None]) -> None:
-    """ConfigError where one of them is no time."""
+    """Raise ConfigError where one of them is malformed."""
     problems = check_times(values)
     if problems:
         raise ConfigError("; ".join(problems))

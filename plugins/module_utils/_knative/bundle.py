@@ -1,4 +1,4 @@
-"""From what people want of Knative to a bundle for `apply`."""
+"""Build an apply bundle from the desired Knative configuration."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ REQUEST_REPLY: tuple[Object, ...] = (
 
 
 @dataclass(frozen=True)
-class Wish:
+class DesiredState:
     """What the options of the module `knative` ask for."""
 
     components: list[str]
@@ -111,52 +111,56 @@ class Plan:
 
     install: Files
     patches: list[Object]
-    supplements: list[Object]
+    extra_objects: list[Object]
     post_install: Files
     installed: dict[str, str]
     takes_over: bool
     prometheus: bool
 
 
-def plan(client: Client, wish: Wish) -> Plan:
+def plan(client: Client, desired: DesiredState) -> Plan:
     """Decide what has to be applied; raise Refused with everything that stands against it."""
     found = cluster.installed(client)
-    problems = check_components(wish.components)
+    problems = check_components(desired.components)
     if problems:
         raise Refused(problems)
-    problems = refusals(client, wish, found)
+    problems = refusals(client, desired, found)
     install = post_install = Files([], [])
     try:
-        install = wish.source.files(wish.components, wish.versions)
-        post_install = wish.source.post_install(_to_migrate(client, wish, found), wish.versions)
+        install = desired.source.files(desired.components, desired.versions)
+        post_install = desired.source.post_install(
+            _to_migrate(client, desired, found), desired.versions
+        )
     except KubeError as error:
         problems.append(str(error))
     if problems:
         raise Refused(problems)
     return Plan(
         install=install,
-        patches=patches(wish),
-        supplements=supplements(wish),
+        patches=patches(desired),
+        extra_objects=extra_objects(desired),
         post_install=post_install,
         installed={name: str(part.version or "unknown") for name, part in found.items()},
-        takes_over=any(not part.ours for name, part in found.items() if name in wish.projects),
+        takes_over=any(not part.ours for name, part in found.items() if name in desired.projects),
         prometheus=("monitoring.coreos.com/v1", "PodMonitor") in client.resources(),
     )
 
 
-def refusals(client: Client, wish: Wish, found: Mapping[str, cluster.Installed]) -> list[str]:
+def refusals(
+    client: Client, desired: DesiredState, found: Mapping[str, cluster.Installed]
+) -> list[str]:
     """What stands against installing it on this cluster, a sentence each; only reads."""
     problems = []
-    for project in wish.projects:
-        want = wish.versions[project]
+    for project in desired.projects:
+        want = desired.versions[project]
         have = found[project].version if project in found else None
         problems += [
             cluster.upgrade_problem(project, have, want),
-            wish.source.contradiction(project, want),
+            desired.source.contradiction(project, want),
         ]
         if project != "kourier":
             problems.append(cluster.kubernetes_problem(client, project, want))
-    problems += _ownership_problems(client, wish, found)
+    problems += _ownership_problems(client, desired, found)
     missing = cluster.missing_permissions(client)
     if missing:
         problems.append(
@@ -167,7 +171,7 @@ def refusals(client: Client, wish: Wish, found: Mapping[str, cluster.Installed])
 
 
 def _ownership_problems(
-    client: Client, wish: Wish, found: Mapping[str, cluster.Installed]
+    client: Client, desired: DesiredState, found: Mapping[str, cluster.Installed]
 ) -> list[str]:
     operated = cluster.operated(client)
     if operated:
@@ -175,24 +179,26 @@ def _ownership_problems(
             f"The Knative Operator governs this installation ({', '.join(operated)}) and would undo"
             " every change: set the version there, or delete these resources first"
         ]
-    if wish.adopt:
+    if desired.adopt:
         return []
     return [
         f"{project} {part.version or ''} is installed already, by {part.manager}: set adopt to take"
         " it over, or leave the component out"
         for project, part in found.items()
-        if project in wish.projects and not part.ours
+        if project in desired.projects and not part.ours
     ]
 
 
-def _to_migrate(client: Client, wish: Wish, found: Mapping[str, cluster.Installed]) -> list[str]:
+def _to_migrate(
+    client: Client, desired: DesiredState, found: Mapping[str, cluster.Installed]
+) -> list[str]:
     """Installed projects whose post-install Jobs were last run for another version, or never.
 
     The record is written after the Jobs, so an upgrade that was broken off comes back here.
     """
     projects = []
-    for project in wish.projects:
-        part, want = found.get(project), wish.versions[project]
+    for project in desired.projects:
+        part, want = found.get(project), desired.versions[project]
         if part is None or not PROJECTS[project].post_install:
             continue
         done = cluster.migrated(client, PROJECTS[project].namespace).get(project, str(part.version))
@@ -201,15 +207,15 @@ def _to_migrate(client: Client, wish: Wish, found: Mapping[str, cluster.Installe
     return projects
 
 
-def patches(wish: Wish) -> list[Object]:
+def patches(desired: DesiredState) -> list[Object]:
     """Patches for `apply`: configuration, workloads, gateway."""
     changes = [
         _patch("ConfigMap", name, {"data": _texts(name, data)}, PROJECTS[project].namespace)
-        for project, maps in wish.config.items()
-        if project in wish.projects
+        for project, maps in desired.config.items()
+        if project in desired.projects
         for name, data in maps.items()
     ]
-    if "kourier" in wish.components:
+    if "kourier" in desired.components:
         changes.append(
             _patch(
                 "ConfigMap",
@@ -218,22 +224,22 @@ def patches(wish: Wish) -> list[Object]:
                 PROJECTS["serving"].namespace,
             )
         )
-        changes += _gateway(wish.gateway)
-    for project in wish.projects:
+        changes += _gateway(desired.gateway)
+    for project in desired.projects:
         for name in SELF_RULED.get(project, ()):
             kind = "Validating" if name.startswith("validation.") else "Mutating"
             rules = {"webhooks": [{"name": name, "rules": None}]}
             changes.append(_patch(f"{kind}WebhookConfiguration", name, rules))
-    for workload in wish.workloads:
+    for workload in desired.workloads:
         changes += _workload(workload)
     # Upstream's budgets want 80 % available: of one pod, none may be evicted, and node upgrades hang.
     evictable = {"spec": {"minAvailable": None, "maxUnavailable": 1}}
     return [*changes, _patch("PodDisruptionBudget", "", evictable, optional=True)]
 
 
-def supplements(wish: Wish) -> list[Object]:
+def extra_objects(desired: DesiredState) -> list[Object]:
     """Objects a release forgot."""
-    affected = "eventing" in wish.components and wish.versions["eventing"].line == "1.22"
+    affected = "eventing" in desired.components and desired.versions["eventing"].line == "1.22"
     return list(REQUEST_REPLY) if affected else []
 
 
@@ -278,7 +284,7 @@ def _workload(workload: Object) -> list[Object]:
         scale = {"spec": {"minReplicas": workload["replicas"]}}
         autoscaler = AUTOSCALERS.get(name, str(name))
         if name in _AUTOSCALED:
-            # Its autoscaler owns the number of replicas; the wish is the lower bound.
+            # Its autoscaler owns the number of replicas; what is desired is the lower bound.
             changes.append(_patch("HorizontalPodAutoscaler", autoscaler, scale))
         else:
             spec["replicas"] = workload["replicas"]

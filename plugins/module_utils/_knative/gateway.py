@@ -1,4 +1,4 @@
-"""How people reach Kourier's gateway, and under which domain."""
+"""Address of Kourier's gateway, and the domain of services."""
 
 from __future__ import annotations
 

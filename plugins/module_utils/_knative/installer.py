@@ -10,8 +10,8 @@ from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
     SILENT,
+    DesiredState,
     Plan,
-    Wish,
     plan,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
@@ -64,7 +64,7 @@ class Installer:
     progress: Callable[[str], None]
     warn: Callable[[str], None]
 
-    def install(self, desired: Wish, *, monitors: bool) -> tuple[Plan, list[Result]]:
+    def install(self, desired: DesiredState, *, monitors: bool) -> tuple[Plan, list[Result]]:
         """Apply the releases, wait until they run, then run the migrations of an upgrade.
 
         Raises Refused before, Interrupted or NotReady after something changed.
@@ -73,8 +73,8 @@ class Installer:
         sources = self._read(made.install)
         if monitors and made.prometheus:
             sources += _sources("monitors", [_monitor(name) for name in _scraped(desired)])
-        extra = _sources("objects that the releases lack", made.supplements)
-        sources += [replace(source, supplement=True) for source in extra]
+        extra = _sources("objects that the releases lack", made.extra_objects)
+        sources += [replace(source, is_extra=True) for source in extra]
         results = [
             present(
                 self.client,
@@ -97,7 +97,7 @@ class Installer:
             results.append(present(self.client, jobs, self._settings(), migrations, self.progress))
         return made, results
 
-    def configure(self, desired: Wish, domain: str) -> Result:
+    def configure(self, desired: DesiredState, domain: str) -> Result:
         """Set the domain of services, empty for none, and record the releases that are complete.
 
         A manager of its own owns both, so that the releases' values and these do not get in each other's way.
@@ -163,7 +163,7 @@ def _sources(origin: str, objects: Iterable[Object]) -> list[Source]:
     return manifests.result()
 
 
-def _scraped(desired: Wish) -> list[str]:
+def _scraped(desired: DesiredState) -> list[str]:
     return [PROJECTS[name].namespace for name in SCRAPED if name in desired.components]
 
 

@@ -45,7 +45,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Component:
-    """A part people can choose; it is released with, and has the version of, a `project`."""
+    """A component of Knative, with the version of its `project`."""
 
     name: str
     project: str

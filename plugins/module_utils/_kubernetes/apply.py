@@ -92,7 +92,7 @@ class Item:
 
     @property
     def title(self) -> str:
-        """As people call it: "Deployment knative-eventing/eventing-webhook"."""
+        """Human-readable identifier: "Deployment knative-eventing/eventing-webhook"."""
         scope = f"{self.namespace}/" if self.namespace else ""
         return f"{self.resource.kind} {scope}{self.name}"
 
@@ -112,7 +112,7 @@ class Interrupted(KubeError):
 
 
 class StillFailing(Interrupted):
-    """What was tried again did not come round in time: something it needs does not run."""
+    """Retries were exhausted; a dependency is not ready."""
 
 
 @dataclass
@@ -135,11 +135,11 @@ def resolve(
     default_namespace: str,
     foreseen: Iterable[Resource] = (),
 ) -> Bundle:
-    """Find the resource of every object; raise Refused with all kinds nobody knows.
+    """Find the resource of every object; raise Refused with all unknown kinds.
 
     `foreseen` are kinds that the API server may not have yet.
     """
-    sources = sorted(sources, key=lambda source: source.supplement)  # these last
+    sources = sorted(sources, key=lambda source: source.is_extra)  # these last
     brought = {(kind.api_version, kind.kind): kind for kind in foreseen} | _brought_kinds(sources)
     problems: list[str] = []
     found: dict[Key, Item] = {}
@@ -158,7 +158,7 @@ def resolve(
             metadata.pop("namespace", None)  # as the server does
         item = Item(source.definition, source.origin, resource)
         twin = found.get(item.key)
-        if twin and source.supplement:
+        if twin and source.is_extra:
             continue
         if twin and twin.definition != item.definition:
             bundle.warnings.append(
@@ -234,7 +234,7 @@ class Applier:
                     return
                 if error.status != 403:
                     raise
-                # Who may not list may still be allowed to get: asked below, one by one.
+                # Without the permission to list there may be one to get: read one by one.
                 live = {
                     item.name: self._client.get(resource, item.name, namespace) for item in items
                 }
@@ -336,7 +336,7 @@ class Applier:
         if error.status == 401:
             raise error
         if retryable(error) or "does not support dry run" in error.message:
-            return []  # cannot be tried out now; the write will tell
+            return []  # cannot be validated yet; the write validates it
         if _is_immutable(error):
             if _is_finished_job(item) or (self._settings.recreate and not _holds_data(item)):
                 item.action = "recreated"

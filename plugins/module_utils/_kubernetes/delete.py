@@ -131,7 +131,7 @@ class Deleter:
         deadline = time.monotonic() + timeout
         for number in sorted(waves, reverse=True):
             if any(item.resource.kind == "Namespace" for item in waves[number]):
-                self._spare(items)  # again: somebody may have moved in meanwhile
+                self._spare(items)  # again: objects may have been created meanwhile
             going = [item for item in waves[number] if item.action != "kept"]
             self._applier.parallel(
                 self._delete, [item for item in going if item.action != "unchanged"]
@@ -164,7 +164,7 @@ class Deleter:
                 )
 
     def _contents(self, namespace: str) -> list[tuple[Key, str]]:
-        """Objects in a namespace that somebody made, each once although served in many versions."""
+        """Return the user-created objects of a namespace, each once although served in many versions."""
         self._client.forget()  # definitions that were just deleted took their kinds along
         kinds: dict[tuple[str, str], Resource] = {}
         for resource in self._client.resources().values():

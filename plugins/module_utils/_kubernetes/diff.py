@@ -1,4 +1,4 @@
-"""What changed between two states of an object, for people and without secrets."""
+"""Human-readable difference between two states of an object, without secrets."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Source:
 
     definition: Object
     origin: str
-    supplement: bool = False  # counts only where no other source has the object
+    is_extra: bool = False  # counts only where no other source has the object
 
 
 @dataclass

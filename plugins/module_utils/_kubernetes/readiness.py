@@ -215,7 +215,7 @@ def _daemon_set(obj: Object) -> Verdict:
     strategy = obj["spec"].get("updateStrategy") or {}
     for key, word in (("updatedNumberScheduled", "updated"), ("numberAvailable", "available")):
         if word == "updated" and strategy.get("type") == "OnDelete":
-            continue  # pods are replaced when somebody deletes them
+            continue  # pods are replaced when they are deleted
         if status.get(key, 0) < wanted:
             return Verdict(f"{status.get(key, 0)} of {wanted} pods {word}")
     return READY

@@ -201,7 +201,7 @@ class Waiter:
         return missing()
 
     def _unserved(self, webhooks: list[Item]) -> dict[Key, str]:
-        """Webhook configurations with a Service nobody answers for, and that Service."""
+        """Return the webhook configurations whose Service has no endpoints, with that Service."""
         called = {item.key: set(services(item.after or {})) for item in webhooks}
         namespaces = sorted(
             {namespace for pairs in called.values() for namespace, _service in pairs}
@@ -248,7 +248,7 @@ class Waiter:
         }
 
     def _why(self, item: Item) -> str:
-        """Trouble of its pods, else its last event; empty when the server tells nothing."""
+        """Trouble of its pods, else its last event; empty when the server reports nothing."""
         try:
             trouble = self._pod_trouble(item)
             return trouble or self._event_text(item.resource.kind, item.name, item.namespace)

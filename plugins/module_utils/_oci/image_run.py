@@ -103,7 +103,7 @@ def _recipe(options: Json) -> Recipe:
 
     for option in ("app_path", "dependencies_path"):
         if not options[option].startswith("/") or options[option].strip("/") == "":
-            raise OptionError(f"{option}: '{options[option]}' is no absolute path below /")
+            raise OptionError(f"{option}: '{options[option]}' is not an absolute path below /")
     return Recipe(
         folder=folder,
         requirements=files("requirements", "requirements.txt"),
@@ -148,7 +148,7 @@ def _default_cache() -> str:
     return os.path.join(home, "oci_image")
 
 
-# What changes, for people
+# Human-readable changes
 
 
 def _diff(

@@ -44,7 +44,7 @@ class Reference:
             or (at and not _DIGEST.fullmatch(digest))
         ):
             raise OptionError(
-                f"{option}: '{text}' is no image reference. REGISTRY/NAME is expected, in lower case,"
+                f"{option}: '{text}' is not a valid image reference. REGISTRY/NAME is expected, in lower case,"
                 " with :TAG or @sha256:DIGEST, for example docker.io/library/python:3.13-slim"
             )
         return cls(registry, name, tag or None, digest or None)
@@ -78,6 +78,6 @@ def check_tag(tag: str) -> str:
     """The tag, if it is one."""
     if not _TAG.fullmatch(tag):
         raise OptionError(
-            f"tags: '{tag}' is no tag: letters, digits, '_', '.' and '-', at most 128 characters"
+            f"tags: '{tag}' is not a valid tag: letters, digits, '_', '.' and '-', at most 128 characters"
         )
     return tag

@@ -91,6 +91,6 @@ def _line(line: str, file: Path, option: str) -> Line:
         return Line(Requirement(requirement), hashes[0] if hashes else "")
     except InvalidRequirement as error:
         raise OptionError(
-            f"{option}: {file}: '{requirement}' is no requirement such as flask==3.1.3"
+            f"{option}: {file}: '{requirement}' is not a valid requirement, for example flask==3.1.3"
             f" ({str(error).splitlines()[0]})"
         ) from error

@@ -1,7 +1,7 @@
 """What a live cluster holds against a run, before the run changes anything. Only reads.
 
 `values` are the variables of the roles, complete: defaults filled in and templated. What the caller may
-not read counts as fine: the run itself will tell.
+not read counts as fine: the run itself reports it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _terminating(client: Client, roles: Collection[str], values: Values) -> list
         if there and "deletionTimestamp" in there["metadata"]:
             found.append(
                 f"{variable}: the namespace {namespace} is being deleted{_held(there)}. Wait until"
-                f" it is gone; kubectl get namespace {namespace} -o yaml tells what it waits for"
+                f" it is gone; kubectl get namespace {namespace} -o yaml shows what it waits for"
             )
     return found
 
@@ -90,7 +90,7 @@ def _namespaces(roles: Collection[str], values: Values) -> Iterator[tuple[str, s
         for index, consumer in enumerate(values["secrets_consumers"]):
             yield f"secrets_consumers[{index}].namespace", consumer["namespace"]
     if "knative_eventing" in roles:
-        for project in _wish(values).projects:
+        for project in _desired_state(values).projects:
             yield "knative_eventing_components", PROJECTS[project].namespace
 
 
@@ -105,13 +105,13 @@ def _held(namespace: Object) -> str:
 
 def _installation(client: Client, values: Values) -> list[str]:
     """Why the role knative_eventing cannot install or upgrade."""
-    wish = _wish(values)
-    return [_renamed(text) for text in bundle.refusals(client, wish, installed(client))]
+    desired = _desired_state(values)
+    return [_renamed(text) for text in bundle.refusals(client, desired, installed(client))]
 
 
-def _wish(values: Values) -> bundle.Wish:
+def _desired_state(values: Values) -> bundle.DesiredState:
     options = {project: f"{project}_version" for project in PROJECTS}
-    return bundle.Wish(
+    return bundle.DesiredState(
         # Unknown ones are refused by the role's specification.
         components=[name for name in values["knative_eventing_components"] if name in COMPONENTS],
         versions={

@@ -106,7 +106,7 @@ class _Reader:
         for key, value in given.items():
             if key not in options:
                 meant = _alternatives(key, list(options))
-                self._problems.append(f"{name}.{key}: there is no such key; {meant}")
+                self._problems.append(f"{name}.{key}: unknown key; {meant}")
                 continue
             typed = self.read(options[key], value, f"{name}.{key}")
             if typed is not _OMITTED:

@@ -232,7 +232,7 @@ class Clusters:
 
     def _delete(self, name: str) -> None:
         path = f"v1/{self._parent}/clusters/{name}"
-        with contextlib.suppress(NotFound):  # somebody else deleted it
+        with contextlib.suppress(NotFound):  # deleted concurrently
             self._wait(self._when_idle(name, lambda: self._session.delete("container", path)))
 
     def _when_idle(self, name: str, call: Callable[[], Json]) -> Json:
@@ -255,7 +255,7 @@ class Clusters:
         self._session.wait_container(self._parent, operation, self._timeout)
 
     def _settle(self, name: str, status: str) -> Json | None:
-        """Wait until the cluster has left a state that somebody else's operation put it in."""
+        """Wait until a concurrent operation on the cluster has ended."""
         for waited in self._session.polls(self._timeout):
             current = self.find(name)
             if current is None or current["status"] != status:

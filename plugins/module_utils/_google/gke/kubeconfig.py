@@ -124,7 +124,7 @@ def without(config: Json, name: str) -> Json:
 
 
 def masked(config: Json, name: str) -> Json:
-    """What of the entries called `name` people compare: no credentials."""
+    """Return the entries called `name` as a diff shows them, without credentials."""
     shown: Json = {}
     for kind in ("cluster", "context"):
         entry = find(config, kind, name)
@@ -150,11 +150,11 @@ def load(path: str) -> Json:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"path: {path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"path: {path} is no YAML, so it is left as it is: {error}") from error
+        raise ConfigError(f"path: {path} is not valid YAML and was not changed: {error}") from error
     if config is None:
         return {}
     if not isinstance(config, dict) or config.get("kind", "Config") != "Config":
-        raise ConfigError(f"path: {path} is no kubeconfig, so it is left as it is")
+        raise ConfigError(f"path: {path} is not a kubeconfig and was not changed")
     return config
 
 

@@ -270,7 +270,7 @@ def _name_problems(name: str, location: str) -> list[str]:
     problems: list[str] = []
     if not _NAME.fullmatch(name):
         problems.append(
-            f"name: '{name}' is no cluster's name: 1 to 40 lower-case letters, digits and hyphens, a"
+            f"name: '{name}' is not a valid cluster name: 1 to 40 lower-case letters, digits and hyphens, a"
             " letter first and no hyphen last"
         )
     if not _LOCATION.fullmatch(location):
@@ -302,7 +302,7 @@ def check(params: Json) -> None:
                 " the key with a letter first"
             )
     problems += [
-        f"authorized_networks: '{network['cidr']}' is no CIDR block (a.b.c.d/n)"
+        f"authorized_networks: '{network['cidr']}' is not a valid CIDR block (a.b.c.d/n)"
         for network in params["authorized_networks"] or []
         if not _is_cidr(network["cidr"])
     ]
@@ -311,7 +311,7 @@ def check(params: Json) -> None:
         {f"maintenance_window.{name}": window.get(name) for name in ("start", "end")}
     )
     if pool and not _NAME.fullmatch(pool_name(pool)):
-        problems.append(f"node_pool: '{pool_name(pool)}' is no node pool's name")
+        problems.append(f"node_pool: '{pool_name(pool)}' is not a valid node pool name")
     low, high = _limits(pool)
     if not 0 <= low <= high:
         problems.append(f"node_pool: min_nodes {low} is more than max_nodes {high}, or less than 0")

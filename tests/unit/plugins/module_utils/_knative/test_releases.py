@@ -9,9 +9,9 @@ import pytest
 from support.kube import KNATIVE
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
-    Wish,
+    DesiredState,
+    extra_objects,
     patches,
-    supplements,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
     upgrade_problem,
@@ -113,9 +113,9 @@ def test_a_folder_has_to_hold_what_is_asked_for(tmp_path: Path) -> None:
     assert source.post_install(["serving"], VERSIONS).paths == []
 
 
-def wish(**changes: Any) -> Wish:
+def desired(**changes: Any) -> DesiredState:
     options = {"components": list(COMPONENTS), "versions": VERSIONS, "source": Source()}
-    return Wish(**{**options, **changes})
+    return DesiredState(**{**options, **changes})
 
 
 def found(made: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def found(made: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
 
 
 def test_patches_configure_kourier_and_leave_the_webhooks_their_rules() -> None:
-    made = patches(wish(gateway={"service_type": "NodePort", "node_port": 31080}))
+    made = patches(desired(gateway={"service_type": "NodePort", "node_port": 31080}))
     assert found(made, "ConfigMap", "config-network")["data"] == {
         "ingress-class": "kourier.ingress.networking.knative.dev"
     }
@@ -142,7 +142,7 @@ def test_every_disruption_budget_lets_one_pod_be_evicted() -> None:
     manifests = Manifests()
     for file in KNATIVE.glob("*.yaml"):
         manifests.add(str(file), file.read_bytes())
-    changes = [Patch(**patch) for patch in patches(wish()) if "Budget" in patch["kind"]]
+    changes = [Patch(**patch) for patch in patches(desired()) if "Budget" in patch["kind"]]
     budgets = [
         source.definition["spec"]
         for source in patched(manifests.result(), changes)
@@ -164,7 +164,7 @@ def test_replicas_of_what_an_autoscaler_governs_are_its_lower_bound() -> None:
             "env": [{"container": "autoscaler", "variables": [{"name": "A", "value": "b"}]}],
         },
     ]
-    made = patches(wish(workloads=workloads))
+    made = patches(desired(workloads=workloads))
     scaled = found(made, "HorizontalPodAutoscaler", "broker-filter-hpa")
     assert scaled == {"spec": {"minReplicas": 3}}
     assert found(made, "Deployment", "controller") == {"spec": {"replicas": 2}}
@@ -178,20 +178,20 @@ def test_replicas_of_what_an_autoscaler_governs_are_its_lower_bound() -> None:
 
 def test_configuration_becomes_text_and_spares_the_example() -> None:
     config = {"eventing": {"config-features": {"flag": True, "number": 3}}}
-    made = patches(wish(config=config))
+    made = patches(desired(config=config))
     assert found(made, "ConfigMap", "config-features")["data"] == {"flag": "true", "number": "3"}
     with pytest.raises(Refused, match="config-features: _example documents the map"):
-        patches(wish(config={"serving": {"config-features": {"_example": "x"}}}))
-    without = wish(components=["serving"], config=config)
+        patches(desired(config={"serving": {"config-features": {"_example": "x"}}}))
+    without = desired(components=["serving"], config=config)
     assert all(patch["name"] != "config-features" for patch in patches(without))
 
 
 def test_what_eventing_1_22_forgot_is_supplied_to_it_only() -> None:
-    assert [obj["kind"] for obj in supplements(wish())] == [
+    assert [obj["kind"] for obj in extra_objects(desired())] == [
         "ServiceAccount",
         "ClusterRole",
         "ClusterRoleBinding",
     ]
-    assert supplements(wish(components=["serving"])) == []
+    assert extra_objects(desired(components=["serving"])) == []
     newer = {**VERSIONS, "eventing": Version(1, 23, 0)}
-    assert supplements(wish(versions=newer)) == []
+    assert extra_objects(desired(versions=newer)) == []
