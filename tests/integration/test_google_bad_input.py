@@ -71,7 +71,7 @@ def message(google: Google, module: str, **options: Any) -> str:
                 "labels": {"Team": "A"},
                 "authorized_networks": [{"cidr": "10.0.0.1"}],
             },
-            ["labels: Team=A", "no CIDR block"],
+            ["labels: Team=A", "not a valid CIDR block"],
         ),
         ("artifact_repository", {"name": "A", "location": "europe-west1"}, ["1 to 63"]),
         ("gcp_service_account", {"name": "tiny"}, ["6 to 30"]),
@@ -115,11 +115,15 @@ def message(google: Google, module: str, **options: Any) -> str:
             {"name": "a/b", "location": "europe-west1", "state": "absent"},
             ["'a/b' is not a valid cluster name"],
         ),
-        ("gke_cluster_info", {"name": "A", "location": "europe-west1"}, ["no cluster's name"]),
+        (
+            "gke_cluster_info",
+            {"name": "A", "location": "europe-west1"},
+            ["not a valid cluster name"],
+        ),
         (
             "gke_kubeconfig",
             {"name": "A", "location": "europe-west1", "path": "/nowhere/x"},
-            ["no cluster's name"],
+            ["not a valid cluster name"],
         ),
         (
             "gke_cluster",
@@ -167,7 +171,7 @@ def message(google: Google, module: str, **options: Any) -> str:
             ["endpoints: iam: 'http://x:y' is not a valid URL"],
         ),
         ("gcp_secret_info", {"request_retries": -1}, ["request_retries is at least 0"]),
-        ("gcp_secret_info", {"project": "No Project"}, ["no project ID"]),
+        ("gcp_secret_info", {"project": "No Project"}, ["not a valid project ID"]),
         ("gcp_secret_info", {"endpoints": {"secrets": "http://x"}}, ["secrets is none of"]),
     ],
 )
