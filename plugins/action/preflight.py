@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -69,6 +71,8 @@ class ActionModule(ActionBase):
                 return {**result, **renewed}
             result["changed"] = renewed.get("changed", False)
             before["renewed"] = True
+            before["planned"] = _planned(renewed)
+        checked = {role: _connected(checked[role], before["planned"]) for role in checked}
         live = [role for role in before["live"] if before["roles"].get(role) == checked.get(role)]
         if named:
             pending = [role for role in roles if role not in live]
@@ -77,7 +81,9 @@ class ActionModule(ActionBase):
                 pending = list(dict.fromkeys([*pending, "knative_eventing"]))
                 planned = before["roles"]["knative_eventing"]
                 values = {**{f"knative_eventing_{key}": planned[key] for key in planned}, **values}
-            problems, reached = self._live(pending, values, reader, sound=not found)
+            problems, reached = self._live(
+                pending, values, reader, before["planned"], sound=not found
+            )
             found += problems
             live += reached
         if found:
@@ -89,6 +95,7 @@ class ActionModule(ActionBase):
         result["roles"] = {**before["roles"], **checked}
         result["live"] = live
         result["renewed"] = before["renewed"]
+        result["planned"] = before["planned"]
         result["_ansible_verbose_override"] = True  # not all variables at -v
         return result
 
@@ -140,7 +147,13 @@ class ActionModule(ActionBase):
     # -- the cluster -------------------------------------------------------------------------
 
     def _live(
-        self, roles: list[str], values: Variables, reader: RoleReader, *, sound: bool
+        self,
+        roles: list[str],
+        values: Variables,
+        reader: RoleReader,
+        planned: Variables,
+        *,
+        sound: bool,
     ) -> tuple[list[str], list[str]]:
         """Return what is wrong with the cluster or the way to it, and the roles it was checked for."""
         found, reached = [], []
@@ -153,7 +166,8 @@ class ActionModule(ActionBase):
             kubeconfig, context = json.loads(connection)
             options = {"kubeconfig": kubeconfig, "context": context}
             timeout = self._task.args.get("request_timeout", 10)
-            given = {key: value for key, value in options.items() if value}
+            connected = _connected(options, planned)
+            given = {key: value for key, value in connected.items() if value}
             validated = ArgumentSpecValidator(CONNECTION).validate(given).validated_parameters
             try:
                 with contextlib.chdir(self._loader.get_basedir()):
@@ -176,6 +190,8 @@ def _registered(variables: Variables) -> Variables:
         "roles": plain(earlier.get("roles") or {}),
         "live": plain(earlier.get("live") or []),
         "renewed": bool(earlier.get("renewed")),
+        "planned": _planned(variables.get("_gcp_cluster_credentials") or {})
+        or plain(earlier.get("planned") or {}),
     }
 
 
@@ -190,6 +206,24 @@ def _untrimmed(values: Variables) -> list[str]:
         f" {', '.join(found)}. Where they are read from files, use lookup('file', …, rstrip=true)"
         " or the filter trim."
     ]
+
+
+def _planned(result: Variables) -> Variables:
+    """Return what check mode knows of a kubeconfig that it does not write: its file and its content."""
+    planned = plain(result.get("planned_kubeconfig") or {})
+    return {"file": str(result["kubeconfig"]), "content": planned} if planned else {}
+
+
+def _connected(options: Variables, planned: Variables) -> Variables:
+    """Return the variables of a connection, with the kubeconfig as it would be in place of its file."""
+    path, context = options.get("kubeconfig"), options.get("context")
+    if not planned or not isinstance(path, str):
+        return options
+    same = os.path.realpath(Path(path).expanduser()) == os.path.realpath(planned["file"])
+    content = planned["content"]
+    if not same or context not in (None, "", content["current-context"]):
+        return options
+    return {**options, "kubeconfig": content}
 
 
 def _needs_cluster(role: str, values: Variables) -> bool:

@@ -98,12 +98,20 @@ kubeconfig:
   description: The file.
   returned: always
   type: str
+planned_kubeconfig:
+  description:
+    - In check mode, which writes no file, a kubeconfig of the cluster for O(streamops.knative.apply#module:kubeconfig).
+    - It holds no token. The modules of this collection get one of their own for it, in memory, from the credentials
+      that this task was given.
+  returned: in check mode, when the cluster exists
+  type: dict
 token_renewed:
   description: Whether a token was replaced before it expired.
   returned: always
   type: bool
 """
 
+import os
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
@@ -117,6 +125,17 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.gke.sett
 from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
 from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+
+#: Options that tell where a token comes from.
+SOURCE = (
+    "auth_kind",
+    "service_account_file",
+    "service_account_email",
+    "impersonate_service_account",
+    "scopes",
+    "endpoint",
+    "endpoints",
+)
 
 
 class Kubeconfig:
@@ -142,6 +161,8 @@ class Kubeconfig:
         )
         plan = Plan(before=files.masked(old, self._name), after=files.masked(new, self._name))
         plan.result.update(context=self._name, kubeconfig=self._path, token_renewed=renewed)
+        if self._dry_run and self._params["state"] == "present" and self._is_there:
+            plan.result["planned_kubeconfig"] = self._planned()
         mode = files.mode(self._path)
         if plan.before != plan.after:
             plan.add(f"write {self._path}", self._write)
@@ -163,11 +184,28 @@ class Kubeconfig:
             if same and files.is_fresh(before, self._params["min_token_validity"]):
                 self._user = before or {}
             elif self._dry_run:
-                self._user = {"token": ""}
+                self._user = files.token_user("", None, self._source())
             else:
-                self._user = files.token_user(*self._session.access_token())
+                self._user = files.token_user(*self._session.access_token(), self._source())
                 renewed = bool(before and "token" in before and same)
         return self._merge(old), renewed
+
+    def _source(self) -> dict[str, Any]:
+        """The options that tell where tokens come from: those that are no secrets."""
+        source = {name: self._params[name] for name in SOURCE if self._params.get(name)}
+        if source.get("service_account_file"):
+            source["service_account_file"] = os.path.abspath(source["service_account_file"])
+        return source
+
+    def _planned(self) -> dict[str, Any]:
+        """A kubeconfig of this cluster alone, for check mode, which writes none.
+
+        It has no token: clients get their own, in memory.
+        """
+        user = self._user
+        if "token" in user:
+            user = files.token_user("", None, self._source())
+        return files.merged({}, self._name, self._cluster, user, make_current=True)
 
     def _read_cluster(self) -> dict[str, Any]:
         clusters = Clusters(self._session, self._params["location"], wait_timeout=0)
@@ -178,6 +216,7 @@ class Kubeconfig:
                 f" {self._session.project}: check name, location and project, or create it with"
                 " streamops.knative.gke_cluster"
             )
+        self._is_there = found is not None
         if found is None:  # about to be created by an earlier task
             return {"server": "https://(known when the cluster exists)"}
         return files.cluster_entry(found, self._params["endpoint_type"])

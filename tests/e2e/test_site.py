@@ -10,6 +10,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from support.processes import processes_mentioning
 from support.site import changed_tasks, recap
 
@@ -134,6 +135,24 @@ def test_one_step_alone_changes_nothing_either(site):
 def test_check_mode_on_a_running_site_predicts_nothing(site):
     counts = recap(site.play("site.yml", "--check", "--diff", "-e", site.variables).stdout)
     assert all(host["changed"] == 0 and host["failed"] == 0 for host in counts.values())
+
+
+@pytest.mark.parametrize("playbook", ["site.yml", "playbooks/pipeline.yml"])
+def test_check_mode_works_when_the_kubeconfigs_token_has_expired(site, playbook):
+    """It writes no file, so it uses a token of its own."""
+    path = site.home / "kubeconfig"
+    before = path.read_text()
+    content = yaml.safe_load(before)
+    for user in content["users"]:
+        user["user"] = {"token": "expired"}
+    try:
+        path.write_text(yaml.safe_dump(content))
+        output = site.play(playbook, "--check", "-e", site.variables).stdout
+        assert yaml.safe_load(path.read_text()) == content
+    finally:
+        path.write_text(before)
+    (host,) = recap(output).values()
+    assert (host["changed"], host["failed"]) == (0, 0)
 
 
 def test_check_mode_shows_exactly_the_change_that_the_run_then_makes(site):

@@ -23,6 +23,7 @@ from ansible_collections.streamops.knative.plugins.modules.gke_kubeconfig import
 from streamops_sandbox.google import ACCOUNT, PROJECT
 from streamops_sandbox.google.serviceusage import TITLES
 
+NAMESPACE = {"kind": "Namespace", "name": "default"}
 LOCATION = "europe-west1"
 
 
@@ -262,6 +263,52 @@ def test_a_token_is_renewed_in_time(google: Google, auto: str, tmp_path: Path) -
     new = yaml.safe_load(path.read_text())["users"][0]["user"]["token"]
     assert new != old
     assert new not in json.dumps(renewed)
+
+
+@pytest.mark.parametrize("before", ["no file", "expired", "revoked", "fresh"])
+def test_check_mode_has_a_token_of_its_own(
+    google: Google, auto: str, tmp_path: Path, before: str
+) -> None:
+    path = tmp_path / "config"
+    if before != "no file":
+        kubeconfig(google, path)
+    if before in ("expired", "revoked"):
+        spoil(path, expired=before == "expired")
+    content = path.read_bytes() if path.exists() else None
+    planned = kubeconfig(google, path, _ansible_check_mode=True)
+    assert planned["changed"] is (before == "no file")
+    assert (path.read_bytes() if path.exists() else None) == content, "nothing is written"
+    read = run_module("resource_info", {**NAMESPACE, "kubeconfig": planned["planned_kubeconfig"]})
+    assert read.get("resources"), read
+
+
+def test_a_token_that_ran_out_is_replaced_in_memory(
+    google: Google, auto: str, tmp_path: Path
+) -> None:
+    """Without gke_kubeconfig, as in the middle of a long wait, and once only."""
+    path = tmp_path / "config"
+    kubeconfig(google, path)
+    for expired in (True, False):
+        spoil(path, expired=expired)
+        content = path.read_bytes()
+        read = run_module("resource_info", {**NAMESPACE, "kubeconfig": str(path)})
+        assert read.get("resources"), read
+        assert path.read_bytes() == content
+    google.key_file.rename(tmp_path / "key")
+    try:
+        refused = run_module("resource_info", {**NAMESPACE, "kubeconfig": str(path)})
+    finally:
+        (tmp_path / "key").rename(google.key_file)
+    assert "no new token from Google: service_account_file cannot be read" in refused["msg"]
+
+
+def spoil(path: Path, *, expired: bool) -> None:
+    """Put another token into a kubeconfig: one that has `expired`, or that the server refuses all the same."""
+    content = yaml.safe_load(path.read_text())
+    user = content["users"][0]["user"]
+    user["token"] = "expired"
+    user["extensions"][0]["extension"]["expires"] = f"{2020 if expired else 2120}-01-01T00:00:00Z"
+    path.write_text(yaml.safe_dump(content))
 
 
 def test_other_entries_of_a_kubeconfig_stay(google: Google, auto: str, tmp_path: Path) -> None:

@@ -15,7 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import exec_plugin
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import (
+    exec_plugin,
+    google_tokens,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
     ConfigError,
 )
@@ -245,7 +248,7 @@ def _build(cluster: dict[str, Any], user: dict[str, Any], folder: Path) -> Clust
             " use a token, a client certificate or an exec plugin"
         )
     ca_cert = _data_or_file(cluster, "certificate-authority", folder)
-    get = _source(user, {**cluster, **_as_data(ca_cert)}, folder)
+    credentials, renew = _credentials(user, {**cluster, **_as_data(ca_cert)}, folder)
     return ClusterConfig(
         host=cluster["server"].rstrip("/"),
         ca_cert=ca_cert,
@@ -254,23 +257,25 @@ def _build(cluster: dict[str, Any], user: dict[str, Any], folder: Path) -> Clust
         proxy=cluster.get("proxy-url", ""),
         impersonate_user=user.get("as", ""),
         impersonate_groups=tuple(user.get("as-groups") or ()),
-        **get(),
-        renew=get if user.get("exec") or user.get("tokenFile") else None,
+        **credentials,
+        renew=renew,
     )
 
 
-def _source(
+def _credentials(
     user: dict[str, Any], cluster: dict[str, Any], folder: Path
-) -> Callable[[], dict[str, Any]]:
-    """Return the function that gets a user's credentials."""
+) -> tuple[dict[str, Any], Callable[[], dict[str, Any]] | None]:
+    """Return a user's credentials, and the function that gets other ones, if there is one."""
     if user.get("exec"):
-        return functools.partial(exec_plugin.credentials, user["exec"], cluster)
+        run = functools.partial(exec_plugin.credentials, user["exec"], cluster)
+        return run(), run
+    certificate = _certificate(user, folder)
     if user.get("tokenFile"):  # wins over token, and is replaced while we run
-        return lambda: {
-            **_certificate(user, folder),
-            **_from_token_file(folder / user["tokenFile"]),
-        }
-    return lambda: {**_certificate(user, folder), "api_key": user.get("token") or ""}
+        read = functools.partial(_from_token_file, folder / user["tokenFile"])
+        return {**certificate, **read()}, read
+    given = {**certificate, "api_key": user.get("token") or ""}
+    renew = google_tokens.source(user)
+    return {**given, "expires": google_tokens.expires(user)} if renew else given, renew
 
 
 def _certificate(user: dict[str, Any], folder: Path) -> dict[str, Any]:

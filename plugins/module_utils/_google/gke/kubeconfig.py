@@ -31,7 +31,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.timestam
 Json = dict[str, Any]
 
 MODE = 0o600
-#: Name of the extension that remembers when a token expires.
+#: Name of the extension that remembers when a token expires and where it came from, for
+#: _kubernetes.google_tokens.
 EXTENSION = "streamops.knative"
 #: What `gcloud container clusters get-credentials` writes.
 EXEC: Json = {
@@ -69,13 +70,12 @@ def cluster_entry(cluster: Json, endpoint: str) -> Json:
     return {"server": f"https://{address}", "certificate-authority-data": ca}
 
 
-def token_user(token: str, expires: datetime | None) -> Json:
-    """A `user` with a token, and when it expires."""
-    user: Json = {"token": token}
+def token_user(token: str, expires: datetime | None, source: Json) -> Json:
+    """A `user` with a token, when it expires, and the options of Google's modules it came from."""
+    extension: Json = {"google": source}
     if expires:
-        extension = {"expires": expires.strftime("%Y-%m-%dT%H:%M:%SZ")}
-        user["extensions"] = [{"name": EXTENSION, "extension": extension}]
-    return user
+        extension["expires"] = expires.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"token": token, "extensions": [{"name": EXTENSION, "extension": extension}]}
 
 
 def is_fresh(user: Json | None, seconds: float) -> bool:
