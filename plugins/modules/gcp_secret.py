@@ -36,10 +36,11 @@ options:
     description:
       - The value that the latest version shall have, as text. Without it versions are left alone.
       - A newline at its end is part of it, and most likely a mistake, so it is warned of.
-    type: str
+      - A number or a boolean is refused, since YAML has read it as something else than it was written (V(0123)).
+    type: raw
   value_base64:
     description: The value as Base64, for binary data. Excludes O(value).
-    type: str
+    type: raw
   secrets:
     description: Several secrets, all with the other options of the task.
     type: list
@@ -51,10 +52,10 @@ options:
         required: true
       value:
         description: As O(value).
-        type: str
+        type: raw
       value_base64:
         description: As O(value_base64).
-        type: str
+        type: raw
   state:
     description:
       - V(absent) deletes the secret with all its versions, for good.
@@ -364,7 +365,10 @@ def _replication(locations: list[str] | None) -> dict[str, Any] | None:
     return {"userManaged": {"replicas": [{"location": location} for location in locations]}}
 
 
-_VALUE: dict[str, dict[str, Any]] = {"value": {"no_log": True}, "value_base64": {"no_log": True}}
+#: Raw, since Ansible would make a text of the number that YAML makes of 0123.
+_VALUE: dict[str, dict[str, Any]] = {
+    name: {"type": "raw", "no_log": True} for name in ("value", "value_base64")
+}
 TASK = GcpTask(
     plan=make_plan,
     options={

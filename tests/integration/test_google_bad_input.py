@@ -45,6 +45,20 @@ def message(google: Google, module: str, **options: Any) -> str:
         ("gcp_secret", {"name": "a", "value": "x" * 65537}, ["65537 bytes", "64 KiB"]),
         ("gcp_secret", {"name": "a", "value": ""}, ["the value is empty", "lookup"]),
         ("gcp_secret", {"name": "a", "value_base64": "?"}, ["not valid Base64"]),
+        ("gcp_secret", {"name": "a", "value": 83}, ["value is a number, not a text: put it in"]),
+        ("gcp_secret", {"name": "a", "value": 1.1}, ["value is a number, not a text"]),
+        ("gcp_secret", {"name": "a", "value": True}, ["value is a boolean, not a text"]),
+        ("gcp_secret", {"name": "a", "value_base64": 1234}, ["value_base64 is a number, not a"]),
+        (
+            "gcp_secret",
+            {"secrets": [{"name": "a", "value": {"k": "v"}}]},
+            ["a mapping, not a text"],
+        ),
+        (
+            "gcp_secret",
+            {"name": "a", "value": "\udcff"},
+            ["bytes that are not text", "value_base64"],
+        ),
         (
             "gcp_secret",
             {"name": "a", "value": VALUE, "value_base64": "eA=="},

@@ -14,14 +14,21 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     GcpError,
     UnexpectedAnswer,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._yaml import type_name
 
 Json = dict[str, Any]
 
 MAX_BYTES = 65536
 
 
-def to_bytes(name: str, text: str | None, encoded: str | None) -> bytes | None:
-    """The value given as text or as Base64; ConfigError where Google would refuse it."""
+def to_bytes(name: str, text: Any, encoded: Any) -> bytes | None:
+    """The value given as text or as Base64; ConfigError for what is neither, or Google would refuse."""
+    for option, given in (("value", text), ("value_base64", encoded)):
+        if not isinstance(given, str | None):
+            raise ConfigError(
+                f"secret {name}: {option} is {type_name(given)}, not a text: put it in quotes. YAML reads"
+                " 0123, 1.10 and yes as something else than it was written"
+            )
     if text is None and encoded is None:
         return None
     try:
@@ -30,6 +37,10 @@ def to_bytes(name: str, text: str | None, encoded: str | None) -> bytes | None:
         )
     except binascii.Error:
         raise ConfigError(f"secret {name}: value_base64 is not valid Base64") from None
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"secret {name}: the value has bytes that are not text: give it as value_base64"
+        ) from None
     if not value:
         raise ConfigError(
             f"secret {name}: the value is empty. Where it comes from a variable of the environment or"
