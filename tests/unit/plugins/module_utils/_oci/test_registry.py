@@ -130,6 +130,20 @@ def test_a_page_does_not_take_uploads(server: Server, blob: Path) -> None:
     assert registry.mount_blob(DIGEST, "library/python") is False
 
 
+def test_what_was_stored_needs_no_location(server: Server, blob: Path) -> None:
+    """The specification wants one, registries are without it, and it is of no use."""
+    content = manifest()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    server.answer = lambda method, *_: (
+        (202, {"Location": "/upload"}, b"")
+        if method == "POST"
+        else (201, {"Docker-Content-Digest": digest}, b"")
+    )
+    registry = repository(server)
+    registry.push_blob(blob, DIGEST, 7)
+    registry.push_manifest(content, MANIFEST_TYPES[0], "latest")
+
+
 def test_a_manifest_that_was_stored_is_looked_up_where_the_answer_names_no_digest(
     server: Server,
 ) -> None:
