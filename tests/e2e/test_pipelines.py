@@ -17,7 +17,8 @@ from support.kube import Kube
 from support.site import ROOT, Site, recap
 from support.tls import issue
 
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.probe import Lost
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import ApiError
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines.probe import Lost, Pods
 from ansible_collections.streamops.knative.plugins.modules.event_probe import TASK
 from streamops_sandbox import control_socket
 from streamops_sandbox.home import Home
@@ -236,6 +237,83 @@ def test_a_lost_probe_is_told_with_the_hop(
     with pytest.raises(Lost) as lost:
         kube.run(TASK, namespace="streamops", timeout=2, **options)
     assert said in str(lost.value)
+
+
+def ask(
+    site: Site,
+    space: str,
+    method: str,
+    path: str,
+    token: str = "",
+    port: int = 8080,
+    **options: Any,
+) -> Any:
+    """Send a request to the viewer of a namespace, with the session that a token gives."""
+    client = Kube(site.home / "kubeconfig").client
+    pods = Pods(space, {"app.kubernetes.io/name": "event-viewer"}, port, token)
+    pod = pods.ready(client)
+    assert pod is not None
+    return pods.request(client, pod, method, path, **options)
+
+
+def refused(site: Site, *arguments: Any, **options: Any) -> int:
+    """The status with which a request is refused, 0 where it is not."""
+    try:
+        ask(site, *arguments, **options)
+    except ApiError as error:
+        return error.status
+    return 0
+
+
+def test_tokens_and_their_rotation(several: Site) -> None:
+    """Producers and Triggers deliver to viewers that ask for a token, and while it is exchanged."""
+    spaces = ("streamops", SPACE)
+    topics = {"name": "twitter", "topics": ["guarded"], "interval": 1}
+    written: dict[str, list[str]] = {space: [] for space in spaces}
+
+    def play(number: int) -> tuple[str, str]:
+        tokens = {name: f"{name}-token-{number}-0123456789" for name in ("read", "write")}
+        variables = json.loads(several.variables) | {
+            "twitter_pipeline_pipelines": [topics, PIPELINES[1]],
+            **{f"twitter_pipeline_viewer_{name}_token": value for name, value in tokens.items()},
+        }
+        output = several.play("playbooks/pipeline.yml", "-e", json.dumps(variables)).stdout
+        assert recap(output)["sandbox"]["failed"] == 0
+        assert not [value for value in tokens.values() if value in output]
+        return tokens["read"], tokens["write"]
+
+    def arrived(token: str, space: str) -> set[str]:
+        query = {"type": "com.x.post", "limit": 100}
+        page = ask(several, space, "GET", "/api/events", token, query=query)
+        return {record["event"]["id"] for record in page["events"]}
+
+    def all_arrived(token: str) -> bool:
+        return all(set(written[space]) <= arrived(token, space) for space in spaces)
+
+    def publish_both(text: str) -> None:
+        written["streamops"] += publish(several, f"guarded {text}")
+        written[SPACE] += publish(several, f"brokered {text}")
+
+    try:
+        first, _write = play(1)
+        publish_both("one")
+        until(lambda: all_arrived(first), "the posts in the viewers")
+        event = {"specversion": "1.0", "id": "1", "source": "/e2e", "type": "test"}
+        for space in spaces:
+            assert refused(several, space, "GET", "/api/events") == 401
+            assert refused(several, space, "POST", "/", body=event) == 401
+        assert refused(several, SPACE, "GET", "/api/events", port=8081) == 401
+        subscriber = several.run(
+            "kubectl", "-n", SPACE, "get", "triggers", "-o", "jsonpath={.items[*].status.subscriberUri}"
+        ).stdout  # fmt: skip
+        assert subscriber == f"http://event-viewer-triggers.{SPACE}.svc.cluster.local"
+        publish_both("two")
+        second, _write = play(2)
+        publish_both("three")
+        until(lambda: refused(several, SPACE, "GET", "/api/events", first) == 401, "an end", 180)
+        until(lambda: all_arrived(second), "every post in the viewers", 180)
+    finally:
+        several.play("playbooks/pipeline.yml", "-e", several.variables)
 
 
 def test_a_waiting_probe_tells_what_it_waits_for(site: Site) -> None:

@@ -67,8 +67,9 @@ class Server(BaseApplication):
         """Translate our settings into gunicorn's."""
         settings = self.settings
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        ports = [settings.port, *([settings.trigger_port] if settings.trigger_port else [])]
         for name, value in {
-            "bind": f"{host}:{settings.port}",
+            "bind": [f"{host}:{port}" for port in ports],
             "workers": settings.workers,
             "worker_class": Worker,
             "keepalive": KEEP_ALIVE_SECONDS,

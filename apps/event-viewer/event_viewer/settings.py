@@ -100,6 +100,7 @@ class Settings(BaseSettings):
     write_token_file: SecretFile = None
     read_token: SecretStr = SecretStr("")
     read_token_file: SecretFile = None
+    trigger_port: Annotated[int, Field(ge=0, le=65535)] = 0
     replay_sink: Url = ""
     replay_sinks: Urls = ()
     replay_timeout_seconds: Seconds = 10
@@ -179,6 +180,13 @@ class Settings(BaseSettings):
         if path and name in info.data and info.data[name].get_secret_value():
             raise ValueError(f"and {name.upper()} are both set: keep one")
         return path
+
+    @field_validator("port")
+    @classmethod
+    def _ports_differ(cls, port: int, info: ValidationInfo) -> int:
+        if port and port == info.data.get("trigger_port"):
+            raise ValueError("and TRIGGER_PORT have to differ")
+        return port
 
     @field_validator("k_revision")
     @classmethod

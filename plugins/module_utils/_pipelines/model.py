@@ -58,7 +58,7 @@ def resolve(pipelines: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any])
     `broker` as `{name, class, config, delivery}` (empty for direct delivery); `subject` of the
     SinkBinding (None for a ContainerSource, which binds itself); `once` for Jobs; `viewed` when
     every event, a probe too, reaches the namespace's viewer; `to_viewer` when the producer itself
-    sends to it.
+    sends to it; `triggers_viewer` when a Trigger does.
     """
     return [_resolve({**defaults, **_given(pipeline)}) for pipeline in pipelines]
 
@@ -87,6 +87,8 @@ def _resolve(pipeline: Pipeline) -> Pipeline:
         "subject": _subject(pipeline, labels),
         "viewed": _viewed(pipeline),
         "to_viewer": pipeline["delivery"] == "direct" and _is_viewer(sink, namespace),
+        "triggers_viewer": pipeline["delivery"] == "broker"
+        and any(not trigger.get("sink") for trigger in pipeline["triggers"]),
     }
 
 
@@ -192,16 +194,32 @@ def _exposure_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) ->
             " public address"
         )
     if tokens["write"]:
-        found += [
-            f"{prefix}triggers[{index}]: a Trigger cannot send the viewer its"
-            f" {PREFIX}viewer_write_token: give it another sink, set {prefix}delivery: direct, or"
-            " leave the token out"
-            for prefix, entry in _listed(variables)
-            for pipeline in [{**flat, **_given(entry)}]
-            if pipeline.get("delivery") == "broker"
-            for index, trigger in enumerate(pipeline.get("triggers") or [{}])
-            if not trigger.get("sink")
-        ]
+        found += _trigger_problems(flat, variables)
+    return found
+
+
+def _trigger_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
+    """Return why Triggers cannot deliver to a viewer that asks for a token, which they cannot send."""
+    found = []
+    for prefix, entry in _listed(variables):
+        pipeline = {**flat, **_given(entry)}
+        if pipeline.get("delivery") != "broker":
+            continue
+        for index, trigger in enumerate(pipeline.get("triggers") or [{}]):
+            sink = trigger.get("sink")
+            if sink and _is_viewer(sink, str(pipeline.get("namespace"))):
+                found.append(
+                    f"{prefix}triggers[{index}].sink: a Trigger cannot send the viewer its"
+                    f" {PREFIX}viewer_write_token: leave sink out, which delivers to the port that"
+                    " asks for none"
+                )
+            elif not sink and flat.get("network_policy") is False:
+                found.append(
+                    f"{prefix}triggers[{index}]: a Trigger cannot send the viewer its"
+                    f" {PREFIX}viewer_write_token, and only a NetworkPolicy limits who else may do"
+                    f" without it: set {PREFIX}network_policy: true, give the Trigger another sink, or"
+                    " leave the token out"
+                )
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import threading
 import time
@@ -13,7 +14,7 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import pytest
-from apps.event_viewer.viewer_support import Start, wait_until
+from apps.event_viewer.viewer_support import Start, free_port, wait_until
 
 Make = Callable[..., dict[str, Any]]
 
@@ -47,6 +48,25 @@ def sink(status: int = 200, location: str = "") -> Iterator[tuple[str, list[dict
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_triggers_have_a_port_that_asks_for_no_token(start: Start, event: Make) -> None:
+    """A Knative Trigger cannot send one. Nothing else is open there."""
+    port = free_port()
+    viewer = start(TRIGGER_PORT=port, READ_TOKEN="r" * 16, WRITE_TOKEN="w" * 16)
+    triggers = dataclasses.replace(viewer, url=f"http://127.0.0.1:{port}")
+    assert viewer.send(event(1)).status_code == 401
+    assert triggers.send(event(2)).status_code == 202
+    assert triggers.get("/readyz").status_code == 200
+    for path in ("/api/events", "/api/rejected", "/api/stats", "/api/stream"):
+        assert triggers.get(path).status_code == 401, path
+    replay = {"events": [], "sink": "http://127.0.0.1:1/"}
+    assert triggers.post("/api/replay", json=replay).status_code == 401
+    assert triggers.post("/api/replay", json=replay, headers=bearer("r" * 16)).status_code == 403
+    session = triggers.get("/api/session").json()
+    assert (session["read"], session["write"]) == (False, False)
+    page = {"Sec-Fetch-Site": "cross-site", "content-type": "application/cloudevents+json"}
+    assert triggers.post(json=event(4), headers=page).status_code == 403
 
 
 def test_open_by_default(start: Start, event: Make) -> None:

@@ -456,6 +456,7 @@ def test_back_pressure(start: Start, event: Make, tmp_path: Path) -> None:
         ({"READ_TOKEN_FILE": "/dev/null"}, "READ_TOKEN_FILE=/dev/null: /dev/null is empty"),
         ({"READ_TOKEN": "a", "READ_TOKEN_FILE": __file__}, "and READ_TOKEN are both set"),
         ({"WRITE_USERS": "a@example.com"}, "needs USER_HEADER"),
+        ({"PORT": "8081", "TRIGGER_PORT": "8081"}, "and TRIGGER_PORT have to differ"),
         ({"MAX_BODY_BYTES": "100000", "MAX_PENDING_BYTES": "70000"}, "at most MAX_PENDING_BYTES"),
         ({"STORE": "postgres://user:secret@db"}, "STORE: has to be a file's path"),
         ({"REPLAY_SINKS": "ftp://x"}, "REPLAY_SINKS=ftp://x: is not a valid http or https URL"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import (
+    VIEWER,
     problems,
     resolve,
 )
@@ -248,8 +249,16 @@ def exposure(**variables):
             "twitter_pipeline_viewer_environment: READ_TOKEN is set by",
         ),
         (
-            {"viewer_write_token": TOKEN, "delivery": "broker"},
+            {"viewer_write_token": TOKEN, "delivery": "broker", "network_policy": False},
             "twitter_pipeline_triggers[0]: a Trigger cannot send the viewer its",
+        ),
+        (
+            {
+                "viewer_write_token": TOKEN,
+                "delivery": "broker",
+                "triggers": [{"name": "all", "sink": {"ref": VIEWER}}],
+            },
+            "twitter_pipeline_triggers[0].sink: a Trigger cannot send the viewer its",
         ),
     ],
 )
@@ -264,6 +273,7 @@ def test_a_viewer_is_exposed_only_with_what_protects_it(variables, said):
         {"viewer_exposure": "cluster"},
         {"viewer_exposure": "open", "gateway": "node_port"},
         {"viewer_exposure": "token", "viewer_read_token": TOKEN, "viewer_write_token": TOKEN},
+        {"viewer_write_token": TOKEN, "delivery": "broker"},
         {
             "viewer_exposure": "proxy",
             "viewer_write_token": TOKEN,
@@ -283,3 +293,11 @@ def test_only_a_producer_that_sends_to_the_viewer_itself_gets_its_token():
     assert not one(sink={"ref": {**viewer, "namespace": "other"}})["to_viewer"]
     assert not one(sink={"uri": "http://a"})["to_viewer"]
     assert not one(delivery="broker")["to_viewer"]
+
+
+def test_a_trigger_without_a_sink_delivers_to_the_viewer():
+    assert one(delivery="broker")["triggers_viewer"]
+    assert not one(delivery="broker", triggers=[{"name": "a", "sink": {"uri": "http://a"}}])[
+        "triggers_viewer"
+    ]
+    assert not one()["triggers_viewer"]
