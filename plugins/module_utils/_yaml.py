@@ -42,6 +42,8 @@ _WORDS: dict[str, Any] = {
 _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[oO]?[0-7]*|0[bB][01]+|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_MARK = re.compile(r"^---(?=\s)", re.MULTILINE)
+_JSON = re.compile(r"(---)?\s*[{[]")  # how a document of JSON begins, and YAML in flow style
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins as UTF-16's does
@@ -78,27 +80,50 @@ def documents(text: str, on_duplicate: Duplicate | None = None) -> Iterator[tupl
     to it (as ":line: …"), and the last one counts. Raises InvalidYaml.
     """
     text = re.sub(r"^\ufeff", "", text, flags=re.MULTILINE)  # where files were joined
-    if text.lstrip()[:1] in ("{", "["):
+    line = 1
+    for part in _parts(text):
+        yield from _read(part, line, on_duplicate)
+        line += part.count("\n")
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Split at the document markers before and after what begins as JSON does, so that it is read as JSON."""
+    marks = [match.start() for match in _MARK.finditer(text)]
+    pending = 0
+    for start, end in zip([0, *marks], [*marks, len(text)], strict=True):
+        if _JSON.match(text, start, end):
+            if pending < start:
+                yield text[pending:start]
+            yield text[start:end]
+            pending = end
+    if pending < len(text):
+        yield text[pending:]
+
+
+def _read(text: str, first: int, on_duplicate: Duplicate | None) -> Iterator[tuple[int, Any]]:
+    """Return the documents of a text whose first line has the number `first`."""
+    if start := _JSON.match(text):
         try:
-            yield from list(_json_documents(text, on_duplicate))
+            yield from list(_json_documents(text, start.end() - 1, first, on_duplicate))
         except ValueError as error:
-            # Else it may be YAML in flow style.
-            is_json = re.match(r'\[?\s*\{\s*"', text.lstrip()) and "\n---" not in text
+            # Else it may be YAML in flow style, or JSON with a comment, in a stream of YAML.
+            is_json = not start[1] and re.match(r'\[?\s*\{\s*"', text[start.end() - 1 :])
             if is_json and isinstance(error, json.JSONDecodeError):
-                raise InvalidYaml(f":{error.lineno}: not valid JSON: {error.msg}") from error
+                line = first - 1 + error.lineno
+                raise InvalidYaml(f":{line}: not valid JSON: {error.msg}") from error
         else:
             return
     _require()
     if _PAIR.search(text):
         # JSON inside of YAML, as to_json writes it in templates: YAML has no pairs of escapes.
         try:
-            found = list(_Builder(text, on_duplicate).documents())
+            found = list(_Builder(text, first, on_duplicate).documents())
         except InvalidYaml:
             text = _PAIR.sub(lambda pair: json.loads(f'"{pair[0]}"'), text)
         else:
             yield from found
             return
-    yield from _Builder(text, on_duplicate).documents()
+    yield from _Builder(text, first, on_duplicate).documents()
 
 
 def dump(value: Any) -> str:
@@ -122,8 +147,10 @@ def _require() -> None:
 # -- JSON ----------------------------------------------------------------------------------------
 
 
-def _json_documents(text: str, on_duplicate: Duplicate | None) -> Iterator[tuple[int, Any]]:
-    line = 1
+def _json_documents(
+    text: str, position: int, first: int, on_duplicate: Duplicate | None
+) -> Iterator[tuple[int, Any]]:
+    line = first
 
     def pairs(entries: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(entries)
@@ -142,12 +169,13 @@ def _json_documents(text: str, on_duplicate: Duplicate | None) -> Iterator[tuple
         parse_int=lambda digits: _integer(int(digits)) if len(digits) < 400 else constant(digits),
         parse_constant=constant,
     )
-    position = 0
+    counted = 0
     while position < len(text):
         if text[position].isspace():
             position += 1
             continue
-        line = text.count("\n", 0, position) + 1
+        line += text.count("\n", counted, position)
+        counted = position
         try:
             value, position = decoder.raw_decode(text, position)
         except RecursionError:
@@ -178,10 +206,11 @@ def _duplicate(line: int, key: str, on_duplicate: Duplicate | None) -> None:
 class _Builder:
     """Builds values from the parser's events, since PyYAML's composer refuses what YAML allows."""
 
-    def __init__(self, text: str, on_duplicate: Duplicate | None) -> None:
+    def __init__(self, text: str, first: int, on_duplicate: Duplicate | None) -> None:
         # libyaml, where PyYAML was built with it, is ten times as fast.
         self._parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         self._lines = text.splitlines()
+        self._first = first  # number of the first line
         self._on_duplicate = on_duplicate
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._open: set[str] = set()
@@ -196,10 +225,10 @@ class _Builder:
                     root = self._parser.get_event()
                     value = self._value(root, 0)
                     if value is not None:
-                        yield root.start_mark.line + 1, value
+                        yield root.start_mark.line + self._first, value
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            line = mark.line + 1 if mark else 1
+            line = mark.line + self._first if mark else self._first
             raise self._invalid(
                 line, f"not valid YAML: {error.problem or error.context}"
             ) from error
@@ -209,14 +238,15 @@ class _Builder:
             self._parser.dispose()
 
     def _invalid(self, line: int, message: str) -> InvalidYaml:
-        around = "".join(self._lines[max(line - 2, 0) : line])
+        index = line - self._first
+        around = "".join(self._lines[max(index - 1, 0) : index + 1])
         if "{{" in around or "{%" in around:
             message += ". Is it a template? Then it has to be rendered (option templates)"
         return InvalidYaml(f":{line}: {message}")
 
     def _value(self, event: Any, depth: int) -> Any:
         self._nodes += 1
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + self._first
         if isinstance(event, yaml.AliasEvent):
             return self._alias(str(event.anchor), line)
         if depth > DEPTH:
@@ -254,7 +284,7 @@ class _Builder:
         found: dict[str, Any] = {}
         given: set[str] = set()
         while not isinstance(event := self._parser.get_event(), yaml.MappingEndEvent):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + self._first
             key = self._value(event, depth + 1)
             value = self._plain(self._value(self._parser.get_event(), depth + 1))
             if key is _MERGE:

@@ -45,7 +45,10 @@ options:
     choices: [present, absent]
     default: present
   definitions:
-    description: Manifests inline; each a mapping, or YAML or JSON text with one or more documents.
+    description:
+      - Manifests inline; each a mapping, or YAML or JSON text with one or more documents.
+      - Texts are read as kubectl reads them, with one exception. A document that begins with C({) and is not JSON is
+        read as YAML in flow style, which kubectl refuses.
     type: list
     elements: raw
     aliases: [definition, resource_definition]

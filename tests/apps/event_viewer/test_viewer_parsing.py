@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.growth import is_linear
 
 from event_viewer.cloudevents import Event, Invalid, parse
 
@@ -303,23 +303,7 @@ def as_json(body: bytes) -> Callable[[], object]:
     ],
 )  # fmt: skip
 def test_time_grows_with_the_size(make: Callable[[int], Callable[[], object]]) -> None:
-    """Twice the input takes at most 2.5 times as long, but for what cannot be measured."""
-    small, large = make(100_000), make(200_000)
-    for _ in range(5):
-        one, two = cpu_seconds(small), cpu_seconds(large)
-        if two <= 2.5 * one or two < 0.001:
-            return
-    pytest.fail(f"{one * 1000:.2f} ms for the half, {two * 1000:.2f} ms for the whole")
-
-
-def cpu_seconds(parse_it: Callable[[], object]) -> float:
-    """The least processor time of several runs, which other processes hardly change."""
-    times = []
-    for _ in range(5):
-        began = time.thread_time()
-        parse_it()
-        times.append(time.thread_time() - began)
-    return min(times)
+    assert is_linear(make)
 
 
 def _media_type_of(value: bytes) -> object:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.growth import is_linear
 
 from ansible_collections.streamops.knative.plugins.module_utils._yaml import (
     InvalidYaml,
@@ -57,6 +60,25 @@ def test_json_is_read_by_a_json_reader() -> None:
     assert value("{a: b, c: [d,]}") == {"a": "b", "c": ["d"]}
 
 
+def test_json_is_read_by_a_json_reader_wherever_a_document_of_it_is() -> None:
+    key = "k" * 2000  # YAML bounds the keys of flow mappings
+    text = f'a: 12:30\n---\n{{"b": "\\/\x7f", "{key}": 1.0}}\n---\n\nc: d\n---\n{{e: f}}\n--- {{"g": 1}} # h\n'
+    assert list(documents(text)) == [
+        (1, {"a": "12:30"}),
+        (3, {"b": "/\x7f", key: 1}),
+        (6, {"c": "d"}),
+        (8, {"e": "f"}),
+        (9, {"g": 1}),
+    ]
+    assert list(documents('{"a": 1}\n---\n{"b": 2}\n')) == [(1, {"a": 1}), (3, {"b": 2})]
+
+
+@pytest.mark.parametrize("broken", ["c: [", '{"c": 1,}}', "{c: d, c: e}", "c: d\nc: d"])
+def test_lines_are_counted_from_the_first_of_the_file(broken: str) -> None:
+    with pytest.raises(InvalidYaml, match=r"^:[567]: "):
+        list(documents(f'a: b\n---\n{{"b": 1}}\n---\n{broken}\n'))
+
+
 def test_json_escapes_are_read_inside_of_yaml() -> None:
     text = """topics: ["\\ud83d\\ude80 launch"]\nother: '\\ud83d'\n"""
     assert value(text) == {"topics": ["\U0001f680 launch"], "other": "\\ud83d"}
@@ -104,6 +126,52 @@ def test_input_is_bounded_in_depth_and_in_what_aliases_expand_to() -> None:
     for text in ("[" * 100_000, '{"a":' * 100_000, "- " * 1000, laughs):
         with pytest.raises(InvalidYaml, match=r"deep|aliases repeat"):
             list(documents(text))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "a: b\n---\n",
+        '{"a": 1}\n---\n',
+        '{"a": 1}\n',
+        "{a: b}\n---\n",
+        "- \\ud83d\\ude80\n",
+        "- 1_0\n",
+        "- 2001-12-14t21:59:43.10-05:00\n",
+        "#\n",
+        " ",
+        "- &a 1\n- *a\n",
+        "\ufeff\n",
+        "- '{{'\n",
+    ],
+)
+def test_time_grows_with_the_size(part: str) -> None:
+    def make(size: int) -> Callable[[], object]:
+        text = part * (size // len(part))
+        return lambda: list(documents(text))
+
+    assert is_linear(make, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("start", "part"),
+    [
+        ("", "["), ("", '{"a":'), ('"', "\\"), ("a: ", "0"), ("a: 1", "0"), ("a: ", "1_"), ("a: 0x", "f"),
+        ("a: 1.", "0"), ("a: ", "<"), ('{"a": ', "9"), ("a: [", "{{"), ("a: ", "!!"), ("[", "*a, "),
+        ("a: ", "\t"), ('{"a": 1}', "\n"), ("--- ", "\n"), ("", "---\n"),
+    ],
+)  # fmt: skip
+def test_time_to_refuse_grows_with_the_size(start: str, part: str) -> None:
+    def make(size: int) -> Callable[[], object]:
+        text = start + part * (size // len(part))
+
+        def read() -> None:
+            with contextlib.suppress(InvalidYaml):
+                list(documents(text))
+
+        return read
+
+    assert is_linear(make, 50_000)
 
 
 def test_files_are_decoded_by_their_byte_order_mark() -> None:

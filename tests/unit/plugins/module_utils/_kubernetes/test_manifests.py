@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.growth import is_linear
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
     Downloader,
@@ -238,3 +241,27 @@ def test_links_in_a_folder_are_followed_once(tmp_path: Path) -> None:
         "a.yaml",
         "more/b.yaml",
     ]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {b: 1}}\n---\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: a-}\n---\n",
+        "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}]\n---\n",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {b: 1}\n---\n",
+    ],
+)
+def test_time_grows_with_the_number_of_objects(part: str) -> None:
+    def make(size: int) -> Callable[[], object]:
+        text = part * (size // len(part))
+
+        def read() -> None:
+            manifests = Manifests()
+            manifests.add("x", text)
+            with contextlib.suppress(Refused):
+                manifests.result()
+
+        return read
+
+    assert is_linear(make, 20_000)
