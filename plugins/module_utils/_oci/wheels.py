@@ -105,7 +105,7 @@ def fetch_wheels(
     What they need depends on the target, not on the Python that runs pip: what only the latter
     needs is left out again, what pip did not see is asked for.
     """
-    wanted = [line.text() for line in lines]
+    wanted = _wanted(lines, constraints)
     for _dummy in range(_MAX_ROUNDS):
         _download(wanted, [line.text() for line in constraints], target, folder, timeout)
         wheels = {wheel.name: wheel for wheel in map(Wheel, sorted(folder.glob("*.whl")))}
@@ -114,6 +114,21 @@ def fetch_wheels(
             return [wheels[name] for name in sorted(used)]
         wanted += missing
     raise WheelError(f"requirements: {', '.join(missing)} cannot be had for {target}")
+
+
+def _wanted(lines: Sequence[Line], constraints: Sequence[Line]) -> list[str]:
+    """Return what pip is asked for: the lines, with the hashes that constraints have for them.
+
+    Where one has hashes pip wants them of everything, and takes those of a constraint for nothing that
+    another package brings along: so what has hashes is asked for, whether or not it is needed.
+    """
+    hashed = {line.name: line for line in constraints if line.hashes}
+    wanted = []
+    for line in lines:
+        constraint = hashed.pop(line.name, None)
+        text = line.text()
+        wanted.append(text if line.hashes or not constraint else f"{text} {constraint.hashes}")
+    return wanted + [line.text() for line in hashed.values()]
 
 
 def _closure(

@@ -99,12 +99,18 @@ def test_everything_an_application_brings_along_is_pinned_as_in_the_collection(a
     for name in ("requirements.txt", "constraints.txt"):
         for project, version in pins(ROOT / "apps" / app / name):
             assert root.get(project) == version, f"{app}/{name}: {project}"
+    requirements, locked = (
+        ROOT / "apps" / app / name for name in ("requirements.txt", "constraints.txt")
+    )
+    assert dict(pins(requirements)).items() <= dict(pins(locked)).items()
+    lines = re.sub(r"\\\n", " ", locked.read_text()).splitlines()
+    assert all("--hash=sha256:" in line for line in lines if not line.startswith("#"))
 
 
 def pins(file: Path) -> Iterator[tuple[str, str]]:
     for line in file.read_text().splitlines():
-        if line and not line.startswith("#"):
-            project, _, version = line.partition("==")
+        if line and not line.startswith(("#", " ")):
+            project, _, version = line.removesuffix("\\").strip().partition("==")
             yield canonicalize_name(project), version
 
 

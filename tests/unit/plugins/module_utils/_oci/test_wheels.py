@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from pathlib import Path
 
@@ -116,6 +117,27 @@ def test_constraints_and_hashes_are_honoured(index: Path, tmp_path: Path) -> Non
     assert fetch(tmp_path, "dep", target(), "dep<2") == ["dep==1.0"]
     with pytest.raises(WheelError, match="HASH"):
         fetch(tmp_path, f"dep==1.0 --hash=sha256:{'0' * 64}", target())
+
+
+def test_constraints_with_hashes_hold_for_what_is_brought_along(
+    index: Path, tmp_path: Path
+) -> None:
+    make_wheel(index, "app", needs=("dep", "gone; python_version < '3'"))
+    for name in ("dep", "other"):
+        make_wheel(index, name)
+
+    def locked(**hashes: str) -> str:
+        found = {
+            file.name.partition("-")[0]: hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in index.iterdir()
+        }
+        lines = {**found, **hashes}.items()
+        return "".join(f"{name}==1.0 \\\n    --hash=sha256:{digest}\n" for name, digest in lines)
+
+    assert fetch(tmp_path, "app==1.0", target(), locked()) == ["app==1.0", "dep==1.0"]
+    for name in ("app", "dep"):
+        with pytest.raises(WheelError, match="HASH"):
+            fetch(tmp_path, "app==1.0", target(), locked(**{name: "0" * 64}))
 
 
 def test_missing_package_is_named(index: Path, tmp_path: Path) -> None:
