@@ -24,12 +24,10 @@ def main() -> int:
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     with tempfile.TemporaryDirectory(prefix="event-viewer-") as folder:
-        # Read by the worker processes.
         if settings.workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by the metrics' library
         if not settings.store:
-            os.environ["STORE"] = f"{folder}/events.sqlite"
-        settings = load()
+            settings = settings.model_copy(update={"store": f"{folder}/events.sqlite"})
         try:
             open_store(settings).close()  # else gunicorn would start worker after worker
         except StoreError as error:

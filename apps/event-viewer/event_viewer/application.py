@@ -21,7 +21,7 @@ from event_viewer.reading import Reader
 from event_viewer.receiver import Receiver, permit_delivery
 from event_viewer.replay import Replayer
 from event_viewer.routes import Operation, Resource, answering, not_found
-from event_viewer.settings import Settings, load
+from event_viewer.settings import Settings
 from event_viewer.store import open_store
 from event_viewer.store.interface import StoreError
 from event_viewer.stream import Hub
@@ -30,15 +30,6 @@ from event_viewer.writer import Writer
 log = logging.getLogger(__name__)
 
 MAINTAIN_SECONDS = 2.0
-
-
-def create() -> Application:
-    """Return the application with the environment's settings, for a worker process."""
-    settings = load()
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    return Application(settings)
 
 
 class Application:

@@ -8,7 +8,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped] # has no types
 from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped] # has no types
 
-from event_viewer.application import Application, create
+from event_viewer.application import Application
 from event_viewer.connections import Connection
 from event_viewer.settings import Settings
 
@@ -82,4 +82,4 @@ class Server(BaseApplication):
 
     def load(self) -> Application:
         """Return the application, made in each worker process."""
-        return create()
+        return Application(self.settings)

@@ -61,7 +61,7 @@ class CheckpointWriter:
             return None
         progress = checkpoint.progress
         self._budget.restore(checkpoint.budget, progress.next_window)
-        log.info("goes on from the checkpoint", extra=progress.describe()[0])
+        log.info("resumes from the checkpoint", extra=progress.describe()[0])
         return progress
 
     def save(self, progress: Progress) -> None:

@@ -88,11 +88,11 @@ class _Connection(http.client.HTTPConnection):
         """Connect to the first address that answers, through the proxy and TLS where set."""
         self.sock = self._reach()
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._tunnel_host:  # type: ignore[attr-defined]
-            self._tunnel()  # type: ignore[attr-defined]
+        if self._tunnel_host:  # type: ignore[attr-defined] # not in its stubs
+            self._tunnel()  # type: ignore[attr-defined] # not in its stubs
         if self.context is not None:
             self.sock.settimeout(self.seconds_left())
-            name = self._tunnel_host or self.host  # type: ignore[attr-defined]
+            name = self._tunnel_host or self.host  # type: ignore[attr-defined] # not in its stubs
             self.sock = self.context.wrap_socket(self.sock, server_hostname=name)
 
     def _reach(self) -> socket.socket:
@@ -111,11 +111,11 @@ class _Connection(http.client.HTTPConnection):
                 return sock
         raise problem
 
-    def response_class(  # type: ignore[override]
+    def response_class(  # type: ignore[override] # there a class, called in the same way
         self, sock: socket.socket, **options: Any
     ) -> http.client.HTTPResponse:
         """Return a response that is read within the deadline."""
-        return http.client.HTTPResponse(_Readable(self, sock), **options)  # type: ignore[arg-type]
+        return http.client.HTTPResponse(_Readable(self, sock), **options)  # type: ignore[arg-type] # only its makefile is used
 
     def send(self, data: Any) -> None:
         """Send within the deadline; while a request is put together, keep its pieces."""

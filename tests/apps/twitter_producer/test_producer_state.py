@@ -240,7 +240,7 @@ def test_two_producers_without_a_lease_are_found_out_before_the_second_post(
     first = kit.producer(**cluster.settings(x, sink))
     wait_for(cluster.configmap)
     second = kit.producer(**cluster.settings(x, sink))
-    second.saying("goes on from the checkpoint")
+    second.saying("resumes from the checkpoint")
     x.publish_many(1)
     assert first.wait() == 3
     assert second.running
