@@ -162,12 +162,10 @@ class ActionModule(ActionBase):
             for name in ("kubeconfig", "context")
             if (value := reader.optional(name)) is not None
         }
-        for connection, group in _connections(roles, values, own).items():
-            kubeconfig, context = json.loads(connection)
-            options = {"kubeconfig": kubeconfig, "context": context}
+        for connection, group in _connections(roles, values, own, planned).items():
+            options = json.loads(connection)
             timeout = self._task.args.get("request_timeout", 10)
-            connected = _connected(options, planned)
-            given = {key: value for key, value in connected.items() if value}
+            given = {key: value for key, value in options.items() if value}
             validated = ArgumentSpecValidator(CONNECTION).validate(given).validated_parameters
             try:
                 with contextlib.chdir(self._loader.get_basedir()):
@@ -233,14 +231,19 @@ def _needs_cluster(role: str, values: Variables) -> bool:
     return role != "gcp_cluster"
 
 
-def _connections(roles: list[str], values: Variables, own: Variables) -> dict[str, list[str]]:
-    """Return the roles that have work to do on the cluster, by (kubeconfig, context) as JSON."""
+def _connections(
+    roles: list[str], values: Variables, own: Variables, planned: Variables
+) -> dict[str, list[str]]:
+    """Return the roles that have work to do on the cluster, by kubeconfig and context as JSON."""
     found: dict[str, list[str]] = {}
     for role in roles:
         if values.get(f"{role}_state") != "present" or not _needs_cluster(role, values):
             continue
-        pair = [values.get(f"{role}_{name}") or own.get(name) for name in ("kubeconfig", "context")]
-        found.setdefault(json.dumps(pair), []).append(role)
+        options = {
+            name: values.get(f"{role}_{name}") or own.get(name)
+            for name in ("kubeconfig", "context")
+        }
+        found.setdefault(json.dumps(_connected(options, planned)), []).append(role)
     return found
 
 
