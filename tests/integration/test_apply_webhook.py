@@ -7,21 +7,22 @@ import copy
 import json
 import os
 import signal
-import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import yaml
+from support.http_server import serving
 from support.kube import Kube, api_server, config_map, namespace
 from support.processes import HEEDING_CTRL_C
+from support.registries import free_port
 from support.site import BIN, ROOT, recap
 from support.tls import issue
 
@@ -66,19 +67,9 @@ class Admission(BaseHTTPRequestHandler):
 
 @contextmanager
 def webhook(port: int, certificate: Path, delay: float = 0.0) -> Iterator[Any]:
-    server: Any = ThreadingHTTPServer(("127.0.0.1", port), Admission)
-    server.delay, server.seen, server.refused = delay, [], set()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(Admission, certificate, port) as server:
+        server.delay, server.seen, server.refused = delay, [], set()
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def configuration(ns: str, port: int, ca: str) -> dict[str, Any]:
@@ -110,11 +101,6 @@ def configuration(ns: str, port: int, ca: str) -> dict[str, Any]:
             }
         ],
     }
-
-
-def free_port() -> int:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Admission) as server:
-        return server.server_port
 
 
 def test_a_webhook_that_is_not_ready_is_tried_again_until_it_is(

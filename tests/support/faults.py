@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+from support.http_server import serving
 
 Answer = tuple[int, dict[str, str], bytes]
 PAGE = (502, {"Content-Type": "text/html"}, b"<html><h1>Bad Gateway</h1></html>")
@@ -156,13 +157,5 @@ def faulty(kubeconfig: Path, choice: Choice) -> Iterator[str]:
         (_Handler,),
         {"forward": staticmethod(forward), "choice": staticmethod(choice)},
     )
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(handler) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -8,13 +8,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import pytest
 from apps.event_viewer.viewer_support import Start, free_port, wait_until
+from support.http_server import serving
 
 Make = Callable[..., dict[str, Any]]
 
@@ -41,13 +42,8 @@ def sink(status: int = 200, location: str = "") -> Iterator[tuple[str, list[dict
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(Handler) as server:
         yield f"http://127.0.0.1:{server.server_port}/sink", got
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_triggers_have_a_port_that_asks_for_no_token(start: Start, event: Make) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.http_server import Answer, AnsweringServer, answering
 
 from ansible_collections.streamops.knative.plugins.module_utils._google.auth import AuthOptions
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
@@ -59,47 +58,21 @@ class Server:
     A body that is not bytes is sent as JSON.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, running: AnsweringServer) -> None:
         self.answers: Answers = []
-        self.asked: list[str] = []
-        outer = self
+        self.asked, self.url = running.asked, running.url
+        running.answer = self._next
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def answer(self) -> None:
-                outer.asked.append(f"{self.command} {self.path}")
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, body, headers = outer.answers.pop(0) if outer.answers else (200, X, {})
-                if not status:
-                    self.close_connection = True
-                    return
-                data = body if isinstance(body, bytes) else json.dumps(body).encode()
-                self.send_response_only(status)
-                for name, value in {**headers, "Content-Length": str(len(data))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
-
-            def log_message(self, *_: Any) -> None:
-                """Keep quiet."""
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def _next(self, *_request: Any) -> Answer:
+        status, body, headers = self.answers.pop(0) if self.answers else (200, X, {})
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return (status, headers, data) if status else None
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    running = Server()
-    yield running
-    running.close()
+    with answering(lambda *_: None) as running:
+        yield Server(running)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import socket
-import ssl
 import struct
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.http_server import serving
 from support.tls import issue
 
 from ansible_collections.streamops.knative.plugins.module_utils._http.client import HttpClient
@@ -47,19 +47,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(certificate: Path | None = None) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if certificate:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(Handler, certificate) as server:
         yield f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.http_server import serving
 from support.tls import issue
 
 from ansible_collections.streamops.knative.plugins.module_utils._http.retries import Retries
@@ -39,13 +39,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.seen.append(self)  # type: ignore[attr-defined]  # set by serve()
         body = b"<html>Sign in</html>" if self.path == "/sign-in" else b'{"ok": true}'
-        token = self.server.token  # type: ignore[attr-defined]
+        token = self.server.token  # type: ignore[attr-defined]  # set by serve()
         guarded = self.path == "/guarded" and self.headers["Authorization"] != f"Bearer {token}"
         status = 401 if guarded or self.path == "/secret" else 200
-        busy = self.path == "/busy" and len(self.server.seen) <= 2  # type: ignore[attr-defined]
+        busy = self.path == "/busy" and len(self.server.seen) <= 2  # type: ignore[attr-defined]  # set by serve()
         kinds = {"/sign-in": "text/html", "/openapi/v3": "text/plain; charset=utf-8"}
         self.send_response(429 if busy else status)
-        if busy and len(self.server.seen) == 1:  # type: ignore[attr-defined]
+        if busy and len(self.server.seen) == 1:  # type: ignore[attr-defined]  # set by serve()
             self.send_header("Retry-After", "0")
         self.send_header("Content-Type", kinds.get(self.path, "application/json"))
         self.send_header("Content-Length", str(len(body)))
@@ -61,20 +61,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(certificate: Path | None = None) -> Iterator[Any]:
-    server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.seen, server.token = [], ""
-    if certificate:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(Handler, certificate) as server:
+        server.seen, server.token = [], ""
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_only_the_cluster_s_own_ca_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from support.http_server import Answer, AnsweringServer, answering
 
 from ansible_collections.streamops.knative.plugins.module_utils._oci.credentials import Credentials
 from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import RegistryError
@@ -22,58 +21,18 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci.registry im
     Repository,
 )
 
-Answer = tuple[int, dict[str, str], bytes]
-PAGE: Answer = (200, {"Content-Type": "text/html"}, b"<html>Please sign in</html>")
+PAGE = (200, {"Content-Type": "text/html"}, b"<html>Please sign in</html>")
 BLOB = b"content"
 DIGEST = f"sha256:{hashlib.sha256(BLOB).hexdigest()}"
 
 
-class Server:
-    """Answers by a function of method, path, headers and body."""
-
-    def __init__(self) -> None:
-        self.answer: Callable[[str, str, dict[str, str], bytes], Answer] = lambda *_: PAGE
-        self.asked: list[str] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def handle_one(self) -> None:
-                outer.asked.append(f"{self.command} {self.path}")
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, headers, data = outer.answer(
-                    self.command, self.path, dict(self.headers), body
-                )
-                self.send_response_only(status)
-                for name, value in {"Content-Length": str(len(data)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(data)
-
-            do_GET = do_HEAD = do_POST = do_PUT = handle_one
-
-            def log_message(self, *_: Any) -> None:
-                """Keep quiet."""
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    yield running
-    running.close()
+def server() -> Iterator[AnsweringServer]:
+    with answering(lambda *_: PAGE) as running:
+        yield running
 
 
-def repository(server: Server, credentials: Credentials | None = None) -> Repository:
+def repository(server: AnsweringServer, credentials: Credentials | None = None) -> Repository:
     reference = Reference.parse(f"{server.host}/team/app", "name")
     return Repository(reference, Connection(timeout=5, retries=0), credentials)
 
@@ -106,13 +65,13 @@ def manifest(**changes: Any) -> bytes:
         manifest(mediaType="application/vnd.oci.image.index.v1+json"),
     ],
 )
-def test_what_is_not_a_manifest_is_an_error(server: Server, data: bytes) -> None:
+def test_what_is_not_a_manifest_is_an_error(server: AnsweringServer, data: bytes) -> None:
     server.answer = lambda *_: (200, {"Content-Type": MANIFEST_TYPES[0]}, data)
     with pytest.raises(RegistryError, match=r"not an image manifest|is incomplete"):
         repository(server).manifest("latest")
 
 
-def test_a_page_is_not_a_blob_that_is_there(server: Server, blob: Path) -> None:
+def test_a_page_is_not_a_blob_that_is_there(server: AnsweringServer, blob: Path) -> None:
     registry = repository(server)
     assert registry.has_blob(DIGEST, 7) is False
     server.answer = lambda *_: (200, {"Docker-Content-Digest": DIGEST}, b"")
@@ -121,7 +80,7 @@ def test_a_page_is_not_a_blob_that_is_there(server: Server, blob: Path) -> None:
     assert registry.has_blob(DIGEST, 7) is True
 
 
-def test_a_page_does_not_take_uploads(server: Server, blob: Path) -> None:
+def test_a_page_does_not_take_uploads(server: AnsweringServer, blob: Path) -> None:
     registry = repository(server)
     with pytest.raises(RegistryError, match="what answers is not a registry"):
         registry.push_blob(blob, DIGEST, 7)
@@ -130,7 +89,7 @@ def test_a_page_does_not_take_uploads(server: Server, blob: Path) -> None:
     assert registry.mount_blob(DIGEST, "library/python") is False
 
 
-def test_what_was_stored_needs_no_location(server: Server, blob: Path) -> None:
+def test_what_was_stored_needs_no_location(server: AnsweringServer, blob: Path) -> None:
     """The specification wants one, registries are without it, and it is of no use."""
     content = manifest()
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -145,7 +104,7 @@ def test_what_was_stored_needs_no_location(server: Server, blob: Path) -> None:
 
 
 def test_a_manifest_that_was_stored_is_looked_up_where_the_answer_names_no_digest(
-    server: Server,
+    server: AnsweringServer,
 ) -> None:
     content = manifest()
     server.answer = lambda method, *_: (
@@ -158,7 +117,7 @@ def test_a_manifest_that_was_stored_is_looked_up_where_the_answer_names_no_diges
 
 
 def test_a_blob_that_is_larger_than_described_is_not_read_to_its_end(
-    server: Server, tmp_path: Path
+    server: AnsweringServer, tmp_path: Path
 ) -> None:
     server.answer = lambda *_: (200, {}, b"x" * (4 << 20))
     with pytest.raises(RegistryError, match="changed the content"):
@@ -166,30 +125,28 @@ def test_a_blob_that_is_larger_than_described_is_not_read_to_its_end(
     assert (tmp_path / "new").stat().st_size <= 7
 
 
-def test_documents_are_bounded(server: Server) -> None:
+def test_documents_are_bounded(server: AnsweringServer) -> None:
     server.answer = lambda *_: (200, {}, b"x" * (5 << 20))
     with pytest.raises(RegistryError, match="more than 4 MiB"):
         repository(server).read_blob(DIGEST)
 
 
 def test_credentials_are_not_sent_where_an_upload_leads_elsewhere(
-    server: Server, blob: Path
+    server: AnsweringServer, blob: Path
 ) -> None:
-    other = Server()
     seen: dict[str, str] = {}
 
     def take(_method: str, _path: str, headers: dict[str, str], _body: bytes) -> Answer:
         seen.update(headers)
         return 201, {"Location": "/x"}, b""
 
-    other.answer = take
-    server.answer = lambda _m, _p, headers, _b: (
-        (202, {"Location": f"http://{other.host}/up"}, b"")
-        if "Authorization" in headers
-        else (401, {"WWW-Authenticate": 'Basic realm="x"'}, b"")
-    )
-    repository(server, Credentials("u", "p")).push_blob(blob, DIGEST, 7)
-    other.close()
+    with answering(take) as other:
+        server.answer = lambda _m, _p, headers, _b: (
+            (202, {"Location": f"http://{other.host}/up"}, b"")
+            if "Authorization" in headers
+            else (401, {"WWW-Authenticate": 'Basic realm="x"'}, b"")
+        )
+        repository(server, Credentials("u", "p")).push_blob(blob, DIGEST, 7)
     assert seen["Content-Length"] == "7"
     assert "Authorization" not in seen
 
@@ -197,7 +154,7 @@ def test_credentials_are_not_sent_where_an_upload_leads_elsewhere(
 @pytest.mark.parametrize(
     "credentials", [Credentials("u", "p"), Credentials(identity_token="i"), None]
 )
-def test_tokens(server: Server, credentials: Credentials | None) -> None:
+def test_tokens(server: AnsweringServer, credentials: Credentials | None) -> None:
     forms: list[Any] = []
 
     def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
@@ -226,7 +183,7 @@ def test_tokens(server: Server, credentials: Credentials | None) -> None:
 
 
 @pytest.mark.parametrize("answer", [PAGE, (200, {}, b"{}"), (200, {}, b'{"token": "a b"}')])
-def test_a_token_server_that_is_none_is_named(server: Server, answer: Answer) -> None:
+def test_a_token_server_that_is_none_is_named(server: AnsweringServer, answer: Answer) -> None:
     challenge = {"WWW-Authenticate": f'Bearer realm="http://{server.host}/token"'}
     server.answer = lambda _m, path, *_: answer if "token" in path else (401, challenge, b"")
     with pytest.raises(RegistryError, match=r"/token was answered with"):
