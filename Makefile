@@ -101,9 +101,9 @@ programs: .cache/test.stamp
 matrix: .cache/test.stamp ## Units and sanity with the oldest and newest ansible-core, site.yml with the newest
 	@tests/matrix.sh $(ARGS)
 
-soak: .cache/test.stamp ## More rounds of faults on producer and Google modules; FAULT_ROUNDS and FAULT_SEED set them
+soak: .cache/test.stamp ## More rounds of faults on producer and modules; FAULT_ROUNDS and FAULT_SEED set them
 	@FAULT_ROUNDS=$${FAULT_ROUNDS:-300} pytest -s tests/apps/twitter_producer/test_producer_faults.py \
-	  tests/integration/test_google_faults.py
+	  tests/integration/test_google_faults.py tests/integration/test_kubernetes_faults.py
 
 docs: .cache/test.stamp ## The guides and the reference as pages in build/docs/html
 	@docs/build.sh

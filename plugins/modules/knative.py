@@ -229,7 +229,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.clie
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
     cache_dir,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
+    KubeError,
+    accounting,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 
@@ -339,7 +342,9 @@ def work(run: Run) -> dict[str, Any]:
         return summarize(run, client, installer.remove(params["leader_buckets"]))
     desired = desired_state(params)
     made, results = installer.install(desired, monitors=params["monitors"])
-    results.append(installer.configure(desired, domain(run, client)))
+    changed = any(result.changed for result in results) and not run.check_mode
+    with accounting(changed=changed, dry_run=run.check_mode):
+        results.append(installer.configure(desired, domain(run, client)))
     returned = {"installed": made.installed, "takes_over": made.takes_over}
     return {**summarize(run, client, results), **returned}
 

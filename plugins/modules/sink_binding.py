@@ -170,6 +170,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.args
     connect,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Object
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import accounting
 from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 
@@ -215,6 +216,7 @@ def work(run: Run) -> dict[str, Any]:
             params["namespace"],
             timeout=params["timeout"],
             dry_run=run.check_mode,
+            progress=paced(run.progress),
         )
     else:
         result = present(run)
@@ -238,7 +240,8 @@ def present(run: Run) -> dict[str, Any]:
     if run.check_mode or params["wait_for"] == "nothing":
         return result
     waiter = Waiter(client, params["name"], params["namespace"], paced(run.progress))
-    waiter.wait(timeout=params["timeout"], for_subjects=params["wait_for"] == "subjects")
+    with accounting(changed=result["changed"]):
+        waiter.wait(timeout=params["timeout"], for_subjects=params["wait_for"] == "subjects")
     return {**result, "sink_uri": waiter.sink_uri, "subjects": waiter.bound}
 
 

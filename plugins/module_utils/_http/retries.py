@@ -88,11 +88,11 @@ class Retries:
     @contextmanager
     def until(self, deadline: float) -> Iterator[None]:
         """Send nothing again after `deadline` (by time.monotonic())."""
-        self.deadline = deadline
+        before, self.deadline = self.deadline, deadline
         try:
             yield
         finally:
-            self.deadline = None
+            self.deadline = before
 
 
 def is_transient(answer: Answer, repeatable: bool) -> bool:

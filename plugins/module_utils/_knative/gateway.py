@@ -9,12 +9,14 @@ from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.polling import poll
 
 Object = dict[str, Any]
 HTTP_PORT = "http2"  # its name in Kourier's Service
 INTERNAL = "svc.cluster.local"
 KINDS = ("load_balancer", "node_port", "none")
 POLL_SECONDS = 1.0
+NO_ADDRESS = "the gateway has no address yet"
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,26 @@ def wait(
 
     Raises KubeError when it gets no address in time.
     """
-    deadline = time.monotonic() + timeout
-    while True:
+    found = Gateway()
+
+    def look() -> str:
+        nonlocal found
         found = find(client, kind, address, port)
-        if found.address or kind == "none" or not timeout:
-            return found
-        if time.monotonic() > deadline:
-            raise KubeError(
-                f"The gateway has no address after {timeout:g} s (wait_timeout): a cluster without a"
-                " cloud's load balancer needs gateway: node_port, or a gateway_address of your own"
-            )
-        progress("the gateway has no address yet")
-        time.sleep(POLL_SECONDS)
+        return "" if found.address or kind == "none" else NO_ADDRESS
+
+    if not timeout:
+        look()
+        return found
+    deadline = time.monotonic() + timeout
+    missing = poll(client, look, deadline=deadline, pause=POLL_SECONDS, progress=progress)
+    if missing == NO_ADDRESS:
+        missing += (
+            ": a cluster without a cloud's load balancer needs gateway: node_port, or a gateway_address"
+            " of your own"
+        )
+    if missing:
+        raise KubeError(f"After {timeout:g} s (wait_timeout) {missing}")
+    return found
 
 
 def _node_address(client: Client) -> str:

@@ -33,7 +33,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.clie
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
     Downloader,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
+    KubeError,
+    accounting,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
     Manifests,
     Source,
@@ -93,8 +96,13 @@ class Installer:
         ]
         if made.post_install.urls or made.post_install.paths:
             migrations = Options(apply_set=MIGRATIONS, wait_timeout=self.timeout)
-            jobs = self._read(made.post_install)
-            results.append(present(self.client, jobs, self._settings(), migrations, self.progress))
+            with accounting(
+                changed=results[0].changed and not self.check_mode, dry_run=self.check_mode
+            ):
+                jobs = self._read(made.post_install)
+                results.append(
+                    present(self.client, jobs, self._settings(), migrations, self.progress)
+                )
         return made, results
 
     def configure(self, desired: DesiredState, domain: str) -> Result:
@@ -129,20 +137,19 @@ class Installer:
             )
         records = [_config_map(RECORD, PROJECTS[name].namespace, {}) for name in SCRAPED]
         left = _sources("what Knative leaves", [*records, *_buckets(leader_buckets)])
-        return [
-            absent(
-                self.client,
-                sources,
-                self._settings(),
-                Options(
-                    apply_set=name,
-                    wait_timeout=self.timeout,
-                    delete_custom_resources=self.delete_resources,
-                ),
-                self.progress,
+        results: list[Result] = []
+        for name, sources in ((MIGRATIONS, []), (APPLY_SET, left)):
+            changed = any(result.changed for result in results) and not self.check_mode
+            options = Options(
+                apply_set=name,
+                wait_timeout=self.timeout,
+                delete_custom_resources=self.delete_resources,
             )
-            for name, sources in ((MIGRATIONS, []), (APPLY_SET, left))
-        ]
+            with accounting(changed=changed, dry_run=self.check_mode):
+                results.append(
+                    absent(self.client, sources, self._settings(), options, self.progress)
+                )
+        return results
 
     def _settings(self) -> Settings:
         return Settings(retry_timeout=self.timeout, check_mode=self.check_mode, namespaces="label")

@@ -27,7 +27,9 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.clie
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
     ApiError,
     KubeError,
+    accounting,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.polling import poll
 
 API_VERSION = "sources.knative.dev/v1"
 WEBHOOK = "sinkbindings.webhook.sources.knative.dev"
@@ -199,15 +201,18 @@ class Waiter:
 
         Raises BindingError naming what is missing after `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
-        while missing := self._missing(for_subjects):
-            if time.monotonic() >= deadline:
-                raise BindingError(
-                    f"SinkBinding {self._namespace}/{self._name} is not effective after"
-                    f" {timeout:g} s: {missing}"
-                )
-            self._progress(missing)
-            time.sleep(POLL_SECONDS)
+        missing = poll(
+            self._client,
+            lambda: self._missing(for_subjects),
+            deadline=time.monotonic() + timeout,
+            pause=POLL_SECONDS,
+            progress=self._progress,
+        )
+        if missing:
+            raise BindingError(
+                f"SinkBinding {self._namespace}/{self._name} is not effective after"
+                f" {timeout:g} s: {missing}"
+            )
 
     def _missing(self, for_subjects: bool) -> str:
         binding = self._client.get(binding_resource(self._client), self._name, self._namespace)
@@ -270,9 +275,10 @@ def write(client: Client, wanted: Object, *, dry_run: bool) -> dict[str, Any]:
     try:
         resource = binding_resource(client)
         before = client.get(resource, meta["name"], meta["namespace"])
-        after = client.apply(
-            resource, wanted, field_manager=FIELD_MANAGER, force=True, dry_run=dry_run
-        )
+        with accounting(dry_run=dry_run):
+            after = client.apply(
+                resource, wanted, field_manager=FIELD_MANAGER, force=True, dry_run=dry_run
+            )
     except (BindingError, ApiError) as error:
         absent = isinstance(error, BindingError) or error.not_found
         if not (dry_run and absent):
@@ -291,7 +297,13 @@ def _comparable(item: Object | None) -> dict[str, Any]:
 
 
 def delete(
-    client: Client, name: str, namespace: str, *, timeout: float, dry_run: bool
+    client: Client,
+    name: str,
+    namespace: str,
+    *,
+    timeout: float,
+    dry_run: bool,
+    progress: Callable[[str], None],
 ) -> dict[str, Any]:
     """Delete the binding and wait until its finalizer has taken K_SINK out of the subjects."""
     try:
@@ -300,14 +312,34 @@ def delete(
         return {"changed": False, "diff": {"before": {}, "after": {}}}
     before = client.get(resource, name, namespace)
     if before is not None and not dry_run:
-        client.delete(resource, name, namespace)
-        deadline = time.monotonic() + timeout
-        while client.get(resource, name, namespace) is not None:
-            if time.monotonic() >= deadline:
-                raise BindingError(
-                    f"SinkBinding {namespace}/{name} is still being deleted after {timeout:g} s:"
-                    " its finalizer is removed by Knative's eventing-webhook, which seems not"
-                    f" to run; see kubectl -n {EVENTING} get pods"
-                )
-            time.sleep(POLL_SECONDS)
+        with accounting():
+            client.delete(resource, name, namespace)
+        with accounting(changed=True):
+            _await_deletion(client, resource, name, namespace, timeout, progress)
     return {"changed": before is not None, "diff": {"before": _comparable(before), "after": {}}}
+
+
+def _await_deletion(
+    client: Client,
+    resource: Resource,
+    name: str,
+    namespace: str,
+    timeout: float,
+    progress: Callable[[str], None],
+) -> None:
+    """Wait for the finalizer of a binding that is being deleted."""
+    waits = (
+        "its finalizer is removed by Knative's eventing-webhook, which seems not to run; see kubectl"
+        f" -n {EVENTING} get pods"
+    )
+    missing = poll(
+        client,
+        lambda: "" if client.get(resource, name, namespace) is None else waits,
+        deadline=time.monotonic() + timeout,
+        pause=POLL_SECONDS,
+        progress=progress,
+    )
+    if missing:
+        raise BindingError(
+            f"SinkBinding {namespace}/{name} is still being deleted after {timeout:g} s: {missing}"
+        )

@@ -34,6 +34,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.mani
     Refused,
     Source,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.polling import poll
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.schema import (
     Schemas,
     crd_problems,
@@ -467,13 +468,17 @@ class Applier:
             raise
 
     def _await_deletion(self, item: Item, old: Object) -> None:
-        deadline = time.monotonic() + self._settings.retry_timeout
-        while time.monotonic() < deadline:
+        def look() -> str:
             live = self._client.get(item.resource, item.name, item.namespace)
             if live is None or live["metadata"]["uid"] != old["metadata"]["uid"]:
-                return
-            self._progress(f"{item.title} is still being deleted")
-            time.sleep(RETRY_FIRST)
+                return ""
+            return f"{item.title} is still being deleted"
+
+        deadline = time.monotonic() + self._settings.retry_timeout
+        if not poll(
+            self._client, look, deadline=deadline, pause=RETRY_FIRST, progress=self._progress
+        ):
+            return
         holders = ", ".join(old["metadata"].get("finalizers") or ["its dependents"])
         raise Interrupted(
             f"{item.title} is still being deleted after {self._settings.retry_timeout:g} s"

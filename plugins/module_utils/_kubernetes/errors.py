@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._http.retries import ETCD
@@ -17,6 +19,18 @@ class KubeError(TaskError):
 
     is_transient = False
     in_doubt = False
+
+
+@contextmanager
+def accounting(*, changed: bool = False, dry_run: bool = False) -> Iterator[None]:
+    """Have errors report whether something was `changed` before, or may have been by a lost answer."""
+    try:
+        yield
+    except KubeError as error:
+        known = error.result.get("changed")
+        lost = error.in_doubt and not dry_run if known is None else known
+        error.result["changed"] = changed or lost
+        raise
 
 
 class ConfigError(KubeError):

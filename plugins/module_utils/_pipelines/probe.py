@@ -25,6 +25,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
     ApiError,
     KubeError,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.polling import poll
 
 PROBE_TYPE = "com.streamops.probe"
 POLL_SECONDS = 0.2
@@ -78,7 +79,12 @@ class Pods:
         name = pod["metadata"]["name"]
         root = f"/api/v1/namespaces/{self.namespace}/pods/{name}:{self.port}/proxy"
         return client.transport.request(
-            method, root + path, query=query, body=body, headers=self._session()
+            method,
+            root + path,
+            query=query,
+            body=body,
+            headers=self._session(),
+            repeatable=True,  # a probe that is sent twice is one event
         )
 
     def _session(self) -> dict[str, str]:
@@ -119,92 +125,98 @@ def probe(
     Raises Lost when it does not arrive within `timeout` seconds.
     """
     start = time.monotonic()
-    deadline = start + timeout
     path = Path(id=f"probe-{uuid.uuid4()}")
+    search = _Search(client, path.id)
 
-    def waiting(look: Callable[[], Any], what: Callable[[], str]) -> Any:
-        """What `look` finds, or None once the time is over."""
-        while (found := look()) is None and time.monotonic() < deadline:
-            progress(what())
-            time.sleep(POLL_SECONDS)
-        return found
+    def waiting(look: Callable[[], str]) -> str:
+        """Return what is still missing when the time is over."""
+        return poll(client, look, deadline=start + timeout, pause=POLL_SECONDS, progress=progress)
 
-    pod = waiting(lambda: producer.ready(client), lambda: _pods_said(client, producer))
-    if pod is None:
-        raise Lost(f"no producer to send it: {_pods_said(client, producer)}")
-    answer = _send(client, producer, pod, path.id, deadline, progress)
-    path.add("producer", pod["metadata"]["name"], start)
-    path.add("sink", answer["sink"], start, status=answer["status"])
+    if missing := waiting(lambda: search.send(producer)):
+        raise Lost(missing)
+    path.add("producer", search.sender, start)
+    path.add("sink", search.answer["sink"], start, status=search.answer["status"])
     if viewer is None:
         return path
-    found = waiting(
-        lambda: _in_viewer(client, viewer, path.id),
-        lambda: f"the sink {answer['sink']} took the probe; it is not in the viewer yet",
-    )
-    if found is None:
-        raise Lost(_lost_after_sink(client, viewer, answer, timeout))
-    name, record, path.events = found
-    path.add("viewer", name, start, received=record["received"])
+    if missing := waiting(lambda: search.find(viewer)):
+        raise Lost(_lost_after_sink(client, viewer, search.answer, timeout, missing))
+    path.add("viewer", search.reader, start, received=search.record["received"])
+    path.events = search.events
     return path
 
 
-def _send(
-    client: Client,
-    producer: Pods,
-    pod: Object,
-    identifier: str,
-    deadline: float,
-    progress: Callable[[str], None],
-) -> dict[str, Any]:
-    """The producer's answer; what may pass (a sink that starts) is tried again until `deadline`."""
-    name = pod["metadata"]["name"]
-    while True:
+class _Search:
+    """One probe: each step returns what is still missing, "" once it is done."""
+
+    def __init__(self, client: Client, identifier: str) -> None:
+        self._client = client
+        self._id = identifier
+        self.sender = self.reader = ""
+        self.answer: dict[str, Any] = {}
+        self.record: dict[str, Any] = {}
+        self.events = 0
+
+    def send(self, pods: Pods) -> str:
+        """Have a producer send the probe; the same one again where an answer was lost."""
+        pod = pods.ready(self._client)
+        if pod is None:
+            return f"no producer to send it: {_pods_said(self._client, pods)}"
+        self.sender = pod["metadata"]["name"]
         try:
-            answer: dict[str, Any] = producer.request(
-                client, pod, "POST", "/probe", body={"id": identifier}
-            )
-            return answer
+            self.answer = pods.request(self._client, pod, "POST", "/probe", body={"id": self._id})
         except ApiError as error:
-            if error.status in (404, 405):
+            if error.status == 405 or (error.status == 404 and error.reason != "NotFound"):
                 raise Lost(
-                    f"the producer {name} serves no POST /probe: its image is another program, or"
-                    " PROBE_ENABLED is false"
+                    f"the producer {self.sender} serves no POST /probe: its image is another"
+                    " program, or PROBE_ENABLED is false"
                 ) from error
-            if error.status == 403 or time.monotonic() >= deadline:
+            said = (
+                f"the producer {self.sender} could not deliver it: {error.message}. Look at kubectl"
+                f" -n {pods.namespace} logs {self.sender}, and at the sink"
+            )
+            if error.status == 403:
+                raise Lost(said) from error
+            return said
+        return ""
+
+    def find(self, viewer: Pods) -> str:
+        """Find the probe in the viewer."""
+        pod = viewer.ready(self._client)
+        if pod is None:
+            return _pods_said(self._client, viewer)
+        self.reader = pod["metadata"]["name"]
+        try:
+            query = {"type": PROBE_TYPE, "limit": 100}
+            page = viewer.request(self._client, pod, "GET", "/api/events", query=query)
+            for record in page["events"]:
+                if record["event"]["id"] == self._id:
+                    self.record = record
+                    query = {"limit": 0}
+                    page = viewer.request(self._client, pod, "GET", "/api/events", query=query)
+                    self.events = page["total"]
+                    return ""
+        except ApiError as error:
+            if error.status in (401, 403):
                 raise Lost(
-                    f"the producer {name} could not deliver it: {error.message}. Look at kubectl"
-                    f" -n {producer.namespace} logs {name}, and at the sink"
+                    f"the sink took it, but the viewer {self.reader} cannot be read: set"
+                    " viewer_token (twitter_pipeline_viewer_read_token) to the token it asks for"
                 ) from error
-            progress(f"the producer {name} could not deliver the probe yet: {error.message}")
-        time.sleep(POLL_SECONDS)
-
-
-def _in_viewer(
-    client: Client, viewer: Pods, identifier: str
-) -> tuple[str, dict[str, Any], int] | None:
-    pod = viewer.ready(client)
-    if pod is None:
-        return None
-    query = {"type": PROBE_TYPE, "limit": 100}
-    try:
-        page = viewer.request(client, pod, "GET", "/api/events", query=query)
-    except ApiError as error:
-        if error.status in (401, 403):
-            raise Lost(
-                f"the sink took it, but the viewer {pod['metadata']['name']} cannot be read: set"
-                " viewer_token (twitter_pipeline_viewer_read_token) to the token it asks for"
-            ) from error
-        raise
-    for record in page["events"]:
-        if record["event"]["id"] == identifier:
-            total = viewer.request(client, pod, "GET", "/api/events", query={"limit": 0})["total"]
-            return pod["metadata"]["name"], record, total
-    return None
+            if not error.not_found:  # the pod was replaced meanwhile
+                raise
+        return f"the sink {self.answer['sink']} took the probe; it is not in the viewer yet"
 
 
 def _lost_after_sink(
-    client: Client, viewer: Pods, answer: Mapping[str, Any], timeout: float
+    client: Client, viewer: Pods, answer: Mapping[str, Any], timeout: float, missing: str
 ) -> str:
+    """Why a probe that the sink took is not in the viewer, as far as the cluster can be asked."""
+    try:
+        return _after_sink(client, viewer, answer, timeout)
+    except KubeError:
+        return f"the sink {answer['sink']} took it, but after {timeout:g} s {missing}"
+
+
+def _after_sink(client: Client, viewer: Pods, answer: Mapping[str, Any], timeout: float) -> str:
     if viewer.ready(client) is None:
         return f"the sink {answer['sink']} took it, but {_pods_said(client, viewer)}"
     hints = [
