@@ -23,7 +23,7 @@ APPS = ("event_viewer", "twitter_producer")
 #: Domain package -> the domains it may import.
 DOMAINS: dict[str, tuple[str, ...]] = {
     "_google": (),
-    "_kubernetes": (),
+    "_kubernetes": ("_google",),  # tokens for kubeconfigs of GKE
     "_knative": ("_kubernetes",),
     "_oci": ("_google",),
     "_pipelines": ("_knative", "_kubernetes"),
