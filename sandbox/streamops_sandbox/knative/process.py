@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+from grpclib.server import Server
 
 from streamops_sandbox import grpc
 from streamops_sandbox.client import Client
@@ -40,7 +41,7 @@ class Process:
         self.namespace = ctx.env.get("SYSTEM_NAMESPACE") or ctx.namespace
         self.metrics: dict[str, float] = {"process_start_time_seconds": time.time()}
         self._runners: list[web.ServerRunner] = []
-        self._servers: list[grpc.Server] = []
+        self._grpc: list[Server] = []
 
     async def __aenter__(self) -> Self:
         if self._api:
@@ -54,7 +55,7 @@ class Process:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        for server in self._servers:
+        for server in self._grpc:
             server.close()
         await asyncio.gather(*(runner.cleanup() for runner in self._runners))
         await self.transport.close()
@@ -76,9 +77,7 @@ class Process:
 
     async def listen_grpc(self, port: int, methods: dict[str, grpc.Method]) -> None:
         """Serve gRPC on a port of the pod."""
-        server = grpc.Server(methods)
-        self._servers.append(server)
-        await server.listen(self.ctx.pod_ip, port)
+        self._grpc.append(await grpc.serve(self.ctx.pod_ip, port, methods))
 
     async def answer_probes(self, port: int = 8080) -> None:
         """Answer knative.dev/pkg's `/health` and `/readiness` (and any other path) with 200."""
