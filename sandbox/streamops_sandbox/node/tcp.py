@@ -31,7 +31,7 @@ async def carry(
     far_writer: asyncio.StreamWriter,
 ) -> None:
     """Carry bytes both ways between two connections until both sides have ended."""
-    await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+    await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
 
 
 async def close(writer: asyncio.StreamWriter) -> None:
@@ -54,7 +54,8 @@ async def listen(host: str, port: int, resolve: Callable[[], Address | None]) ->
     return await asyncio.start_server(serve, host, port)
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Carry bytes one way until there are no more."""
     try:
         while data := await reader.read(_CHUNK):
             writer.write(data)

@@ -114,7 +114,7 @@ def test_people_reach_node_ports(cluster: Cluster, namespace: str, server: str) 
     until(refused, "the node port to be closed")
 
 
-def test_the_proxy_keeps_connections_and_carries_bodies_of_both_kinds(
+def test_the_proxy_carries_bodies_of_both_kinds_and_tunnels(
     cluster: Cluster, namespace: str, server: str
 ) -> None:
     code = """
@@ -127,10 +127,8 @@ for size in (0, 1, 100_000):
     body = bytes(range(256)) * (size // 256 + 1)
     for data in (body, iter([body, b"end"])):
         connection.request("POST", f"http://{target}/", data)
-        local = connection.sock.getsockname()
         answer = connection.getresponse().read()
         assert answer in (body, body + b"end"), len(answer)
-        assert connection.sock and connection.sock.getsockname() == local, "a new connection"
 connection.set_tunnel  # and CONNECT:
 tunnel = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=20)
 tunnel.set_tunnel(target, 80)
