@@ -13,7 +13,7 @@ import pytest
 from support.registries import sandbox_registry
 
 from streamops_sandbox.node.images import Image, ImageError, make_root, process, pull
-from streamops_sandbox.node.images.reference import Reference
+from streamops_sandbox.node.images.image import Reference
 
 
 @pytest.fixture

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from aiohttp import web
-from support.registries import Registry, free_port, proxy, sandbox_registry
+from support.registries import Registry, free_port, sandbox_registry
 
 from streamops_sandbox.node.images import Image, ImageError, pull
-from streamops_sandbox.node.images.credentials import find
-from streamops_sandbox.node.images.reference import Reference
+from streamops_sandbox.node.images.image import Reference
+from streamops_sandbox.node.images.registry import find_credentials
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -183,33 +182,13 @@ def test_layer_that_is_not_what_the_configuration_says(registry: Registry, tmp_p
 
 def test_changed_content_is_noticed(registry: Registry, tmp_path: Path) -> None:
     Pushed(registry, "app").image("v1", "hello")
-    for blob in (registry.home / "registry/blobs/sha256").iterdir():
+    for blob in (registry.home / "registry").glob("sha256-*"):
         content = bytearray(blob.read_bytes())
         content[-1] ^= 1
         blob.write_bytes(content)
     with pytest.raises(ImageError, match="digest"):
         pulled(f"{registry.host}/app:v1", tmp_path / "store")
     assert not list((tmp_path / "store/blobs/sha256").iterdir())
-
-
-def test_download_goes_on_where_it_broke_off(registry: Registry, tmp_path: Path) -> None:
-    """The first answer for every blob is cut in half."""
-    Pushed(registry, "app").image("v1", "hello " * 200_000)
-    cut: set[str] = set()
-    ranges: list[str] = []
-
-    def spoil(request: web.Request, answer: web.Response) -> web.Response | None:
-        if "Range" in request.headers:
-            ranges.append(request.headers["Range"])
-        if "/blobs/" in request.path and request.path not in cut:
-            cut.add(request.path)
-            return None
-        return answer
-
-    with proxy(registry, spoil) as spoilt:
-        image = pulled(f"{spoilt.host}/app:v1", tmp_path / "store")
-    assert (image.rootfs / "text").stat().st_size == 1_200_000
-    assert ranges
 
 
 @pytest.mark.parametrize(
@@ -240,4 +219,5 @@ def test_short_names(text: str, expected: str) -> None:
 )
 def test_which_pull_secret_is_for_what(key: str, image: str, matches: bool) -> None:
     secret = {"auths": {key: {"username": "u", "password": "p"}}}
-    assert find(Reference.parse(image), [secret]) == ([("u", "p")] if matches else [])
+    found = find_credentials(Reference.parse(image), [secret])
+    assert found == (("u", "p") if matches else None)

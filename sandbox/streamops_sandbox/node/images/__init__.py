@@ -7,8 +7,7 @@ run = process(image, Path("container"), command=None, args=None, env={})
 
 from __future__ import annotations
 
-from streamops_sandbox.node.images.errors import ImageError
-from streamops_sandbox.node.images.image import Image
+from streamops_sandbox.node.images.image import Image, ImageError
 from streamops_sandbox.node.images.process import Process, process
 from streamops_sandbox.node.images.pull import pull
 from streamops_sandbox.node.images.root import make_root

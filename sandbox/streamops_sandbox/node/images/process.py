@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamops_sandbox.node.images.errors import ImageError
-from streamops_sandbox.node.images.image import Image
+from streamops_sandbox.node.images.image import Image, ImageError
 from streamops_sandbox.node.images.unpack import resolve
 from streamops_sandbox.node.isolation import interpreter
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-from streamops_sandbox.node.images import credentials
-from streamops_sandbox.node.images.errors import ImageError
-from streamops_sandbox.node.images.image import Image
-from streamops_sandbox.node.images.reference import Reference
-from streamops_sandbox.node.images.registry import INDEXES, MANIFESTS, RegistryClient
+from streamops_sandbox.node.images.image import Image, ImageError, Reference
+from streamops_sandbox.node.images.registry import (
+    INDEXES,
+    MANIFESTS,
+    RegistryClient,
+    find_credentials,
+)
 from streamops_sandbox.node.images.store import Store
 from streamops_sandbox.node.images.unpack import LayerError
 
@@ -50,8 +52,8 @@ async def pull(
         if policy == "Never":
             message = f'Container image "{reference}" is not present with pull policy of Never'
             raise ImageError("ErrImageNeverPull", message)
-        found = credentials.find(parsed, pull_secrets)
-        async with RegistryClient(parsed, found, timeout=timeout) as registry:
+        credentials = find_credentials(parsed, pull_secrets)
+        async with RegistryClient(parsed, credentials, timeout=timeout) as registry:
             digest, manifest = await _fetch(files, registry, wanted)
         image = await _unpacked(files, parsed, digest, manifest)
         files.remember(parsed, digest, manifest)

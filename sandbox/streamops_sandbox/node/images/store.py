@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from streamops_sandbox.node.images.reference import Reference
+from streamops_sandbox.node.images.image import Reference
 from streamops_sandbox.node.images.unpack import LayerError, apply_layer
 
 
@@ -29,7 +29,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        for part in ("blobs/sha256", "blobs/sha512", "snapshots", "references", "temporary"):
+        for part in ("blobs/sha256", "snapshots", "references", "temporary"):
             (self.root / part).mkdir(parents=True, exist_ok=True)
 
     def blob(self, digest: str) -> Path:
