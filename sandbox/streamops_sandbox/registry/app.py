@@ -10,10 +10,9 @@ from aiohttp import web
 
 from streamops_sandbox.registry.auth import TokenAuth
 from streamops_sandbox.registry.base_image import add_base_image
-from streamops_sandbox.registry.blobs import Blobs
+from streamops_sandbox.registry.content import Content
 from streamops_sandbox.registry.errors import RegistryError
-from streamops_sandbox.registry.manifests import Manifests
-from streamops_sandbox.registry.storage import Storage
+from streamops_sandbox.registry.handlers import Handlers
 from streamops_sandbox.request_guard import guard
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -27,48 +26,22 @@ def create_app(
     max_bytes: int | None = None,
     google_tokeninfo_url: str | None = None,
 ) -> web.Application:
-    """Make the registry that serves `base_url` and keeps its content in `home`/registry.
+    """Make the registry that serves `base_url` and keeps its blobs in `home`/registry.
 
     Contract: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md. Writes
     `home`/docker-config.json with the credentials that may push. `max_bytes` limits what is
     stored; with `google_tokeninfo_url` Google's access tokens are taken as Artifact Registry does.
     """
-    storage = Storage(home / "registry", max_bytes=max_bytes)
-    add_base_image(storage)
+    content = Content(home / "registry", max_bytes=max_bytes)
+    add_base_image(content)
     auth = TokenAuth(
         home,
         base_url,
         anonymous_pull=anonymous_pull,
         google_tokeninfo_url=google_tokeninfo_url,
     )
-    blobs, manifests = Blobs(storage, auth), Manifests(storage, auth)
-
-    async def version(request: web.Request) -> web.Response:
-        """Say that this is a registry, to those who have a token."""
-        auth.require(request, {})
-        return web.json_response({})
-
     app = web.Application(middlewares=[guard(), _errors], client_max_size=1 << 20)
-    app.add_routes(
-        [
-            web.get("/token", auth.token),
-            web.post("/token", auth.token),
-            web.get("/v2/", version),
-            web.get("/v2/_catalog", manifests.catalog),
-            web.get("/v2/{name:.+}/tags/list", manifests.tags),
-            web.get("/v2/{name:.+}/referrers/{digest}", manifests.referrers),
-            web.get("/v2/{name:.+}/manifests/{reference}", manifests.get),
-            web.put("/v2/{name:.+}/manifests/{reference}", manifests.put),
-            web.delete("/v2/{name:.+}/manifests/{reference}", manifests.delete),
-            web.post("/v2/{name:.+}/blobs/uploads/", blobs.start),
-            web.get("/v2/{name:.+}/blobs/uploads/{upload}", blobs.status),
-            web.patch("/v2/{name:.+}/blobs/uploads/{upload}", blobs.patch),
-            web.put("/v2/{name:.+}/blobs/uploads/{upload}", blobs.put),
-            web.delete("/v2/{name:.+}/blobs/uploads/{upload}", blobs.cancel),
-            web.get("/v2/{name:.+}/blobs/{digest}", blobs.get),
-            web.delete("/v2/{name:.+}/blobs/{digest}", blobs.delete),
-        ]
-    )
+    app.add_routes(Handlers(content, auth).routes())
     return app
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from streamops_sandbox.home import write_private
 from streamops_sandbox.registry.errors import RegistryError
 
 SERVICE = "sandbox-registry"
@@ -41,7 +42,7 @@ def parse_scopes(scopes: Iterable[str]) -> Access:
 class TokenAuth:
     """Issues and checks tokens for one registry.
 
-    `user` and `password` are made once per home and written to `docker-config.json` there, the
+    `user` and `password` are made anew and written to `docker-config.json` in `home`, the
     form that docker, skopeo, buildah and oras read. Anybody may pull where `anonymous_pull`.
     """
 
@@ -56,37 +57,21 @@ class TokenAuth:
         self.realm = f"{base_url}/token"
         self.anonymous_pull = anonymous_pull
         self.google_tokeninfo_url = google_tokeninfo_url
-        secrets_file = home / "registry" / "secrets.json"
-        if not secrets_file.exists():
-            secrets_file.parent.mkdir(parents=True, exist_ok=True)
-            secrets_file.touch(mode=0o600)
-            content = {"key": secrets.token_hex(32), "password": secrets.token_urlsafe(24)}
-            secrets_file.write_text(json.dumps(content))
-        content = json.loads(secrets_file.read_text())
-        self._key = bytes.fromhex(content["key"])
+        self._key = secrets.token_bytes(32)
         self.user = "sandbox"
-        self.password: str = content["password"]
+        self.password = secrets.token_urlsafe(24)
         self._write_docker_config(home / "docker-config.json", base_url)
 
     def _write_docker_config(self, path: Path, base_url: str) -> None:
         auth = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         host = base_url.partition("://")[2]
         hosts = {host, host.replace("127.0.0.1", "localhost")}
-        path.touch(mode=0o600)
-        path.write_text(json.dumps({"auths": {name: {"auth": auth} for name in sorted(hosts)}}))
+        write_private(path, {"auths": {name: {"auth": auth} for name in sorted(hosts)}})
 
     async def token(self, request: web.Request) -> web.Response:
-        """Serve the token endpoint: GET with Basic, or POST with an OAuth 2.0 password grant."""
-        credentials: tuple[str, str] | None
-        if request.method == "POST":
-            form = await request.post()
-            scopes = str(form.get("scope", "")).split()
-            if form.get("grant_type") != "password":
-                raise RegistryError("UNSUPPORTED", message="only the password grant is supported")
-            credentials = (str(form.get("username", "")), str(form.get("password", "")))
-        else:
-            scopes = [one for many in request.query.getall("scope", []) for one in many.split()]
-            credentials = _basic(request.headers.get("Authorization", ""))
+        """Serve the token endpoint, to users with Basic credentials and to anybody."""
+        scopes = [one for many in request.query.getall("scope", []) for one in many.split()]
+        credentials = _basic(request.headers.get("Authorization", ""))
         access = parse_scopes(scopes)
         user = await self._user(*credentials) if credentials else None
         if user is None:

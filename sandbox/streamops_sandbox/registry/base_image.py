@@ -9,13 +9,12 @@ in the same way. The content depends on nothing but this machine's Python versio
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import platform
 import tarfile
 
-from streamops_sandbox.registry.storage import Storage
+from streamops_sandbox.registry.content import Content, digest_of
 
 REPOSITORY = "library/python"
 
@@ -32,8 +31,8 @@ _GROUPS = "root:x:0:\nnonroot:x:65532:\n"
 _PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def add_base_image(storage: Storage) -> str:
-    """Put the base image for this machine's Python into the registry; returns its digest."""
+def add_base_image(registry: Content) -> None:
+    """Put the base image for this machine's Python into the registry."""
     version = platform.python_version()
     minor = version.rpartition(".")[0]
     layer_tar = _layer(minor)
@@ -49,7 +48,7 @@ def add_base_image(storage: Storage) -> str:
         },
         "rootfs": {
             "type": "layers",
-            "diff_ids": [f"sha256:{hashlib.sha256(layer_tar).hexdigest()}"],
+            "diff_ids": [digest_of(layer_tar)],
         },
         "history": [{"created_by": "streamops_sandbox.registry: launcher of the host's Python"}],
     }
@@ -60,22 +59,20 @@ def add_base_image(storage: Storage) -> str:
         "mediaType": media_type,
         "config": {
             "mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": storage.put_blob(REPOSITORY, config_bytes),
+            "digest": registry.put_blob(REPOSITORY, config_bytes),
             "size": len(config_bytes),
         },
         "layers": [
             {
                 "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
-                "digest": storage.put_blob(REPOSITORY, layer),
+                "digest": registry.put_blob(REPOSITORY, layer),
                 "size": len(layer),
             }
         ],
     }
     content = json.dumps(manifest, sort_keys=True).encode()
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     for tag in ("slim", "3-slim", f"{minor}-slim", f"{version}-slim"):
-        storage.put_manifest(REPOSITORY, content, media_type, digest, tag)
-    return digest
+        registry.put_manifest(REPOSITORY, tag, content, media_type)
 
 
 def _layer(minor: str) -> bytes:

@@ -1,0 +1,150 @@
+"""What the registry holds: blobs in a folder, and in memory what each repository has of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streamops_sandbox.registry.errors import RegistryError
+
+_NAME = re.compile(
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+)
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it can be a repository's."""
+    if not _NAME.fullmatch(name) or len(name) > 255:
+        raise RegistryError("NAME_INVALID", {"name": name})
+    return name
+
+
+def check_digest(digest: str) -> str:
+    """Return `digest` if it is one; SHA-256 only."""
+    if not _DIGEST.fullmatch(digest):
+        raise RegistryError("DIGEST_INVALID", {"digest": digest}, message="invalid digest")
+    return digest
+
+
+def digest_of(content: bytes) -> str:
+    """Return the digest of content that is at hand."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@dataclass
+class Repository:
+    """One repository: digests of its blobs, content and media type of its manifests, its tags."""
+
+    blobs: set[str] = field(default_factory=set)
+    manifests: dict[str, tuple[bytes, str]] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class Content:
+    """All repositories; empty at the start."""
+
+    def __init__(self, folder: Path, *, max_bytes: int | None = None) -> None:
+        """Empty `folder` to keep blobs there; `max_bytes` limits what they take together."""
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._used = 0
+        self._repositories: dict[str, Repository] = {}
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "uploads").mkdir(parents=True)
+
+    def repository(self, name: str) -> Repository:
+        """Return a repository, which may hold nothing."""
+        return self._repositories.setdefault(check_name(name), Repository())
+
+    # -- blobs ---------------------------------------------------------------------------------
+
+    def blob(self, name: str, digest: str) -> Path:
+        """Return the file of a blob that the repository has."""
+        if check_digest(digest) not in self.repository(name).blobs:
+            raise RegistryError("BLOB_UNKNOWN", {"digest": digest})
+        return self._folder / digest.replace(":", "-")
+
+    def put_blob(self, name: str, content: bytes) -> str:
+        """Store content that is at hand; returns its digest."""
+        upload = self.new_upload()
+        self.upload(upload).write_bytes(content)
+        digest = digest_of(content)
+        self.finish_upload(name, upload, digest)
+        return digest
+
+    def new_upload(self) -> str:
+        """Begin an upload; returns its id."""
+        upload = str(uuid.uuid4())
+        (self._folder / "uploads" / upload).touch()
+        return upload
+
+    def upload(self, upload: str) -> Path:
+        """Return the file that an upload has been written to so far."""
+        path = self._folder / "uploads" / upload
+        if not re.fullmatch(r"[0-9a-f-]{36}", upload) or not path.exists():
+            raise RegistryError("BLOB_UPLOAD_UNKNOWN", {"upload": upload})
+        return path
+
+    def check_room(self, more: int) -> None:
+        """Refuse `more` bytes beyond the limit."""
+        if self._max_bytes is not None and self._used + more > self._max_bytes:
+            raise RegistryError(
+                "DENIED",
+                {"max_bytes": self._max_bytes, "used_bytes": self._used},
+                message=f"the registry is full: its limit is {self._max_bytes} bytes",
+            )
+
+    def finish_upload(self, name: str, upload: str, digest: str) -> None:
+        """Make an upload a blob of the repository, if its content has this digest."""
+        path = self.upload(upload)
+        with path.open("rb") as file:
+            actual = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        if actual != check_digest(digest):
+            path.unlink()
+            raise RegistryError("DIGEST_INVALID", {"expected": digest, "actual": actual})
+        target = self._folder / digest.replace(":", "-")
+        if not target.exists():
+            self._used += path.stat().st_size
+        path.replace(target)
+        self.repository(name).blobs.add(digest)
+
+    # -- manifests and tags --------------------------------------------------------------------
+
+    def manifest(self, name: str, reference: str) -> tuple[bytes, str, str]:
+        """Return a manifest's bytes, digest and media type, by tag or digest."""
+        repository = self.repository(name)
+        digest = repository.tags.get(reference, reference)
+        if digest not in repository.manifests:
+            raise RegistryError("MANIFEST_UNKNOWN", {"name": name, "reference": reference})
+        content, media_type = repository.manifests[digest]
+        return content, digest, media_type
+
+    def put_manifest(self, name: str, reference: str, content: bytes, media_type: str) -> str:
+        """Store a manifest by its digest or under a tag; returns the digest."""
+        digest = digest_of(content)
+        if ":" not in reference:
+            if not _TAG.fullmatch(reference):
+                raise RegistryError("TAG_INVALID", {"tag": reference})
+        elif check_digest(reference) != digest:
+            raise RegistryError("DIGEST_INVALID", {"expected": reference, "actual": digest})
+        repository = self.repository(name)
+        repository.manifests[digest] = (content, media_type)
+        if ":" not in reference:
+            repository.tags[reference] = digest
+        return digest
+
+    def delete(self, name: str, reference: str) -> None:
+        """Remove a tag, whose manifest stays; or a manifest, with the tags that name it."""
+        _, digest, _ = self.manifest(name, reference)
+        repository = self.repository(name)
+        if reference in repository.tags:
+            del repository.tags[reference]
+        else:
+            del repository.manifests[digest]
+            repository.tags = {tag: d for tag, d in repository.tags.items() if d != digest}
