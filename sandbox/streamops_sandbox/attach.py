@@ -15,8 +15,7 @@ from typing import Any
 import yaml
 
 from streamops_sandbox.client import named
-
-Object = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
@@ -49,7 +48,7 @@ async def until_told(work: Coroutine[Any, Any, None]) -> None:
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, lambda: task.cancelling() or task.cancel())
     try:
         await task
     except asyncio.CancelledError:

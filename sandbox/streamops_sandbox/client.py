@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import json
 import ssl
 import tempfile
@@ -101,14 +102,13 @@ class Client:
         cls,
         kubeconfig: str | Path | Mapping[str, Any],
         *,
-        context: str | None = None,
         user_agent: str = "sandbox",
         timeout: float = 30.0,  # noqa: ASYNC109 - of each later request, not of this call
     ) -> Self:
         """Connect as a kubeconfig (a path, or its content) says.
 
-        Understands certificates, tokens, token files and basic authentication, not exec plugins.
-        Raises ValueError where the kubeconfig names something it does not hold.
+        Understands certificates, tokens and token files. Raises ValueError where the kubeconfig
+        names something it does not hold, or asks for another kind of authentication.
         """
         config: Mapping[str, Any]
         if isinstance(kubeconfig, Mapping):
@@ -116,17 +116,12 @@ class Client:
         else:
             text = await asyncio.to_thread(Path(kubeconfig).read_text, encoding="utf-8")
             config = yaml.safe_load(text)
-        entry = named(config, "context", context or config.get("current-context", ""))
+        entry = named(config, "context", config.get("current-context", ""))
         cluster = named(config, "cluster", entry["cluster"])
         user = named(config, "user", entry["user"]) if entry.get("user") else {}
-        if "exec" in user or "auth-provider" in user:
-            raise ValueError(f"user {entry['user']!r}: authentication plugins are not supported")
-        headers = {}
-        if "token" in user:
-            headers["Authorization"] = f"Bearer {user['token']}"
-        elif "username" in user:
-            pair = f"{user['username']}:{user.get('password', '')}"
-            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        if other := user.keys() & {"exec", "auth-provider", "username"}:
+            raise ValueError(f"user {entry['user']!r}: {', '.join(other)} is not supported")
+        headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
         return cls(
             cluster["server"],
             ssl_context=_ssl_context(cluster, user),
@@ -162,30 +157,16 @@ class Client:
         namespace: str | None = None,
         *,
         label_selector: str | None = None,
-        field_selector: str | None = None,
     ) -> Objects:
         """Return all objects of a kind, of one namespace or of all."""
-        items, _ = await self.list_with_version(
-            api_version,
-            kind,
-            namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-        )
-        return items
+        return (await self._list(api_version, kind, namespace, label_selector))[0]
 
-    async def list_with_version(
-        self,
-        api_version: str,
-        kind: str,
-        namespace: str | None = None,
-        *,
-        label_selector: str | None = None,
-        field_selector: str | None = None,
+    async def _list(
+        self, api_version: str, kind: str, namespace: str | None, label_selector: str | None
     ) -> tuple[Objects, str]:
-        """Like `list`, with the resourceVersion from which a watch continues."""
+        """Return objects with the resourceVersion from which a watch continues."""
         path = await self.path(api_version, kind, namespace)
-        params = _selectors(label_selector, field_selector) | {"limit": str(_PAGE_SIZE)}
+        params = _selector(label_selector) | {"limit": str(_PAGE_SIZE)}
         items: Objects = []
         while True:
             page = await self._object("GET", path, params=params)
@@ -298,7 +279,12 @@ class Client:
         """Return the informer of these objects; one is shared by all who ask for the same."""
         key = (api_version, kind, namespace, label_selector)
         if key not in self._informers:
-            self._informers[key] = Informer(self, *key)
+            self._informers[key] = Informer(
+                api_version,
+                kind,
+                functools.partial(self._list, *key),
+                functools.partial(self._watch, *key),
+            )
         return self._informers[key]
 
     async def drop_informer(self, informer: Informer) -> None:
@@ -366,11 +352,25 @@ class Client:
                 raise _api_error(response.status, decoded)
             return decoded
 
-    async def watch(self, path: str, params: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _watch(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None,
+        label_selector: str | None,
+        version: str,
+        seconds: int,
+    ) -> aiohttp.ClientResponse:
         """Open a watch; the answer's lines are watch events. The caller closes it."""
         response = await self._session.get(
-            self.server + path,
-            params={**params, "watch": "true"},
+            self.server + await self.path(api_version, kind, namespace),
+            params={
+                "watch": "true",
+                "resourceVersion": version,
+                "allowWatchBookmarks": "true",
+                "timeoutSeconds": str(seconds),
+                **_selector(label_selector),
+            },
             headers=self._authorization(),
             # A line holds a whole object; the server ends the watch by timeoutSeconds.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout),
@@ -457,9 +457,6 @@ def _ssl_context(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSL
         cafile=cluster.get("certificate-authority"),
         cadata=base64.b64decode(ca).decode() if ca else None,
     )
-    if cluster.get("insecure-skip-tls-verify"):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
     if "client-certificate-data" in user:
         # The ssl module loads certificates from files only.
         with tempfile.NamedTemporaryFile() as file:
@@ -472,9 +469,8 @@ def _ssl_context(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSL
     return context
 
 
-def _selectors(label_selector: str | None, field_selector: str | None) -> dict[str, str]:
-    params = {"labelSelector": label_selector, "fieldSelector": field_selector}
-    return {key: value for key, value in params.items() if value}
+def _selector(label_selector: str | None) -> dict[str, str]:
+    return {"labelSelector": label_selector} if label_selector else {}
 
 
 def _decode(content: bytes, content_type: str) -> object:

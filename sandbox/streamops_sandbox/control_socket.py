@@ -8,8 +8,10 @@ http://sandbox/x/posts` is a request; the first part of the path names the part 
 from __future__ import annotations
 
 import http.client
+import inspect
 import json
 import socket
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +21,36 @@ from streamops_sandbox.home import Home
 #: Where an application keeps the one that controls it.
 CONTROL = web.AppKey("control", web.Application)
 _SHUTDOWN_SECONDS = 1.0
+
+
+def application(routes: Mapping[str, Callable[..., Any]]) -> web.Application:
+    """Return an application of functions by `METHOD /path`.
+
+    Each is called with the request's JSON (None without any) and, by their names, what the path and
+    the query hold; it returns what is answered as JSON (None: {}), or a coroutine for that. A
+    KeyError, TypeError or ValueError is answered 400.
+    """
+    app = web.Application()
+    for route, function in routes.items():
+        method, path = route.split()
+        app.router.add_route(method, path, _handler(function))
+    return app
+
+
+def _handler(function: Callable[..., Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        text = await request.text()
+        try:
+            body = json.loads(text) if text else None
+            answer = function(body, **request.match_info, **request.query)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except (KeyError, TypeError, ValueError) as error:
+            text = str(error) if isinstance(error, ValueError) else repr(error)
+            return web.json_response({"error": text}, status=400)
+        return web.json_response({} if answer is None else answer)
+
+    return handle
 
 
 async def serve(app: web.Application, home: Home) -> web.AppRunner:

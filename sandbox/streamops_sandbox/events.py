@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any
 
 import aiohttp
 
 from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
 
 logger = logging.getLogger(__name__)
-
-Object = dict[str, Any]
 
 
 class EventRecorder:

@@ -22,6 +22,10 @@ class HomeError(Exception):
     """The folder cannot be used; the message says why."""
 
 
+class StartError(ValueError):
+    """The sandbox cannot start; the message says what to do."""
+
+
 class Home:
     """A sandbox's folder, which need not exist yet."""
 
@@ -62,10 +66,7 @@ class Home:
 
     def write_state(self, state: State) -> None:
         """Replace the state file at once."""
-        temporary = self.state_file.with_suffix(".new")
-        temporary.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-        temporary.chmod(0o600)
-        temporary.replace(self.state_file)
+        write_private(self.state_file, state)
 
     def make(self) -> None:
         """Make the folder, for its owner only. Raises HomeError where others can enter it.
@@ -96,6 +97,17 @@ class Home:
             yield f"/proc/self/fd/{descriptor}/{path.name}"
         finally:
             os.close(descriptor)
+
+
+def write_private(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON that only its owner can read, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)
 
 
 def started(pid: int) -> str | None:

@@ -7,43 +7,27 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 
+from streamops_sandbox.objects import Object
+
 logger = logging.getLogger(__name__)
 
-Object = dict[str, Any]
 Objects = list[Object]
 Key = tuple[str | None, str]
 #: Called with "ADDED", "MODIFIED" or "DELETED" and the object.
 Callback = Callable[[str, Object], None]
+#: Returns all objects and the resourceVersion from which a watch continues.
+List = Callable[[], Awaitable[tuple[Objects, str]]]
+#: Opens a watch from a resourceVersion on, for about so many seconds.
+Watch = Callable[[str, int], Awaitable[aiohttp.ClientResponse]]
 
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_SECONDS = 10.0
 _WATCH_SECONDS = 300
 _REMEMBERED = 1000
-
-
-class Source(Protocol):
-    """What an informer reads from; see `streamops_sandbox.client.Client`."""
-
-    async def path(self, api_version: str, kind: str, namespace: str | None = None) -> str:
-        """Return the URL path of a collection."""
-
-    async def list_with_version(
-        self,
-        api_version: str,
-        kind: str,
-        namespace: str | None = None,
-        *,
-        label_selector: str | None = None,
-    ) -> tuple[Objects, str]:
-        """Return all objects and the resourceVersion from which a watch continues."""
-
-    async def watch(self, path: str, params: dict[str, str]) -> aiohttp.ClientResponse:
-        """Open a watch."""
 
 
 class Informer:
@@ -53,19 +37,11 @@ class Informer:
     every few seconds. Get one from `Client.informer`. Objects are shared: never change them.
     """
 
-    def __init__(
-        self,
-        client: Source,
-        api_version: str,
-        kind: str,
-        namespace: str | None = None,
-        label_selector: str | None = None,
-    ) -> None:
+    def __init__(self, api_version: str, kind: str, list_objects: List, watch: Watch) -> None:
         self.api_version = api_version
         self.kind = kind
-        self.namespace = namespace
-        self._client = client
-        self._label_selector = label_selector
+        self._list = list_objects
+        self._watch = watch
         self._objects: dict[Key, Object] = {}
         self._by_namespace: dict[str | None, dict[str, Object]] = {}
         self._gone: dict[str, None] = {}  # uids, the oldest first
@@ -88,11 +64,6 @@ class Informer:
     async def synced(self) -> None:
         """Wait until the first list is in."""
         await self._synced.wait()
-
-    @property
-    def has_synced(self) -> bool:
-        """Whether the first list is in."""
-        return self._synced.is_set()
 
     def get(self, name: str, namespace: str | None = None) -> Object | None:
         """Return an object as last seen, or None."""
@@ -124,7 +95,8 @@ class Informer:
         while True:
             begun = time.monotonic()
             try:
-                version = await self._relist()
+                items, version = await self._list()
+                self._replace(items)
                 self._synced.set()
                 await self._follow(version)
                 failures = 0
@@ -142,25 +114,11 @@ class Informer:
                 failures += 1
                 await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
 
-    async def _relist(self) -> str:
-        items, version = await self._client.list_with_version(
-            self.api_version, self.kind, self.namespace, label_selector=self._label_selector
-        )
-        self._replace(items)
-        return version
-
     async def _follow(self, version: str) -> None:
         """Watch from `version` on; returns where a new list is needed."""
-        path = await self._client.path(self.api_version, self.kind, self.namespace)
         while True:
-            params = {
-                "resourceVersion": version,
-                "allowWatchBookmarks": "true",
-                "timeoutSeconds": str(int(_WATCH_SECONDS * random.uniform(1, 2))),  # noqa: S311 - no secret
-            }
-            if self._label_selector:
-                params["labelSelector"] = self._label_selector
-            response = await self._client.watch(path, params)
+            seconds = int(_WATCH_SECONDS * random.uniform(1, 2))  # noqa: S311 - no secret
+            response = await self._watch(version, seconds)
             try:
                 while line := await response.content.readline():
                     event = json.loads(line)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-Object = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 
 def matches(selector: Object | None, labels: Mapping[str, str] | None) -> bool:

@@ -16,7 +16,6 @@ import errno
 import json
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -25,19 +24,15 @@ from pathlib import Path
 
 from aiohttp import web
 
-from streamops_sandbox import control_socket, eventloop
-from streamops_sandbox.cluster_processes import ClusterProcesses
+from streamops_sandbox import attach, control_socket, eventloop
+from streamops_sandbox.clusters import Clusters
 from streamops_sandbox.control_socket import CONTROL
-from streamops_sandbox.home import Home, State, started
+from streamops_sandbox.home import Home, StartError, State, started
 
 logger = logging.getLogger(__name__)
 
 SERVICES = ("google", "x", "registry", "releases")
 _SHUTDOWN_SECONDS = 1.0
-
-
-class StartError(Exception):
-    """The sandbox cannot start; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class Supervisor:
         self._home = options.home
         self._urls: dict[str, str] = {}
         self._stack = contextlib.AsyncExitStack()
-        self.clusters = ClusterProcesses(options.home, self._write_state, options.cluster_program)
+        self.clusters = Clusters(options.home, self._write_state, options.cluster_program)
         self.stopping = asyncio.Event()
         self._started = False
 
@@ -102,19 +97,15 @@ class Supervisor:
 
     def _application(self, name: str) -> web.Application:
         # Imported here: each brings what only it needs.
-        base_url, home = self._urls[name], self._home.path
+        base_url, home, options = self._urls[name], self._home.path, self._options
         if name == "google":
             from streamops_sandbox import google  # noqa: PLC0415
 
             return google.create_app(home=home, base_url=base_url, clusters=self.clusters)
         if name == "x":
             from streamops_sandbox import x  # noqa: PLC0415
-            from streamops_sandbox.x.posts import PostsError  # noqa: PLC0415
 
-            try:
-                return x.create_app(home=home, base_url=base_url, posts=self._options.posts)
-            except PostsError as error:
-                raise StartError(f"--posts {self._options.posts}: {error}") from None
+            return x.create_app(home=home, base_url=base_url, posts=options.posts)
         if name == "registry":
             from streamops_sandbox import registry  # noqa: PLC0415
 
@@ -122,7 +113,7 @@ class Supervisor:
             return registry.create_app(home=home, base_url=base_url, google_tokeninfo_url=tokeninfo)
         from streamops_sandbox.knative import release  # noqa: PLC0415
 
-        return release.create_app(home=home, base_url=base_url, upstream=self._options.releases)
+        return release.create_app(home=home, base_url=base_url, upstream=options.releases)
 
     async def _create_cluster(self, name: str) -> None:
         try:
@@ -139,26 +130,17 @@ class Supervisor:
     # -- control -----------------------------------------------------------------------------------
 
     def _control(self) -> web.Application:
-        app = web.Application()
-        app.router.add_get("/status", self._get_status)
-        app.router.add_post("/clusters", self._post_cluster)
-        app.router.add_post("/stop", self._post_stop)
-        return app
+        return control_socket.application(
+            {
+                "GET /status": lambda _: self._state(),
+                "POST /clusters": self._post_cluster,
+                "POST /stop": lambda _: self.stopping.set(),
+            }
+        )
 
-    async def _get_status(self, _: web.Request) -> web.Response:
-        return web.json_response(self._state())
-
-    async def _post_cluster(self, request: web.Request) -> web.Response:
-        name = (await request.json())["name"]
-        try:
-            await self._create_cluster(name)
-        except StartError as error:
-            return web.json_response({"error": str(error)}, status=409)
-        return web.json_response(self._state())
-
-    async def _post_stop(self, _: web.Request) -> web.Response:
-        self.stopping.set()
-        return web.json_response({})
+    async def _post_cluster(self, body: State) -> State:
+        await self._create_cluster(body["name"])
+        return self._state()
 
     def _state(self) -> State:
         pid = os.getpid()
@@ -202,11 +184,7 @@ def _listen(address: str, port: int) -> dict[str, socket.socket]:
 
 
 async def _run(options: Options, report: Callable[[State], None]) -> None:
-    loop = asyncio.get_running_loop()
-    supervisor = Supervisor(options)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, supervisor.stopping.set)
-    async with supervisor:
+    async with Supervisor(options) as supervisor:
         try:
             report({})
         except BrokenPipeError:
@@ -226,11 +204,7 @@ def main() -> int:
     parser.add_argument("--posts", type=Path)
     parser.add_argument("--report", type=int, required=True)
     arguments = parser.parse_args()
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    attach.log_to_stderr()
     os.umask(0o077)
     eventloop.prepare()
     program = os.environ.get("SANDBOX_CLUSTER_PROGRAM")
@@ -250,7 +224,7 @@ def main() -> int:
             pipe.write(json.dumps(answer) + "\n")
 
     try:
-        asyncio.run(_run(options, report))
+        asyncio.run(attach.until_told(_run(options, report)))
     except StartError as error:
         with contextlib.suppress(BrokenPipeError):
             report({"error": str(error)})

@@ -59,8 +59,8 @@ def test_objects_are_written_read_and_refused(tmp_path: Path) -> None:
         assert error.value.already_exists
         applied = await client.apply(config_map("two", c="3"), field_manager="me")
         assert applied["metadata"]["managedFields"][0]["manager"] == "me"
-        found = await client.list("v1", "ConfigMap", "default", field_selector="metadata.name=two")
-        assert [obj["data"] for obj in found] == [{"c": "3"}]
+        found = await client.list("v1", "ConfigMap", "default")
+        assert {"c": "3"} in [obj["data"] for obj in found]
         assert found[0]["kind"] == "ConfigMap"
         await client.delete("v1", "ConfigMap", "one", "default")
         with pytest.raises(ApiError) as error:

@@ -12,7 +12,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
 from streamops_sandbox import control_socket
-from streamops_sandbox.clusters import Cluster
+from streamops_sandbox.clusters import Cluster, Clusters
 from streamops_sandbox.google import PROJECT, create_app
 from streamops_sandbox.home import Home
 from streamops_sandbox.kube.server import ApiServer
@@ -40,37 +40,34 @@ ALL_SERVICES = (
 POOL = f"{PROJECT}.svc.id.goog"
 
 
-class ApiServers:
-    """A cluster manager whose clusters are API servers alone: real ones, without nodes."""
+class ApiServers(Clusters):
+    """Clusters that are API servers alone: real ones, without nodes."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(Home(folder), lambda: None)
         self._folder = folder
-        self._running: dict[str, tuple[Cluster, ApiServer]] = {}
+        self._servers: dict[str, tuple[Cluster, ApiServer]] = {}
 
-    async def create(self, name: str, *, google_url: str | None = None, **_: str) -> Cluster:
+    async def create(self, name: str, google: Mapping[str, str] | None = None) -> Cluster:
         """Start an API server."""
         folder = self._folder / name
-        tokeninfo = f"{google_url}/tokeninfo" if google_url else None
+        tokeninfo = f"{google['url']}/tokeninfo" if google else None
         server = ApiServer(folder, google_tokeninfo_url=tokeninfo)
         await server.start()
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(server.admin_kubeconfig()))
         cluster = Cluster(name, server.url, server.ca_file.read_text(), kubeconfig)
-        self._running[name] = (cluster, server)
+        self._servers[name] = (cluster, server)
         return cluster
 
     async def delete(self, name: str) -> None:
         """Stop it."""
-        _, server = self._running.pop(name)
+        _, server = self._servers.pop(name)
         await server.stop()
-
-    def get(self, name: str) -> Cluster:
-        """One of them."""
-        return self._running[name][0]
 
     def list(self) -> list[Cluster]:
         """All of them."""
-        return [cluster for cluster, _ in self._running.values()]
+        return [cluster for cluster, _ in self._servers.values()]
 
 
 @dataclass

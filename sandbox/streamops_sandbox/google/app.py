@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,25 +11,26 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from ..clusters import ClusterManager
-from ..control_socket import CONTROL
-from ..request_guard import guard
-from . import discovery
-from .artifactregistry import ArtifactRegistry
-from .container import Container
-from .control import Control
-from .errors import GoogleError, OAuthError, not_modelled
-from .federation import Federation
-from .iam import Iam
-from .oauth import OAuth
-from .operations import Operations
-from .principals import Principal
-from .resourcemanager import ResourceManager
-from .secretmanager import SecretManager
-from .service import Call, Handler, handlers
-from .serviceusage import ServiceUsage
-from .state import State
-from .tokens import Tokens, missing_credentials
+from streamops_sandbox.clusters import Clusters
+from streamops_sandbox.control_socket import CONTROL
+from streamops_sandbox.google import discovery
+from streamops_sandbox.google.artifact_registry.repositories import ArtifactRegistry
+from streamops_sandbox.google.container.service import Container
+from streamops_sandbox.google.control import Control
+from streamops_sandbox.google.errors import GoogleError, OAuthError, not_modelled
+from streamops_sandbox.google.iam.accounts import Iam
+from streamops_sandbox.google.iam.principals import Principal
+from streamops_sandbox.google.oauth.endpoints import OAuth
+from streamops_sandbox.google.oauth.federation import Federation
+from streamops_sandbox.google.oauth.tokens import Tokens, missing_credentials
+from streamops_sandbox.google.operations import Operations
+from streamops_sandbox.google.projects import State
+from streamops_sandbox.google.resource_manager.projects import ResourceManager
+from streamops_sandbox.google.secret_manager.service import SecretManager
+from streamops_sandbox.google.service import Call, Handler, handlers
+from streamops_sandbox.google.service_usage.services import ServiceUsage
+from streamops_sandbox.home import write_private
+from streamops_sandbox.request_guard import guard
 
 PROJECT = "sandbox-project"
 ACCOUNT = f"automation@{PROJECT}.iam.gserviceaccount.com"
@@ -46,28 +46,23 @@ class Google:
         self,
         *,
         base_url: str,
-        clusters: ClusterManager,
+        clusters: Clusters,
         enabled_services: Iterable[str],
     ) -> None:
-        self.state = State()
-        self.tokens = Tokens()
+        state, self.tokens, self.operations = State(), Tokens(), Operations()
+        self.state = state
         self.account = Principal(f"serviceAccount:{ACCOUNT}", PROJECT, "101234567890123456789")
-        self.state.add_project(PROJECT, [self.account.member], services=set(enabled_services))
-        federation = Federation(self.state, clusters)
-        self.oauth = OAuth(self.state, self.tokens, federation, base_url)
-        self.operations = Operations()
-        container = Container(self.state, self.operations, clusters, base_url)
-        iam = Iam(self.state, self.tokens)
-        iam.adopt(self.account)
-        self.control = Control(self.state, self.tokens, self.operations, container, base_url)
+        project = state.add_project(PROJECT, [self.account.member], services=set(enabled_services))
+        self.oauth = OAuth(state, self.tokens, Federation(state, clusters), base_url)
+        self.control = Control(state, self.tokens, self.operations, base_url)
         self._handlers: dict[str, Handler] = {}
         for service in (
-            SecretManager(self.state),
-            container,
-            ArtifactRegistry(self.state, self.operations),
-            ServiceUsage(self.state, self.operations),
-            iam,
-            ResourceManager(self.state),
+            SecretManager(),
+            Container(self.operations, clusters, base_url),
+            ArtifactRegistry(self.operations),
+            ServiceUsage(self.operations),
+            Iam(self.tokens, project, self.account),
+            ResourceManager(),
         ):
             self._handlers |= handlers(service)
 
@@ -84,19 +79,18 @@ class Google:
                 f"The requested URL {request.method} /{path} was not found on this server.",
             )
         method = self._choose(candidates, path)
-        principal, scope = self._caller(request, method)
+        principal = self._caller(request, method)
         handler = self._handlers.get(method.id)
         if handler is None:
             raise not_modelled(f"the method {method.id}")
         query = method.api.check_query(method, request.query.items())
         call = Call(
             method=method,
-            path=_path_parameters(method, path),
+            path=found.groupdict() if (found := method.path.fullmatch(path)) else {},
             query={name: values[-1] for name, values in query.items()},
             lists=query,
             body=await _body(request, method),
             principal=principal,
-            scope=scope,
             state=self.state,
         )
         return web.json_response(await self.control.answer(call, handler))
@@ -109,19 +103,18 @@ class Google:
             next((m for m in candidates if m.id in self._handlers), candidates[0]),
         )
 
-    def _caller(self, request: web.Request, method: discovery.Method) -> tuple[Principal, str]:
+    def _caller(self, request: web.Request, method: discovery.Method) -> Principal:
         kind, _, value = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer":
             raise missing_credentials(method.service, method.id)
-        token = self.tokens.lookup(value.strip())
-        return token.principal, token.scope
+        return self.tokens.lookup(value.strip()).principal
 
 
 def create_app(
     *,
     home: Path,
     base_url: str,
-    clusters: ClusterManager,
+    clusters: Clusters,
     enabled_services: Iterable[str] = (),
 ) -> web.Application:
     """The application that answers as Google's APIs at `base_url`; [CONTROL] is its control interface.
@@ -135,23 +128,11 @@ def create_app(
     app = web.Application(
         middlewares=[guard(".googleapis.com"), _errors], client_max_size=MAX_BODY_BYTES
     )
-    app[CONTROL] = web.Application(middlewares=[_errors])
-    app[CONTROL].add_routes(google.control.routes())
+    app[CONTROL] = google.control.application()
     app.add_routes(google.oauth.routes())
     app.router.add_route("*", "/{path:.*}", google.dispatch)
     app.on_cleanup.append(lambda _: google.operations.close())
     return app
-
-
-def write_private(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON that only the owner can read, in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-    partial.replace(path)
 
 
 @web.middleware
@@ -175,11 +156,6 @@ async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
             GoogleError("INTERNAL", "The sandbox failed; its log says why.").body(), status=500
         )
     return response
-
-
-def _path_parameters(method: discovery.Method, path: str) -> dict[str, str]:
-    found = method.path.fullmatch(path)
-    return found.groupdict() if found else {}
 
 
 async def _body(request: web.Request, method: discovery.Method) -> dict[str, Any]:

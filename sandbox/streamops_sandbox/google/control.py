@@ -12,13 +12,14 @@ from typing import Any
 
 from aiohttp import web
 
-from .container import Container
-from .errors import HTTP_STATUS, GoogleError
-from .operations import OperationFault, Operations
-from .principals import Principal
-from .service import Call, Handler
-from .state import State
-from .tokens import Tokens
+from streamops_sandbox import control_socket
+from streamops_sandbox.google.errors import HTTP_STATUS, GoogleError
+from streamops_sandbox.google.iam.principals import Principal
+from streamops_sandbox.google.oauth.tokens import Tokens
+from streamops_sandbox.google.operations import OperationFault, Operations
+from streamops_sandbox.google.projects import State
+from streamops_sandbox.google.service import Call, Handler
+from streamops_sandbox.objects import Object
 
 
 @dataclass(slots=True)
@@ -46,33 +47,29 @@ class Control:
         state: State,
         tokens: Tokens,
         operations: Operations,
-        container: Container,
         base_url: str,
     ) -> None:
-        self._state = state
-        self._tokens = tokens
-        self._operations = operations
-        self._container = container
+        self._state, self._tokens, self._operations = state, tokens, operations
         self._base_url = base_url
         self._faults: list[Fault] = []
         self.calls: list[dict[str, str]] = []
 
-    def routes(self) -> list[web.RouteDef]:
-        """All of them take and answer JSON."""
-        return [
-            web.get("/calls", self._list_calls),
-            web.delete("/calls", self._clear_calls),
-            web.post("/faults", self._add_fault),
-            web.delete("/faults", self._clear_faults),
-            web.post("/operation-faults", self._add_operation_fault),
-            web.patch("/clusters/{name:.+}", self._change_cluster),
-            web.post("/projects", self._add_project),
-            web.patch("/projects/{project}", self._change_project),
-            web.put("/quotas/{kind}", self._set_quota),
-            web.put("/pages", self._set_pages),
-            web.post("/principals", self._add_principal),
-            web.put("/tokens", self._set_tokens),
-        ]
+    def application(self) -> web.Application:
+        """Return the application that serves it."""
+        return control_socket.application(
+            {
+                "GET /calls": lambda _: {"calls": self.calls},
+                "DELETE /calls": lambda _: self.calls.clear(),
+                "POST /faults": self._add_fault,
+                "DELETE /faults": self._clear_faults,
+                "POST /operation-faults": self._add_operation_fault,
+                "POST /projects": self._add_project,
+                "PUT /quotas/{kind}": self._set_quota,
+                "PUT /pages": self._set_pages,
+                "POST /principals": self._add_principal,
+                "PUT /tokens": self._set_tokens,
+            }
+        )
 
     async def answer(self, call: Call, handler: Handler) -> dict[str, Any]:
         """Note the call; its answer, or the fault that was planned for it."""
@@ -101,18 +98,10 @@ class Control:
                 return fault
         return None
 
-    async def _list_calls(self, request: web.Request) -> web.Response:
-        return web.json_response({"calls": self.calls})
-
-    async def _clear_calls(self, request: web.Request) -> web.Response:
-        self.calls.clear()
-        return web.json_response({})
-
-    async def _add_fault(self, request: web.Request) -> web.Response:
-        body = await request.json()
+    def _add_fault(self, body: Object) -> None:
         status = body.get("status", "UNAVAILABLE")
         if status not in (*HTTP_STATUS, "OK"):
-            raise GoogleError("INVALID_ARGUMENT", f"status is one of {sorted(HTTP_STATUS)}")
+            raise ValueError(f"status is one of {sorted(HTTP_STATUS)}")
         self._faults.append(
             Fault(
                 method=body["method"],
@@ -124,74 +113,46 @@ class Control:
                 seconds=float(body.get("seconds", 0)),
             )
         )
-        return web.json_response({})
 
-    async def _add_operation_fault(self, request: web.Request) -> web.Response:
+    def _clear_faults(self, _: None) -> None:
+        self._faults.clear()
+        self._operations.faults.clear()
+
+    def _add_operation_fault(self, body: Object) -> None:
         """The next operation of a type takes longer, or fails where a message is given."""
-        body = await request.json()
         self._operations.faults.append(
             OperationFault(body["type"], body.get("message", ""), float(body.get("seconds", 0)))
         )
-        return web.json_response({})
 
-    async def _change_cluster(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        self._container.set_status(
-            request.match_info["name"], body["status"], body.get("statusMessage", "")
-        )
-        return web.json_response({})
-
-    async def _clear_faults(self, request: web.Request) -> web.Response:
-        self._faults.clear()
-        self._operations.faults.clear()
-        return web.json_response({})
-
-    async def _add_project(self, request: web.Request) -> web.Response:
-        body = await request.json()
+    def _add_project(self, body: Object) -> Object:
         project = self._state.add_project(
             body["projectId"],
             body.get("owners", []),
             services=set(body.get("services", [])),
             billing=body.get("billing", True),
         )
-        return web.json_response({"projectId": project.project_id, "number": project.number})
+        return {"projectId": project.project_id, "number": project.number}
 
-    async def _change_project(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        project = self._state.project(request.match_info["project"], "")
-        project.billing = body.get("billing", project.billing)
-        if "services" in body:
-            project.services = set(body["services"])
-        return web.json_response({})
-
-    async def _set_quota(self, request: web.Request) -> web.Response:
-        kind, limit = request.match_info["kind"], (await request.json())["limit"]
-        if limit is None:
+    def _set_quota(self, body: Object, kind: str) -> None:
+        if body["limit"] is None:
             self._state.quotas.pop(kind, None)
         else:
-            self._state.quotas[kind] = int(limit)
-        return web.json_response({})
+            self._state.quotas[kind] = int(body["limit"])
 
-    async def _set_pages(self, request: web.Request) -> web.Response:
-        body = await request.json()
+    def _set_pages(self, body: Object) -> None:
         self._state.largest_page = int(body.get("size") or 0)
-        return web.json_response({})
 
-    async def _add_principal(self, request: web.Request) -> web.Response:
+    def _add_principal(self, body: Object) -> Object:
         """Answer credentials of a user or a service account: a key file, or an authorized_user file."""
-        body = await request.json()
         principal = Principal(body["member"], body["project"], str(10**20 + self._state.next_id()))
         if principal.member.startswith("serviceAccount:"):
-            return web.json_response(self._tokens.new_key(principal, self._base_url))
+            return self._tokens.new_key(principal, self._base_url)
         if principal.member.startswith("user:"):
-            return web.json_response(self._tokens.new_user(principal))
-        issued = self._tokens.issue(principal, "https://www.googleapis.com/auth/cloud-platform")
-        return web.json_response(issued)
+            return self._tokens.new_user(principal)
+        return self._tokens.issue(principal, "https://www.googleapis.com/auth/cloud-platform")
 
-    async def _set_tokens(self, request: web.Request) -> web.Response:
+    def _set_tokens(self, body: Object) -> None:
         """Shorten the lifetime of access tokens, or revoke all there are."""
-        body = await request.json()
         self._tokens.lifetime = int(body.get("lifetime", self._tokens.lifetime))
         if body.get("revoke"):
             self._tokens.revoke_all()
-        return web.json_response({})

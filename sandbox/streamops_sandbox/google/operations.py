@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import GoogleError
-from .state import now
+from streamops_sandbox.google.discovery import Method
+from streamops_sandbox.google.errors import GoogleError
+from streamops_sandbox.google.projects import now
 
 #: Seconds an operation stays PENDING, and at least RUNNING; long enough to be seen.
 PENDING_SECONDS = 0.05
@@ -94,11 +95,15 @@ class Operations:
         self._all: dict[str, Operation] = {}
         self.faults: list[OperationFault] = []
 
-    def start(self, prefix: str, service: str, type_: str, target: str, work: Work) -> Operation:
-        """Begin an operation named `PREFIX/…`; its response is what `work` returns."""
-        ident = uuid.uuid4()
-        short = f"operation-{ident}" if service == "container.googleapis.com" else str(ident)
-        operation = Operation(f"{prefix}/{short}", service, type_, target)
+    def start(
+        self, prefix: str, method: Method, target: str, work: Work, type_: str = ""
+    ) -> Operation:
+        """Begin an operation named `PREFIX/…`; its response is what `work` returns.
+
+        `type_` is GKE's name of what it does, where it is not the method's.
+        """
+        short = f"operation-{uuid.uuid4()}" if type_ else str(uuid.uuid4())
+        operation = Operation(f"{prefix}/{short}", method.service, type_ or method.id, target)
         self._all[operation.name] = operation
         operation.task = asyncio.create_task(self._run(operation, work))
         return operation

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .discovery import Method
-from .principals import Principal
-from .state import Project, State
+from streamops_sandbox.google.discovery import Method
+from streamops_sandbox.google.errors import permission_denied
+from streamops_sandbox.google.iam.policies import Policy, allowed
+from streamops_sandbox.google.iam.principals import Principal
+from streamops_sandbox.google.projects import Project, State
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
-Handler = Callable[["Call"], Awaitable[Json]]
-_Function = TypeVar("_Function", bound=Callable[..., Awaitable[Json]])
+Handler = Callable[["Call"], Awaitable[Object]]
+#: Finds the policy of the resource that a call names, for who has a permission.
+FindPolicy = Callable[[Any, "Call", str], Policy]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,8 @@ class Call:
     path: Mapping[str, str]
     query: Mapping[str, str]
     lists: Mapping[str, list[str]]
-    body: Json
+    body: Object
     principal: Principal
-    scope: str
     state: State
 
     @property
@@ -42,11 +45,26 @@ class Call:
         """The segments of the resource's name: ["projects", P, "secrets", S, …]."""
         return self.resource.split("/")
 
+    @property
+    def mask(self) -> list[str]:
+        """The paths of the query's updateMask."""
+        return [path for path in self.query.get("updateMask", "").split(",") if path]
+
     def project(self) -> Project:
         """The project that the resource is in; the call's service has to be enabled in it."""
         project = self.state.project(self.parts[1], self.method.service)
         self.state.require_service(project, self.method.service, self.method.api.title)
         return project
+
+    def require(self, permission: str, resource: str, project: Project, *policies: Policy) -> None:
+        """PERMISSION_DENIED unless a policy of the resource or its project allows the caller it."""
+        if not allowed(self.principal, permission, (*policies, project.policy)):
+            raise permission_denied(permission, resource)
+
+    def page(self, key: str, items: Sequence[Object], default_size: int = 25000) -> Object:
+        """One page of a list as it is answered, with the token of the next one."""
+        shown, token = self.state.page(items, self.query, default_size)
+        return ({key: shown} if shown else {}) | ({"nextPageToken": token} if token else {})
 
 
 def serves(method_id: str) -> Callable[[_Function], _Function]:
@@ -59,11 +77,42 @@ def serves(method_id: str) -> Callable[[_Function], _Function]:
     return mark
 
 
+def serves_policies(resources: str, permissions: str) -> Callable[[FindPolicy], FindPolicy]:
+    """Mark what finds a resource's policy: getIamPolicy and setIamPolicy are answered with it.
+
+    `resources` is what method IDs begin with, `permissions` likewise.
+    """
+
+    def mark(function: FindPolicy) -> FindPolicy:
+        function.__dict__["policies"] = (resources, permissions)
+        return function
+
+    return mark
+
+
 def handlers(service: object) -> dict[str, Handler]:
     """The marked functions of a service, by method ID."""
     found: dict[str, Handler] = {}
     for name in dir(type(service)):
-        method_id = getattr(getattr(type(service), name), "method_id", None)
-        if method_id:
-            found[method_id] = getattr(service, name)
+        function = getattr(service, name)
+        if method_id := getattr(function, "method_id", None):
+            found[method_id] = function
+        if policies := getattr(function, "policies", None):
+            found |= _policy_handlers(function, *policies)
     return found
+
+
+def _policy_handlers(
+    find: Callable[[Call, str], Policy], resources: str, permissions: str
+) -> dict[str, Handler]:
+    async def get(call: Call) -> Object:
+        version = call.body.get("options", {}).get("requestedPolicyVersion", 1)
+        policy = find(call, f"{permissions}.getIamPolicy")
+        return policy.read(int(call.query.get("options.requestedPolicyVersion", version)))
+
+    async def put(call: Call) -> Object:
+        policy = find(call, f"{permissions}.setIamPolicy")
+        policy.write(call.body.get("policy", {}))
+        return policy.read(3)
+
+    return {f"{resources}.getIamPolicy": get, f"{resources}.setIamPolicy": put}

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from streamops_sandbox.control_socket import CONTROL
 from streamops_sandbox.request_guard import guard
-from streamops_sandbox.x.control import Control
+from streamops_sandbox.x import control
 from streamops_sandbox.x.endpoints import X
 from streamops_sandbox.x.problems import Problem
 
@@ -57,7 +57,7 @@ def create_app(*, home: Path, base_url: str, posts: Path | None) -> web.Applicat
     app.router.add_get("/2/tweets/search/stream/rules", x.list_rules)
     app.router.add_post("/2/tweets/search/stream/rules", x.change_rules)
     app.router.add_post("/oauth2/token", x.token)
-    app[CONTROL] = Control(x).application()
+    app[CONTROL] = control.application(x)
     app.router.add_route("*", "/{path:.*}", x.missing)
 
     async def close_stream(_app: web.Application) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from streamops_sandbox.x.problems import credits_depleted, too_many_requests
 
@@ -72,7 +73,7 @@ class Bill:
         if self.credits is not None:
             self.credits -= len(new) * PRICE_DOLLARS
 
-    def report(self) -> dict[str, object]:
+    def report(self) -> dict[str, Any]:
         """Return the bill."""
         days = {day: len(ids) for day, ids in self.billed.items()}
         dollars = round(sum(days.values()) * PRICE_DOLLARS, 6)

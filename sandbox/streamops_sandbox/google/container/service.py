@@ -9,13 +9,13 @@ import logging
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ..clusters import ClusterManager
-from . import container_cluster as rules
-from .errors import GoogleError, not_modelled
-from .locations import require_location
-from .operations import Operations, Work
-from .service import Call, Json, serves
-from .state import Project, State, now
+from streamops_sandbox.clusters import Clusters
+from streamops_sandbox.google.container import cluster as rules
+from streamops_sandbox.google.errors import GoogleError, not_modelled
+from streamops_sandbox.google.operations import Operations, Work
+from streamops_sandbox.google.projects import Project, now, require_location
+from streamops_sandbox.google.service import Call, serves
+from streamops_sandbox.objects import Object
 
 _logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _logger = logging.getLogger(__name__)
 class GkeCluster:
     """One cluster: its description, and the name of what runs it."""
 
-    fields: Json
+    fields: Object
     project: Project
     location: str
     runs_as: str
@@ -39,27 +39,18 @@ class GkeCluster:
 class Container:
     """Clusters and node pools of all projects."""
 
-    def __init__(
-        self, state: State, operations: Operations, clusters: ClusterManager, base_url: str
-    ) -> None:
-        self._state = state
+    def __init__(self, operations: Operations, clusters: Clusters, base_url: str) -> None:
         self._operations = operations
         self._manager = clusters
         self._base_url = base_url
         self._clusters: dict[str, GkeCluster] = {}
 
-    def set_status(self, name: str, status: str, message: str) -> None:
-        """Put a cluster into a state, as a test asks."""
-        if name not in self._clusters:
-            raise GoogleError("NOT_FOUND", f"Not found: {name}.")
-        self._clusters[name].fields |= {"status": status, "statusMessage": message}
-
     @serves("container.projects.locations.clusters.create")
-    async def create(self, call: Call) -> Json:
+    async def create(self, call: Call) -> Object:
         """Start a cluster, by an operation."""
         project = call.project()
         location = require_location(call.parts[3])
-        self._require(call, "container.clusters.create", project, call.resource)
+        call.require("container.clusters.create", call.resource, project)
         cluster = GkeCluster(
             rules.new_cluster(call.body.get("cluster", {}), project, location),
             project,
@@ -69,9 +60,7 @@ class Container:
         if cluster.name in self._clusters:
             raise GoogleError("ALREADY_EXISTS", f"Already exists: {cluster.name}.")
         own = [c for c in self._clusters.values() if c.project is project]
-        self._state.require_quota(
-            "clusters", "container.googleapis.com/clusters", len(own), project
-        )
+        call.state.require_quota("clusters", call.method, len(own), project)
         cluster.runs_as = self._free_name(cluster)
         cluster.fields |= {
             "status": "PROVISIONING",
@@ -82,18 +71,18 @@ class Container:
             "createTime": now(),
         }
         self._clusters[cluster.name] = cluster
-        return self._start(cluster, "CREATE_CLUSTER", lambda: self._provision(cluster))
+        return self._start(call, cluster, "CREATE_CLUSTER", lambda: self._provision(cluster))
 
     @serves("container.projects.locations.clusters.get")
-    async def get(self, call: Call) -> Json:
+    async def get(self, call: Call) -> Object:
         """Read a cluster."""
         return _shown(self._cluster(call, "container.clusters.get"))
 
     @serves("container.projects.locations.clusters.list")
-    async def list_all(self, call: Call) -> Json:
+    async def list_all(self, call: Call) -> Object:
         """Read the clusters of a location, or with `-` of all."""
         project = call.project()
-        self._require(call, "container.clusters.list", project, call.resource)
+        call.require("container.clusters.list", call.resource, project)
         found = [
             _shown(c)
             for _, c in sorted(self._clusters.items())
@@ -102,39 +91,39 @@ class Container:
         return {"clusters": found} if found else {}
 
     @serves("container.projects.locations.clusters.update")
-    async def update(self, call: Call) -> Json:
+    async def update(self, call: Call) -> Object:
         """Change one field."""
         cluster = self._idle(call, "container.clusters.update")
         update = call.body.get("update", {})
         if update.get("etag") not in (None, rules.etag(cluster.fields)):
             raise GoogleError("ABORTED", "The etag does not match the current one.")
-        _, changed = rules.updated(cluster.fields, update, cluster.project)
-        return self._start(cluster, "UPDATE_CLUSTER", lambda: self._become(cluster, changed))
+        changed = rules.updated(cluster.fields, update, cluster.project)
+        return self._start(call, cluster, "UPDATE_CLUSTER", lambda: self._become(cluster, changed))
 
     @serves("container.projects.locations.clusters.setResourceLabels")
-    async def set_labels(self, call: Call) -> Json:
+    async def set_labels(self, call: Call) -> Object:
         """Replace the labels."""
         cluster = self._idle(call, "container.clusters.update")
         labels = call.body.get("resourceLabels", {})
         changed = rules.with_labels(cluster.fields, labels, call.body.get("labelFingerprint", ""))
-        return self._start(cluster, "UPDATE_CLUSTER", lambda: self._become(cluster, changed))
+        return self._start(call, cluster, "UPDATE_CLUSTER", lambda: self._become(cluster, changed))
 
     @serves("container.projects.locations.clusters.setMaintenancePolicy")
-    async def set_maintenance(self, call: Call) -> Json:
+    async def set_maintenance(self, call: Call) -> Object:
         """Replace the maintenance policy."""
         cluster = self._idle(call, "container.clusters.update")
         changed = rules.with_maintenance(cluster.fields, call.body.get("maintenancePolicy", {}))
-        return self._start(cluster, "UPDATE_CLUSTER", lambda: self._become(cluster, changed))
+        return self._start(call, cluster, "UPDATE_CLUSTER", lambda: self._become(cluster, changed))
 
     @serves("container.projects.locations.clusters.delete")
-    async def delete(self, call: Call) -> Json:
+    async def delete(self, call: Call) -> Object:
         """Stop and remove a cluster, by an operation."""
         cluster = self._idle(call, "container.clusters.delete")
         cluster.fields["status"] = "STOPPING"
-        return self._start(cluster, "DELETE_CLUSTER", lambda: self._remove(cluster))
+        return self._start(call, cluster, "DELETE_CLUSTER", lambda: self._remove(cluster))
 
     @serves("container.projects.locations.clusters.nodePools.create")
-    async def create_node_pool(self, call: Call) -> Json:
+    async def create_node_pool(self, call: Call) -> Object:
         """Add a node pool. The sandbox's cluster has one node whatever its pools say."""
         cluster = self._idle(call, "container.clusters.update")
         if cluster.fields.get("autopilot", {}).get("enabled"):
@@ -146,31 +135,22 @@ class Container:
         if any(p["name"] == pool["name"] for p in pools):
             raise GoogleError("ALREADY_EXISTS", f"Already exists: {pool['name']}.")
         changed = {**cluster.fields, "nodePools": [*pools, pool]}
-        return self._start(cluster, "CREATE_NODE_POOL", lambda: self._become(cluster, changed))
-
-    @serves("container.projects.locations.clusters.nodePools.get")
-    async def get_node_pool(self, call: Call) -> Json:
-        """Read a node pool."""
-        return _pool(self._cluster(call, "container.clusters.get"), call.parts[7])
-
-    @serves("container.projects.locations.clusters.nodePools.list")
-    async def list_node_pools(self, call: Call) -> Json:
-        """Read the node pools."""
-        pools = self._cluster(call, "container.clusters.get").fields["nodePools"]
-        return {"nodePools": pools} if pools else {}
+        return self._start(
+            call, cluster, "CREATE_NODE_POOL", lambda: self._become(cluster, changed)
+        )
 
     @serves("container.projects.locations.clusters.nodePools.setAutoscaling")
-    async def set_autoscaling(self, call: Call) -> Json:
+    async def set_autoscaling(self, call: Call) -> Object:
         """Change a node pool's limits."""
         cluster = self._idle(call, "container.clusters.update")
         pool = _pool(cluster, call.parts[7])
         changed_pool = rules.new_node_pool(
             {**pool, "autoscaling": call.body.get("autoscaling", {})}, cluster.fields
         )
-        return self._change_pool(cluster, changed_pool)
+        return self._change_pool(call, cluster, changed_pool)
 
     @serves("container.projects.locations.clusters.nodePools.update")
-    async def update_node_pool(self, call: Call) -> Json:
+    async def update_node_pool(self, call: Call) -> Object:
         """Change a node pool's machine type or workload metadata."""
         cluster = self._idle(call, "container.clusters.update")
         pool = _pool(cluster, call.parts[7])
@@ -180,50 +160,25 @@ class Container:
                 config[name] = value
             elif name not in ("name", "etag", "nodeVersion"):
                 raise not_modelled(f"the update {name} of a node pool")
-        return self._change_pool(cluster, {**pool, "config": config})
-
-    @serves("container.projects.locations.clusters.nodePools.delete")
-    async def delete_node_pool(self, call: Call) -> Json:
-        """Remove a node pool."""
-        cluster = self._idle(call, "container.clusters.update")
-        gone = _pool(cluster, call.parts[7])
-        rest = [p for p in cluster.fields["nodePools"] if p is not gone]
-        changed = {**cluster.fields, "nodePools": rest}
-        return self._start(cluster, "DELETE_NODE_POOL", lambda: self._become(cluster, changed))
+        return self._change_pool(call, cluster, {**pool, "config": config})
 
     @serves("container.projects.locations.operations.get")
-    async def get_operation(self, call: Call) -> Json:
+    async def get_operation(self, call: Call) -> Object:
         """Read an operation; `projects/P` may be the number."""
         project = call.project()
-        self._require(call, "container.operations.get", project, call.resource)
+        call.require("container.operations.get", call.resource, project)
         name = "/".join(["projects", project.project_id, *call.parts[2:]])
         return self._operations.get(name).container(self._base_url)
 
-    @serves("container.projects.locations.getServerConfig")
-    async def server_config(self, call: Call) -> Json:
-        """Read which versions there are."""
-        call.project()
-        require_location(call.parts[3])
-        versions = sorted(rules.VERSIONS.values(), reverse=True)
-        return {
-            "defaultClusterVersion": rules.VERSIONS["REGULAR"],
-            "validMasterVersions": versions,
-            "validNodeVersions": versions,
-            "channels": [
-                {"channel": channel, "defaultVersion": version, "validVersions": [version]}
-                for channel, version in rules.VERSIONS.items()
-            ],
-        }
-
-    async def _provision(self, cluster: GkeCluster) -> Json:
+    async def _provision(self, cluster: GkeCluster) -> Object:
         try:
-            running = await self._manager.create(
-                cluster.runs_as,
-                google_url=self._base_url,
-                google_project=cluster.project.project_id,
-                google_project_number=cluster.project.number,
-                google_location=cluster.location,
-            )
+            place = {
+                "url": self._base_url,
+                "project": cluster.project.project_id,
+                "project-number": cluster.project.number,
+                "location": cluster.location,
+            }
+            running = await self._manager.create(cluster.runs_as, place)
         except (RuntimeError, ValueError) as error:
             raise GoogleError("INTERNAL", f"The cluster did not start: {error}") from error
         endpoint = urlsplit(running.url).netloc
@@ -243,11 +198,11 @@ class Container:
         }
         return {}
 
-    async def _become(self, cluster: GkeCluster, fields: Json) -> Json:
+    async def _become(self, cluster: GkeCluster, fields: Object) -> Object:
         cluster.fields = {**fields, "status": "RUNNING"}
         return {}
 
-    async def _remove(self, cluster: GkeCluster) -> Json:
+    async def _remove(self, cluster: GkeCluster) -> Object:
         try:
             await self._manager.delete(cluster.runs_as)
         except KeyError:
@@ -255,19 +210,17 @@ class Container:
         self._clusters.pop(cluster.name, None)
         return {}
 
-    def _change_pool(self, cluster: GkeCluster, pool: Json) -> Json:
+    def _change_pool(self, call: Call, cluster: GkeCluster, pool: Object) -> Object:
         pools = [pool if p["name"] == pool["name"] else p for p in cluster.fields["nodePools"]]
         changed = {**cluster.fields, "nodePools": pools}
-        return self._start(cluster, "UPGRADE_NODES", lambda: self._become(cluster, changed))
+        return self._start(call, cluster, "UPGRADE_NODES", lambda: self._become(cluster, changed))
 
-    def _start(self, cluster: GkeCluster, type_: str, work: Work) -> Json:
+    def _start(self, call: Call, cluster: GkeCluster, type_: str, work: Work) -> Object:
         """Begin an operation on the cluster; a creation that fails leaves it in ERROR, as GKE does."""
         if type_ not in ("CREATE_CLUSTER", "DELETE_CLUSTER"):
             cluster.fields["status"] = "RECONCILING"
         prefix = f"{cluster.name.rpartition('/clusters/')[0]}/operations"
-        operation = self._operations.start(
-            prefix, "container.googleapis.com", type_, cluster.name, work
-        )
+        operation = self._operations.start(prefix, call.method, cluster.name, work, type_)
         assert operation.task is not None
 
         def ended(_: asyncio.Task[None]) -> None:
@@ -291,7 +244,7 @@ class Container:
     def _cluster(self, call: Call, permission: str) -> GkeCluster:
         project = call.project()
         name = "/".join(["projects", project.project_id, *call.parts[2:6]])
-        self._require(call, permission, project, name)
+        call.require(permission, name, project)
         if name not in self._clusters:
             raise GoogleError("NOT_FOUND", f"Not found: {name}.")
         return self._clusters[name]
@@ -308,17 +261,14 @@ class Container:
             )
         return cluster
 
-    def _require(self, call: Call, permission: str, project: Project, resource: str) -> None:
-        self._state.require(call.principal, permission, resource, project)
 
-
-def _shown(cluster: GkeCluster) -> Json:
+def _shown(cluster: GkeCluster) -> Object:
     return {**cluster.fields, "etag": rules.etag(cluster.fields)}
 
 
-def _pool(cluster: GkeCluster, name: str) -> Json:
+def _pool(cluster: GkeCluster, name: str) -> Object:
     for pool in cluster.fields["nodePools"]:
         if pool["name"] == name:
-            found: Json = pool
+            found: Object = pool
             return found
     raise GoogleError("NOT_FOUND", f"Not found: {cluster.name}/nodePools/{name}.")

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .errors import GoogleError, invalid, not_modelled
-from .principals import Principal
+from streamops_sandbox.google.errors import GoogleError, invalid, not_modelled
+from streamops_sandbox.google.iam.principals import Principal
 
 _READ = ("*.get", "*.list", "*.getIamPolicy")
 
@@ -42,34 +42,13 @@ ROLES: Mapping[str, tuple[str, ...]] = {
         "secretmanager.versions.get",
         "secretmanager.versions.list",
     ),
-    "roles/secretmanager.secretVersionAdder": ("secretmanager.versions.add",),
-    "roles/secretmanager.secretVersionManager": (
-        "secretmanager.versions.add",
-        "secretmanager.versions.destroy",
-        "secretmanager.versions.disable",
-        "secretmanager.versions.enable",
-        "secretmanager.versions.get",
-        "secretmanager.versions.list",
-    ),
     "roles/container.admin": ("container.*", "resourcemanager.projects.get"),
-    "roles/container.clusterAdmin": (
-        "container.clusters.*",
-        "container.operations.*",
-        "resourcemanager.projects.get",
-    ),
-    "roles/container.clusterViewer": ("container.clusters.get", "container.clusters.list"),
-    "roles/container.developer": (
-        "container.clusters.get",
-        "container.clusters.list",
-        "container.clusters.connect",
-    ),
     "roles/container.viewer": (
         "container.clusters.get",
         "container.clusters.list",
         "container.operations.get",
         "container.operations.list",
     ),
-    "roles/container.defaultNodeServiceAccount": ("logging.*", "monitoring.*"),
     "roles/artifactregistry.admin": ("artifactregistry.*",),
     "roles/artifactregistry.reader": (
         "artifactregistry.repositories.get",
@@ -83,11 +62,6 @@ ROLES: Mapping[str, tuple[str, ...]] = {
         "artifactregistry.repositories.uploadArtifacts",
     ),
     "roles/serviceusage.serviceUsageAdmin": ("serviceusage.*",),
-    "roles/serviceusage.serviceUsageConsumer": (
-        "serviceusage.services.get",
-        "serviceusage.services.list",
-        "serviceusage.services.use",
-    ),
     "roles/iam.serviceAccountAdmin": ("iam.serviceAccounts.*",),
     "roles/iam.serviceAccountUser": ("iam.serviceAccounts.actAs", "iam.serviceAccounts.get"),
     "roles/iam.serviceAccountTokenCreator": ("iam.serviceAccounts.getAccessToken",),

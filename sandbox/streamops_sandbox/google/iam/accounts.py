@@ -6,12 +6,14 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from .errors import GoogleError, invalid, permission_denied
-from .policies import Policy, allowed
-from .principals import Principal
-from .service import Call, Json, serves
-from .state import Project, State
-from .tokens import Tokens
+from streamops_sandbox.google.errors import GoogleError, invalid, permission_denied
+from streamops_sandbox.google.iam.policies import Policy, allowed
+from streamops_sandbox.google.iam.principals import Principal
+from streamops_sandbox.google.oauth.tokens import Tokens
+from streamops_sandbox.google.projects import Project
+from streamops_sandbox.google.service import Call, serves, serves_policies
+from streamops_sandbox.objects import Object
+from streamops_sandbox.timestamps import rfc3339
 
 _ACCOUNT_ID = re.compile(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])")
 MAX_TOKEN_SECONDS = 3600
@@ -30,46 +32,37 @@ class ServiceAccount:
     generation: int = 1
     policy: Policy = field(default_factory=Policy)
 
-    def shown(self) -> Json:
+    def shown(self) -> Object:
         """As the API answers it."""
-        shown: Json = {
+        shown: Object = {
             "name": f"projects/{self.project.project_id}/serviceAccounts/{self.email}",
             "projectId": self.project.project_id,
             "uniqueId": self.unique_id,
             "email": self.email,
             "oauth2ClientId": self.unique_id,
             "etag": f"MDEwMjE5M{self.generation:03d}",
+            "displayName": self.display_name,
+            "description": self.description,
+            "disabled": self.disabled,
         }
-        if self.display_name:
-            shown["displayName"] = self.display_name
-        if self.description:
-            shown["description"] = self.description
-        if self.disabled:
-            shown["disabled"] = True
-        return shown
+        return {name: value for name, value in shown.items() if value}
 
 
 class Iam:
     """Service accounts of all projects; their keys are not modelled."""
 
-    def __init__(self, state: State, tokens: Tokens) -> None:
-        self._state = state
+    def __init__(self, tokens: Tokens, project: Project, owner: Principal) -> None:
+        """`owner` is the account that exists from the start, in `project`."""
         self._tokens = tokens
-        self._accounts: dict[str, ServiceAccount] = {}
-
-    def adopt(self, principal: Principal) -> None:
-        """Make a service account that exists from the start known."""
-        project = self._state.projects[principal.project]
-        self._accounts[principal.email] = ServiceAccount(
-            project, principal.email, principal.unique_id, "Automation"
-        )
+        account = ServiceAccount(project, owner.email, owner.unique_id, "Automation")
+        self._accounts = {owner.email: account}
 
     @serves("iam.projects.serviceAccounts.create")
-    async def create(self, call: Call) -> Json:
+    async def create(self, call: Call) -> Object:
         """Create a service account."""
         project = call.project()
         parent = f"projects/{project.project_id}"
-        self._state.require(call.principal, "iam.serviceAccounts.create", parent, project)
+        call.require("iam.serviceAccounts.create", parent, project)
         account_id = call.body.get("accountId", "")
         if not _ACCOUNT_ID.fullmatch(account_id):
             raise invalid(
@@ -84,29 +77,26 @@ class Iam:
                 f"Service account {account_id} already exists within project {parent}.",
             )
         wanted = call.body.get("serviceAccount", {})
-        account = ServiceAccount(project, email, str(10**20 + self._state.next_id()))
+        account = ServiceAccount(project, email, str(10**20 + call.state.next_id()))
         _describe(account, wanted)
         self._accounts[email] = account
         return account.shown()
 
     @serves("iam.projects.serviceAccounts.get")
-    async def get(self, call: Call) -> Json:
+    async def get(self, call: Call) -> Object:
         """Read a service account."""
         return self._account(call, "iam.serviceAccounts.get").shown()
 
     @serves("iam.projects.serviceAccounts.list")
-    async def list_all(self, call: Call) -> Json:
+    async def list_all(self, call: Call) -> Object:
         """Read the project's service accounts."""
         project = call.project()
-        self._state.require(
-            call.principal, "iam.serviceAccounts.list", f"projects/{project.project_id}", project
-        )
+        call.require("iam.serviceAccounts.list", f"projects/{project.project_id}", project)
         accounts = [a.shown() for a in self._accounts.values() if a.project is project]
-        shown, token = self._state.page(accounts, call.query, 20)
-        return {"accounts": shown, **({"nextPageToken": token} if token else {})}
+        return call.page("accounts", accounts, 20)
 
     @serves("iam.projects.serviceAccounts.patch")
-    async def patch(self, call: Call) -> Json:
+    async def patch(self, call: Call) -> Object:
         """Change the display name and the description."""
         account = self._account(call, "iam.serviceAccounts.update")
         wanted = call.body.get("serviceAccount", {})
@@ -122,7 +112,7 @@ class Iam:
         return account.shown()
 
     @serves("iam.projects.serviceAccounts.delete")
-    async def delete(self, call: Call) -> Json:
+    async def delete(self, call: Call) -> Object:
         """Delete a service account; its keys and tokens end with it."""
         account = self._account(call, "iam.serviceAccounts.delete")
         del self._accounts[account.email]
@@ -130,32 +120,24 @@ class Iam:
         return {}
 
     @serves("iam.projects.serviceAccounts.disable")
-    async def disable(self, call: Call) -> Json:
+    async def disable(self, call: Call) -> Object:
         """Take the account out of use."""
         self._account(call, "iam.serviceAccounts.disable").disabled = True
         return {}
 
     @serves("iam.projects.serviceAccounts.enable")
-    async def enable(self, call: Call) -> Json:
+    async def enable(self, call: Call) -> Object:
         """Put the account back into use."""
         self._account(call, "iam.serviceAccounts.enable").disabled = False
         return {}
 
-    @serves("iam.projects.serviceAccounts.getIamPolicy")
-    async def get_policy(self, call: Call) -> Json:
-        """Read who may act as the account."""
-        account = self._account(call, "iam.serviceAccounts.getIamPolicy")
-        return account.policy.read(int(call.query.get("options.requestedPolicyVersion", 1)))
-
-    @serves("iam.projects.serviceAccounts.setIamPolicy")
-    async def set_policy(self, call: Call) -> Json:
-        """Replace who may act as the account."""
-        account = self._account(call, "iam.serviceAccounts.setIamPolicy")
-        account.policy.write(call.body.get("policy", {}))
-        return account.policy.read(3)
+    @serves_policies("iam.projects.serviceAccounts", "iam.serviceAccounts")
+    def policy(self, call: Call, permission: str) -> Policy:
+        """Who may act as the account."""
+        return self._account(call, permission).policy
 
     @serves("iamcredentials.projects.serviceAccounts.generateAccessToken")
-    async def generate_access_token(self, call: Call) -> Json:
+    async def generate_access_token(self, call: Call) -> Object:
         """A token of the account, for who may act as it."""
         permission = "iam.serviceAccounts.getAccessToken"
         account = self._accounts.get(call.parts[3])
@@ -179,7 +161,7 @@ class Iam:
         expiry = datetime.now(UTC) + timedelta(seconds=seconds)
         return {
             "accessToken": issued["access_token"],
-            "expireTime": expiry.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "expireTime": rfc3339(expiry),
         }
 
     def _account(self, call: Call, permission: str) -> ServiceAccount:
@@ -190,20 +172,17 @@ class Iam:
         )
         if call.parts[1] == "-" and account:
             project = account.project
-            self._state.require_service(project, call.method.service, call.method.api.title)
+            call.state.require_service(project, call.method.service, call.method.api.title)
         else:
             project = call.project()
         policies = [account.policy] if account else []
-        self._state.require(call.principal, permission, call.resource, project, *policies)
+        call.require(permission, call.resource, project, *policies)
         if account is None or account.project is not project:
-            raise GoogleError(
-                "NOT_FOUND",
-                f"Unknown service account: {call.resource}",
-            )
+            raise GoogleError("NOT_FOUND", f"Unknown service account: {call.resource}")
         return account
 
 
-def _describe(account: ServiceAccount, wanted: Json) -> None:
+def _describe(account: ServiceAccount, wanted: Object) -> None:
     display, description = wanted.get("displayName", ""), wanted.get("description", "")
     if len(display.encode()) > 100 or len(description.encode()) > 256:
         raise invalid("service_account", "displayName takes 100 bytes, description 256.")

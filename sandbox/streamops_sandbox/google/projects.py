@@ -1,16 +1,17 @@
-"""What the stand-in knows: projects, their services and policies, operations, and planned faults."""
+"""Projects: their services, policies and quotas; where Google Cloud is; pages of lists."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from .errors import GoogleError, error_info, permission_denied
-from .policies import Policy, allowed
-from .principals import Principal
+from streamops_sandbox.google.discovery import Method
+from streamops_sandbox.google.errors import GoogleError, error_info
+from streamops_sandbox.google.iam.policies import Policy
 
 #: Services that need no enabling: without them nothing could be enabled.
 ALWAYS_ENABLED = frozenset({"serviceusage.googleapis.com", "iamcredentials.googleapis.com"})
@@ -24,6 +25,26 @@ BILLED = frozenset(
         "secretmanager.googleapis.com",
     }
 )
+#: https://cloud.google.com/about/locations: a continent, a part of it and a number.
+_REGION = re.compile(
+    r"(africa|asia|australia|europe|me|northamerica|southamerica|us)"
+    r"-(north|south)?(central|east|north|south|west)\d{1,2}"
+)
+
+
+def is_region(location: str) -> bool:
+    """Whether this is a region, rather than a zone."""
+    return _REGION.fullmatch(location) is not None
+
+
+def require_location(location: str) -> str:
+    """The location, which has to be a region or a zone of one."""
+    if not is_region(re.sub(r"-[a-f]$", "", location)):
+        raise GoogleError(
+            "PERMISSION_DENIED",
+            f"Permission denied on 'locations/{location}' (or it may not exist).",
+        )
+    return location
 
 
 def now() -> str:
@@ -100,19 +121,7 @@ class State:
         if service in BILLED and not project.billing:
             raise _billing_disabled(project, service)
 
-    def require(
-        self,
-        principal: Principal,
-        permission: str,
-        resource: str,
-        project: Project,
-        *policies: Policy,
-    ) -> None:
-        """PERMISSION_DENIED unless a policy of the resource or its project allows it."""
-        if not allowed(principal, permission, (*policies, project.policy)):
-            raise permission_denied(permission, resource)
-
-    def require_quota(self, kind: str, metric: str, used: int, project: Project) -> None:
+    def require_quota(self, kind: str, method: Method, used: int, project: Project) -> None:
         """RESOURCE_EXHAUSTED where one more would be too many."""
         limit = self.quotas.get(kind)
         if limit is not None and used >= limit:
@@ -125,7 +134,7 @@ class State:
                         consumer=f"projects/{project.number}",
                         quota_limit=kind,
                         quota_limit_value=str(limit),
-                        quota_metric=metric,
+                        quota_metric=f"{method.service}/{kind}",
                     ),
                     {
                         "@type": "type.googleapis.com/google.rpc.QuotaFailure",
@@ -140,8 +149,8 @@ class State:
             )
 
     def page(
-        self, items: list[Any], query: Mapping[str, str], default_size: int = 25000
-    ) -> tuple[list[Any], str]:
+        self, items: Sequence[Any], query: Mapping[str, str], default_size: int = 25000
+    ) -> tuple[Sequence[Any], str]:
         """One page of a list, and the token of the next one ("" after the last)."""
         try:
             start = int(query.get("pageToken") or 0)

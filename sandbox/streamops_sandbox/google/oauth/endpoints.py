@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
 
 from aiohttp import web
 
-from .errors import GoogleError, OAuthError
-from .federation import Federation
-from .policies import allowed
-from .principals import Principal
-from .state import State
-from .tokens import USERINFO_EMAIL, Tokens
+from streamops_sandbox.google.errors import GoogleError, OAuthError
+from streamops_sandbox.google.iam.policies import allowed
+from streamops_sandbox.google.iam.principals import Principal
+from streamops_sandbox.google.oauth.federation import Federation
+from streamops_sandbox.google.oauth.tokens import USERINFO_EMAIL, Tokens
+from streamops_sandbox.google.projects import State
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name, no password
@@ -87,11 +85,8 @@ class OAuth:
         return project is not None and allowed(principal, permission, [project.policy])
 
     async def exchange(self, request: web.Request) -> web.Response:
-        """RFC 8693: a Kubernetes token of a cluster in the pool for a Google access token.
-
-        Form fields as RFC 8693 names them, or JSON with Google's camelCase names.
-        """
-        fields = await _exchange_fields(request)
+        """RFC 8693: a Kubernetes token of a cluster in the pool for a Google access token."""
+        fields = {k: str(v) for k, v in (await request.post()).items()}
         if fields.get("grant_type") != TOKEN_EXCHANGE:
             raise OAuthError(
                 "unsupported_grant_type", f"Invalid grant_type: {fields.get('grant_type')}"
@@ -110,19 +105,3 @@ class OAuth:
         )
         issued = self._tokens.issue(principal, fields["scope"])
         return web.json_response({**issued, "issued_token_type": ACCESS_TOKEN})
-
-
-async def _exchange_fields(request: web.Request) -> Mapping[str, str]:
-    if request.content_type != "application/json":
-        return {k: str(v) for k, v in (await request.post()).items()}
-    try:
-        body = json.loads(await request.text())
-    except json.JSONDecodeError:
-        raise OAuthError("invalid_request", "Invalid JSON payload received.") from None
-    names = {
-        "grantType": "grant_type",
-        "requestedTokenType": "requested_token_type",
-        "subjectToken": "subject_token",
-        "subjectTokenType": "subject_token_type",
-    }
-    return {names.get(k, k): str(v) for k, v in body.items()}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from .errors import GoogleError, invalid, not_modelled
-from .locations import require_location
-from .operations import Operations, Work
-from .policies import Policy
-from .service import Call, Json, serves
-from .state import Project, State, now
+from streamops_sandbox.google.errors import GoogleError, invalid, not_modelled
+from streamops_sandbox.google.iam.policies import Policy
+from streamops_sandbox.google.operations import Operations
+from streamops_sandbox.google.projects import now, require_location
+from streamops_sandbox.google.service import Call, serves, serves_policies
+from streamops_sandbox.objects import Object
 
 _ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _MUTABLE = {
@@ -27,25 +27,24 @@ _MUTABLE = {
 class Repository:
     """One repository."""
 
-    fields: Json
+    fields: Object
     policy: Policy = field(default_factory=Policy)
 
 
 class ArtifactRegistry:
     """Repositories of all projects; only the format DOCKER is modelled."""
 
-    def __init__(self, state: State, operations: Operations) -> None:
-        self._state = state
+    def __init__(self, operations: Operations) -> None:
         self._operations = operations
         self._repositories: dict[str, Repository] = {}
 
     @serves("artifactregistry.projects.locations.repositories.create")
-    async def create(self, call: Call) -> Json:
+    async def create(self, call: Call) -> Object:
         """Create a repository, by an operation."""
         project = call.project()
         location = require_location(call.parts[3])
         parent = f"projects/{project.project_id}/locations/{location}"
-        self._state.require(call.principal, "artifactregistry.repositories.create", parent, project)
+        call.require("artifactregistry.repositories.create", parent, project)
         repository_id = call.query.get("repositoryId", "")
         if not _ID.fullmatch(repository_id):
             raise invalid(
@@ -58,18 +57,12 @@ class ArtifactRegistry:
             raise GoogleError("ALREADY_EXISTS", "the repository already exists")
         if call.body.get("format") in (None, "FORMAT_UNSPECIFIED"):
             raise invalid("repository.format", "the format is required")
-        if call.body["format"] != "DOCKER" or call.body.get("mode", "STANDARD_REPOSITORY") != (
-            "STANDARD_REPOSITORY"
-        ):
+        modes = (None, "STANDARD_REPOSITORY")
+        if call.body["format"] != "DOCKER" or call.body.get("mode") not in modes:
             raise not_modelled("repositories other than standard ones of the format DOCKER")
-        self._state.require_quota(
-            "repositories",
-            "artifactregistry.googleapis.com/repositories",
-            len(self._repositories),
-            project,
-        )
+        call.state.require_quota("repositories", call.method, len(self._repositories), project)
 
-        async def work() -> Json:
+        async def work() -> Object:
             moment = now()
             fields = {
                 "mode": "STANDARD_REPOSITORY",
@@ -86,38 +79,31 @@ class ArtifactRegistry:
                 **fields,
             }
 
-        return self._start(call, f"{parent}/operations", name, work)
+        return self._operations.start(f"{parent}/operations", call.method, name, work).standard()
 
     @serves("artifactregistry.projects.locations.repositories.get")
-    async def get(self, call: Call) -> Json:
+    async def get(self, call: Call) -> Object:
         """Read a repository."""
-        _, repository = self._repository(call, "artifactregistry.repositories.get")
-        return repository.fields
+        return self._repository(call, "artifactregistry.repositories.get")[1].fields
 
     @serves("artifactregistry.projects.locations.repositories.list")
-    async def list_all(self, call: Call) -> Json:
+    async def list_all(self, call: Call) -> Object:
         """Read the repositories of a location."""
         project = call.project()
         parent = f"projects/{project.project_id}/locations/{call.parts[3]}"
-        self._state.require(call.principal, "artifactregistry.repositories.list", parent, project)
+        call.require("artifactregistry.repositories.list", parent, project)
         if call.query.get("filter") or call.query.get("orderBy"):
             raise not_modelled("filter and orderBy of repositories")
-        found = [
-            r.fields
-            for name, r in sorted(self._repositories.items())
-            if name.startswith(f"{parent}/")
-        ]
-        shown, token = self._state.page(found, call.query)
-        return {"repositories": shown, **({"nextPageToken": token} if token else {})}
+        found = sorted(self._repositories.items())
+        return call.page("repositories", [r.fields for n, r in found if n.startswith(f"{parent}/")])
 
     @serves("artifactregistry.projects.locations.repositories.patch")
-    async def patch(self, call: Call) -> Json:
+    async def patch(self, call: Call) -> Object:
         """Change the fields that updateMask names, at once."""
         _, repository = self._repository(call, "artifactregistry.repositories.update")
-        mask = [path for path in call.query.get("updateMask", "").split(",") if path]
-        if not mask:
+        if not call.mask:
             raise invalid("update_mask", "the update mask is required")
-        for path in mask:
+        for path in call.mask:
             if path not in _MUTABLE:
                 raise invalid("update_mask", f"field {path} is immutable or cannot be updated")
             repository.fields[path] = call.body.get(path, {} if path == "labels" else "")
@@ -125,50 +111,35 @@ class ArtifactRegistry:
         return repository.fields
 
     @serves("artifactregistry.projects.locations.repositories.delete")
-    async def delete(self, call: Call) -> Json:
+    async def delete(self, call: Call) -> Object:
         """Delete a repository with all it holds, by an operation."""
         name, _ = self._repository(call, "artifactregistry.repositories.delete")
 
-        async def work() -> Json:
+        async def work() -> Object:
             self._repositories.pop(name, None)
             return {"@type": "type.googleapis.com/google.protobuf.Empty"}
 
-        return self._start(call, f"{name.rpartition('/repositories/')[0]}/operations", name, work)
+        prefix = f"{name.rpartition('/repositories/')[0]}/operations"
+        return self._operations.start(prefix, call.method, name, work).standard()
 
-    @serves("artifactregistry.projects.locations.repositories.getIamPolicy")
-    async def get_policy(self, call: Call) -> Json:
-        """Read who may do what with the repository."""
-        _, repository = self._repository(call, "artifactregistry.repositories.getIamPolicy")
-        return repository.policy.read(int(call.query.get("options.requestedPolicyVersion", 1)))
-
-    @serves("artifactregistry.projects.locations.repositories.setIamPolicy")
-    async def set_policy(self, call: Call) -> Json:
-        """Replace who may do what with the repository."""
-        _, repository = self._repository(call, "artifactregistry.repositories.setIamPolicy")
-        repository.policy.write(call.body.get("policy", {}))
-        return repository.policy.read(3)
+    @serves_policies(
+        "artifactregistry.projects.locations.repositories", "artifactregistry.repositories"
+    )
+    def policy(self, call: Call, permission: str) -> Policy:
+        """Who may do what with the repository."""
+        return self._repository(call, permission)[1].policy
 
     @serves("artifactregistry.projects.locations.operations.get")
-    async def get_operation(self, call: Call) -> Json:
+    async def get_operation(self, call: Call) -> Object:
         """Read an operation."""
         call.project()
         return self._operations.get(call.resource).standard()
 
-    def _start(self, call: Call, prefix: str, target: str, work: Work) -> Json:
-        return self._operations.start(
-            prefix, call.method.service, call.method.id, target, work
-        ).standard()
-
     def _repository(self, call: Call, permission: str) -> tuple[str, Repository]:
         project = call.project()
-        name = _canonical(call, project)
+        name = "/".join(["projects", project.project_id, *call.parts[2:]])
         repository = self._repositories.get(name)
-        policies = [repository.policy] if repository else []
-        self._state.require(call.principal, permission, name, project, *policies)
+        call.require(permission, name, project, *([repository.policy] if repository else []))
         if repository is None:
             raise GoogleError("NOT_FOUND", f"Requested entity was not found: {name}")
         return name, repository
-
-
-def _canonical(call: Call, project: Project) -> str:
-    return "/".join(["projects", project.project_id, *call.parts[2:]])

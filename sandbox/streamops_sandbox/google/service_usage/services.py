@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .errors import GoogleError, error_info, not_modelled
-from .operations import Operations, Work
-from .service import Call, Json, serves
-from .state import ALWAYS_ENABLED, BILLED, Project, State
+from streamops_sandbox.google.errors import GoogleError, error_info, not_modelled
+from streamops_sandbox.google.operations import Operations, Work
+from streamops_sandbox.google.projects import ALWAYS_ENABLED, BILLED, Project
+from streamops_sandbox.google.service import Call, serves
+from streamops_sandbox.objects import Object
 
 #: Services that can be enabled -> their titles.
 TITLES = {
@@ -42,92 +43,51 @@ MAX_READ_AT_ONCE = 30
 class ServiceUsage:
     """Which services the projects use."""
 
-    def __init__(self, state: State, operations: Operations) -> None:
-        self._state = state
+    def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
     @serves("serviceusage.services.get")
-    async def get(self, call: Call) -> Json:
+    async def get(self, call: Call) -> Object:
         """Read one service."""
-        project = self._project(call, "serviceusage.services.get")
+        project = _project(call, "serviceusage.services.get")
         return _shown(project, _known(call.parts[3]))
 
     @serves("serviceusage.services.batchGet")
-    async def batch_get(self, call: Call) -> Json:
+    async def batch_get(self, call: Call) -> Object:
         """Read up to 30 services."""
-        project = self._project(call, "serviceusage.services.get")
+        project = _project(call, "serviceusage.services.get")
         names = call.lists.get("names", [])
         if not names or len(names) > MAX_READ_AT_ONCE:
             raise GoogleError("INVALID_ARGUMENT", f"names: 1 to {MAX_READ_AT_ONCE} are allowed.")
         shown = []
         for name in names:
             parts = name.split("/")
-            if len(parts) != 4 or self._state.find_project(parts[1]) is not project:
+            if len(parts) != 4 or call.state.find_project(parts[1]) is not project:
                 raise GoogleError("INVALID_ARGUMENT", f"Invalid service name: {name}")
             shown.append(_shown(project, _known(parts[3])))
         return {"services": shown}
 
     @serves("serviceusage.services.list")
-    async def list_all(self, call: Call) -> Json:
+    async def list_all(self, call: Call) -> Object:
         """Read services; the filter is state:ENABLED or state:DISABLED."""
-        project = self._project(call, "serviceusage.services.list")
+        project = _project(call, "serviceusage.services.list")
         wanted = call.query.get("filter", "")
         if wanted not in ("", "state:ENABLED", "state:DISABLED"):
             raise not_modelled(f"the filter {wanted!r}, only state:…")
         services = [_shown(project, name) for name in sorted(TITLES)]
         found = [s for s in services if not wanted or s["state"] == wanted[6:]]
-        shown, token = self._state.page(found, call.query, 50)
-        return {"services": shown, **({"nextPageToken": token} if token else {})}
+        return call.page("services", found, 50)
 
     @serves("serviceusage.services.batchEnable")
-    async def batch_enable(self, call: Call) -> Json:
+    async def batch_enable(self, call: Call) -> Object:
         """Enable up to 20 services, all or none."""
-        project = self._project(call, "serviceusage.services.enable")
+        project = _project(call, "serviceusage.services.enable")
         names = call.body.get("serviceIds", [])
         if not names or len(names) > MAX_ENABLED_AT_ONCE:
             raise GoogleError(
                 "INVALID_ARGUMENT",
                 f"Request must specify 1 to {MAX_ENABLED_AT_ONCE} services to enable.",
             )
-        return self._enable(call, project, names)
-
-    @serves("serviceusage.services.enable")
-    async def enable(self, call: Call) -> Json:
-        """Enable one service."""
-        project = self._project(call, "serviceusage.services.enable")
-        return self._enable(call, project, [call.parts[3]])
-
-    @serves("serviceusage.services.disable")
-    async def disable(self, call: Call) -> Json:
-        """Disable one service, with those that need it only where asked to."""
-        project = self._project(call, "serviceusage.services.disable")
-        name = _known(call.parts[3])
-        dependent = {d for d in project.services if name in DEPENDENCIES.get(d, ())}
-        if dependent and not call.body.get("disableDependentServices"):
-            raise GoogleError(
-                "FAILED_PRECONDITION",
-                f"The service {name} is depended on by the following active service(s):"
-                f" {', '.join(sorted(dependent))}. Please specify disable_dependent_services=true if"
-                " you want to proceed with disabling all services.",
-            )
-
-        async def work() -> Json:
-            project.services -= {name, *dependent}
-            return {"service": _shown(project, name)}
-
-        return self._start(call, work)
-
-    @serves("serviceusage.operations.get")
-    async def get_operation(self, call: Call) -> Json:
-        """Read an operation."""
-        return self._operations.get(call.resource).standard()
-
-    def _project(self, call: Call, permission: str) -> Project:
-        project = call.project()
-        self._state.require(call.principal, permission, f"projects/{project.number}", project)
-        return project
-
-    def _enable(self, call: Call, project: Project, names: list[str]) -> Json:
         wanted = {_known(name) for name in names}
         for name in list(wanted):
             wanted.update(DEPENDENCIES.get(name, ()))
@@ -147,16 +107,45 @@ class ServiceUsage:
                 ],
             )
 
-        async def work() -> Json:
+        async def work() -> Object:
             project.services |= wanted
             return {"services": [_shown(project, name) for name in names]}
 
         return self._start(call, work)
 
-    def _start(self, call: Call, work: Work) -> Json:
-        return self._operations.start(
-            "operations", call.method.service, call.method.id, call.resource, work
-        ).standard()
+    @serves("serviceusage.services.disable")
+    async def disable(self, call: Call) -> Object:
+        """Disable one service, with those that need it only where asked to."""
+        project = _project(call, "serviceusage.services.disable")
+        name = _known(call.parts[3])
+        dependent = {d for d in project.services if name in DEPENDENCIES.get(d, ())}
+        if dependent and not call.body.get("disableDependentServices"):
+            raise GoogleError(
+                "FAILED_PRECONDITION",
+                f"The service {name} is depended on by the following active service(s):"
+                f" {', '.join(sorted(dependent))}. Please specify disable_dependent_services=true if"
+                " you want to proceed with disabling all services.",
+            )
+
+        async def work() -> Object:
+            project.services -= {name, *dependent}
+            return {"service": _shown(project, name)}
+
+        return self._start(call, work)
+
+    @serves("serviceusage.operations.get")
+    async def get_operation(self, call: Call) -> Object:
+        """Read an operation."""
+        return self._operations.get(call.resource).standard()
+
+    def _start(self, call: Call, work: Work) -> Object:
+        return self._operations.start("operations", call.method, call.resource, work).standard()
+
+
+def _project(call: Call, permission: str) -> Project:
+    project = call.project()
+    call.require(permission, f"projects/{project.number}", project)
+    return project
 
 
 def _known(name: str) -> str:
@@ -169,7 +158,7 @@ def _known(name: str) -> str:
     return name
 
 
-def _shown(project: Project, name: str) -> Json:
+def _shown(project: Project, name: str) -> Object:
     enabled = name in project.services or name in ALWAYS_ENABLED
     return {
         "name": f"projects/{project.number}/services/{name}",

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.auth import jwt
+from google.auth.exceptions import GoogleAuthError
 
-from .errors import GoogleError, OAuthError, error_info
-from .principals import Principal
+from streamops_sandbox.google.errors import GoogleError, OAuthError, error_info
+from streamops_sandbox.google.iam.principals import Principal
 
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 USERINFO_EMAIL = "https://www.googleapis.com/auth/userinfo.email"
 MAX_ASSERTION_SECONDS = 3600
-CLOCK_SKEW_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ class Tokens:
     """
 
     lifetime: int = 3600
-    _keys: dict[str, tuple[Principal, rsa.RSAPublicKey]] = field(default_factory=dict)
+    _keys: dict[str, tuple[Principal, bytes]] = field(default_factory=dict)
     _tokens: dict[str, Token] = field(default_factory=dict)
     _refresh: dict[str, Principal] = field(default_factory=dict)
 
@@ -49,7 +46,10 @@ class Tokens:
         """A service-account key file whose token endpoint is the sandbox's."""
         private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         key_id = secrets.token_hex(20)
-        self._keys[key_id] = (principal, private.public_key())
+        public = private.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self._keys[key_id] = (principal, public)
         pem = private.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -116,10 +116,10 @@ class Tokens:
             raise _unauthenticated("ACCESS_TOKEN_EXPIRED")
         return token
 
-    def assertion(self, jwt: str, audiences: Collection[str]) -> tuple[Principal, str]:
+    def assertion(self, token: str, audiences: Collection[str]) -> tuple[Principal, str]:
         """Check a JWT bearer grant (RFC 7523): whose it is, and the scope it asks for."""
         try:
-            principal, claims = self._verify(jwt)
+            principal, claims = self._verify(token)
         except ValueError as error:
             raise OAuthError("invalid_grant", str(error)) from None
         if claims.get("aud") not in audiences:
@@ -132,36 +132,34 @@ class Tokens:
             raise OAuthError("invalid_scope", "Empty or missing scope not allowed.")
         return principal, claims["scope"]
 
-    def _self_signed(self, jwt: str) -> Token | None:
+    def _self_signed(self, token: str) -> Token | None:
         """A JWT used as an access token (https://google.aip.dev/auth/4111)."""
         try:
-            principal, claims = self._verify(jwt)
+            principal, claims = self._verify(token)
         except ValueError:
             return None
         if claims.get("sub") != claims.get("iss"):
             return None
         return Token(principal, claims.get("scope", CLOUD_PLATFORM), float(claims["exp"]))
 
-    def _verify(self, jwt: str) -> tuple[Principal, dict[str, Any]]:
-        """Signature, key, issuer and times of a JWT; ValueError with Google's words."""
+    def _verify(self, token: str) -> tuple[Principal, dict[str, Any]]:
+        """Signature, key, issuer and times of a JWT; ValueError with what is wrong."""
         try:
-            head, body, signature = jwt.split(".")
-            header: dict[str, Any] = json.loads(_decode(head))
-            claims: dict[str, Any] = json.loads(_decode(body))
-            raw = _decode(signature)
-        except (ValueError, binascii.Error):
-            raise ValueError("Invalid JWT: not a signed token") from None
-        known = self._keys.get(header.get("kid", ""))
-        if known is None or header.get("alg") != "RS256":
-            raise ValueError("Invalid JWT Signature: unknown key")
-        principal, key = known
-        try:
-            key.verify(raw, f"{head}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256())
-        except InvalidSignature:
-            raise ValueError("Invalid JWT Signature.") from None
+            key_id = jwt.decode_header(token).get("kid", "")
+            principal, public = self._keys[key_id]
+            claims = jwt.decode(token, public)
+        except KeyError:
+            raise ValueError("Invalid JWT Signature: unknown key") from None
+        except (GoogleAuthError, TypeError) as error:
+            reason = " Signature." if "signature" in str(error) else f": {error}"
+            raise ValueError(f"Invalid JWT{reason}") from None
         if claims.get("iss") != principal.email:
             raise ValueError("Invalid grant: account not found")
-        _check_times(claims)
+        if claims["exp"] - claims["iat"] > MAX_ASSERTION_SECONDS:
+            raise ValueError(
+                "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable"
+                " timeframe. Check your iat and exp values in the JWT claim."
+            )
         return principal, claims
 
     def _forget_expired(self) -> None:
@@ -188,22 +186,3 @@ def _unauthenticated(reason: str) -> GoogleError:
         " https://developers.google.com/identity/sign-in/web/devconsole-project.",
         [error_info(reason)],
     )
-
-
-def _check_times(claims: Mapping[str, Any]) -> None:
-    try:
-        issued, expires = float(claims["iat"]), float(claims["exp"])
-    except (KeyError, TypeError, ValueError):
-        raise ValueError("Invalid JWT: iat and exp are required") from None
-    now = time.time()
-    if expires - issued > MAX_ASSERTION_SECONDS or issued > now + CLOCK_SKEW_SECONDS:
-        raise ValueError(
-            "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable"
-            " timeframe. Check your iat and exp values in the JWT claim."
-        )
-    if expires <= now:
-        raise ValueError("Invalid JWT: Token has expired")
-
-
-def _decode(part: str) -> bytes:
-    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))

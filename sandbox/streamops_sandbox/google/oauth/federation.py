@@ -10,19 +10,15 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import ssl
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import aiohttp
-import yaml
 
-from ..clusters import Cluster, ClusterManager
-from .errors import OAuthError
-from .principals import Principal, federated
-from .state import Project, State
+from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.clusters import Cluster, Clusters
+from streamops_sandbox.google.errors import OAuthError
+from streamops_sandbox.google.iam.principals import Principal, federated
+from streamops_sandbox.google.projects import Project, State
 
 REVIEW_SECONDS = 10
 
@@ -30,7 +26,7 @@ REVIEW_SECONDS = 10
 class Federation:
     """Verifies pods' tokens by TokenReview with the cluster that signed them."""
 
-    def __init__(self, state: State, clusters: ClusterManager) -> None:
+    def __init__(self, state: State, clusters: Clusters) -> None:
         self._state = state
         self._clusters = clusters
 
@@ -82,37 +78,17 @@ async def _review(cluster: Cluster, token: str, audience: str) -> str:
     review = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenReview",
+        "metadata": {},
         "spec": {"token": token, "audiences": [audience]},
     }
-    url = f"{cluster.url}/apis/authentication.k8s.io/v1/tokenreviews"
-    context, headers = _admin(cluster)
-    timeout = aiohttp.ClientTimeout(total=REVIEW_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        try:
-            async with session.post(url, json=review, headers=headers, ssl=context) as response:
-                answer: dict[str, Any] = await response.json() if response.status < 300 else {}
-        except (aiohttp.ClientError, TimeoutError):
-            return ""
+    kubeconfig = cluster.kubeconfig_path
+    try:
+        async with await Client.from_kubeconfig(kubeconfig, timeout=REVIEW_SECONDS) as client:
+            answer = await client.create(review)
+    except (ApiError, aiohttp.ClientError, TimeoutError):
+        return ""
     status = answer.get("status", {})
     if not status.get("authenticated") or audience not in status.get("audiences", []):
         return ""
     user: str = status["user"]["username"]
     return user if user.startswith("system:serviceaccount:") else ""
-
-
-def _admin(cluster: Cluster) -> tuple[ssl.SSLContext, dict[str, str]]:
-    """TLS settings and headers of the cluster's own administrator."""
-    user = yaml.safe_load(Path(cluster.kubeconfig_path).read_text())["users"][0]["user"]
-    context = ssl.create_default_context(cadata=cluster.ca_pem)
-    if "token" in user:
-        return context, {"Authorization": f"Bearer {user['token']}"}
-    # load_cert_chain takes nothing but files
-    with tempfile.TemporaryDirectory() as folder:
-        chain = Path(folder, "admin.pem")
-        chain.touch(mode=0o600)
-        chain.write_bytes(
-            base64.b64decode(user["client-certificate-data"])
-            + base64.b64decode(user["client-key-data"])
-        )
-        context.load_cert_chain(chain)
-    return context, {}

@@ -14,11 +14,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import GoogleError, invalid, not_modelled
-from .locations import is_region
-from .state import Project
-
-Json = dict[str, Any]
+from streamops_sandbox.google.discovery import load
+from streamops_sandbox.google.errors import GoogleError, invalid, not_modelled
+from streamops_sandbox.google.projects import Project, is_region
+from streamops_sandbox.objects import Object
 
 VERSIONS = {"RAPID": "1.36.1-gke.1200", "REGULAR": "1.35.4-gke.1400", "STABLE": "1.34.6-gke.1300"}
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
@@ -26,34 +25,13 @@ _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _CIDR = re.compile(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}")
 
-#: Field of ClusterUpdate -> where its value is in Cluster.
-UPDATES: Mapping[str, tuple[str, ...]] = {
-    "desiredAddonsConfig": ("addonsConfig",),
-    "desiredAuthenticatorGroupsConfig": ("authenticatorGroupsConfig",),
-    "desiredBinaryAuthorization": ("binaryAuthorization",),
-    "desiredControlPlaneEndpointsConfig": ("controlPlaneEndpointsConfig",),
-    "desiredCostManagementConfig": ("costManagementConfig",),
-    "desiredDatabaseEncryption": ("databaseEncryption",),
-    "desiredDefaultEnablePrivateNodes": ("networkConfig", "defaultEnablePrivateNodes"),
-    "desiredDnsConfig": ("networkConfig", "dnsConfig"),
-    "desiredGatewayApiConfig": ("networkConfig", "gatewayApiConfig"),
-    "desiredLocations": ("locations",),
-    "desiredLoggingConfig": ("loggingConfig",),
-    "desiredMasterAuthorizedNetworksConfig": ("masterAuthorizedNetworksConfig",),
-    "desiredMonitoringConfig": ("monitoringConfig",),
-    "desiredNotificationConfig": ("notificationConfig",),
-    "desiredReleaseChannel": ("releaseChannel",),
-    "desiredSecretManagerConfig": ("secretManagerConfig",),
-    "desiredSecurityPostureConfig": ("securityPostureConfig",),
-    "desiredShieldedNodes": ("shieldedNodes",),
-    "desiredVerticalPodAutoscaling": ("verticalPodAutoscaling",),
-    "desiredWorkloadIdentityConfig": ("workloadIdentityConfig",),
-}
+#: What ClusterUpdate has at its top level, and Cluster in its networkConfig.
+_NETWORK_UPDATES = ("defaultEnablePrivateNodes", "dnsConfig", "gatewayApiConfig")
 #: Fields that only go together with others, or that turn nothing on by themselves.
 _COMPANIONS = {"etag"}
 
 
-def new_cluster(wanted: Json, project: Project, location: str) -> Json:
+def new_cluster(wanted: Object, project: Project, location: str) -> Object:
     """The cluster as GKE completes it; INVALID_ARGUMENT where it would refuse."""
     cluster = copy.deepcopy(wanted)
     name = cluster.get("name", "")
@@ -92,8 +70,8 @@ def new_cluster(wanted: Json, project: Project, location: str) -> Json:
     return cluster
 
 
-def updated(cluster: Json, update: Json, project: Project) -> tuple[str, Json]:
-    """Apply an update to a copy of the cluster: the changed field's name, and the copy.
+def updated(cluster: Object, update: Object, project: Project) -> Object:
+    """A copy of the cluster with an update.
 
     Exactly one field may be desired at a time; some cannot be changed at all.
     """
@@ -105,7 +83,10 @@ def updated(cluster: Json, update: Json, project: Project) -> tuple[str, Json]:
             + (f" Got: {', '.join(sorted(desired))}." if desired else ""),
         )
     name = desired[0]
-    if name not in UPDATES:
+    field = name.removeprefix("desired")
+    field = field[0].lower() + field[1:]
+    within = "networkConfig" if field in _NETWORK_UPDATES else ""
+    if not within and field not in load("container", "v1").schemas["Cluster"]["properties"]:
         raise not_modelled(f"the update {name}")
     value = update[name]
     result = copy.deepcopy(cluster)
@@ -118,19 +99,14 @@ def updated(cluster: Json, update: Json, project: Project) -> tuple[str, Json]:
             )
     if name == "desiredReleaseChannel" and autopilot and value.get("channel") == "UNSPECIFIED":
         raise GoogleError("INVALID_ARGUMENT", "Autopilot clusters must have a release channel.")
-    *parents, last = UPDATES[name]
-    place = result
-    for parent in parents:
-        place = place.setdefault(parent, {})
-    if name == "desiredControlPlaneEndpointsConfig":
-        place[last] = _merged(place.get(last, {}), value)
-    else:
-        place[last] = value
+    place = result.setdefault(within, {}) if within else result
+    merge = name == "desiredControlPlaneEndpointsConfig"
+    place[field] = _merged(place.get(field, {}), value) if merge else value
     _check_endpoints(result)
-    return name, result
+    return result
 
 
-def with_labels(cluster: Json, labels: dict[str, str], given: str) -> Json:
+def with_labels(cluster: Object, labels: dict[str, str], given: str) -> Object:
     """A copy of the cluster with other labels; the fingerprint has to be the current one."""
     if given != cluster["labelFingerprint"]:
         raise GoogleError(
@@ -142,7 +118,7 @@ def with_labels(cluster: Json, labels: dict[str, str], given: str) -> Json:
     return {**cluster, "resourceLabels": labels, "labelFingerprint": fingerprint(labels)}
 
 
-def with_maintenance(cluster: Json, policy: Json) -> Json:
+def with_maintenance(cluster: Object, policy: Object) -> Object:
     """A copy of the cluster with another maintenance policy; its resourceVersion has to be current."""
     given = policy.get("resourceVersion", "")
     current = cluster["maintenancePolicy"]
@@ -155,7 +131,7 @@ def with_maintenance(cluster: Json, policy: Json) -> Json:
     return {**cluster, "maintenancePolicy": _with_version(policy)}
 
 
-def new_node_pool(wanted: Json, cluster: Json) -> Json:
+def new_node_pool(wanted: Object, cluster: Object) -> Object:
     """A node pool as GKE completes it."""
     pool = copy.deepcopy(wanted)
     if not _NAME.fullmatch(pool.get("name", "")):
@@ -188,12 +164,12 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def etag(cluster: Json) -> str:
+def etag(cluster: Object) -> str:
     """The cluster's etag."""
     return base64.b64encode(fingerprint(cluster).encode()).decode()
 
 
-def _make_autopilot(cluster: Json, project: Project, location: str) -> None:
+def _make_autopilot(cluster: Object, project: Project, location: str) -> None:
     if not is_region(location):
         raise GoogleError("INVALID_ARGUMENT", "Autopilot clusters must be regional clusters.")
     for field in ("nodePools", "nodeConfig", "initialNodeCount"):
@@ -210,7 +186,7 @@ def _make_autopilot(cluster: Json, project: Project, location: str) -> None:
     }
 
 
-def _make_standard(cluster: Json) -> None:
+def _make_standard(cluster: Object) -> None:
     pools = cluster.get("nodePools", [])
     count = cluster.get("initialNodeCount", 0)
     if pools and count:
@@ -261,6 +237,6 @@ def _merged(old: Any, new: Any) -> Any:
     return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
 
 
-def _with_version(policy: Json) -> Json:
+def _with_version(policy: Object) -> Object:
     rest = {key: value for key, value in policy.items() if key != "resourceVersion"}
     return {**rest, "resourceVersion": fingerprint(rest)}

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import functools
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import google_crc32c
 
-from .errors import GoogleError, invalid, not_modelled
-from .policies import Policy, allowed
-from .service import Call, Json, serves
-from .state import Project, State, now
+from streamops_sandbox.google.errors import GoogleError, invalid, not_modelled
+from streamops_sandbox.google.iam.policies import Policy
+from streamops_sandbox.google.projects import Project, now
+from streamops_sandbox.google.service import Call, serves, serves_policies
+from streamops_sandbox.objects import Object
 
 MAX_PAYLOAD_BYTES = 65536
 _SECRET_ID = re.compile(r"[a-zA-Z0-9_-]{1,255}")
@@ -55,9 +55,9 @@ class Version:
         """Changes with every change of state."""
         return _etag(self.name, self.generation)
 
-    def shown(self) -> Json:
+    def shown(self) -> Object:
         """The version as the API answers it: never its value."""
-        result: Json = {
+        result: Object = {
             "name": self.name,
             "createTime": self.created,
             "state": self.state,
@@ -77,8 +77,8 @@ class Secret:
 
     name: str
     created: str
-    replication: Json
-    settings: Json
+    replication: Object
+    settings: Object
     versions: list[Version] = field(default_factory=list)
     policy: Policy = field(default_factory=Policy)
     generation: int = 1
@@ -88,7 +88,7 @@ class Secret:
         """Changes with every change of the secret's own fields."""
         return _etag(self.name, self.generation)
 
-    def shown(self) -> Json:
+    def shown(self) -> Object:
         """The secret as the API answers it."""
         return {
             "name": self.name,
@@ -102,16 +102,15 @@ class Secret:
 class SecretManager:
     """Secrets of all projects. Regional secrets (`…/locations/…`) are not modelled."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self) -> None:
         self._secrets: dict[str, dict[str, Secret]] = {}
 
     @serves("secretmanager.projects.secrets.create")
-    async def create(self, call: Call) -> Json:
+    async def create(self, call: Call) -> Object:
         """Create a secret without versions."""
         project = call.project()
         parent = f"projects/{project.number}"
-        self._state.require(call.principal, "secretmanager.secrets.create", parent, project)
+        call.require("secretmanager.secrets.create", parent, project)
         secret_id = call.query.get("secretId", "")
         if not _SECRET_ID.fullmatch(secret_id):
             raise GoogleError(
@@ -123,9 +122,7 @@ class SecretManager:
         secrets = self._of(project)
         if secret_id in secrets:
             raise GoogleError("ALREADY_EXISTS", f"Secret [{name}] already exists.")
-        self._state.require_quota(
-            "secrets", "secretmanager.googleapis.com/secrets", len(secrets), project
-        )
+        call.state.require_quota("secrets", call.method, len(secrets), project)
         settings = {k: v for k, v in call.body.items() if k in _MUTABLE}
         if settings.get("versionAliases"):
             raise invalid("secret.version_aliases", "Aliases of versions that do not exist yet.")
@@ -136,27 +133,24 @@ class SecretManager:
         return secret.shown()
 
     @serves("secretmanager.projects.secrets.get")
-    async def get(self, call: Call) -> Json:
+    async def get(self, call: Call) -> Object:
         """Read a secret's own fields."""
         return self._secret(call, "secretmanager.secrets.get").shown()
 
     @serves("secretmanager.projects.secrets.list")
-    async def list_all(self, call: Call) -> Json:
+    async def list_all(self, call: Call) -> Object:
         """Read the project's secrets, newest first."""
         project = call.project()
-        self._state.require(
-            call.principal, "secretmanager.secrets.list", f"projects/{project.number}", project
-        )
+        call.require("secretmanager.secrets.list", f"projects/{project.number}", project)
         wanted = _filter(call.query.get("filter", ""))
-        secrets = [s for s in reversed(self._of(project).values()) if wanted(s)]
-        shown, token = self._state.page(secrets, call.query)
-        return _list("secrets", [s.shown() for s in shown], token, len(secrets))
+        secrets = [s.shown() for s in reversed(self._of(project).values()) if wanted(s)]
+        return _list(call, "secrets", secrets)
 
     @serves("secretmanager.projects.secrets.patch")
-    async def patch(self, call: Call) -> Json:
+    async def patch(self, call: Call) -> Object:
         """Change the fields that updateMask names."""
         secret = self._secret(call, "secretmanager.secrets.update")
-        mask = [_camel(path) for path in call.query.get("updateMask", "").split(",") if path]
+        mask = [_camel(path) for path in call.mask]
         if not mask:
             raise invalid("update_mask", "The update_mask is required.")
         for path in mask:
@@ -177,7 +171,7 @@ class SecretManager:
         return secret.shown()
 
     @serves("secretmanager.projects.secrets.delete")
-    async def delete(self, call: Call) -> Json:
+    async def delete(self, call: Call) -> Object:
         """Delete a secret with all its versions."""
         secret = self._secret(call, "secretmanager.secrets.delete")
         _require_etag(call.query.get("etag"), secret.etag)
@@ -186,7 +180,7 @@ class SecretManager:
         return {}
 
     @serves("secretmanager.projects.secrets.addVersion")
-    async def add_version(self, call: Call) -> Json:
+    async def add_version(self, call: Call) -> Object:
         """Add a version; the payload's checksum is compared where one is given."""
         secret = self._secret(call, "secretmanager.versions.add")
         payload = call.body.get("payload", {})
@@ -210,24 +204,25 @@ class SecretManager:
         return version.shown()
 
     @serves("secretmanager.projects.secrets.versions.list")
-    async def list_versions(self, call: Call) -> Json:
+    async def list_versions(self, call: Call) -> Object:
         """Read the versions' states, newest first."""
         secret = self._secret(call, "secretmanager.versions.list")
         wanted = call.query.get("filter", "")
         found = re.fullmatch(r'\s*state\s*[:=]\s*"?(ENABLED|DISABLED|DESTROYED)"?\s*', wanted)
         if wanted and not found:
             raise not_modelled(f"the filter {wanted!r}, only state:…")
-        versions = [v for v in reversed(secret.versions) if not found or v.state == found[1]]
-        shown, token = self._state.page(versions, call.query)
-        return _list("versions", [v.shown() for v in shown], token, len(versions))
+        versions = [
+            v.shown() for v in reversed(secret.versions) if not found or v.state == found[1]
+        ]
+        return _list(call, "versions", versions)
 
     @serves("secretmanager.projects.secrets.versions.get")
-    async def get_version(self, call: Call) -> Json:
+    async def get_version(self, call: Call) -> Object:
         """Read one version's state."""
         return self._version(call, "secretmanager.versions.get").shown()
 
     @serves("secretmanager.projects.secrets.versions.access")
-    async def access(self, call: Call) -> Json:
+    async def access(self, call: Call) -> Object:
         """Read one version's value; `latest` is the one created last, whatever its state."""
         version = self._version(call, "secretmanager.versions.access")
         if version.data is None or version.state != "ENABLED":
@@ -244,41 +239,24 @@ class SecretManager:
         }
 
     @serves("secretmanager.projects.secrets.versions.disable")
-    async def disable(self, call: Call) -> Json:
+    async def disable(self, call: Call) -> Object:
         """Make a version unreadable, to be enabled again."""
         return self._move(call, "secretmanager.versions.disable", "DISABLED")
 
     @serves("secretmanager.projects.secrets.versions.enable")
-    async def enable(self, call: Call) -> Json:
+    async def enable(self, call: Call) -> Object:
         """Make a disabled version readable."""
         return self._move(call, "secretmanager.versions.enable", "ENABLED")
 
     @serves("secretmanager.projects.secrets.versions.destroy")
-    async def destroy(self, call: Call) -> Json:
+    async def destroy(self, call: Call) -> Object:
         """Delete a version's value for good."""
         return self._move(call, "secretmanager.versions.destroy", "DESTROYED")
 
-    @serves("secretmanager.projects.secrets.getIamPolicy")
-    async def get_policy(self, call: Call) -> Json:
-        """Read who may do what with the secret."""
-        secret = self._secret(call, "secretmanager.secrets.getIamPolicy")
-        return secret.policy.read(int(call.query.get("options.requestedPolicyVersion", 1)))
-
-    @serves("secretmanager.projects.secrets.setIamPolicy")
-    async def set_policy(self, call: Call) -> Json:
-        """Replace who may do what with the secret."""
-        secret = self._secret(call, "secretmanager.secrets.setIamPolicy")
-        secret.policy.write(call.body.get("policy", {}))
-        return secret.policy.read(3)
-
-    @serves("secretmanager.projects.secrets.testIamPermissions")
-    async def test_permissions(self, call: Call) -> Json:
-        """Which of the permissions the caller has."""
-        project = call.project()
-        secret = self._of(project).get(call.parts[3])
-        policies = [project.policy, *([secret.policy] if secret else [])]
-        held = [p for p in call.body.get("permissions", []) if allowed(call.principal, p, policies)]
-        return {"permissions": held} if held else {}
+    @serves_policies("secretmanager.projects.secrets", "secretmanager.secrets")
+    def policy(self, call: Call, permission: str) -> Policy:
+        """Who may do what with the secret."""
+        return self._secret(call, permission).policy
 
     def _of(self, project: Project) -> dict[str, Secret]:
         return self._secrets.setdefault(project.project_id, {})
@@ -297,7 +275,7 @@ class SecretManager:
     ) -> None:
         resource = "/".join(["projects", project.number, *call.parts[2:]])
         policies = [secret.policy] if secret else []
-        self._state.require(call.principal, permission, resource, project, *policies)
+        call.require(permission, resource, project, *policies)
 
     def _version(self, call: Call, permission: str) -> Version:
         project = call.project()
@@ -315,7 +293,7 @@ class SecretManager:
             raise GoogleError("NOT_FOUND", f"Secret [{name}] not found or has no versions.")
         raise GoogleError("NOT_FOUND", f"Secret Version [{name}/versions/{wanted}] not found.")
 
-    def _move(self, call: Call, permission: str, state: str) -> Json:
+    def _move(self, call: Call, permission: str, state: str) -> Object:
         version = self._version(call, permission)
         _require_etag(call.body.get("etag"), version.etag)
         if version.state == "DESTROYED":
@@ -353,19 +331,8 @@ def _camel(path: str) -> str:
     return re.sub(r"_([a-z])", lambda found: found[1].upper(), path)
 
 
-def _list(key: str, items: list[Json], token: str, total: int) -> Json:
-    result: Json = {"totalSize": total} if total else {}
-    if items:
-        result[key] = items
-    if token:
-        result["nextPageToken"] = token
-    return result
-
-
-def _joined(
-    combine: Callable[[Iterable[bool]], bool], terms: list[Callable[[Secret], bool]], secret: Secret
-) -> bool:
-    return combine(term(secret) for term in terms)
+def _list(call: Call, key: str, items: list[Object]) -> Object:
+    return call.page(key, items) | ({"totalSize": len(items)} if items else {})
 
 
 def _filter(expression: str) -> Callable[[Secret], bool]:
@@ -375,7 +342,7 @@ def _filter(expression: str) -> Callable[[Secret], bool]:
     for joint, combine in ((r"\s+OR\s+", any), (r"\s+AND\s+", all)):
         terms = [_filter(term) for term in re.split(joint, expression) if term != expression]
         if terms:
-            return functools.partial(_joined, combine, terms)
+            return lambda secret: combine(term(secret) for term in terms)
     found = re.fullmatch(
         r'\(?\s*(name|labels\.[\w-]+)\s*([:=])\s*"?([^"()\s]*)"?\s*\)?', expression
     )
@@ -384,18 +351,17 @@ def _filter(expression: str) -> Callable[[Secret], bool]:
     field, operator, wanted = found.groups()
 
     def matches(secret: Secret) -> bool:
-        short = secret.name.rpartition("/")[2]
-        value = short if field == "name" else secret.settings.get("labels", {}).get(field[7:])
-        if value is None:
-            return False
+        values: list[str] = [secret.name.rpartition("/")[2], secret.name]
+        if field != "name":
+            values = [v for k, v in secret.settings.get("labels", {}).items() if k == field[7:]]
         if operator == ":":
-            return wanted in value
-        return wanted in (value, secret.name) if field == "name" else bool(wanted == value)
+            return any(wanted in value for value in values[:1])
+        return wanted in values
 
     return matches
 
 
-def _replication(replication: Any) -> Json:
+def _replication(replication: Any) -> Object:
     """The replication, which is required and can never be changed."""
     if not replication or len(replication) != 1:
         raise invalid("secret.replication", "Secret.replication must be provided.")
@@ -404,7 +370,7 @@ def _replication(replication: Any) -> Json:
     return dict(replication)
 
 
-def _settings(settings: Json) -> Json:
+def _settings(settings: Object) -> Object:
     """The settings, checked as Google checks them."""
     result = dict(settings)
     for key, value in result.get("labels", {}).items():
@@ -427,7 +393,7 @@ def _settings(settings: Json) -> Json:
     return _with_expiry(result)
 
 
-def _with_expiry(settings: Json) -> Json:
+def _with_expiry(settings: Object) -> Object:
     """Turn `ttl`, which is input only, into `expireTime`."""
     ttl = settings.pop("ttl", None)
     if ttl:

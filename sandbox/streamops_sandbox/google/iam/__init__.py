@@ -1,0 +1,1 @@
+"""IAM and IAM Service Account Credentials: accounts, policies, principals."""

@@ -1,0 +1,1 @@
+"""Token endpoints: OAuth 2.0 and the Security Token Service."""
