@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
@@ -23,7 +22,7 @@ from streamops_sandbox.client import Client
 from streamops_sandbox.controllers import manager
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.kube.server import ApiServer
-from streamops_sandbox.kube.tls import write_private
+from streamops_sandbox.kube.tls import Authority, write_private
 from streamops_sandbox.node.agent import NodeAgent, NodeConfig
 from streamops_sandbox.node.metadata import GoogleProject
 from streamops_sandbox.node.network import Network
@@ -34,8 +33,7 @@ Work = Coroutine[Any, Any, Any]
 
 async def run_node(
     kubeconfig: dict[str, Any],
-    network: Network,
-    config: NodeConfig,
+    make_node: Callable[[Client], NodeAgent],
     controllers: Callable[[Client], Iterable[Work]],
 ) -> None:
     """Run scheduler, node and these controllers, until one ends; announces when pods can be scheduled."""
@@ -43,7 +41,7 @@ async def run_node(
         await Client.from_kubeconfig(kubeconfig, user_agent="kube-controller-manager") as client,
         await Client.from_kubeconfig(kubeconfig, user_agent="kubelet") as node_client,
     ):
-        node = NodeAgent(node_client, kubeconfig, network, config)
+        node = make_node(node_client)
         events = EventRecorder(client, "default-scheduler")
 
         async def announce() -> None:
@@ -55,15 +53,13 @@ async def run_node(
         await until_one_ends(*parts, *controllers(client))
 
 
-async def until_told(work: Work) -> None:
-    """Run `work` until SIGTERM, SIGINT, or the end of standard input; raises what ended it before."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+async def _until_input_ends(work: Work) -> None:
+    """Run `work` until standard input is closed; raises what ended it before."""
     reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    await until_one_ends(work, stop.wait(), reader.read())
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    await until_one_ends(work, reader.read())
 
 
 async def until_one_ends(*parts: Work) -> None:
@@ -108,7 +104,7 @@ def serve(options: argparse.Namespace, work: Callable[[argparse.Namespace], Work
     attach.log_to_stderr()
     eventloop.prepare()
     options.folder.mkdir(parents=True, exist_ok=True)
-    asyncio.run(until_told(work(options)))
+    asyncio.run(attach.until_told(_until_input_ends(work(options))))
 
 
 async def _run(options: argparse.Namespace) -> None:
@@ -122,15 +118,16 @@ async def _run(options: argparse.Namespace) -> None:
         await server.start()
         kubeconfig = server.admin_kubeconfig()
         write_private(options.folder / "kubeconfig", yaml.safe_dump(kubeconfig).encode())
+        authority = Authority(server.ca_file.parent)
         config = NodeConfig(
             folder=options.folder / "node",
-            ca_file=server.ca_file,
-            ca_key_file=server.ca_key_file,
+            authority=authority,
             google=google_project(options),
         )
-        authorities = server.ca_file.read_text(encoding="ascii")
         await run_node(
-            kubeconfig, network, config, lambda client: [manager.run(client, authorities)]
+            kubeconfig,
+            lambda client: NodeAgent(client, kubeconfig, network, config),
+            lambda client: [manager.run(client, authority.pem.decode())],
         )
     finally:
         await server.stop()

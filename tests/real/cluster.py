@@ -25,6 +25,8 @@ from typing import Any
 import aiohttp
 import yaml
 from aiohttp import web
+from node import LaneNode
+from pod_network import PodNetwork
 
 from build import PROGRAMS
 from streamops_sandbox import attach
@@ -35,7 +37,6 @@ from streamops_sandbox.kube.google_tokens import GoogleTokens
 from streamops_sandbox.kube.tls import Authority, write_private
 from streamops_sandbox.node import reaper
 from streamops_sandbox.node.agent import NodeConfig
-from streamops_sandbox.node.pod_network import PodNetwork
 
 Object = dict[str, Any]
 
@@ -341,16 +342,13 @@ async def _run_node(plane: ControlPlane, options: argparse.Namespace) -> None:
     kubeconfig, _ = attach.read_kubeconfig(plane.kubeconfig)
     config = NodeConfig(
         folder=plane.folder / "node",
-        ca_file=plane.authority.cert_file,
-        ca_key_file=plane.authority.key_file,
+        authority=plane.authority,
         name=options.name,
         google=google_project(options),
-        executables=PROGRAMS,
     )
     await run_node(
         kubeconfig,
-        plane.network,
-        config,
+        lambda client: LaneNode(client, kubeconfig, plane.network, config, PROGRAMS),
         lambda client: [LoadBalancerController(client).run(), plane.failed()],
     )
 

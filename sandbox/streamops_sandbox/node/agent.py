@@ -10,15 +10,14 @@ import sys
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.events import EventRecorder
+from streamops_sandbox.kube.tls import Authority
 from streamops_sandbox.node import reaper
 from streamops_sandbox.node.container import Backoff
-from streamops_sandbox.node.dns import NameServer
 from streamops_sandbox.node.fields import node_capacity
 from streamops_sandbox.node.image_source import ImageSource, Runnable
 from streamops_sandbox.node.isolation import Isolation
@@ -27,17 +26,16 @@ from streamops_sandbox.node.logs import ContainerLog
 from streamops_sandbox.node.metadata import GoogleProject, MetadataServer, PodIdentity
 from streamops_sandbox.node.network import Network
 from streamops_sandbox.node.pod import Pod
-from streamops_sandbox.node.pod_network import PodNetwork
 from streamops_sandbox.node.proxy import ForwardProxy
 from streamops_sandbox.node.routing import Router
 from streamops_sandbox.node.runtime import MARK, Running
 from streamops_sandbox.node.server import KubeletServer
 from streamops_sandbox.node.service_proxy import ServiceProxy
+from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
 
 logger = logging.getLogger(__name__)
 
-Object = dict[str, Any]
 
 GOOGLE_ACCOUNT = "iam.gke.io/gcp-service-account"
 _LEASE_SECONDS = 40
@@ -48,18 +46,14 @@ _HEARTBEAT_SECONDS = 10.0
 class NodeConfig:
     """How a node is set up.
 
-    `folder` holds what pods have on disk, `ca_file` the cluster's certificate authority, `ca_key_file`
-    its key (without it the node's certificate is its own), `google` the cluster's place on Google, if
-    it has one, `executables` programs to run for images (see `ImageSource`).
+    `folder` holds what pods have on disk, `google` is the cluster's place on Google, if it has one.
     """
 
     folder: Path
-    ca_file: Path
-    ca_key_file: Path | None = None
+    authority: Authority
     name: str = "sandbox"
     backoff: Backoff = field(default_factory=Backoff)
     google: GoogleProject | None = None
-    executables: Path | None = None
 
 
 class NodeAgent:
@@ -74,7 +68,7 @@ class NodeAgent:
         self.backoff = config.backoff
         self.pods_folder = config.folder / "pods"
         self.events = EventRecorder(client, "kubelet", config.name)
-        self.images = ImageSource(config.folder / "images", config.executables)
+        self.images = ImageSource(config.folder / "images")
         self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
         self.isolation = Isolation(network.number)
         self.run_id = uuid.uuid4().hex
@@ -92,9 +86,8 @@ class NodeAgent:
             self._informers["Service"], self.router, network.is_service
         )
         self._proxy = ForwardProxy(self.router)
-        self._name_server = NameServer(self.router.addresses)
-        self._server = KubeletServer(self, config.ca_file, config.ca_key_file)
-        self._launcher = Launcher(self, kubeconfig, config.ca_file)
+        self._server = KubeletServer(self, config.authority)
+        self._launcher = Launcher(self, kubeconfig, config.authority.pem)
         self._metadata: dict[str, MetadataServer] = {}
         self._configuration_waiters: dict[str, asyncio.Event] = {}
 
@@ -110,8 +103,6 @@ class NodeAgent:
         for kind in ("ConfigMap", "Secret"):
             self._informers[kind].subscribe(self._on_configuration)
         try:
-            if isinstance(self.network, PodNetwork):
-                await self._name_server.start(self.network.dns_ip)
             self._launcher.proxy_url = await self._proxy.start(self.network.node_ip)
             port = await self._server.start(self.network.node_ip)
             await self._register(port)
@@ -123,7 +114,6 @@ class NodeAgent:
                 group.create_task(self._heartbeat())
         finally:
             await self._end_pods()
-            self._name_server.stop()
             await self._proxy.stop()
             await self._server.stop()
             await self.session.close()
@@ -161,9 +151,7 @@ class NodeAgent:
             await asyncio.wait_for(event.wait(), seconds)
 
     async def attach(self, pod: Pod) -> None:
-        """Start what a pod gets from the node beside its containers: network, metadata server."""
-        if isinstance(self.network, PodNetwork):
-            await self._join(self.network, pod)
+        """Start what a pod gets from the node beside its containers: its metadata server."""
         if self._config.google is None:
             return
         name = pod.pod["spec"].get("serviceAccountName") or "default"
@@ -182,23 +170,6 @@ class NodeAgent:
         """Stop what `attach` started."""
         if server := self._metadata.pop(pod.uid, None):
             await server.stop()
-        if isinstance(self.network, PodNetwork):
-            await self.network.leave(pod.ip)
-
-    async def _join(self, network: PodNetwork, pod: Pod) -> None:
-        """Give a pod its address: a network namespace, unless this process runs its programs."""
-        spec = pod.pod["spec"]
-        containers = [*(spec.get("initContainers") or []), *spec["containers"]]
-        if all(self.images.is_program(container["image"]) for container in containers):
-            await network.add(pod.ip)
-            return
-        pod.network_namespace = await network.join(pod.ip)
-        search = f"{pod.namespace}.svc.cluster.local svc.cluster.local cluster.local"
-        pod.folder.mkdir(parents=True, exist_ok=True)
-        text = f"nameserver {network.dns_ip}\nsearch {search}\noptions ndots:5\n"
-        resolv_conf = pod.folder / "resolv.conf"
-        resolv_conf.write_text(text, encoding="ascii")
-        resolv_conf.chmod(0o644)  # for containers of any user
 
     # -- pods ------------------------------------------------------------------------------------
 

@@ -22,11 +22,11 @@ from streamops_sandbox.node.logs import ContainerLog, older
 from streamops_sandbox.node.probes import ProbeFailed, Prober, follow
 from streamops_sandbox.node.runtime import Running, StartError
 from streamops_sandbox.node.volumes import MountError
+from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
 
 logger = logging.getLogger(__name__)
 
-Object = dict[str, Any]
 Role = Literal["init", "sidecar", "app"]
 T = TypeVar("T")
 
@@ -260,11 +260,16 @@ class Container:
         self.up.set()
         probes = []
         if readiness := self.spec.get("readinessProbe"):
-            probes.append(self._readiness(prober, readiness))
+            probes.append(self._follow(prober, "Readiness", readiness, self._set_ready))
         else:
             self.ready = True
         if liveness := self.spec.get("livenessProbe"):
-            probes.append(self._liveness(prober, liveness, running))
+
+            def on_liveness(success: bool) -> None:
+                if not success:
+                    self._unhealthy(running, "liveness", liveness)
+
+            probes.append(self._follow(prober, "Liveness", liveness, on_liveness))
         self._host.changed()
         await asyncio.gather(*probes)
 
@@ -288,53 +293,26 @@ class Container:
             else:
                 self._unhealthy(running, "startup", probe)
 
-        watching = asyncio.create_task(
-            follow(
-                prober,
-                probe,
-                on_result=on_result,
-                on_failure=self._reporter("Startup"),
-                eager=True,
-            )
-        )
+        watching = asyncio.create_task(self._follow(prober, "Startup", probe, on_result))
         try:
             await passed.wait()
         finally:
             watching.cancel()
 
-    async def _readiness(self, prober: Prober, probe: Object) -> None:
-        def on_result(success: bool) -> None:
-            if self.ready is not success:
-                self.ready = success
-                self._host.changed()
-
-        await follow(
-            prober,
-            probe,
-            on_result=on_result,
-            on_failure=self._reporter("Readiness"),
-            eager=True,
-        )
-
-    async def _liveness(self, prober: Prober, probe: Object, running: Running) -> None:
-        def on_result(success: bool) -> None:
-            if not success:
-                self._unhealthy(running, "liveness", probe)
-
-        await follow(
-            prober,
-            probe,
-            on_result=on_result,
-            on_failure=self._reporter("Liveness"),
-            eager=False,
-        )
-
-    def _reporter(self, kind: str) -> Callable[[str], None]:
+    async def _follow(
+        self, prober: Prober, kind: str, probe: Object, on_result: Callable[[bool], None]
+    ) -> None:
         def report(message: str) -> None:
             text = f"{kind} probe failed: {message}"
             self._host.event("Warning", "Unhealthy", text, self.spec)
 
-        return report
+        eager = kind != "Liveness"
+        await follow(prober, probe, on_result=on_result, on_failure=report, eager=eager)
+
+    def _set_ready(self, ready: bool) -> None:
+        if self.ready is not ready:
+            self.ready = ready
+            self._host.changed()
 
     def _unhealthy(self, running: Running, kind: str, probe: Object) -> None:
         if self._stop.is_set() or self._running is not running or self._stop_message:

@@ -39,9 +39,6 @@ class ContainerContext:
     namespace: str
     pod: str
     pod_ip: str
-    pod_uid: str
-    pod_labels: dict[str, str]
-    service_account: str
     env: dict[str, str]
     args: list[str]
     ports: list[dict[str, Any]]

@@ -1,10 +1,8 @@
 """Starts a program apart from this machine: `python -I -S enter.py OPTIONS -- ARGV`.
 
-    --network FILE         in this network namespace
     --unprivileged         in a user namespace of its own, for what only root may do otherwise
     --bind SOURCE TARGET   show a file or folder at another place, to this program only
     --view FOLDER          make a root of its own at FOLDER: this machine's files and the binds
-    --root FOLDER          make the folder the program's root, after the binds
     --user ID              as this user and group, without any privilege
 
 A view shows of a folder on the way to a bind's target only what every user may read, and of one
@@ -19,7 +17,6 @@ import sys
 
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
-_CLONE_NEWNET = 0x40000000
 _MS_NOSUID_NODEV = 2 | 4
 _MS_BIND_REC = 4096 | 16384
 _MS_PRIVATE_REC = 1 << 18 | 16384
@@ -144,9 +141,6 @@ def main() -> None:
     os.umask(0o022)
     if "--unprivileged" in given:
         _own_user_namespace()
-    if network := given.get("--network"):
-        descriptor = os.open(network, os.O_RDONLY | os.O_CLOEXEC)
-        _check(_libc.setns(descriptor, _CLONE_NEWNET), f"setns {network}")
     _check(_libc.unshare(_CLONE_NEWNS), "unshare")
     _check(_libc.mount(None, b"/", None, _MS_PRIVATE_REC, None), "mount /")
     if view := given.get("--view"):
@@ -156,9 +150,6 @@ def main() -> None:
     else:
         for source, target in binds:
             _bind(source, target)
-    if root := given.get("--root"):
-        os.chroot(root)
-        os.chdir("/")
     if user := given.get("--user"):
         _drop_privileges(int(user))
         _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")

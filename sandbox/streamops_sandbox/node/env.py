@@ -9,11 +9,10 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
-from streamops_sandbox.node.fields import container_resource, pod_field
+from streamops_sandbox.node.fields import pod_field
+from streamops_sandbox.objects import Object
 
-Object = dict[str, Any]
 #: (kind "ConfigMap" or "Secret", name) -> the object in the pod's namespace, or None.
 Lookup = Callable[[str, str], Object | None]
 
@@ -43,7 +42,7 @@ def container_env(
     for variable in container.get("env") or []:
         name = variable["name"]
         if "valueFrom" in variable:
-            value_from = _value_from(pod, container, variable["valueFrom"], lookup)
+            value_from = _value_from(pod, variable["valueFrom"], lookup)
             if value_from is not None:
                 env[name] = value_from
         else:
@@ -98,18 +97,16 @@ def data_of(obj: Object) -> dict[str, bytes]:
     return data
 
 
-def _value_from(pod: Object, container: Object, source: Object, lookup: Lookup) -> str | None:
+def _value_from(pod: Object, source: Object, lookup: Lookup) -> str | None:
     if reference := source.get("fieldRef"):
         try:
             return pod_field(pod, reference["fieldPath"])
         except KeyError as error:
             raise ConfigError(f"unsupported fieldPath: {error.args[0]}") from None
-    if reference := source.get("resourceFieldRef"):
-        return container_resource(pod, container, reference)
     for kind, field in (("ConfigMap", "configMapKeyRef"), ("Secret", "secretKeyRef")):
         if reference := source.get(field):
             return _one_key(pod, kind, reference, lookup)
-    raise ConfigError("a variable's valueFrom names no source that is known here")
+    raise ConfigError(f"valueFrom: {', '.join(source)} is not supported by this node")
 
 
 def _one_key(pod: Object, kind: str, reference: Object, lookup: Lookup) -> str | None:

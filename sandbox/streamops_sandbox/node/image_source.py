@@ -6,7 +6,6 @@ from its registry and unpacked.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,12 @@ if TYPE_CHECKING:
     from streamops_sandbox.node.context import Program
     from streamops_sandbox.node.images import Image
 
-_TAG_OR_DIGEST = re.compile(r"(:[\w.-]+)?(@[\w:]+)?$")
 Policy = Literal["IfNotPresent", "Always", "Never"]
 
 
 @dataclass(frozen=True)
 class Runnable:
-    """An image that is here: a program of this sandbox, an executable file, or files with a configuration.
+    """An image that is here: a program of this sandbox, or files with a configuration.
 
     `image_id` is what the status shows, `seconds` how long it took to pull, None where nothing
     was pulled.
@@ -32,21 +30,15 @@ class Runnable:
     reference: str
     image_id: str
     program: Program | None = None
-    executable: Path | None = None
     image: Image | None = None
     seconds: float | None = None
 
 
 class ImageSource:
-    """The node's images, below `store`.
+    """The node's images, below `store`."""
 
-    `executables` holds static executables at the paths of the images they are run for, without
-    registry and tag; they go before the sandbox's own programs.
-    """
-
-    def __init__(self, store: Path, executables: Path | None = None) -> None:
+    def __init__(self, store: Path) -> None:
         self._store = store
-        self._executables = executables
         self._present: set[str] = set()
 
     async def get(
@@ -60,8 +52,6 @@ class ImageSource:
         from streamops_sandbox.knative import programs  # noqa: PLC0415
         from streamops_sandbox.node.images import pull  # noqa: PLC0415
 
-        if executable := self._executable(reference):
-            return Runnable(reference, f"sandbox://{reference}", executable=executable)
         program = programs.find(reference)
         if program is not None:
             return Runnable(reference, f"sandbox://{reference}", program=program)
@@ -76,14 +66,4 @@ class ImageSource:
         """Whether an image is run as a program of this process."""
         from streamops_sandbox.knative import programs  # noqa: PLC0415
 
-        return self._executable(reference) is None and programs.find(reference) is not None
-
-    def _executable(self, reference: str) -> Path | None:
-        if self._executables is None:
-            return None
-        parts = _TAG_OR_DIGEST.sub("", reference).split("/")
-        for begin in range(len(parts)):
-            file = self._executables.joinpath(*parts[begin:])
-            if file.is_file() and ".." not in parts:
-                return file
-        return None
+        return programs.find(reference) is not None

@@ -59,22 +59,15 @@ class Isolation:
     def command(
         self,
         binds: Iterable[Bind],
-        *,
-        view: Path | None,
-        root: Path | None = None,
-        user: int | None = None,
-        network: Path | None = None,
+        view: Path,
+        user: int | None,
     ) -> list[str]:
-        """Return the command to put before a program's; empty where there is nothing to do."""
-        view = view if self.view else None
-        if view is None and network is None:
+        """Return the command to put before a program's; empty where views are not possible."""
+        if not self.view:
             return []
-        options = ["--unprivileged"] if self.unprivileged and view is not None else []
-        for name, value in (
-            ("--network", network), ("--view", view), ("--root", root), ("--user", user),
-        ):  # fmt: skip
-            if value is not None:
-                options += [name, str(value)]
+        options = ["--unprivileged"] if self.unprivileged else []
+        options += ["--view", str(view)]
+        options += [] if user is None else ["--user", str(user)]
         for source, target in binds:
             options += ["--bind", str(source), str(target)]
         return [sys.executable, "-I", "-S", enter.__file__, *options, "--"]
@@ -82,7 +75,7 @@ class Isolation:
     async def _works(self, folder: Path) -> bool:
         view = folder / "view"
         view.mkdir(parents=True, exist_ok=True)
-        command = self.command(python(), view=view, user=self.user("", "") if self.users else None)
+        command = self.command(python(), view, self.user("", ""))
         process = await asyncio.create_subprocess_exec(
             *(*command, interpreter(), "-I", "-S", "-c", "pass"),
             cwd="/",

@@ -6,28 +6,25 @@ import asyncio
 import base64
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.node.env import container_env, expand, service_env
 from streamops_sandbox.node.image_source import Runnable
 from streamops_sandbox.node.images import Image, ImageError, make_root, process
 from streamops_sandbox.node.images.unpack import resolve
-from streamops_sandbox.node.isolation import give, python
+from streamops_sandbox.node.isolation import Bind, give, python
 from streamops_sandbox.node.logs import ContainerLog
 from streamops_sandbox.node.pod import Pod
 from streamops_sandbox.node.routing import Router
 from streamops_sandbox.node.runtime import MARK, ProcessContainer, ProgramContainer, Running
 from streamops_sandbox.node.volumes import mount
-
-Object = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 #: Folders every container has for itself: for temporary files and its termination message.
 _OWN_FOLDERS = ("/tmp", "/dev")  # noqa: S108 - below the container's root
-#: What an executable with a root of its own sees of this machine.
-_HOST_FILES = ("/dev/null", "/dev/urandom", "/etc/hosts")
-_HOST_FOLDERS = ("/etc/ssl", "/proc")
 ACCOUNT_FOLDER = "var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -41,13 +38,26 @@ class Cluster(Protocol):
         """Return a namespace's Services."""
 
 
+@dataclass(frozen=True)
+class Start:
+    """A container that is ready to be started; see `Launcher.launch`."""
+
+    pod: Pod
+    container: Object
+    root: Path
+    command: list[str] | None
+    args: list[str] | None
+    env: dict[str, str]
+    log: ContainerLog
+
+
 class Launcher:
     """Prepares a container's root folder and environment and starts it."""
 
-    def __init__(self, cluster: Cluster, kubeconfig: Object, ca_file: Path) -> None:
+    def __init__(self, cluster: Cluster, kubeconfig: Object, ca_pem: bytes) -> None:
         self._cluster = cluster
         self._server: str = kubeconfig["clusters"][0]["cluster"]["server"]
-        self._ca = base64.b64encode(ca_file.read_bytes()).decode()
+        self._ca = base64.b64encode(ca_pem).decode()
         self.proxy_url = ""
 
     async def launch(
@@ -69,7 +79,7 @@ class Launcher:
             await asyncio.to_thread(
                 make_root, image, root, read_only=bool(read_only), mounts=[*mounts, *_OWN_FOLDERS]
             )
-        mount(root, pod.volumes, container, lambda text: expand(text, env))
+        mount(root, pod.volumes, container)
         for folder in _OWN_FOLDERS:
             (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
         if not pod.isolation.view:
@@ -77,53 +87,28 @@ class Launcher:
             env = {name: moved(value, places, root) for name, value in env.items()}
             command = command and [moved(part, places, root) for part in command]
             args = args and [moved(part, places, root) for part in args]
-        if runnable.executable is not None:
-            return await self._execute(pod, runnable.executable, root, [*(args or [])], env, log)
+        start = Start(pod, container, root, command, args, env, log)
+        return await self.start(runnable, start)
+
+    async def start(self, runnable: Runnable, start: Start) -> Running:
+        """Start what `launch` has prepared."""
+        pod, container, root, log = start.pod, start.container, start.root, start.log
         if runnable.program is not None:
-            arguments = [*(command or []), *(args or [])]
-            context = self._context(pod, container, root, env=env, args=arguments, log=log)
-            return ProgramContainer(runnable.program, context, log)
-        if image is None:
+            return ProgramContainer(runnable.program, self._context(start), log)
+        if (image := runnable.image) is None:
             raise ImageError("RunContainerError", "the image has neither program nor files")
         bytecode = image.rootfs.parents[1] / "bytecode" / str(pod.user or "")
         started = process(
             image,
             root,
-            command=command,
-            args=args,
-            env=env,
+            command=start.command,
+            args=start.args,
+            env=start.env,
             working_dir=container.get("workingDir"),
             bytecode=bytecode,
         )
         entering = await asyncio.to_thread(self._apart, pod, container, root, image, bytecode)
         return await ProcessContainer.start(started.argv, started.env, started.cwd, log, entering)
-
-    async def _execute(
-        self,
-        pod: Pod,
-        executable: Path,
-        root: Path,
-        args: list[str],
-        env: dict[str, str],
-        log: ContainerLog,
-    ) -> Running:
-        """Start a static executable with the container's root folder as its root."""
-        target = root / "ko-app" / executable.name
-        files = [(executable, target)]
-        files += [(Path(path), root / path.lstrip("/")) for path in _HOST_FILES]
-        folders = [(Path(path), root / path.lstrip("/")) for path in _HOST_FOLDERS]
-        # Volumes are links to where they are on this machine.
-        folders.append((pod.folder.absolute(), root / str(pod.folder.absolute()).lstrip("/")))
-        for _, place in files:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.touch()
-        for _, place in folders:
-            place.mkdir(parents=True, exist_ok=True)
-        binds = [(source, place) for source, place in [*files, *folders] if source.exists()]
-        entering = self._entering(pod, binds, root=root)
-        env = {"PATH": "/usr/bin:/bin", "HOME": "/", **env}
-        argv = [f"/ko-app/{executable.name}", *args]
-        return await ProcessContainer.start(argv, env, root, log, entering)
 
     def _apart(
         self, pod: Pod, container: Object, root: Path, image: Image, bytecode: Path
@@ -145,31 +130,11 @@ class Launcher:
             binds += [(source, source), (source, Path(entry["mountPath"]))]
         view = root.parent / "view"
         view.mkdir(exist_ok=True)
-        return self._entering(pod, binds, view=view)
+        return self.entering(pod, binds, view)
 
-    def _entering(
-        self,
-        pod: Pod,
-        binds: Sequence[tuple[Path, Path]] = (),
-        *,
-        root: Path | None = None,
-        view: Path | None = None,
-    ) -> list[str]:
-        """Return the command that starts another where the pod is, if it is elsewhere."""
-        places = list(binds)
-        if pod.network_namespace is not None:
-            place = (root or Path("/")) / "etc/resolv.conf"
-            places.append((pod.folder.absolute() / "resolv.conf", place))
-            if root is not None:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.touch()
-        return pod.isolation.command(
-            places,
-            view=view,
-            root=root,
-            user=pod.user if view else None,
-            network=pod.network_namespace,
-        )
+    def entering(self, pod: Pod, binds: Sequence[Bind], view: Path) -> list[str]:
+        """Return the command that starts another with a view of its own, at the folder `view`."""
+        return pod.isolation.command(binds, view, pod.user)
 
     def _node_env(self, pod: Pod, container: Object) -> dict[str, str]:
         return {
@@ -206,31 +171,20 @@ class Launcher:
             "KUBERNETES_SERVICE_PORT_HTTPS": port,
         }
 
-    def _context(
-        self,
-        pod: Pod,
-        container: Object,
-        root: Path,
-        *,
-        env: dict[str, str],
-        args: list[str],
-        log: ContainerLog,
-    ) -> ContainerContext:
+    def _context(self, start: Start) -> ContainerContext:
+        pod, container = start.pod, start.container
         return ContainerContext(
             image=container["image"],
             name=container["name"],
             namespace=pod.namespace,
             pod=pod.name,
             pod_ip=pod.ip,
-            pod_uid=pod.uid,
-            pod_labels=dict(pod.pod["metadata"].get("labels") or {}),
-            service_account=pod.pod["spec"].get("serviceAccountName") or "default",
-            env=env,
-            args=args,
+            env=start.env,
+            args=[*(start.command or []), *(start.args or [])],
             ports=container.get("ports") or [],
-            root=root,
-            kubeconfig=self._kubeconfig(root),
-            log=log.write_text,
+            root=start.root,
+            kubeconfig=self._kubeconfig(start.root),
+            log=start.log.write_text,
             resolve=self._cluster.router,
         )
 

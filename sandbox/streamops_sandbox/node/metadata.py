@@ -20,8 +20,8 @@ import aiohttp
 from aiohttp import web
 
 from streamops_sandbox.client import ApiError
+from streamops_sandbox.objects import Object
 
-Object = dict[str, Any]
 #: (audience, seconds) -> the TokenRequest's status.
 RequestToken = Callable[[str, int], Awaitable[Object]]
 

@@ -25,11 +25,11 @@ from streamops_sandbox.node.network import Network
 from streamops_sandbox.node.probes import Prober
 from streamops_sandbox.node.runtime import Running
 from streamops_sandbox.node.volumes import MountError, Volumes
+from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
 
 logger = logging.getLogger(__name__)
 
-Object = dict[str, Any]
 
 _RETRY_SECONDS = 10.0
 

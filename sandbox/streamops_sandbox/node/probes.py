@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 import aiohttp
 
 from streamops_sandbox.node.runtime import StartError
+from streamops_sandbox.objects import Object
 
-Object = dict[str, Any]
 Execute = Callable[[Sequence[str], float], Awaitable[tuple[int, str]]]
 
 _QUICK_SECONDS = 0.1

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 from streamops_sandbox.informer import Informer
+from streamops_sandbox.objects import Object
 
-Object = dict[str, Any]
 Address = tuple[str, int]
 
 _DOMAIN = "cluster.local"

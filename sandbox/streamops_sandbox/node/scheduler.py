@@ -6,14 +6,11 @@ containers are processes of one machine, which has no reservation to give.
 
 from __future__ import annotations
 
-from typing import Any
-
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller
 from streamops_sandbox.events import EventRecorder
+from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
-
-Object = dict[str, Any]
 
 _NAME = "default-scheduler"
 

@@ -11,16 +11,11 @@ import contextlib
 import ssl
 import tempfile
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
-from pathlib import Path
 from typing import Protocol
 
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from streamops_sandbox.kube.tls import Authority
 from streamops_sandbox.node import logs
 from streamops_sandbox.node.pod import Pod
 
@@ -37,10 +32,9 @@ class Pods(Protocol):
 class KubeletServer:
     """Serves what `kubectl logs` asks for."""
 
-    def __init__(self, pods: Pods, ca_file: Path, ca_key_file: Path | None) -> None:
+    def __init__(self, pods: Pods, authority: Authority) -> None:
         self._pods = pods
-        self._ca_file = ca_file
-        self._ca_key_file = ca_key_file
+        self._authority = authority
         app = web.Application()
         app.router.add_get("/healthz", _healthz)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
@@ -48,9 +42,7 @@ class KubeletServer:
 
     async def start(self, host: str) -> int:
         """Listen on a free port of `host`, which is returned."""
-        context = await asyncio.to_thread(
-            _server_context, self._ca_file, self._ca_key_file, self._pods.name, host
-        )
+        context = await asyncio.to_thread(_server_context, self._authority, self._pods.name, host)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, 0, ssl_context=context)
         await site.start()
@@ -118,48 +110,13 @@ def _since(seconds: str | None, time: str | None) -> str | None:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}000Z"
 
 
-def _server_context(
-    ca_file: Path, ca_key_file: Path | None, name: str, host: str
-) -> ssl.SSLContext:
-    """Return a TLS context with a certificate the cluster's CA, or else the node itself, signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{name}"),
-        ]
-    )
-    issuer, signer = subject, key
-    if ca_key_file is not None:
-        issuer = x509.load_pem_x509_certificate(ca_file.read_bytes()).subject
-        signer = serialization.load_pem_private_key(ca_key_file.read_bytes(), None)  # type: ignore[assignment] # any key a CA has
-    begin = datetime.now(UTC) - timedelta(minutes=5)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begin)
-        .not_valid_after(begin + timedelta(days=365))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ip_address(host))]),
-            critical=False,
-        )
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(signer, hashes.SHA256())
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca_file))
+def _server_context(authority: Authority, name: str, host: str) -> ssl.SSLContext:
+    """Return a TLS context with a certificate of the cluster's authority, whose clients it asks for."""
+    certificate, key = authority.issue(f"system:node:{name}", hosts=[name, host])
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.cert_file))
     context.verify_mode = ssl.CERT_REQUIRED
     with tempfile.NamedTemporaryFile() as file:
-        file.write(certificate.public_bytes(serialization.Encoding.PEM))
-        file.write(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
+        file.write(certificate + key)
         file.flush()
         context.load_cert_chain(file.name)
     return context

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.node import tcp
 from streamops_sandbox.node.routing import Router
+from streamops_sandbox.objects import Object
 
 logger = logging.getLogger(__name__)
 
-Object = dict[str, Any]
 Listener = tuple[str, int]
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from streamops_sandbox.node.container import Container
+from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
-
-Object = dict[str, Any]
 
 #: The conditions that are the kubelet's; others (readiness gates) belong to somebody else.
 _OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")

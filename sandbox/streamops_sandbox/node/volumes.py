@@ -1,7 +1,7 @@
 """A pod's volumes as folders, kept up to date with what they come from.
 
-Supported: emptyDir, configMap, secret, downwardAPI, hostPath and projected (of configMap, secret,
-downwardAPI and serviceAccountToken). ConfigMaps and Secrets are written the kubelet's
+Supported: emptyDir, hostPath, configMap, secret and projected (of configMap, secret and serviceAccountToken,
+and downwardAPI of the pod's fields). ConfigMaps and Secrets are written the kubelet's
 way: into a new folder that a link then points to, so a reader sees all of an update or nothing.
 """
 
@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from streamops_sandbox.node.env import Lookup, data_of
-from streamops_sandbox.node.fields import container_resource, pod_field
+from streamops_sandbox.node.fields import pod_field
 from streamops_sandbox.node.images.unpack import resolve
 from streamops_sandbox.node.isolation import give
+from streamops_sandbox.objects import Object
 
-Object = dict[str, Any]
 Files = dict[str, tuple[bytes, int]]  # relative path -> content, mode
 #: (audience or "", seconds) -> the TokenRequest's status: `token`, `expirationTimestamp`.
 RequestToken = Callable[[str, int], Awaitable[Object]]
@@ -78,8 +78,6 @@ class Volumes:
             return self._keys(name, "ConfigMap", source["name"], source, source)
         if source := volume.get("secret"):
             return self._keys(name, "Secret", source["secretName"], source, source)
-        if (source := volume.get("downwardAPI")) is not None:
-            return _downward(pod, source, source.get("defaultMode", 0o644))
         if (source := volume.get("projected")) is not None:
             return await self._projected(pod, name, source)
         kind = next(key for key in volume if key != "name")
@@ -216,21 +214,21 @@ def _inside(name: str) -> str:
 def _downward(pod: Object, source: Object, mode: int) -> Files:
     files: Files = {}
     for item in source.get("items") or []:
-        if reference := item.get("fieldRef"):
-            text = pod_field(pod, reference["fieldPath"])
-        else:
-            text = container_resource(pod, {}, item["resourceFieldRef"])
+        if "fieldRef" not in item:
+            raise MountError(f"{item['path']}: resourceFieldRef is not supported by this node")
+        text = pod_field(pod, item["fieldRef"]["fieldPath"])
         files[item["path"]] = (text.encode(), item.get("mode", mode))
     return files
 
 
-def mount(root: Path, volumes: Volumes, container: Object, expand: Callable[[str], str]) -> None:
+def mount(root: Path, volumes: Volumes, container: Object) -> None:
     """Put a container's volumes at their places below its root folder, as links."""
     mounts = sorted(container.get("volumeMounts") or [], key=lambda entry: entry["mountPath"])
     for entry in mounts:
         source = volumes.path(entry["name"])
-        sub_path = entry.get("subPath") or expand(entry.get("subPathExpr") or "")
-        if sub_path:
+        if "subPathExpr" in entry:
+            raise MountError(f"{entry['name']}: subPathExpr is not supported by this node")
+        if sub_path := entry.get("subPath"):
             source /= _inside(sub_path)
             if not source.exists():
                 source.mkdir(parents=True)

@@ -9,7 +9,6 @@ import pytest
 
 from streamops_sandbox.node import logs
 from streamops_sandbox.node.env import expand
-from streamops_sandbox.node.fields import quantity
 from streamops_sandbox.node.network import Network
 
 
@@ -81,11 +80,3 @@ def test_long_lines_come_out_whole(tmp_path: Path) -> None:
 )
 def test_references(text: str, expected: str) -> None:
     assert expand(text, {"A": "1", "B": "2"}) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("500m", 0.5), ("2", 2), ("64Mi", 64 * 2**20), ("1e3", 1000), ("1.5G", 1.5e9), ("1E", 1e18)],
-)
-def test_quantities(text: str, expected: float) -> None:
-    assert quantity(text) == pytest.approx(expected)

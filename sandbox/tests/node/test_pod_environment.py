@@ -68,23 +68,17 @@ def test_variables_come_from_everywhere_and_refer_to_each_other(
             },
             {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "APP", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
-            {
-                "name": "MEMORY",
-                "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}},
-            },
         ],
         envFrom=[
             {"configMapRef": {"name": "settings"}},
             {"secretRef": {"name": "keys"}, "prefix": "P_"},
         ],
-        resources={"limits": {"memory": "64Mi"}},
     )
     env = report(cluster, pod)["env"]
     assert env["BOTH"] == "blue-2-$(SIZE)-$(UNKNOWN)"
     assert env["K"] == env["P_KEY"] == "geheim ü\n2"
     assert "NONE" not in env
     assert env["APP"] == env["HOSTNAME"] == "env"
-    assert env["MEMORY"] == "64"
     assert env["IP"] == env["HOST"]
     assert env["IP"] == cluster.get("v1", "Pod", "env", namespace)["status"]["podIP"]
     assert env["MY_DB_SERVICE_PORT"] == env["MY_DB_SERVICE_PORT_SQL"] == "5432"
@@ -125,16 +119,17 @@ def test_volumes_of_every_kind(cluster: Cluster, namespace: str) -> None:
         {"name": "secret", "secret": {"secretName": "keys"}},
         {"name": "scratch", "emptyDir": {}},
         {
-            "name": "down",
-            "downwardAPI": {
-                "items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
-            },
-        },
-        {
             "name": "all",
             "projected": {
                 "sources": [
                     {"secret": {"name": "keys"}},
+                    {
+                        "downwardAPI": {
+                            "items": [
+                                {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
+                            ]
+                        }
+                    },
                     {"configMap": {"name": "files", "items": [{"key": "b.txt", "path": "b"}]}},
                     {"serviceAccountToken": {"path": "token", "audience": "me"}},
                 ]
@@ -158,7 +153,7 @@ def test_volumes_of_every_kind(cluster: Cluster, namespace: str) -> None:
     assert files["/mnt/cm/c.bin"] == "\x01C"
     assert files["/mnt/secret/key"] == files["/mnt/all/key"] == "secret"
     assert files["/mnt/all/b"] == "B"
-    assert files["/mnt/down/labels"] == 'app="volumes"'
+    assert files["/mnt/all/labels"] == 'app="volumes"'
     account = "/var/run/secrets/kubernetes.io/serviceaccount"
     assert files[f"{account}/namespace"] == namespace
     assert "BEGIN CERTIFICATE" in files[f"{account}/ca.crt"]

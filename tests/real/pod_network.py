@@ -104,8 +104,8 @@ class PodNetwork(Network):
         inside = ["-netns", namespace] if namespace else []
         force = ["-force"] if commands[0] == "-force" else []
         lines = "\n".join(commands[len(force) :]) + "\n"
-        done = subprocess.run(  # noqa: S603 - commands and addresses of this class
-            ["ip", *inside, *force, "-batch", "-"],  # noqa: S607 - found as people find it
+        done = subprocess.run(
+            ["ip", *inside, *force, "-batch", "-"],
             input=lines,
             capture_output=True,
             text=True,

@@ -6,9 +6,8 @@ import struct
 from pathlib import Path
 
 import pytest
-
-from streamops_sandbox.node.dns import answer, parse
-from streamops_sandbox.node.image_source import ImageSource
+from real.executables import Executables
+from real.name_server import answer, parse
 
 
 def query(name: str, kind: int = 1, flags: int = 0x0100, count: int = 1) -> bytes:
@@ -60,7 +59,7 @@ def test_an_executable_is_found_by_the_path_of_its_image(tmp_path: Path) -> None
     program = tmp_path / "bin" / "knative.dev" / "serving" / "cmd" / "queue"
     program.parent.mkdir(parents=True)
     program.touch()
-    images = ImageSource(tmp_path / "images", tmp_path / "bin")
+    images = Executables(tmp_path / "images", tmp_path / "bin")
     release = "gcr.io/knative-releases/knative.dev/serving/cmd/"
     assert not images.is_program(f"{release}queue:v1.23.0")
     assert not images.is_program(
