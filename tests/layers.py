@@ -2,8 +2,8 @@
 """Check which parts of the project import which: arrows go one way (exit code 1 names the others).
 
 Modules and action plugins use the domain packages of module_utils, those its foundations and the
-domains listed beside them; the sandbox and the apps know neither the collection nor each other.
-docs/explanation/architecture.md shows it.
+domains listed beside them; the sandbox and the apps know neither the collection nor each other, and
+the sandbox's modules import each other without circles. docs/explanation/architecture.md shows it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,6 +66,29 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{name}.{alias.name}") for alias in node.names)
 
 
+def circle() -> list[str]:
+    """Return modules of the sandbox each of which imports the next when it is loaded, or none."""
+    folder = ROOT / "sandbox"
+    files = {
+        ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (folder / "streamops_sandbox").rglob("*.py")
+    }
+    graph: dict[str, set[str]] = {}
+    for module, path in files.items():
+        found = graph[module] = set()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(f"{node.module}.{a.name}" for a in node.names)]
+                found.update(name for name in names if name in files and name != module)
+        # A package's own modules may import it: that is how it is loaded before them.
+        found -= {name for name in found if module.startswith(f"{name}.")}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 def main() -> int:
     """Print what is imported against the arrows."""
     found = []
@@ -78,6 +102,8 @@ def main() -> int:
                     if f"{name}.".startswith(f"{one}."):
                         where = path.relative_to(ROOT)
                         found.append(f"{where}:{line}: {name} must not be imported in {folder}")
+    if modules := circle():
+        found.append(f"modules import each other in a circle: {' <- '.join(modules)}")
     print("\n".join(sorted(set(found))) or "no import goes against the layers")
     return 1 if found else 0
 
