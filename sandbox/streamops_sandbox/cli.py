@@ -36,7 +36,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if options.command == "up":
             return _up(home, options)
         if options.command == "down":
-            return _down(home)
+            return _remove_clusters(home, options.cluster) if options.cluster else _down(home)
         return _status(home, as_json=options.json)
     except (CommandError, HomeError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
@@ -75,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME",
         help="also start a cluster without Google's part in it; may be repeated",
+    )
+    down.add_argument(
+        "--cluster",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="stop only this cluster, which 'up --cluster' has started; may be repeated",
     )
     up.add_argument("--posts", type=Path, metavar="FILE", help="posts X serves, as JSON")
     status.add_argument("--json", action="store_true", help="as JSON, like state.json")
@@ -237,6 +244,18 @@ def _down(home: Home) -> int:
         home.state_file.unlink(missing_ok=True)
         home.socket.unlink(missing_ok=True)
     print("The sandbox is down." if running or strays else f"Nothing runs in {home.path}.")
+    return 0
+
+
+def _remove_clusters(home: Home, names: Sequence[str]) -> int:
+    with _locked(home):
+        state = home.read_state()
+        if state is None or not runs(state):
+            print(f"Nothing runs in {home.path}.")
+            return 0
+        for name in names:
+            state = _control(home, "DELETE", "/clusters", {"name": name}, _STOP_SECONDS)
+    _print(state)
     return 0
 
 

@@ -55,6 +55,8 @@ class Clusters:
         self._changed = changed
         self._running: dict[str, tuple[Cluster, asyncio.subprocess.Process]] = {}
         self._starting: set[str] = set()
+        #: Names of the clusters that Google's stand-in has started.
+        self.of_google: set[str] = set()
 
     async def create(self, name: str, google: Mapping[str, str] | None = None) -> Cluster:
         """Start the cluster `name` and return it once its API server answers.
@@ -78,6 +80,7 @@ class Clusters:
             process = await self._start(name, folder, arguments)
             cluster = _read_cluster(name, folder)
             self._running[name] = (cluster, process)
+            (self.of_google.add if google else self.of_google.discard)(name)
         finally:
             self._starting.discard(name)
         self._watching = asyncio.create_task(self._watch(name, process))

@@ -4,7 +4,7 @@
 (any free ports for 0), starts the clusters, writes `state.json` and reports on the file descriptor
 `--report` in one JSON line: {} or {"error": …}. It stops when nobody reads that: the command that
 started it was interrupted or killed. It is controlled through the socket in its folder:
-GET /status, POST /clusters {"name"}, POST /stop, and /google and /x as those document them.
+GET /status, POST and DELETE /clusters {"name"}, POST /stop, and /google and /x as those document them.
 """
 
 from __future__ import annotations
@@ -134,12 +134,23 @@ class Supervisor:
             {
                 "GET /status": lambda _: self._state(),
                 "POST /clusters": self._post_cluster,
+                "DELETE /clusters": self._delete_cluster,
                 "POST /stop": lambda _: self.stopping.set(),
             }
         )
 
     async def _post_cluster(self, body: State) -> State:
         await self._create_cluster(body["name"])
+        return self._state()
+
+    async def _delete_cluster(self, body: State) -> State:
+        name, running = body["name"], self.clusters.state()
+        if name not in running:
+            known = ", ".join(running) or "none"
+            raise ValueError(f"--cluster {name}: there is no such cluster; running: {known}")
+        if name in self.clusters.of_google:
+            raise ValueError(f"--cluster {name}: it was created by Google's API; delete it there")
+        await self.clusters.delete(name)
         return self._state()
 
     def _state(self) -> State:

@@ -72,7 +72,7 @@ def test_up_tells_where_things_are_and_down_leaves_nothing(home: Path) -> None:
     assert sandbox("down", home=home).stdout.startswith("Nothing runs")
 
 
-def test_up_again_changes_nothing_and_may_add_a_cluster(home: Path) -> None:
+def test_up_again_changes_nothing_and_may_add_a_cluster_that_down_takes_away(home: Path) -> None:
     first = sandbox("up", "--port", "0", home=home)
     before = state_of(home)
     assert sandbox("up", "--port", "0", home=home).stdout == first.stdout
@@ -81,6 +81,11 @@ def test_up_again_changes_nothing_and_may_add_a_cluster(home: Path) -> None:
     after = state_of(home)
     assert after["urls"] == before["urls"]
     assert Cluster("late", after).list("v1", "Node")
+    assert "cluster late" not in sandbox("down", "--cluster", "late", home=home).stdout
+    assert state_of(home) == before
+    assert not listening(after["clusters"]["late"]["url"])
+    gone = sandbox("down", "--cluster", "late", home=home, check=False)
+    assert gone.stderr == "sandbox: --cluster late: there is no such cluster; running: none\n"
     refused = sandbox("up", "--port", "18999", home=home, check=False)
     assert refused.returncode == 1
     assert "sandbox down" in refused.stderr
