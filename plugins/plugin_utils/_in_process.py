@@ -172,7 +172,8 @@ class _Reporter:
         with self._lock:
             self._reporting += 1
         try:
-            Display().display(f"[{self._host}] {sentence}")
+            # Standard output belongs to the callback, which may write JSON there.
+            Display().display(f"[{self._host}] {sentence}", stderr=True)
         finally:
             with self._lock:
                 self._reporting -= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,7 @@ class Build:
     foreseen_without_cluster: str = ""
     foreseen: str = ""
     output: str = ""
+    progress: str = ""
     before: set[str] = field(default_factory=set)
 
 
@@ -86,16 +88,17 @@ def build(machine: Site, installed: Site) -> Build:
     built = Build(machine)
     inventory = installed.cwd / COLLECTION / "inventories/sandbox"
 
-    def play(name: str, *arguments: str) -> str:
+    def play(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = ("ansible-playbook", "-i", str(inventory), f"streamops.knative.{name}")
-        return installed.run(*command, "-e", EVERYTHING, *arguments).stdout
+        return installed.run(*command, "-e", EVERYTHING, *arguments)
 
-    built.foreseen_without_cluster = play("site", "--check", "--diff")
+    built.foreseen_without_cluster = play("site", "--check", "--diff").stdout
     play("cluster")
     if shutil.which("kubectl"):
         built.before = machine.everything()
-    built.foreseen = play("site", "--check", "--diff")
-    built.output = play("site")
+    built.foreseen = play("site", "--check", "--diff").stdout
+    done = play("site")
+    built.output, built.progress = done.stdout, done.stderr
     return built
 
 
