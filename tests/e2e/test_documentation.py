@@ -14,7 +14,7 @@ GUIDES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/[!d]*/*.md"), *ROOT.glob("sandbox/docs/*.md")]
 )
 #: Variables of the plays themselves, not of a role.
-PLAYS = {"target", "teardown_confirm"}
+PLAYS = {"batch", "canary", "target", "teardown_confirm"}
 
 
 def commands(guide: Path) -> list[str]:

@@ -361,6 +361,14 @@ twitter_pipeline_registry=registry.example.com/streamops
     assert "- kubeconfig: https://127.0.0.1:1 cannot be reached" in both.stdout, both.stdout
     one = site.run(*command, "-e", "target=fleet", "--limit", "c1")
     assert set(recap(one.stdout)) == {"c1"}
+    # A canary that fails keeps the others as they are, with the preflight of all and without.
+    canary = ("-e", "target=fleet", "-e", "canary=c2")
+    stopped = site.run(*command[:3], "site.yml", *canary, check=False)
+    assert stopped.returncode != 0
+    assert "PLAY [Create the clusters" not in stopped.stdout
+    stopped = site.run(*command[:3], "playbooks/pipeline.yml", *canary, check=False)
+    assert stopped.returncode != 0
+    assert set(recap(stopped.stdout)) == {"c2"}
 
 
 def test_beginning_in_the_middle_changes_nothing_by_mistake(site: Site) -> None:
