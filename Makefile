@@ -72,8 +72,8 @@ down: ## Stop the sandbox; leaves nothing behind
 	# Keys, logs and images of a sandbox that is gone; a home elsewhere is somebody else's folder.
 	rm -rf $(CURDIR)/.sandbox
 
-# Sanity takes minutes for each core, and lint has it for one: the others are left to `make matrix`.
-test: export MATRIX_CHECKS ?= units site
+# Sanity takes minutes for each core, and lint has it for one; e2e has the ways in but one. The rest is `make matrix`'s.
+test: export MATRIX_CHECKS ?= units dependency
 test: lint unit integration e2e matrix ## Every check and test
 
 lint: .cache/test.stamp ## Style, types, ansible-lint, ansible-test sanity, documentation
@@ -98,7 +98,7 @@ real: .cache/test.stamp tools ## Kubernetes' own control plane, Knative's own pr
 programs: .cache/test.stamp
 	@python tests/real/build.py $(if $(REAL_SECONDS),--seconds $(REAL_SECONDS))
 
-matrix: .cache/test.stamp ## Units and sanity with the oldest and newest ansible-core, site.yml with the newest
+matrix: .cache/test.stamp ## Units, sanity and the ways in with the oldest and newest ansible-core
 	@tests/matrix.sh $(ARGS)
 
 soak: .cache/test.stamp ## More rounds of faults on producer and modules; FAULT_ROUNDS and FAULT_SEED set them

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The unit tests and ansible-test sanity with the oldest and the newest ansible-core that is supported, and site.yml
-# with the newest. A core whose Python is not at hand is skipped, with the reason.
+# The unit tests, ansible-test sanity and the ways in (tests/ways) with the oldest and the newest ansible-core that is
+# supported. A core whose Python is not at hand is skipped, with the reason.
 # tests/matrix.sh [CORE:PYTHON ...]   for example: tests/matrix.sh 2.20.9:3.12
-# MATRIX_CHECKS names what is run for each: units, sanity, site.
+# MATRIX_CHECKS names what is run for each: units, sanity, ways; or dependency, one of the ways, for the newest only.
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- 2.18.19:3.11 2.21.5:3.13
@@ -30,17 +30,6 @@ install() { # CORE PYTHON: a virtual environment of its own, kept between runs
   touch "$venv/stamp"
 }
 
-site() { # site.yml twice on a sandbox of its own; the second run changes nothing
-  local home=$folder/home output
-  export SANDBOX_HOME=$home
-  trap 'sandbox down >/dev/null 2>&1 || true' RETURN
-  rm -rf "$home"
-  sandbox up
-  ansible-playbook -i inventories/sandbox site.yml </dev/null
-  output=$(ansible-playbook -i inventories/sandbox site.yml </dev/null) || { echo "$output"; return 1; }
-  grep -q 'changed=0 .*failed=0' <<<"$output" || { echo "$output"; return 1; }
-}
-
 newest=${!#}
 for entry in "$@"; do
   core=${entry%%:*} version=${entry##*:}
@@ -53,10 +42,12 @@ for entry in "$@"; do
   install "$core" "$version" "$python"
   (
     export PATH=$folder/$core-$version/bin:$PATH
-    checks=${MATRIX_CHECKS:-units sanity site}
+    checks=${MATRIX_CHECKS:-units sanity ways}
     case " $checks " in *" units "*) pytest -q -p no:cacheprovider -n 2 tests/unit ;; esac
     case " $checks " in *" sanity "*)
       tests/ansible_test.sh sanity --exclude apps/ --exclude sandbox/ --exclude tests/ --exclude docs/docsite/ ;; esac
-    case " $checks " in *" site "*) [ "$entry" != "$newest" ] || site ;; esac
+    case " $checks " in *" ways "*) pytest -q -p no:cacheprovider tests/ways ;; esac
+    case " $checks " in *" dependency "*)
+      [ "$entry" != "$newest" ] || pytest -q -p no:cacheprovider -k dependency tests/ways ;; esac
   )
 done
