@@ -137,7 +137,8 @@ options:
   cache:
     description:
       - Folder that keeps dependency layers and base manifests between runs. Default is C($ANSIBLE_HOME/oci_image),
-        C(~/.ansible/oci_image). What was not used for a month is removed.
+        else C(streamops.knative/oci_image) in the user's cache (E(XDG_CACHE_HOME)) or, where that cannot be written,
+        among the temporary files. What was not used for a month is removed.
     type: path
   pip_timeout:
     description: Seconds that pip may take to download the dependencies.

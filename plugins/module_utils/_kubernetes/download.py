@@ -19,6 +19,9 @@ from ansible_collections.streamops.knative.plugins.module_utils._http.errors imp
 from ansible_collections.streamops.knative.plugins.module_utils._http.retries import Retries
 from ansible_collections.streamops.knative.plugins.module_utils._http.tls import public_context
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+from ansible_collections.streamops.knative.plugins.module_utils._module.cache_folder import (
+    cache_folder,
+)
 
 LARGEST_FILE = 64 << 20  # bytes
 
@@ -117,7 +120,4 @@ def _replace(path: Path, content: bytes) -> None:
 
 def cache_dir(given: str | None) -> Path:
     """Return the folder for downloads: the one given, or one below the user's cache."""
-    if given:
-        return Path(given)
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(root).expanduser() / "streamops.knative"
+    return Path(given) if given else cache_folder()

@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from ansible_collections.streamops.knative.plugins.module_utils._module.cache_folder import (
+    cache_folder,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
 from ansible_collections.streamops.knative.plugins.module_utils._oci.base_image import find_base
 from ansible_collections.streamops.knative.plugins.module_utils._oci.build import Builder, Recipe
@@ -143,9 +146,9 @@ def _settings(options: Json) -> Settings:
     )
 
 
-def _default_cache() -> str:
-    home = os.environ.get("ANSIBLE_HOME") or os.path.expanduser("~/.ansible")
-    return os.path.join(home, "oci_image")
+def _default_cache() -> Path:
+    home = os.environ.get("ANSIBLE_HOME")
+    return (Path(home) if home else cache_folder()) / "oci_image"
 
 
 # Human-readable changes
