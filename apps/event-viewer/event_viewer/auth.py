@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
-
-from starlette.types import Scope
+from typing import TYPE_CHECKING
 
 from event_viewer.http import Problem, header
-from event_viewer.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+    from event_viewer.settings import Settings
 
 
 class Right(StrEnum):

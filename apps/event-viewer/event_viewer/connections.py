@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from event_viewer.application import Application
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+    from event_viewer.application import Application
 
 #: Bytes of a request's head: the request line and all headers.
 MAX_HEAD_BYTES = 32 << 10

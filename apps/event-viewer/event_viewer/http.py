@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.types import Receive, Scope, Send
 
 from event_viewer.store.interface import StoreError
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +90,7 @@ class Body:
             else:
                 parts.append(part)
         if full:
-            raise Problem(429, "the viewer is overloaded; try again later", RETRY_AFTER)
+            raise Problem(429, "overloaded; try again later", RETRY_AFTER)
         if size > self.limit:
             raise Problem(413, f"the body is larger than {self.limit} bytes")
         return parts[0] if len(parts) == 1 else b"".join(parts)

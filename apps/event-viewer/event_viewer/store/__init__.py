@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from event_viewer.settings import Settings
+from typing import TYPE_CHECKING
+
 from event_viewer.store.interface import Store
+
+if TYPE_CHECKING:
+    from event_viewer.settings import Settings
 
 
 def open_store(settings: Settings) -> Store:
