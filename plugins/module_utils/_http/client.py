@@ -211,7 +211,8 @@ def _pool_manager(proxy: str, options: dict[str, Any]) -> Any:
 
 def _chunks(response: Any, url: str, timeout: float) -> Iterator[bytes]:
     started = time.monotonic()
-    while chunk := response.read(_CHUNK, decode_content=True):
+    # What has arrived, up to so many bytes: a watch's events come as they happen.
+    while chunk := response.read1(_CHUNK, decode_content=True):
         yield chunk
         if time.monotonic() - started > LONGEST_ANSWER:
             raise NoAnswer(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,12 +159,21 @@ class Client:
         field_selector: str = "",
     ) -> list[Object]:
         """All objects of a kind (in a namespace), in as many pages as the server makes of it."""
-        query: dict[str, Any] = {"limit": PAGE}
-        if label_selector:
-            query["labelSelector"] = label_selector
-        if field_selector:
-            query["fieldSelector"] = field_selector
-        items: list[Object] = []
+        return self.snapshot(
+            resource, namespace, label_selector=label_selector, field_selector=field_selector
+        )[0]
+
+    def snapshot(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> tuple[Objects, str]:
+        """What `list` returns, with the resourceVersion from which a watch goes on."""
+        query: dict[str, Any] = {"limit": PAGE, **_selectors(label_selector, field_selector)}
+        items: Objects = []
         restarts = RESTARTS
         while True:
             try:
@@ -184,8 +193,37 @@ class Client:
                 items.append(item)
             token = (page.get("metadata") or {}).get("continue")
             if not token:
-                return items
+                return items, page["metadata"]["resourceVersion"]
             query["continue"] = token
+
+    def watch(
+        self,
+        resource: Resource,
+        resource_version: str,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        seconds: int = 60,
+    ) -> Iterator[Object]:
+        """Yield `{"type", "object"}` of what changes after a resourceVersion, bookmarks among it.
+
+        Ends after so many seconds; the transport's timeout has to be longer. Raises ApiError, with
+        status 410 where the version is too old to go on from.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": seconds,
+            **_selectors(label_selector, field_selector),
+        }
+        path = resource.path(namespace)
+        for event in self.transport.lines(path, query=query):
+            if event["type"] == "ERROR":
+                status = event["object"]
+                raise ApiError(status.get("code") or 500, status, f"GET {path}?watch=true")
+            yield event
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -276,6 +314,11 @@ class Client:
                 return error.repeated  # deleted by the request whose answer was lost
             raise
         return True
+
+
+def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
+    given = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {name: selector for name, selector in given.items() if selector}
 
 
 def close_kinds(

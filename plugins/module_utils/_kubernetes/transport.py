@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -29,6 +31,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
     Unreachable,
 )
 
+LARGEST_LINE = 8 << 20  # bytes of one event of a watch; etcd takes objects of 1.5 MB
 EXPIRY_MARGIN = timedelta(seconds=30)  # by which credentials are renewed before they expire
 _ADVICE = {
     Cause.CERTIFICATE: "set ca_cert to the cluster's CA, or renew the kubeconfig",
@@ -113,6 +116,36 @@ class Transport:
             ) from error
         except SettingError as error:
             raise ConfigError(str(error)) from error
+
+    def lines(self, path: str, *, query: Mapping[str, Any]) -> Iterator[Any]:
+        """Send a GET request once; yield the answer's lines, parsed, as they arrive.
+
+        Raises ApiError for a status of 400 and more, Unreachable when the answer is cut or a line is
+        larger than LARGEST_LINE bytes.
+        """
+        url = f"{self._url}{path}?{urlencode(query)}"
+        config = self._current()
+        fields = [*_identity_headers(config), ("Accept", "application/json")]
+        self.requests += 1
+        try:
+            with self._http.stream("GET", url, headers=fields) as (answer, chunks):
+                if answer.status >= 300:
+                    body = b"".join(itertools.islice(chunks, 100))
+                    if answer.status == 401:
+                        self._renew(config)  # for the next request
+                    self._parsed(replace(answer, data=body), repeated=False)
+                rest = b""
+                for chunk in chunks:
+                    *complete, rest = (rest + chunk).split(b"\n")
+                    for line in complete:
+                        yield replace(answer, data=line).json
+                    if len(rest) > LARGEST_LINE:
+                        text = f"{answer.request}: an event has more than {LARGEST_LINE} bytes"
+                        raise NoAnswer(text, Cause.SIZE, sent=True)
+        except NoAnswer as error:
+            raise Unreachable(
+                f"{error}: {_ADVICE[error.cause]}", is_transient=error.is_transient
+            ) from error
 
     def close(self) -> None:
         """Close the idle connections."""
