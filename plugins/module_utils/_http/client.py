@@ -7,7 +7,7 @@ import logging
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, Union
@@ -99,6 +99,7 @@ class HttpClient:
             self._options["server_hostname"] = server_name
             self._options["assert_hostname"] = server_name
         self._pools: dict[str, Any] = {}
+        self._reading: set[Any] = set()
 
     def request(
         self,
@@ -159,21 +160,28 @@ class HttpClient:
                 redirect=bool(redirects),
                 preload_content=False,
             )
+            self._reading.add(response)
             answer = Answer(response.status, response.headers, b"", f"{method} {shown(url)}")
             yield answer, _chunks(response, url, seconds)
             response.drain_conn()
+            self._reading.discard(response)
             response.release_conn()
             response = None
         except exceptions.HTTPError as error:
             raise _no_answer(url, error, seconds) from error
         finally:
             if response is not None:
+                self._reading.discard(response)
                 response.close()
 
     def close(self) -> None:
-        """Close the connections that are not in use."""
+        """Close the connections; a thread that reads an answer is at its end."""
         for pool in list(self._pools.values()):
             pool.clear()
+        for response in list(self._reading):
+            if hasattr(response, "shutdown"):  # urllib3 2.3
+                with suppress(OSError, ValueError, RuntimeError):
+                    response.shutdown()
 
     def _pool(self, url: str) -> Any:
         proxy = proxy_for(url, self._proxy)

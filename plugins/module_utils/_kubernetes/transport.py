@@ -148,7 +148,7 @@ class Transport:
             ) from error
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the connections, also of a watch that another thread reads."""
         self._http.close()
 
     def _client(self, config: ClusterConfig) -> HttpClient:
