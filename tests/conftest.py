@@ -9,4 +9,9 @@ sys.path.append(str(Path(__file__).parent))
 from support.needs import pytest_collection_modifyitems
 from support.time_budget import pytest_runtest_setup
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_setup"]
+__all__ = ["pytest_bdd_apply_tag", "pytest_collection_modifyitems", "pytest_runtest_setup"]
+
+
+def pytest_bdd_apply_tag(tag: str, function: object) -> bool | None:
+    """The CloudEvents specification's own tags are no markers of ours."""
+    return True if tag == "http" else None

@@ -23,6 +23,7 @@ check "yamllint" yamllint --strict .
 check "changelog" antsibull-changelog lint
 check "licenses" reuse lint --quiet
 check "READMEs of the roles" python docs/role_readmes.py --check
+check "reference of the event sources" python docs/event_sources.py --check
 
 failed=()
 for number in "${!commands[@]}"; do

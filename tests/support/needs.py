@@ -11,6 +11,7 @@ PACKAGES = {
     "buildah": "buildah",
     "chromium": "chromium",
     "docker-registry": "docker-registry",
+    "java": "openjdk-17-jre-headless",
     "kubectl": "kubernetes-client",
     "npm": "npm",
     "redis-server": "redis-server",

@@ -37,11 +37,6 @@ def event(request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
     return make
 
 
-def pytest_bdd_apply_tag(tag: str, function: object) -> bool | None:
-    """The specification's own tags are no markers of ours."""
-    return True if tag == "http" else None
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     """With `--screenshots` the browser test writes docs/images."""
     parser.addoption("--screenshots", action="store_true", help="write docs/images/viewer-*.png")
