@@ -44,7 +44,13 @@ class LaneNode(NodeAgent):
         self._name_server = NameServer(self.router.addresses)
         self._executables = Executables(config.folder / "images", executables)
         self.images = self._executables
-        self._launcher = LaneLauncher(self, kubeconfig, config.authority.pem)
+        self._launcher = LaneLauncher(
+            self.run_id,
+            self.router,
+            client.informer("v1", "Service"),
+            kubeconfig,
+            config.authority.pem,
+        )
 
     async def run(self) -> None:
         """See NodeAgent."""

@@ -86,8 +86,14 @@ class NodeAgent:
             self._informers["Service"], self.router, network.is_service
         )
         self._proxy = ForwardProxy(self.router)
-        self._server = KubeletServer(self, config.authority)
-        self._launcher = Launcher(self, kubeconfig, config.authority.pem)
+        self._server = KubeletServer(self.name, self.pod, config.authority)
+        self._launcher = Launcher(
+            self.run_id,
+            self.router,
+            self._informers["Service"],
+            kubeconfig,
+            config.authority.pem,
+        )
         self._metadata: dict[str, MetadataServer] = {}
         self._configuration_waiters: dict[str, asyncio.Event] = {}
 
@@ -132,10 +138,6 @@ class NodeAgent:
     def lookup(self, namespace: str, kind: str, name: str) -> Object | None:
         """Return a ConfigMap or Secret."""
         return self._informers[kind].get(name, namespace)
-
-    def services(self, namespace: str) -> list[Object]:
-        """Return a namespace's Services."""
-        return self._informers["Service"].list(namespace)
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         """Return a pod of this node."""

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-
-class Resolver(Protocol):
-    """The cluster's DNS and service routing in one."""
-
-    def __call__(self, host: str, port: int) -> tuple[str, int] | None:
-        """Return the address to connect to for `host:port`, or None.
-
-        Names of Services (`NAME.NS.svc.cluster.local`, `NAME.NS.svc`, `NAME.NS`) lead to a ready
-        endpoint, a different one each time; None means there is none, or no such Service. Other
-        hosts, names and addresses alike, come back as they are.
-        """
+#: The cluster's DNS and service routing in one: (host, port) -> the address to connect to, or None.
+#: Names of Services (`NAME.NS.svc.cluster.local`, `NAME.NS.svc`, `NAME.NS`) lead to a ready endpoint,
+#: a different one each time; None means there is none, or no such Service. Other hosts, names and
+#: addresses alike, come back as they are.
+Resolver = Callable[[str, int], tuple[str, int] | None]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
+from streamops_sandbox.informer import Informer
 from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.node.env import container_env, expand, service_env
 from streamops_sandbox.node.image_source import Runnable
@@ -28,16 +28,6 @@ _OWN_FOLDERS = ("/tmp", "/dev")  # noqa: S108 - below the container's root
 ACCOUNT_FOLDER = "var/run/secrets/kubernetes.io/serviceaccount"
 
 
-class Cluster(Protocol):
-    """What the launcher needs from the node."""
-
-    run_id: str
-    router: Router
-
-    def services(self, namespace: str) -> list[Object]:
-        """Return a namespace's Services."""
-
-
 @dataclass(frozen=True)
 class Start:
     """A container that is ready to be started; see `Launcher.launch`."""
@@ -54,8 +44,13 @@ class Start:
 class Launcher:
     """Prepares a container's root folder and environment and starts it."""
 
-    def __init__(self, cluster: Cluster, kubeconfig: Object, ca_pem: bytes) -> None:
-        self._cluster = cluster
+    def __init__(
+        self, run_id: str, router: Router, services: Informer, kubeconfig: Object, ca_pem: bytes
+    ) -> None:
+        """`run_id` tells the containers of this node's run from others."""
+        self._run_id = run_id
+        self._router = router
+        self._services = services
         self._server: str = kubeconfig["clusters"][0]["cluster"]["server"]
         self._ca = base64.b64encode(ca_pem).decode()
         self.proxy_url = ""
@@ -143,7 +138,7 @@ class Launcher:
             "HOSTNAME": pod.pod["spec"].get("hostname") or pod.name,
             # Without a network of its own the pod shares this machine's, and may bind its address only.
             **({} if pod.network_namespace else {"HOST": pod.ip}),
-            MARK: f"{self._cluster.run_id}/{pod.uid}/{container['name']}",
+            MARK: f"{self._run_id}/{pod.uid}/{container['name']}",
             **pod.extra_env,
         }
 
@@ -164,7 +159,7 @@ class Launcher:
         host, _, port = self._server.partition("://")[2].rstrip("/").rpartition(":")
         env: dict[str, str] = {}
         if pod.pod["spec"].get("enableServiceLinks", True):
-            env = service_env(self._cluster.services(pod.namespace))
+            env = service_env(self._services.list(pod.namespace))
         return env | {
             "KUBERNETES_SERVICE_HOST": host,
             "KUBERNETES_SERVICE_PORT": port,
@@ -185,7 +180,7 @@ class Launcher:
             root=start.root,
             kubeconfig=self._kubeconfig(start.root),
             log=start.log.write_text,
-            resolve=self._cluster.router,
+            resolve=self._router,
         )
 
     def _kubeconfig(self, root: Path) -> Object:

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import ssl
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from aiohttp import web
 
@@ -19,21 +19,16 @@ from streamops_sandbox.kube.tls import Authority
 from streamops_sandbox.node import logs
 from streamops_sandbox.node.pod import Pod
 
-
-class Pods(Protocol):
-    """The node's pods."""
-
-    name: str
-
-    def pod(self, namespace: str, name: str) -> Pod | None:
-        """Return a pod of this node."""
+#: Finds a pod of the node by namespace and name.
+FindPod = Callable[[str, str], Pod | None]
 
 
 class KubeletServer:
     """Serves what `kubectl logs` asks for."""
 
-    def __init__(self, pods: Pods, authority: Authority) -> None:
-        self._pods = pods
+    def __init__(self, name: str, pod: FindPod, authority: Authority) -> None:
+        self._name = name
+        self._pod = pod
         self._authority = authority
         app = web.Application()
         app.router.add_get("/healthz", _healthz)
@@ -42,7 +37,7 @@ class KubeletServer:
 
     async def start(self, host: str) -> int:
         """Listen on a free port of `host`, which is returned."""
-        context = await asyncio.to_thread(_server_context, self._authority, self._pods.name, host)
+        context = await asyncio.to_thread(_server_context, self._authority, self._name, host)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, 0, ssl_context=context)
         await site.start()
@@ -55,7 +50,7 @@ class KubeletServer:
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         namespace, name = request.match_info["namespace"], request.match_info["pod"]
-        pod = self._pods.pod(namespace, name)
+        pod = self._pod(namespace, name)
         container = pod.container(request.match_info["container"]) if pod else None
         if container is None:
             raise web.HTTPNotFound(text=f'pod "{name}" has no such container here')
