@@ -268,13 +268,13 @@ def _x(made: Kit) -> Iterator[X]:
     home = Path(tempfile.mkdtemp(dir=made.folder))
     empty = home / "none.json"
     empty.write_text('{"data": []}')
-    with _process(
-        "streamops_sandbox.x", f"--home={home}", "--port=0", f"--posts={empty}"
-    ) as process:
+    arguments = (f"--home={home}", "--port=0", f"--posts={empty}", "--report=1")
+    with _process("streamops_sandbox.supervisor", *arguments) as process:
         assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        wait_for(Home(home).socket.exists)
-        yield X.at(url, home)
+        process.stdout.readline()  # written once everything answers
+        state = Home(home).read_state()
+        assert state is not None
+        yield X.at(state["urls"]["x"], home)
 
 
 @contextmanager

@@ -59,7 +59,10 @@ class Content:
         (folder / "uploads").mkdir(parents=True)
 
     def repository(self, name: str) -> Repository:
-        """Return a repository, which may hold nothing."""
+        """Return what a repository holds, which may be nothing."""
+        return self._repositories.get(check_name(name)) or Repository()
+
+    def _own(self, name: str) -> Repository:
         return self._repositories.setdefault(check_name(name), Repository())
 
     # -- blobs ---------------------------------------------------------------------------------
@@ -112,7 +115,11 @@ class Content:
         if not target.exists():
             self._used += path.stat().st_size
         path.replace(target)
-        self.repository(name).blobs.add(digest)
+        self.link_blob(name, digest)
+
+    def link_blob(self, name: str, digest: str) -> None:
+        """Make a blob that is stored known to a repository."""
+        self._own(name).blobs.add(digest)
 
     # -- manifests and tags --------------------------------------------------------------------
 
@@ -133,7 +140,7 @@ class Content:
                 raise RegistryError("TAG_INVALID", {"tag": reference})
         elif check_digest(reference) != digest:
             raise RegistryError("DIGEST_INVALID", {"expected": reference, "actual": digest})
-        repository = self.repository(name)
+        repository = self._own(name)
         repository.manifests[digest] = (content, media_type)
         if ":" not in reference:
             repository.tags[reference] = digest

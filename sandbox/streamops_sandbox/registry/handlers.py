@@ -80,7 +80,7 @@ class Handlers:
             needed.setdefault(f"repository:{check_name(source)}", {"pull"})
         self._auth.require(request, needed)
         if mount and source and check_digest(mount) in self._content.repository(source).blobs:
-            self._content.repository(name).blobs.add(mount)
+            self._content.link_blob(name, mount)
             return _created(name, "blobs", mount)
         upload = self._content.new_upload()
         if "digest" in request.query:
