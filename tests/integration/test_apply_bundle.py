@@ -572,7 +572,7 @@ def test_what_cannot_work_says_what_to_do(
 def test_who_one_is_comes_from_the_options(kube: Kube, ns: str, tmp_path: Path) -> None:
     """A client certificate, as text and by path, and impersonation on top of it."""
     authority = Authority(kube.kubeconfig.parent)
-    certificate, key = authority.issue("jane", organizations=["system:masters"], client=True)
+    certificate, key = authority.issue("jane", organization="system:masters")
     (tmp_path / "key").write_bytes(key)
     jane = {
         "kubeconfig": _without_user(kube),

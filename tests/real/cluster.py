@@ -122,7 +122,7 @@ class ControlPlane:
         ]
         hosts += ["kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
         self._write_pair("apiserver", *self.authority.issue("kube-apiserver", hosts=hosts))
-        kubelet_client = self.authority.issue("kube-apiserver-kubelet-client", client=True)
+        kubelet_client = self.authority.issue("kube-apiserver-kubelet-client")
         self._write_pair("kubelet-client", *kubelet_client)
         # Any key pair will do for signing tokens.
         self._write_pair("service-accounts", *self.authority.issue("service-accounts"))
@@ -133,7 +133,7 @@ class ControlPlane:
         write_private(self.folder / "pki" / "tokens.csv", line.encode())
         self._write_kubeconfig(self.kubeconfig, "kubernetes-admin", {"token": token})
         manager = "system:kube-controller-manager"
-        certificate, key = self.authority.issue(manager, client=True)
+        certificate, key = self.authority.issue(manager)
         identity = {
             "client-certificate-data": base64.b64encode(certificate).decode(),
             "client-key-data": base64.b64encode(key).decode(),

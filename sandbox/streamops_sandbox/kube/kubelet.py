@@ -42,7 +42,7 @@ class Kubelet:
 
     def _trust(self) -> ssl.SSLContext:
         if self._context is None:
-            cert, key = self._authority.issue(_USER, organizations=[MASTERS], client=True)
+            cert, key = self._authority.issue(_USER, organization=MASTERS)
             cert_file = self._folder / "apiserver-kubelet-client.crt"
             key_file = self._folder / "apiserver-kubelet-client.key"
             cert_file.write_bytes(cert)

@@ -177,7 +177,7 @@ def test_keys_of_the_issuer_verify_tokens(cluster, namespace):
 
 def test_client_certificates(cluster, tmp_path):
     authority = Authority(cluster.server.ca_file.parent)
-    cert, key = authority.issue("jane", organizations=["system:masters"], client=True)
+    cert, key = authority.issue("jane", organization="system:masters")
     (tmp_path / "c").write_bytes(cert)
     (tmp_path / "k").write_bytes(key)
     answer = requests.post(
