@@ -1,9 +1,9 @@
-"""All kinds an API server serves, each in its preferred version."""
+"""All kinds an API server serves: custom ones in their stored version, others in the preferred one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streamops_sandbox.client import ApiError, Client
@@ -27,7 +27,17 @@ class Kind:
 
 
 async def kinds(client: Client) -> list[Kind]:
-    """Return all kinds, without subresources."""
+    """Return all kinds, without subresources.
+
+    Custom objects are read in the version they are stored in, which takes no conversion.
+    """
+    definitions = await client.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+    stored = {
+        (spec["group"], spec["names"]["kind"]): f"{spec['group']}/{version['name']}"
+        for spec in (definition["spec"] for definition in definitions)
+        for version in spec["versions"]
+        if version["storage"] and version["served"]
+    }
     found = list(_kinds("v1", _object(await client.request("GET", "/api/v1"))))
     for group in _object(await client.request("GET", "/apis")).get("groups") or []:
         preferred = group["preferredVersion"]["groupVersion"]
@@ -43,7 +53,8 @@ async def kinds(client: Client) -> list[Kind]:
             for kind in _kinds(version, answer):
                 if kind.kind not in seen:
                     seen.add(kind.kind)
-                    found.append(kind)
+                    kept = stored.get((kind.group, kind.kind), kind.api_version)
+                    found.append(replace(kind, api_version=kept))
     return found
 
 

@@ -80,9 +80,8 @@ class GarbageCollector(Controller):
             await asyncio.sleep(_DEBOUNCE_SECONDS)  # CRDs come in bundles
 
     async def _update_informers(self, found: list[Kind]) -> None:
-        stored = self._stored_versions()
         wanted = {
-            (stored.get((kind.group, kind.kind), kind.api_version), kind.kind)
+            (kind.api_version, kind.kind)
             for kind in found
             if {"list", "watch", "delete"} <= kind.verbs and kind.kind not in _IGNORED
         }
@@ -92,16 +91,6 @@ class GarbageCollector(Controller):
             informer = self._followed[key] = self.client.informer(*key)
             informer.subscribe(self._on_event)
             await informer.start()
-
-    def _stored_versions(self) -> dict[tuple[str, str], str]:
-        """Return the version custom objects are stored in: reading it calls no webhook."""
-        return {
-            (spec["group"], spec["names"]["kind"]): f"{spec['group']}/{version['name']}"
-            for crd in self._crds.list()
-            for spec in [crd["spec"]]
-            for version in spec["versions"]
-            if version["storage"] and version["served"]
-        }
 
     def _on_event(self, event_type: str, obj: Object) -> None:
         uid = obj["metadata"]["uid"]

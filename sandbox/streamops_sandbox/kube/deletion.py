@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamops_sandbox.kube import clock, crds, errors
+from streamops_sandbox.kube import clock, conversion, crds, errors
 from streamops_sandbox.kube.api import Api, Review, Write
-from streamops_sandbox.kube.conversion import Conversion
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.objects import Objects
 from streamops_sandbox.kube.resources import Resource
@@ -26,9 +25,8 @@ _POD_GRACE = 30
 class Deletion:
     """Deletes objects of one server."""
 
-    def __init__(self, api: Api, conversion: Conversion, objects: Objects) -> None:
+    def __init__(self, api: Api, objects: Objects) -> None:
         self._api = api
-        self._conversion = conversion
         self._objects = objects
 
     async def delete(
@@ -38,7 +36,7 @@ class Deletion:
         check_options(options)
         stored = self._api.require(resource, namespace, name)
         self._check_preconditions(stored, resource, options)
-        old = await self._conversion.read(stored, resource)
+        old = conversion.read(stored, resource)
         review = Review(resource, "DELETE", namespace, name, None, old, write, options)
         await self._objects.review_deletion(review)
         current = self._api.collection(resource).get(namespace, name)
@@ -57,7 +55,7 @@ class Deletion:
         if self._mark(obj, finalizers, grace, resource) and not write.dry_run:
             stored = self._api.store.put(resource.collection, obj)
             self._api.strategy(resource).written(obj, old, self._api)
-            return 200, await self._conversion.read(stored, resource)
+            return 200, conversion.read(stored, resource)
         return 200, obj
 
     def _deleted(self, resource: Resource, obj: Json) -> Json:

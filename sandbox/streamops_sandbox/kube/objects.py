@@ -12,9 +12,8 @@ from typing import Any
 
 import orjson
 
-from streamops_sandbox.kube import clock, errors, managed, merge, names, shaping
+from streamops_sandbox.kube import clock, conversion, errors, managed, merge, names, shaping
 from streamops_sandbox.kube.api import Api, Mutator, Review, Validator, Write
-from streamops_sandbox.kube.conversion import Conversion
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.store import Stored
@@ -38,13 +37,11 @@ class Objects:
     def __init__(
         self,
         api: Api,
-        conversion: Conversion,
         *,
         mutators: list[Mutator],
         validators: list[Validator],
     ) -> None:
         self._api = api
-        self._conversion = conversion
         self._mutators = mutators
         self._validators = validators
 
@@ -76,20 +73,13 @@ class Objects:
         self._settle_new(obj, resource)
         await self._validate(review, obj, None)
         for _ in range(_NAME_RETRIES):
-            obj, kept = await self._stored_form(obj, resource)
+            obj, kept = _stored_form(obj, resource)
             if self._api.collection(resource).get(namespace, obj["metadata"]["name"]) is None:
                 return self._commit(resource, obj, kept, None, write)
             if not generated:
                 break
             obj["metadata"]["name"] = names.generate(obj["metadata"]["generateName"])
         raise errors.already_exists(resource.group, resource.plural, obj["metadata"]["name"])
-
-    async def _stored_form(self, obj: Json, resource: Resource) -> tuple[Json, Json]:
-        """Return the object as it will be answered, and in the version it is kept in."""
-        kept = await self._conversion.to_storage(obj, resource)
-        if kept is obj or resource.conversion != {"strategy": "None"}:
-            return obj, kept
-        return {**kept, "metadata": obj["metadata"], "apiVersion": obj["apiVersion"]}, kept
 
     @staticmethod
     def _name(metadata: Json, resource: Resource) -> bool:
@@ -126,7 +116,7 @@ class Objects:
         """
         for _ in range(_RETRIES):
             stored = self._api.require(resource, namespace, name)
-            old = await self._conversion.read(stored, resource)
+            old = conversion.read(stored, resource)
             new = transform(orjson.loads(orjson.dumps(old)))
             changed = await self._change(
                 resource, stored, old, new, write, subresource=subresource, applied=applied
@@ -164,7 +154,7 @@ class Objects:
             if strategy.tracks_generation and _desired(new) != _desired(old):
                 new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         await self._validate(review, new, old)
-        new, kept = await self._stored_form(new, resource)
+        new, kept = _stored_form(new, resource)
         if self._api.collection(resource).get(stored.namespace, stored.name) is not stored:
             return None
         new["metadata"]["resourceVersion"] = str(stored.revision)
@@ -306,6 +296,14 @@ def check_namespace(metadata: Json, resource: Resource, namespace: str) -> None:
             "the namespace of the provided object does not match the namespace sent on the request"
         )
     metadata["namespace"] = namespace
+
+
+def _stored_form(obj: Json, resource: Resource) -> tuple[Json, Json]:
+    """Return the object as it will be answered, and in the version it is kept in."""
+    kept = conversion.to_storage(obj, resource)
+    if kept is obj or resource.conversion is None:
+        return obj, kept
+    return {**kept, "metadata": obj["metadata"], "apiVersion": obj["apiVersion"]}, kept
 
 
 def _options(write: Write) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -12,18 +13,21 @@ from aiohttp import web
 from streamops_sandbox.kube import (
     builtin_schemas,
     codec,
+    conversion,
     decoding,
     errors,
     listing,
     negotiation,
     requestinfo,
 )
-from streamops_sandbox.kube.api import Write
+from streamops_sandbox.kube.api import Api, Write
 from streamops_sandbox.kube.authn import User
+from streamops_sandbox.kube.deletion import Deletion
 from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.objects import Objects
+from streamops_sandbox.kube.patching import Patching
 from streamops_sandbox.kube.requestinfo import RequestInfo
 from streamops_sandbox.kube.resources import Resource
-from streamops_sandbox.kube.server_context import ServerContext
 from streamops_sandbox.kube.watching import Watch
 
 Json = dict[str, Any]
@@ -33,6 +37,18 @@ Subresource = Callable[["Call"], Awaitable[web.StreamResponse]]
 _MAX_MANAGER = 128
 _NONE = b""
 _DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
+
+
+@dataclass(slots=True)
+class ServerContext:
+    """Storage and writers of one server, that resource requests need."""
+
+    api: Api
+    objects: Objects
+    deletion: Deletion
+    patching: Patching
+    #: Watches being served; ended when the server stops.
+    watches: set[asyncio.Task[object]] = field(default_factory=set)
 
 
 class Call:
@@ -199,7 +215,7 @@ class Rest:
         if not version.isdigit():
             raise errors.StatusError(500, "", listing.bad_version(version))
         stored = self._context.api.require(call.resource, self._namespace(call), call.info.name)
-        (raw,) = await self._context.conversion.raws([stored], call.resource)
+        raw = conversion.raw(stored, call.resource)
         form = negotiation.form(call.request.headers.get("Accept", ""))
         if form in (negotiation.TABLE, negotiation.METADATA):
             obj = orjson.loads(raw)
@@ -211,7 +227,7 @@ class Rest:
         chosen = listing.selection(call.query, resource, self._namespace(call))
         found = listing.page(api.collection(resource), chosen, call.query, api.store.revision)
         form = negotiation.form(call.request.headers.get("Accept", ""))
-        raws = await self._context.conversion.raws(found.items, resource)
+        raws = [conversion.raw(item, resource) for item in found.items]
         if form in (negotiation.TABLE, negotiation.METADATA):
             body = negotiation.render_list(raws, found, form, resource, call.query)
         else:
@@ -230,9 +246,7 @@ class Rest:
         form = negotiation.form(call.request.headers.get("Accept", ""))
         special = form in (negotiation.TABLE, negotiation.METADATA)
         render = negotiation.watch_renderer(form, resource, call.query) if special else None
-        watch = Watch(
-            self._context.api.store, resource, chosen, call.query, render, self._context.conversion
-        )
+        watch = Watch(self._context.api.store, resource, chosen, call.query, render)
         warnings = call.write.warnings
         task = asyncio.current_task()
         assert task is not None
@@ -305,7 +319,7 @@ class Rest:
             except errors.StatusError as error:
                 if error.code != 404:
                     raise
-        raws = await self._context.conversion.raws(found.items, resource)
+        raws = [conversion.raw(item, resource) for item in found.items]
         return call.answer_bytes(200, listing.list_body(raws, found, resource))
 
 

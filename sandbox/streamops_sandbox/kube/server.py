@@ -22,7 +22,6 @@ from streamops_sandbox.kube.api import Api
 from streamops_sandbox.kube.authn import MASTERS, Authentication, User
 from streamops_sandbox.kube.authz import Authorizer
 from streamops_sandbox.kube.builtin import builtin_resources
-from streamops_sandbox.kube.conversion import Conversion
 from streamops_sandbox.kube.deletion import Deletion
 from streamops_sandbox.kube.google_tokens import GoogleTokens
 from streamops_sandbox.kube.handler_chain import HandlerChain
@@ -34,8 +33,7 @@ from streamops_sandbox.kube.objects import Objects
 from streamops_sandbox.kube.openapi import OpenApi
 from streamops_sandbox.kube.patching import Patching
 from streamops_sandbox.kube.resources import Registry
-from streamops_sandbox.kube.rest import Rest
-from streamops_sandbox.kube.server_context import ServerContext
+from streamops_sandbox.kube.rest import Rest, ServerContext
 from streamops_sandbox.kube.subresources.proxy import Proxy
 from streamops_sandbox.kube.subresources.table import handlers
 from streamops_sandbox.kube.tls import Authority, server_context, write_private
@@ -124,11 +122,9 @@ class ApiServer:
         client = WebhookClient(api)
         webhooks = Webhooks(api, client)
         self._closing.append(client.close)
-        conversion = Conversion(client)
         limits = LimitRanger(api)
         objects = Objects(
             api,
-            conversion,
             mutators=[
                 NamespaceLifecycle(api).mutate,
                 Escalation(api, authorizer).mutate,
@@ -146,10 +142,8 @@ class ApiServer:
         self._context = ServerContext(
             api=api,
             objects=objects,
-            deletion=Deletion(api, conversion, objects),
+            deletion=Deletion(api, objects),
             patching=Patching(api, objects),
-            conversion=conversion,
-            webhooks=webhooks,
         )
         authentication = Authentication()
         authentication.add_token(self._admin_token, User(ADMIN, (MASTERS,)))

@@ -13,8 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from streamops_sandbox.kube import errors
-from streamops_sandbox.kube.conversion import Conversion
+from streamops_sandbox.kube import conversion, errors
 from streamops_sandbox.kube.listing import Selection
 from streamops_sandbox.kube.requestinfo import flag
 from streamops_sandbox.kube.resources import Resource
@@ -52,13 +51,11 @@ class Watch:
         chosen: Selection,
         query: Mapping[str, str],
         render: Render | None,
-        conversion: Conversion,
     ) -> None:
         self._store = store
         self._resource = resource
         self._chosen = chosen
         self._render = render
-        self._conversion = conversion
         self._bookmarks = flag(query.get("allowWatchBookmarks"))
         self._send_initial = flag(query.get("sendInitialEvents"))
         self._from = query.get("resourceVersion") or ""
@@ -164,9 +161,9 @@ class Watch:
     async def _send(self, changes: list[Change], response: web.StreamResponse) -> None:
         """Write some at a time, each time waiting for a client that reads slowly."""
         for batch in _batches(changes):
-            await response.write(await self._lines(batch))
+            await response.write(self._lines(batch))
 
-    async def _lines(self, changes: list[Change]) -> bytes:
+    def _lines(self, changes: list[Change]) -> bytes:
         if self._render is None and all(
             stored.api_version == self._resource.api_version for _, stored, _ in changes
         ):
@@ -174,7 +171,7 @@ class Watch:
                 event.line() if event else watch_line(type_, stored.raw)
                 for type_, stored, event in changes
             )
-        raws = await self._conversion.raws([stored for _, stored, _ in changes], self._resource)
+        raws = [conversion.raw(stored, self._resource) for _, stored, _ in changes]
         if self._render is not None:
             raws = [self._render(raw) for raw in raws]
         return b"".join(

@@ -6,7 +6,15 @@ from typing import Any
 
 from aiohttp import web
 
-from streamops_sandbox.kube import codec, errors, managed, patches, patching, requestinfo
+from streamops_sandbox.kube import (
+    codec,
+    conversion,
+    errors,
+    managed,
+    patches,
+    patching,
+    requestinfo,
+)
 from streamops_sandbox.kube.builtin_schemas import definitions
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.resources import Resource
@@ -23,7 +31,7 @@ async def serve(call: Call) -> web.StreamResponse:
     """GET, PUT and PATCH of a Scale."""
     resource, info = call.resource, call.info
     stored = call.server.api.require(resource, info.namespace, info.name)
-    present = await call.server.conversion.read(stored, resource)
+    present = conversion.read(stored, resource)
     if info.verb == "get":
         return call.answer(200, _scale(present, resource))
     if info.verb not in ("update", "patch"):
