@@ -28,14 +28,10 @@ Object = dict[str, Any]
 Request = dict[str, Any]
 #: Takes an AdmissionReview's request, returns the object or raises Denied.
 Handle = Callable[[Request], Awaitable[Object]]
-#: Takes an object and an API version, returns the object in that version.
-Convert = Callable[[Object, str], Object]
 
 _logger = logging.getLogger(__name__)
 _MUTATING, _VALIDATING = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
 _API = "admissionregistration.k8s.io/v1"
-_CRD_API = "apiextensions.k8s.io/v1"
-_CONVERSION_PATH = "/resource-conversion"
 
 
 class Denied(Exception):
@@ -77,27 +73,44 @@ def rules(kinds: Iterable[tuple[str, Iterable[str], str]], operations: list[str]
     ]
 
 
-class WebhookServer(Controller):
-    """Serves the webhooks of one Deployment; queue keys are configurations' names.
+def standard_webhooks(
+    group: str,
+    kinds: Iterable[tuple[str, Iterable[str], str]],
+    *,
+    default: Handle,
+    validate: Handle,
+    validate_config: Handle,
+) -> list[Webhook]:
+    """Return the webhooks both products have: for their kinds, and for their ConfigMaps.
 
-    `converted` names the CustomResourceDefinitions which convert by webhook, `convert` does that.
+    Namespaces can opt out of those for kinds.
     """
+    exclude = {"key": "webhooks.knative.dev/exclude", "operator": "DoesNotExist"}
+    changes = ["CREATE", "UPDATE"]
+    configs = rules([("", ["v1"], "configmaps")], changes)
+    configs[0]["resources"] = ["configmaps/*"]
 
-    def __init__(
-        self,
-        process: Process,
-        secret: str,
-        webhooks: list[Webhook],
-        *,
-        converted: Iterable[str] = (),
-        convert: Convert | None = None,
-    ) -> None:
+    def webhook(
+        name: str, path: str, handle: Handle, found: list[Object], *, mutating: bool = False
+    ) -> Webhook:
+        settings: Object = {"rules": found}
+        if path != "/config-validation":
+            settings["namespaceSelector"] = {"matchExpressions": [exclude]}
+        return Webhook(f"{name}.{group}", mutating, path, handle, lambda: settings)
+
+    checked = rules(kinds, ["CREATE", "DELETE", "UPDATE"])
+    return [
+        webhook("webhook", "/defaulting", default, rules(kinds, changes), mutating=True),
+        webhook("validation.webhook", "/resource-validation", validate, checked),
+        webhook("config.webhook", "/config-validation", validate_config, configs),
+    ]
+
+
+class WebhookServer(Controller):
+    """Serves the webhooks of one Deployment; queue keys are configurations' names."""
+
+    def __init__(self, process: Process, secret: str, webhooks: list[Webhook]) -> None:
         super().__init__(process.client, "webhook registration")
-        self._converted = frozenset(converted)
-        self._convert = convert
-        self._definitions = process.client.informer(_CRD_API, "CustomResourceDefinition")
-        if self._converted:
-            self.watch(self._definitions, self._keys)
         self._process = process
         self._service = process.ctx.env["WEBHOOK_NAME"]
         self._port = int(process.ctx.env["WEBHOOK_PORT"])
@@ -125,10 +138,7 @@ class WebhookServer(Controller):
             self.enqueue(None, name)
 
     async def reconcile(self, namespace: str | None, name: str) -> None:
-        """Put CA, path and rules into one webhook configuration or definition."""
-        if name in self._converted:
-            await self._register_conversion(name)
-            return
+        """Put CA, path and rules into one webhook configuration."""
         webhook = self._webhooks[name]
         current = self._configurations[webhook.kind].get(name)
         if current is None:
@@ -142,21 +152,9 @@ class WebhookServer(Controller):
         if wanted != current:
             await self.client.update(wanted)
 
-    async def _register_conversion(self, name: str) -> None:
-        current = self._definitions.get(name)
-        conversion = (current or {"spec": {}})["spec"].get("conversion") or {}
-        if current is None or conversion.get("strategy") != "Webhook":
-            return
-        wanted = copy.deepcopy(current)
-        client_config = wanted["spec"]["conversion"]["webhook"]["clientConfig"]
-        client_config["caBundle"] = self._ca
-        client_config.setdefault("service", {})["path"] = _CONVERSION_PATH
-        if wanted != current:
-            await self.client.update(wanted)
-
     def _keys(self, obj: Object) -> list[tuple[None, str]]:
         name = obj["metadata"]["name"]
-        return [(None, name)] if name in self._webhooks or name in self._converted else []
+        return [(None, name)] if name in self._webhooks else []
 
     async def _certificate(self) -> Object:
         """Return the Secret with a usable certificate, made here unless another replica was first.
@@ -184,28 +182,15 @@ class WebhookServer(Controller):
             body = review["request"]
         except (ValueError, KeyError):
             return web.Response(status=400, text="not a review")
-        if request.path == _CONVERSION_PATH:
-            response = self._conversion(body)
-        elif request.path in self._paths:
-            response = await _respond(self._paths[request.path], body)
-        else:
+        if request.path not in self._paths:
             return web.Response(status=404)
+        response = await _respond(self._paths[request.path], body)
         answer = {
             "apiVersion": review["apiVersion"],
             "kind": review["kind"],
             "response": {"uid": body["uid"], **response},
         }
         return web.json_response(answer)
-
-    def _conversion(self, request: Request) -> Object:
-        if self._convert is None:
-            return {"result": {"status": "Failure", "message": "nothing is converted here"}}
-        version = request["desiredAPIVersion"]
-        try:
-            found = [self._convert(obj, version) for obj in request["objects"]]
-        except (KeyError, TypeError) as error:
-            return {"result": {"status": "Failure", "message": f"cannot convert: {error!r}"}}
-        return {"convertedObjects": found, "result": {"status": "Success"}}
 
 
 async def _respond(webhook: Webhook, request: Request) -> Object:

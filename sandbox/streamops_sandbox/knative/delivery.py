@@ -6,32 +6,40 @@ https://knative.dev/docs/eventing/event-delivery/ and knative/specs eventing/dat
 from __future__ import annotations
 
 import asyncio
+import itertools
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-
-from multidict import CIMultiDict
 
 from streamops_sandbox.knative import cloudevents
 from streamops_sandbox.knative.cloudevents import Event
-from streamops_sandbox.knative.eventing import durations
 from streamops_sandbox.knative.process import CONNECTION_ERRORS
 from streamops_sandbox.knative.transport import Transport
 
+_DURATION = re.compile(
+    r"P(?=.)(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
+    r"(?:T(?=.)(?:(?P<hours>\d+(?:[.,]\d+)?)H)?(?:(?P<minutes>\d+(?:[.,]\d+)?)M)?"
+    r"(?:(?P<seconds>\d+(?:[.,]\d+)?)S)?)?"
+)
+_UNITS = {"weeks": 604800, "days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
 _RETRIED = frozenset({404, 408, 409, 429})
 _ERROR_DATA_LIMIT = 1024
 #: Headers of a request that go along with its event (besides `knative-` ones).
 _PASSED = ("x-request-id", "traceparent", "tracestate")
 
 
-class DeliveryFailed(Exception):
-    """A destination (and its dead letter sink) did not take an event; `status` is the last one."""
+def seconds(text: str) -> float:
+    """Return the seconds of an ISO 8601 duration like `PT0.2S`.
 
-    def __init__(self, destination: str, status: int, body: bytes) -> None:
-        super().__init__(f"{destination} answered {status}")
-        self.destination = destination
-        self.status = status
-        self.body = body
+    Raises:
+        ValueError: the text is none; years and months, which have no fixed length, count as none.
+    """
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not an ISO 8601 duration")
+    parts = found.groupdict(default="0")
+    return sum(float(parts[unit].replace(",", ".")) * size for unit, size in _UNITS.items())
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,8 @@ class Policy:
         return cls(
             retry=delivery.get("retry") or 0,
             linear=delivery.get("backoffPolicy") == "linear",
-            delay=durations.seconds(delivery.get("backoffDelay") or "PT0.05S"),
-            timeout=durations.seconds(timeout) if timeout else None,
+            delay=seconds(delivery.get("backoffDelay") or "PT0.05S"),
+            timeout=seconds(timeout) if timeout else None,
         )
 
     def wait(self, attempt: int) -> float:
@@ -62,11 +70,11 @@ class Policy:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a destination said."""
+    """What a destination answered, and the event in it if there is one."""
 
     status: int
-    headers: CIMultiDict[str]
-    body: bytes
+    body: bytes = b""
+    event: Event | None = None
 
     @property
     def ok(self) -> bool:
@@ -81,68 +89,45 @@ class Sender:
         self._transport = transport
 
     async def send(
-        self, event: Event, url: str, policy: Policy, headers: Mapping[str, str] | None = None
+        self, event: Event, url: str, policy: Policy, *, replies: bool = False
     ) -> Answer:
         """Send an event until it is taken or all retries are used; return the last answer.
 
-        No answer at all counts as status 500, as upstream reports it.
+        No answer at all counts as status 500, as upstream reports it. Where `replies` are asked
+        for, an answer with a body that is not an event counts as status 502.
         """
-        attempt = 0
-        while True:
-            answer = await self._once(event, url, policy, headers)
+        for attempt in itertools.count():
+            answer = await self._once(event, url, policy, replies=replies)
             retriable = answer.status >= 500 or answer.status in _RETRIED
             if answer.ok or not retriable or attempt >= policy.retry:
-                return answer
+                break
             await asyncio.sleep(policy.wait(attempt))
-            attempt += 1
-
-    async def deliver(
-        self,
-        event: Event,
-        policy: Policy,
-        *,
-        subscriber: str | None,
-        reply: str | None,
-        dead_letter: str | None,
-    ) -> None:
-        """Send an event to a subscriber and what that answers on to `reply`.
-
-        Raises:
-            DeliveryFailed: one of the two failed and there is no dead letter sink that took it.
-        """
-        answered: Event | None = event
-        try:
-            if subscriber:
-                answer = await self._expect(event, subscriber, policy)
-                answered = _event_of(answer)
-            if answered is not None and reply:
-                event = answered
-                await self._expect(event, reply, policy)
-        except DeliveryFailed as failure:
-            if dead_letter is None:
-                raise
-            await self._expect(_dead_letter(event, failure), dead_letter, policy)
-
-    async def _expect(self, event: Event, url: str, policy: Policy) -> Answer:
-        answer = await self.send(event, url, policy, {"Prefer": "reply"})
-        if not answer.ok:
-            raise DeliveryFailed(url, answer.status, answer.body)
         return answer
 
-    async def _once(
-        self, event: Event, url: str, policy: Policy, extra: Mapping[str, str] | None
-    ) -> Answer:
+    async def _once(self, event: Event, url: str, policy: Policy, *, replies: bool) -> Answer:
         headers, body = event.to_http()
-        headers.update(extra or {})
+        headers["Prefer"] = "reply"
         try:
             async with self._transport.request(
                 "POST", url, headers=headers, data=body, timeout=policy.timeout
             ) as response:
                 content = await response.read()
-                return Answer(response.status, CIMultiDict(response.headers), content)
+                answer = Answer(response.status, content)
+                if answer.ok and replies:
+                    return _read_reply(answer, response.headers)
+                return answer
         except CONNECTION_ERRORS as error:
             reason = str(error) or type(error).__name__
-            return Answer(500, CIMultiDict(), f"dispatch error: {reason}".encode())
+            return Answer(500, f"dispatch error: {reason}".encode())
+
+
+def _read_reply(answer: Answer, headers: Mapping[str, str]) -> Answer:
+    if not cloudevents.is_event(headers):
+        return Answer(502) if answer.body else answer
+    try:
+        return replace(answer, event=cloudevents.parse(headers, answer.body))
+    except cloudevents.InvalidEvent:
+        return Answer(502)
 
 
 def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
@@ -154,20 +139,12 @@ def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _event_of(answer: Answer) -> Event | None:
-    if not cloudevents.is_event(answer.headers):
-        return None
-    try:
-        return cloudevents.parse(answer.headers, answer.body)
-    except cloudevents.InvalidEvent:
-        return None
-
-
-def _dead_letter(event: Event, failure: DeliveryFailed) -> Event:
+def dead_letter(event: Event, destination: str, failure: Answer) -> Event:
+    """Return the event with attributes that say why a destination did not take it."""
     text = failure.body.decode("utf-8", "replace").replace("\r", "").replace("\n", " ")
     attributes = {
         **event.attributes,
-        "knativeerrordest": failure.destination,
+        "knativeerrordest": destination,
         "knativeerrorcode": str(failure.status),
     }
     if text:

@@ -14,6 +14,7 @@ from grpclib.server import Server
 
 from streamops_sandbox import grpc
 from streamops_sandbox.client import Client
+from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative.transport import Transport
 from streamops_sandbox.node.context import ContainerContext
 
@@ -82,6 +83,13 @@ class Process:
     async def answer_probes(self, port: int = 8080) -> None:
         """Answer knative.dev/pkg's `/health` and `/readiness` (and any other path) with 200."""
         await self.listen(port, healthy)
+
+    async def follow(self, api_version: str, kind: str, namespace: str | None = None) -> Informer:
+        """Return a kind's informer once it knows all objects."""
+        informer = self.client.informer(api_version, kind, namespace)
+        await informer.start()
+        await informer.synced()
+        return informer
 
     def count(self, name: str, amount: float = 1) -> None:
         """Add to a counter; `name` may carry Prometheus labels."""

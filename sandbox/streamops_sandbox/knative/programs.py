@@ -7,25 +7,25 @@ import re
 
 from streamops_sandbox.node.context import ContainerContext, Program
 
-#: The image's path, as ko names them, to the module and function that run it.
+#: The image's path, as ko names them, to the module and function that run it, with its argument.
 _PROGRAMS = {
     "envoyproxy/envoy": "kourier.gateway:main",
     "knative.dev/eventing/cmd/broker/filter": "eventing.broker_data:filter_events",
     "knative.dev/eventing/cmd/broker/ingress": "eventing.broker_data:ingress",
     "knative.dev/eventing/cmd/controller": "eventing.controller:main",
-    "knative.dev/eventing/cmd/in_memory/channel_controller": "eventing.imc_controller:main",
-    "knative.dev/eventing/cmd/in_memory/channel_dispatcher": "eventing.imc_dispatcher:main",
-    "knative.dev/eventing/cmd/jobsink": "idle:job_sink",
+    "knative.dev/eventing/cmd/in_memory/channel_controller": "unmodelled:channel_controller",
+    "knative.dev/eventing/cmd/in_memory/channel_dispatcher": "unmodelled:idle:8080",
+    "knative.dev/eventing/cmd/jobsink": "unmodelled:idle:INGRESS_PORT",
     "knative.dev/eventing/cmd/migrate": "migrate:main",
     "knative.dev/eventing/cmd/mtchannel_broker": "eventing.broker:main",
-    "knative.dev/eventing/cmd/mtping": "idle:ping_adapter",
-    "knative.dev/eventing/cmd/requestreply": "idle:request_reply",
+    "knative.dev/eventing/cmd/mtping": "unmodelled:idle:8080",
+    "knative.dev/eventing/cmd/requestreply": "unmodelled:idle:HTTP_PORT",
     "knative.dev/eventing/cmd/webhook": "eventing.webhook:main",
     "knative.dev/net-kourier/cmd/kourier": "kourier.controller:main",
     "knative.dev/pkg/apiextensions/storageversion/cmd/migrate": "migrate:main",
-    "knative.dev/serving/cmd/activator": "idle:activator",
-    "knative.dev/serving/cmd/autoscaler": "serving.podautoscaler:main",
-    "knative.dev/serving/cmd/autoscaler-hpa": "serving.autoscaler_hpa:main",
+    "knative.dev/serving/cmd/activator": "unmodelled:idle:8012",
+    "knative.dev/serving/cmd/autoscaler": "unmodelled:idle:8080",
+    "knative.dev/serving/cmd/autoscaler-hpa": "unmodelled:idle:8080",
     "knative.dev/serving/cmd/controller": "serving.controller:main",
     "knative.dev/serving/cmd/default-domain": "serving.default_domain:main",
     "knative.dev/serving/cmd/migrate": "migrate:main",
@@ -47,13 +47,12 @@ def find(image: str) -> Program | None:
     return None
 
 
-def _lazy(module: str, function: str) -> Program:
+def _lazy(module: str, function: str, *arguments: str) -> Program:
     """Return a program whose module is imported only when it starts."""
 
     async def run(ctx: ContainerContext) -> int:
-        program: Program = getattr(
-            importlib.import_module(f"streamops_sandbox.knative.{module}"), function
-        )
-        return await program(ctx)
+        imported = importlib.import_module(f"streamops_sandbox.knative.{module}")
+        code: int = await getattr(imported, function)(ctx, *arguments)
+        return code
 
     return run

@@ -1,11 +1,22 @@
-"""Kinds that can be created but whose work the sandbox does not do: they say so."""
+"""Programs and kinds that are there, but whose work the sandbox does not do: they say so."""
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
+from aiohttp import web
+
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Controller, Object
+from streamops_sandbox.controller import Object
+from streamops_sandbox.knative.admission import Request, Webhook, WebhookServer, rules
 from streamops_sandbox.knative.conditions import Conditions
+from streamops_sandbox.knative.process import Process, is_probe
 from streamops_sandbox.knative.reconciler import Reconciler
+from streamops_sandbox.node.context import ContainerContext
+
+_HEALTH_PATHS = ("/healthz", "/readyz")
+_CHANNELS = ("messaging.knative.dev", ["v1"], "inmemorychannels")
 
 
 class Unmodelled(Reconciler):
@@ -22,6 +33,44 @@ class Unmodelled(Reconciler):
         conditions.false("Ready", "NotModelled", f"the sandbox does not model {self.kind}")
 
 
-def unmodelled(client: Client, kinds: list[tuple[str, str]]) -> list[Controller]:
-    """Return a reconciler for each (API version, kind)."""
-    return [Unmodelled(client, api_version, kind) for api_version, kind in kinds]
+def unmodelled(client: Client, kinds: list[tuple[str, str]]) -> list[Coroutine[Any, Any, None]]:
+    """Return the work of a reconciler for each (API version, kind)."""
+    return [Unmodelled(client, *kind).run() for kind in kinds]
+
+
+async def idle(ctx: ContainerContext, port: str) -> int:
+    """Run a program that answers probes, and 501 to all else.
+
+    `port` is a number or the environment variable that holds it.
+    """
+    async with Process(ctx, api=False) as process:
+        await process.listen(int(ctx.env.get(port, port)), _answer)
+        return await process.run()
+
+
+async def _answer(request: web.BaseRequest) -> web.StreamResponse:
+    if is_probe(request) or (request.path in _HEALTH_PATHS and request.method == "GET"):
+        return web.Response()
+    return web.Response(status=501, text="not modelled by the sandbox\n")
+
+
+async def channel_controller(ctx: ContainerContext) -> int:
+    """Run cmd/in_memory/channel_controller: its webhooks let every channel pass as it is."""
+
+    async def unchanged(request: Request) -> Object:
+        obj: Object = request.get("object") or {}
+        return obj
+
+    def webhook(name: str, path: str, *, mutating: bool) -> Webhook:
+        settings = {"rules": rules([_CHANNELS], ["CREATE", "UPDATE"])}
+        return Webhook(name, mutating, path, unchanged, lambda: settings)
+
+    async with Process(ctx) as process:
+        name = "inmemorychannel.eventing.knative.dev"
+        webhooks = [
+            webhook(name, "/defaulting", mutating=True),
+            webhook(f"validation.{name}", "/resource-validation", mutating=False),
+        ]
+        server = WebhookServer(process, f"{ctx.env['WEBHOOK_NAME']}-certs", webhooks)
+        kinds = [("messaging.knative.dev/v1", "InMemoryChannel")]
+        return await process.run(server.serve(), *unmodelled(process.client, kinds))

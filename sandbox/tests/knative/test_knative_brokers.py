@@ -9,7 +9,7 @@ import requests
 from support.sandbox import until
 
 EVENTING, SERVING = "eventing.knative.dev/v1", "serving.knative.dev/v1"
-MESSAGING, SOURCES = "messaging.knative.dev/v1", "sources.knative.dev/v1"
+SOURCES = "sources.knative.dev/v1"
 
 pytestmark = pytest.mark.needs("kubectl")
 
@@ -163,34 +163,6 @@ def test_the_webhook_refuses_a_wrong_delivery(cluster, namespace):
     assert "invalid value: soon: spec.delivery.backoffDelay" in str(refusal.value)
 
 
-def test_a_channel_with_a_subscription_delivers(cluster, namespace):
-    cluster.ksvc("sink", namespace)
-    channel = {"apiVersion": MESSAGING, "kind": "Channel", "name": "pipe"}
-    cluster.apply(
-        obj(MESSAGING, "Channel", "pipe", namespace),
-        obj(MESSAGING, "Subscription", "tap", namespace, channel=channel, subscriber=ref("sink")),
-    )
-    cluster.wait("condition=Ready", "channel/pipe", "subscription/tap", namespace=namespace)
-    host = f"pipe-kn-channel.{namespace}.svc.cluster.local"
-    status = cluster.get(MESSAGING, "Channel", "pipe", namespace)["status"]
-    assert status["address"]["url"] == f"http://{host}"
-    dispatcher = cluster.pods("knative-eventing", "messaging.knative.dev/role=dispatcher")[0]
-    attributes = {"id": "1", "source": "/t", "type": "t", "specversion": "1.0"}
-    headers = {"Host": host, **{f"ce-{name}": value for name, value in attributes.items()}}
-    url = f"http://{dispatcher['status']['podIP']}:8080/"
-    assert requests.post(url, headers=headers, timeout=10).status_code == 202
-    until(lambda: ids(cluster, "sink", namespace) == ["1"], "the event arrived")
-    cluster.kubectl("delete", "subscription", "tap", "-n", namespace)
-    until(
-        lambda: (
-            not cluster.get(MESSAGING, "InMemoryChannel", "pipe", namespace)["spec"].get(
-                "subscribers"
-            )
-        ),
-        "the subscriber was taken out",
-    )
-
-
 def test_a_container_source_runs_bound_to_its_sink(cluster, namespace):
     cluster.ksvc("sink", namespace)
     code = (
@@ -210,12 +182,18 @@ def test_a_container_source_runs_bound_to_its_sink(cluster, namespace):
     assert deployment["metadata"]["generation"] <= 2
 
 
-def test_what_is_not_modelled_says_so(cluster, namespace):
-    steps = [ref("nobody")]
-    cluster.apply(obj("flows.knative.dev/v1", "Sequence", "steps", namespace, steps=steps))
+@pytest.mark.parametrize(
+    ("api_version", "kind", "spec"),
+    [
+        ("flows.knative.dev/v1", "Sequence", {"steps": [ref("nobody")]}),
+        ("messaging.knative.dev/v1", "InMemoryChannel", {}),
+    ],
+)
+def test_what_is_not_modelled_says_so(cluster, namespace, api_version, kind, spec):
+    cluster.apply(obj(api_version, kind, "one", namespace, **spec))
 
     def ready():
-        status = cluster.get("flows.knative.dev/v1", "Sequence", "steps", namespace).get("status")
+        status = cluster.get(api_version, kind, "one", namespace).get("status")
         return (status or {}).get("conditions")
 
     assert until(ready, "a condition")[0]["reason"] == "NotModelled"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamops_sandbox.knative import filters
-from streamops_sandbox.knative.eventing import durations
+from streamops_sandbox.knative import delivery, filters
 
 EVENT = {"specversion": "1.0", "id": "7", "type": "com.x.post", "source": "/x", "likes": "12"}
 
@@ -51,8 +50,8 @@ def test_attributes_filter_takes_empty_as_any():
 
 
 def test_durations():
-    assert durations.seconds("PT0.2S") == 0.2
-    assert durations.seconds("P1DT2H3M4S") == 93784
+    assert delivery.seconds("PT0.2S") == 0.2
+    assert delivery.seconds("P1DT2H3M4S") == 93784
     for wrong in ("", "P", "PT", "1s", "P1Y"):
         with pytest.raises(ValueError, match="ISO 8601"):
-            durations.seconds(wrong)
+            delivery.seconds(wrong)

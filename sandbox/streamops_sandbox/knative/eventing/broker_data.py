@@ -1,7 +1,12 @@
-"""The data plane of channel-based Brokers: cmd/broker/ingress and cmd/broker/filter."""
+"""The data plane of channel-based Brokers: cmd/broker/ingress and cmd/broker/filter.
+
+The filter accepts an event (202) before it delivers it, and holds it in memory until then, as
+upstream's dispatcher of in-memory channels does: what is under way when it ends is lost.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -10,7 +15,7 @@ from streamops_sandbox.controller import Object
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import cloudevents
 from streamops_sandbox.knative.cloudevents import Event
-from streamops_sandbox.knative.delivery import Answer, Policy, Sender, passed_on
+from streamops_sandbox.knative.delivery import Answer, Policy, Sender, dead_letter, passed_on
 from streamops_sandbox.knative.eventing import names
 from streamops_sandbox.knative.filters import Filter, compile_trigger
 from streamops_sandbox.knative.process import Process
@@ -19,117 +24,141 @@ from streamops_sandbox.node.context import ContainerContext
 #: Extension that counts down how often an event may still enter a Broker.
 _TTL, _FIRST_TTL = "knativebrokerttl", 255
 _ARRIVAL = "knativearrivaltime"
-_ONCE = Policy()
+_ALLOWED = {"Allow": "POST, OPTIONS"}
+_ORIGINS = {"WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": "*"}
 
 
 async def ingress(ctx: ContainerContext) -> int:
     """Run the ingress that all Brokers share."""
     async with Process(ctx) as process:
-        brokers = await _started(process.client.informer(names.EVENTING, "Broker"))
+        brokers = await process.follow(names.EVENTING, "Broker")
         await process.listen(int(ctx.env["INGRESS_PORT"]), Ingress(process, brokers).answer)
         return await process.run()
 
 
 async def filter_events(ctx: ContainerContext) -> int:
     """Run the filter that all Triggers share."""
-    async with Process(ctx) as process:
-        triggers = await _started(process.client.informer(names.EVENTING, "Trigger"))
-        await process.listen(int(ctx.env["FILTER_PORT"]), TriggerFilter(process, triggers).answer)
+    async with Process(ctx) as process, asyncio.TaskGroup() as tasks:
+        brokers = await process.follow(names.EVENTING, "Broker")
+        triggers = await process.follow(names.EVENTING, "Trigger")
+        answer = TriggerFilter(process, brokers, triggers, tasks).answer
+        await process.listen(int(ctx.env["FILTER_PORT"]), answer)
         return await process.run()
 
 
-async def _started(informer: Informer) -> Informer:
-    await informer.start()
-    await informer.synced()
-    return informer
+async def _accept(request: web.BaseRequest) -> tuple[str, str, Event] | web.Response:
+    """Return the Broker's namespace and name and the event, or why there are none."""
+    if request.path == "/healthz" and request.method == "GET":
+        return web.Response()
+    if request.method == "OPTIONS":
+        return web.Response(headers=_ALLOWED | _ORIGINS)
+    if request.method != "POST":
+        return web.Response(status=405, headers=_ALLOWED)
+    parts = request.path.strip("/").split("/")
+    if len(parts) != 2:
+        return web.Response(status=404 if request.path == "/" else 400, headers=_ALLOWED)
+    try:
+        event = cloudevents.parse(request.headers, await request.read())
+    except cloudevents.InvalidEvent as error:
+        return web.Response(status=400, headers=_ALLOWED, text=f"{error}\n")
+    event.headers.update(passed_on(request.headers))
+    return parts[0], parts[1], event
 
 
 class Ingress:
-    """Accepts events for Brokers at `/NAMESPACE/NAME` and passes them to their channels."""
+    """Accepts events for Brokers at `/NAMESPACE/NAME` and passes them to the filter."""
 
     def __init__(self, process: Process, brokers: Informer) -> None:
         self._process = process
         self._brokers = brokers
         self._sender = Sender(process.transport)
+        self._filter = f"http://{names.host(names.FILTER_SERVICE, process.namespace)}"
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Check a request for a valid event and a Broker that exists."""
-        if request.path == "/healthz" and request.method == "GET":
-            return web.Response()
-        headers = {"Allow": "POST, OPTIONS"}
-        if request.method == "OPTIONS":
-            return web.Response(
-                headers={**headers, "WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": "*"}
-            )
-        if request.method != "POST":
-            return web.Response(status=405, headers=headers)
-        parts = request.path.strip("/").split("/")
-        if len(parts) != 2:
-            return web.Response(status=404 if request.path == "/" else 400, headers=headers)
-        try:
-            event = cloudevents.parse(request.headers, await request.read())
-        except cloudevents.InvalidEvent as error:
-            self._process.ctx.log(f"{request.path}: {error}")
-            return web.Response(status=400, headers=headers, text=f"{error}\n")
-        event.headers.update(passed_on(request.headers))
-        broker = self._brokers.get(parts[1], parts[0])
-        status = await self._pass_on(event, broker)
+        found = await _accept(request)
+        if isinstance(found, web.Response):
+            if found.status == 400:
+                self._process.ctx.log(f"{request.path}: {found.text or 'not a path of a Broker'}")
+            return found
+        namespace, name, event = found
+        broker = self._brokers.get(name, namespace)
         self._process.count("event_count")
-        return web.Response(status=status, headers=headers)
-
-    async def _pass_on(self, event: Event, broker: Object | None) -> int:
         if broker is None:
-            return 404
-        noted = (broker.get("status") or {}).get("annotations") or {}
-        address = noted.get(names.CHANNEL_ADDRESS)
-        if address is None:
-            return 500
+            return web.Response(status=404, headers=_ALLOWED)
+        if not (broker.get("status") or {}).get("address"):
+            return web.Response(status=500, headers=_ALLOWED)
         ttl = event.attributes.get(_TTL)
         left = int(ttl) - 1 if ttl is not None and ttl.isdigit() else _FIRST_TTL
         if left <= 0:
-            return 400
+            return web.Response(status=400, headers=_ALLOWED)
         event.attributes[_TTL] = str(left)
-        moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        event.attributes[_ARRIVAL] = moment
-        answer = await self._sender.send(event, address, _ONCE)
-        return answer.status
+        event.attributes[_ARRIVAL] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        answer = await self._sender.send(event, f"{self._filter}/{namespace}/{name}", Policy())
+        return web.Response(status=answer.status, headers=_ALLOWED)
 
 
 class TriggerFilter:
-    """Sends the events a Trigger asks for to its subscriber, and back what that answers."""
+    """Sends the events each Trigger asks for to its subscriber, and on what that answers."""
 
-    def __init__(self, process: Process, triggers: Informer) -> None:
+    def __init__(
+        self, process: Process, brokers: Informer, triggers: Informer, tasks: asyncio.TaskGroup
+    ) -> None:
         self._process = process
+        self._brokers = brokers
         self._triggers = triggers
+        self._tasks = tasks
         self._sender = Sender(process.transport)
         self._filters: dict[str, Filter] = {}
         triggers.subscribe(self._changed)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer an event at `/triggers/NAMESPACE/NAME/UID`."""
-        if request.path == "/healthz" and request.method == "GET":
-            return web.Response()
-        if request.method != "POST":
-            return web.Response(status=405, headers={"Allow": "POST"})
-        parts = request.path.strip("/").split("/")
-        if len(parts) != 4 or parts[0] != "triggers":
-            return web.Response(status=400)
-        trigger = self._triggers.get(parts[2], parts[1])
-        try:
-            event = cloudevents.parse(request.headers, await request.read())
-        except cloudevents.InvalidEvent:
-            return web.Response(status=400)
-        ttl = event.attributes.pop(_TTL, None)
-        subscriber = ((trigger or {}).get("status") or {}).get("subscriberUri")
-        if trigger is None or trigger["metadata"]["uid"] != parts[3] or not subscriber or not ttl:
-            return web.Response(status=400)
+        """Take an event at `/NAMESPACE/BROKER` for all the Broker's Triggers."""
+        found = await _accept(request)
+        if isinstance(found, web.Response):
+            return found
+        namespace, name, event = found
+        broker = self._brokers.get(name, namespace)
+        if broker is None:
+            return web.Response(status=404)
         self._process.count("event_count")
-        if not self._filters[parts[3]](event.attributes):
-            return web.Response()
-        timeout = Policy.read(trigger["spec"].get("delivery")).timeout
-        headers = {**passed_on(request.headers), "Prefer": "reply"}
-        answer = await self._sender.send(event, subscriber, Policy(timeout=timeout), headers)
-        return _reply(answer, ttl)
+        for trigger in self._triggers.list(namespace):
+            reference = trigger["spec"].get("brokerRef") or {}
+            if (trigger["spec"].get("broker") or reference.get("name")) == name:
+                self._tasks.create_task(self._deliver(event, trigger, broker))
+        return web.Response(status=202)
+
+    async def _deliver(self, event: Event, trigger: Object, broker: Object) -> None:
+        metadata, status = trigger["metadata"], trigger.get("status") or {}
+        if not status.get("subscriberUri"):
+            return
+        attributes = {k: v for k, v in event.attributes.items() if k != _TTL}
+        if not self._filters[metadata["uid"]](attributes):
+            return
+        policy = Policy.read(trigger["spec"].get("delivery") or broker["spec"].get("delivery"))
+        sent = Event(attributes, event.data, event.headers)
+        answer = await self._sender.send(sent, status["subscriberUri"], policy, replies=True)
+        place = f"/triggers/{metadata['namespace']}/{metadata['name']}/{metadata['uid']}"
+        target = f"http://{names.host(names.FILTER_SERVICE, self._process.namespace)}{place}"
+        if answer.ok and answer.event is not None:
+            answer.event.attributes[_TTL] = event.attributes.get(_TTL, "0")
+            event, target = answer.event, broker["status"]["address"]["url"]
+            answer = await self._sender.send(event, target, policy)
+        if not answer.ok:
+            await self._bury(event, target, answer, status.get("deadLetterSinkUri"), policy)
+
+    async def _bury(
+        self, event: Event, target: str, failure: Answer, sink: str | None, policy: Policy
+    ) -> None:
+        """Send what could not be delivered to the dead letter sink; without one it is lost."""
+        answer = failure
+        if sink:
+            answer = await self._sender.send(dead_letter(event, target, failure), sink, policy)
+        if not answer.ok:
+            self._process.count("event_lost_total")
+            self._process.ctx.log(
+                f"event {event.attributes['id']} lost: {sink or target} answered {answer.status}"
+            )
 
     def _changed(self, event_type: str, trigger: Object) -> None:
         uid = trigger["metadata"]["uid"]
@@ -137,19 +166,3 @@ class TriggerFilter:
             self._filters.pop(uid, None)
         else:
             self._filters[uid] = compile_trigger(trigger["spec"])
-
-
-def _reply(answer: Answer, ttl: str) -> web.Response:
-    """Pass on a subscriber's answer: an event, nothing, or (a failure) anything else."""
-    kept = {k: v for k, v in answer.headers.items() if k.lower() == "retry-after"}
-    if not answer.ok:
-        return web.Response(status=answer.status, headers=kept, body=answer.body)
-    if not cloudevents.is_event(answer.headers):
-        return web.Response(status=502 if answer.body else answer.status, headers=kept)
-    try:
-        event = cloudevents.parse(answer.headers, answer.body)
-    except cloudevents.InvalidEvent:
-        return web.Response(status=502)
-    event.attributes[_TTL] = ttl
-    headers, body = event.to_http()
-    return web.Response(status=answer.status, headers={**kept, **headers}, body=body)

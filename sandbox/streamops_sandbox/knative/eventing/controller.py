@@ -1,10 +1,8 @@
-"""cmd/controller of Eventing: channels, subscriptions and ContainerSources."""
+"""cmd/controller of Eventing: ContainerSources, and a word on what is not modelled."""
 
 from __future__ import annotations
 
-from streamops_sandbox.knative.eventing.channel import ChannelReconciler
 from streamops_sandbox.knative.eventing.containersource import ContainerSourceReconciler
-from streamops_sandbox.knative.eventing.subscription import SubscriptionReconciler
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.knative.unmodelled import unmodelled
 from streamops_sandbox.node.context import ContainerContext
@@ -16,6 +14,8 @@ _UNMODELLED = [
     ("eventing.knative.dev/v1beta2", "EventType"),
     ("flows.knative.dev/v1", "Parallel"),
     ("flows.knative.dev/v1", "Sequence"),
+    ("messaging.knative.dev/v1", "Channel"),
+    ("messaging.knative.dev/v1", "Subscription"),
     ("sinks.knative.dev/v1alpha1", "IntegrationSink"),
     ("sinks.knative.dev/v1alpha1", "JobSink"),
     ("sources.knative.dev/v1", "ApiServerSource"),
@@ -27,12 +27,6 @@ _UNMODELLED = [
 async def main(ctx: ContainerContext) -> int:
     """Run the eventing-controller."""
     async with Process(ctx) as process:
-        client = process.client
-        controllers = [
-            ChannelReconciler(client),
-            SubscriptionReconciler(client),
-            ContainerSourceReconciler(client),
-            *unmodelled(client, _UNMODELLED),
-        ]
+        sources = ContainerSourceReconciler(process.client)
         await process.answer_probes()
-        return await process.run(*(controller.run() for controller in controllers))
+        return await process.run(sources.run(), *unmodelled(process.client, _UNMODELLED))

@@ -24,14 +24,8 @@ class Defaulter:
         self._by_kind: dict[str, Callable[[Object, str], None]] = {
             "Broker": self._broker,
             "Trigger": _trigger,
-            "Channel": self._channel,
-            "Subscription": _subscription,
             "SinkBinding": _sink_binding,
-            "PingSource": _ping_source,
             "ContainerSource": _source,
-            "ApiServerSource": _api_server_source,
-            "IntegrationSource": _source,
-            "Sequence": _steps,
         }
 
     async def __call__(self, request: Object) -> Object:
@@ -61,15 +55,6 @@ class Defaulter:
             spec.setdefault("delivery", found["delivery"])
         _delivery(spec, namespace)
 
-    def _channel(self, obj: Object, namespace: str) -> None:
-        if "channelTemplate" not in obj["spec"]:
-            found = configmaps.defaults(
-                self._config, "default-ch-webhook", "default-ch-config", namespace
-            )
-            template = {k: found[k] for k in ("apiVersion", "kind", "spec") if k in found}
-            if template:
-                obj["spec"]["channelTemplate"] = template
-
 
 def _trigger(obj: Object, namespace: str) -> None:
     spec = obj["spec"]
@@ -83,35 +68,11 @@ def _trigger(obj: Object, namespace: str) -> None:
     _delivery(spec, namespace)
 
 
-def _subscription(obj: Object, namespace: str) -> None:
-    for name in ("subscriber", "reply"):
-        _destination(obj["spec"].get(name), namespace)
-    _delivery(obj["spec"], namespace)
-
-
 def _sink_binding(obj: Object, namespace: str) -> None:
     subject = obj["spec"].get("subject")
     if isinstance(subject, dict) and not subject.get("namespace"):
         subject["namespace"] = namespace
     _source(obj, namespace)
-
-
-def _ping_source(obj: Object, namespace: str) -> None:
-    if not obj["spec"].get("schedule"):
-        obj["spec"]["schedule"] = "* * * * *"
-    _source(obj, namespace)
-
-
-def _api_server_source(obj: Object, namespace: str) -> None:
-    obj["spec"].setdefault("mode", "Reference")
-    obj["spec"].setdefault("serviceAccountName", "default")
-    _source(obj, namespace)
-
-
-def _steps(obj: Object, namespace: str) -> None:
-    for step in obj["spec"].get("steps") or []:
-        _destination(step, namespace)
-    _destination(obj["spec"].get("reply"), namespace)
 
 
 def _source(obj: Object, namespace: str) -> None:

@@ -5,15 +5,10 @@ from __future__ import annotations
 import hashlib
 
 EVENTING = "eventing.knative.dev/v1"
-MESSAGING = "messaging.knative.dev/v1"
 SOURCES = "sources.knative.dev/v1"
 
 BROKER_CLASS = "eventing.knative.dev/broker.class"
 MT_BROKER = "MTChannelBasedBroker"
-CHANNEL_ADDRESS = "knative.dev/channelAddress"
-CHANNEL_API_VERSION = "knative.dev/channelAPIVersion"
-CHANNEL_KIND = "knative.dev/channelKind"
-CHANNEL_NAME = "knative.dev/channelName"
 
 INGRESS_SERVICE, FILTER_SERVICE = "broker-ingress", "broker-filter"
 _LONGEST = 63

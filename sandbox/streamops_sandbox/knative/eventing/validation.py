@@ -12,8 +12,8 @@ from cryptography import x509
 
 from streamops_sandbox.knative import filters
 from streamops_sandbox.knative.admission import Denied
-from streamops_sandbox.knative.checksum import check_example
-from streamops_sandbox.knative.eventing import durations
+from streamops_sandbox.knative.configmaps import check_example
+from streamops_sandbox.knative.delivery import seconds
 from streamops_sandbox.knative.eventing.defaults import BROKER_CLASS
 from streamops_sandbox.knative.fielderrors import FieldErrors
 
@@ -57,9 +57,8 @@ async def validate_config(request: Object) -> Object:
             known = value.lower() in _FEATURE_VALUES or not isinstance(value, str)
             if key != "_example" and not known and "default-authorization-mode" not in key:
                 raise Denied(f"validation failed: invalid feature flag value {value!r} for {key}")
-    for key in ("default-br-config", "default-ch-config"):
-        if key in data:
-            _check_yaml(name, key, data[key])
+    if "default-br-config" in data:
+        _check_yaml(name, "default-br-config", data["default-br-config"])
     return config
 
 
@@ -79,7 +78,7 @@ def _broker(errors: FieldErrors, obj: Object) -> None:
         errors.missing("spec.config")
     else:
         _reference(errors, obj["spec"]["config"], "spec.config")
-    check_delivery(errors, obj["spec"].get("delivery"), "spec.delivery")
+    _delivery(errors, obj["spec"].get("delivery"), "spec.delivery")
 
 
 def _trigger(errors: FieldErrors, obj: Object) -> None:
@@ -95,32 +94,7 @@ def _trigger(errors: FieldErrors, obj: Object) -> None:
         except filters.InvalidFilter as error:
             errors.add(str(error), f"spec.filters[{index}]")
     _destination(errors, spec.get("subscriber"), "spec.subscriber")
-    check_delivery(errors, spec.get("delivery"), "spec.delivery")
-
-
-def _channel(errors: FieldErrors, obj: Object) -> None:
-    template = obj["spec"].get("channelTemplate")
-    if not template:
-        errors.missing("spec.channelTemplate")
-        return
-    for name in ("apiVersion", "kind"):
-        if not template.get(name):
-            errors.missing(f"spec.channelTemplate.{name}")
-
-
-def _subscription(errors: FieldErrors, obj: Object) -> None:
-    spec = obj["spec"]
-    channel = spec.get("channel") or {}
-    if not channel:
-        errors.missing("spec.channel")
-    else:
-        _reference(errors, channel, "spec.channel")
-    if not spec.get("subscriber") and not spec.get("reply"):
-        errors.missing("spec.reply", "spec.subscriber")
-    for name in ("subscriber", "reply"):
-        if spec.get(name):
-            _destination(errors, spec[name], f"spec.{name}")
-    check_delivery(errors, spec.get("delivery"), "spec.delivery")
+    _delivery(errors, spec.get("delivery"), "spec.delivery")
 
 
 def _sink_binding(errors: FieldErrors, obj: Object) -> None:
@@ -154,15 +128,6 @@ def _container_source(errors: FieldErrors, obj: Object) -> None:
         for name in ("name", "image"):
             if not container.get(name):
                 errors.missing(f"spec.template.spec.containers[{index}].{name}")
-    _source(errors, obj)
-
-
-def _api_server_source(errors: FieldErrors, obj: Object) -> None:
-    spec = obj["spec"]
-    if spec.get("mode") not in ("Reference", "Resource"):
-        errors.invalid(spec.get("mode"), "spec.mode")
-    if not spec.get("resources"):
-        errors.missing("spec.resources")
     _source(errors, obj)
 
 
@@ -205,7 +170,7 @@ def _reference(errors: FieldErrors, ref: Object, path: str) -> None:
         errors.missing(f"{path}.apiVersion")
 
 
-def check_delivery(errors: FieldErrors, delivery: Object | None, path: str) -> None:
+def _delivery(errors: FieldErrors, delivery: Object | None, path: str) -> None:
     """Check a `delivery`: dead letter sink, retries, back-off and timeout."""
     if not delivery:
         return
@@ -220,7 +185,7 @@ def check_delivery(errors: FieldErrors, delivery: Object | None, path: str) -> N
         if value is None:
             continue
         try:
-            if durations.seconds(value) <= 0 and name == "timeout":
+            if seconds(value) <= 0 and name == "timeout":
                 errors.invalid(value, f"{path}.{name}")
         except ValueError:
             errors.invalid(value, f"{path}.{name}")
@@ -245,18 +210,11 @@ def _look_up(obj: Object, path: tuple[str, ...]) -> Any:
 _IMMUTABLE = {
     "Broker": (("metadata", "annotations", BROKER_CLASS), ("spec", "config")),
     "Trigger": (("spec", "broker"),),
-    "Channel": (("spec", "channelTemplate"),),
-    "Subscription": (("spec", "channel"),),
 }
 
 _CHECKS: dict[str, Callable[[FieldErrors, Object], None]] = {
     "Broker": _broker,
     "Trigger": _trigger,
-    "Channel": _channel,
-    "Subscription": _subscription,
     "SinkBinding": _sink_binding,
-    "PingSource": _source,
     "ContainerSource": _container_source,
-    "ApiServerSource": _api_server_source,
-    "IntegrationSource": _source,
 }

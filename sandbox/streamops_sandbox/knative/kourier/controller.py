@@ -1,17 +1,22 @@
-"""cmd/kourier of net-kourier: turns internal Ingresses into what its gateways serve."""
+"""cmd/kourier of net-kourier: turns internal Ingresses into what its gateways serve.
+
+The gateways are told by a stream of snapshots, each the whole state as JSON, in place of Envoy's
+protobufs: `version`; `external` and `internal`, paths by host; `backends`, addresses (`ip:port`) by
+`namespace/service`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import replace
+
+import orjson
 
 from streamops_sandbox import grpc
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Object
 from streamops_sandbox.knative.conditions import Conditions
-from streamops_sandbox.knative.kourier import snapshot
-from streamops_sandbox.knative.kourier.snapshot import Path, Snapshot, Split
+from streamops_sandbox.knative.kourier.gateway import SNAPSHOTS
 from streamops_sandbox.knative.process import CONNECTION_ERRORS, Process
 from streamops_sandbox.knative.reconciler import Reconciler
 from streamops_sandbox.knative.serving import names
@@ -30,7 +35,7 @@ async def main(ctx: ContainerContext) -> int:
         publisher = Publisher()
         reconciler = IngressReconciler(process, publisher)
         await process.listen_grpc(
-            _XDS_PORT, {grpc.HEALTH_CHECK: grpc.health, snapshot.METHOD: publisher.stream}
+            _XDS_PORT, {grpc.HEALTH_CHECK: grpc.health, SNAPSHOTS: publisher.stream}
         )
         return await process.run(reconciler.run(), reconciler.publish())
 
@@ -39,32 +44,28 @@ class Publisher:
     """Hands every gateway the newest snapshot, and each later one."""
 
     def __init__(self) -> None:
-        self._current: Snapshot | None = None
+        self.version = 0
+        self._current: Object = {}
         self._changed = asyncio.Condition()
 
-    @property
-    def version(self) -> int:
-        """The newest snapshot's version, 0 before the first."""
-        return self._current.version if self._current else 0
-
-    async def publish(self, new: Snapshot) -> int:
+    async def publish(self, new: Object) -> int:
         """Make a snapshot the newest, unless it says nothing new; return the newest's version."""
-        if self._current is None or replace(new, version=self._current.version) != self._current:
+        if new != self._current:
             async with self._changed:
-                self._current = new
+                self._current, self.version = new, self.version + 1
                 self._changed.notify_all()
-        return self._current.version
+        return self.version
 
     async def stream(self, _request: bytes) -> AsyncIterator[bytes]:
         """Yield snapshots from now on (the gRPC method gateways call)."""
-        sent = -1
+        sent = 0
         while True:
             async with self._changed:
-                while self._current is None or self._current.version == sent:
+                while self.version == sent:
                     await self._changed.wait()
-                current = self._current
-            sent = current.version
-            yield current.encode()
+                sent = self.version
+                message = orjson.dumps({"version": sent, **self._current})
+            yield message
 
 
 class IngressReconciler(Reconciler):
@@ -142,9 +143,9 @@ class IngressReconciler(Reconciler):
             if _service(part) == "kourier-internal"
         )
 
-    def _snapshot(self) -> Snapshot:
-        external: dict[str, list[Path]] = {}
-        internal: dict[str, list[Path]] = {}
+    def _snapshot(self) -> Object:
+        external: dict[str, list[Object]] = {}
+        internal: dict[str, list[Object]] = {}
         backends: dict[str, list[str]] = {}
         for obj in self.objects.list():
             if not self.mine(obj) or obj["metadata"].get("deletionTimestamp"):
@@ -155,22 +156,20 @@ class IngressReconciler(Reconciler):
                     internal[host] = paths
                     if rule.get("visibility") != "ClusterLocal":
                         external[host] = paths
-                for path in paths:
-                    for split in path.splits:
-                        backends[split.backend] = self._backend(split.backend)
-        return Snapshot(self._publisher.version + 1, external, internal, backends)
+                for split in (split for path in paths for split in path["splits"]):
+                    backends[split["backend"]] = self._backend(split["backend"])
+        return {"external": external, "internal": internal, "backends": backends}
 
     def _backend(self, backend: str) -> list[str]:
-        namespace, _, rest = backend.partition("/")
-        name = rest.partition(":")[0]
-        found = []
-        for part in self._slices.list(namespace):
-            if _service(part) == name:
-                port = next(
-                    (p["port"] for p in part.get("ports") or [] if p.get("name") == "http"), 0
-                )
-                found += [f"{address}:{port}" for address in _addresses([part])]
-        return sorted(found)
+        namespace, _, name = backend.partition("/")
+        return sorted(
+            f"{address}:{port['port']}"
+            for part in self._slices.list(namespace)
+            if _service(part) == name
+            for port in part.get("ports") or []
+            if port.get("name") == "http"
+            for address in _addresses([part])
+        )
 
     def _slice_changed(self, part: Object) -> list[tuple[str, str]]:
         self._dirty.set()
@@ -181,19 +180,17 @@ class IngressReconciler(Reconciler):
         return []
 
 
-def _path(item: Object) -> Path:
+def _path(item: Object) -> Object:
     added = item.get("appendHeaders") or {}
-    return Path(
-        item.get("path") or "/",
-        [
-            Split(
-                f"{split['serviceNamespace']}/{split['serviceName']}:{split['servicePort']}",
-                split.get("percent", 100),
-                {**added, **(split.get("appendHeaders") or {})},
-            )
-            for split in item["splits"]
-        ],
-    )
+    splits = [
+        {
+            "backend": f"{split['serviceNamespace']}/{split['serviceName']}",
+            "percent": split.get("percent", 100),
+            "headers": {**added, **(split.get("appendHeaders") or {})},
+        }
+        for split in item["splits"]
+    ]
+    return {"prefix": item.get("path") or "/", "splits": splits}
 
 
 def _service(part: Object) -> str:

@@ -10,19 +10,21 @@ import asyncio
 import itertools
 import random
 import uuid
-from pathlib import Path as FilePath
+from pathlib import Path
+from typing import Any
 
 import aiohttp
+import orjson
 import yaml
 from aiohttp import web
 
 from streamops_sandbox import grpc
-from streamops_sandbox.knative.kourier import snapshot
-from streamops_sandbox.knative.kourier.snapshot import Path, Snapshot
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.knative.proxy import forward
 from streamops_sandbox.node.context import ContainerContext
 
+#: The gRPC method that streams snapshots, which Envoy's aggregated discovery has in the real one.
+SNAPSHOTS = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 _EXTERNAL, _INTERNAL, _PROBE = 8080, 8081, 8090
 _READY_HOST = "internalkourier"
 _RETRY_SECONDS = 0.5
@@ -43,7 +45,7 @@ async def main(ctx: ContainerContext) -> int:
 def _control_plane(ctx: ContainerContext) -> tuple[str, int]:
     """Read the control plane's address from the bootstrap file, Envoy's `-c`."""
     arguments = [part for argument in ctx.args for part in argument.split()]
-    file = FilePath(ctx.root, arguments[arguments.index("-c") + 1].lstrip("/"))
+    file = Path(ctx.root, arguments[arguments.index("-c") + 1].lstrip("/"))
     clusters = yaml.safe_load(file.read_text())["static_resources"]["clusters"]
     cluster = next(item for item in clusters if item["name"] == "xds_cluster")
     endpoints = cluster["load_assignment"]["endpoints"]["lb_endpoints"]
@@ -57,7 +59,12 @@ class Gateway:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._snapshot: Snapshot | None = None
+        self._snapshot: dict[str, Any] = {
+            "version": 0,
+            "external": {},
+            "internal": {},
+            "backends": {},
+        }
         self._arrived = asyncio.Condition()
         self._turn = itertools.count()
 
@@ -67,9 +74,9 @@ class Gateway:
             found = self._process.ctx.resolve(host, port)
             try:
                 if found is not None:
-                    async for message in grpc.call(*found, snapshot.METHOD, b"{}"):
+                    async for message in grpc.call(*found, SNAPSHOTS, b"{}"):
                         async with self._arrived:
-                            self._snapshot = Snapshot.decode(message)
+                            self._snapshot = orjson.loads(message)
                             self._arrived.notify_all()
             except (grpc.GrpcError, OSError) as error:
                 self._process.ctx.log(f"control plane {host}:{port}: {error}")
@@ -80,25 +87,23 @@ class Gateway:
         wanted = int(request.query.get("version", "1"))
         try:
             async with asyncio.timeout(_WAIT_SECONDS), self._arrived:
-                await self._arrived.wait_for(
-                    lambda: self._snapshot is not None and self._snapshot.version >= wanted
-                )
+                await self._arrived.wait_for(lambda: self._snapshot["version"] >= wanted)
         except TimeoutError:
             return web.Response(status=503)
         return web.Response(text="ready\n")
 
     async def external(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer on the listener for the outside."""
-        return await self._route(request, self._snapshot.external if self._snapshot else {})
+        return await self._route(request, self._snapshot["external"])
 
     async def internal(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer on the listener for the cluster, the kubelet's probes included."""
         if request.host == _READY_HOST and request.path == "/ready":
-            return web.Response(status=200 if self._snapshot else 503)
-        return await self._route(request, self._snapshot.internal if self._snapshot else {})
+            return web.Response(status=200 if self._snapshot["version"] else 503)
+        return await self._route(request, self._snapshot["internal"])
 
     async def _route(
-        self, request: web.BaseRequest, hosts: dict[str, list[Path]]
+        self, request: web.BaseRequest, hosts: dict[str, list[dict[str, Any]]]
     ) -> web.StreamResponse:
         assert request.host is not None
         paths = hosts.get(request.host.rpartition(":")[0] or request.host) or hosts.get(
@@ -107,13 +112,14 @@ class Gateway:
         path = _longest(paths or [], request.path)
         if path is None:
             return web.Response(status=404)
-        split = random.choices(path.splits, [s.percent for s in path.splits])[0]  # noqa: S311
-        addresses = self._snapshot.backends.get(split.backend) if self._snapshot else None
+        shares = [split["percent"] for split in path["splits"]]
+        split = random.choices(path["splits"], shares)[0]  # noqa: S311 - no secret
+        addresses = self._snapshot["backends"].get(split["backend"])
         if not addresses:
             return web.Response(status=503, text="no healthy upstream")
         address = addresses[next(self._turn) % len(addresses)]
         headers = {
-            **split.headers,
+            **split["headers"],
             "X-Forwarded-For": request.remote or "",
             "X-Forwarded-Proto": "http",
             "X-Request-Id": request.headers.get("X-Request-Id") or str(uuid.uuid4()),
@@ -126,6 +132,6 @@ class Gateway:
             return web.Response(status=503, text=text)
 
 
-def _longest(paths: list[Path], path: str) -> Path | None:
-    matching = [item for item in paths if path.startswith(item.prefix)]
-    return max(matching, key=lambda item: len(item.prefix), default=None)
+def _longest(paths: list[dict[str, Any]], path: str) -> dict[str, Any] | None:
+    matching = [item for item in paths if path.startswith(item["prefix"])]
+    return max(matching, key=lambda item: len(item["prefix"]), default=None)

@@ -1,4 +1,4 @@
-"""cmd/controller of Serving: Services, Configurations, Revisions, Routes, ServerlessServices."""
+"""cmd/controller of Serving: Services, Configurations, Revisions and Routes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from streamops_sandbox.knative.serving import names
 from streamops_sandbox.knative.serving.configuration import ConfigurationReconciler
 from streamops_sandbox.knative.serving.revision import RevisionReconciler
 from streamops_sandbox.knative.serving.route import RouteReconciler
-from streamops_sandbox.knative.serving.serverlessservice import ServerlessServiceReconciler
 from streamops_sandbox.knative.serving.service import ServiceReconciler
 from streamops_sandbox.knative.unmodelled import unmodelled
 from streamops_sandbox.node.context import ContainerContext
@@ -22,16 +21,13 @@ async def main(ctx: ContainerContext) -> int:
     """Run Serving's controller."""
     async with Process(ctx) as process:
         client = process.client
-        config = client.informer("v1", "ConfigMap", process.namespace)
-        await config.start()
-        await config.synced()
+        config = await process.follow("v1", "ConfigMap", process.namespace)
         controllers = [
             ServiceReconciler(client),
             ConfigurationReconciler(client),
             RevisionReconciler(client, config),
             RouteReconciler(client, config),
-            ServerlessServiceReconciler(client),
-            *unmodelled(client, _UNMODELLED),
         ]
         await process.answer_probes()
-        return await process.run(*(controller.run() for controller in controllers))
+        work = [controller.run() for controller in controllers]
+        return await process.run(*work, *unmodelled(client, _UNMODELLED))

@@ -18,11 +18,8 @@ async def main(ctx: ContainerContext) -> int:
     magic = next((a.partition("=")[2] for a in ctx.args if "magic-dns" in a), "sslip.io")
     async with Process(ctx) as process:
         await process.listen(8080, healthy)
-        config = process.client.informer("v1", "ConfigMap", process.namespace)
-        services = process.client.informer("v1", "Service", _GATEWAY_NAMESPACE)
-        for informer in (config, services):
-            await informer.start()
-            await informer.synced()
+        config = await process.follow("v1", "ConfigMap", process.namespace)
+        services = await process.follow("v1", "Service", _GATEWAY_NAMESPACE)
         if configmaps.data(config, "config-domain"):
             ctx.log("config-domain has a domain already")
             return 0

@@ -7,15 +7,18 @@ import json
 
 from streamops_sandbox.controller import Object, owner_reference
 from streamops_sandbox.knative.serving import names
-from streamops_sandbox.knative.serving.annotations import scale_bound
 
 _DEFAULT_PORT = 8080
+_SCALING = "autoscaling.knative.dev/"
 _PROGRESS_SECONDS = 600
 
 
-def name_of(revision: Object) -> str:
-    """Return the name of a Revision's Deployment."""
-    return f"{revision['metadata']['name']}-deployment"
+def scale_bound(revision: Object, name: str, default: int) -> int:
+    """Return `min-scale`, `max-scale` or `initial-scale`; the camelCase names of old are understood."""
+    found = revision["metadata"].get("annotations") or {}
+    camel = name.replace("-s", "S")
+    value = found.get(f"{_SCALING}{name}", found.get(f"{_SCALING}{camel}", ""))
+    return int(value) if value.isdigit() else default
 
 
 def serving_container(revision: Object) -> Object:
@@ -24,23 +27,23 @@ def serving_container(revision: Object) -> Object:
     return next((c for c in containers if c.get("ports")), containers[0])
 
 
-def make(revision: Object, queue_image: str, initial_scale: int) -> Object:
+def make(revision: Object, queue_image: str, replicas: int) -> Object:
     """Return a Revision's Deployment."""
     metadata = revision["metadata"]
-    labels = _labels(revision)
+    labels = labels_of(revision)
     spec = revision["spec"]
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            "name": name_of(revision),
+            "name": f"{metadata['name']}-deployment",
             "namespace": metadata["namespace"],
             "labels": labels,
             "annotations": names.inherited(metadata.get("annotations")),
             "ownerReferences": [owner_reference(revision)],
         },
         "spec": {
-            "replicas": max(initial_scale, scale_bound(revision, "min-scale", 0)),
+            "replicas": replicas,
             "selector": {"matchLabels": {names.REVISION_UID: metadata["uid"]}},
             "progressDeadlineSeconds": _PROGRESS_SECONDS,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}},
@@ -62,18 +65,14 @@ def make(revision: Object, queue_image: str, initial_scale: int) -> Object:
     }
 
 
-_REVISION_ONLY = frozenset(
-    {
-        "containerConcurrency",
-        "containers",
-        "idleTimeoutSeconds",
-        "responseStartTimeoutSeconds",
-        "timeoutSeconds",
-    }
-)
+_REVISION_ONLY = (
+    "containerConcurrency", "containers", "idleTimeoutSeconds", "responseStartTimeoutSeconds",
+    "timeoutSeconds",
+)  # fmt: skip
 
 
-def _labels(revision: Object) -> dict[str, str]:
+def labels_of(revision: Object) -> dict[str, str]:
+    """Return the labels of all that a Revision owns."""
     metadata = revision["metadata"]
     kept = {k: v for k, v in (metadata.get("labels") or {}).items() if k != names.ROUTING_STATE}
     return {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 API = "serving.knative.dev/v1"
 NETWORKING = "networking.internal.knative.dev/v1alpha1"
-AUTOSCALING = "autoscaling.internal.knative.dev/v1alpha1"
 
 _GROUP = "serving.knative.dev"
 SERVICE = f"{_GROUP}/service"
@@ -20,8 +19,6 @@ ROUTES = f"{_GROUP}/routes"
 ROUTING_STATE = f"{_GROUP}/routingState"
 CREATOR = f"{_GROUP}/creator"
 LAST_MODIFIER = f"{_GROUP}/lastModifier"
-SKS = "networking.internal.knative.dev/serverlessservice"
-SERVICE_TYPE = "networking.internal.knative.dev/serviceType"
 VISIBILITY = "networking.knative.dev/visibility"
 INGRESS_CLASS = "networking.knative.dev/ingress.class"
 AUTOSCALER_CLASS = "autoscaling.knative.dev/class"

@@ -1,4 +1,8 @@
-"""Revision: its Deployment, its PodAutoscaler, and why it does or does not run."""
+"""Revision: its Deployment, the Service in front, and why its pods do or do not run.
+
+Load is not measured: a Revision that traffic leads to has as many pods as its lower bounds say, at
+least one, any other none.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,20 @@ from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Object, owner_reference
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import configmaps
-from streamops_sandbox.knative.conditions import Conditions, find
+from streamops_sandbox.knative.conditions import Conditions, find, is_true
 from streamops_sandbox.knative.reconciler import Reconciler, ensure
 from streamops_sandbox.knative.serving import deployment, names
-from streamops_sandbox.knative.serving.annotations import scale_bound
-from streamops_sandbox.knative.serving.pods import why_not_running
+
+_KPA = "kpa.autoscaling.knative.dev"
+_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+_CONTAINER = (
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+)
+#: (condition, reason, message) to mark False.
+Problem = tuple[str, str, str]
 
 
 class RevisionReconciler(Reconciler):
@@ -25,156 +38,142 @@ class RevisionReconciler(Reconciler):
         self._config = config
         config.subscribe(self.enqueue_all)
         self._deployments = self.watch_owned(client.informer("apps/v1", "Deployment"), "Revision")
-        self._autoscalers = self.watch_owned(
-            client.informer(names.AUTOSCALING, "PodAutoscaler"), "Revision"
-        )
-        self._images = client.informer("caching.internal.knative.dev/v1alpha1", "Image")
-        self.watch(self._images, lambda _: ())
-        self._pods = self.watch(
-            client.informer("v1", "Pod", label_selector=names.REVISION), _revision_of
-        )
+        services = client.informer("v1", "Service", label_selector=names.REVISION)
+        self._services = self.watch_owned(services, "Revision")
+        pods = client.informer("v1", "Pod", label_selector=names.REVISION)
+        self._pods = self.watch(pods, _revision_of)
 
     async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
-        """Keep Deployment, image cache and autoscaler; read the state off them."""
+        """Keep Deployment and Service; read the state off the Deployment and its pods."""
+        scaler = (obj["metadata"].get("annotations") or {}).get(names.AUTOSCALER_CLASS, _KPA)
+        if scaler != _KPA:
+            message = f"the sandbox does not model autoscaling of class {scaler}"
+            conditions.false("ResourcesAvailable", "NotModelled", message)
+            return
         obj["status"]["containerStatuses"] = [
             {"name": container["name"], "imageDigest": container["image"]}
             for container in obj["spec"]["containers"]
         ]
-        found = await self._deployment(obj)
-        await self._image(obj)
-        autoscaler = await self._autoscaler(obj)
-        self._from_deployment(obj, found, conditions)
-        self._from_autoscaler(obj, autoscaler, conditions)
+        wanted, initial = self._bounds(obj)
+        found = await self._deployment(obj, wanted)
+        await self._service(obj)
+        available = (found.get("status") or {}).get("availableReplicas", 0)
+        obj["status"] |= {"desiredReplicas": wanted, "actualReplicas": available}
+        self._judge(obj, found, conditions, enough=available >= min(wanted, initial))
+        if not wanted:
+            conditions.false("Active", "NoTraffic", "The target is not receiving traffic.")
+        elif available:
+            conditions.true("Active")
+        else:
+            conditions.unknown("Active", "Queued", "Requests are being queued")
 
-    async def _deployment(self, obj: Object) -> Object:
+    def _bounds(self, obj: Object) -> tuple[int, int]:
+        """Return the wanted and the initial scale."""
+        values = configmaps.data(self._config, "config-autoscaler")
+
+        def bound(name: str, default: int) -> int:
+            return deployment.scale_bound(obj, name, int(values.get(name, default)))
+
+        initial, most = max(1, bound("initial-scale", 1)), bound("max-scale", 0)
+        started = is_true(obj)
+        state = (obj["metadata"].get("labels") or {}).get(names.ROUTING_STATE)
+        if started and state == "reserve":
+            return 0, initial
+        wanted = max(1, bound("min-scale", 0), 0 if started else initial)
+        return (min(wanted, most) if most else wanted), initial
+
+    async def _deployment(self, obj: Object, replicas: int) -> Object:
         settings = configmaps.data(self._config, "config-deployment")
-        scaling = configmaps.data(self._config, "config-autoscaler")
-        initial = scale_bound(obj, "initial-scale", int(scaling.get("initial-scale", 1)))
-        desired = deployment.make(obj, settings.get("queue-sidecar-image", ""), initial)
+        image = settings.get("queue-sidecar-image", "")
+        desired = deployment.make(obj, image, replicas)
         name, namespace = desired["metadata"]["name"], obj["metadata"]["namespace"]
         current = self._deployments.get(name, namespace)
         if current is not None:
-            # The autoscaler's; and of the containers only the queue-proxy may have changed.
-            desired["spec"]["replicas"] = current["spec"].get("replicas")
+            # Of the containers only the queue-proxy may have changed.
             containers = current["spec"]["template"]["spec"]["containers"]
-            images = {container["name"]: container["image"] for container in containers}
-            if images.get("queue-proxy") == settings.get("queue-sidecar-image", ""):
-                return current
+            if {"queue-proxy": image}.items() <= {
+                c["name"]: c["image"] for c in containers
+            }.items():
+                desired["spec"] = {"replicas": replicas}
+                del desired["metadata"]["annotations"]
         return await ensure(self.client, current, desired)
 
-    async def _image(self, obj: Object) -> None:
-        for container in obj["spec"]["containers"]:
-            name = f"{obj['metadata']['name']}-cache-{container['name']}"
-            if self._images.get(name, obj["metadata"]["namespace"]) is None:
-                await self.client.create(
-                    {
-                        "apiVersion": "caching.internal.knative.dev/v1alpha1",
-                        "kind": "Image",
-                        "metadata": {
-                            "name": name,
-                            "namespace": obj["metadata"]["namespace"],
-                            "ownerReferences": [owner_reference(obj)],
-                        },
-                        "spec": {"image": container["image"]},
-                    }
-                )
-
-    async def _autoscaler(self, obj: Object) -> Object:
+    async def _service(self, obj: Object) -> None:
+        """Keep the Service that the gateway sends requests to."""
         metadata = obj["metadata"]
-        labels = metadata.get("labels") or {}
-        reachable = labels.get(names.ROUTING_STATE)
+        labels = deployment.labels_of(obj)
         desired = {
-            "apiVersion": names.AUTOSCALING,
-            "kind": "PodAutoscaler",
+            "apiVersion": "v1",
+            "kind": "Service",
             "metadata": {
                 "name": metadata["name"],
                 "namespace": metadata["namespace"],
-                "labels": {
-                    **{k: v for k, v in labels.items() if k != names.ROUTING_STATE},
-                    "app": metadata["name"],
-                    names.REVISION: metadata["name"],
-                    names.REVISION_UID: metadata["uid"],
-                },
-                "annotations": names.inherited(metadata.get("annotations")),
+                "labels": labels,
                 "ownerReferences": [owner_reference(obj)],
             },
             "spec": {
-                "containerConcurrency": obj["spec"].get("containerConcurrency") or 0,
-                "scaleTargetRef": {
-                    "apiVersion": "apps/v1",
-                    "kind": "Deployment",
-                    "name": deployment.name_of(obj),
-                },
-                "protocolType": _protocol(obj),
-                "reachability": {"active": "Reachable", "reserve": "Unreachable"}.get(
-                    reachable or "", "Unknown"
-                ),
+                "ports": [{"name": "http", "port": 80, "targetPort": names.QUEUE_PORT}],
+                "selector": {names.REVISION_UID: metadata["uid"]},
             },
         }
-        current = self._autoscalers.get(metadata["name"], metadata["namespace"])
-        return await ensure(self.client, current, desired, replace=["spec"])
+        if self._services.get(metadata["name"], metadata["namespace"]) is None:
+            await self.client.create(desired)
 
-    def _from_deployment(self, obj: Object, found: Object, conditions: Conditions) -> None:
-        state = found.get("status") or {}
-        progressing = find(found, "Progressing")
-        failure = find(found, "ReplicaFailure")
-        if failure is not None and failure["status"] == "True":
-            conditions.false(
-                "ResourcesAvailable", failure.get("reason", ""), failure.get("message", "")
-            )
-        elif progressing is not None and progressing["status"] == "False":
-            conditions.false(
-                "ResourcesAvailable", progressing.get("reason", ""), progressing.get("message", "")
-            )
-        elif state.get("availableReplicas"):
+    def _judge(self, obj: Object, found: Object, conditions: Conditions, *, enough: bool) -> None:
+        started = is_true(obj)
+        problem = None if enough else self._problem(obj, found)
+        if enough:
             conditions.true("ResourcesAvailable")
             conditions.true("ContainerHealthy")
-            return
-        if found["spec"].get("replicas"):
-            problem = why_not_running(self._pods_of(obj), deployment.serving_container(obj)["name"])
-            if problem is not None:
-                conditions.false(*problem)
-
-    def _from_autoscaler(self, obj: Object, autoscaler: Object, conditions: Conditions) -> None:
-        state = autoscaler.get("status") or {}
-        for source, target in (
-            ("desiredScale", "desiredReplicas"),
-            ("actualScale", "actualReplicas"),
+        elif problem is not None:
+            conditions.false(*problem)
+        elif not started and not any(
+            (conditions.get(kind) or {}).get("status") == "False" for kind in self.dependents
         ):
-            if state.get(source) is not None:
-                obj["status"][target] = max(0, state[source])
-        active = find(autoscaler, "Active")
-        conditions.mirror("Active", active, absent=("Queued", "Requests are being queued"))
-        started = find(autoscaler, "ScaleTargetInitialized")
-        if started is not None and started["status"] == "True":
-            if (active or {}).get("reason") == "NoTraffic" or conditions_hold(conditions):
-                conditions.true("ResourcesAvailable")
-                conditions.true("ContainerHealthy")
-        elif not any(_is_false(conditions, kind) for kind in self.dependents):
             for kind in self.dependents:
                 conditions.unknown(kind, "Deploying")
 
-    def _pods_of(self, obj: Object) -> list[Object]:
-        return [
-            pod
-            for pod in self._pods.list(obj["metadata"]["namespace"])
-            if pod["metadata"]["labels"].get(names.REVISION) == obj["metadata"]["name"]
-        ]
+    def _problem(self, obj: Object, found: Object) -> Problem | None:
+        """Return what keeps the Deployment's pods from running, or None."""
+        container = deployment.serving_container(obj)["name"]
+        for pod in self._pods.list(obj["metadata"]["namespace"]):
+            if pod["metadata"]["labels"].get(names.REVISION) == obj["metadata"]["name"]:
+                problem = _of_pod(pod, container)
+                if problem is not None:
+                    return problem
+        for kind, bad in (("ReplicaFailure", "True"), ("Progressing", "False")):
+            condition = find(found, kind)
+            if condition is not None and condition["status"] == bad:
+                reason, message = condition.get("reason", ""), condition.get("message", "")
+                return "ResourcesAvailable", reason, message
+        return None
 
 
-def conditions_hold(conditions: Conditions) -> bool:
-    """Tell whether nothing is known to be wrong with a Revision's containers."""
-    return not any(_is_false(conditions, kind) for kind in RevisionReconciler.dependents)
+def _of_pod(pod: Object, container: str) -> Problem | None:
+    if pod["metadata"].get("deletionTimestamp"):
+        return None
+    state = pod.get("status") or {}
+    for condition in state.get("conditions") or []:
+        unschedulable = condition["type"] == "PodScheduled" and condition["status"] == "False"
+        if unschedulable and condition.get("reason") == "Unschedulable":
+            return "ResourcesAvailable", "Unschedulable", condition.get("message", "")
+    statuses = state.get("containerStatuses") or []
+    return next((_of_container(one) for one in statuses if one["name"] == container), None)
 
 
-def _is_false(conditions: Conditions, kind: str) -> bool:
-    condition = conditions.get(kind)
-    return condition is not None and condition["status"] == "False"
-
-
-def _protocol(obj: Object) -> str:
-    ports = deployment.serving_container(obj).get("ports") or [{}]
-    return "h2c" if ports[0].get("name") == "h2c" else "http1"
+def _of_container(status: Object) -> Problem | None:
+    waiting = (status.get("state") or {}).get("waiting") or {}
+    states = (status.get("state") or {}, status.get("lastState") or {})
+    ended = next((s["terminated"] for s in states if s.get("terminated")), None)
+    if ended is not None and (waiting.get("reason") in _CONTAINER or "terminated" in states[0]):
+        code = ended.get("exitCode", 0)
+        message = ended.get("message") or ended.get("reason") or f"exit code {code}"
+        return "ContainerHealthy", f"ExitCode{code}", f"Container failed with: {message}"
+    if waiting.get("reason") in _IMAGE:
+        return "ResourcesAvailable", waiting["reason"], waiting.get("message", "")
+    if waiting.get("reason") in _CONTAINER:
+        return "ContainerHealthy", waiting["reason"], waiting.get("message", "")
+    return None
 
 
 def _revision_of(pod: Object) -> list[tuple[str, str]]:

@@ -8,45 +8,23 @@ from typing import Any
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import configmaps
 from streamops_sandbox.knative.admission import Denied
-from streamops_sandbox.knative.checksum import check_example
+from streamops_sandbox.knative.configmaps import check_example
 from streamops_sandbox.knative.fielderrors import FieldErrors
 
 Object = dict[str, Any]
 
 _RESERVED = ("PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION")
-_POD_FIELDS = frozenset(
-    [
-        "containers",
-        "initContainers",
-        "volumes",
-        "serviceAccountName",
-        "imagePullSecrets",
-        "enableServiceLinks",
-        "automountServiceAccountToken",
-        "containerConcurrency",
-        "timeoutSeconds",
-        "responseStartTimeoutSeconds",
-        "idleTimeoutSeconds",
-    ]
-)
+_POD_FIELDS = (
+    "containers", "initContainers", "volumes", "serviceAccountName", "imagePullSecrets",
+    "enableServiceLinks", "automountServiceAccountToken", "containerConcurrency", "timeoutSeconds",
+    "responseStartTimeoutSeconds", "idleTimeoutSeconds",
+)  # fmt: skip
 #: Pod fields that a flag of config-features, all off by default, lets through.
-_FLAGGED_POD_FIELDS = {
-    "affinity": "kubernetes.podspec-affinity",
-    "dnsConfig": "kubernetes.podspec-dnsconfig",
-    "dnsPolicy": "kubernetes.podspec-dnspolicy",
-    "hostAliases": "kubernetes.podspec-hostaliases",
-    "hostIPC": "kubernetes.podspec-hostipc",
-    "hostNetwork": "kubernetes.podspec-hostnetwork",
-    "hostPID": "kubernetes.podspec-hostpid",
-    "nodeSelector": "kubernetes.podspec-nodeselector",
-    "priorityClassName": "kubernetes.podspec-priorityclassname",
-    "runtimeClassName": "kubernetes.podspec-runtimeclassname",
-    "schedulerName": "kubernetes.podspec-schedulername",
-    "securityContext": "kubernetes.podspec-securitycontext",
-    "shareProcessNamespace": "kubernetes.podspec-shareprocessnamespace",
-    "tolerations": "kubernetes.podspec-tolerations",
-    "topologySpreadConstraints": "kubernetes.podspec-topologyspreadconstraints",
-}
+_FLAGGED_POD_FIELDS = (
+    "affinity", "dnsConfig", "dnsPolicy", "hostAliases", "hostIPC", "hostNetwork", "hostPID",
+    "nodeSelector", "priorityClassName", "runtimeClassName", "schedulerName", "securityContext",
+    "shareProcessNamespace", "tolerations", "topologySpreadConstraints",
+)  # fmt: skip
 _FORBIDDEN_CONTAINER_FIELDS = ("lifecycle", "stdin", "stdinOnce", "tty", "volumeDevices")
 _SCALE = re.compile(r"\d+")
 _NUMERIC_SETTINGS = {
@@ -97,8 +75,9 @@ class Validator:
 
     def _pod(self, errors: FieldErrors, spec: Object, path: str) -> None:
         for name in spec:
-            flag = _FLAGGED_POD_FIELDS.get(name)
-            if name not in _POD_FIELDS and not (flag and configmaps.feature(self._config, flag)):
+            flag = f"kubernetes.podspec-{name.lower()}"
+            allowed = name in _FLAGGED_POD_FIELDS and configmaps.feature(self._config, flag)
+            if name not in _POD_FIELDS and not allowed:
                 errors.disallowed(f"{path}.{name}")
         containers = spec.get("containers") or []
         if not containers:
