@@ -9,7 +9,7 @@ from typing import Any
 
 from streamops_sandbox.kube import cel, custom_objects, custom_schema, names
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kinds.webhook_configurations import check_client
+from streamops_sandbox.kube.kinds.webhook_configurations import client_config
 
 Json = dict[str, Any]
 _SCOPES = ("Cluster", "Namespaced")
@@ -92,7 +92,7 @@ def _conversion(conversion: Json, found: Causes) -> None:
             text = "required when strategy is set to Webhook"
             found.required("spec.conversion.webhookClientConfig", text)
         else:
-            check_client(webhook["clientConfig"], "spec.conversion.webhookClientConfig", found)
+            client_config(webhook["clientConfig"], "spec.conversion.webhookClientConfig", found, {})
         if not webhook.get("conversionReviewVersions"):
             found.required("spec.conversion.conversionReviewVersions")
     found.one_of(conversion, "strategy", "spec.conversion", ("None", "Webhook"))

@@ -31,8 +31,6 @@ CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 class CustomResourceDefinitions(Strategy):
     """The CRD kind: served as soon as it is written."""
 
-    tracks_generation = True
-
     def default(self, obj: Json) -> None:
         """Names that follow from others; no conversion."""
         spec = obj.setdefault("spec", {})

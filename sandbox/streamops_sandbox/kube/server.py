@@ -25,8 +25,7 @@ from streamops_sandbox.kube.builtin import builtin_resources
 from streamops_sandbox.kube.deletion import Deletion
 from streamops_sandbox.kube.google_tokens import GoogleTokens
 from streamops_sandbox.kube.handler_chain import HandlerChain
-from streamops_sandbox.kube.kinds.custom import CustomResources
-from streamops_sandbox.kube.kinds.table import strategies
+from streamops_sandbox.kube.kinds.table import CustomResources, strategies
 from streamops_sandbox.kube.kubelet import Kubelet
 from streamops_sandbox.kube.non_resource import NonResource
 from streamops_sandbox.kube.objects import Objects

@@ -9,7 +9,6 @@ import orjson
 from streamops_sandbox.kube import builtin_schemas, custom_objects, decoding, errors, names
 from streamops_sandbox.kube.api import Api, Write
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.resources import Resource
 
 Json = dict[str, Any]
@@ -114,7 +113,7 @@ def check(obj: Json, old: Json | None, resource: Resource, api: Api) -> None:
             found += custom_objects.validate(obj, resource.schema, "", old)
     else:
         strategy = api.strategy(resource)
-        if type(strategy).validate is Strategy.validate:
+        if not strategy.has_rules:
             _check_required(obj, resource.schema, "", found)
         strategy.validate(obj, found)
         if old is not None:

@@ -92,18 +92,20 @@ class Causes(list[Json]):
         """Check a LabelSelector."""
         self.labels(f"{field}.matchLabels", (selector or {}).get("matchLabels"))
         for index, item in enumerate((selector or {}).get("matchExpressions") or []):
-            path, operator = f"{field}.matchExpressions[{index}]", item.get("operator", "")
-            if operator in ("In", "NotIn") and not item.get("values"):
-                why = "must be specified when `operator` is 'In' or 'NotIn'"
-                self.required(f"{path}.values", why)
-            elif operator in ("Exists", "DoesNotExist") and item.get("values"):
-                why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                self.forbidden(f"{path}.values", why)
-            elif operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
-                self.invalid(f"{path}.operator", operator, "not a valid selector operator")
-            self.problems(
-                f"{path}.key", item.get("key", ""), names.label_key_problems(item.get("key", ""))
-            )
+            self.requirement(f"{field}.matchExpressions[{index}]", item)
+
+    def requirement(self, path: str, item: Json) -> None:
+        """Check one expression of a selector."""
+        operator, key = item.get("operator", ""), item.get("key", "")
+        if operator in ("In", "NotIn") and not item.get("values"):
+            why = "must be specified when `operator` is 'In' or 'NotIn'"
+            self.required(f"{path}.values", why)
+        elif operator in ("Exists", "DoesNotExist") and item.get("values"):
+            why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            self.forbidden(f"{path}.values", why)
+        elif operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
+            self.invalid(f"{path}.operator", operator, "not a valid selector operator")
+        self.problems(f"{path}.key", key, names.label_key_problems(key))
 
     def immutable(self, obj: Json, old: Json, prefix: str, *fields: str) -> None:
         """Check fields that never change."""

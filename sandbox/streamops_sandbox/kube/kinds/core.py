@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamops_sandbox.kube import clock
 from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.kinds.declared import filler, function
 from streamops_sandbox.kube.kinds.pod_validation import CONFIG_KEY_RULE
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.quantity import parse
@@ -48,24 +49,23 @@ class Namespaces(Strategy):
         """Keep the finalizers, which only the finalize subresource changes."""
         obj["spec"] = old.get("spec") or {}
 
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Accept whatever the schema allows."""
+
+@function
+def config_keys(_: Any, __: str, found: Causes, obj: Json) -> None:
+    """Check a ConfigMap's keys and size; a key is in one of the two maps only."""
+    data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
+    for field, values, other in (("data", data, binary), ("binaryData", binary, data)):
+        for key in values:
+            _check_key(field, key, found)
+            if key in other:
+                other_field = "binaryData" if field == "data" else "data"
+                why = f"duplicate of key present in {other_field}"
+                found.invalid(f"{field}[{key}]", key, why)
+    _check_size({**data, **binary}, "", found)
 
 
 class ConfigMaps(Strategy):
-    """Bounded in size; unchangeable where it says so."""
-
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check keys and size; a key is in one of the two maps only."""
-        data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
-        for field, values, other in (("data", data, binary), ("binaryData", binary, data)):
-            for key in values:
-                _check_key(field, key, found)
-                if key in other:
-                    other_field = "binaryData" if field == "data" else "data"
-                    why = f"duplicate of key present in {other_field}"
-                    found.invalid(f"{field}[{key}]", key, why)
-        _check_size({**data, **binary}, "", found)
+    """Unchangeable where they say so."""
 
     def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
         """Refuse changes of an immutable object."""
@@ -97,40 +97,42 @@ def _check_size(data: Json, field: str, found: Causes) -> None:
         found.too_long(field, _MAX_DATA)
 
 
+@filler
+def encode_strings(obj: Json) -> None:
+    """Encode a Secret's `stringData`, which is a way to write `data`."""
+    text = obj.pop("stringData", None)
+    if text:
+        data = obj.setdefault("data", {})
+        for key, value in text.items():
+            data[key] = base64.b64encode(value.encode()).decode()
+
+
+@function
+def secret(_: Any, __: str, found: Causes, obj: Json) -> None:
+    """Check a Secret's keys and size; typed ones hold their keys."""
+    data = obj.get("data") or {}
+    for key in data:
+        _check_key("data", key, found)
+    _check_size(data, "data", found)
+    kind = obj["type"]
+    for key in _SECRET_KEYS.get(kind, ()):
+        if key not in data:
+            found.required(f"data[{key}]")
+    if kind == "kubernetes.io/basic-auth" and not data.keys() & {"username", "password"}:
+        found.required("data[username]")
+        found.required("data[password]")
+    account = "kubernetes.io/service-account.name"
+    annotations = obj["metadata"].get("annotations") or {}
+    if kind == "kubernetes.io/service-account-token" and not annotations.get(account):
+        found.required(f"metadata.annotations[{account}]")
+
+
 class Secrets(Strategy):
-    """Typed bytes; `stringData` is a way to write `data`."""
-
-    def default(self, obj: Json) -> None:
-        """Encode stringData; the type is Opaque."""
-        text = obj.pop("stringData", None)
-        if text:
-            data = obj.setdefault("data", {})
-            for key, value in text.items():
-                data[key] = base64.b64encode(value.encode()).decode()
-        if not obj.get("type"):
-            obj["type"] = "Opaque"
-
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check keys and size; typed secrets hold their keys."""
-        data = obj.get("data") or {}
-        for key in data:
-            _check_key("data", key, found)
-        _check_size(data, "data", found)
-        kind = obj["type"]
-        for key in _SECRET_KEYS.get(kind, ()):
-            if key not in data:
-                found.required(f"data[{key}]")
-        if kind == "kubernetes.io/basic-auth" and not data.keys() & {"username", "password"}:
-            found.required("data[username]")
-            found.required("data[password]")
-        account = "kubernetes.io/service-account.name"
-        annotations = obj["metadata"].get("annotations") or {}
-        if kind == "kubernetes.io/service-account-token" and not annotations.get(account):
-            found.required(f"metadata.annotations[{account}]")
+    """Typed bytes."""
 
     def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
         """Refuse another type, and changes of an immutable object."""
-        found.immutable(obj, old, "", "type")
+        super().validate_update(obj, old, found)
         _check_immutable(obj, old, ("data",), found)
 
     def warnings(self, obj: Json) -> list[str]:
@@ -142,104 +144,74 @@ class Secrets(Strategy):
         return []
 
 
-class ReturnedWhenDeleted(Strategy):
-    """A kind of which only the answer to a deletion is special."""
-
-    returns_deleted = True
-
-
-class LimitRanges(Strategy):
-    """Bounds and defaults for a namespace's pods; enforced by admission."""
-
-    def default(self, obj: Json) -> None:
-        """Default requests and limits of containers follow from each other and the bounds."""
-        for item in (obj.get("spec") or {}).get("limits") or []:
-            if item.get("type") == "Container":
-                default = {**(item.get("max") or {}), **(item.get("default") or {})}
-                request = {
-                    **(item.get("min") or {}),
-                    **default,
-                    **(item.get("defaultRequest") or {}),
-                }
-                for key, value in (("default", default), ("defaultRequest", request)):
-                    if value:
-                        item[key] = value
-
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check that the bounds and the defaults of each resource fit."""
-        for index, item in enumerate((obj.get("spec") or {}).get("limits") or []):
-            path = f"spec.limits[{index}]"
-            if item.get("type") == "Pod":
-                for key in ("default", "defaultRequest"):
-                    if item.get(key):
-                        found.forbidden(
-                            f"{path}.{key}", "may not be specified when `type` is 'Pod'"
-                        )
-            keys = ("min", "max", "default", "defaultRequest")
-            for name in sorted({name for key in keys for name in item.get(key) or {}}):
-                low, high, limit, request = ((item.get(key) or {}).get(name) for key in keys)
-                for field, shown, less, more, text in (
-                    ("min", low, low, high, "min value {} is greater than max value {}"),
-                    (
-                        "defaultRequest",
-                        request,
-                        low,
-                        request,
-                        "min value {} is greater than default request value {}",
-                    ),
-                    (
-                        "defaultRequest",
-                        request,
-                        request,
-                        high,
-                        "default request value {} is greater than max value {}",
-                    ),
-                    (
-                        "defaultRequest",
-                        request,
-                        request,
-                        limit,
-                        "default request value {} is greater than default limit value {}",
-                    ),
-                    ("default", low, low, limit, "min value {} is greater than default value {}"),
-                    ("default", high, limit, high, "default value {} is greater than max value {}"),
-                ):
-                    if less and more and parse(less) > parse(more):
-                        found.invalid(f"{path}.{field}[{name}]", shown, text.format(less, more))
+@filler
+def complete_limit(item: Json) -> None:
+    """Fill in the defaults of containers' requests and limits, which follow from each other and the bounds."""
+    if item.get("type") == "Container":
+        low, high, limit, request = (item.get(key) or {} for key in _BOUNDS)
+        limit = {**high, **limit}
+        for key, value in (("default", limit), ("defaultRequest", {**low, **limit, **request})):
+            if value:
+                item[key] = value
 
 
-class ResourceQuotas(ReturnedWhenDeleted):
+@function
+def limit(item: Json, path: str, found: Causes, _: Json) -> None:
+    """Check that the bounds and the defaults of each resource fit."""
+    if item.get("type") == "Pod":
+        for key in ("default", "defaultRequest"):
+            if item.get(key):
+                found.forbidden(f"{path}.{key}", "may not be specified when `type` is 'Pod'")
+    for name in sorted({name for key in _BOUNDS for name in item.get(key) or {}}):
+        for field, shown, less, more, text in _LIMIT_ORDER:
+            low, high = ((item.get(key) or {}).get(name) for key in (less, more))
+            if low and high and parse(low) > parse(high):
+                found.invalid(f"{path}.{field}[{name}]", item[shown][name], text.format(low, high))
+
+
+_BOUNDS = ("min", "max", "default", "defaultRequest")
+#: (field that is wrong, field that is shown, field that is less, field that is more, what is wrong)
+_LIMIT_ORDER = (
+    ("min", "min", "min", "max", "min value {} is greater than max value {}"),
+    (
+        "defaultRequest", "defaultRequest", "min", "defaultRequest",
+        "min value {} is greater than default request value {}",
+    ),
+    (
+        "defaultRequest", "defaultRequest", "defaultRequest", "max",
+        "default request value {} is greater than max value {}",
+    ),
+    (
+        "defaultRequest", "defaultRequest", "defaultRequest", "default",
+        "default request value {} is greater than default limit value {}",
+    ),
+    ("default", "min", "min", "default", "min value {} is greater than default value {}"),
+    ("default", "max", "default", "max", "default value {} is greater than max value {}"),
+)  # fmt: skip
+
+
+@function
+def quota(hard: Json | None, field: str, found: Causes, _: Json) -> None:
+    """Check a quota's amounts."""
+    for name, amount in (hard or {}).items():
+        if parse(amount) < 0:
+            found.invalid(f"{field}[{name}]", amount, "must be greater than or equal to 0")
+        elif "." not in name and name not in ("cpu", "memory", "storage") and parse(amount) % 1:
+            found.invalid(f"{field}[{name}]", amount, "must be an integer")
+
+
+class ResourceQuotas(Strategy):
     """Sums a namespace may not exceed; enforced by admission."""
-
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check the amounts."""
-        for name, amount in ((obj.get("spec") or {}).get("hard") or {}).items():
-            if parse(amount) < 0:
-                text = "must be greater than or equal to 0"
-                found.invalid(f"spec.hard[{name}]", amount, text)
-            elif "." not in name and name not in ("cpu", "memory", "storage") and parse(amount) % 1:
-                found.invalid(f"spec.hard[{name}]", amount, "must be an integer")
 
     def written(self, obj: Json, old: Json | None, api: Api) -> None:
         """Count what the namespace uses."""
         api.quotas.refresh(obj["metadata"]["namespace"])
 
 
-class Endpoints(Strategy):
-    """Addresses behind a Service, the old way."""
-
-    def default(self, obj: Json) -> None:
-        """Default the ports' protocol."""
-        for subset in obj.get("subsets") or []:
-            for port in subset.get("ports") or []:
-                port.setdefault("protocol", "TCP")
-
-
 class Events(Strategy):
     """What happened; forgotten after an hour, as the API server's `--event-ttl`."""
 
-    def __init__(self) -> None:
-        self._swept = ""
+    _swept = ""
 
     def written(self, obj: Json, old: Json | None, api: Api) -> None:
         """Drop what is too old; looked for at most once a minute, when there is something new."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from streamops_sandbox.kube import names
+from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kinds.pod_defaults import PROBES
+from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.kube.quantity import parse
 
 Json = dict[str, Any]
 
+PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+#: Where a container has its pod's volumes while it is checked.
+_VOLUMES = " volumes"
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _LIFECYCLE_HANDLERS = ("exec", "httpGet", "tcpSocket", "sleep")
@@ -35,46 +38,12 @@ def validate(
     spec: Json, field: str, found: Causes, metadata: Json | None = None, meta_field: str = ""
 ) -> None:
     """Collect the violations of a pod spec at a path; `metadata` is the pod's or the template's."""
-    volumes = _volumes(spec.get("volumes") or [], f"{field}.volumes", found)
-    _containers(spec, volumes, field, found)
-    policies = ("Always", "OnFailure", "Never")
-    found.one_of(spec, "restartPolicy", field, policies)
-    dns = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
-    found.one_of(spec, "dnsPolicy", field, dns)
-    found.labels(f"{field}.nodeSelector", spec.get("nodeSelector"))
-    _pod_security(spec, field, found)
-    for index, secret in enumerate(spec.get("imagePullSecrets") or []):
-        if not secret.get("name"):
-            found.required(f"{field}.imagePullSecrets[{index}].name")
-    _affinity(spec.get("affinity") or {}, f"{field}.affinity", found)
-    if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
-        why = "must provide at least one DNS nameserver when `dnsPolicy` is None"
-        found.required(f"{field}.dnsConfig.nameservers", why)
-    _spread(
-        spec.get("topologySpreadConstraints") or [], f"{field}.topologySpreadConstraints", found
-    )
-    account = spec.get("serviceAccountName")
-    if account:
-        found.problems(f"{field}.serviceAccountName", account, names.subdomain(account))
-    deadline = spec.get("activeDeadlineSeconds")
-    if deadline is not None:
-        found.between(f"{field}.activeDeadlineSeconds", deadline, 1, 2**31 - 1)
-    for key in ("hostname", "subdomain"):
-        if spec.get(key):
-            found.problems(f"{field}.{key}", spec[key], names.dns_label(spec[key]))
-    _tolerations(spec.get("tolerations") or [], f"{field}.tolerations", found)
-    priority = spec.get("priorityClassName")
-    if priority:
-        found.problems(f"{field}.priorityClassName", priority, names.subdomain(priority))
-    grace = spec.get("terminationGracePeriodSeconds")
-    if isinstance(grace, int) and grace < 0:
-        text = "must be greater than or equal to 0"
-        found.invalid(f"{field}.terminationGracePeriodSeconds", grace, text)
+    declared.check_shape(spec, "podspec", found, field)
     profile = ((metadata or {}).get("annotations") or {}).get(_SECCOMP_ANNOTATION)
-    if profile and profile not in ("runtime/default", "docker/default", "unconfined"):
+    known = ("runtime/default", "docker/default", "unconfined")
+    if profile and profile not in known and not profile.startswith("localhost/"):
         path = f"{meta_field}annotations.{_SECCOMP_ANNOTATION}"
-        if not profile.startswith("localhost/"):
-            found.invalid(path, profile, "must be a valid seccomp profile")
+        found.invalid(path, profile, "must be a valid seccomp profile")
 
 
 def warnings(spec: Json, field: str, metadata: Json) -> list[str]:
@@ -100,30 +69,35 @@ def warnings(spec: Json, field: str, metadata: Json) -> list[str]:
     return found
 
 
-def _containers(spec: Json, volumes: Mapping[str, Json], field: str, found: Causes) -> None:
-    containers, init = spec.get("containers") or [], spec.get("initContainers") or []
-    if not containers:
+@function
+def containers(_: Any, field: str, found: Causes, spec: Json) -> None:
+    """Check containers and init containers."""
+    field = field.removesuffix(".containers")
+    if not spec.get("containers"):
         found.required(f"{field}.containers")
     seen: set[str] = set()
-    for list_name, items in (("containers", containers), ("initContainers", init)):
+    for list_name in ("containers", "initContainers"):
         host_ports: set[str] = set()
+        items = spec.get(list_name) or []
         for index, container in enumerate(items):
-            path = f"{field}.{list_name}[{index}]"
-            _container(container, path, volumes, spec, found)
-            name = container.get("name", "")
+            path, name = f"{field}.{list_name}[{index}]", container.get("name", "")
+            declared.check_shape(
+                {**container, _VOLUMES: spec.get("volumes")}, "container", found, path
+            )
             if name in seen:
                 found.duplicate(f"{path}.name", name)
             seen.add(name)
-            _lifecycle(container, path, found)
+            for key in ("postStart", "preStop"):
+                handler = (container.get("lifecycle") or {}).get(key)
+                if handler is not None:
+                    _one_handler(handler, f"{path}.lifecycle.{key}", _LIFECYCLE_HANDLERS, found)
             restartable = container.get("restartPolicy") == "Always" or list_name == "containers"
-            for key in PROBES:
-                if container.get(key) is None:
-                    continue
-                if not restartable:
+            for key in [key for key in PROBES if container.get(key) is not None]:
+                if restartable:
+                    _probe(container[key], f"{path}.{key}", key != "readinessProbe", found)
+                else:
                     why = "may not be set for init containers without restartPolicy=Always"
                     found.forbidden(f"{path}.{key}", why)
-                else:
-                    _probe(container[key], f"{path}.{key}", key != "readinessProbe", found)
         for index, container in enumerate(items):
             for number, port in enumerate(container.get("ports") or []):
                 if port.get("hostPort"):
@@ -136,31 +110,11 @@ def _containers(spec: Json, volumes: Mapping[str, Json], field: str, found: Caus
                     host_ports.add(key)
 
 
-def _container(
-    container: Json, path: str, volumes: Mapping[str, Json], spec: Json, found: Causes
-) -> None:
-    found.name(f"{path}.name", container.get("name", ""), label=True)
-    image = container.get("image", "")
-    if not image:
-        found.required(f"{path}.image")
-    elif image != image.strip():
-        found.invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
-    policies = ("File", "FallbackToLogsOnError")
-    found.one_of(container, "terminationMessagePolicy", path, policies)
-    _ports(container.get("ports") or [], f"{path}.ports", found)
-    for index, variable in enumerate(container.get("env") or []):
-        _variable(variable, f"{path}.env[{index}]", found)
-    for index, source in enumerate(container.get("envFrom") or []):
-        _environment_source(source, f"{path}.envFrom[{index}]", found)
-    _mounts(container.get("volumeMounts") or [], f"{path}.volumeMounts", volumes, found)
-    found.one_of(container, "imagePullPolicy", path, ("Always", "IfNotPresent", "Never"))
-    resources(container.get("resources") or {}, f"{path}.resources", found)
-    _container_security(container.get("securityContext") or {}, f"{path}.securityContext", found)
-
-
-def _ports(ports: list[Json], path: str, found: Causes) -> None:
+@function
+def container_ports(ports: list[Json] | None, path: str, found: Causes, _: Json) -> None:
+    """Check a container's ports."""
     seen: set[str] = set()
-    for index, port in enumerate(ports):
+    for index, port in enumerate(ports or []):
         field, name = f"{path}[{index}]", port.get("name")
         if name:
             problems = names.port_name(name)
@@ -178,7 +132,9 @@ def _ports(ports: list[Json], path: str, found: Causes) -> None:
         found.one_of(port, "protocol", field, _PROTOCOLS)
 
 
-def _variable(variable: Json, path: str, found: Causes) -> None:
+@function
+def variable(variable: Json, path: str, found: Causes, _: Json) -> None:
+    """Check an environment variable."""
     name = variable.get("name", "")
     if not name:
         found.required(f"{path}.name")
@@ -228,7 +184,9 @@ CONFIG_KEY_RULE = (
 )
 
 
-def _environment_source(source: Json, path: str, found: Causes) -> None:
+@function
+def environment_source(source: Json, path: str, found: Causes, _: Json) -> None:
+    """Check an item of `envFrom`."""
     given = [key for key in ("configMapRef", "secretRef") if source.get(key) is not None]
     if not given:
         found.invalid(path, "", "must specify one of: `configMapRef` or `secretRef`")
@@ -239,9 +197,12 @@ def _environment_source(source: Json, path: str, found: Causes) -> None:
             found.required(f"{path}.{key}.name")
 
 
-def _mounts(mounts: list[Json], path: str, volumes: Mapping[str, Json], found: Causes) -> None:
+@function
+def mounts(mounts: list[Json] | None, path: str, found: Causes, container: Json) -> None:
+    """Check a container's volume mounts."""
+    volumes = {volume.get("name", "") for volume in container[_VOLUMES] or []}
     places: set[str] = set()
-    for index, mount in enumerate(mounts):
+    for index, mount in enumerate(mounts or []):
         field, name, place = f"{path}[{index}]", mount.get("name", ""), mount.get("mountPath", "")
         if not name:
             found.required(f"{field}.name")
@@ -265,9 +226,10 @@ def _relative(path: str, field: str, found: Causes) -> None:
         found.invalid(field, path, "must not contain '..'")
 
 
-def resources(requirements: Json, path: str, found: Causes) -> None:
+@function
+def resources(requirements: Json | None, path: str, found: Causes, _: Json) -> None:
     """Check limits and requests against each other."""
-    limits, requests = requirements.get("limits") or {}, requirements.get("requests") or {}
+    limits, requests = ((requirements or {}).get(key) or {} for key in ("limits", "requests"))
     for kind, amounts in (("limits", limits), ("requests", requests)):
         for name, amount in amounts.items():
             field = f"{path}.{kind}"
@@ -299,13 +261,6 @@ def _probe(probe: Json, path: str, only_one_success: bool, found: Causes) -> Non
         found.invalid(f"{path}.successThreshold", probe["successThreshold"], "must be 1")
 
 
-def _lifecycle(container: Json, path: str, found: Causes) -> None:
-    for key in ("postStart", "preStop"):
-        handler = (container.get("lifecycle") or {}).get(key)
-        if handler is not None:
-            _one_handler(handler, f"{path}.lifecycle.{key}", _LIFECYCLE_HANDLERS, found)
-
-
 def _one_handler(handler: Json, path: str, kinds: tuple[str, ...], found: Causes) -> None:
     given = [key for key in kinds if handler.get(key) is not None]
     if not given:
@@ -332,9 +287,11 @@ def _port(port: object, field: str, found: Causes) -> None:
         found.between(field, port if isinstance(port, int) else 0, 1, 65535)
 
 
-def _volumes(volumes: list[Json], path: str, found: Causes) -> dict[str, Json]:
-    known: dict[str, Json] = {}
-    for index, volume in enumerate(volumes):
+@function
+def volumes(volumes: list[Json] | None, path: str, found: Causes, _: Json) -> None:
+    """Check a pod's volumes."""
+    known: set[str] = set()
+    for index, volume in enumerate(volumes or []):
         field, name = f"{path}[{index}]", volume.get("name", "")
         # Volume types in the order of the API's fields, which is the order they are checked in.
         given = [key for key in _VOLUME_TYPES if volume.get(key) is not None]
@@ -347,8 +304,7 @@ def _volumes(volumes: list[Json], path: str, found: Causes) -> dict[str, Json]:
         found.name(f"{field}.name", name, label=True)
         if name in known:
             found.duplicate(f"{field}.name", name)
-        known[name] = volume
-    return known
+        known.add(name)
 
 
 _VOLUME_TYPES = (
@@ -359,19 +315,18 @@ _VOLUME_TYPES = (
 )  # fmt: skip
 
 
+#: What a volume source has to have.
+_VOLUME_KEYS = {
+    "hostPath": "path", "secret": "secretName", "configMap": "name", "persistentVolumeClaim": "claimName",
+    "csi": "driver",
+}  # fmt: skip
+
+
 def _volume_source(key: str, source: Json, path: str, found: Causes) -> None:
+    if key in _VOLUME_KEYS and not source.get(_VOLUME_KEYS[key]):
+        found.required(f"{path}.{_VOLUME_KEYS[key]}")
     if key == "hostPath":
-        if not source.get("path"):
-            found.required(f"{path}.path")
         found.one_of(source, "type", path, _HOST_PATH_TYPES)
-    elif key == "secret" and not source.get("secretName"):
-        found.required(f"{path}.secretName")
-    elif key == "configMap" and not source.get("name"):
-        found.required(f"{path}.name")
-    elif key == "persistentVolumeClaim" and not source.get("claimName"):
-        found.required(f"{path}.claimName")
-    elif key == "csi" and not source.get("driver"):
-        found.required(f"{path}.driver")
     if key in ("secret", "configMap", "projected", "downwardAPI"):
         mode = source.get("defaultMode")
         if mode is not None and not 0 <= mode <= 0o777:
@@ -386,30 +341,22 @@ def _volume_source(key: str, source: Json, path: str, found: Causes) -> None:
         _relative(item.get("path", ""), f"{path}.items[{index}].path", found)
 
 
-def _pod_security(spec: Json, path: str, found: Causes) -> None:
-    context = spec.get("securityContext") or {}
-    field = f"{path}.securityContext"
-    for key in ("fsGroup", "runAsUser", "runAsGroup"):
-        if context.get(key) is not None:
-            found.between(f"{field}.{key}", context[key], 0, 2**31 - 1)
-    _seccomp(context.get("seccompProfile"), f"{field}.seccompProfile", found)
+@function
+def container_security(context: Json | None, path: str, found: Causes, _: Json) -> None:
+    """Check what of a container's security context excludes each other."""
+    if not context or context.get("allowPrivilegeEscalation") is not False:
+        return
+    field = f"{path}.allowPrivilegeEscalation"
+    why = "cannot set `allowPrivilegeEscalation` to false and `"
+    if context.get("privileged"):
+        found.invalid(path, context, f"{why}privileged` to true")
+    if "CAP_SYS_ADMIN" in ((context.get("capabilities") or {}).get("add") or []):
+        found.invalid(field, False, f"{why}capabilities.Add` CAP_SYS_ADMIN")
 
 
-def _container_security(context: Json, path: str, found: Causes) -> None:
-    for key in ("runAsUser", "runAsGroup"):
-        if context.get(key) is not None:
-            found.between(f"{path}.{key}", context[key], 0, 2**31 - 1)
-    if context.get("allowPrivilegeEscalation") is False:
-        field = f"{path}.allowPrivilegeEscalation"
-        why = "cannot set `allowPrivilegeEscalation` to false and `"
-        if context.get("privileged"):
-            found.invalid(path, context, f"{why}privileged` to true")
-        if "CAP_SYS_ADMIN" in ((context.get("capabilities") or {}).get("add") or []):
-            found.invalid(field, False, f"{why}capabilities.Add` CAP_SYS_ADMIN")
-    _seccomp(context.get("seccompProfile"), f"{path}.seccompProfile", found)
-
-
-def _seccomp(profile: Json | None, path: str, found: Causes) -> None:
+@function
+def seccomp(profile: Json | None, path: str, found: Causes, _: Json) -> None:
+    """Check a seccomp profile."""
     if profile is None:
         return
     kind, local = profile.get("type", ""), profile.get("localhostProfile")
@@ -422,7 +369,10 @@ def _seccomp(profile: Json | None, path: str, found: Causes) -> None:
         found.invalid(f"{path}.localhostProfile", local, why)
 
 
-def _affinity(affinity: Json, path: str, found: Causes) -> None:
+@function
+def affinity(affinity: Json | None, path: str, found: Causes, _: Json) -> None:
+    """Check node and pod affinity."""
+    affinity = affinity or {}
     required = "requiredDuringSchedulingIgnoredDuringExecution"
     preferred = "preferredDuringSchedulingIgnoredDuringExecution"
     node = affinity.get("nodeAffinity") or {}
@@ -450,24 +400,14 @@ def _affinity(affinity: Json, path: str, found: Causes) -> None:
 
 def _node_term(term: Json, path: str, found: Causes) -> None:
     for index, item in enumerate(term.get("matchExpressions") or []):
-        field, operator, values = (
-            f"{path}.matchExpressions[{index}]",
-            item.get("operator", ""),
-            item.get("values") or [],
-        )
-        if operator in ("In", "NotIn") and not values:
-            why = "must be specified when `operator` is 'In' or 'NotIn'"
-            found.required(f"{field}.values", why)
-        elif operator in ("Exists", "DoesNotExist") and values:
-            why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            found.forbidden(f"{field}.values", why)
-        elif operator in ("Gt", "Lt") and len(values) != 1:
-            why = "must be specified single value when `operator` is 'Lt' or 'Gt'"
-            found.required(f"{field}.values", why)
-        elif operator not in ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"):
-            found.invalid(f"{field}.operator", operator, "not a valid selector operator")
-        key = item.get("key", "")
-        found.problems(f"{field}.key", key, names.label_key_problems(key))
+        field = f"{path}.matchExpressions[{index}]"
+        if item.get("operator") in ("Gt", "Lt"):
+            if len(item.get("values") or []) != 1:
+                why = "must be specified single value when `operator` is 'Lt' or 'Gt'"
+                found.required(f"{field}.values", why)
+            found.problems(f"{field}.key", item["key"], names.label_key_problems(item["key"]))
+        else:
+            found.requirement(field, item)
 
 
 def _pod_term(term: Json, path: str, found: Causes) -> None:
@@ -479,40 +419,24 @@ def _pod_term(term: Json, path: str, found: Causes) -> None:
         found.problems(f"{path}.topologyKey", key, names.label_key_problems(key))
 
 
-def _spread(constraints: list[Json], path: str, found: Causes) -> None:
-    for index, item in enumerate(constraints):
-        field = f"{path}[{index}]"
-        if item.get("maxSkew", 0) <= 0:
-            found.invalid(f"{field}.maxSkew", item.get("maxSkew", 0), "must be greater than zero")
-        if not item.get("topologyKey"):
-            found.required(f"{field}.topologyKey", "can not be empty")
-        if item.get("whenUnsatisfiable") not in ("DoNotSchedule", "ScheduleAnyway"):
-            value = item.get("whenUnsatisfiable", "")
-            found.unsupported(
-                f"{field}.whenUnsatisfiable", value, ("DoNotSchedule", "ScheduleAnyway")
-            )
-        found.selector(f"{field}.labelSelector", item.get("labelSelector"))
-
-
-def _tolerations(tolerations: list[Json], path: str, found: Causes) -> None:
-    for index, item in enumerate(tolerations):
-        field, key, operator = f"{path}[{index}]", item.get("key"), item.get("operator", "")
-        if key:
-            found.problems(f"{field}.key", key, names.label_key_problems(key))
-        elif operator != "Exists":
-            why = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
-            found.invalid(f"{field}.operator", operator, why)
-        if item.get("tolerationSeconds") is not None and item.get("effect") != "NoExecute":
-            why = "effect must be 'NoExecute' when `tolerationSeconds` is set"
-            found.invalid(f"{field}.effect", item.get("effect", ""), why)
-        if operator in ("", "Equal"):
-            value = item.get("value", "")
-            found.problems(f"{field}.operator", value, names.label_value_problems(value))
-        elif operator == "Exists":
-            if item.get("value"):
-                why = "value must be empty when `operator` is 'Exists'"
-                found.invalid(f"{field}.operator", item["value"], why)
-        else:
-            found.unsupported(f"{field}.operator", operator, ("Equal", "Exists"))
-        if item.get("effect"):
-            found.one_of(item, "effect", field, ("NoSchedule", "PreferNoSchedule", "NoExecute"))
+@function
+def toleration(item: Json, field: str, found: Causes, _: Json) -> None:
+    """Check a toleration."""
+    key, operator, value = item.get("key"), item.get("operator", ""), item.get("value", "")
+    if key:
+        found.problems(f"{field}.key", key, names.label_key_problems(key))
+    elif operator != "Exists":
+        why = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+        found.invalid(f"{field}.operator", operator, why)
+    if item.get("tolerationSeconds") is not None and item.get("effect") != "NoExecute":
+        why = "effect must be 'NoExecute' when `tolerationSeconds` is set"
+        found.invalid(f"{field}.effect", item.get("effect", ""), why)
+    if operator in ("", "Equal"):
+        found.problems(f"{field}.operator", value, names.label_value_problems(value))
+    elif operator != "Exists":
+        found.unsupported(f"{field}.operator", operator, ("Equal", "Exists"))
+    elif value:
+        why = "value must be empty when `operator` is 'Exists'"
+        found.invalid(f"{field}.operator", value, why)
+    if item.get("effect"):
+        found.one_of(item, "effect", field, ("NoSchedule", "PreferNoSchedule", "NoExecute"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from streamops_sandbox.kube.kinds import pod_defaults, pod_validation
+from streamops_sandbox.kube.kinds import pod_validation
 from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.kinds.declared import filler
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.quantity import parse
 
@@ -23,17 +24,33 @@ _FIXED = (
 )
 
 
+@filler
+def complete_pod(spec: Json) -> None:
+    """Fill in what of a pod spec follows from other fields."""
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if account:
+        spec["serviceAccountName"] = spec["serviceAccount"] = account
+    for key in ("containers", "initContainers", "ephemeralContainers"):
+        for container in spec.get(key) or []:
+            container.setdefault("imagePullPolicy", _pull_policy(container.get("image", "")))
+            resources = container.get("resources") or {}
+            if resources.get("limits") and key != "ephemeralContainers":
+                resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
+            for port in container.get("ports") or [] if spec.get("hostNetwork") else []:
+                port.setdefault("hostPort", port.get("containerPort"))
+    for volume in spec.get("volumes") or []:
+        if not any(key != "name" for key in volume):
+            volume["emptyDir"] = {}
+
+
+def _pull_policy(image: str) -> str:
+    last = image.rpartition("/")[2]
+    latest = "@" not in last and last.partition(":")[2] in ("", "latest")
+    return "Always" if latest else "IfNotPresent"
+
+
 class Pods(Strategy):
     """A group of containers that run together."""
-
-    tracks_generation = True
-    returns_deleted = True
-
-    def default(self, obj: Json) -> None:
-        """Fill in the spec's defaults."""
-        spec = obj.setdefault("spec", {})
-        pod_defaults.default(spec)
-        spec.setdefault("enableServiceLinks", True)
 
     def prepare_create(self, obj: Json, api: Api) -> None:
         """Set the phase Pending and the quality of service."""
@@ -74,16 +91,12 @@ def _fixed(spec: Json, reference: Json) -> Json:
 
 def quality_of_service(spec: Json) -> str:
     """Return BestEffort, Burstable or Guaranteed, by requests and limits."""
-    requests: dict[str, Any] = {}
-    guaranteed = True
+    some, guaranteed = False, True
     for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:
         resources = container.get("resources") or {}
         asked, limited = resources.get("requests") or {}, resources.get("limits") or {}
         for name in _COUNTED:
-            if name in asked or name in limited:
-                requests[name] = True
+            some = some or name in asked or name in limited
             if name not in limited or parse(asked.get(name, limited[name])) != parse(limited[name]):
                 guaranteed = False
-    if not requests:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
+    return "Guaranteed" if some and guaranteed else "Burstable" if some else "BestEffort"

@@ -1,11 +1,13 @@
-"""Autoscalers, disruption budgets, priority classes, leases and signing requests."""
+"""Autoscalers, disruption budgets, priority classes, signing requests and storage."""
 
 from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING, Any
 
+from streamops_sandbox.kube import clock
 from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.kube.kinds.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -13,92 +15,59 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _HIGHEST_USER_PRIORITY = 10**9
+_CLAIM_FIXED = (
+    "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
+    "bound claims"
+)
 
 
-class HorizontalPodAutoscalers(Strategy):
-    """autoscaling/v2 HorizontalPodAutoscalers."""
-
-    def default(self, obj: Json) -> None:
-        """Default to one replica at least, and 80 % of the CPU."""
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("minReplicas", 1)
-        if not spec.get("metrics"):
-            target = {"type": "Utilization", "averageUtilization": 80}
-            spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
-        for direction in ("scaleUp", "scaleDown"):
-            rules = (spec.get("behavior") or {}).get(direction)
-            if rules is not None:
-                rules.setdefault("selectPolicy", "Max")
-                if direction == "scaleUp":
-                    rules.setdefault("stabilizationWindowSeconds", 0)
-
-    def prepare_create(self, obj: Json, api: Api) -> None:
-        """Start with an empty status."""
-        obj["status"] = {"desiredReplicas": 0}
-
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check the bounds and the target."""
-        spec = obj["spec"]
-        low, high = spec["minReplicas"], spec.get("maxReplicas", 0)
-        if low < 1:
-            found.invalid("spec.minReplicas", low, "must be greater than or equal to 1")
-        if high < 1:
-            found.required("spec.maxReplicas", "must be set and greater than 0")
-        if high < low:
-            text = "must be greater than or equal to `minReplicas`"
-            found.invalid("spec.maxReplicas", high, text)
-        target = spec.get("scaleTargetRef") or {}
-        for key in ("kind", "name"):
-            if not target.get(key):
-                found.required(f"spec.scaleTargetRef.{key}")
-        if not target.get("apiVersion") and target.get("kind") != "ReplicationController":
-            text = "apiVersion must specify API group"
-            found.invalid("spec.scaleTargetRef.apiVersion", "", text)
+@function
+def scaling_bounds(spec: Json, field: str, found: Causes, _: Json) -> None:
+    """Check an autoscaler's bounds."""
+    low, high = spec["minReplicas"], spec.get("maxReplicas", 0)
+    if low < 1:
+        found.invalid(f"{field}.minReplicas", low, "must be greater than or equal to 1")
+    if high < 1:
+        found.required(f"{field}.maxReplicas", "must be set and greater than 0")
+    if high < low:
+        why = "must be greater than or equal to `minReplicas`"
+        found.invalid(f"{field}.maxReplicas", high, why)
 
 
-class DisruptionBudgets(Strategy):
-    """policy/v1 PodDisruptionBudgets."""
+@function
+def scale_target(target: Json | None, field: str, found: Causes, _: Json) -> None:
+    """Check the API group of what an autoscaler scales."""
+    target = target or {}
+    if not target.get("apiVersion") and target.get("kind") != "ReplicationController":
+        found.invalid(f"{field}.apiVersion", "", "apiVersion must specify API group")
 
-    tracks_generation = True
 
-    def prepare_create(self, obj: Json, api: Api) -> None:
-        """Start with an empty status."""
-        obj["status"] = {
-            "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0,
+@function
+def budget_bounds(spec: Json | None, field: str, found: Causes, _: Json) -> None:
+    """Check that a disruption budget has one bound at most."""
+    spec = spec or {}
+    low, high = spec.get("minAvailable"), spec.get("maxUnavailable")
+    if low is not None and high is not None:
+        shown = {
+            "MinAvailable": low, "Selector": spec.get("selector"), "MaxUnavailable": high,
+            "UnhealthyPodEvictionPolicy": spec.get("unhealthyPodEvictionPolicy"),
         }  # fmt: skip
+        found.invalid(field, shown, "minAvailable and maxUnavailable cannot be both set")
 
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check that there is one bound at most, and the selector."""
-        spec = obj.get("spec") or {}
-        low, high = spec.get("minAvailable"), spec.get("maxUnavailable")
-        if low is not None and high is not None:
-            shown = {
-                "MinAvailable": low, "Selector": spec.get("selector"), "MaxUnavailable": high,
-                "UnhealthyPodEvictionPolicy": spec.get("unhealthyPodEvictionPolicy"),
-            }  # fmt: skip
-            found.invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set")
-        found.not_negative(spec, "spec", "minAvailable", "maxUnavailable")
-        found.selector("spec.selector", spec.get("selector"))
+
+@function
+def priority(metadata: Json, _: str, found: Causes, obj: Json) -> None:
+    """Check that a priority is not one of the system's."""
+    if metadata.get("name", "").startswith("system-"):
+        why = "priority class names with 'system-' prefix are reserved for system use only"
+        found.forbidden("metadata.name", why)
+    elif obj.get("value", 0) > _HIGHEST_USER_PRIORITY:
+        why = f"maximum allowed value of a user defined priority is {_HIGHEST_USER_PRIORITY}"
+        found.forbidden("value", why)
 
 
 class PriorityClasses(Strategy):
     """How important pods are."""
-
-    tracks_generation = True
-
-    def default(self, obj: Json) -> None:
-        """Default to making room at the cost of lower priorities."""
-        obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
-
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check that the priority is not one of the system's."""
-        if obj["metadata"].get("name", "").startswith("system-"):
-            text = "priority class names with 'system-' prefix are reserved for system use only"
-            found.forbidden("metadata.name", text)
-        elif obj.get("value", 0) > _HIGHEST_USER_PRIORITY:
-            text = f"maximum allowed value of a user defined priority is {_HIGHEST_USER_PRIORITY}"
-            found.forbidden("value", text)
-        found.one_of(obj, "preemptionPolicy", "", ("Never", "PreemptLowerPriority"))
 
     def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
         """Refuse another priority."""
@@ -106,31 +75,33 @@ class PriorityClasses(Strategy):
             found.forbidden("value", "may not be changed in an update.")
 
 
-class Leases(Strategy):
-    """Who leads."""
-
-    create_on_update = True
-
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check the numbers."""
-        spec = obj.get("spec") or {}
-        seconds = spec.get("leaseDurationSeconds")
-        if seconds is not None and seconds <= 0:
-            found.invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0")
-        found.not_negative(spec, "spec", "leaseTransitions")
+@function
+def certificate_request(request: str | None, field: str, found: Causes, _: Json) -> None:
+    """Check that a signing request holds one."""
+    if b"-----BEGIN CERTIFICATE REQUEST" not in base64.b64decode(request or ""):
+        found.invalid(field, request or "", "PEM block type must be CERTIFICATE REQUEST")
 
 
-class SigningRequests(Strategy):
-    """CertificateSigningRequests: kept, with no signer behind them."""
+@function
+def claim_size(spec: Json, field: str, found: Causes, _: Json) -> None:
+    """Check that a volume claim asks for some storage."""
+    if not ((spec.get("resources") or {}).get("requests") or {}).get("storage"):
+        found.required(f"{field}.resources[storage]")
 
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check request, usages and signer."""
-        spec = obj.get("spec") or {}
-        request = spec.get("request", "")
-        if b"-----BEGIN CERTIFICATE REQUEST" not in base64.b64decode(request):
-            text = "PEM block type must be CERTIFICATE REQUEST"
-            found.invalid("spec.request", request, text)
-        if not spec.get("usages"):
-            found.required("spec.usages", "usages must be set")
-        if not spec.get("signerName"):
-            found.required("spec.signerName")
+
+class PersistentVolumeClaims(Strategy):
+    """Claims, which stay Pending: nothing here provisions storage."""
+
+    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+        """Refuse changes of all but the requested size."""
+        kept, was = ({**one["spec"], "resources": 0, "volumeName": 0} for one in (obj, old))
+        if kept != was:
+            found.forbidden("spec", _CLAIM_FIXED)
+
+
+class PersistentVolumes(Strategy):
+    """Volumes, which nobody binds."""
+
+    def prepare_create(self, obj: Json, api: Api) -> None:
+        """Start unbound."""
+        obj["status"] = {"phase": "Pending", "lastPhaseTransitionTime": clock.now()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamops_sandbox.kube import clock, managed, names, selectors
 from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.kube.kinds.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -23,43 +24,38 @@ _ROUNDS = 5
 _AGGREGATOR = managed.Manager("clusterrole-aggregation-controller", managed.APPLY, f"{_GROUP}/v1")
 
 
-class Roles(Strategy):
-    """Roles of a namespace."""
-
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check each rule."""
-        for index, rule in enumerate(obj.get("rules") or []):
-            field, paths = f"rules[{index}]", rule.get("nonResourceURLs")
-            if not rule.get("verbs"):
-                found.required(f"{field}.verbs", "verbs must contain at least one value")
-            if paths and obj["metadata"].get("namespace"):
-                why = "namespaced rules cannot apply to non-resource URLs"
-                found.invalid(f"{field}.nonResourceURLs", paths, why)
-            if paths and any(rule.get(key) for key in ("apiGroups", "resources", "resourceNames")):
-                why = "rules cannot apply to both regular resources and non-resource URLs"
-                found.invalid(f"{field}.nonResourceURLs", paths, why)
-            for key, what in (("apiGroups", "api group"), ("resources", "resource")):
-                if not paths and not rule.get(key):
-                    found.required(
-                        f"{field}.{key}", f"resource rules must supply at least one {what}"
-                    )
+@function
+def policy_rule(rule: Json, field: str, found: Causes, role: Json) -> None:
+    """Check one rule of a role."""
+    paths = rule.get("nonResourceURLs")
+    if not rule.get("verbs"):
+        found.required(f"{field}.verbs", "verbs must contain at least one value")
+    if paths and role["metadata"].get("namespace"):
+        why = "namespaced rules cannot apply to non-resource URLs"
+        found.invalid(f"{field}.nonResourceURLs", paths, why)
+    if paths and any(rule.get(key) for key in ("apiGroups", "resources", "resourceNames")):
+        why = "rules cannot apply to both regular resources and non-resource URLs"
+        found.invalid(f"{field}.nonResourceURLs", paths, why)
+    for key, what in (("apiGroups", "api group"), ("resources", "resource")):
+        if not paths and not rule.get(key):
+            found.required(f"{field}.{key}", f"resource rules must supply at least one {what}")
 
 
-class ClusterRoles(Roles):
-    """Roles of the whole cluster."""
+@function
+def aggregation_rule(rule: Json | None, field: str, found: Causes, _: Json) -> None:
+    """Check which ClusterRoles another is made of."""
+    if rule is None:
+        return
+    chosen, field = rule.get("clusterRoleSelectors"), f"{field}.clusterRoleSelectors"
+    if not chosen:
+        why = "at least one clusterRoleSelector required if aggregationRule is non-nil"
+        found.required(field, why)
+    for index, selector in enumerate(chosen or []):
+        found.selector(f"{field}[{index}]", selector)
 
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check the rules and the aggregation."""
-        if obj.get("aggregationRule") is not None:
-            chosen = obj["aggregationRule"].get("clusterRoleSelectors")
-            field = "aggregationRule.clusterRoleSelectors"
-            if not chosen:
-                found.required(
-                    field, "at least one clusterRoleSelector required if aggregationRule is non-nil"
-                )
-            for index, selector in enumerate(chosen or []):
-                found.selector(f"{field}[{index}]", selector)
-        super().validate(obj, found)
+
+class ClusterRoles(Strategy):
+    """Roles of the whole cluster, of which some are made of others."""
 
     def written(self, obj: Json, old: Json | None, api: Api) -> None:
         """Update the roles made from this one."""
@@ -110,47 +106,43 @@ def _collected(target: Json, roles: list[Json], chosen: list[Json]) -> list[Json
     return rules
 
 
+@function
+def role_reference(role: Json, field: str, found: Causes, binding: Json) -> None:
+    """Check the role a binding gives."""
+    if role["apiGroup"] != _GROUP:
+        found.unsupported(f"{field}.apiGroup", role["apiGroup"], (_GROUP,))
+    namespaced = bool(binding["metadata"].get("namespace"))
+    kinds = ("Role", "ClusterRole") if namespaced else ("ClusterRole",)
+    if role.get("kind") not in kinds:
+        found.unsupported(f"{field}.kind", role.get("kind", ""), kinds)
+    if not role.get("name"):
+        found.required(f"{field}.name")
+    else:
+        found.problems(f"{field}.name", role["name"], names.path_segment(role["name"]))
+
+
+@function
+def subject(subject: Json, field: str, found: Causes, binding: Json) -> None:
+    """Check one subject of a binding."""
+    kind, name = subject.get("kind", ""), subject.get("name")
+    if not name:
+        found.required(f"{field}.name")
+    if kind == "ServiceAccount":
+        if name:
+            found.problems(f"{field}.name", name, names.subdomain(name))
+        if subject.get("apiGroup"):
+            found.unsupported(f"{field}.apiGroup", subject["apiGroup"], ("",))
+        if not subject.get("namespace") and not binding["metadata"].get("namespace"):
+            found.required(f"{field}.namespace")
+    elif kind in ("User", "Group"):
+        if subject["apiGroup"] != _GROUP:
+            found.unsupported(f"{field}.apiGroup", subject["apiGroup"], (_GROUP,))
+    else:
+        found.unsupported(f"{field}.kind", kind, ("ServiceAccount", "User", "Group"))
+
+
 class RoleBindings(Strategy):
     """Role and ClusterRole bindings: the role they give cannot change."""
-
-    def default(self, obj: Json) -> None:
-        """Fill in the groups of the role and the subjects."""
-        obj.setdefault("roleRef", {}).setdefault("apiGroup", _GROUP)
-        for subject in obj.get("subjects") or []:
-            if subject.get("kind") in ("User", "Group"):
-                subject.setdefault("apiGroup", _GROUP)
-
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check the role and each subject."""
-        namespaced = bool(obj["metadata"].get("namespace"))
-        role = obj["roleRef"]
-        if role["apiGroup"] != _GROUP:
-            found.unsupported("roleRef.apiGroup", role["apiGroup"], (_GROUP,))
-        kinds = ("Role", "ClusterRole") if namespaced else ("ClusterRole",)
-        if role.get("kind") not in kinds:
-            found.unsupported("roleRef.kind", role.get("kind", ""), kinds)
-        if not role.get("name"):
-            found.required("roleRef.name")
-        else:
-            found.problems("roleRef.name", role["name"], names.path_segment(role["name"]))
-        for index, subject in enumerate(obj.get("subjects") or []):
-            field, kind = f"subjects[{index}]", subject.get("kind", "")
-            if not subject.get("name"):
-                found.required(f"{field}.name")
-            if kind == "ServiceAccount":
-                if subject.get("name"):
-                    found.problems(
-                        f"{field}.name", subject["name"], names.subdomain(subject["name"])
-                    )
-                if subject.get("apiGroup"):
-                    found.unsupported(f"{field}.apiGroup", subject["apiGroup"], ("",))
-                if not subject.get("namespace") and not namespaced:
-                    found.required(f"{field}.namespace")
-            elif kind in ("User", "Group"):
-                if subject["apiGroup"] != _GROUP:
-                    found.unsupported(f"{field}.apiGroup", subject["apiGroup"], (_GROUP,))
-            else:
-                found.unsupported(f"{field}.kind", kind, ("ServiceAccount", "User", "Group"))
 
     def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
         """Refuse another role."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from streamops_sandbox.kube import errors, names
 from streamops_sandbox.kube.allocation import Allocator
 from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.kinds.declared import filler, function
 from streamops_sandbox.kube.kinds.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -19,28 +20,9 @@ _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 class Services(Strategy):
     """A stable address for pods."""
 
-    returns_deleted = True
-
-    def __init__(self, network: str) -> None:
+    def __init__(self, rules: Json | None = None, *, network: str) -> None:
+        super().__init__(rules)
         self._network = network
-
-    def default(self, obj: Json) -> None:
-        """As pkg/apis/core/v1/defaults.go."""
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("sessionAffinity", "None")
-        kind = spec.setdefault("type", "ClusterIP")
-        for port in spec.get("ports") or []:
-            port.setdefault("protocol", "TCP")
-            if port.get("targetPort") in (None, 0, ""):
-                port["targetPort"] = port.get("port")
-        if spec["sessionAffinity"] == "ClientIP":
-            spec.setdefault("sessionAffinityConfig", {"clientIP": {"timeoutSeconds": 10800}})
-        if kind in _WITH_NODE_PORTS:
-            spec.setdefault("externalTrafficPolicy", "Cluster")
-        if kind != "ExternalName":
-            spec.setdefault("internalTrafficPolicy", "Cluster")
-        if kind == "LoadBalancer":
-            spec.setdefault("allocateLoadBalancerNodePorts", True)
 
     def prepare_create(self, obj: Json, api: Api) -> None:
         """Give it its addresses."""
@@ -110,56 +92,6 @@ class Services(Strategy):
         spec.setdefault("ipFamilies", ["IPv4"])
         spec.setdefault("ipFamilyPolicy", "SingleStack")
 
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check ports, selector, and the fields of each type."""
-        spec = obj["spec"]
-        ports, kind = spec.get("ports") or [], spec["type"]
-        if not ports and spec.get("clusterIP") != "None" and kind != "ExternalName":
-            found.required("spec.ports")
-        if kind == "ExternalName":
-            found.name("spec.externalName", spec.get("externalName", "").removesuffix("."))
-        self._validate_ports(ports, kind, found)
-        found.labels("spec.selector", spec.get("selector"))
-        found.one_of(spec, "sessionAffinity", "spec", ("ClientIP", "None"))
-        found.one_of(
-            spec, "type", "spec", ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-        )
-        policy = spec.get("externalTrafficPolicy")
-        if policy and kind not in _WITH_NODE_PORTS and not spec.get("externalIPs"):
-            text = "may only be set for externally-accessible services"
-            found.invalid("spec.externalTrafficPolicy", policy, text)
-        for key in ("externalTrafficPolicy", "internalTrafficPolicy"):
-            found.one_of(spec, key, "spec", ("Cluster", "Local"))
-
-    @staticmethod
-    def _validate_ports(ports: list[Json], kind: str, found: Causes) -> None:
-        seen: set[Any] = set()
-        for index, port in enumerate(ports):
-            field, name = f"spec.ports[{index}]", port.get("name", "")
-            if not name and len(ports) > 1:
-                found.required(f"{field}.name")
-            elif name:
-                found.problems(f"{field}.name", name, names.dns_label(name))
-                if name in seen:
-                    found.duplicate(f"{field}.name", name)
-            seen.add(name)
-            found.between(f"{field}.port", port.get("port", 0), 1, 65535)
-            found.one_of(port, "protocol", field, ("SCTP", "TCP", "UDP"))
-            target = port.get("targetPort")
-            if isinstance(target, str):
-                found.problems(f"{field}.targetPort", target, names.port_name(target))
-            elif kind != "ExternalName":
-                found.between(f"{field}.targetPort", target or 0, 1, 65535)
-            if port.get("nodePort") and kind in ("ClusterIP", "ExternalName"):
-                text = f"may not be used when `type` is '{kind}'"
-                found.forbidden(f"{field}.nodePort", text)
-        pairs: set[Any] = set()
-        for index, port in enumerate(ports):
-            pair = (port.get("protocol"), port.get("port"))
-            if pair in pairs:
-                found.duplicate(f"spec.ports[{index}]", {"port": pair[1], "protocol": pair[0]})
-            pairs.add(pair)
-
     def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
         """Refuse another address, unless the Service becomes or was an ExternalName."""
         spec, before = obj["spec"], old["spec"]
@@ -167,6 +99,57 @@ class Services(Strategy):
             return
         if spec.get("clusterIP") != before["clusterIP"]:
             found.invalid("spec.clusterIPs[0]", [spec.get("clusterIP")], "may not change once set")
+
+
+@filler
+def complete_port(port: Json) -> None:
+    """Fill in a port's target."""
+    if port.get("targetPort") in (None, 0, ""):
+        port["targetPort"] = port.get("port")
+
+
+@function
+def service_ports(spec: Json, field: str, found: Causes, _: Json) -> None:
+    """Check that a Service has ports or a name, and its ports."""
+    ports, kind = spec.get("ports") or [], spec["type"]
+    if not ports and spec.get("clusterIP") != "None" and kind != "ExternalName":
+        found.required(f"{field}.ports")
+    if kind == "ExternalName":
+        found.name(f"{field}.externalName", spec.get("externalName", "").removesuffix("."))
+    seen: set[Any] = set()
+    for index, port in enumerate(ports):
+        place, name = f"{field}.ports[{index}]", port.get("name", "")
+        if not name and len(ports) > 1:
+            found.required(f"{place}.name")
+        elif name:
+            found.problems(f"{place}.name", name, names.dns_label(name))
+            if name in seen:
+                found.duplicate(f"{place}.name", name)
+        seen.add(name)
+        found.between(f"{place}.port", port.get("port", 0), 1, 65535)
+        found.one_of(port, "protocol", place, ("SCTP", "TCP", "UDP"))
+        target = port.get("targetPort")
+        if isinstance(target, str):
+            found.problems(f"{place}.targetPort", target, names.port_name(target))
+        elif kind != "ExternalName":
+            found.between(f"{place}.targetPort", target or 0, 1, 65535)
+        if port.get("nodePort") and kind in ("ClusterIP", "ExternalName"):
+            found.forbidden(f"{place}.nodePort", f"may not be used when `type` is '{kind}'")
+    pairs: set[Any] = set()
+    for index, port in enumerate(ports):
+        pair = (port.get("protocol"), port.get("port"))
+        if pair in pairs:
+            shown = {"port": pair[1], "protocol": pair[0]}
+            found.duplicate(f"{field}.ports[{index}]", shown)
+        pairs.add(pair)
+
+
+@function
+def external_policy(policy: str | None, field: str, found: Causes, service: Json) -> None:
+    """Check that only what is reached from outside has a policy for that."""
+    spec = service["spec"]
+    if policy and spec["type"] not in _WITH_NODE_PORTS and not spec.get("externalIPs"):
+        found.invalid(field, policy, "may only be set for externally-accessible services")
 
 
 def _identity(port: Json) -> tuple[Any, Any]:

@@ -1,9 +1,11 @@
-"""Behaviour of one kind: the hooks, and a base class without any peculiarities."""
+"""Behaviour of one kind: what is declared of it, and the hooks for what takes code."""
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
+from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
 
 if TYPE_CHECKING:
@@ -13,33 +15,46 @@ Json = dict[str, Any]
 
 
 class Strategy:
-    """Defaults, rules and side effects of one kind.
+    """Defaults, rules and side effects of one kind; `rules` is what `kind_rules.yaml` has of it.
 
     `tracks_generation`: whether metadata.generation counts the changes of the desired state.
     `unconditional_update`: whether an update may leave out the resourceVersion.
     `create_on_update`: whether an update (PUT) of a missing object creates it.
     `returns_deleted`: whether a deletion is answered with the object instead of a Status.
+    `has_rules`: whether its rules are known; else only what its schema requires is checked.
     """
 
-    tracks_generation = False
     unconditional_update = True
-    create_on_update = False
-    returns_deleted = False
+
+    def __init__(self, rules: Json | None = None) -> None:
+        self._rules = rules or {}
+        self.tracks_generation: bool = self._rules.get("generation", False)
+        self.create_on_update: bool = self._rules.get("upsert", False)
+        self.returns_deleted: bool = self._rules.get("deleted", False)
+        self.has_rules = "rules" in self._rules or type(self).validate is not Strategy.validate
 
     def default(self, obj: Json) -> None:
         """Fill in defaults, in place; has to be idempotent."""
+        declared.fill(obj, self._rules.get("defaults", []))
 
     def prepare_create(self, obj: Json, api: Api) -> None:
         """Set what the server decides at creation, in place."""
+        if "status" in self._rules:
+            obj["status"] = copy.deepcopy(self._rules["status"])
 
     def prepare_update(self, obj: Json, old: Json, api: Api) -> None:
         """Set what the server decides at an update, in place."""
 
     def validate(self, obj: Json, found: Causes) -> None:
         """Collect the violations of an object."""
+        declared.check(obj, self._rules.get("rules", []), found)
 
     def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
         """Collect the violations of a change, besides those of the object itself."""
+        for path in self._rules.get("immutable", []):
+            prefix, _, key = path.rpartition(".")
+            new, before = (item.get(prefix) or {} if prefix else item for item in (obj, old))
+            found.immutable(new, before, prefix, key)
 
     def warnings(self, obj: Json) -> list[str]:
         """Return what the writer should know, though it is no error."""

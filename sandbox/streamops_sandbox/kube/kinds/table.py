@@ -2,63 +2,71 @@
 
 from __future__ import annotations
 
-from streamops_sandbox.kube.crds import CustomResourceDefinitions
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from streamops_sandbox.kube import crds
 from streamops_sandbox.kube.kinds import (
     core,
-    networking,
+    declared,
+    networking,  # noqa: F401 - its functions are called by their names
     pods,
     policies,
     rbac,
     services,
-    storage,
-    webhook_configurations,
+    webhook_configurations,  # noqa: F401 - likewise
     workloads,
 )
 from streamops_sandbox.kube.kinds.strategy import Strategy
 
+if TYPE_CHECKING:
+    from streamops_sandbox.kube.api import Api
+
+Json = dict[str, Any]
+
+
+class CustomResources(Strategy):
+    """Custom resources, whatever their definition: updates need a resourceVersion."""
+
+    unconditional_update = False
+
+    def __init__(self) -> None:
+        super().__init__({"generation": True})
+
+    def deleted(self, obj: Json, api: Api) -> None:
+        """Let the definition go if this object was the last that its deletion waited for."""
+        group = obj["apiVersion"].rpartition("/")[0]
+        for resource in api.registry:
+            if resource.group == group and resource.kind == obj["kind"]:
+                crds.release(resource.collection, api)
+                return
+
 
 def strategies(*, service_network: str) -> dict[str, Strategy]:
     """Return the strategies by collection name."""
-    webhooks = webhook_configurations.WebhookConfigurations
+    classes: dict[str, Callable[[Json], Strategy]] = {
+        "configmaps": core.ConfigMaps,
+        "events": core.Events,
+        "namespaces": core.Namespaces,
+        "resourcequotas": core.ResourceQuotas,
+        "secrets": core.Secrets,
+        "persistentvolumeclaims": policies.PersistentVolumeClaims,
+        "persistentvolumes": policies.PersistentVolumes,
+        "pods": pods.Pods,
+        "services": partial(services.Services, network=service_network),
+        "customresourcedefinitions.apiextensions.k8s.io": crds.CustomResourceDefinitions,
+        "daemonsets.apps": workloads.DaemonSets,
+        "deployments.apps": workloads.Workload,
+        "replicasets.apps": workloads.Workload,
+        "statefulsets.apps": workloads.StatefulSets,
+        "jobs.batch": workloads.Jobs,
+        "priorityclasses.scheduling.k8s.io": policies.PriorityClasses,
+        "clusterroles.rbac.authorization.k8s.io": rbac.ClusterRoles,
+        "clusterrolebindings.rbac.authorization.k8s.io": rbac.RoleBindings,
+        "rolebindings.rbac.authorization.k8s.io": rbac.RoleBindings,
+    }
     return {
-        "configmaps": core.ConfigMaps(),
-        "endpoints": core.Endpoints(),
-        "events": core.Events(),
-        "limitranges": core.LimitRanges(),
-        "namespaces": core.Namespaces(),
-        "persistentvolumeclaims": storage.PersistentVolumeClaims(),
-        "persistentvolumes": storage.PersistentVolumes(),
-        "pods": pods.Pods(),
-        "podtemplates": workloads.PodTemplates(),
-        "replicationcontrollers": workloads.ReplicationControllers(),
-        "resourcequotas": core.ResourceQuotas(),
-        "secrets": core.Secrets(),
-        "serviceaccounts": core.ReturnedWhenDeleted(),
-        "services": services.Services(service_network),
-        "customresourcedefinitions.apiextensions.k8s.io": CustomResourceDefinitions(),
-        "mutatingwebhookconfigurations.admissionregistration.k8s.io": webhooks(mutating=True),
-        "validatingwebhookconfigurations.admissionregistration.k8s.io": webhooks(mutating=False),
-        "daemonsets.apps": workloads.DaemonSets(),
-        "deployments.apps": workloads.Deployments(),
-        "replicasets.apps": workloads.ReplicaSets(),
-        "statefulsets.apps": workloads.StatefulSets(),
-        "horizontalpodautoscalers.autoscaling": policies.HorizontalPodAutoscalers(),
-        "cronjobs.batch": workloads.CronJobs(),
-        "jobs.batch": workloads.Jobs(),
-        "certificatesigningrequests.certificates.k8s.io": policies.SigningRequests(),
-        "leases.coordination.k8s.io": policies.Leases(),
-        "endpointslices.discovery.k8s.io": networking.EndpointSlices(),
-        "ingresses.networking.k8s.io": networking.Ingresses(),
-        "ingressclasses.networking.k8s.io": networking.IngressClasses(),
-        "networkpolicies.networking.k8s.io": networking.NetworkPolicies(),
-        "poddisruptionbudgets.policy": policies.DisruptionBudgets(),
-        "priorityclasses.scheduling.k8s.io": policies.PriorityClasses(),
-        "csidrivers.storage.k8s.io": core.ReturnedWhenDeleted(),
-        "csinodes.storage.k8s.io": core.ReturnedWhenDeleted(),
-        "storageclasses.storage.k8s.io": storage.StorageClasses(),
-        "volumeattachments.storage.k8s.io": core.ReturnedWhenDeleted(),
-        "roles.rbac.authorization.k8s.io": rbac.Roles(),
-        "clusterroles.rbac.authorization.k8s.io": rbac.ClusterRoles(),
-        "clusterrolebindings.rbac.authorization.k8s.io": rbac.RoleBindings(),
-        "rolebindings.rbac.authorization.k8s.io": rbac.RoleBindings(),
+        collection: classes.get(collection, Strategy)(rules)
+        for collection, rules in declared.kinds().items()
     }

@@ -84,10 +84,12 @@ class Converted(Strategy):
     """The strategy of a kind, for a version it is not kept in."""
 
     def __init__(self, kept: Strategy, from_storage: Convert, to_storage: Convert) -> None:
+        super().__init__()
         self._kept = kept
         self._from, self._to = from_storage, to_storage
         self.tracks_generation = kept.tracks_generation
         self.returns_deleted = kept.returns_deleted
+        self.has_rules = kept.has_rules
 
     def _change(self, obj: Json, change: Callable[[Json], None]) -> None:
         kept = self._to(obj)

@@ -6,86 +6,56 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from streamops_sandbox.kube import cel, names
+from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kinds.strategy import Strategy
+from streamops_sandbox.kube.kinds.declared import function
 
 Json = dict[str, Any]
 _URL_FORM = "desired format: https://host[/path]"
-_SIDE_EFFECTS = ("None", "NoneOnDryRun")
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 
 
-class WebhookConfigurations(Strategy):
-    """Both kinds; only mutating webhooks can be asked again."""
-
-    tracks_generation = True
-
-    def __init__(self, *, mutating: bool) -> None:
-        self._mutating = mutating
-
-    def default(self, obj: Json) -> None:
-        """Fill in the defaults of pkg/apis/admissionregistration/v1/defaults.go."""
-        for webhook in obj.get("webhooks") or []:
-            webhook.setdefault("failurePolicy", "Fail")
-            webhook.setdefault("matchPolicy", "Equivalent")
-            webhook.setdefault("namespaceSelector", {})
-            webhook.setdefault("objectSelector", {})
-            webhook.setdefault("timeoutSeconds", 10)
-            if self._mutating:
-                webhook.setdefault("reinvocationPolicy", "Never")
-            service = (webhook.get("clientConfig") or {}).get("service")
-            if service is not None:
-                service.setdefault("port", 443)
-            for rule in webhook.get("rules") or []:
-                rule.setdefault("scope", "*")
-
-    def validate(self, obj: Json, found: Causes) -> None:
-        """Check each webhook."""
-        seen: set[str] = set()
-        for index, webhook in enumerate(obj.get("webhooks") or []):
-            field = f"webhooks[{index}]"
-            _check_webhook(webhook, field, found)
-            if self._mutating:
-                found.one_of(webhook, "reinvocationPolicy", field, ("IfNeeded", "Never"))
-            if webhook.get("name", "") in seen:
-                found.duplicate(f"{field}.name", webhook.get("name", ""))
-            seen.add(webhook.get("name", ""))
+@function
+def webhooks(webhooks: list[Json] | None, field: str, found: Causes, _: Json) -> None:
+    """Check each webhook of a configuration."""
+    seen: set[str] = set()
+    for index, webhook in enumerate(webhooks or []):
+        place, name = f"{field}[{index}]", webhook.get("name", "")
+        declared.check_shape(webhook, "webhook", found, place)
+        if name in seen:
+            found.duplicate(f"{place}.name", name)
+        seen.add(name)
 
 
-def _check_webhook(webhook: Json, field: str, found: Causes) -> None:
-    name = webhook.get("name", "")
+@function
+def webhook_name(name: str | None, field: str, found: Causes, _: Json) -> None:
+    """Check a webhook's name, which is a domain of its own."""
     if not name:
-        found.required(f"{field}.name")
+        found.required(field)
     elif names.subdomain(name) or name.count(".") < 2:
-        problems = names.subdomain(name) or [
-            "should be a domain with at least three segments separated by dots"
-        ]
-        found.problems(f"{field}.name", name, problems)
-    versions = webhook.get("admissionReviewVersions") or []
+        short = ["should be a domain with at least three segments separated by dots"]
+        found.problems(field, name, names.subdomain(name) or short)
+
+
+@function
+def review_versions(versions: list[str] | None, field: str, found: Causes, _: Json) -> None:
+    """Check the versions of AdmissionReview that a webhook understands."""
     if not versions:
-        text = "must specify one of v1, v1beta1"
-        found.required(f"{field}.admissionReviewVersions", text)
+        found.required(field, "must specify one of v1, v1beta1")
     elif not {"v1", "v1beta1"} & set(versions):
-        text = "must include at least one of v1, v1beta1"
-        found.invalid(f"{field}.admissionReviewVersions", versions, text)
-    for number, rule in enumerate(webhook.get("rules") or []):
-        _check_rule(rule, f"{field}.rules[{number}]", found)
-    found.one_of(webhook, "failurePolicy", field, ("Fail", "Ignore"))
-    found.one_of(webhook, "matchPolicy", field, ("Equivalent", "Exact"))
-    if webhook.get("sideEffects") is None:
-        found.required(f"{field}.sideEffects", "must specify one of None, NoneOnDryRun")
-    found.one_of(webhook, "sideEffects", field, _SIDE_EFFECTS)
-    seconds = webhook["timeoutSeconds"]
+        found.invalid(field, versions, "must include at least one of v1, v1beta1")
+
+
+@function
+def webhook_timeout(seconds: int, field: str, found: Causes, _: Json) -> None:
+    """Check a webhook's timeout."""
     if not 1 <= seconds <= 30:
-        text = "the timeout value must be between 1 and 30 seconds"
-        found.invalid(f"{field}.timeoutSeconds", seconds, text)
-    found.selector(f"{field}.namespaceSelector", webhook["namespaceSelector"])
-    check_client(webhook.get("clientConfig") or {}, f"{field}.clientConfig", found)
-    for number, condition in enumerate(webhook.get("matchConditions") or []):
-        _check_condition(condition, f"{field}.matchConditions[{number}]", found)
+        found.invalid(field, seconds, "the timeout value must be between 1 and 30 seconds")
 
 
-def _check_rule(rule: Json, field: str, found: Causes) -> None:
+@function
+def webhook_rule(rule: Json, field: str, found: Causes, _: Json) -> None:
+    """Check which requests a webhook is asked about."""
     for key in ("operations", "apiGroups", "apiVersions", "resources"):
         values = rule.get(key) or []
         if not values:
@@ -100,9 +70,10 @@ def _check_rule(rule: Json, field: str, found: Causes) -> None:
     found.one_of(rule, "scope", field, ("*", "Cluster", "Namespaced"))
 
 
-def check_client(client: Json, field: str, found: Causes) -> None:
-    """Check a webhook's `clientConfig`."""
-    url, service = client.get("url"), client.get("service")
+@function
+def client_config(client: Json | None, field: str, found: Causes, _: Json) -> None:
+    """Check where a webhook is."""
+    url, service = (client or {}).get("url"), (client or {}).get("service")
     if (url is None) == (service is None):
         found.required(field, "exactly one of url or service is required")
     elif url is not None:
@@ -125,7 +96,9 @@ def check_client(client: Json, field: str, found: Causes) -> None:
             found.invalid(f"{field}.service.path", path, "must start with a '/'")
 
 
-def _check_condition(condition: Json, field: str, found: Causes) -> None:
+@function
+def match_condition(condition: Json, field: str, found: Causes, _: Json) -> None:
+    """Check one of a webhook's match conditions."""
     if not condition.get("name"):
         found.required(f"{field}.name")
     expression = condition.get("expression", "")
