@@ -101,11 +101,12 @@ class ReplicaSetController(Controller):
         status["observedGeneration"] = metadata.get("generation", 1)
         conditions: list[Object] = []
         if failure is not None:
+            # Its message stays: a write for each refused pod would make the next try come at once.
             known = condition(replica_set, "ReplicaFailure")
-            conditions = [known] if known else []
             message = failure.message if isinstance(failure, ApiError) else str(failure)
-            set_condition(conditions, "ReplicaFailure", "True", "FailedCreate", message)
-            status["conditions"] = conditions
+            if not known:
+                set_condition(conditions, "ReplicaFailure", "True", "FailedCreate", message)
+            status["conditions"] = [known] if known else conditions
         await write_status(self.client, replica_set, status)
         later = [wait for wait in waits if wait]
         if later:
