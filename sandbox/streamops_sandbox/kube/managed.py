@@ -252,7 +252,7 @@ def apply(
 
 def _prune(merged: Json, entries: Entries, stated: Set, last: Entry | None, schema: Schema) -> Json:
     """Drop what this manager applied before, does not state now, and nobody else owns."""
-    if last is None or not last.fields:
+    if last is None or not fieldset.difference(last.fields, stated):
         return merged
     managed = stated
     for entry in entries.values():
@@ -338,6 +338,8 @@ def same_but_times(old: Json, new: Json) -> bool:
     right, theirs = _take(new)
     if left != right or len(mine or []) != len(theirs or []):
         return False
+    if mine == theirs:
+        return True
 
     def timeless(items: list[Json] | None) -> list[Json]:
         plain = [{key: item[key] for key in item if key != "time"} for item in items or []]

@@ -10,8 +10,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-
 from streamops_sandbox.kube import clock, conversion, errors, managed, merge, names, shaping
 from streamops_sandbox.kube.api import Api, Mutator, Review, Validator, Write
 from streamops_sandbox.kube.kinds.causes import Causes
@@ -117,7 +115,8 @@ class Objects:
         for _ in range(_RETRIES):
             stored = self._api.require(resource, namespace, name)
             old = conversion.read(stored, resource)
-            new = transform(orjson.loads(orjson.dumps(old)))
+            # Only an applied configuration is laid over the old state without changing it.
+            new = transform(old if applied else conversion.read(stored, resource))
             changed = await self._change(
                 resource, stored, old, new, write, subresource=subresource, applied=applied
             )
@@ -137,8 +136,10 @@ class Objects:
         applied: bool,
     ) -> Json | None:
         """One attempt; None when the stored object is no longer the one it started from."""
-        shaping.check_type(new, resource, self._api)
-        new = shaping.shape(new, resource, self._api, write)
+        unchanged = applied and managed.same_but_times(old, new)
+        if not unchanged:
+            shaping.check_type(new, resource, self._api)
+            new = shaping.shape(new, resource, self._api, write)
         self._check_identity(new, stored, resource, write)
         new = _keep(new, old, resource, subresource)
         new = self._track(old, new, resource, write, subresource, applied=applied)
@@ -153,12 +154,13 @@ class Objects:
             strategy.prepare_update(new, old, self._api)
             if strategy.tracks_generation and _desired(new) != _desired(old):
                 new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-        await self._validate(review, new, old)
+        unchanged = unchanged and managed.same_but_times(old, new)
+        await self._validate(review, new, old, checked=unchanged)
         new, kept = _stored_form(new, resource)
         if self._api.collection(resource).get(stored.namespace, stored.name) is not stored:
             return None
         new["metadata"]["resourceVersion"] = str(stored.revision)
-        if managed.same_but_times(old, new):
+        if unchanged or managed.same_but_times(old, new):
             return old
         return self._commit(resource, new, kept, old, write)
 
@@ -238,10 +240,13 @@ class Objects:
         review.obj = obj
         return obj
 
-    async def _validate(self, review: Review, obj: Json, old: Json | None) -> None:
-        # A binding changes what an update may not: the node.
-        unchanged = None if review.subresource == "binding" else old
-        shaping.check(obj, unchanged, review.resource, self._api)
+    async def _validate(
+        self, review: Review, obj: Json, old: Json | None, *, checked: bool = False
+    ) -> None:
+        if not checked:
+            # A binding changes what an update may not: the node.
+            before = None if review.subresource == "binding" else old
+            shaping.check(obj, before, review.resource, self._api)
         if not review.subresource:
             review.write.warnings.extend(self._api.strategy(review.resource).warnings(obj))
         review.obj = obj

@@ -209,20 +209,22 @@ def conform_configuration(config: Json, resource: Resource) -> Json:
 
     Unlike other writes, an unknown field is always an error here: it could not be owned.
     """
+    decoder, problem = decoding.Decoder(keep_empty=True), ""
+    if not resource.custom:
+        try:
+            conformed: Json = decoder.conform(config, resource.schema)
+            if not decoder.unknown:
+                return conformed
+        except decoding.DecodeError as error:
+            problem = str(error)
     problems: list[str] = []
     _check_types(config, resource.schema, "", problems)
-    if problems:
-        text = problems[0] if len(problems) == 1 else "errors:\n  " + "\n  ".join(problems)
-        raise _typed_error(config, resource, config["metadata"].get("namespace", ""), text)
-    if resource.custom:
-        return config
-    try:
-        conformed: Json = decoding.Decoder(keep_empty=True).conform(config, resource.schema)
-    except decoding.DecodeError as error:
-        raise _typed_error(
-            config, resource, config["metadata"].get("namespace", ""), str(error)
-        ) from error
-    return conformed
+    problem = problems[0] if len(problems) == 1 else problem
+    problem = "errors:\n  " + "\n  ".join(problems) if len(problems) > 1 else problem
+    if problem:
+        namespace = config["metadata"].get("namespace", "")
+        raise _typed_error(config, resource, namespace, problem)
+    return config
 
 
 def _typed_error(config: Json, resource: Resource, namespace: str, text: str) -> errors.StatusError:
