@@ -6,8 +6,8 @@ from typing import Any
 
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller
-from streamops_sandbox.controllers.revisions import HASH_LABEL, RevisionHistory
 from streamops_sandbox.controllers.workloads import (
+    REVISION_HASH,
     claim,
     delete_pods,
     is_active,
@@ -37,8 +37,6 @@ class DaemonSetController(Controller):
         self._events = events
         self._sets = self.watch(client.informer("apps/v1", "DaemonSet"))
         self._pods = self.watch_owned(client.informer("v1", "Pod"), "DaemonSet")
-        revisions = self.watch_owned(client.informer("apps/v1", "ControllerRevision"), "DaemonSet")
-        self._history = RevisionHistory(client, revisions)
         self._nodes = self.watch(client.informer("v1", "Node"), lambda _: self._all())
 
     def _all(self) -> list[tuple[str | None, str]]:
@@ -54,7 +52,6 @@ class DaemonSetController(Controller):
         digest = template_hash(daemon_set["spec"]["template"])
         nodes = [node["metadata"]["name"] for node in self._nodes.list() if _fits(daemon_set, node)]
         pods = await claim(self.client, self._pods, daemon_set)
-        await self._history.record(daemon_set, digest, pods)
         await self._place(daemon_set, pods, nodes, digest)
         strategy = daemon_set["spec"].get("updateStrategy") or {}
         if strategy.get("type", "RollingUpdate") == "RollingUpdate":
@@ -86,7 +83,7 @@ class DaemonSetController(Controller):
         old = [
             pod
             for pod in pods
-            if (pod["metadata"].get("labels") or {}).get(HASH_LABEL) != digest and is_active(pod)
+            if (pod["metadata"].get("labels") or {}).get(REVISION_HASH) != digest and is_active(pod)
         ]
         broken = [pod for pod in old if not is_ready(pod)]
         working = [pod for pod in old if is_ready(pod)]
@@ -109,7 +106,7 @@ class DaemonSetController(Controller):
         }
         optional = {
             "updatedNumberScheduled": sum(
-                (pod["metadata"].get("labels") or {}).get(HASH_LABEL) == digest for pod in placed
+                (pod["metadata"].get("labels") or {}).get(REVISION_HASH) == digest for pod in placed
             ),
             "numberAvailable": available,
             "numberUnavailable": len(nodes) - available,
@@ -124,7 +121,7 @@ def _new_pod(daemon_set: Object, node: str, digest: str) -> Object:
     """Return a pod that only fits on one node, as the DaemonSet controller makes it."""
     name = daemon_set["metadata"]["name"]
     pod = pod_from(daemon_set["spec"]["template"], daemon_set, generateName=f"{name}-")
-    pod["metadata"].setdefault("labels", {})[HASH_LABEL] = digest
+    pod["metadata"].setdefault("labels", {})[REVISION_HASH] = digest
     pod["spec"].setdefault("tolerations", []).extend(
         {"key": key, "operator": "Exists", "effect": effect} for key, effect in _TOLERATED
     )

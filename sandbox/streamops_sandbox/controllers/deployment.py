@@ -11,7 +11,7 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
-from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller, owner_reference
 from streamops_sandbox.controllers.workloads import (
     claim,
@@ -155,19 +155,9 @@ class DeploymentController(Controller):
             surge, _ = _limits(deployment)
             room = wanted + surge - sum(_replicas(one) for one in old)
             replicas = min(wanted, max(room, 0))
-        collisions = deployment.get("status", {}).get("collisionCount") or 0
-        replica_set = _new_replica_set(deployment, replicas, collisions, _revision(old) + 1)
+        replica_set = _new_replica_set(deployment, replicas, _revision(old) + 1)
         name = replica_set["metadata"]["name"]
-        try:
-            created = await self.client.create(replica_set)
-        except ApiError as error:
-            if error.already_exists:
-                await write_status(
-                    self.client,
-                    deployment,
-                    {**deployment.get("status", {}), "collisionCount": collisions + 1},
-                )
-            raise
+        created = await self.client.create(replica_set)
         message = f"Scaled up replica set {name} from 0 to {replicas}"
         self._events.record(deployment, "Normal", "ScalingReplicaSet", message)
         await self._annotate(deployment, str(_revision(old) + 1))
@@ -260,8 +250,6 @@ class DeploymentController(Controller):
         }
         status: Object = {key: value for key, value in counts.items() if value}
         status["observedGeneration"] = deployment["metadata"].get("generation", 1)
-        if before.get("collisionCount"):
-            status["collisionCount"] = before["collisionCount"]
         conditions = copy.deepcopy(before.get("conditions") or [])
         self._set_available(deployment, counts, conditions)
         self._set_progressing(deployment, counts, new, conditions)
@@ -389,8 +377,8 @@ def _template(obj: Object) -> Object:
     return template
 
 
-def _new_replica_set(deployment: Object, replicas: int, collisions: int, revision: int) -> Object:
-    digest = template_hash(_template(deployment), collisions)
+def _new_replica_set(deployment: Object, replicas: int, revision: int) -> Object:
+    digest = template_hash(_template(deployment))
     metadata, spec = deployment["metadata"], deployment["spec"]
     template = copy.deepcopy(spec["template"])
     labels = template.setdefault("metadata", {}).setdefault("labels", {})

@@ -1,7 +1,8 @@
 """Jobs: run pods until enough of them have succeeded.
 
-Contract: https://kubernetes.io/docs/concepts/workloads/controllers/job/ . Not modelled: pod failure
-policies, success policies and `managedBy`; such Jobs get an event and are left alone.
+Contract: https://kubernetes.io/docs/concepts/workloads/controllers/job/ . Not modelled: completion
+by index, pod failure policies, success policies and `managedBy`; such Jobs get an event and are
+left alone.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from streamops_sandbox.timestamps import now, parse
 
 Object = dict[str, Any]
 
-INDEX = "batch.kubernetes.io/job-completion-index"
 _BACKOFF_SECONDS = 10.0
 _LONGEST_BACKOFF_SECONDS = 360.0
 _UNSUPPORTED = ("podFailurePolicy", "successPolicy", "managedBy", "backoffLimitPerIndex")
@@ -49,6 +49,8 @@ class JobController(Controller):
         if job is None or job["metadata"].get("deletionTimestamp"):
             return
         unsupported = [field for field in _UNSUPPORTED if job["spec"].get(field)]
+        if job["spec"].get("completionMode") == "Indexed":
+            unsupported.append("completionMode Indexed")
         if unsupported:
             message = f"not supported by the sandbox: {', '.join(unsupported)}"
             self._events.record(job, "Warning", "Unsupported", message)
@@ -69,7 +71,7 @@ class JobController(Controller):
 
     async def _progress(self, job: Object, pods: list[Object]) -> None:
         spec = job["spec"]
-        succeeded = _succeeded(job, pods)
+        succeeded = [pod for pod in pods if _phase(pod) == "Succeeded"]
         active = [pod for pod in pods if is_active(pod)]
         completions, parallelism = spec.get("completions"), spec.get("parallelism", 1)
         # Without a number of completions, one success ends the Job once the others have ended.
@@ -85,22 +87,14 @@ class JobController(Controller):
         if len(active) > wanted:
             await delete_pods(self.client, active[wanted:])
         elif len(active) < wanted and not self._delayed(job, pods):
-            await self._create(job, wanted - len(active), succeeded, active)
+            await self._create(job, wanted - len(active))
             pods = await claim(self.client, self._pods, job)
         await self._write_status(job, pods, None)
 
-    async def _create(
-        self, job: Object, count: int, succeeded: list[Object], active: list[Object]
-    ) -> None:
-        indexes: list[int | None] = [None] * count
-        if job["spec"].get("completionMode") == "Indexed":
-            taken = {_index(pod) for pod in [*succeeded, *active]}
-            free = [one for one in range(job["spec"]["completions"]) if one not in taken]
-            indexes = list(free[:count])
-        results = await asyncio.gather(
-            *(self.client.create(_new_pod(job, index)) for index in indexes),
-            return_exceptions=True,
-        )
+    async def _create(self, job: Object, count: int) -> None:
+        template, stem = job["spec"]["template"], f"{job['metadata']['name']}-"
+        pods = [pod_from(template, job, generateName=stem) for _ in range(count)]
+        results = await asyncio.gather(*map(self.client.create, pods), return_exceptions=True)
         for result in results:
             if isinstance(result, ApiError):
                 message = f"Error creating: {result.message}"
@@ -183,7 +177,7 @@ class JobController(Controller):
     ) -> None:
         before, suspended = job.get("status", {}), bool(job["spec"].get("suspend"))
         active = [pod for pod in pods if is_active(pod)]
-        succeeded = _succeeded(job, pods)
+        succeeded = [pod for pod in pods if _phase(pod) == "Succeeded"]
         conditions = copy.deepcopy(before.get("conditions") or [])
         status: Object = {"conditions": conditions}
         if suspended:
@@ -212,8 +206,6 @@ class JobController(Controller):
         status["ready"] = sum(is_ready(pod) for pod in active)
         status["terminating"] = sum(bool(pod["metadata"].get("deletionTimestamp")) for pod in pods)
         status["uncountedTerminatedPods"] = {}
-        if job["spec"].get("completionMode") == "Indexed":
-            status["completedIndexes"] = _ranges(sorted(_index(pod) for pod in succeeded))
         if not conditions:
             del status["conditions"]
         await write_status(self.client, job, status)
@@ -222,39 +214,12 @@ class JobController(Controller):
 _REACHED = "Reached expected number of succeeded pods"
 
 
-def _new_pod(job: Object, index: int | None) -> Object:
-    name = job["metadata"]["name"]
-    stem = f"{name}-" if index is None else f"{name}-{index}-"
-    pod = pod_from(job["spec"]["template"], job, generateName=stem)
-    if index is not None:
-        pod["metadata"].setdefault("annotations", {})[INDEX] = str(index)
-        pod["metadata"].setdefault("labels", {})[INDEX] = str(index)
-        pod["spec"]["hostname"] = f"{name}-{index}"
-        for container in pod["spec"]["containers"]:
-            container.setdefault("env", []).append(
-                {"name": "JOB_COMPLETION_INDEX", "value": str(index)}
-            )
-    return pod
-
-
-def _succeeded(job: Object, pods: list[Object]) -> list[Object]:
-    """Return the pods that count: all that succeeded, or one for each index."""
-    done = [pod for pod in pods if _phase(pod) == "Succeeded"]
-    if job["spec"].get("completionMode") == "Indexed":
-        return list({_index(pod): pod for pod in done}.values())
-    return done
-
-
 def _finished(job: Object) -> bool:
     return any(condition(job, kind).get("status") == "True" for kind in ("Complete", "Failed"))
 
 
 def _phase(pod: Object) -> str:
     return str(pod.get("status", {}).get("phase", ""))
-
-
-def _index(pod: Object) -> int:
-    return int((pod["metadata"].get("annotations") or {}).get(INDEX, -1))
 
 
 def _restarts(pod: Object) -> int:
@@ -269,19 +234,3 @@ def _ended_at(pod: Object) -> datetime:
         if entry.get("state", {}).get("terminated")
     ]
     return max(times, default=datetime.now(UTC))
-
-
-def _ranges(numbers: list[int]) -> str:
-    """Write numbers as Kubernetes does: 1,3-5,7."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1] = [parts[-1][0], number]
-        else:
-            parts.append([number])
-    return ",".join(
-        str(part[0])
-        if len(part) == 1
-        else f"{part[0]}{'-' if part[1] - part[0] > 1 else ','}{part[1]}"
-        for part in parts
-    )

@@ -6,7 +6,6 @@ import asyncio
 
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller
-from streamops_sandbox.controllers.autoscaling import AutoscalingController
 from streamops_sandbox.controllers.cronjob import CronJobController
 from streamops_sandbox.controllers.daemonset import DaemonSetController
 from streamops_sandbox.controllers.deployment import DeploymentController
@@ -42,7 +41,6 @@ async def run(client: Client, ca_pem: str) -> None:
         EndpointsController(client),
         LoadBalancerController(client),
         DisruptionController(client),
-        AutoscalingController(client),
     ]
     async with asyncio.TaskGroup() as group:
         for recorder in recorders:

@@ -11,8 +11,8 @@ from typing import Any
 
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller
-from streamops_sandbox.controllers.revisions import HASH_LABEL, RevisionHistory
 from streamops_sandbox.controllers.workloads import (
+    REVISION_HASH,
     claim,
     delete_pods,
     is_active,
@@ -39,10 +39,6 @@ class StatefulSetController(Controller):
         self._events = events
         self._sets = self.watch(client.informer("apps/v1", "StatefulSet"))
         self._pods = self.watch_owned(client.informer("v1", "Pod"), "StatefulSet")
-        revisions = self.watch_owned(
-            client.informer("apps/v1", "ControllerRevision"), "StatefulSet"
-        )
-        self._history = RevisionHistory(client, revisions)
 
     async def reconcile(self, namespace: str | None, name: str) -> None:
         """Reconcile a StatefulSet."""
@@ -55,7 +51,6 @@ class StatefulSetController(Controller):
             return
         digest = template_hash(stateful_set["spec"]["template"])
         pods = await self._claimed(stateful_set)
-        await self._history.record(stateful_set, digest, list(pods.values()))
         await self._step(stateful_set, pods, digest)
         await self._write_status(stateful_set, await self._claimed(stateful_set), digest)
 
@@ -99,7 +94,7 @@ class StatefulSetController(Controller):
             pod = pods.get(ordinal)
             if ordinal < partition or pod is None:
                 return
-            if pod["metadata"]["labels"].get(HASH_LABEL) != digest:
+            if pod["metadata"]["labels"].get(REVISION_HASH) != digest:
                 if is_active(pod):
                     await delete_pods(self.client, [pod])
                 return
@@ -110,7 +105,7 @@ class StatefulSetController(Controller):
         name = f"{stateful_set['metadata']['name']}-{ordinal}"
         pod = pod_from(copy.deepcopy(stateful_set["spec"]["template"]), stateful_set, name=name)
         pod["metadata"].setdefault("labels", {}).update(
-            {HASH_LABEL: digest, NAME_LABEL: name, INDEX_LABEL: str(ordinal)}
+            {REVISION_HASH: digest, NAME_LABEL: name, INDEX_LABEL: str(ordinal)}
         )
         pod["spec"]["hostname"] = name
         pod["spec"]["subdomain"] = stateful_set["spec"].get("serviceName", "")
@@ -133,7 +128,7 @@ class StatefulSetController(Controller):
         metadata, spec = stateful_set["metadata"], stateful_set["spec"]
         active = [pod for pod in pods.values() if is_active(pod)]
         revision = f"{metadata['name']}-{digest}"
-        updated = [pod for pod in active if pod["metadata"]["labels"].get(HASH_LABEL) == digest]
+        updated = [pod for pod in active if pod["metadata"]["labels"].get(REVISION_HASH) == digest]
         all_new = len(updated) == len(active) == spec.get("replicas", 1)
         current = stateful_set.get("status", {}).get("currentRevision") or revision
         if all_new:

@@ -18,6 +18,8 @@ from streamops_sandbox.timestamps import now, parse
 
 Object = dict[str, Any]
 
+#: The label of the template a DaemonSet's or StatefulSet's pod was made from.
+REVISION_HASH = "controller-revision-hash"
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words come out
 
 
@@ -169,9 +171,9 @@ async def write_status(client: Client, obj: Object, status: Object) -> None:
     )
 
 
-def template_hash(template: Object, collisions: int = 0) -> str:
+def template_hash(template: Object) -> str:
     """Return ten characters that stand for a pod template (`pod-template-hash`)."""
-    text = json.dumps([template, collisions], sort_keys=True)
+    text = json.dumps(template, sort_keys=True)
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
     characters = []
     for _ in range(10):

@@ -153,35 +153,6 @@ def test_events_are_printed_as_people_know_them(kubectl: Kubectl) -> None:
     assert "SuccessfulCreate" in kubectl("events", "--for", "job/job")
 
 
-@pytest.mark.parametrize("kind", ["DaemonSet", "StatefulSet"])
-def test_rollouts_have_a_history_and_are_undone(kubectl: Kubectl, kind: str) -> None:
-    name = f"{kind.lower()}/{kind.lower()}"
-    spec = {"replicas": 1} if kind == "StatefulSet" else {}
-    made = workload(kubectl.cluster, kind, **spec, revisionHistoryLimit=1)
-    kubectl("apply", "-f", "-", stdin=documents(made))
-    kubectl.rolled_out(name)
-
-    def colour() -> str:
-        return kubectl("get", "pods", "-o", "jsonpath={.items[*].spec.containers[0].env[*].value}")
-
-    def history() -> list[str]:
-        lines = kubectl("rollout", "history", name).splitlines()
-        return [line.split()[0] for line in lines if line[:1].isdigit()]
-
-    kubectl("set", "env", name, "COLOUR=blue")
-    kubectl.rolled_out(name)
-    until(lambda: colour() == "blue", "the pod of the second revision")
-    assert history() == ["1", "2"]
-    kubectl("rollout", "undo", name)
-    kubectl.rolled_out(name)
-    until(lambda: colour() == "", "the pod of the first revision")
-    assert history() == ["2", "3"]
-    kubectl("rollout", "restart", name)
-    kubectl.rolled_out(name)
-    until(lambda: history() == ["3", "4"], "what is beyond the limit is forgotten")
-    assert kind.lower() in kubectl("get", "controllerrevisions", "--no-headers")
-
-
 def test_logs(kubectl: Kubectl) -> None:
     crashing = kubectl.cluster.python_pod(
         "crashing", kubectl.namespace, "print('so long'); raise SystemExit(1)"
