@@ -1,17 +1,17 @@
-"""cmd/controller of Serving: Services, Configurations, Revisions and Routes."""
+"""cmd/controller of Serving: Services and their Revisions."""
 
 from __future__ import annotations
 
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.knative.serving import names
-from streamops_sandbox.knative.serving.configuration import ConfigurationReconciler
 from streamops_sandbox.knative.serving.revision import RevisionReconciler
-from streamops_sandbox.knative.serving.route import RouteReconciler
 from streamops_sandbox.knative.serving.service import ServiceReconciler
 from streamops_sandbox.knative.unmodelled import unmodelled
 from streamops_sandbox.node.context import ContainerContext
 
 _UNMODELLED = [
+    (names.API, "Configuration"),
+    (names.API, "Route"),
     ("serving.knative.dev/v1beta1", "DomainMapping"),
     (names.NETWORKING, "Certificate"),
 ]
@@ -22,12 +22,7 @@ async def main(ctx: ContainerContext) -> int:
     async with Process(ctx) as process:
         client = process.client
         config = await process.follow("v1", "ConfigMap", process.namespace)
-        controllers = [
-            ServiceReconciler(client),
-            ConfigurationReconciler(client),
-            RevisionReconciler(client, config),
-            RouteReconciler(client, config),
-        ]
+        services, revisions = ServiceReconciler(client, config), RevisionReconciler(client, config)
         await process.answer_probes()
-        work = [controller.run() for controller in controllers]
-        return await process.run(*work, *unmodelled(client, _UNMODELLED))
+        others = unmodelled(client, _UNMODELLED)
+        return await process.run(services.run(), revisions.run(), *others)

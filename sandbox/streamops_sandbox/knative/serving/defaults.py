@@ -28,12 +28,12 @@ class Defaulter:
         if kind["group"] != _GROUP or request.get("subResource") or deleted:
             return obj
         spec = obj.setdefault("spec", {})
-        if kind["kind"] in ("Service", "Configuration") and isinstance(spec.get("template"), dict):
-            self._revision(spec["template"].setdefault("spec", {}))
+        if kind["kind"] == "Service":
+            if isinstance(spec.get("template"), dict):
+                self._revision(spec["template"].setdefault("spec", {}))
+            _traffic(spec)
         if kind["kind"] == "Revision":
             self._revision(spec)
-        if kind["kind"] in ("Service", "Route"):
-            _traffic(spec, default=kind["kind"] == "Service")
         annotate_user(obj, request, _GROUP)
         return obj
 
@@ -66,9 +66,9 @@ def _readiness(container: Object) -> None:
             probe[kind].setdefault("port", 0)
 
 
-def _traffic(spec: Object, *, default: bool) -> None:
-    if default and not spec.get("traffic"):
+def _traffic(spec: Object) -> None:
+    if not spec.get("traffic"):
         spec["traffic"] = [{"latestRevision": True, "percent": 100}]
-    for target in spec.get("traffic") or []:
+    for target in spec["traffic"]:
         if target.get("latestRevision") is None:
             target["latestRevision"] = not target.get("revisionName")

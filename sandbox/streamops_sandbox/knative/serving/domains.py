@@ -1,4 +1,4 @@
-"""Which host names a Route answers to (config-domain, config-network)."""
+"""Which host names a Service answers to (config-domain, config-network)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from streamops_sandbox.knative.serving import names
 _CLUSTER = "cluster.local"
 _LOCAL = f"svc.{_CLUSTER}"
 _DEFAULT_TEMPLATE = "{{.Name}}.{{.Namespace}}.{{.Domain}}"
-_DEFAULT_TAG_TEMPLATE = "{{.Tag}}-{{.Name}}"
 _VARIABLE = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 
 
@@ -29,7 +28,7 @@ class Domains:
         self._config = config
 
     def domain(self, labels: dict[str, str] | None) -> str:
-        """Return the domain of a Route: the entry of config-domain with the best selector."""
+        """Return the domain of a Service: the entry of config-domain with the best selector."""
         best, weight = _LOCAL, -1
         for domain, text in sorted(configmaps.data(self._config, "config-domain").items()):
             selector = (yaml.safe_load(text) or {}).get("selector") or {} if text else {}
@@ -38,37 +37,30 @@ class Domains:
                 best, weight = domain, len(selector)
         return best
 
-    def is_local(self, route: dict[str, Any]) -> bool:
-        """Tell whether a Route is reachable from inside the cluster only."""
-        labels = route["metadata"].get("labels") or {}
+    def is_local(self, service: dict[str, Any]) -> bool:
+        """Tell whether a Service is reachable from inside the cluster only."""
+        labels = service["metadata"].get("labels") or {}
         return labels.get(names.VISIBILITY) == "cluster-local" or self.domain(labels) == _LOCAL
 
-    def external(self, route: dict[str, Any], tag: str = "") -> str:
-        """Return the public host of a Route or of one of its tags.
+    def external(self, service: dict[str, Any]) -> str:
+        """Return the public host of a Service.
 
         Raises:
             BadTemplate: the template cannot be filled in.
         """
-        metadata = route["metadata"]
+        metadata = service["metadata"]
         settings = configmaps.data(self._config, "config-network")
-        name = metadata["name"]
-        if tag:
-            template = settings.get("tag-template", _DEFAULT_TAG_TEMPLATE)
-            name = _fill(template, {"Name": name, "Tag": tag})
         values = {
-            "Name": name,
+            "Name": metadata["name"],
             "Namespace": metadata["namespace"],
             "Domain": self.domain(metadata.get("labels")),
-            "Tag": tag,
         }
         return _fill(settings.get("domain-template", _DEFAULT_TEMPLATE), values)
 
     @staticmethod
-    def local(route: dict[str, Any], tag: str = "") -> list[str]:
-        """Return the names a Route has inside the cluster, the full one last."""
-        metadata = route["metadata"]
-        name = f"{tag}-{metadata['name']}" if tag else metadata["name"]
-        base = f"{name}.{metadata['namespace']}"
+    def local(service: dict[str, Any]) -> list[str]:
+        """Return the names a Service has inside the cluster, the full one last."""
+        base = f"{service['metadata']['name']}.{service['metadata']['namespace']}"
         return [base, f"{base}.svc", f"{base}.svc.{_CLUSTER}"]
 
 

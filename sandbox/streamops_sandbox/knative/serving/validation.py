@@ -51,10 +51,9 @@ class Validator:
             return obj
         errors = FieldErrors()
         spec = obj.get("spec") or {}
-        if kind in ("Service", "Configuration"):
+        if kind == "Service":
             self._template(errors, obj, old)
-        if kind in ("Service", "Route"):
-            _traffic(errors, spec.get("traffic") or [], route=kind == "Route")
+            _traffic(errors, spec.get("traffic") or [])
         if kind == "Revision" and old and old.get("spec") != spec:
             errors.add("Immutable fields changed (-old +new)", "spec")
         if errors:
@@ -161,22 +160,10 @@ def _decimal(value: str) -> bool:
     return re.fullmatch(r"\d+\.\d+", value) is not None
 
 
-def _traffic(errors: FieldErrors, traffic: list[Object], *, route: bool) -> None:
-    path = "spec.traffic"
-    if not traffic and route:
-        errors.missing(path)
+def _traffic(errors: FieldErrors, traffic: list[Object]) -> None:
     total = sum(target.get("percent") or 0 for target in traffic)
     if traffic and total != 100:
-        errors.add(f"Traffic targets sum to {total}, want 100", path)
-    tags: dict[str, int] = {}
+        errors.add(f"Traffic targets sum to {total}, want 100", "spec.traffic")
     for index, target in enumerate(traffic):
-        where = f"{path}[{index}]"
         if target.get("latestRevision") and target.get("revisionName"):
-            errors.invalid("true", f"{where}.latestRevision")
-        if route and bool(target.get("revisionName")) == bool(target.get("configurationName")):
-            errors.exactly_one(target, where, "revisionName", "configurationName")
-        tag = target.get("tag")
-        if tag in tags:
-            errors.add("Multiple definitions for", f"{where}.tag", f"{path}[{tags[tag]}].tag")
-        elif tag:
-            tags[tag] = index
+            errors.invalid("true", f"spec.traffic[{index}].latestRevision")
