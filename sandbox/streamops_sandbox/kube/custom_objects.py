@@ -242,14 +242,8 @@ def _check_identity(items: list[Any], node: Schema, path: str, found: list[Json]
         text = _show(identity)
         if text in seen:
             field = f"{path}[{index}]"
-            found.append(
-                errors.cause("FieldValueDuplicate", field, f"Duplicate value: {_go_map(identity)}")
-            )
+            found.append(errors.cause("FieldValueDuplicate", field, f"Duplicate value: {text}"))
         seen.add(text)
-
-
-def _go_map(identity: Any) -> str:
-    return _show(identity)
 
 
 def _check(value: Any, checks: Json, path: str, found: list[Json]) -> None:
@@ -272,72 +266,61 @@ def _check(value: Any, checks: Json, path: str, found: list[Json]) -> None:
                 found.append(_invalid(path, value, f"{path} in body {message}"))
 
 
-def _broken(value: Any, keyword: str, bound: Any, checks: Json) -> str:
-    """What a value breaks of one simple keyword; empty when it holds."""
-    if isinstance(value, str):
-        return _broken_string(value, keyword, bound)
-    if isinstance(value, list):
-        return _broken_list(value, keyword, bound)
-    if isinstance(value, dict):
-        return _broken_object(value, keyword, bound)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return _broken_number(value, keyword, bound, checks)
-    return ""
-
-
-def _broken_string(value: str, keyword: str, bound: Any) -> str:
-    if keyword == "pattern" and not _regex(bound).search(value):
-        return f"should match '{bound}'"
-    if keyword == "minLength" and len(value) < bound:
-        return f"should be at least {bound} chars long"
-    if keyword == "maxLength" and len(value) > bound:
-        return f"should be at most {bound} chars long"
-    if keyword == "format" and not format_fits(value, bound):
-        return f"must be of type {bound}: {_show(value)}"
-    return ""
-
-
-def _broken_list(value: list[Any], keyword: str, bound: Any) -> str:
-    if keyword == "minItems" and len(value) < bound:
-        return f"should have at least {bound} items"
-    if keyword == "maxItems" and len(value) > bound:
-        return f"should have at most {bound} items"
-    if keyword == "uniqueItems" and bound and len({_show(item) for item in value}) < len(value):
-        return "shouldn't contain duplicates"
-    return ""
-
-
-def _broken_object(value: Json, keyword: str, bound: Any) -> str:
-    if keyword == "minProperties" and len(value) < bound:
-        return f"should have at least {bound} properties"
-    if keyword == "maxProperties" and len(value) > bound:
-        return f"should have at most {bound} properties"
-    return ""
-
-
-def _broken_number(value: float, keyword: str, bound: Any, checks: Json) -> str:
-    if keyword == "minimum":
-        if checks.get("exclusiveMinimum") is True and value <= bound:
-            return f"should be greater than {bound}"
-        if value < bound:
-            return f"should be greater than or equal to {bound}"
-    if keyword == "maximum":
-        if checks.get("exclusiveMaximum") is True and value >= bound:
-            return f"should be less than {bound}"
-        if value > bound:
-            return f"should be less than or equal to {bound}"
-    if keyword == "multipleOf" and value % bound:
-        return f"should be a multiple of {bound}"
-    if keyword == "format" and bound in ("int32", "int64"):
-        limit = 2**31 if bound == "int32" else 2**63
-        if not -limit <= value < limit:
-            return f"must be of type {bound}: {_show(value)}"
-    return ""
-
-
 @lru_cache(maxsize=512)
 def _regex(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern.replace(r"\z", r"\Z"))
+
+
+def _broken(value: Any, keyword: str, bound: Any, checks: Json) -> str:
+    """Return what a value breaks of one simple keyword; empty when it holds."""
+    if keyword in ("minimum", "maximum") and _is_number(value):
+        return _out_of_bounds(value, keyword, bound, checks)
+    if keyword == "format":
+        fits = format_fits(value, bound) if isinstance(value, str) else _fits_size(value, bound)
+        return "" if fits else f"must be of type {bound}: {_show(value)}"
+    if keyword not in _KEYWORDS:
+        return ""
+    applies, breaks, text = _KEYWORDS[keyword]
+    return text.format(bound) if applies(value) and breaks(value, bound) else ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _out_of_bounds(value: float, keyword: str, bound: float, checks: Json) -> str:
+    word, exclusive = ("greater", "Minimum") if keyword == "minimum" else ("less", "Maximum")
+    outside = value < bound if keyword == "minimum" else value > bound
+    if checks.get(f"exclusive{exclusive}") is True and (outside or value == bound):
+        return f"should be {word} than {bound}"
+    return f"should be {word} than or equal to {bound}" if outside else ""
+
+
+def _fits_size(value: Any, name: str) -> bool:
+    limit = {"int32": 2**31, "int64": 2**63}.get(name)
+    return limit is None or not _is_number(value) or bool(-limit <= value < limit)
+
+
+def _is(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kind)
+
+
+#: Keyword → the values it is about, whether one breaks it, and the words for that.
+_KEYWORDS: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any], str]] = {
+    "pattern": (_is(str), lambda text, form: not _regex(form).search(text), "should match '{}'"),
+    "minLength": (_is(str), lambda text, n: len(text) < n, "should be at least {} chars long"),
+    "maxLength": (_is(str), lambda text, n: len(text) > n, "should be at most {} chars long"),
+    "minItems": (_is(list), lambda items, n: len(items) < n, "should have at least {} items"),
+    "maxItems": (_is(list), lambda items, n: len(items) > n, "should have at most {} items"),
+    "uniqueItems": (
+        _is(list),
+        lambda items, wanted: wanted and len(set(map(_show, items))) < len(items),
+        "shouldn't contain duplicates",
+    ),
+    "minProperties": (_is(dict), lambda obj, n: len(obj) < n, "should have at least {} properties"),
+    "maxProperties": (_is(dict), lambda obj, n: len(obj) > n, "should have at most {} properties"),
+    "multipleOf": (_is_number, lambda value, n: value % n, "should be a multiple of {}"),
+}
 
 
 _FORMAT_PATTERNS = {
@@ -372,24 +355,16 @@ def format_fits(value: str, name: str) -> bool:
 def _check_combination(value: Any, keyword: str, bound: Any, path: str, found: list[Json]) -> None:
     branches = [bound] if keyword == "not" else bound
     good = sum(_fits(value, branch) for branch in branches)
-    messages = {
+    none = f"Found {good} valid alternatives" if good else "Found none valid"
+    holds, message = {
         "anyOf": (good >= 1, "must validate at least one schema (anyOf)"),
-        "oneOf": (
-            good == 1,
-            f"must validate one and only one schema (oneOf). {_alternatives(good)}",
-        ),
+        "oneOf": (good == 1, f"must validate one and only one schema (oneOf). {none}"),
         "allOf": (good == len(branches), "must validate all the schemas (allOf)"),
         "not": (good == 0, "must not validate the schema (not)"),
-    }
-    holds, message = messages[keyword]
+    }[keyword]
     if not holds:
-        found.append(
-            errors.cause("FieldValueInvalid", "<nil>", f'Invalid value: "": "{path}" {message}')
-        )
-
-
-def _alternatives(count: int) -> str:
-    return f"Found {count} valid alternatives" if count else "Found none valid"
+        text = f'Invalid value: "": "{path}" {message}'
+        found.append(errors.cause("FieldValueInvalid", "<nil>", text))
 
 
 def _fits(value: Any, source: Json) -> bool:
