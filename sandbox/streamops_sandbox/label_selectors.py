@@ -37,4 +37,10 @@ def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
         return key in labels
     if operator == "DoesNotExist":
         return key not in labels
+    if operator in ("Gt", "Lt"):
+        try:
+            value, bound = int(labels.get(key, "")), int(values[0])
+        except ValueError:
+            return False
+        return value > bound if operator == "Gt" else value < bound
     raise ValueError(f'"{operator}" is not a valid label selector operator')

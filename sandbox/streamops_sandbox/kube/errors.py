@@ -10,6 +10,10 @@ from typing import Any
 
 Json = dict[str, Any]
 
+MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
+
 
 class StatusError(Exception):
     """A request that fails with a `Status` body."""
@@ -24,20 +28,23 @@ class StatusError(Exception):
         self.details = details
 
     def body(self) -> Json:
-        """The `Status` object to answer with."""
-        status: Json = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": self.message,
-        }
+        """Return the `Status` object to answer with."""
+        status: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+        status["message"] = self.message
         if self.reason:
             status["reason"] = self.reason
         if self.details:
             status["details"] = self.details
-        status["code"] = self.code
-        return status
+        return {**status, "code": self.code}
+
+
+class NoSuchRoute(Exception):
+    """A path that no handler is registered for."""
+
+
+def qualified(plural: str, group: str) -> str:
+    """Return `deployments.apps`, or just `pods` for the core group."""
+    return f"{plural}.{group}" if group else plural
 
 
 def _details(group: str, kind: str, name: str) -> Json:
@@ -45,9 +52,9 @@ def _details(group: str, kind: str, name: str) -> Json:
     return {key: value for key, value in details.items() if value}
 
 
-def qualified(plural: str, group: str) -> str:
-    """`deployments.apps`, or just `pods` for the core group."""
-    return f"{plural}.{group}" if group else plural
+def _named(group: str, plural: str, name: str) -> str:
+    what = qualified(plural, group)
+    return f'{what} "{name}"' if name else what
 
 
 def bad_request(message: str) -> StatusError:
@@ -62,79 +69,44 @@ def unauthorized() -> StatusError:
 
 def forbidden(group: str, plural: str, name: str, why: str) -> StatusError:
     """403: somebody known may not do this."""
-    what = qualified(plural, group)
-    subject = f'{what} "{name}"' if name else what
-    return StatusError(
-        403,
-        "Forbidden",
-        f"{subject} is forbidden: {why}",
-        details=_details(group, plural, name),
-    )
+    message = f"{_named(group, plural, name)} is forbidden: {why}"
+    return StatusError(403, "Forbidden", message, details=_details(group, plural, name))
 
 
 def not_found(group: str, plural: str, name: str) -> StatusError:
     """404: the object does not exist."""
-    return StatusError(
-        404,
-        "NotFound",
-        f'{qualified(plural, group)} "{name}" not found',
-        details=_details(group, plural, name),
-    )
+    message = f'{qualified(plural, group)} "{name}" not found'
+    return StatusError(404, "NotFound", message, details=_details(group, plural, name))
 
 
 def no_such_path() -> StatusError:
     """404: the path or resource type is not served."""
-    return StatusError(
-        404, "NotFound", "the server could not find the requested resource", details={}
-    )
-
-
-class NoSuchRoute(Exception):
-    """A path that no handler is registered for."""
+    return StatusError(404, "NotFound", "the server could not find the requested resource")
 
 
 def method_not_allowed(method: str) -> StatusError:
     """405: the resource does not take this verb."""
-    return StatusError(
-        405,
-        "MethodNotAllowed",
-        "the server does not allow this method on the requested resource",
-        details={"method": method},
-    )
+    message = "the server does not allow this method on the requested resource"
+    return StatusError(405, "MethodNotAllowed", message, details={"method": method})
 
 
 def not_acceptable(accepted: Sequence[str]) -> StatusError:
     """406: none of the media types asked for can be produced."""
-    return StatusError(
-        406,
-        "NotAcceptable",
-        "only the following media types are accepted: " + ", ".join(accepted),
-    )
+    message = f"only the following media types are accepted: {', '.join(accepted)}"
+    return StatusError(406, "NotAcceptable", message)
 
 
 def already_exists(group: str, plural: str, name: str) -> StatusError:
     """409: the name is taken."""
-    return StatusError(
-        409,
-        "AlreadyExists",
-        f'{qualified(plural, group)} "{name}" already exists',
-        details=_details(group, plural, name),
-    )
-
-
-MODIFIED = (
-    "the object has been modified; please apply your changes to the latest version and try again"
-)
+    message = f"{_named(group, plural, name)} already exists"
+    return StatusError(409, "AlreadyExists", message, details=_details(group, plural, name))
 
 
 def conflict(group: str, plural: str, name: str, why: str = MODIFIED) -> StatusError:
     """409: a precondition or the resourceVersion does not hold."""
-    return StatusError(
-        409,
-        "Conflict",
-        f'Operation cannot be fulfilled on {qualified(plural, group)} "{name}": {why}',
-        details=_details(group, plural, name),
-    )
+    what = f'{qualified(plural, group)} "{name}"'
+    message = f"Operation cannot be fulfilled on {what}: {why}"
+    return StatusError(409, "Conflict", message, details=_details(group, plural, name))
 
 
 def expired(message: str) -> StatusError:
@@ -144,16 +116,12 @@ def expired(message: str) -> StatusError:
 
 def unsupported_media_type(supported: Sequence[str]) -> StatusError:
     """415: the body's Content-Type cannot be read."""
-    return StatusError(
-        415,
-        "UnsupportedMediaType",
-        "the body of the request was in an unknown format - accepted media types include: "
-        + ", ".join(supported),
-    )
+    text = "the body of the request was in an unknown format - accepted media types include: "
+    return StatusError(415, "UnsupportedMediaType", text + ", ".join(supported))
 
 
 def cause(kind: str, field: str, message: str) -> Json:
-    """One entry of `details.causes`."""
+    """Return one entry of `details.causes`."""
     return {"reason": kind, "message": message, "field": field}
 
 
@@ -161,11 +129,9 @@ def invalid(group: str, kind: str, name: str, causes: Sequence[Json]) -> StatusE
     """422: the object breaks rules; all broken rules at once."""
     texts = list(dict.fromkeys(f"{entry['field']}: {entry['message']}" for entry in causes))
     joined = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
-    details = _details(group, kind, name)
-    details["causes"] = list(causes)
-    return StatusError(
-        422, "Invalid", f'{qualified(kind, group)} "{name}" is invalid: {joined}', details=details
-    )
+    message = f'{qualified(kind, group)} "{name}" is invalid: {joined}'
+    details = {**_details(group, kind, name), "causes": list(causes)}
+    return StatusError(422, "Invalid", message, details=details)
 
 
 def too_many_requests(message: str) -> StatusError:
@@ -175,12 +141,8 @@ def too_many_requests(message: str) -> StatusError:
 
 def internal(message: str) -> StatusError:
     """500: something behind the API server failed."""
-    return StatusError(
-        500,
-        "InternalError",
-        f"Internal error occurred: {message}",
-        details={"causes": [{"message": message}]},
-    )
+    text = f"Internal error occurred: {message}"
+    return StatusError(500, "InternalError", text, details={"causes": [{"message": message}]})
 
 
 def not_implemented(what: str) -> StatusError:

@@ -24,21 +24,16 @@ _PATCH_TYPES = (
     "application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 )  # fmt: skip
-_WRITE_PARAMETERS = {
-    "dryRun": "When present, indicates that modifications should not be persisted.",
-    "fieldManager": "A name associated with the actor or entity that is making these changes.",
-    "fieldValidation": (
-        "Instructs the server on how to handle objects in the request containing unknown or "
-        "duplicate fields."
-    ),
-}
+#: Parameters of writes: that there is `fieldValidation` is what kubectl looks for.
+_WRITE_PARAMETERS = [
+    {"name": name, "in": "query", "schema": {"type": "string"}}
+    for name in ("dryRun", "fieldManager", "fieldValidation")
+]
+#: The verbs of a method: of a collection, or of an object.
 _METHODS = {
-    "get": ("get", "list"),
-    "post": ("create",),
-    "put": ("update",),
-    "patch": ("patch",),
+    "get": ("get", "list"), "post": ("create",), "put": ("update",), "patch": ("patch",),
     "delete": ("delete",),
-}
+}  # fmt: skip
 
 
 class OpenApi:
@@ -49,17 +44,16 @@ class OpenApi:
         self._index: tuple[int, Json] = (-1, {})
 
     def serve(self, request: web.BaseRequest, parts: list[str]) -> web.Response:
-        """The index, or the document of one group and version; raises a 404."""
+        """Return the index, or the document of one group and version; raises a 404."""
+        paths = self._paths()
         if not parts:
             # API servers set no content type for the index, and Go then detects one.
-            index = orjson.dumps(self._paths())
+            index = orjson.dumps({"paths": paths})
             return web.Response(body=index, content_type="text/plain", charset="utf-8")
-        key = "/".join(parts)
-        if key not in self._paths()["paths"]:
+        if "/".join(parts) not in paths:
             raise errors.no_such_path()
-        if parts[0] == "api":
-            return _answer(self.document("", parts[1]))
-        return _answer(self.document(parts[1], parts[2]))
+        document = self._document(*(["", parts[1]] if parts[0] == "api" else parts[1:]))
+        return web.Response(body=orjson.dumps(document), content_type="application/json")
 
     def _paths(self) -> Json:
         generation = self._registry.generation
@@ -70,57 +64,41 @@ class OpenApi:
                     key = f"apis/{group}/{version}" if group else f"api/{version}"
                     digest = self._digest(group, version)
                     paths[key] = {"serverRelativeURL": f"/openapi/v3/{key}?hash={digest}"}
-            self._index = (generation, {"paths": paths})
+            self._index = (generation, paths)
         return self._index[1]
 
     def _digest(self, group: str, version: str) -> str:
-        """Changes with the document, without making the document."""
+        """Return what changes with the document, without making the document."""
         known = hashlib.sha256(builtin_schemas.kubernetes_version().encode())
         for resource in self._registry.in_version(group, version):
-            known.update(resource.plural.encode())
-            if resource.openapi is not None:
-                known.update(orjson.dumps(resource.openapi))
+            known.update(resource.plural.encode() + orjson.dumps(resource.openapi))
         return known.hexdigest().upper()
 
-    def document(self, group: str, version: str) -> Json:
-        """The OpenAPI document of one group and version."""
+    def _document(self, group: str, version: str) -> Json:
         schemas: dict[str, Json] = {}
         paths: dict[str, Json] = {}
         definitions = builtin_schemas.read_definitions()
         for resource in self._registry.in_version(group, version):
-            name = resource.definition or _custom_name(resource)
+            name = resource.definition
             if resource.custom:
+                name = ".".join([*reversed(group.split(".")), version, resource.kind])
                 schemas[name] = _custom_schema(resource)
-                _collect(builtin_schemas.OBJECT_META, definitions, schemas)
-            else:
-                _collect(name, definitions, schemas)
-            paths.update(_resource_paths(resource, name))
+            waiting = [builtin_schemas.OBJECT_META if resource.custom else name]
+            while waiting:
+                current = waiting.pop()
+                if current not in schemas:
+                    schemas[current] = _translated(definitions[current], waiting)
+            paths.update(_resource_paths(resource, {"$ref": _SCHEMAS + name}))
         return {
             "openapi": "3.0.0",
-            "info": {
-                "title": "Kubernetes",
-                "version": builtin_schemas.kubernetes_version(),
-            },
+            "info": {"title": "Kubernetes", "version": builtin_schemas.kubernetes_version()},
             "paths": paths,
             "components": {"schemas": schemas},
         }
 
 
-def _answer(value: Json) -> web.Response:
-    return web.Response(body=orjson.dumps(value), content_type="application/json")
-
-
-def _collect(name: str, definitions: dict[str, Json], schemas: dict[str, Json]) -> None:
-    """Copy a definition and all it refers to."""
-    waiting = [name]
-    while waiting:
-        current = waiting.pop()
-        if current not in schemas:
-            schemas[current] = _translated(definitions[current], waiting)
-
-
 def _translated(value: Any, waiting: list[str]) -> Any:
-    """JSON Schema with nullable types as OpenAPI 3.0 writes it."""
+    """Return JSON Schema with nullable types as OpenAPI 3.0 writes it; notes what it refers to."""
     if isinstance(value, list):
         return [_translated(item, waiting) for item in value]
     if not isinstance(value, dict):
@@ -134,21 +112,13 @@ def _translated(value: Any, waiting: list[str]) -> Any:
             result["allOf"] = [{"$ref": _SCHEMAS + target}]
         elif key == "type" and isinstance(item, list):
             result["type"] = next(name for name in item if name != "null")
-        elif key == "oneOf" and "properties" not in value:
-            result["oneOf"] = [_translated(branch, waiting) for branch in item]
-        elif key == "enum" and isinstance(item, list):
-            result["enum"] = item
         else:
             result[key] = _translated(item, waiting)
     return result
 
 
-def _custom_name(resource: Resource) -> str:
-    return ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
-
-
 def _custom_schema(resource: Resource) -> Json:
-    """A definition's schema with the fields every object has."""
+    """Return a definition's schema with the fields every object has."""
     schema: Json = dict(resource.openapi or {"x-kubernetes-preserve-unknown-fields": True})
     schema["type"] = "object"
     schema["properties"] = {
@@ -165,49 +135,35 @@ def _kind(resource: Resource) -> Json:
     return {"group": resource.group, "version": resource.version, "kind": resource.kind}
 
 
-def _resource_paths(resource: Resource, schema: str) -> dict[str, Json]:
+def _resource_paths(resource: Resource, schema: Json) -> dict[str, Json]:
     root = f"/apis/{resource.group}" if resource.group else "/api"
-    root += f"/{resource.version}"
-    if resource.namespaced:
-        root += "/namespaces/{namespace}"
-    collection = f"{root}/{resource.plural}"
+    space = "/namespaces/{namespace}" if resource.namespaced else ""
+    collection = f"{root}/{resource.version}{space}/{resource.plural}"
     paths = {
-        collection: _operations(resource, schema, ("get", "post")),
-        f"{collection}/{{name}}": _operations(resource, schema, ("get", "put", "patch", "delete")),
+        collection: ("get", "post"),
+        f"{collection}/{{name}}": ("get", "put", "patch", "delete"),
     }
     if resource.has_status:
-        paths[f"{collection}/{{name}}/status"] = _operations(
-            resource, schema, ("get", "put", "patch")
-        )
-    return {path: operations for path, operations in paths.items() if operations}
+        paths[f"{collection}/{{name}}/status"] = ("get", "put", "patch")
+    found = {path: _operations(resource, schema, methods) for path, methods in paths.items()}
+    return {path: operations for path, operations in found.items() if operations}
 
 
-def _operations(resource: Resource, schema: str, methods: tuple[str, ...]) -> Json:
+def _operations(resource: Resource, schema: Json, methods: tuple[str, ...]) -> Json:
     found: Json = {}
-    reference = {"$ref": _SCHEMAS + schema}
+    answer = {"description": "OK", "content": {"application/json": {"schema": schema}}}
     for method in methods:
         verb = next((verb for verb in _METHODS[method] if verb in resource.verbs), None)
         if verb is None:
             continue
-        operation: Json = {
-            "responses": {
-                "200": {
-                    "description": "OK",
-                    "content": {"application/json": {"schema": reference}},
-                }
-            },
+        found[method] = {
+            "responses": {"200": answer},
             "x-kubernetes-action": verb,
             "x-kubernetes-group-version-kind": _kind(resource),
         }
         if method in ("post", "put", "patch"):
             types = _PATCH_TYPES if method == "patch" else _JSON_TYPES
-            operation["parameters"] = [
-                {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
-                for name, text in _WRITE_PARAMETERS.items()
-            ]
-            operation["requestBody"] = {
-                "content": {media: {"schema": reference} for media in types},
-                "required": True,
-            }
-        found[method] = operation
+            content = {media: {"schema": schema} for media in types}
+            found[method]["parameters"] = _WRITE_PARAMETERS
+            found[method]["requestBody"] = {"content": content, "required": True}
     return found

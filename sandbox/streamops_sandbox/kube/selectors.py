@@ -16,32 +16,45 @@ if TYPE_CHECKING:
     from streamops_sandbox.kube.resources import Resource
 
 Labels = Mapping[str, str]
-Match = Callable[[Labels], bool]
 
 _REQUIREMENT = re.compile(
     r"\s*(?P<absent>!)?\s*(?P<key>[^\s,=!()<>]+)\s*"
     r"(?:(?P<op>==|=|!=|<|>)\s*(?P<value>[^\s,()]*)|\s(?P<setop>in|notin)\s*\((?P<set>[^)]*)\))?"
     r"\s*(?:,|$)"
 )
+_OPERATORS = {
+    "in": "In",
+    "notin": "NotIn",
+    "=": "In",
+    "==": "In",
+    "!=": "NotIn",
+    "<": "Lt",
+    ">": "Gt",
+}
 
 
 class LabelSelector:
-    """All requirements have to hold."""
+    """A `LabelSelector` object (matchLabels, matchExpressions); an empty one selects everything."""
 
-    def __init__(self, requirements: list[Match]) -> None:
-        self._requirements = requirements
+    def __init__(self, terms: Mapping[str, Any]) -> None:
+        self._terms = dict(terms)
 
     def matches(self, labels: Labels) -> bool:
-        """Whether an object with these labels is selected."""
-        return all(requirement(labels) for requirement in self._requirements)
+        """Tell whether an object with these labels is selected."""
+        return not self._terms or label_selectors.matches(self._terms, labels)
 
     def __bool__(self) -> bool:
-        return bool(self._requirements)
+        return bool(self._terms)
+
+
+def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
+    """Return a `LabelSelector` object as a selector."""
+    return LabelSelector(selector or {})
 
 
 def parse_labels(text: str) -> LabelSelector:
     """Parse `a=b,c in (d,e),!f`; raises a 400."""
-    requirements: list[Match] = []
+    expressions = []
     position = 0
     while position < len(text):
         found = _REQUIREMENT.match(text, position)
@@ -49,57 +62,18 @@ def parse_labels(text: str) -> LabelSelector:
             raise errors.bad_request(
                 f"unable to parse requirement: found '{text[position:]}', expected: identifier or !"
             )
-        requirements.append(_requirement(found))
+        operator = found["op"] or found["setop"]
+        given = (found["set"] or "").split(",") if found["setop"] else [found["value"] or ""]
+        absent = "DoesNotExist" if found["absent"] else "Exists"
+        expressions.append(
+            {
+                "key": found["key"],
+                "operator": _OPERATORS[operator] if operator else absent,
+                "values": [value.strip() for value in given] if operator else [],
+            }
+        )
         position = found.end()
-    return LabelSelector(requirements)
-
-
-def _requirement(found: re.Match[str]) -> Match:
-    key, op = found["key"], found["op"] or found["setop"] or ""
-    if op in ("in", "notin"):
-        values = frozenset(value.strip() for value in found["set"].split(","))
-        return _in(key, values) if op == "in" else _not_in(key, values)
-    if op in ("<", ">"):
-        return _compare(key, op, found["value"])
-    if op:
-        values = frozenset([found["value"]])
-        return _not_in(key, values) if op == "!=" else _in(key, values)
-    return _absent(key) if found["absent"] else _exists(key)
-
-
-def _in(key: str, values: frozenset[str]) -> Match:
-    return lambda labels: labels.get(key) in values
-
-
-def _not_in(key: str, values: frozenset[str]) -> Match:
-    return lambda labels: labels.get(key) not in values
-
-
-def _exists(key: str) -> Match:
-    return lambda labels: key in labels
-
-
-def _absent(key: str) -> Match:
-    return lambda labels: key not in labels
-
-
-def _compare(key: str, op: str, bound: str) -> Match:
-    def holds(labels: Labels) -> bool:
-        try:
-            value, limit = int(labels.get(key, "")), int(bound)
-        except ValueError:
-            return False
-        return value > limit if op == ">" else value < limit
-
-    return holds
-
-
-def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
-    """Return a `LabelSelector` object (matchLabels, matchExpressions) as a selector; empty selects everything."""
-    if not selector:
-        return LabelSelector([])
-    terms = dict(selector)
-    return LabelSelector([lambda labels: label_selectors.matches(terms, labels)])
+    return LabelSelector({"matchExpressions": expressions} if expressions else {})
 
 
 class FieldSelector:
@@ -109,19 +83,11 @@ class FieldSelector:
         self._terms = terms
 
     def matches(self, read: Callable[[str], str]) -> bool:
-        """Whether the object whose fields `read` returns is selected."""
+        """Tell whether the object whose fields `read` returns is selected."""
         return all((read(field) == value) is equal for field, equal, value in self._terms)
 
     def __bool__(self) -> bool:
         return bool(self._terms)
-
-    @property
-    def name(self) -> str | None:
-        """The one name that can match, where the selector says so."""
-        for field, equal, value in self._terms:
-            if field == "metadata.name" and equal:
-                return value
-        return None
 
 
 def parse_fields(text: str, resource: Resource) -> FieldSelector:

@@ -26,15 +26,15 @@ from streamops_sandbox.kube.deletion import Deletion
 from streamops_sandbox.kube.google_tokens import GoogleTokens
 from streamops_sandbox.kube.handler_chain import HandlerChain
 from streamops_sandbox.kube.kinds.table import CustomResources, strategies
-from streamops_sandbox.kube.kubelet import Kubelet
 from streamops_sandbox.kube.non_resource import NonResource
 from streamops_sandbox.kube.objects import Objects
 from streamops_sandbox.kube.openapi import OpenApi
 from streamops_sandbox.kube.patching import Patching
 from streamops_sandbox.kube.resources import Registry
-from streamops_sandbox.kube.rest import Rest, ServerContext
-from streamops_sandbox.kube.subresources.proxy import Proxy
-from streamops_sandbox.kube.subresources.table import handlers
+from streamops_sandbox.kube.rest import Rest, ServerContext, Subresource
+from streamops_sandbox.kube.subresources import access, pods, scale
+from streamops_sandbox.kube.subresources.relay import Relay
+from streamops_sandbox.kube.subresources.tokens import TokenRequests, TokenReviews
 from streamops_sandbox.kube.tls import Authority, server_context, write_private
 from streamops_sandbox.kube.tokens import TokenSigner
 from streamops_sandbox.kube.webhook_client import WebhookClient
@@ -115,8 +115,8 @@ class ApiServer:
         registry = Registry(builtin_resources())
         api = Api(registry, strategies(service_network=self._service_network), CustomResources())
         authorizer = Authorizer(api)
-        kubelet, proxy = Kubelet(self._authority, self._folder), Proxy()
-        self._closing = [kubelet.close, proxy.close]
+        relay = Relay(self._authority, self._folder)
+        self._closing = [relay.close]
         signer = TokenSigner(self._folder, issuer=ISSUER, find_uid=api.uid_of)
         client = WebhookClient(api)
         webhooks = Webhooks(api, client)
@@ -151,13 +151,7 @@ class ApiServer:
             google = GoogleTokens(self._google_tokeninfo_url)
             self._closing.append(google.close)
             authentication.add_external(google.authenticate)
-        special = handlers(
-            authentication=authentication,
-            authorizer=authorizer,
-            signer=signer,
-            kubelet=kubelet,
-            proxy=proxy,
-        )
+        special = _subresources(relay, authorizer, signer, authentication)
         front = HandlerChain(
             authentication,
             authorizer,
@@ -214,3 +208,26 @@ class ApiServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+
+def _subresources(
+    relay: Relay, authorizer: Authorizer, signer: TokenSigner, authentication: Authentication
+) -> dict[str, Subresource]:
+    """`collection`, `collection/subresource` or `*/subresource` → handler."""
+    access_reviews = access.AccessReviews(authorizer)
+    return {
+        "*/scale": scale.serve,
+        "bindings": pods.bind,
+        "pods/binding": pods.bind,
+        "pods/eviction": pods.evict,
+        "pods/log": relay.logs,
+        "pods/proxy": relay.proxy,
+        "services/proxy": relay.proxy,
+        "serviceaccounts/token": TokenRequests(signer),
+        "tokenreviews.authentication.k8s.io": TokenReviews(signer, authentication),
+        "selfsubjectreviews.authentication.k8s.io": access.who_am_i,
+        "subjectaccessreviews.authorization.k8s.io": access_reviews,
+        "localsubjectaccessreviews.authorization.k8s.io": access_reviews,
+        "selfsubjectaccessreviews.authorization.k8s.io": access_reviews,
+        "selfsubjectrulesreviews.authorization.k8s.io": access.RulesReviews(authorizer),
+    }

@@ -1,4 +1,4 @@
-"""pods/binding, pods/eviction and pods/log."""
+"""pods/binding and pods/eviction."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ from aiohttp import web
 
 from streamops_sandbox.kube import clock, errors, selectors
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kubelet import Kubelet
 from streamops_sandbox.kube.rest import Call
 
 Json = dict[str, Any]
-_LOG_OPTIONS = (
-    "follow", "limitBytes", "previous", "sinceSeconds", "sinceTime", "stream", "tailLines",
-    "timestamps",
-)  # fmt: skip
 _DISRUPTION_BUDGETS = "poddisruptionbudgets.policy"
 
 
@@ -103,40 +98,3 @@ def _budget_error(budget: str) -> errors.StatusError:
             ]
         },
     )
-
-
-class Logs:
-    """Container logs, fetched from the node's kubelet."""
-
-    def __init__(self, kubelet: Kubelet) -> None:
-        self._kubelet = kubelet
-
-    async def __call__(self, call: Call) -> web.StreamResponse:
-        """Pass the kubelet's answer through."""
-        if call.info.verb != "get":
-            raise errors.method_not_allowed(call.info.verb)
-        namespace, name = call.info.namespace, call.info.name
-        pod = call.server.api.require(call.resource, namespace, name).load()
-        container = _container(pod, call.query.get("container", ""))
-        node = pod["spec"].get("nodeName")
-        if not node:
-            return web.Response(text="")
-        options = {key: call.query[key] for key in _LOG_OPTIONS if call.query.get(key)}
-        path = f"/containerLogs/{namespace}/{name}/{container}"
-        return await self._kubelet.stream(call.request, call.server.api, node, path, options)
-
-
-def _container(pod: Json, wanted: str) -> str:
-    spec, name = pod["spec"], pod["metadata"]["name"]
-    main = [item["name"] for item in spec.get("containers") or []]
-    init = [item["name"] for item in spec.get("initContainers") or []]
-    if wanted:
-        if wanted not in (*main, *init):
-            raise errors.bad_request(f"container {wanted} is not valid for pod {name}")
-        return wanted
-    if len(main) == 1:
-        return str(main[0])
-    text = f"a container name must be specified for pod {name}, choose one of: [{' '.join(main)}]"
-    if init:
-        text += f" or one of the init containers: [{' '.join(init)}]"
-    raise errors.bad_request(text)
