@@ -17,41 +17,22 @@ VALIDATING = "validatingwebhookconfigurations.admissionregistration.k8s.io"
 _NAMESPACES = "namespaces"
 
 
-@dataclass(slots=True)
 class Hook:
-    """One webhook of a configuration, ready for matching."""
+    """One webhook of a configuration, as it is stored, ready for matching."""
 
-    configuration: str
-    name: str
-    client: Json
-    rules: list[Json]
-    namespaces: selectors.LabelSelector
-    objects: selectors.LabelSelector
-    ignore_failure: bool
-    exact: bool
-    timeout: float
-    reinvoke: bool
-    dry_run: bool
-    review_versions: list[str]
-    conditions: list[str]
-
-
-def _hook(configuration: str, source: Json) -> Hook:
-    return Hook(
-        configuration=configuration,
-        name=source["name"],
-        client=source["clientConfig"],
-        rules=source.get("rules") or [],
-        namespaces=selectors.from_object(source.get("namespaceSelector")),
-        objects=selectors.from_object(source.get("objectSelector")),
-        ignore_failure=source.get("failurePolicy") == "Ignore",
-        exact=source.get("matchPolicy") == "Exact",
-        timeout=float(source.get("timeoutSeconds") or 10),
-        reinvoke=source.get("reinvocationPolicy") == "IfNeeded",
-        dry_run=source.get("sideEffects") in ("None", "NoneOnDryRun"),
-        review_versions=source.get("admissionReviewVersions") or ["v1"],
-        conditions=[item["expression"] for item in source.get("matchConditions") or []],
-    )
+    def __init__(self, source: Json) -> None:
+        self.name: str = source["name"]
+        self.client: Json = source["clientConfig"]
+        self.rules: list[Json] = source.get("rules") or []
+        self.namespaces = selectors.from_object(source.get("namespaceSelector"))
+        self.objects = selectors.from_object(source.get("objectSelector"))
+        self.ignore_failure = source["failurePolicy"] == "Ignore"
+        self.exact = source["matchPolicy"] == "Exact"
+        self.timeout = float(source["timeoutSeconds"])
+        self.reinvoke = source.get("reinvocationPolicy") == "IfNeeded"
+        self.dry_run = source.get("sideEffects") in ("None", "NoneOnDryRun")
+        self.review_versions: list[str] = source["admissionReviewVersions"]
+        self.conditions = [item["expression"] for item in source.get("matchConditions") or []]
 
 
 @dataclass(slots=True)
@@ -88,7 +69,7 @@ class Matcher:
         if self._read_at != self._collection.latest:
             self._read_at = self._collection.latest
             self._hooks = [
-                _hook(item.name, source)
+                Hook(source)
                 for item in self._collection.items()
                 for source in item.load().get("webhooks") or []
             ]
@@ -123,20 +104,15 @@ def _ruled(hook: Hook, subject: Subject, resource: Resource) -> bool:
 
 
 def _rule_matches(rule: Json, subject: Subject, resource: Resource) -> bool:
-    def listed(key: str, value: str) -> bool:
-        values = rule.get(key) or []
-        return "*" in values or value in values
-
-    if not (
-        listed("operations", subject.operation)
-        and listed("apiGroups", resource.group)
-        and listed("apiVersions", resource.version)
+    for key, value in (
+        ("operations", subject.operation),
+        ("apiGroups", resource.group),
+        ("apiVersions", resource.version),
     ):
-        return False
-    scope = rule.get("scope") or "*"
-    if scope != "*" and (scope == "Namespaced") is not resource.namespaced:
-        return False
-    return any(
+        if not {"*", value} & set(rule.get(key) or []):
+            return False
+    scope = "Namespaced" if resource.namespaced else "Cluster"
+    return rule["scope"] in ("*", scope) and any(
         _resource_matches(pattern, resource.plural, subject.subresource)
         for pattern in rule.get("resources") or []
     )

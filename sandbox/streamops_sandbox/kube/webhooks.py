@@ -23,11 +23,6 @@ from streamops_sandbox.kube.webhook_rules import MUTATING, VALIDATING, Hook, Mat
 Json = dict[str, Any]
 
 _LOG = logging.getLogger(__name__)
-_OPTION_KINDS = {
-    "CREATE": "CreateOptions",
-    "UPDATE": "UpdateOptions",
-    "DELETE": "DeleteOptions",
-}
 #: Configurations of webhooks are never sent to webhooks: that could lock everybody out.
 _EXEMPT_GROUP = "admissionregistration.k8s.io"
 
@@ -164,25 +159,10 @@ class Webhooks:
 
 
 def _request(uid: str, version: Resource, review: Review) -> Json:
-    resource = review.resource
     request: Json = {
         "uid": uid,
-        "kind": {"group": version.group, "version": version.version, "kind": version.kind},
-        "resource": {
-            "group": version.group,
-            "version": version.version,
-            "resource": version.plural,
-        },
-        "requestKind": {
-            "group": resource.group,
-            "version": resource.version,
-            "kind": resource.kind,
-        },
-        "requestResource": {
-            "group": resource.group,
-            "version": resource.version,
-            "resource": resource.plural,
-        },
+        **_types(version, "kind", "resource"),
+        **_types(review.resource, "requestKind", "requestResource"),
         "name": review.name,
         "operation": review.operation,
         "userInfo": review.write.user.info(),
@@ -190,19 +170,23 @@ def _request(uid: str, version: Resource, review: Review) -> Json:
         "oldObject": _seen(review.old, version),
         "dryRun": review.write.dry_run,
         "options": {
-            "kind": _OPTION_KINDS[review.operation],
+            "kind": f"{review.operation.capitalize()}Options",
             "apiVersion": "meta.k8s.io/v1",
             **review.options,
         },
     }
     if review.namespace:
         request["namespace"] = review.namespace
-    elif resource.collection == "namespaces":
+    elif review.resource.collection == "namespaces":
         request["namespace"] = review.name
     if review.subresource:
-        request["subResource"] = review.subresource
-        request["requestSubResource"] = review.subresource
+        request["subResource"] = request["requestSubResource"] = review.subresource
     return request
+
+
+def _types(resource: Resource, kind: str, plural: str) -> Json:
+    place = {"group": resource.group, "version": resource.version}
+    return {kind: {**place, "kind": resource.kind}, plural: {**place, "resource": resource.plural}}
 
 
 def _seen(obj: Json | None, version: Resource) -> Json | None:

@@ -12,7 +12,7 @@ from typing import Any
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api, Review
 from streamops_sandbox.kube.authn import MASTERS
-from streamops_sandbox.kube.authz import CLUSTER_ROLES, ROLES, Attributes, Authorizer
+from streamops_sandbox.kube.authz import CLUSTER_ROLES, ROLES, Attributes, Authorizer, rule_allows
 
 Json = dict[str, Any]
 _GROUP = "rbac.authorization.k8s.io"
@@ -52,7 +52,10 @@ class Escalation:
             return None
         held = [rule for rule, _ in self._authorizer.rules(user, review.namespace)]
         missing = [
-            part for rule in rules for part in _parts(rule) if not any(map(_covers(part), held))
+            part
+            for rule in rules
+            for part in _parts(rule)
+            if not any(rule_allows(one, _right(part)) for one in held)
         ]
         if missing:
             groups = " ".join(f'"{group}"' for group in user.groups)
@@ -87,41 +90,21 @@ def _parts(rule: Json) -> Iterator[Json]:
         yield part if name is None else {**part, "resourceNames": [name]}
 
 
-def _covers(part: Json) -> Any:
-    """Return a function that tells whether a rule includes a single right."""
-
-    def covers(rule: Json) -> bool:
-        def has(key: str) -> bool:
-            values = rule.get(key) or []
-            return "*" in values or part[key][0] in values
-
-        if "nonResourceURLs" in part:
-            url = part["nonResourceURLs"][0]
-            patterns = rule.get("nonResourceURLs") or []
-            return has("verbs") and any(
-                url == item or (item.endswith("*") and url.startswith(item[:-1]))
-                for item in patterns
-            )
-        resource = part["resources"][0]
-        listed = has("resources") or (
-            "/" in resource and f"*/{resource.partition('/')[2]}" in (rule.get("resources") or [])
-        )
-        names = rule.get("resourceNames") or []
-        named = not names or (part.get("resourceNames") or [""])[0] in names
-        return has("verbs") and has("apiGroups") and listed and named
-
-    return covers
+def _right(part: Json) -> Attributes:
+    """Return a single right as an action."""
+    verb = part["verbs"][0]
+    if "nonResourceURLs" in part:
+        return Attributes(verb, path=part["nonResourceURLs"][0])
+    plural, _, subresource = part["resources"][0].partition("/")
+    name = part.get("resourceNames", [""])[0]
+    return Attributes(verb, part["apiGroups"][0], plural, subresource, name=name)
 
 
 def _show(part: Json) -> str:
-    pairs = [
-        f"{_TITLES.get(key, key[0].upper() + key[1:])}:"
-        f"[{' '.join(_quote(item) for item in part[key])}]"
-        for key in _FIELDS
-        if part.get(key)
-    ]
+    pairs = []
+    for key in _FIELDS:
+        if part.get(key):
+            title = _TITLES.get(key, key[0].upper() + key[1:])
+            quoted = " ".join(f'"{item}"' for item in part[key])
+            pairs.append(f"{title}:[{quoted}]")
     return "{" + ", ".join(pairs) + "}"
-
-
-def _quote(text: str) -> str:
-    return f'"{text}"'

@@ -1,7 +1,4 @@
-"""Built-in admission: the plugins every API server runs.
-
-https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
-"""
+"""NamespaceLifecycle: nothing is created in a namespace that is missing or going away."""
 
 from __future__ import annotations
 
@@ -17,44 +14,28 @@ _PROTECTED = ("default", "kube-system", "kube-public")
 
 
 class NamespaceLifecycle:
-    """Nothing is created in a namespace that is missing or going away."""
+    """The plugin NamespaceLifecycle."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
 
     async def mutate(self, review: Review) -> Json | None:
-        """Refuse, or change nothing."""
-        resource = review.resource
+        """Refuse, or change nothing; raises a 403 or 404."""
+        resource, namespace = review.resource, review.namespace
         if review.operation == "DELETE" and resource.collection == "namespaces":
             if review.name in _PROTECTED:
-                raise errors.forbidden(
-                    "", "namespaces", review.name, "this namespace may not be deleted"
-                )
-            return None
-        if review.operation != "CREATE" or not resource.namespaced:
-            return None
-        self.check(resource.group, resource.plural, review.namespace, review.name)
+                why = "this namespace may not be deleted"
+                raise errors.forbidden("", "namespaces", review.name, why)
+        elif review.operation == "CREATE" and resource.namespaced:
+            stored = self._api.get("namespaces", "", namespace)
+            if stored is None:
+                raise errors.not_found("", "namespaces", namespace)
+            if stored.load()["metadata"].get("deletionTimestamp"):
+                text = "because it is being terminated"
+                why = f"unable to create new content in namespace {namespace} {text}"
+                error = errors.forbidden(resource.group, resource.plural, review.name, why)
+                text, field = f"namespace {namespace} is being terminated", "metadata.namespace"
+                cause = errors.cause("NamespaceTerminating", field, text)
+                error.details = {**(error.details or {}), "causes": [cause]}
+                raise error
         return None
-
-    def check(self, group: str, plural: str, namespace: str, name: str) -> None:
-        """Raises a 404 or 403 where nothing can be created in a namespace."""
-        stored = self._api.get("namespaces", "", namespace)
-        if stored is None:
-            raise errors.not_found("", "namespaces", namespace)
-        if not stored.load()["metadata"].get("deletionTimestamp"):
-            return
-        error = errors.forbidden(
-            group,
-            plural,
-            name,
-            f"unable to create new content in namespace {namespace} because it is being terminated",
-        )
-        details = error.details or {}
-        details["causes"] = [
-            errors.cause(
-                "NamespaceTerminating",
-                "metadata.namespace",
-                f"namespace {namespace} is being terminated",
-            )
-        ]
-        raise error

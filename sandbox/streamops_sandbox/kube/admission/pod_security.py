@@ -6,7 +6,7 @@ k8s.io/pod-security-admission/policy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from streamops_sandbox.kube import errors
@@ -14,6 +14,8 @@ from streamops_sandbox.kube.api import Api, Review
 from streamops_sandbox.kube.kinds.causes import Causes
 
 Json = dict[str, Any]
+#: Returns what a pod spec breaks of one rule, in words.
+Check = Callable[[Json], str]
 _PREFIX = "pod-security.kubernetes.io/"
 _LEVELS = ("privileged", "baseline", "restricted")
 #: Where the kinds with a pod template have it.
@@ -35,18 +37,9 @@ _SAFE_SYSCTLS = frozenset(
      "net.ipv4.tcp_rmem", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_wmem"}
 )  # fmt: skip
 _RESTRICTED_VOLUMES = frozenset(
-    {
-        "configMap",
-        "csi",
-        "downwardAPI",
-        "emptyDir",
-        "ephemeral",
-        "persistentVolumeClaim",
-        "projected",
-        "secret",
-        "image",
-    }
-)
+    {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim",
+     "projected", "secret"}
+)  # fmt: skip
 _SECCOMP = ("RuntimeDefault", "Localhost")
 
 
@@ -141,9 +134,14 @@ def _offending(spec: Json, bad: Callable[[Json], bool]) -> str:
     return _named("container", names) if names else ""
 
 
-def _must(spec: Json, bad: Callable[[Json], bool], text: str) -> str:
-    who = _offending(spec, bad)
-    return f"{who} {text}" if who else ""
+def _each(text: str, bad: Callable[[Json], bool]) -> Check:
+    """Return the check of a rule for the security context of each container."""
+
+    def check(spec: Json) -> str:
+        who = _offending(spec, bad)
+        return f"{who} {text}" if who else ""
+
+    return check
 
 
 def _host_namespaces(spec: Json) -> str:
@@ -171,56 +169,33 @@ def _host_ports(spec: Json) -> str:
     return f"{_named('container', names)} {verb} hostPort{'s' if len(ports) > 1 else ''} {', '.join(ports)}"
 
 
-def _privileged(spec: Json) -> str:
-    text = "must not set securityContext.privileged=true"
-    return _must(spec, lambda context: bool(context.get("privileged")), text)
-
-
-def _proc_mount(spec: Json) -> str:
-    text = 'must not set securityContext.procMount to "Unmasked"'
-    return _must(spec, lambda context: context.get("procMount", "Default") != "Default", text)
-
-
-def _capabilities(spec: Json, allowed: frozenset[str]) -> str:
+def _capabilities(spec: Json, allowed: Collection[str] = _BASELINE_CAPABILITIES) -> str:
     extra: list[str] = []
 
     def bad(context: Json) -> bool:
         added = (context.get("capabilities") or {}).get("add") or []
         more = [name for name in added if name not in allowed]
-        extra.extend(name for name in more if name not in extra)
+        extra.extend(more)
         return bool(more)
 
-    who = _offending(spec, bad)
-    return (
-        f"{who} must not include {_quoted(sorted(extra))} in securityContext.capabilities.add"
-        if who
-        else ""
-    )
-
-
-def _baseline_capabilities(spec: Json) -> str:
-    return _capabilities(spec, _BASELINE_CAPABILITIES)
+    who, names = _offending(spec, bad), _quoted(sorted(set(extra)))
+    return f"{who} must not include {names} in securityContext.capabilities.add" if who else ""
 
 
 def _selinux(spec: Json) -> str:
-    options = [
-        _security(spec).get("seLinuxOptions"),
-        *(_security(c).get("seLinuxOptions") for c in _containers(spec)),
-    ]
-    kinds = sorted({item.get("type", "") for item in options if item} - set(_SELINUX_TYPES))
-    fields = [key for key in ("user", "role") if any(item and item.get(key) for item in options)]
-    parts = ([f"type{'s' if len(kinds) > 1 else ''} {_quoted(kinds)}"] if kinds else []) + [
-        f"{key} may not be set" for key in fields
-    ]
-    return "; ".join(parts)
+    contexts = [_security(spec), *map(_security, _containers(spec))]
+    options = [context.get("seLinuxOptions") or {} for context in contexts]
+    kinds = sorted({item.get("type", "") for item in options} - set(_SELINUX_TYPES))
+    found = [f"type{'s' if len(kinds) > 1 else ''} {_quoted(kinds)}"] if kinds else []
+    found += [f"{k} may not be set" for k in ("user", "role") if any(o.get(k) for o in options)]
+    return "; ".join(found)
 
 
 def _baseline_seccomp(spec: Json) -> str:
     text = 'must not set securityContext.seccompProfile.type to "Unconfined"'
-    found = ["pod"] if _is_unconfined(_security(spec)) else []
-    who = _offending(spec, _is_unconfined)
-    found += [who] if who else []
-    return f"{' and '.join(found)} {text}" if found else ""
+    who = ["pod"] if _is_unconfined(_security(spec)) else []
+    who += filter(None, [_offending(spec, _is_unconfined)])
+    return f"{' and '.join(who)} {text}" if who else ""
 
 
 def _is_unconfined(context: Json) -> bool:
@@ -232,18 +207,9 @@ def _sysctls(spec: Json) -> str:
     return ", ".join(name for name in names if name not in _SAFE_SYSCTLS)
 
 
-def _escalation(spec: Json) -> str:
-    text = "must set securityContext.allowPrivilegeEscalation=false"
-    return _must(spec, lambda context: context.get("allowPrivilegeEscalation") is not False, text)
-
-
 def _restricted_capabilities(spec: Json) -> str:
-    def keeps(context: Json) -> bool:
-        return "ALL" not in ((context.get("capabilities") or {}).get("drop") or [])
-
-    drop = _must(spec, keeps, 'must set securityContext.capabilities.drop=["ALL"]')
-    add = _capabilities(spec, frozenset({"NET_BIND_SERVICE"}))
-    return "; ".join(part for part in (drop, add) if part)
+    found = (_drops_all(spec), _capabilities(spec, ("NET_BIND_SERVICE",)))
+    return "; ".join(filter(None, found))
 
 
 def _restricted_volumes(spec: Json) -> str:
@@ -275,8 +241,7 @@ def _non_root(spec: Json) -> str:
 
 def _user(spec: Json) -> str:
     found = ["pod must not set runAsUser=0"] if _security(spec).get("runAsUser") == 0 else []
-    who = _offending(spec, lambda context: context.get("runAsUser") == 0)
-    return ", ".join([*found, *([f"{who} must not set runAsUser=0"] if who else [])])
+    return ", ".join([*found, *filter(None, [_root_user(spec)])])
 
 
 def _restricted_seccomp(spec: Json) -> str:
@@ -290,6 +255,22 @@ def _restricted_seccomp(spec: Json) -> str:
     return f"pod or {who} {text}" if who else ""
 
 
+_drops_all = _each(
+    'must set securityContext.capabilities.drop=["ALL"]',
+    lambda context: "ALL" not in ((context.get("capabilities") or {}).get("drop") or []),
+)
+_root_user = _each("must not set runAsUser=0", lambda context: context.get("runAsUser") == 0)
+_privileged = _each(
+    "must not set securityContext.privileged=true", lambda context: bool(context.get("privileged"))
+)
+_proc_mount = _each(
+    'must not set securityContext.procMount to "Unmasked"',
+    lambda context: context.get("procMount", "Default") != "Default",
+)
+_escalation = _each(
+    "must set securityContext.allowPrivilegeEscalation=false",
+    lambda context: context.get("allowPrivilegeEscalation") is not False,
+)
 _SHARED = (
     ("host namespaces", _host_namespaces),
     ("hostPort", _host_ports),
@@ -299,7 +280,7 @@ _SHARED = (
     ("forbidden sysctls", _sysctls),
 )
 _BASELINE = (
-    ("non-default capabilities", _baseline_capabilities),
+    ("non-default capabilities", _capabilities),
     _SHARED[0],
     ("hostPath volumes", _host_paths),
     *_SHARED[1:5],

@@ -44,13 +44,9 @@ class PodAdmission:
         spec["serviceAccountName"] = spec["serviceAccount"] = name
         stored = self._api.get("serviceaccounts", review.namespace, name)
         if stored is None:
-            raise errors.forbidden(
-                "",
-                "pods",
-                review.name,
-                f"error looking up service account {review.namespace}/{name}: serviceaccount "
-                f'"{name}" not found',
-            )
+            text = f"error looking up service account {review.namespace}/{name}"
+            why = f'{text}: serviceaccount "{name}" not found'
+            raise errors.forbidden("", "pods", review.name, why)
         account = stored.load()
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
             spec["imagePullSecrets"] = account["imagePullSecrets"]
@@ -63,19 +59,15 @@ class PodAdmission:
     def _priority(self, spec: Json, review: Review) -> None:
         wanted = spec.get("priorityClassName")
         spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
-        value = {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}.get(
-            wanted or "", 0
-        )
-        stored = self._api.get("priorityclasses.scheduling.k8s.io", "", wanted) if wanted else None
-        if stored is not None:
+        spec["priority"] = 0
+        if wanted:
+            stored = self._api.get("priorityclasses.scheduling.k8s.io", "", wanted)
+            if stored is None:
+                why = f"no PriorityClass with name {wanted} was found"
+                raise errors.forbidden("", "pods", review.name, why)
             found = stored.load()
-            value = found.get("value", 0)
+            spec["priority"] = found.get("value", 0)
             spec["preemptionPolicy"] = found.get("preemptionPolicy", spec["preemptionPolicy"])
-        elif wanted and not value:
-            raise errors.forbidden(
-                "", "pods", review.name, f"no PriorityClass with name {wanted} was found"
-            )
-        spec["priority"] = value
 
 
 def _mount_token(spec: Json) -> None:
@@ -98,42 +90,24 @@ def _mount_token(spec: Json) -> None:
 
 
 def _token_volume(name: str) -> Json:
-    namespace = {
-        "path": "namespace",
-        "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
-    }
-    return {
-        "name": name,
-        "projected": {
-            "sources": [
-                {"serviceAccountToken": {"expirationSeconds": _TOKEN_SECONDS, "path": "token"}},
-                {
-                    "configMap": {
-                        "name": "kube-root-ca.crt",
-                        "items": [{"key": "ca.crt", "path": "ca.crt"}],
-                    }
-                },
-                {"downwardAPI": {"items": [namespace]}},
-            ],
-            "defaultMode": 0o644,
-        },
-    }
+    field = {"apiVersion": "v1", "fieldPath": "metadata.namespace"}
+    certificate = {"key": "ca.crt", "path": "ca.crt"}
+    sources = [
+        {"serviceAccountToken": {"expirationSeconds": _TOKEN_SECONDS, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [certificate]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": field}]}},
+    ]
+    return {"name": name, "projected": {"sources": sources, "defaultMode": 0o644}}
 
 
 def _tolerations(spec: Json) -> None:
     present = list(spec.get("tolerations") or [])
-    for taint in _TAINTS:
-        if any(
+    wanted = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _EVICTION_SECONDS}
+    spec["tolerations"] = present + [
+        {"key": taint, **wanted}
+        for taint in _TAINTS
+        if not any(
             item.get("key") in (None, "", taint) and item.get("effect") in (None, "", "NoExecute")
             for item in present
-        ):
-            continue  # fmt: skip
-        present.append(
-            {
-                "key": taint,
-                "operator": "Exists",
-                "effect": "NoExecute",
-                "tolerationSeconds": _EVICTION_SECONDS,
-            }
         )
-    spec["tolerations"] = present
+    ]
