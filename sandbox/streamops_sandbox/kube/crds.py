@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from streamops_sandbox.kube import builtin_schemas, clock, crd_validation, custom_schema, managed
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.strategy import Strategy
-from streamops_sandbox.kube.resources import Column, Resource, version_rank
+from streamops_sandbox.kube.resources import Resource, version_rank
 from streamops_sandbox.kube.schema import Schema
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _resource(spec: Json, version: Json, storage_version: str) -> Resource:
         selectable_fields=tuple(
             field["jsonPath"].removeprefix(".") for field in version.get("selectableFields") or []
         ),
-        columns=tuple(_column(column) for column in version.get("additionalPrinterColumns") or []),
+        columns=tuple(version.get("additionalPrinterColumns") or ()),
         conversion=spec.get("conversion"),
         deprecation=_deprecation(spec, version),
         openapi=schema,
@@ -222,17 +222,6 @@ def _deprecation(spec: Json, version: Json) -> str:
         return ""
     default = f"{spec['group']}/{version['name']} {spec['names']['kind']} is deprecated"
     return str(version.get("deprecationWarning") or default)
-
-
-def _column(source: Json) -> Column:
-    return Column(
-        name=source["name"],
-        type=source["type"],
-        json_path=source["jsonPath"],
-        description=source.get("description", ""),
-        format=source.get("format", ""),
-        priority=source.get("priority", 0),
-    )
 
 
 def _clean_up(obj: Json, api: Api) -> None:

@@ -81,14 +81,16 @@ def _plain(resource: Resource) -> Json:
         "namespaced": resource.namespaced,
         "kind": resource.kind,
         "verbs": list(resource.verbs),
+        **_names(resource),
     }
-    if resource.short_names:
-        item["shortNames"] = list(resource.short_names)
-    if resource.categories:
-        item["categories"] = list(resource.categories)
-    if "list" in resource.verbs and resource.plural != "componentstatuses":
+    if "list" in resource.verbs:
         item["storageVersionHash"] = _storage_hash(resource)
     return item
+
+
+def _names(resource: Resource) -> Json:
+    names = {"shortNames": resource.short_names, "categories": resource.categories}
+    return {key: list(value) for key, value in names.items() if value}
 
 
 def _storage_hash(resource: Resource) -> str:
@@ -101,16 +103,15 @@ def _storage_hash(resource: Resource) -> str:
 
 def _plain_subresource(resource: Resource, name: str) -> Json:
     group, version, kind = _subresource_kind(resource, name)
-    item: Json = {
+    own = (group, version) == (resource.group, resource.version)
+    return {
         "name": f"{resource.plural}/{name}",
         "singularName": "",
         "namespaced": resource.namespaced,
         "kind": kind,
         "verbs": list(_SUBRESOURCE_VERBS.get(name, _READ_WRITE)),
+        **({} if own else {"group": group, "version": version}),
     }
-    if (group, version) != (resource.group, resource.version):
-        item["group"], item["version"] = group, version
-    return item
 
 
 def group(name: str, versions: list[str]) -> Json:
@@ -143,22 +144,16 @@ def aggregated(registry: Registry, *, core: bool) -> Json:
     for name, versions in registry.group_versions().items():
         if (name == "") is not core:
             continue
-        items.append(
+        served = [
             {
-                "metadata": {"name": name, "creationTimestamp": None} if name else {},
-                "versions": [
-                    {
-                        "version": version,
-                        "freshness": "Current",
-                        "resources": [
-                            _aggregated_resource(resource)
-                            for resource in registry.in_version(name, version)
-                        ],
-                    }
-                    for version in versions
-                ],
+                "version": version,
+                "freshness": "Current",
+                "resources": [_aggregated(one) for one in registry.in_version(name, version)],
             }
-        )
+            for version in versions
+        ]
+        metadata = {"name": name, "creationTimestamp": None} if name else {}
+        items.append({"metadata": metadata, "versions": served})
     return {
         "kind": "APIGroupDiscoveryList",
         "apiVersion": "apidiscovery.k8s.io/v2",
@@ -167,18 +162,15 @@ def aggregated(registry: Registry, *, core: bool) -> Json:
     }
 
 
-def _aggregated_resource(resource: Resource) -> Json:
+def _aggregated(resource: Resource) -> Json:
     item: Json = {
         "resource": resource.plural,
         "responseKind": _response_kind(resource.group, resource.version, resource.kind),
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular,
         "verbs": list(resource.verbs),
+        **_names(resource),
     }
-    if resource.short_names:
-        item["shortNames"] = list(resource.short_names)
-    if resource.categories:
-        item["categories"] = list(resource.categories)
     if resource.subresources:
         item["subresources"] = [
             {

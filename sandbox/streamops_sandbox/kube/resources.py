@@ -15,18 +15,6 @@ ALL_VERBS = (
 
 
 @dataclass(slots=True)
-class Column:
-    """One printed column of a custom resource (`additionalPrinterColumns`)."""
-
-    name: str
-    type: str
-    json_path: str
-    description: str = ""
-    format: str = ""
-    priority: int = 0
-
-
-@dataclass(slots=True)
 class Resource:
     """One resource type in one version.
 
@@ -49,7 +37,8 @@ class Resource:
     storage_version: str = ""
     custom: bool = False
     selectable_fields: tuple[str, ...] = ()
-    columns: tuple[Column, ...] = ()
+    #: The definition's `additionalPrinterColumns`.
+    columns: tuple[dict[str, Any], ...] = ()
     scale_paths: dict[str, str] | None = None
     definition: str = ""
     conversion: dict[str, Any] | None = None

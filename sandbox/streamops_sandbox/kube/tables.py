@@ -83,10 +83,12 @@ def _custom(resource: Resource) -> list[Column]:
     name, age = _builtin()[""]
     columns = [name]
     for source in resource.columns:
-        default = f"Custom resource definition column (in JSONPath format): {source.json_path}"
-        text = source.description or default
-        definition = _definition(source.name, source.type, source.priority, text, source.format)
-        columns.append(Column(definition, _custom_reader(source.json_path, source.type)))
+        path, type_ = source["jsonPath"], source["type"]
+        text = source.get("description") or (
+            f"Custom resource definition column (in JSONPath format): {path}"
+        )
+        shown = (source["name"], type_, source.get("priority", 0), text, source.get("format", ""))
+        columns.append(Column(_definition(*shown), _custom_reader(path, type_)))
     if not resource.columns:
         columns.append(Column({**age.definition, "type": "date"}, age.read))
     return columns
