@@ -177,8 +177,8 @@ def test_objects_with_the_same_generate_name_are_all_made(kube: Kube, name: str)
     assert kube.apply(text).result["counts"] == {"unchanged": 3}
 
 
-def test_other_planes_characters_arrive(kube: Kube, name: str) -> None:
-    wanted = {"greeting": "deployed \U0001f680"}
+def test_characters_that_yaml_escapes_in_its_own_way_arrive(kube: Kube, name: str) -> None:
+    wanted = {"greeting": "deployed \U0001f680 \x7f\x85\u2028\ufeff"}
     kube.apply(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": wanted}
     )

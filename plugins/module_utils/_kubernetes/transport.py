@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -42,6 +43,7 @@ _ADVICE = {
     Cause.SIZE: "select fewer objects",
     Cause.TIMEOUT: "is the cluster up, and is a proxy or VPN needed?",
 }
+_ESCAPED_IN_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 class Transport:
@@ -88,7 +90,7 @@ class Transport:
         fields = [("Accept", accept), *(headers or {}).items()]
         payload = None
         if body is not None:
-            payload = json.dumps(body, separators=(",", ":")).encode()
+            payload = _encoded(body)
             fields.append(("Content-Type", content_type))
 
         attempts = 0
@@ -219,6 +221,16 @@ def _context(config: ClusterConfig) -> Any:
     return private_context(
         config.ca_cert, config.client_cert, config.client_key, verify=config.validate_certs
     )
+
+
+def _encoded(body: Any) -> bytes:
+    """Return JSON that is YAML too: API servers read applied objects as YAML.
+
+    YAML has no surrogate pairs, so no escapes for characters beyond the basic plane; and it takes
+    neither control characters nor its own line breaks as they are.
+    """
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    return _ESCAPED_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def _warning_text(header: str) -> str:

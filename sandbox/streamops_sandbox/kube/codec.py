@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ JSON = "application/json"
 YAML = "application/yaml"
 APPLY_YAML = "application/apply-patch+yaml"
 _SUMMARY_BYTES = 30
+_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -41,6 +43,8 @@ def loads(data: bytes) -> Any:
 
 def load_yaml(data: bytes) -> Any:
     """Return the value of a JSON or YAML text; raises ParseError."""
+    if _SURROGATE.search(data):  # JSON has such escapes, but the API server reads it as YAML
+        raise ParseError("yaml: found invalid Unicode character escape code")
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:

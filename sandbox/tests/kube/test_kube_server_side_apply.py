@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -289,3 +290,18 @@ def test_an_empty_map_is_dropped_but_owned(cluster, namespace):
     assert "data" not in made
     (entry,) = made["metadata"]["managedFields"]
     assert entry["fieldsV1"] == {"f:data": {}}
+
+
+def test_a_pair_of_escapes_is_refused_since_yaml_has_none(cluster, namespace):
+    path = f"/api/v1/namespaces/{namespace}/configmaps/a"
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "\U0001f680"}}
+    text = json.dumps({**body, "metadata": {"name": "a"}})
+    status = cluster.apply(path, text.encode(), code=400)
+    assert status["message"] == (
+        "error decoding YAML: error converting YAML to JSON: yaml: found invalid Unicode character"
+        " escape code"
+    )
+    raw = json.dumps(json.loads(text), ensure_ascii=False)
+    assert cluster.apply(path, raw.encode())["data"] == body["data"]
+    written = cluster.apply(path, text.replace("\\ud83d\\ude80", "\\\\ud83d").encode())
+    assert written["data"] == {"a": "\\ud83d"}

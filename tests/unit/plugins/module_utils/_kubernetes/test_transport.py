@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.http_server import serving
 from support.tls import issue
 
@@ -35,6 +37,11 @@ ONCE = Retries(attempts=0)
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     seen: list[Any]
+
+    def do_PATCH(self) -> None:
+        length = int(self.headers["Content-Length"])
+        self.server.bodies.append(self.rfile.read(length))  # type: ignore[attr-defined]
+        self.do_GET()
 
     def do_GET(self) -> None:
         self.server.seen.append(self)  # type: ignore[attr-defined]  # set by serve()
@@ -62,7 +69,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def serve(certificate: Path | None = None) -> Iterator[Any]:
     with serving(Handler, certificate) as server:
-        server.seen, server.token = [], ""
+        server.seen, server.bodies, server.token = [], [], ""
         yield server
 
 
@@ -228,6 +235,16 @@ def test_a_server_that_stays_too_busy_is_given_up_on() -> None:
         with pytest.raises(ApiError) as caught:
             transport.request("GET", "/busy")
         assert (caught.value.status, len(server.seen)) == (429, 1)
+
+
+def test_what_is_sent_is_json_and_yaml() -> None:
+    """API servers read applied objects as YAML, which has no surrogate pairs."""
+    body = {"text": '\U0001f680 \u00e4 \x00\n\t"\\ \x7f\x85\u2028\ufeff\uffff'}
+    with serve() as server:
+        transport = Transport(ClusterConfig(host=f"http://127.0.0.1:{server.server_port}"))
+        transport.request("PATCH", "/x", body=body, content_type="application/apply-patch+yaml")
+        (sent,) = server.bodies
+    assert json.loads(sent) == yaml.safe_load(sent.decode()) == body
 
 
 def renewing(config: ClusterConfig, tokens: list[str], **more: Any) -> ClusterConfig:
