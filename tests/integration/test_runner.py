@@ -272,7 +272,7 @@ def test_ctrl_c_ends_a_playbook_that_waits(playbook: Playbook, kube: Kube) -> No
 def test_a_signal_waits_for_the_report_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
 
-    def interrupted(self: Any, text: str) -> None:
+    def interrupted(self: Any, text: str, **_options: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         order.append(text)
 
