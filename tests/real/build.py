@@ -72,7 +72,9 @@ def find_go() -> str:
     Raises:
         BuildError: There is no go that is new enough, and it could not be installed.
     """
-    installed = str(CACHE / "go" / "bin" / "go")
+    installed = str(
+        CACHE / "go" / "go" / "bin" / "go"
+    )  # its bin/go needs the folder on Python's path
     for candidate in (shutil.which("go"), "/usr/local/go/bin/go", installed):
         if candidate and _version(candidate) >= _OLDEST_GO:
             return candidate
@@ -126,19 +128,15 @@ def build(go: str, module: Path, programs: list[Program], jobs: int, seconds: fl
 
 def fetch_wheels() -> None:
     """Download the dependencies of the apps' images. Raises BuildError."""
-    for folder in sorted(
-        path.parent for path in MODULES.parents[2].glob("apps/*/requirements.txt")
-    ):
+    for pinned in sorted(MODULES.parents[2].glob("apps/*/constraints.txt")):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:"]
-        command += ["--dest", str(WHEELS), "-r", str(folder / "requirements.txt")]
+        command += ["--no-deps", "--dest", str(WHEELS), "-r", str(pinned)]
         for tag in _PLATFORM_TAGS:
             command += ["--platform", f"{tag}_{platform.machine()}"]
-        if (folder / "constraints.txt").is_file():
-            command += ["-c", str(folder / "constraints.txt")]
         pip = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if pip.returncode:
-            reason = pip.stderr[-500:]
-            raise BuildError(f"pip could not download the dependencies of {folder.name}: {reason}")
+            reason, app = pip.stderr[-500:], pinned.parent.name
+            raise BuildError(f"pip could not download the dependencies of {app}: {reason}")
 
 
 def _environment() -> dict[str, str]:
