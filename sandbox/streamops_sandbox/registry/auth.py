@@ -10,12 +10,12 @@ import binascii
 import hmac
 import json
 import secrets
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import aiohttp
 from aiohttp import web
+from cryptography.fernet import Fernet, InvalidToken
 
 from streamops_sandbox.home import write_private
 from streamops_sandbox.registry.errors import RegistryError
@@ -57,7 +57,7 @@ class TokenAuth:
         self.realm = f"{base_url}/token"
         self.anonymous_pull = anonymous_pull
         self.google_tokeninfo_url = google_tokeninfo_url
-        self._key = secrets.token_bytes(32)
+        self._tokens = Fernet(Fernet.generate_key())
         self.user = "sandbox"
         self.password = secrets.token_urlsafe(24)
         self._write_docker_config(home / "docker-config.json", base_url)
@@ -81,7 +81,7 @@ class TokenAuth:
                 for name, actions in access.items()
                 if name.startswith("repository:")
             }
-        token = self._sign({"sub": user, "exp": int(time.time()) + _LIFETIME, "access": access})
+        token = self._tokens.encrypt(json.dumps(access, default=sorted).encode()).decode()
         body = {"token": token, "access_token": token, "expires_in": _LIFETIME}
         return web.json_response(body)
 
@@ -124,23 +124,12 @@ class TokenAuth:
             info = await response.json()
         return str(info.get("email") or info.get("sub") or info.get("azp"))
 
-    def _sign(self, claims: dict[str, object]) -> str:
-        payload = base64.urlsafe_b64encode(json.dumps(claims, default=sorted).encode())
-        mac = hmac.digest(self._key, payload, "sha256")
-        return f"{payload.decode()}.{base64.urlsafe_b64encode(mac).decode()}"
-
     def _verify(self, token: str) -> Access | None:
-        payload, _, mac = token.partition(".")
         try:
-            given = base64.urlsafe_b64decode(mac)
-        except (ValueError, binascii.Error):
+            access = json.loads(self._tokens.decrypt(token, ttl=_LIFETIME))
+        except InvalidToken:
             return None
-        if not hmac.compare_digest(given, hmac.digest(self._key, payload.encode(), "sha256")):
-            return None
-        claims = json.loads(base64.urlsafe_b64decode(payload))
-        if claims["exp"] < time.time():
-            return None
-        return {name: set(actions) for name, actions in claims["access"].items()}
+        return {name: set(actions) for name, actions in access.items()}
 
 
 def _basic(header: str) -> tuple[str, str] | None:
