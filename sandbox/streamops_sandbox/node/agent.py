@@ -57,7 +57,7 @@ class NodeConfig:
 
 
 class NodeAgent:
-    """Runs pods; see `streamops_sandbox.node.pod.Node` for what pods use of it."""
+    """Runs the pods that are bound to this node."""
 
     def __init__(
         self, client: Client, kubeconfig: Object, network: Network, config: NodeConfig

@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from streamops_sandbox.node.env import ConfigError
-from streamops_sandbox.node.image_source import ImageSource, Policy, Runnable
+from streamops_sandbox.node.image_source import Policy, Runnable
 from streamops_sandbox.node.images import ImageError
 from streamops_sandbox.node.images.unpack import LayerError, resolve
 from streamops_sandbox.node.logs import ContainerLog, older
@@ -24,6 +24,9 @@ from streamops_sandbox.node.runtime import Running, StartError
 from streamops_sandbox.node.volumes import MountError
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
+
+if TYPE_CHECKING:
+    from streamops_sandbox.node.pod import Pod
 
 logger = logging.getLogger(__name__)
 
@@ -52,39 +55,10 @@ class _Stopped(Exception):
     """The container is to end before it was started (again)."""
 
 
-class Host(Protocol):
-    """What a container needs from its pod."""
-
-    pod: Object
-    images: ImageSource
-    backoff: Backoff
-    ip: str
-
-    def changed(self) -> None:
-        """Note that the pod's status is another one now."""
-
-    def event(self, event_type: str, reason: str, message: str, container: Object) -> None:
-        """Record an event about a container."""
-
-    async def configuration_changed(self, seconds: float) -> None:
-        """Wait until a ConfigMap or Secret of the namespace changes, at most so long."""
-
-    def pull_secrets(self) -> list[Object]:
-        """Return the docker configurations to pull images with."""
-
-    async def launch(
-        self, container: Object, runnable: Runnable, root: Path, log: ContainerLog
-    ) -> Running:
-        """Start a container's program. Raises what `Launcher.launch` does."""
-
-    def prober(self, container: Object, running: Running) -> Prober:
-        """Return what checks the container's probes."""
-
-
 class Container:
     """Runs one container as its spec and the pod's restart policy say, and knows its status."""
 
-    def __init__(self, host: Host, spec: Object, role: Role, folder: Path, waiting: str) -> None:
+    def __init__(self, pod: Pod, spec: Object, role: Role, folder: Path, waiting: str) -> None:
         self.spec = spec
         self.name: str = spec["name"]
         self.role = role
@@ -97,7 +71,7 @@ class Container:
         self.container_id = ""
         self.log: ContainerLog | None = None
         self.up = asyncio.Event()  # started, and its startup probe passed
-        self._host = host
+        self._pod = pod
         self._folder = folder
         self._running: Running | None = None
         self._stop = asyncio.Event()
@@ -157,7 +131,7 @@ class Container:
         self._stop.set()
         running = self._running
         if running is not None:
-            self._host.event("Normal", "Killing", f"Stopping container {self.name}", self.spec)
+            self._pod.event("Normal", "Killing", f"Stopping container {self.name}", self.spec)
             await self._end(running, grace)
         await self._finished.wait()
 
@@ -173,8 +147,8 @@ class Container:
             return
         self._running = running
         self.state = {"running": {"startedAt": now()}}
-        self._host.event("Normal", "Started", f"Started container {self.name}", self.spec)
-        self._host.changed()
+        self._pod.event("Normal", "Started", f"Started container {self.name}", self.spec)
+        self._pod.changed()
         attending = asyncio.create_task(self._attend(running))
         try:
             code = await running.wait()
@@ -187,11 +161,11 @@ class Container:
         """Return the image; tries again, less and less often, where it cannot be had."""
         reference = self.spec["image"]
         policy: Policy = self.spec.get("imagePullPolicy") or "IfNotPresent"
-        delay = self._host.backoff.first
+        delay = self._pod.backoff.first
         while True:
             try:
                 runnable = await self._unless_stopped(
-                    self._host.images.get(reference, policy, self._host.pull_secrets())
+                    self._pod.images.get(reference, policy, self._pod.pull_secrets())
                 )
             except ImageError as error:
                 self._image_failed(error)
@@ -201,25 +175,25 @@ class Container:
                         f'Back-off pulling image "{reference}": {error.reason}: {error.message}'
                     )
                     self._wait("ImagePullBackOff", message)
-                    self._host.event(
+                    self._pod.event(
                         "Normal", "BackOff", f'Back-off pulling image "{reference}"', self.spec
                     )
                 await self._pause(delay)
-                delay = min(delay * 2, self._host.backoff.longest)
+                delay = min(delay * 2, self._pod.backoff.longest)
                 continue
             if runnable.seconds is None:
                 message = f'Container image "{reference}" already present on machine'
             else:
-                self._host.event("Normal", "Pulling", f'Pulling image "{reference}"', self.spec)
+                self._pod.event("Normal", "Pulling", f'Pulling image "{reference}"', self.spec)
                 message = f'Successfully pulled image "{reference}" in {runnable.seconds:.3f}s'
-            self._host.event("Normal", "Pulled", message, self.spec)
+            self._pod.event("Normal", "Pulled", message, self.spec)
             self.image_id = runnable.image_id
             return runnable
 
     def _image_failed(self, error: ImageError) -> None:
         text = f'Failed to pull image "{self.spec["image"]}": {error.message}'
-        self._host.event("Warning", "Failed", text, self.spec)
-        self._host.event("Warning", "Failed", f"Error: {error.reason}", self.spec)
+        self._pod.event("Warning", "Failed", text, self.spec)
+        self._pod.event("Warning", "Failed", f"Error: {error.reason}", self.spec)
         self._wait(error.reason, error.message)
 
     async def _start(self, runnable: Runnable) -> Running | None:
@@ -231,26 +205,26 @@ class Container:
             self.log = ContainerLog(self._folder / f"{self.restarts}.log")
             self.container_id = f"sandbox://{uuid.uuid4().hex}"
             try:
-                running = await self._host.launch(self.spec, runnable, root, self.log)
+                running = await self._pod.launch(self.spec, runnable, root, self.log)
             except (ConfigError, MountError) as error:
                 self.log.close()
-                self._host.event("Warning", "Failed", f"Error: {error}", self.spec)
+                self._pod.event("Warning", "Failed", f"Error: {error}", self.spec)
                 self._wait("CreateContainerConfigError", str(error))
-                await self._unless_stopped(self._host.configuration_changed(_CONFIG_RETRY_SECONDS))
+                await self._unless_stopped(self._pod.configuration_changed(_CONFIG_RETRY_SECONDS))
             except (ImageError, StartError) as error:
                 text = error.message if isinstance(error, ImageError) else str(error)
                 message = f"failed to create containerd task: {text}: unknown"
-                self._host.event("Warning", "Failed", f"Error: {message}", self.spec)
+                self._pod.event("Warning", "Failed", f"Error: {message}", self.spec)
                 self.state = {"running": {"startedAt": now()}}
                 self._ended(128, "StartError", message)
                 return None
             else:
-                self._host.event("Normal", "Created", f"Created container: {self.name}", self.spec)
+                self._pod.event("Normal", "Created", f"Created container: {self.name}", self.spec)
                 return running
 
     async def _attend(self, running: Running) -> None:
         """Care for the container while it runs: hook, then probes."""
-        prober = self._host.prober(self.spec, running)
+        prober = self._pod.prober(self.spec, running)
         hook = (self.spec.get("lifecycle") or {}).get("postStart")
         if hook and not await self._post_start(prober, hook, running):
             return
@@ -270,14 +244,14 @@ class Container:
                     self._unhealthy(running, "liveness", liveness)
 
             probes.append(self._follow(prober, "Liveness", liveness, on_liveness))
-        self._host.changed()
+        self._pod.changed()
         await asyncio.gather(*probes)
 
     async def _post_start(self, prober: Prober, hook: Object, running: Running) -> bool:
         try:
             await prober.check(hook, 3600.0)
         except ProbeFailed as error:
-            self._host.event(
+            self._pod.event(
                 "Warning", "FailedPostStartHook", f"PostStartHook failed: {error}", self.spec
             )
             await self._end(running, self._grace({}), hooks=False)
@@ -304,7 +278,7 @@ class Container:
     ) -> None:
         def report(message: str) -> None:
             text = f"{kind} probe failed: {message}"
-            self._host.event("Warning", "Unhealthy", text, self.spec)
+            self._pod.event("Warning", "Unhealthy", text, self.spec)
 
         eager = kind != "Liveness"
         await follow(prober, probe, on_result=on_result, on_failure=report, eager=eager)
@@ -312,13 +286,13 @@ class Container:
     def _set_ready(self, ready: bool) -> None:
         if self.ready is not ready:
             self.ready = ready
-            self._host.changed()
+            self._pod.changed()
 
     def _unhealthy(self, running: Running, kind: str, probe: Object) -> None:
         if self._stop.is_set() or self._running is not running or self._stop_message:
             return
         self._stop_message = f"Container {self.name} failed {kind} probe, will be restarted"
-        self._host.event("Normal", "Killing", self._stop_message, self.spec)
+        self._pod.event("Normal", "Killing", self._stop_message, self.spec)
         self._ending = asyncio.create_task(self._end(running, self._grace(probe)))
 
     async def _end(self, running: Running, grace: float, *, hooks: bool = True) -> None:
@@ -341,20 +315,20 @@ class Container:
     async def _pre_stop(
         self, running: Running, hook: Object, grace: float, ended: asyncio.Task[int]
     ) -> None:
-        prober = self._host.prober(self.spec, running)
+        prober = self._pod.prober(self.spec, running)
         checking = asyncio.create_task(prober.check(hook, grace))
         await asyncio.wait({checking, ended}, timeout=grace, return_when="FIRST_COMPLETED")
         if not checking.done():
             checking.cancel()
         elif error := checking.exception():
             message = f"PreStopHook failed: {error}"
-            self._host.event("Warning", "FailedPreStopHook", message, self.spec)
+            self._pod.event("Warning", "FailedPreStopHook", message, self.spec)
 
     # -- state -------------------------------------------------------------------------------
 
     def _wait(self, reason: str, message: str) -> None:
         self.state = {"waiting": {"reason": reason, "message": message}}
-        self._host.changed()
+        self._pod.changed()
 
     def _ended(self, code: int, reason: str, message: str = "") -> None:
         running = self.state.get("running") or {}
@@ -373,7 +347,7 @@ class Container:
         self._stop_message = ""
         if self.log is not None:
             self.log.close()
-        self._host.changed()
+        self._pod.changed()
 
     def _termination_message(self, code: int) -> str:
         path = self.spec.get("terminationMessagePath") or "/dev/termination-log"
@@ -392,7 +366,7 @@ class Container:
         return ""
 
     def _restart_wanted(self) -> bool:
-        policy = self._host.pod["spec"].get("restartPolicy", "Always")
+        policy = self._pod.pod["spec"].get("restartPolicy", "Always")
         if self.role == "sidecar":
             return True
         if self.role == "init":
@@ -400,20 +374,20 @@ class Container:
         return policy == "Always" or (policy == "OnFailure" and self.exit_code != 0)
 
     async def _back_off(self, ran: float) -> None:
-        backoff = self._host.backoff
+        backoff = self._pod.backoff
         if ran >= backoff.reset:
             self._delay = 0.0
         delay, self._delay = self._delay, min(max(self._delay * 2, backoff.first), backoff.longest)
         self.last_state = self.state
         if not delay:
             return
-        metadata = self._host.pod["metadata"]
+        metadata = self._pod.pod["metadata"]
         pod = f"{metadata['name']}_{metadata['namespace']}({metadata['uid']})"
         self._wait(
             "CrashLoopBackOff",
             f"back-off {_duration(delay)} restarting failed container={self.name} pod={pod}",
         )
-        self._host.event(
+        self._pod.event(
             "Warning",
             "BackOff",
             f"Back-off restarting failed container {self.name} in pod {pod}",
@@ -445,7 +419,7 @@ class Container:
     def _grace(self, probe: Object) -> float:
         own = probe.get("terminationGracePeriodSeconds")
         if own is None:
-            own = self._host.pod["spec"].get("terminationGracePeriodSeconds")
+            own = self._pod.pod["spec"].get("terminationGracePeriodSeconds")
         return 30.0 if own is None else float(own)
 
 

@@ -9,24 +9,24 @@ import logging
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from streamops_sandbox.client import ApiError, Client
-from streamops_sandbox.events import EventRecorder
+from streamops_sandbox.client import ApiError
 from streamops_sandbox.node import status
-from streamops_sandbox.node.container import Backoff, Container
+from streamops_sandbox.node.container import Container
 from streamops_sandbox.node.env import data_of
-from streamops_sandbox.node.image_source import ImageSource, Runnable
-from streamops_sandbox.node.isolation import Isolation
+from streamops_sandbox.node.image_source import Runnable
 from streamops_sandbox.node.logs import ContainerLog
-from streamops_sandbox.node.network import Network
 from streamops_sandbox.node.probes import Prober
 from streamops_sandbox.node.runtime import Running
 from streamops_sandbox.node.volumes import MountError, Volumes
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
+
+if TYPE_CHECKING:
+    from streamops_sandbox.node.agent import NodeAgent
 
 logger = logging.getLogger(__name__)
 
@@ -34,40 +34,10 @@ logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 10.0
 
 
-class Node(Protocol):
-    """What a pod needs from its node."""
-
-    client: Client
-    events: EventRecorder
-    network: Network
-    images: ImageSource
-    backoff: Backoff
-    isolation: Isolation
-    session: aiohttp.ClientSession
-    pods_folder: Path
-
-    def lookup(self, namespace: str, kind: str, name: str) -> Object | None:
-        """Return a ConfigMap, Secret or ServiceAccount."""
-
-    async def configuration_changed(self, namespace: str, seconds: float) -> None:
-        """Wait until a ConfigMap or Secret of the namespace changes, at most so long."""
-
-    async def launch(
-        self, pod: Pod, container: Object, runnable: Runnable, root: Path, log: ContainerLog
-    ) -> Running:
-        """Start a container's program."""
-
-    async def attach(self, pod: Pod) -> None:
-        """Start what a pod gets from the node beside its containers (its metadata server)."""
-
-    async def detach(self, pod: Pod) -> None:
-        """Stop what `attach` started."""
-
-
 class Pod:
     """Runs a pod until it has ended and is deleted; `update` brings what others changed."""
 
-    def __init__(self, node: Node, pod: Object) -> None:
+    def __init__(self, node: NodeAgent, pod: Object) -> None:
         self.node = node
         self.pod = pod
         self.images = node.images
@@ -136,7 +106,7 @@ class Pod:
             await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
         await self._confirm_deletion()
 
-    # -- what containers ask for (container.Host) ----------------------------------------------
+    # -- what containers ask for ----------------------------------------------
 
     def changed(self) -> None:
         """Have the status written soon."""
