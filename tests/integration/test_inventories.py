@@ -224,3 +224,28 @@ def test_a_pipeline_alone_is_refused_where_there_is_no_knative(preflight):
     assert result.returncode != 0
     assert "knative_eventing_version: Knative Eventing is not installed" in result.stdout
     assert result.stdout.count("TASK [") == 1  # nothing after the check
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_what_was_checked_is_not_read_again(preflight, tmp_path, checked):
+    """Reading a role takes as long as a task does, and tasks name its variables dozens of times."""
+    role = {"name": "streamops.knative.gcp_cluster", "tasks_from": "kubeconfig"}
+    noted = tmp_path / "read"
+    play = {
+        "hosts": "all",
+        "gather_facts": False,
+        "connection": "local",
+        "vars": {
+            "gcp_cluster_location": f"{{{{ lookup('ansible.builtin.pipe', 'echo us-east1; touch {noted}') }}}}"
+        },
+        "tasks": [
+            {"ansible.builtin.import_role": {**role, "rolespec_validate": False}},
+            {"ansible.builtin.debug": {"msg": "{{ _gcp_cluster.name }}"}},
+        ],
+    }
+    if checked:
+        play["vars"]["_streamops_checked"] = {"roles": {"gcp_cluster": {"name": "as checked"}}}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    result = preflight("localhost,", playbook=str(tmp_path / "play.yml"))
+    assert result.returncode == 0, result.stdout
+    assert noted.exists() is not checked
