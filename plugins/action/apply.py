@@ -18,7 +18,11 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.mani
 from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
 from ansible_collections.streamops.knative.plugins.module_utils._yaml import decode
 from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import dump, in_process
-from ansible_collections.streamops.knative.plugins.plugin_utils._templates import Text, render
+from ansible_collections.streamops.knative.plugins.plugin_utils._templates import (
+    Text,
+    not_text,
+    render,
+)
 
 VAULT = b"$ANSIBLE_VAULT"
 
@@ -76,6 +80,11 @@ def _take(args: dict[str, Any], *names: str) -> list[Any]:
 
 def _as_text(number: int, value: Any) -> Text:
     text = value if isinstance(value, str) else dump(value)
+    if line := not_text(text):
+        raise AnsibleActionFail(
+            f"Nothing was changed: definitions[{number}]:{line}: a value has bytes that are not text; in a"
+            " Secret, give them in data with the filter b64encode"
+        )
     return {"name": f"definitions[{number}]", "text": text}
 
 

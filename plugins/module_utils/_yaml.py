@@ -209,6 +209,7 @@ class _Builder:
     def __init__(self, text: str, first: int, on_duplicate: Duplicate | None) -> None:
         # libyaml, where PyYAML was built with it, is ten times as fast.
         self._parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        self._text = text
         self._lines = text.splitlines()
         self._first = first  # number of the first line
         self._on_duplicate = on_duplicate
@@ -231,6 +232,12 @@ class _Builder:
             line = mark.line + self._first if mark else self._first
             raise self._invalid(
                 line, f"not valid YAML: {error.problem or error.context}"
+            ) from error
+        except yaml.reader.ReaderError as error:
+            # Its position is in bytes or in characters, by the parser.
+            line = self._first + self._text.partition(chr(error.character))[0].count("\n")
+            raise InvalidYaml(
+                f":{line}: not valid YAML: the character U+{error.character:04X}; is the file saved as UTF-8?"
             ) from error
         except yaml.YAMLError as error:
             raise InvalidYaml(f": not valid YAML: {error}") from error

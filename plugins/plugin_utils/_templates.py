@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
+
+#: What Ansible makes of bytes that are not UTF-8.
+_NOT_TEXT = re.compile("[\ud800-\udfff]")
 
 
 class _Variables(dict[str, Any]):
@@ -42,7 +46,19 @@ def render(action: ActionBase, templates: list[Any], variables: dict[str, Any]) 
         except AnsibleError as error:
             problems.append(f"- templates: {path}: {error}")
             continue
+        if line := not_text(text):
+            problems.append(
+                f"- templates: {path} (rendered):{line}: not valid UTF-8: save the template, and what it"
+                " reads, as UTF-8"
+            )
+            continue
         texts.append({"name": f"{path} (rendered)", "text": text})
     if problems:
         raise AnsibleActionFail("Nothing was changed:\n" + "\n".join(problems))
     return texts
+
+
+def not_text(text: str) -> int:
+    """Return the line of the first byte that is not text, 0 where there is none."""
+    found = _NOT_TEXT.search(text)
+    return text.count("\n", 0, found.start()) + 1 if found else 0

@@ -257,6 +257,14 @@ def test_the_same_works_in_a_process_of_its_own(play: Play) -> None:
     assert recap(play.run().stdout)["one"]["changed"] == 0
 
 
+def test_a_template_in_another_encoding_is_named_with_the_line(play: Play) -> None:
+    template = play.folder / "templates" / "settings.yaml.j2"
+    template.write_bytes("a: b\nc: \u00e4\n".encode("latin-1"))
+    failed = play.run()
+    assert failed.returncode != 0
+    assert "settings.yaml.j2 (rendered):2: not valid UTF-8" in failed.stdout + failed.stderr
+
+
 def test_a_template_that_does_not_render_is_named(play: Play) -> None:
     (play.folder / "templates" / "settings.yaml.j2").write_text("{{ nobody_set_this }}")
     failed = play.run()

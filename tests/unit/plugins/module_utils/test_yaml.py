@@ -111,6 +111,8 @@ def test_documents_without_content_are_left_out() -> None:
         ("a: !vault |\n  x", "encrypted with Ansible Vault"),
         ("<<: 1", "<< takes a mapping"),
         ("a: [", "not valid YAML"),
+        ("a: b\nc: \x07", ":2: not valid YAML: the character U+0007; is the file saved as UTF-8?"),
+        ("a: \x00b\x00\n", ":1: not valid YAML: the character U+0000; is the file saved as UTF-8?"),
     ],
 )
 def test_what_is_wrong_is_a_sentence_with_its_line(text: str, problem: str) -> None:
