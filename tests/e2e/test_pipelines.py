@@ -275,6 +275,7 @@ def test_tokens_and_their_rotation(several: Site) -> None:
         tokens = {name: f"{name}-token-{number}-0123456789" for name in ("read", "write")}
         variables = json.loads(several.variables) | {
             "twitter_pipeline_pipelines": [topics, PIPELINES[1]],
+            "twitter_pipeline_viewer_exposure": "cluster",
             **{f"twitter_pipeline_viewer_{name}_token": value for name, value in tokens.items()},
         }
         output = several.play("playbooks/pipeline.yml", "-e", json.dumps(variables)).stdout
@@ -284,11 +285,17 @@ def test_tokens_and_their_rotation(several: Site) -> None:
 
     def arrived(token: str, space: str) -> set[str]:
         query = {"type": "com.x.post", "limit": 100}
-        page = ask(several, space, "GET", "/api/events", token, query=query)
+        try:
+            page = ask(several, space, "GET", "/api/events", token, query=query)
+        except ApiError:  # it has yet to read its new token
+            return set()
         return {record["event"]["id"] for record in page["events"]}
 
     def all_arrived(token: str) -> bool:
         return all(set(written[space]) <= arrived(token, space) for space in spaces)
+
+    def kubectl(*arguments: str) -> str:
+        return several.run("kubectl", "-n", SPACE, *arguments).stdout
 
     def publish_both(text: str) -> None:
         written["streamops"] += publish(several, f"guarded {text}")
@@ -303,10 +310,18 @@ def test_tokens_and_their_rotation(several: Site) -> None:
             assert refused(several, space, "GET", "/api/events") == 401
             assert refused(several, space, "POST", "/", body=event) == 401
         assert refused(several, SPACE, "GET", "/api/events", port=8081) == 401
-        subscriber = several.run(
-            "kubectl", "-n", SPACE, "get", "triggers", "-o", "jsonpath={.items[*].status.subscriberUri}"
-        ).stdout  # fmt: skip
+        subscriber = kubectl("get", "triggers", "-o", "jsonpath={.items[*].status.subscriberUri}")
         assert subscriber == f"http://event-viewer-triggers.{SPACE}.svc.cluster.local"
+        policy = json.loads(kubectl("get", "networkpolicy", "twitter-pipeline", "-o", "json"))
+        others, triggers = policy["spec"]["ingress"]
+        assert triggers["ports"] == [{"protocol": "TCP", "port": 8081}]
+        assert [(rule["port"], rule["endPort"]) for rule in others["ports"]] == [
+            (1, 8080),
+            (8082, 65535),
+        ]
+        # Nothing of it is exposed.
+        url = kubectl("get", "ksvc", "event-viewer", "-o", "jsonpath={.status.url}")
+        assert url == VIEWER
         publish_both("two")
         second, _write = play(2)
         publish_both("three")
