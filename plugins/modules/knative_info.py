@@ -129,7 +129,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
 from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 
-VISIBILITY, LOCAL = "networking.knative.dev/visibility", "cluster-local"
+VISIBILITY = "networking.knative.dev/visibility"
+LOCAL = "cluster-local"
 OPTIONS: dict[str, dict[str, Any]] = {
     "gateway": {"type": "str", "choices": list(gateway.KINDS), "default": "load_balancer"},
     "gateway_address": {"type": "str"},

@@ -59,11 +59,14 @@ class ApiError(KubeError):
     ) -> None:
         self.status = status
         self.repeated = repeated
-        self.reason: str = body.get("reason") or ""
-        self.message: str = body.get("message") or f"HTTP {status}"
-        details = body.get("details") or {}
-        self.causes: list[dict[str, str]] = details.get("causes") or []
-        self.retry_after: int = details.get("retryAfterSeconds") or 0
+        message = body.get("message")
+        #: The API's own, or that of something on the way to it.
+        self.is_status = body.get("kind") == "Status"
+        self.reason: str = str(body.get("reason") or "")
+        self.message: str = message if message and isinstance(message, str) else f"HTTP {status}"
+        details = body.get("details")
+        causes = details.get("causes") if isinstance(details, dict) else None
+        self.causes: list[dict[str, str]] = causes or []
         self.action = action
         etcd = any(word.decode() in self.message for word in ETCD)
         # The server's gateway, or its etcd, did not answer in time.
@@ -77,8 +80,9 @@ class ApiError(KubeError):
 
     @property
     def not_found(self) -> bool:
-        """Neither the object nor, perhaps, its kind is there."""
-        return self.status == 404
+        """Neither the object nor, perhaps, its kind is there; a proxy's 404 does not say so."""
+        # The API server's own words for a path that it does not serve.
+        return self.status == 404 and (self.is_status or self.message.startswith("404 page not"))
 
     @property
     def conflicts(self) -> list[dict[str, str]]:

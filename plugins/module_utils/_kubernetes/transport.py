@@ -110,7 +110,7 @@ class Transport:
             answer = self.retries.send(
                 attempt, repeatable=method != "POST" if repeatable is None else repeatable
             )
-            return self._parsed(answer, repeated=attempts > 1)
+            return self._parsed(answer, path, repeated=attempts > 1)
         except NoAnswer as error:
             advice = _ADVICE[error.cause]
             raise Unreachable(
@@ -196,10 +196,17 @@ class Transport:
                 self._config = renewed
             return True
 
-    def _parsed(self, answer: Answer, *, repeated: bool) -> Any:
+    def _parsed(self, answer: Answer, path: str, *, repeated: bool) -> Any:
         for warning in answer.headers.getlist("Warning"):
             self.warnings[_warning_text(warning)] = None
         if answer.status < 300:
+            if not _is_of_the_api(answer.json, path):
+                raise NoAnswer(
+                    f"{answer.request} was answered with JSON that is not a Kubernetes object"
+                    f" (HTTP {answer.status})",
+                    Cause.FORMAT,
+                    sent=True,
+                )
             return answer.json
         if answer.status < 400:
             where = answer.headers.get("Location", "nowhere")
@@ -213,8 +220,16 @@ class Transport:
         except NoAnswer:
             body = None
         if not isinstance(body, dict):
-            body = {"message": answer.data.decode(errors="replace")[:500]}
+            body = {"message": " ".join(answer.data.decode(errors="replace")[:200].split())}
         raise ApiError(answer.status, body, answer.request, repeated=repeated)
+
+
+def _is_of_the_api(body: Any, path: str) -> bool:
+    """Return whether an answer has the form that all of the API's have; an app behind a proxy has its own."""
+    if not isinstance(body, dict):
+        return False
+    is_object = path.startswith(("/api", "/apis")) and "/proxy" not in path
+    return not is_object or isinstance(body.get("kind"), str)
 
 
 def _context(config: ClusterConfig) -> Any:

@@ -17,7 +17,8 @@ UNKNOWN_KIND = "the server could not find the requested resource"
 
 
 def error(status: int, message: str, details: Any = None) -> ApiError:
-    return ApiError(status, {"message": message, "details": details or {}}, "PATCH /x")
+    body = {"kind": "Status", "message": message, "details": details or {}}
+    return ApiError(status, body, "PATCH /x")
 
 
 @pytest.mark.parametrize(

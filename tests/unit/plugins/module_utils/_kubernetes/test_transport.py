@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.http_server import serving
+from support.http_server import answering, serving
 from support.tls import issue
 
 from ansible_collections.streamops.knative.plugins.module_utils._http.retries import Retries
@@ -276,3 +276,45 @@ def test_credentials_are_renewed_before_they_expire() -> None:
         assert transport.request("GET", "/guarded") == {"ok": True}
         assert len(server.seen) == 1
         transport.close()
+
+
+OBJECT = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("path", ["/api", "/apis", "/api/v1/configmaps", "/version"])
+@pytest.mark.parametrize("body", [b"null", b"[]", b'"x"', b"5"])
+def test_json_that_is_no_object_is_not_an_answer_of_the_api(path: str, body: bytes) -> None:
+    with (
+        answering(lambda *_: (200, OBJECT, body)) as server,
+        pytest.raises(Unreachable, match="JSON that is not a Kubernetes object") as failed,
+    ):
+        Transport(ClusterConfig(host=server.url)).request("GET", path)
+    assert not failed.value.is_transient
+
+
+def test_an_object_has_a_kind_but_for_an_app_behind_the_api_server() -> None:
+    with answering(lambda *_: (200, OBJECT, b"{}")) as server:
+        transport = Transport(ClusterConfig(host=server.url))
+        for path in ("/api", "/apis/apps/v1/deployments", "/api/v1/namespaces/default"):
+            with pytest.raises(Unreachable, match="not a Kubernetes object"):
+                transport.request("GET", path)
+        proxied = "/api/v1/namespaces/a/pods/b:80/proxy/api/events"
+        assert transport.request("GET", proxied) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "not_found"),
+    [
+        (b'{"kind": "Status", "reason": "NotFound", "message": "configmaps a not found"}', True),
+        (b"404 page not found\n", True),
+        (b"<html>Not found</html>", False),
+        (b'{"error": "no route"}', False),
+        (b'{"kind": "Status", "message": 5, "details": 7}', True),
+        (b"", False),
+    ],
+)
+def test_only_the_api_says_that_something_is_not_there(body: bytes, not_found: bool) -> None:
+    with answering(lambda *_: (404, {}, body)) as server, pytest.raises(ApiError) as failed:
+        Transport(ClusterConfig(host=server.url)).request("GET", "/api/v1/configmaps/a")
+    assert failed.value.not_found is not_found
+    assert "\n" not in str(failed.value)
