@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from streamops_sandbox import attach, eventloop
+from streamops_sandbox import eventloop
 from streamops_sandbox.client import Client
 from streamops_sandbox.controllers import manager
 from streamops_sandbox.events import EventRecorder
@@ -101,10 +101,9 @@ def google_project(options: argparse.Namespace) -> GoogleProject | None:
 def serve(options: argparse.Namespace, work: Callable[[argparse.Namespace], Work]) -> None:
     """Run a cluster in this process."""
     os.umask(0o077)
-    attach.log_to_stderr()
     eventloop.prepare()
     options.folder.mkdir(parents=True, exist_ok=True)
-    asyncio.run(attach.until_told(_until_input_ends(work(options))))
+    asyncio.run(eventloop.until_told(_until_input_ends(work(options))))
 
 
 async def _run(options: argparse.Namespace) -> None:

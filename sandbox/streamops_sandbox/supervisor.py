@@ -24,7 +24,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from streamops_sandbox import attach, control_socket, eventloop
+from streamops_sandbox import control_socket, eventloop
 from streamops_sandbox.clusters import Clusters
 from streamops_sandbox.control_socket import CONTROL
 from streamops_sandbox.home import Home, StartError, State, started
@@ -215,7 +215,6 @@ def main() -> int:
     parser.add_argument("--posts", type=Path)
     parser.add_argument("--report", type=int, required=True)
     arguments = parser.parse_args()
-    attach.log_to_stderr()
     os.umask(0o077)
     eventloop.prepare()
     program = os.environ.get("SANDBOX_CLUSTER_PROGRAM")
@@ -235,7 +234,7 @@ def main() -> int:
             pipe.write(json.dumps(answer) + "\n")
 
     try:
-        asyncio.run(attach.until_told(_run(options, report)))
+        asyncio.run(eventloop.until_told(_run(options, report)))
     except StartError as error:
         with contextlib.suppress(BrokenPipeError):
             report({"error": str(error)})

@@ -29,7 +29,6 @@ from node import LaneNode
 from pod_network import PodNetwork
 
 from build import PROGRAMS
-from streamops_sandbox import attach
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.cluster import arguments, google_project, run_node, serve
 from streamops_sandbox.controllers.loadbalancer import LoadBalancerController
@@ -251,8 +250,7 @@ class ControlPlane:
                 await asyncio.sleep(0.1)
 
     async def _until_accounts(self) -> None:
-        config, _ = attach.read_kubeconfig(self.kubeconfig)
-        async with await Client.from_kubeconfig(config, user_agent="real-lane") as client:
+        async with await Client.from_kubeconfig(self.kubeconfig, user_agent="real-lane") as client:
             while True:
                 self._raise_if_ended()
                 try:
@@ -339,7 +337,7 @@ async def _run(options: argparse.Namespace) -> None:
 
 async def _run_node(plane: ControlPlane, options: argparse.Namespace) -> None:
     """Run what Kubernetes' own programs leave to a node and a cloud."""
-    kubeconfig, _ = attach.read_kubeconfig(plane.kubeconfig)
+    kubeconfig = yaml.safe_load(plane.kubeconfig.read_text(encoding="utf-8"))
     config = NodeConfig(
         folder=plane.folder / "node",
         authority=plane.authority,
