@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from streamops_sandbox.google.discovery import Method
-from streamops_sandbox.google.errors import GoogleError, error_info
+from streamops_sandbox.google.errors import GoogleError, error_info, invalid
 from streamops_sandbox.google.iam.policies import Policy
 
 #: Services that need no enabling: without them nothing could be enabled.
@@ -31,6 +31,8 @@ _REGION = re.compile(
     r"-(north|south)?(central|east|north|south|west)\d{1,2}"
 )
 
+_LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")
+
 
 def is_region(location: str) -> bool:
     """Whether this is a region, rather than a zone."""
@@ -45,6 +47,13 @@ def require_location(location: str) -> str:
             f"Permission denied on 'locations/{location}' (or it may not exist).",
         )
     return location
+
+
+def check_labels(field: str, labels: Mapping[str, str]) -> None:
+    """INVALID_ARGUMENT for labels that Google does not take."""
+    for key, value in labels.items():
+        if not _LABEL.fullmatch(f"{key}={value}"):
+            raise invalid(field, f"Invalid label: {key}={value}")
 
 
 def now() -> str:

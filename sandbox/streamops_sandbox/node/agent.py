@@ -254,16 +254,6 @@ class NodeAgent:
         capacity = node_capacity()
         when = now()
 
-        def condition(kind: str, status: str, reason: str, message: str) -> Object:
-            return {
-                "type": kind,
-                "status": status,
-                "reason": reason,
-                "message": message,
-                "lastHeartbeatTime": when,
-                "lastTransitionTime": when,
-            }
-
         return {
             "capacity": capacity,
             "allocatable": capacity,
@@ -273,7 +263,14 @@ class NodeAgent:
             ],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
             "conditions": [
-                condition("Ready", "True", "KubeletReady", "kubelet is posting ready status")
+                {
+                    "type": "Ready",
+                    "status": "True",
+                    "reason": "KubeletReady",
+                    "message": "kubelet is posting ready status",
+                    "lastHeartbeatTime": when,
+                    "lastTransitionTime": when,
+                }
             ],
             "nodeInfo": {
                 "machineID": "",

@@ -16,13 +16,11 @@ from typing import Any
 
 from streamops_sandbox.google.discovery import load
 from streamops_sandbox.google.errors import GoogleError, invalid, not_modelled
-from streamops_sandbox.google.projects import Project, is_region
+from streamops_sandbox.google.projects import Project, check_labels, is_region
 from streamops_sandbox.objects import Object
 
 VERSIONS = {"RAPID": "1.36.1-gke.1200", "REGULAR": "1.35.4-gke.1400", "STABLE": "1.34.6-gke.1300"}
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
-_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _CIDR = re.compile(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}")
 
 #: What ClusterUpdate has at its top level, and Cluster in its networkConfig.
@@ -44,7 +42,7 @@ def new_cluster(wanted: Object, project: Project, location: str) -> Object:
     for field in ("status", "masterAuth", "zone"):
         if cluster.get(field):
             raise not_modelled(f"cluster.{field} of a new cluster")
-    _check_labels(cluster.get("resourceLabels", {}))
+    check_labels("resource_labels", cluster.get("resourceLabels", {}))
     _check_pool(cluster.get("workloadIdentityConfig", {}), project)
     if cluster.get("autopilot", {}).get("enabled"):
         _make_autopilot(cluster, project, location)
@@ -114,7 +112,7 @@ def with_labels(cluster: Object, labels: dict[str, str], given: str) -> Object:
             "Labels could not be set due to fingerprint mismatch.",
             code=412,
         )
-    _check_labels(labels)
+    check_labels("resource_labels", labels)
     return {**cluster, "resourceLabels": labels, "labelFingerprint": fingerprint(labels)}
 
 
@@ -202,12 +200,6 @@ def _make_standard(cluster: Object) -> None:
         config = cluster.get("nodeConfig", {})
         pools = [{"name": "default-pool", "initialNodeCount": count, "config": config}]
     cluster["nodePools"] = [new_node_pool(pool, cluster) for pool in pools]
-
-
-def _check_labels(labels: Mapping[str, str]) -> None:
-    for key, value in labels.items():
-        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
-            raise invalid("resource_labels", f"Invalid label: {key}={value}")
 
 
 def _check_pool(config: Mapping[str, Any], project: Project) -> None:

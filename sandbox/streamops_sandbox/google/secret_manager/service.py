@@ -15,14 +15,12 @@ import google_crc32c
 
 from streamops_sandbox.google.errors import GoogleError, invalid, not_modelled
 from streamops_sandbox.google.iam.policies import Policy
-from streamops_sandbox.google.projects import Project, now
+from streamops_sandbox.google.projects import Project, check_labels, now
 from streamops_sandbox.google.service import Call, serves, serves_policies
 from streamops_sandbox.objects import Object
 
 MAX_PAYLOAD_BYTES = 65536
 _SECRET_ID = re.compile(r"[a-zA-Z0-9_-]{1,255}")
-_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _ANNOTATION_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _TOPIC = re.compile(r"projects/[^/]+/topics/[^/]+")
@@ -373,9 +371,7 @@ def _replication(replication: Any) -> Object:
 def _settings(settings: Object) -> Object:
     """The settings, checked as Google checks them."""
     result = dict(settings)
-    for key, value in result.get("labels", {}).items():
-        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
-            raise invalid("secret.labels", f"Invalid label: {key}={value}")
+    check_labels("secret.labels", result.get("labels", {}))
     annotations = result.get("annotations", {})
     if sum(len(k.encode()) + len(v.encode()) for k, v in annotations.items()) > 16384:
         raise invalid("secret.annotations", "Annotations may have 16 KiB in all.")
