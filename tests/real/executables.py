@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from streamops_sandbox.knative import programs
 from streamops_sandbox.node.image_source import ImageSource, Policy, Runnable
 
 _TAG_OR_DIGEST = re.compile(r"(:[\w.-]+)?(@[\w:]+)?$")
@@ -41,7 +42,7 @@ class Executables(ImageSource):
 
     def is_program(self, reference: str) -> bool:
         """Whether an image is run as a program of this process."""
-        return self._find(reference) is None and super().is_program(reference)
+        return self._find(reference) is None and programs.find(reference) is not None
 
     def _find(self, reference: str) -> Path | None:
         parts = _TAG_OR_DIGEST.sub("", reference).split("/")

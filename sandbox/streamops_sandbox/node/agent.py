@@ -8,7 +8,7 @@ import logging
 import platform
 import sys
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -17,7 +17,6 @@ from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.kube.tls import Authority
 from streamops_sandbox.node import reaper
-from streamops_sandbox.node.container import Backoff
 from streamops_sandbox.node.fields import node_capacity
 from streamops_sandbox.node.image_source import ImageSource, Runnable
 from streamops_sandbox.node.isolation import Isolation
@@ -52,7 +51,6 @@ class NodeConfig:
     folder: Path
     authority: Authority
     name: str = "sandbox"
-    backoff: Backoff = field(default_factory=Backoff)
     google: GoogleProject | None = None
 
 
@@ -65,7 +63,6 @@ class NodeAgent:
         self.client = client
         self.network = network
         self.name = config.name
-        self.backoff = config.backoff
         self.pods_folder = config.folder / "pods"
         self.events = EventRecorder(client, "kubelet", config.name)
         self.images = ImageSource(config.folder / "images")

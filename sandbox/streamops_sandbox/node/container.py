@@ -10,7 +10,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -36,19 +35,9 @@ T = TypeVar("T")
 _MESSAGE_BYTES = 4096
 _FALLBACK_BYTES = 2048
 _CONFIG_RETRY_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Backoff:
-    """How long to wait before a container is started again, in seconds (the kubelet's values).
-
-    The first restart comes at once, the next after `first`, then twice as long each time up to
-    `longest`; a run of `reset` begins anew.
-    """
-
-    first: float = 10.0
-    longest: float = 300.0
-    reset: float = 600.0
+#: The first restart comes at once, the next after the first back-off, then twice as long each time
+#: up to the longest; a run of the last one begins anew. As the kubelet has them.
+_FIRST_BACKOFF, _LONGEST_BACKOFF, _BACKOFF_RESET = 10.0, 300.0, 600.0
 
 
 class _Stopped(Exception):
@@ -161,7 +150,7 @@ class Container:
         """Return the image; tries again, less and less often, where it cannot be had."""
         reference = self.spec["image"]
         policy: Policy = self.spec.get("imagePullPolicy") or "IfNotPresent"
-        delay = self._pod.backoff.first
+        delay = _FIRST_BACKOFF
         while True:
             try:
                 runnable = await self._unless_stopped(
@@ -179,7 +168,7 @@ class Container:
                         "Normal", "BackOff", f'Back-off pulling image "{reference}"', self.spec
                     )
                 await self._pause(delay)
-                delay = min(delay * 2, self._pod.backoff.longest)
+                delay = min(delay * 2, _LONGEST_BACKOFF)
                 continue
             if runnable.seconds is None:
                 message = f'Container image "{reference}" already present on machine'
@@ -374,10 +363,12 @@ class Container:
         return policy == "Always" or (policy == "OnFailure" and self.exit_code != 0)
 
     async def _back_off(self, ran: float) -> None:
-        backoff = self._pod.backoff
-        if ran >= backoff.reset:
+        if ran >= _BACKOFF_RESET:
             self._delay = 0.0
-        delay, self._delay = self._delay, min(max(self._delay * 2, backoff.first), backoff.longest)
+        delay, self._delay = (
+            self._delay,
+            min(max(self._delay * 2, _FIRST_BACKOFF), _LONGEST_BACKOFF),
+        )
         self.last_state = self.state
         if not delay:
             return

@@ -61,9 +61,3 @@ class ImageSource:
         self._present.add(reference)
         seconds = time.monotonic() - begun if pulled else None
         return Runnable(reference, image.image_id, image=image, seconds=seconds)
-
-    def is_program(self, reference: str) -> bool:
-        """Whether an image is run as a program of this process."""
-        from streamops_sandbox.knative import programs  # noqa: PLC0415
-
-        return programs.find(reference) is not None

@@ -41,7 +41,6 @@ class Pod:
         self.node = node
         self.pod = pod
         self.images = node.images
-        self.backoff = node.backoff
         metadata = pod["metadata"]
         self.uid: str = metadata["uid"]
         self.name: str = metadata["name"]
