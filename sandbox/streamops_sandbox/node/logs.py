@@ -82,24 +82,23 @@ class LogStream:
 
     def feed(self, data: bytes) -> None:
         """Take over what the process wrote."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._write(line)
-        while len(self._rest) >= _MAX_LINE:
-            self._log.write(self._name, self._rest[:_MAX_LINE], whole=False)
-            self._rest = self._rest[_MAX_LINE:]
+            self._log.write(self._name, self._long(line))
+        self._rest = self._long(rest)
 
     def end(self) -> None:
         """Write what has no newline at its end."""
         if self._rest:
-            self._write(self._rest)
+            self._log.write(self._name, self._rest)
             self._rest = b""
 
-    def _write(self, line: bytes) -> None:
+    def _long(self, line: bytes) -> bytes:
+        """Write the beginning of a long line in parts; returns what is left."""
         while len(line) > _MAX_LINE:
             self._log.write(self._name, line[:_MAX_LINE], whole=False)
             line = line[_MAX_LINE:]
-        self._log.write(self._name, line)
+        return line
 
 
 def older(path: Path) -> Path:

@@ -73,8 +73,9 @@ class TokenAuth:
         scopes = [one for many in request.query.getall("scope", []) for one in many.split()]
         credentials = _basic(request.headers.get("Authorization", ""))
         access = parse_scopes(scopes)
-        user = await self._user(*credentials) if credentials else None
-        if user is None:
+        if credentials is not None:
+            await self._check(*credentials)
+        else:
             allowed = {"pull"} if self.anonymous_pull else set()
             access = {
                 name: actions & allowed
@@ -101,28 +102,23 @@ class TokenAuth:
             challenge += ',error="insufficient_scope"'
         raise RegistryError("UNAUTHORIZED", headers={"WWW-Authenticate": challenge})
 
-    async def _user(self, user: str, password: str) -> str:
+    async def _check(self, user: str, password: str) -> None:
+        """Refuse credentials that are not the registry's own, nor Google's."""
         if user == _GOOGLE_USER and self.google_tokeninfo_url:
-            return await self._google_user(password)
-        if not hmac.compare_digest(user.encode(), self.user.encode()) or not hmac.compare_digest(
-            password.encode(), self.password.encode()
+            await self._check_google(self.google_tokeninfo_url, password)
+        elif not hmac.compare_digest(
+            f"{user}:{password}".encode(), f"{self.user}:{self.password}".encode()
         ):
             raise RegistryError("UNAUTHORIZED", message="incorrect username or password")
-        return user
 
-    async def _google_user(self, access_token: str) -> str:
-        """Ask Google's tokeninfo endpoint whose access token this is, as Artifact Registry does."""
-        timeout = aiohttp.ClientTimeout(total=10)
+    async def _check_google(self, url: str, access_token: str) -> None:
+        """Ask Google's tokeninfo endpoint for an access token, as Artifact Registry does."""
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(
-                str(self.google_tokeninfo_url), params={"access_token": access_token}
-            ) as response,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
+            session.get(url, params={"access_token": access_token}) as response,
         ):
             if response.status != 200:
                 raise RegistryError("UNAUTHORIZED", message="the access token is not valid")
-            info = await response.json()
-        return str(info.get("email") or info.get("sub") or info.get("azp"))
 
     def _verify(self, token: str) -> Access | None:
         try:
