@@ -243,11 +243,22 @@ def test_a_permission_is_missing(google: Google, tmp_path: Path) -> None:
 
 
 def test_a_quota_is_used_up(google: Google) -> None:
-    google.control("PUT", "quotas/clusters", {"limit": 0})
-    try:
-        text = message(google, "gke_cluster", name="one-more", location="europe-west1")
-    finally:
-        google.control("PUT", "quotas/clusters", {"limit": None})
+    info = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "RATE_LIMIT_EXCEEDED",
+        "domain": "googleapis.com",
+        "metadata": {"quota_limit": "clusters", "quota_limit_value": "0"},
+    }
+    failure = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": []}
+    fault = {
+        "method": "container.projects.locations.clusters.create",
+        "status": "RESOURCE_EXHAUSTED",
+        "message": "Quota limit 'clusters' has been exceeded. Limit: 0.",
+        "details": [info, failure],
+    }
+    google.control("POST", "faults", fault)
+    text = message(google, "gke_cluster", name="one-more", location="europe-west1")
+    assert google.control("DELETE", "faults") == {}
     assert "RESOURCE_EXHAUSTED" in text
     assert "The quota is clusters" in text
 

@@ -64,7 +64,6 @@ class Control:
                 "DELETE /faults": self._clear_faults,
                 "POST /operation-faults": self._add_operation_fault,
                 "POST /projects": self._add_project,
-                "PUT /quotas/{kind}": self._set_quota,
                 "PUT /pages": self._set_pages,
                 "POST /principals": self._add_principal,
                 "PUT /tokens": self._set_tokens,
@@ -132,12 +131,6 @@ class Control:
             billing=body.get("billing", True),
         )
         return {"projectId": project.project_id, "number": project.number}
-
-    def _set_quota(self, body: Object, kind: str) -> None:
-        if body["limit"] is None:
-            self._state.quotas.pop(kind, None)
-        else:
-            self._state.quotas[kind] = int(body["limit"])
 
     def _set_pages(self, body: Object) -> None:
         self._state.largest_page = int(body.get("size") or 0)

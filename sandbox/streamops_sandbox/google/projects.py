@@ -1,4 +1,4 @@
-"""Projects: their services, policies and quotas; where Google Cloud is; pages of lists."""
+"""Projects: their services and policies; where Google Cloud is; pages of lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from streamops_sandbox.google.discovery import Method
 from streamops_sandbox.google.errors import GoogleError, error_info, invalid
 from streamops_sandbox.google.iam.policies import Policy
 
@@ -83,8 +82,6 @@ class State:
     """Everything in memory; a new sandbox starts empty but for its first project."""
 
     projects: dict[str, Project] = field(default_factory=dict)
-    #: Resource kind -> maximum per project, settable by a test.
-    quotas: dict[str, int] = field(default_factory=dict)
     #: The most items that a list answers at once, settable by a test; 0: what each service allows.
     largest_page: int = 0
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(704512398001))
@@ -129,33 +126,6 @@ class State:
             raise _service_disabled(project, service, title)
         if service in BILLED and not project.billing:
             raise _billing_disabled(project, service)
-
-    def require_quota(self, kind: str, method: Method, used: int, project: Project) -> None:
-        """RESOURCE_EXHAUSTED where one more would be too many."""
-        limit = self.quotas.get(kind)
-        if limit is not None and used >= limit:
-            raise GoogleError(
-                "RESOURCE_EXHAUSTED",
-                f"Quota limit '{kind}' has been exceeded. Limit: {limit}.",
-                [
-                    error_info(
-                        "RATE_LIMIT_EXCEEDED",
-                        consumer=f"projects/{project.number}",
-                        quota_limit=kind,
-                        quota_limit_value=str(limit),
-                        quota_metric=f"{method.service}/{kind}",
-                    ),
-                    {
-                        "@type": "type.googleapis.com/google.rpc.QuotaFailure",
-                        "violations": [
-                            {
-                                "subject": f"project:{project.number}",
-                                "description": f"Limit {limit} of {kind} is used up",
-                            }
-                        ],
-                    },
-                ],
-            )
 
     def page(
         self, items: Sequence[Any], query: Mapping[str, str], default_size: int = 25000

@@ -151,17 +151,6 @@ def test_a_project_without_billing(google: Google) -> None:
     )
 
 
-def test_a_quota_that_is_used_up(google: Google, owner: str) -> None:
-    google.control("PUT", "quotas/secrets", {"limit": 0})
-    try:
-        body = {"replication": {"automatic": {}}}
-        found = error(google.call("POST", f"{SECRETS}?secretId=much", body, token=owner))
-    finally:
-        google.control("PUT", "quotas/secrets", {"limit": None})
-    assert (found["code"], found["status"]) == (429, "RESOURCE_EXHAUSTED")
-    assert any(d["@type"].endswith("QuotaFailure") for d in found["details"])
-
-
 def test_policies_keep_their_etag_and_conditions(google: Google, owner: str) -> None:
     body = {"replication": {"automatic": {}}}
     google.call("POST", f"{SECRETS}?secretId=policy", body, token=owner)

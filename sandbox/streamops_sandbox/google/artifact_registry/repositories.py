@@ -60,7 +60,6 @@ class ArtifactRegistry:
         modes = (None, "STANDARD_REPOSITORY")
         if call.body["format"] != "DOCKER" or call.body.get("mode") not in modes:
             raise not_modelled("repositories other than standard ones of the format DOCKER")
-        call.state.require_quota("repositories", call.method, len(self._repositories), project)
 
         async def work() -> Object:
             moment = now()

@@ -120,7 +120,6 @@ class SecretManager:
         secrets = self._of(project)
         if secret_id in secrets:
             raise GoogleError("ALREADY_EXISTS", f"Secret [{name}] already exists.")
-        call.state.require_quota("secrets", call.method, len(secrets), project)
         settings = {k: v for k, v in call.body.items() if k in _MUTABLE}
         if settings.get("versionAliases"):
             raise invalid("secret.version_aliases", "Aliases of versions that do not exist yet.")
