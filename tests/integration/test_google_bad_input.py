@@ -221,9 +221,22 @@ def test_an_api_that_is_not_enabled(google: Google) -> None:
 
 def test_billing_is_off(google: Google) -> None:
     owner = f"serviceAccount:{ACCOUNT}"
-    body = {"projectId": "poor-project", "owners": [owner], "billing": False}
-    google.control("POST", "projects", body)
+    google.control("POST", "projects", {"projectId": "poor-project", "owners": [owner]})
     services = ["container.googleapis.com"]
+    info = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "UREQ_PROJECT_BILLING_NOT_FOUND",
+        "domain": "serviceusage.googleapis.com/billing-enabled",
+        "metadata": {"project": "704512398001", "services": services[0]},
+    }
+    fault = {
+        "method": "serviceusage.services.batchEnable",
+        "status": "FAILED_PRECONDITION",
+        "message": "Billing account for project '704512398001' is not found. Billing must be enabled"
+        f" for activation of service(s) '{services[0]}' to proceed.",
+        "details": [info],
+    }
+    google.control("POST", "faults", fault)
     text = message(google, "gcp_services", project="poor-project", services=services)
     assert "Billing must be enabled" in text
     assert "gcloud billing projects link" in text

@@ -125,10 +125,7 @@ class Control:
 
     def _add_project(self, body: Object) -> Object:
         project = self._state.add_project(
-            body["projectId"],
-            body.get("owners", []),
-            services=set(body.get("services", [])),
-            billing=body.get("billing", True),
+            body["projectId"], body.get("owners", []), services=set(body.get("services", []))
         )
         return {"projectId": project.project_id, "number": project.number}
 

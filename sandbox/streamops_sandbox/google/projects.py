@@ -14,16 +14,6 @@ from streamops_sandbox.google.iam.policies import Policy
 
 #: Services that need no enabling: without them nothing could be enabled.
 ALWAYS_ENABLED = frozenset({"serviceusage.googleapis.com", "iamcredentials.googleapis.com"})
-#: Services that a project without a billing account cannot use.
-BILLED = frozenset(
-    {
-        "artifactregistry.googleapis.com",
-        "compute.googleapis.com",
-        "container.googleapis.com",
-        "containerregistry.googleapis.com",
-        "secretmanager.googleapis.com",
-    }
-)
 #: https://cloud.google.com/about/locations: a continent, a part of it and a number.
 _REGION = re.compile(
     r"(africa|asia|australia|europe|me|northamerica|southamerica|us)"
@@ -67,7 +57,6 @@ class Project:
     project_id: str
     number: str
     services: set[str] = field(default_factory=set)
-    billing: bool = True
     policy: Policy = field(default_factory=Policy)
     created: str = field(default_factory=now)
 
@@ -121,11 +110,9 @@ class State:
         return project
 
     def require_service(self, project: Project, service: str, title: str) -> None:
-        """SERVICE_DISABLED or BILLING_DISABLED where the project cannot use the service."""
+        """SERVICE_DISABLED where the project cannot use the service."""
         if service not in project.services and service not in ALWAYS_ENABLED:
             raise _service_disabled(project, service, title)
-        if service in BILLED and not project.billing:
-            raise _billing_disabled(project, service)
 
     def page(
         self, items: Sequence[Any], query: Mapping[str, str], default_size: int = 25000
@@ -168,23 +155,5 @@ def _service_disabled(project: Project, service: str, title: str) -> GoogleError
                 "@type": "type.googleapis.com/google.rpc.Help",
                 "links": [{"description": "Google developers console API activation", "url": url}],
             },
-        ],
-    )
-
-
-def _billing_disabled(project: Project, service: str) -> GoogleError:
-    url = f"https://console.developers.google.com/billing/enable?project={project.number}"
-    return GoogleError(
-        "PERMISSION_DENIED",
-        "This API method requires billing to be enabled. Please enable billing on project"
-        f" #{project.number} by visiting {url} then retry. If you enabled billing for this project"
-        " recently, wait a few minutes for the action to propagate to our systems and retry.",
-        [
-            error_info(
-                "BILLING_DISABLED",
-                service=service,
-                consumer=f"projects/{project.number}",
-                containerInfo=project.number,
-            )
         ],
     )

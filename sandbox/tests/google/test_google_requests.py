@@ -136,21 +136,6 @@ def test_an_api_that_is_not_enabled(google: Google) -> None:
     assert told["metadata"]["service"] == "secretmanager.googleapis.com"
 
 
-def test_a_project_without_billing(google: Google) -> None:
-    member = "principal://example.com/poor"
-    project = {"projectId": "poor", "owners": [member], "billing": False}
-    google.control("POST", "projects", {**project, "services": ["secretmanager.googleapis.com"]})
-    token = google.token(member)
-    found = error(google.call("GET", "v1/projects/poor/secrets", token=token))
-    assert reason(found)["reason"] == "BILLING_DISABLED"
-    body = {"serviceIds": ["container.googleapis.com"]}
-    found = error(google.call("POST", "v1/projects/poor/services:batchEnable", body, token=token))
-    assert (found["status"], reason(found)["reason"]) == (
-        "FAILED_PRECONDITION",
-        "UREQ_PROJECT_BILLING_NOT_FOUND",
-    )
-
-
 def test_policies_keep_their_etag_and_conditions(google: Google, owner: str) -> None:
     body = {"replication": {"automatic": {}}}
     google.call("POST", f"{SECRETS}?secretId=policy", body, token=owner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamops_sandbox.google.errors import GoogleError, error_info, not_modelled
 from streamops_sandbox.google.operations import Operations, Work
-from streamops_sandbox.google.projects import ALWAYS_ENABLED, BILLED, Project
+from streamops_sandbox.google.projects import ALWAYS_ENABLED, Project
 from streamops_sandbox.google.service import Call, serves
 from streamops_sandbox.objects import Object
 
@@ -91,21 +91,6 @@ class ServiceUsage:
         wanted = {_known(name) for name in names}
         for name in list(wanted):
             wanted.update(DEPENDENCIES.get(name, ()))
-        billed = sorted(BILLED & wanted - project.services)
-        if billed and not project.billing:
-            raise GoogleError(
-                "FAILED_PRECONDITION",
-                f"Billing account for project '{project.number}' is not found. Billing must be"
-                f" enabled for activation of service(s) '{','.join(billed)}' to proceed.",
-                [
-                    error_info(
-                        "UREQ_PROJECT_BILLING_NOT_FOUND",
-                        "serviceusage.googleapis.com/billing-enabled",
-                        project=project.number,
-                        services=",".join(billed),
-                    )
-                ],
-            )
 
         async def work() -> Object:
             project.services |= wanted
