@@ -23,16 +23,15 @@ def create_app(
     home: Path,
     base_url: str,
     anonymous_pull: bool = True,
-    max_bytes: int | None = None,
     google_tokeninfo_url: str | None = None,
 ) -> web.Application:
     """Make the registry that serves `base_url` and keeps its blobs in `home`/registry.
 
     Contract: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md. Writes
-    `home`/docker-config.json with the credentials that may push. `max_bytes` limits what is
-    stored; with `google_tokeninfo_url` Google's access tokens are taken as Artifact Registry does.
+    `home`/docker-config.json with the credentials that may push. With `google_tokeninfo_url`
+    Google's access tokens are taken as Artifact Registry does.
     """
-    content = Content(home / "registry", max_bytes=max_bytes)
+    content = Content(home / "registry")
     add_base_image(content)
     auth = TokenAuth(
         home,

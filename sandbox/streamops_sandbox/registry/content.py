@@ -49,11 +49,9 @@ class Repository:
 class Content:
     """All repositories; empty at the start."""
 
-    def __init__(self, folder: Path, *, max_bytes: int | None = None) -> None:
-        """Empty `folder` to keep blobs there; `max_bytes` limits what they take together."""
+    def __init__(self, folder: Path) -> None:
+        """Empty `folder` to keep blobs there."""
         self._folder = folder
-        self._max_bytes = max_bytes
-        self._used = 0
         self._repositories: dict[str, Repository] = {}
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "uploads").mkdir(parents=True)
@@ -94,15 +92,6 @@ class Content:
             raise RegistryError("BLOB_UPLOAD_UNKNOWN", {"upload": upload})
         return path
 
-    def check_room(self, more: int) -> None:
-        """Refuse `more` bytes beyond the limit."""
-        if self._max_bytes is not None and self._used + more > self._max_bytes:
-            raise RegistryError(
-                "DENIED",
-                {"max_bytes": self._max_bytes, "used_bytes": self._used},
-                message=f"the registry is full: its limit is {self._max_bytes} bytes",
-            )
-
     def finish_upload(self, name: str, upload: str, digest: str) -> None:
         """Make an upload a blob of the repository, if its content has this digest."""
         path = self.upload(upload)
@@ -111,10 +100,7 @@ class Content:
         if actual != check_digest(digest):
             path.unlink()
             raise RegistryError("DIGEST_INVALID", {"expected": digest, "actual": actual})
-        target = self._folder / digest.replace(":", "-")
-        if not target.exists():
-            self._used += path.stat().st_size
-        path.replace(target)
+        path.replace(self._folder / digest.replace(":", "-"))
         self.link_blob(name, digest)
 
     def link_blob(self, name: str, digest: str) -> None:

@@ -19,7 +19,6 @@ _CODES = {
     "NAME_UNKNOWN": (404, "repository name not known to registry"),
     "TAG_INVALID": (400, "manifest tag did not match what is allowed"),
     "UNAUTHORIZED": (401, "authentication required"),
-    "DENIED": (403, "requested access to the resource is denied"),
     "UNSUPPORTED": (405, "the operation is unsupported"),
     "RANGE_INVALID": (416, "invalid content range"),
     "UNKNOWN": (500, "unknown error"),

@@ -103,11 +103,8 @@ class Handlers:
         given = request.headers.get("Content-Range")
         if given is not None and not re.match(rf"(bytes )?{size}-\d+", given):
             raise RegistryError("RANGE_INVALID", {"have": size, "given": given})
-        self._content.check_room(size + (request.content_length or 0))
         with path.open("ab") as file:
             async for chunk in request.content.iter_chunked(_CHUNK):
-                size += len(chunk)
-                self._content.check_room(size)
                 file.write(chunk)
 
     async def _finish(self, request: web.Request, name: str, upload: str) -> web.Response:

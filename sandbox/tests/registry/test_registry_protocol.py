@@ -212,18 +212,6 @@ def test_bad_repository_names(registry: Registry, name: str) -> None:
     assert answer.status_code in (400, 401, 404)
 
 
-def test_full_registry_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
-    with sandbox_registry(tmp_path / "home", max_bytes=50_000) as registry:
-        session = Session(registry, "a")
-        session.push_manifest("a", "v1")
-        upload = session.post("/v2/a/blobs/uploads/").headers["Location"]
-        content = b"x" * 60_000
-        answer = session.put(upload, params={"digest": digest_of(content)}, data=content)
-        assert (answer.status_code, code(answer)) == (403, "DENIED")
-        assert "full" in answer.json()["errors"][0]["message"]
-        assert session.get("/v2/a/tags/list").json()["tags"] == ["v1"]
-
-
 def test_base_image_is_the_same_at_every_start(tmp_path: Path) -> None:
     digests = set()
     for folder in ("one", "two"):

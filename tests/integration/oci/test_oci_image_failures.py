@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from support.registries import debian_registry, free_port, proxy, sandbox_registry
+from support.registries import debian_registry, free_port, proxy
 
 from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
     FolderError,
@@ -89,11 +89,19 @@ def test_registry_that_refuses(build, registry, tmp_path: Path) -> None:
     assert build(docker_config=str(nobody), username=user, password=password)["changed"]
 
 
-def test_registry_that_is_full(build, tmp_path: Path) -> None:
-    with sandbox_registry(tmp_path / "small", max_bytes=2500) as small:
-        with pytest.raises(RegistryError, match=r"was not taken; no tag was changed.*full"):
-            build(name=f"{small.host}/team/app", docker_config=str(small.docker_config))
-        tag_is_absent(small, tmp_path)
+def test_registry_that_is_full(build, registry, tmp_path: Path) -> None:
+    def spoil(request: web.Request, answer: web.Response) -> web.Response:
+        if request.method == "PUT" and "/uploads/" in request.path:
+            errors = [{"code": "DENIED", "message": "the registry is full"}]
+            return web.json_response({"errors": errors}, status=403)
+        return answer
+
+    with (
+        proxy(registry, spoil) as spoilt,
+        pytest.raises(RegistryError, match=r"was not taken; no tag was changed.*full"),
+    ):
+        build(name=f"{spoilt.host}/team/app", docker_config=str(spoilt.docker_config))
+    tag_is_absent(registry, tmp_path)
 
 
 def test_upload_that_breaks_off_starts_over(build, registry, tmp_path: Path) -> None:
