@@ -18,7 +18,7 @@ from streamops_sandbox.node.image_source import Policy, Runnable
 from streamops_sandbox.node.images import ImageError
 from streamops_sandbox.node.images.unpack import LayerError, resolve
 from streamops_sandbox.node.logs import ContainerLog, older
-from streamops_sandbox.node.probes import ProbeFailed, Prober, follow
+from streamops_sandbox.node.probes import Prober, follow
 from streamops_sandbox.node.runtime import Running, StartError
 from streamops_sandbox.node.volumes import MountError
 from streamops_sandbox.objects import Object
@@ -212,11 +212,8 @@ class Container:
                 return running
 
     async def _attend(self, running: Running) -> None:
-        """Care for the container while it runs: hook, then probes."""
+        """Care for the container while it runs: its probes."""
         prober = self._pod.prober(self.spec, running)
-        hook = (self.spec.get("lifecycle") or {}).get("postStart")
-        if hook and not await self._post_start(prober, hook, running):
-            return
         if startup := self.spec.get("startupProbe"):
             await self._startup(prober, startup, running)
         self.started = True
@@ -235,17 +232,6 @@ class Container:
             probes.append(self._follow(prober, "Liveness", liveness, on_liveness))
         self._pod.changed()
         await asyncio.gather(*probes)
-
-    async def _post_start(self, prober: Prober, hook: Object, running: Running) -> bool:
-        try:
-            await prober.check(hook, 3600.0)
-        except ProbeFailed as error:
-            self._pod.event(
-                "Warning", "FailedPostStartHook", f"PostStartHook failed: {error}", self.spec
-            )
-            await self._end(running, self._grace({}), hooks=False)
-            return False
-        return True
 
     async def _startup(self, prober: Prober, probe: Object, running: Running) -> None:
         passed = asyncio.Event()
@@ -284,12 +270,12 @@ class Container:
         self._pod.event("Normal", "Killing", self._stop_message, self.spec)
         self._ending = asyncio.create_task(self._end(running, self._grace(probe)))
 
-    async def _end(self, running: Running, grace: float, *, hooks: bool = True) -> None:
+    async def _end(self, running: Running, grace: float) -> None:
         deadline = time.monotonic() + grace
         hook = (self.spec.get("lifecycle") or {}).get("preStop")
         ended = asyncio.create_task(running.wait())
         try:
-            if hook and hooks and grace > 0:
+            if hook and grace > 0:
                 await self._pre_stop(running, hook, grace, ended)
             running.terminate()
             # The kubelet gives a container two more seconds where the hook used up all the time.

@@ -48,8 +48,6 @@ class Prober:
             await self._grpc(grpc["port"], grpc.get("service") or "", seconds)
         elif command := action.get("exec"):
             await self._exec(command.get("command") or [], seconds)
-        elif (sleep := action.get("sleep")) is not None:
-            await asyncio.sleep(sleep.get("seconds", 0))
 
     async def _http(self, http: Object, seconds: float) -> None:
         scheme = (http.get("scheme") or "HTTP").lower()

@@ -1,7 +1,8 @@
 """Assigns pods to the node: a scheduler for clusters of one node.
 
-Looks at `schedulerName`, scheduling gates, the node selector and taints. Resources are not counted:
-containers are processes of one machine, which has no reservation to give.
+Looks at `schedulerName`, the node selector and taints, whatever is tolerated, and keeps pods waiting
+that ask for what the node does not do. Resources are not counted: containers are processes of one
+machine, which has no reservation to give.
 """
 
 from __future__ import annotations
@@ -93,12 +94,13 @@ def _waits(pod: Object) -> bool:
     return (
         not spec.get("nodeName")
         and not pod["metadata"].get("deletionTimestamp")
-        and not spec.get("schedulingGates")
         and spec.get("schedulerName", _NAME) == _NAME
     )
 
 
 def _unfit(pod: Object, node: Object) -> str | None:
+    if names := _not_modelled(pod["spec"]):
+        return f"node(s) do not model {', '.join(names)}"
     labels = node["metadata"].get("labels") or {}
     selector = pod["spec"].get("nodeSelector") or {}
     if any(labels.get(key) != value for key, value in selector.items()):
@@ -106,20 +108,17 @@ def _unfit(pod: Object, node: Object) -> str | None:
     if node["spec"].get("unschedulable"):
         return "node(s) were unschedulable"
     for taint in node["spec"].get("taints") or []:
-        if taint["effect"] != "PreferNoSchedule" and not _tolerated(pod, taint):
+        if taint["effect"] != "PreferNoSchedule":
             return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}"
     return None
 
 
-def _tolerated(pod: Object, taint: Object) -> bool:
-    for toleration in pod["spec"].get("tolerations") or []:
-        if toleration.get("effect") not in (None, "", taint["effect"]):
-            continue
-        key = toleration.get("key")
-        exists = toleration.get("operator") == "Exists"
-        if (not key and exists) or (
-            key == taint["key"]
-            and (exists or toleration.get("value", "") == taint.get("value", ""))
-        ):
-            return True
-    return False
+def _not_modelled(spec: Object) -> list[str]:
+    """Return what a pod asks for that the node agent does not do."""
+    found = [name for name in ("readinessGates", "schedulingGates") if spec.get(name)]
+    hooks = [container.get("lifecycle") or {} for container in spec["containers"]]
+    if any("postStart" in hook for hook in hooks):
+        found.append("lifecycle.postStart")
+    if any("sleep" in (hook.get("preStop") or {}) for hook in hooks):
+        found.append("lifecycle.preStop.sleep")
+    return found

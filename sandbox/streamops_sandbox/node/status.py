@@ -8,7 +8,7 @@ from streamops_sandbox.node.container import Container
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
 
-#: The conditions that are the kubelet's; others (readiness gates) belong to somebody else.
+#: The conditions that are the kubelet's; others belong to somebody else.
 _OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
 
@@ -47,7 +47,7 @@ def conditions(
     ]
     containers_ready = _containers_ready(init, apps, phase)
     wanted += [
-        _pod_ready(pod, known, containers_ready),
+        {**containers_ready, "type": "Ready"},
         containers_ready,
         known.get("PodScheduled") or _condition("PodScheduled", True),
     ]
@@ -104,20 +104,3 @@ def _containers_ready(init: Sequence[Container], apps: Sequence[Container], phas
         return _condition("ContainersReady", True)
     message = f"containers with unready status: [{' '.join(unready)}]"
     return _condition("ContainersReady", False, "ContainersNotReady", message)
-
-
-def _pod_ready(pod: Object, known: dict[str, Object], containers: Object) -> Object:
-    if containers["status"] != "True":
-        return {**containers, "type": "Ready"}
-    gates = [gate["conditionType"] for gate in pod["spec"].get("readinessGates") or []]
-    closed = [gate for gate in gates if known.get(gate, {}).get("status") != "True"]
-    if closed:
-        message = "; ".join(
-            f'the status of pod readiness gate "{gate}" is not "True", but '
-            f"{known.get(gate, {}).get('status', '')}"
-            if gate in known
-            else f'corresponding condition of pod readiness gate "{gate}" does not exist.'
-            for gate in closed
-        )
-        return _condition("Ready", False, "ReadinessGatesNotReady", message)
-    return _condition("Ready", True)
