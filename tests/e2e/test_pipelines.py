@@ -301,6 +301,8 @@ def test_tokens_and_their_rotation(several: Site) -> None:
         written["streamops"] += publish(several, f"guarded {text}")
         written[SPACE] += publish(several, f"brokered {text}")
 
+    home = Home(Path(several.state["home"]))
+    control_socket.call(home, "PUT", "/x/limits", {"search/user": 100_000})  # asked each second
     try:
         first, _write = play(1)
         publish_both("one")
