@@ -12,6 +12,7 @@ from streamops_sandbox.controller import Controller, owner_reference
 from streamops_sandbox.controllers.workloads import condition, owned, write_status
 from streamops_sandbox.cron import Schedule
 from streamops_sandbox.events import EventRecorder
+from streamops_sandbox.object_writes import delete
 from streamops_sandbox.timestamps import parse, rfc3339
 
 Object = dict[str, Any]
@@ -121,20 +122,8 @@ class CronJobController(Controller):
                 await self._delete(cron_job, job)
 
     async def _delete(self, cron_job: Object, job: Object) -> None:
-        metadata = job["metadata"]
-        try:
-            await self.client.delete(
-                "batch/v1",
-                "Job",
-                metadata["name"],
-                metadata["namespace"],
-                propagation="Background",
-                uid=metadata["uid"],
-            )
-        except ApiError as error:
-            if not error.not_found:
-                raise
-        message = f"Deleted job {metadata['name']}"
+        await delete(self.client, job, "Background")
+        message = f"Deleted job {job['metadata']['name']}"
         self._events.record(cron_job, "Normal", "SuccessfulDelete", message)
 
 

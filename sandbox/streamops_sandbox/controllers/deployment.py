@@ -24,19 +24,14 @@ from streamops_sandbox.controllers.workloads import (
     write_status,
 )
 from streamops_sandbox.events import EventRecorder
+from streamops_sandbox.object_writes import delete, patch
 from streamops_sandbox.timestamps import now, parse
 
 Object = dict[str, Any]
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
-_NOT_COPIED = {
-    "kubectl.kubernetes.io/last-applied-configuration",
-    REVISION,
-    "deployment.kubernetes.io/revision-history",
-    "deployment.kubernetes.io/desired-replicas",
-    "deployment.kubernetes.io/max-replicas",
-}
+_NOT_COPIED = {"kubectl.kubernetes.io/last-applied-configuration", REVISION}
 
 
 class DeploymentController(Controller):
@@ -98,41 +93,31 @@ class DeploymentController(Controller):
     async def _scale_down_old(
         self, deployment: Object, new: Object, old: list[Object], min_available: int
     ) -> None:
-        old = sorted(
-            (one for one in old if _replicas(one)),
-            key=lambda one: one["metadata"]["creationTimestamp"],
-        )
-        if not old:
-            return
-        total = _replicas(new) + sum(_replicas(one) for one in old)
-        new_unavailable = _replicas(new) - new.get("status", {}).get("availableReplicas", 0)
-        room = total - min_available - new_unavailable
-        # First those that do not work anyway, then as many as may be missing.
-        targets = {_uid(one): _replicas(one) for one in old}
+        """Take pods from old ReplicaSets: those that do not work, then as many as may be missing."""
+        old = [one for one in old if _replicas(one)]
+        old.sort(key=lambda one: one["metadata"]["creationTimestamp"])
+        total = _replicas(new) + sum(map(_replicas, old))
+        room = total - min_available - (_replicas(new) - _available(new))
+        spare = sum(map(_available, [new, *old])) - min_available
+        targets = []
         for one in old:
-            broken = _replicas(one) - one.get("status", {}).get("availableReplicas", 0)
-            take = min(max(room, 0), broken)
-            targets[_uid(one)] -= take
-            room -= take
-        available = sum(one.get("status", {}).get("availableReplicas", 0) for one in [new, *old])
-        spare = available - min_available
-        for one in old:
-            take = min(max(spare, 0), targets[_uid(one)])
-            targets[_uid(one)] -= take
-            spare -= take
-        for one in old:
-            await self._scale(deployment, one, targets[_uid(one)])
+            broken = min(max(room, 0), _replicas(one) - _available(one))
+            room -= broken
+            targets.append(_replicas(one) - broken)
+        for one, target in zip(old, targets, strict=True):
+            taken = min(max(spare, 0), target)
+            spare -= taken
+            await self._scale(deployment, one, target - taken)
 
     async def _recreate(self, deployment: Object, new: Object | None, old: list[Object]) -> None:
         for one in old:
             await self._scale(deployment, one, 0)
-        for one in old:
-            uids = {_uid(one)}
-            for pod in self._pods.list(deployment["metadata"]["namespace"]):
-                references = pod["metadata"].get("ownerReferences") or []
-                ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-                if not ended and any(reference["uid"] in uids for reference in references):
-                    return  # the old pods have to be gone first
+        uids = set(map(_uid, old))
+        for pod in self._pods.list(deployment["metadata"]["namespace"]):
+            references = pod["metadata"].get("ownerReferences") or []
+            ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+            if not ended and uids & {reference["uid"] for reference in references}:
+                return  # the old pods have to be gone first
         new = new or await self._create_new(deployment, old, replicas=0)
         await self._scale(deployment, new, _replicas(deployment))
 
@@ -164,32 +149,23 @@ class DeploymentController(Controller):
         return created
 
     async def _scale(self, deployment: Object, replica_set: Object, target: int) -> Object:
-        before = _replicas(replica_set)
-        metadata = replica_set["metadata"]
-        annotations = _size_annotations(deployment)
+        before, metadata = _replicas(replica_set), replica_set["metadata"]
         change: Object = {}
-        new = _find_new(deployment, [replica_set])
-        if new is not None:
-            siblings = [
-                one for one in owned(self._sets, deployment) if _uid(one) != _uid(replica_set)
-            ]
+        if _find_new(deployment, [replica_set]) is not None:
+            owned_sets = owned(self._sets, deployment)
+            siblings = [one for one in owned_sets if _uid(one) != _uid(replica_set)]
             newest = max(_revision(siblings) + 1, 1)
             if _revision([replica_set]) < newest:  # an earlier template is wanted again
-                annotations[REVISION] = str(newest)
+                change["metadata"] = {"annotations": {REVISION: str(newest)}}
                 await self._annotate(deployment, str(newest))
-        known = metadata.get("annotations") or {}
-        if any(known.get(key) != value for key, value in annotations.items()):
-            change["metadata"] = {"annotations": annotations}
+            min_ready = deployment["spec"].get("minReadySeconds", 0)
+            if replica_set["spec"].get("minReadySeconds", 0) != min_ready:
+                change["spec"] = {"minReadySeconds": min_ready}
         if before != target:
-            change["spec"] = {"replicas": target}
-        min_ready = deployment["spec"].get("minReadySeconds", 0)
-        if new is not None and replica_set["spec"].get("minReadySeconds", 0) != min_ready:
-            change.setdefault("spec", {})["minReadySeconds"] = min_ready
+            change["spec"] = {**change.get("spec", {}), "replicas": target}
         if not change:
             return replica_set
-        changed = await self.client.patch(
-            "apps/v1", "ReplicaSet", metadata["name"], metadata["namespace"], change
-        )
+        changed = await patch(self.client, replica_set, change)
         if before != target:
             direction = "up" if target > before else "down"
             message = f"Scaled {direction} replica set {metadata['name']} from {before} to {target}"
@@ -197,14 +173,9 @@ class DeploymentController(Controller):
         return changed
 
     async def _annotate(self, deployment: Object, revision: str) -> None:
-        metadata = deployment["metadata"]
-        if (metadata.get("annotations") or {}).get(REVISION) != revision:
-            await self.client.patch(
-                "apps/v1",
-                "Deployment",
-                metadata["name"],
-                metadata["namespace"],
-                {"metadata": {"annotations": {REVISION: revision}}},
+        if (deployment["metadata"].get("annotations") or {}).get(REVISION) != revision:
+            await patch(
+                self.client, deployment, {"metadata": {"annotations": {REVISION: revision}}}
             )
 
     async def _clean_up(self, deployment: Object, sets: list[Object], new: Object | None) -> None:
@@ -220,15 +191,7 @@ class DeploymentController(Controller):
         ]
         old.sort(key=lambda one: _revision([one]))
         for one in old[: max(0, len(old) - limit)]:
-            metadata = one["metadata"]
-            await self.client.delete(
-                "apps/v1",
-                "ReplicaSet",
-                metadata["name"],
-                metadata["namespace"],
-                propagation="Background",
-                uid=metadata["uid"],
-            )
+            await delete(self.client, one, "Background")
 
     # -- status ----------------------------------------------------------------------------------
 
@@ -397,7 +360,7 @@ def _new_replica_set(deployment: Object, replicas: int, revision: int) -> Object
             "name": f"{metadata['name']}-{digest}",
             "namespace": metadata["namespace"],
             "labels": dict(labels),
-            "annotations": copied | _size_annotations(deployment) | {REVISION: str(revision)},
+            "annotations": copied | {REVISION: str(revision)},
             "ownerReferences": [owner_reference(deployment)],
         },
         "spec": {"replicas": replicas, "selector": selector, "template": template},
@@ -405,15 +368,6 @@ def _new_replica_set(deployment: Object, replicas: int, revision: int) -> Object
     if min_ready := spec.get("minReadySeconds"):
         made["spec"]["minReadySeconds"] = min_ready
     return made
-
-
-def _size_annotations(deployment: Object) -> dict[str, str]:
-    wanted = _replicas(deployment)
-    surge, _ = _limits(deployment)
-    return {
-        "deployment.kubernetes.io/desired-replicas": str(wanted),
-        "deployment.kubernetes.io/max-replicas": str(wanted + surge),
-    }
 
 
 def _limits(deployment: Object) -> tuple[int, int]:
@@ -440,6 +394,11 @@ def _revision(sets: list[Object]) -> int:
 def _replicas(obj: Object) -> int:
     replicas = obj["spec"].get("replicas")
     return 1 if replicas is None else int(replicas)
+
+
+def _available(replica_set: Object) -> int:
+    count: int = replica_set.get("status", {}).get("availableReplicas", 0)
+    return count
 
 
 def _uid(obj: Object) -> str:

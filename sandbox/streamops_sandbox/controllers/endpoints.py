@@ -6,10 +6,11 @@ import hashlib
 import json
 from typing import Any
 
-from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller, owner_reference
 from streamops_sandbox.controllers.workloads import is_ready
 from streamops_sandbox.label_selectors import matches_map
+from streamops_sandbox.object_writes import delete, patch
 
 Object = dict[str, Any]
 
@@ -71,13 +72,10 @@ class EndpointsController(Controller):
             if known is None:
                 await self.client.create(part)
             elif any(known.get(key) != part[key] for key in ("endpoints", "ports")):
-                change = {key: part[key] for key in ("endpoints", "ports")}
-                await self.client.patch(
-                    _SLICE, "EndpointSlice", part["metadata"]["name"], metadata["namespace"], change
-                )
+                await patch(self.client, known, {key: part[key] for key in ("endpoints", "ports")})
         for part in self._slices_of(metadata["namespace"], metadata["name"]):
             if part["metadata"]["name"] not in names:
-                await self._delete(part)
+                await delete(self.client, part)
 
     async def _write_endpoints(self, service: Object, subsets: list[Object]) -> None:
         metadata = service["metadata"]
@@ -85,28 +83,16 @@ class EndpointsController(Controller):
         if known is None:
             labels = {**(metadata.get("labels") or {})}
             labels["endpoints.kubernetes.io/managed-by"] = "endpoint-controller"
-            await self.client.create(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Endpoints",
-                    "metadata": {
-                        "name": metadata["name"],
-                        "namespace": metadata["namespace"],
-                        "labels": labels,
-                    },
-                    "subsets": subsets,
-                }
-            )
+            place = {"name": metadata["name"], "namespace": metadata["namespace"], "labels": labels}
+            made = {"apiVersion": "v1", "kind": "Endpoints", "metadata": place, "subsets": subsets}
+            await self.client.create(made)
         elif (known.get("subsets") or []) != subsets:
-            await self.client.patch(
-                "v1", "Endpoints", metadata["name"], metadata["namespace"], {"subsets": subsets}
-            )
+            await patch(self.client, known, {"subsets": subsets})
 
     async def _remove(self, namespace: str, name: str) -> None:
-        for part in self._slices_of(namespace, name):
-            await self._delete(part)
-        if known := self._endpoints.get(name, namespace):
-            await self._delete(known)
+        endpoints = self._endpoints.get(name, namespace)
+        for obj in [*self._slices_of(namespace, name), *([endpoints] if endpoints else [])]:
+            await delete(self.client, obj)
 
     def _slices_of(self, namespace: str, name: str) -> list[Object]:
         return [
@@ -115,20 +101,6 @@ class EndpointsController(Controller):
             if (part["metadata"].get("labels") or {}).get(SERVICE_LABEL) == name
             and (part["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER
         ]
-
-    async def _delete(self, obj: Object) -> None:
-        metadata = obj["metadata"]
-        try:
-            await self.client.delete(
-                obj["apiVersion"],
-                obj["kind"],
-                metadata["name"],
-                metadata["namespace"],
-                uid=metadata["uid"],
-            )
-        except ApiError as error:
-            if error.status not in (404, 409):
-                raise
 
 
 def _service_of(part: Object) -> list[tuple[str | None, str]]:

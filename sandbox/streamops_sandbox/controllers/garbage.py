@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 
@@ -17,6 +17,7 @@ from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import Controller
 from streamops_sandbox.controllers.discovery import Kind, kinds
 from streamops_sandbox.informer import Informer
+from streamops_sandbox.object_writes import delete, patch
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class GarbageCollector(Controller):
         if living:
             await self._patch(obj, {"ownerReferences": living})
         elif not obj["metadata"].get("deletionTimestamp"):
-            await self._delete(obj, "Background")
+            await delete(self.client, obj, "Background")
 
     async def _lives(self, obj: Object, reference: Object) -> bool:
         """Whether the owner is there, and not waiting only for this object's deletion."""
@@ -160,7 +161,7 @@ class GarbageCollector(Controller):
                 has_own = any(
                     _blocks(two, one["metadata"]["uid"]) for two in self._dependents_of(one)
                 )
-                await self._delete(one, "Foreground" if has_own else "Background")
+                await delete(self.client, one, "Foreground" if has_own else "Background")
 
     async def _orphan_dependents(self, owner: Object) -> None:
         uid = owner["metadata"]["uid"]
@@ -179,32 +180,9 @@ class GarbageCollector(Controller):
         metadata = obj["metadata"]
         precondition = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         try:
-            await self.client.patch(
-                obj["apiVersion"],
-                obj["kind"],
-                metadata["name"],
-                metadata.get("namespace"),
-                {"metadata": change | precondition},
-            )
+            await patch(self.client, obj, {"metadata": change | precondition})
         except ApiError as error:
             if not error.not_found:
-                raise
-
-    async def _delete(
-        self, obj: Object, propagation: Literal["Background", "Foreground", "Orphan"]
-    ) -> None:
-        metadata = obj["metadata"]
-        try:
-            await self.client.delete(
-                obj["apiVersion"],
-                obj["kind"],
-                metadata["name"],
-                metadata.get("namespace"),
-                propagation=propagation,
-                uid=metadata["uid"],
-            )
-        except ApiError as error:
-            if error.status not in (404, 409):
                 raise
 
 

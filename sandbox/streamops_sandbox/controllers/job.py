@@ -25,6 +25,7 @@ from streamops_sandbox.controllers.workloads import (
     write_status,
 )
 from streamops_sandbox.events import EventRecorder
+from streamops_sandbox.object_writes import delete
 from streamops_sandbox.timestamps import now, parse
 
 Object = dict[str, Any]
@@ -156,15 +157,7 @@ class JobController(Controller):
         if age < ttl:
             self._come_again(job, ttl - age)
             return
-        metadata = job["metadata"]
-        await self.client.delete(
-            "batch/v1",
-            "Job",
-            metadata["name"],
-            metadata["namespace"],
-            propagation="Foreground",
-            uid=metadata["uid"],
-        )
+        await delete(self.client, job, "Foreground")
 
     def _come_again(self, job: Object, seconds: float) -> None:
         metadata = job["metadata"]

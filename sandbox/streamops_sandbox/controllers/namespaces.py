@@ -9,6 +9,7 @@ from typing import Any
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import Controller
 from streamops_sandbox.controllers.discovery import Kind, kinds
+from streamops_sandbox.object_writes import delete
 
 Object = dict[str, Any]
 
@@ -70,21 +71,8 @@ class NamespaceController(Controller):
                 return 0
             raise
         for obj in objects:
-            metadata = obj["metadata"]
-            if metadata.get("deletionTimestamp"):
-                continue
-            try:
-                await self.client.delete(
-                    kind.api_version,
-                    kind.kind,
-                    metadata["name"],
-                    namespace,
-                    propagation="Background",
-                    uid=metadata["uid"],
-                )
-            except ApiError as error:
-                if error.status not in (404, 409):
-                    raise
+            if not obj["metadata"].get("deletionTimestamp"):
+                await delete(self.client, obj, "Background")
         return len(objects)
 
 

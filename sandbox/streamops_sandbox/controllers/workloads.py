@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.client import Client
 from streamops_sandbox.controller import controller_of, owner_reference
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.label_selectors import matches
+from streamops_sandbox.object_writes import delete, patch
 from streamops_sandbox.timestamps import now, parse
 
 Object = dict[str, Any]
@@ -67,13 +68,7 @@ async def _set_owners(client: Client, obj: Object, uid: str, owner: Object | Non
         "resourceVersion": metadata["resourceVersion"],
         "ownerReferences": others + ([owner_reference(owner)] if owner else []),
     }
-    return await client.patch(
-        obj["apiVersion"],
-        obj["kind"],
-        metadata["name"],
-        metadata["namespace"],
-        {"metadata": change},
-    )
+    return await patch(client, obj, {"metadata": change})
 
 
 def pod_from(template: Object, owner: Object, **metadata: object) -> Object:
@@ -90,23 +85,7 @@ def pod_from(template: Object, owner: Object, **metadata: object) -> Object:
 
 async def delete_pods(client: Client, pods: Iterable[Object]) -> None:
     """Delete pods, gracefully; those that are gone already count as deleted."""
-    results = await asyncio.gather(
-        *(
-            client.delete(
-                "v1",
-                "Pod",
-                pod["metadata"]["name"],
-                pod["metadata"]["namespace"],
-                uid=pod["metadata"]["uid"],
-            )
-            for pod in pods
-        ),
-        return_exceptions=True,
-    )
-    for result in results:
-        gone = isinstance(result, ApiError) and result.status in (404, 409)
-        if isinstance(result, BaseException) and not gone:
-            raise result
+    await asyncio.gather(*(delete(client, pod) for pod in pods))
 
 
 def is_active(pod: Object) -> bool:
@@ -160,15 +139,8 @@ async def write_status(client: Client, obj: Object, status: Object) -> None:
     change |= {key: None for key in before if key not in status}
     if not change:
         return
-    metadata = obj["metadata"]
-    await client.patch(
-        obj["apiVersion"],
-        obj["kind"],
-        metadata["name"],
-        metadata.get("namespace"),
-        {"metadata": {"uid": metadata["uid"]}, "status": change},
-        subresource="status",
-    )
+    body = {"metadata": {"uid": obj["metadata"]["uid"]}, "status": change}
+    await patch(client, obj, body, subresource="status")
 
 
 def template_hash(template: Object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from streamops_sandbox.client import ApiError, Client, Object
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.node.context import ContainerContext
+from streamops_sandbox.object_writes import patch
 
 _CRD = "apiextensions.k8s.io/v1"
 
@@ -34,23 +35,14 @@ async def _migrate(client: Client, name: str, ctx: ContainerContext) -> None:
     ctx.log(f"{name}: {len(objects)} objects are stored as {stored}")
     versions = (definition.get("status") or {}).get("storedVersions")
     if versions != [stored]:
-        await client.patch(
-            _CRD,
-            "CustomResourceDefinition",
-            name,
-            None,
-            {"status": {"storedVersions": [stored]}},
-            subresource="status",
-        )
+        change = {"status": {"storedVersions": [stored]}}
+        await patch(client, definition, change, subresource="status")
 
 
 async def _rewrite(client: Client, obj: Object) -> None:
     """Write an object back as it is: an empty patch does that."""
-    metadata = obj["metadata"]
     try:
-        await client.patch(
-            obj["apiVersion"], obj["kind"], metadata["name"], metadata.get("namespace"), {}
-        )
+        await patch(client, obj, {})
     except ApiError as error:
         if not error.not_found:
             raise

@@ -13,6 +13,7 @@ from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative.conditions import Conditions
 from streamops_sandbox.label_selectors import matches
+from streamops_sandbox.object_writes import patch
 
 _SYNC_SECONDS = 5.0
 _NO_RESOURCE = "the server could not find the requested resource"
@@ -107,13 +108,7 @@ class Reconciler(Controller):
     async def _set_finalizers(self, obj: Object, finalizers: list[str]) -> None:
         metadata = obj["metadata"]
         changes = {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}
-        patched = await self.client.patch(
-            self.api_version,
-            self.kind,
-            metadata["name"],
-            metadata.get("namespace"),
-            {"metadata": changes},
-        )
+        patched = await patch(self.client, obj, {"metadata": changes})
         metadata["finalizers"] = finalizers
         metadata["resourceVersion"] = patched["metadata"]["resourceVersion"]
 

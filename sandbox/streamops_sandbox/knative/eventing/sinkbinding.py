@@ -20,6 +20,7 @@ from streamops_sandbox.knative.eventing import podspec
 from streamops_sandbox.knative.reconciler import Reconciler, Tracker, not_found, plural
 from streamops_sandbox.knative.resolver import Address, Unresolved, resolve
 from streamops_sandbox.label_selectors import matches
+from streamops_sandbox.object_writes import patch
 
 _API = "sources.knative.dev/v1"
 _INCLUDE, _EXCLUDE = "bindings.knative.dev/include", "bindings.knative.dev/exclude"
@@ -125,24 +126,16 @@ class SinkBindingReconciler(Reconciler):
             return  # its template cannot be changed: only the webhook binds Jobs
         wanted = copy.deepcopy(subject)
         podspec.bind(wanted, binding, address)
-        patch = jsonpatch.make_patch(subject, wanted).patch
-        if patch:
-            metadata = subject["metadata"]
-            await self.client.patch(
-                subject["apiVersion"],
-                subject["kind"],
-                metadata["name"],
-                metadata["namespace"],
-                patch,
-                patch_type="json",
-            )
+        changes = jsonpatch.make_patch(subject, wanted).patch
+        if changes:
+            await patch(self.client, subject, changes, patch_type="json")
 
     async def _include_namespace(self, name: str) -> None:
         namespace = self._namespaces.get(name)
         labels = (namespace or {"metadata": {}})["metadata"].get("labels") or {}
         if not labels.get(_INCLUDE) and not labels.get(_EXCLUDE):
-            patch = {"metadata": {"labels": {_INCLUDE: "true"}}}
-            await self.client.patch("v1", "Namespace", name, None, patch)
+            included = {"metadata": {"labels": {_INCLUDE: "true"}}}
+            await self.client.patch("v1", "Namespace", name, None, included)
 
     def _mark_identity(self, conditions: Conditions) -> None:
         for kind in ("OIDCIdentityCreated", "OIDCTokenSecretCreated"):

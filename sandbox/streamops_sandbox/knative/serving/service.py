@@ -13,6 +13,7 @@ from streamops_sandbox.knative.conditions import Conditions, find, is_true
 from streamops_sandbox.knative.reconciler import NotOwned, Reconciler, ensure
 from streamops_sandbox.knative.serving import names
 from streamops_sandbox.knative.serving.domains import BadTemplate, Domains
+from streamops_sandbox.object_writes import patch
 
 _DEFAULT_CLASS = "istio.ingress.networking.knative.dev"
 _GROUP = "serving.knative.dev/"
@@ -143,8 +144,7 @@ class ServiceReconciler(Reconciler):
                 "annotations": {names.ROUTES: route if used else None},
             }
             if used or current == "active":
-                place = (metadata["name"], metadata["namespace"])
-                await self.client.patch(names.API, "Revision", *place, {"metadata": change})
+                await patch(self.client, revision, {"metadata": change})
 
     async def _route(self, obj: Object, shares: dict[str, int], conditions: Conditions) -> None:
         """Keep the Ingress and, once that is programmed, the name inside the cluster."""
