@@ -32,7 +32,7 @@ from build import PROGRAMS
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.cluster import arguments, google_project, run_node, serve
 from streamops_sandbox.controllers.loadbalancer import LoadBalancerController
-from streamops_sandbox.kube.google_tokens import GoogleTokens
+from streamops_sandbox.kube.authn import GoogleTokens
 from streamops_sandbox.kube.tls import Authority, write_private
 from streamops_sandbox.node import reaper
 from streamops_sandbox.node.agent import NodeConfig

@@ -1,14 +1,21 @@
-"""Who is asking: bearer tokens and client certificates.
+"""Who is asking: bearer tokens, client certificates, and Google access tokens as GKE takes them.
 
 https://kubernetes.io/docs/reference/access-authn-authz/authentication/
+
+GKE names users by their e-mail address; an identity without one (workload identity federation) by its
+subject. It also lets IAM roles authorise; the sandbox's Google answers that with the field
+`kubernetes_groups` of tokeninfo.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import aiohttp
 
 from streamops_sandbox.kube import errors
 
@@ -125,3 +132,42 @@ def _from_certificate(certificate: Mapping[str, Any]) -> User | None:
             elif key == "organizationName":
                 groups.append(value)
     return User(name, tuple(groups)) if name else None
+
+
+_LOG = logging.getLogger(__name__)
+_SECONDS = 5.0
+
+
+class GoogleTokens:
+    """Asks the tokeninfo endpoint."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def authenticate(self, token: str) -> tuple[User, float] | None:
+        """The token's user and the seconds it lives; None where Google does not know it or it has expired."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=_SECONDS), trust_env=False
+            )
+        try:
+            async with self._session.get(self._url, params={"access_token": token}) as answer:
+                if answer.status != 200:
+                    return None
+                info: dict[str, Any] = await answer.json()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            _LOG.warning("%s cannot be asked about a token: %s", self._url, error)
+            return None
+        name = info.get("email") or info.get("sub") or ""
+        groups = tuple(info.get("kubernetes_groups") or ())
+        lifetime = float(info.get("expires_in") or 0)
+        if not name or lifetime <= 0:
+            return None
+        return User(str(name), groups, uid=str(info.get("sub") or "")), lifetime

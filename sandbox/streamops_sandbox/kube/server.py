@@ -19,11 +19,10 @@ from streamops_sandbox.kube.admission.namespace_lifecycle import NamespaceLifecy
 from streamops_sandbox.kube.admission.pod_security import PodSecurity
 from streamops_sandbox.kube.admission.pods import PodAdmission
 from streamops_sandbox.kube.api import Api
-from streamops_sandbox.kube.authn import MASTERS, Authentication, User
+from streamops_sandbox.kube.authn import MASTERS, Authentication, GoogleTokens, User
 from streamops_sandbox.kube.authz import Authorizer
 from streamops_sandbox.kube.builtin import builtin_resources
 from streamops_sandbox.kube.deletion import Deletion
-from streamops_sandbox.kube.google_tokens import GoogleTokens
 from streamops_sandbox.kube.handler_chain import HandlerChain
 from streamops_sandbox.kube.kinds.table import CustomResources, strategies
 from streamops_sandbox.kube.non_resource import NonResource

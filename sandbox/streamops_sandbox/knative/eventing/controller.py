@@ -1,9 +1,18 @@
-"""cmd/controller of Eventing: ContainerSources, and a word on what is not modelled."""
+"""cmd/controller of Eventing: ContainerSources, and a word on what is not modelled.
+
+A ContainerSource is a Deployment of the user's container, bound to the sink by a SinkBinding.
+"""
 
 from __future__ import annotations
 
-from streamops_sandbox.knative.eventing.containersource import ContainerSourceReconciler
+import copy
+
+from streamops_sandbox.client import Client
+from streamops_sandbox.controller import Object, owner_reference
+from streamops_sandbox.knative.conditions import Conditions, find
+from streamops_sandbox.knative.eventing import names
 from streamops_sandbox.knative.process import Process
+from streamops_sandbox.knative.reconciler import NotOwned, Reconciler, ensure
 from streamops_sandbox.knative.unmodelled import unmodelled
 from streamops_sandbox.node.context import ContainerContext
 
@@ -30,3 +39,128 @@ async def main(ctx: ContainerContext) -> int:
         sources = ContainerSourceReconciler(process.client)
         await process.answer_probes()
         return await process.run(sources.run(), *unmodelled(process.client, _UNMODELLED))
+
+
+_LABEL = "sources.knative.dev/containerSource"
+
+
+class ContainerSourceReconciler(Reconciler):
+    """Reconciles ContainerSources."""
+
+    api_version = names.SOURCES
+    kind = "ContainerSource"
+    dependents = ("ReceiveAdapterReady", "SinkBindingReady")
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self._deployments = self.watch_owned(client.informer("apps/v1", "Deployment"), self.kind)
+        self._bindings = self.watch_owned(client.informer(names.SOURCES, "SinkBinding"), self.kind)
+
+    async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
+        """Keep the SinkBinding, then the Deployment."""
+        namespace = obj["metadata"]["namespace"]
+        binding = _binding(obj)
+        name = binding["metadata"]["name"]
+        try:
+            bound = await ensure(
+                self.client, self._bindings.get(name, namespace), binding, replace=["spec"]
+            )
+        except NotOwned as error:
+            conditions.false("SinkBindingReady", "NotOwned", str(error))
+            return
+        state = bound.get("status") or {}
+        for field in ("sinkUri", "sinkCACerts", "sinkAudience"):
+            if state.get(field):
+                obj["status"][field] = state[field]
+        conditions.mirror("SinkBindingReady", find(bound), absent=("NotReconciled", ""))
+        deployment = _deployment(obj)
+        name = deployment["metadata"]["name"]
+        current = self._deployments.get(name, namespace)
+        if current is not None:
+            deployment["spec"]["template"] = _with_injected(deployment, current)
+        try:
+            found = await ensure(self.client, current, deployment)
+        except NotOwned as error:
+            conditions.false("ReceiveAdapterReady", "NotOwned", str(error))
+            return
+        absent = ("DeploymentUnavailable", f"The Deployment {name!r} is unavailable.")
+        conditions.mirror("ReceiveAdapterReady", find(found, "Available"), absent=absent)
+
+
+def _binding(obj: Object) -> Object:
+    metadata = obj["metadata"]
+    spec: Object = {
+        "subject": {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "name": _deployment_name(obj),
+            "namespace": metadata["namespace"],
+        },
+        "sink": obj["spec"]["sink"],
+    }
+    if obj["spec"].get("ceOverrides"):
+        spec["ceOverrides"] = obj["spec"]["ceOverrides"]
+    return {
+        "apiVersion": names.SOURCES,
+        "kind": "SinkBinding",
+        "metadata": {
+            "name": names.child(metadata["name"], "-sinkbinding"),
+            "namespace": metadata["namespace"],
+            "ownerReferences": [owner_reference(obj)],
+        },
+        "spec": spec,
+    }
+
+
+def _deployment_name(obj: Object) -> str:
+    return names.child(obj["metadata"]["name"], "-deployment")
+
+
+def _deployment(obj: Object) -> Object:
+    metadata = obj["metadata"]
+    template = copy.deepcopy(obj["spec"]["template"])
+    labels = {"sources.knative.dev/source": "container-source-controller", _LABEL: metadata["name"]}
+    own = template.setdefault("metadata", {})
+    own["labels"] = {**(own.get("labels") or {}), **labels}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": _deployment_name(obj),
+            "namespace": metadata["namespace"],
+            "labels": labels,
+            "ownerReferences": [owner_reference(obj)],
+        },
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
+
+
+def _with_injected(deployment: Object, current: Object) -> Object:
+    """Return the stored template, changed only where the user's has changed.
+
+    What the API server defaulted and the SinkBinding injected stays as it is; a field the user
+    has set differently, or taken away from a container, brings the wanted container in.
+    """
+    wanted, stored = deployment["spec"]["template"], current["spec"]["template"]
+    merged: Object = copy.deepcopy(stored)
+    merged["metadata"] = {**(stored.get("metadata") or {}), **(wanted.get("metadata") or {})}
+    known = {c["name"]: c for c in stored["spec"].get("containers") or []}
+    for field, value in wanted["spec"].items():
+        if field != "containers":
+            merged["spec"][field] = value
+    merged["spec"]["containers"] = [
+        _container(container, known.get(container["name"]))
+        for container in wanted["spec"]["containers"]
+    ]
+    return merged
+
+
+def _container(wanted: Object, stored: Object | None) -> Object:
+    if stored is None:
+        return wanted
+    injected = [e for e in stored.get("env") or [] if e["name"].startswith("K_")]
+    env = [*(wanted.get("env") or []), *injected]
+    merged = {**stored, **wanted}
+    if env or stored.get("env"):
+        merged["env"] = env
+    return merged

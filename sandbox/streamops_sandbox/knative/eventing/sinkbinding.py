@@ -7,6 +7,7 @@ patches those that are there. Both run in the eventing-webhook Deployment.
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import jsonpatch
@@ -16,7 +17,6 @@ from streamops_sandbox.controller import Controller, Key, Object
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative.conditions import Conditions
 from streamops_sandbox.knative.configmaps import feature
-from streamops_sandbox.knative.eventing import podspec
 from streamops_sandbox.knative.reconciler import Reconciler, Tracker, not_found, plural
 from streamops_sandbox.knative.resolver import Address, Unresolved, resolve
 from streamops_sandbox.label_selectors import matches
@@ -125,7 +125,7 @@ class SinkBindingReconciler(Reconciler):
         if subject["kind"] == "Job":
             return  # its template cannot be changed: only the webhook binds Jobs
         wanted = copy.deepcopy(subject)
-        podspec.bind(wanted, binding, address)
+        bind(wanted, binding, address)
         changes = jsonpatch.make_patch(subject, wanted).patch
         if changes:
             await patch(self.client, subject, changes, patch_type="json")
@@ -170,14 +170,14 @@ class SinkBindingWebhook(Controller):
             return subject
         changed = copy.deepcopy(subject)
         if binding["metadata"].get("deletionTimestamp"):
-            podspec.unbind(changed)
+            unbind(changed)
             return changed
         key = _key(binding)
         try:
             address = await resolve(self._tracker, binding["spec"]["sink"], str(key[0]), key=key)
         except Unresolved:
             address = None
-        podspec.bind(changed, binding, address)
+        bind(changed, binding, address)
         return changed
 
     def settings(self) -> Object:
@@ -242,3 +242,64 @@ def _labels(obj: Object) -> dict[str, str]:
 
 def _key(obj: Object) -> Key:
     return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+_VARIABLES = ("K_SINK", "K_CE_OVERRIDES", "K_CA_CERTS")
+_OIDC_VOLUME = "oidc-token"
+
+
+def bind(subject: dict[str, Any], binding: dict[str, Any], address: Address | None) -> None:
+    """Inject the sink into every container of a subject; without an address only remove it."""
+    unbind(subject)
+    if address is None:
+        return
+    variables = [{"name": "K_SINK", "value": address.url}]
+    if address.ca_certs:
+        variables.append({"name": "K_CA_CERTS", "value": address.ca_certs})
+    encoded = _encoded(binding["spec"].get("ceOverrides"))
+    variables.append({"name": "K_CE_OVERRIDES", "value": encoded})
+    secret = (binding.get("status") or {}).get("oidcTokenSecretName")
+    pod = _pod_spec(subject)
+    if secret:
+        source = {"projected": {"sources": [{"secret": {"name": secret}}]}}
+        pod["volumes"] = [*(pod.get("volumes") or []), {"name": _OIDC_VOLUME, **source}]
+    for container in _containers(pod):
+        container["env"] = [*(container.get("env") or []), *variables]
+        if secret:
+            mount = {"name": _OIDC_VOLUME, "mountPath": "/oidc"}
+            container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]
+
+
+def unbind(subject: dict[str, Any]) -> None:
+    """Remove what `bind` adds."""
+    pod = _pod_spec(subject)
+    for container in _containers(pod):
+        _drop(container, "env", _VARIABLES)
+        _drop(container, "volumeMounts", (_OIDC_VOLUME,))
+    _drop(pod, "volumes", (_OIDC_VOLUME,))
+
+
+def _encoded(overrides: dict[str, Any] | None) -> str:
+    """Write overrides as Go's encoder does: empty maps left out, `<`, `>` and `&` escaped."""
+    if overrides is None:
+        return ""
+    kept = {name: value for name, value in overrides.items() if value}
+    text = json.dumps(kept, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _drop(holder: dict[str, Any], field: str, names: tuple[str, ...]) -> None:
+    if any(item.get("name") in names for item in holder.get(field) or []):
+        holder[field] = [item for item in holder[field] if item.get("name") not in names]
+
+
+def _pod_spec(subject: dict[str, Any]) -> dict[str, Any]:
+    spec = subject.get("spec") or {}
+    pod: dict[str, Any] = (spec.get("template") or {}).get("spec") or {}
+    return pod
+
+
+def _containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*(pod.get("initContainers") or []), *(pod.get("containers") or [])]

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from streamops_sandbox import grpc
 from streamops_sandbox.knative.process import Process
-from streamops_sandbox.knative.proxy import forward
+from streamops_sandbox.knative.transport import forward
 from streamops_sandbox.node.context import ContainerContext
 
 #: The gRPC method that streams snapshots, which Envoy's aggregated discovery has in the real one.

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from streamops_sandbox import grpc
 from streamops_sandbox.knative.process import CONNECTION_ERRORS, Process, healthy
-from streamops_sandbox.knative.proxy import forward
 from streamops_sandbox.knative.serving import names
+from streamops_sandbox.knative.transport import forward
 from streamops_sandbox.node.context import ContainerContext
 
 _PROBE_INTERVAL = 0.05
