@@ -9,6 +9,7 @@ literal limits are checked; rules in CEL and in webhooks remain the server's.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,12 +35,14 @@ class Schemas:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._lock = threading.Lock()  # objects are checked side by side, and a document takes long
         self._documents: dict[str, Object] = {}
         self._paths: Object | None = None
 
     def problems(self, definition: Object) -> list[str]:
         """What is wrong with an object of a kind the server serves; empty if nothing is known."""
-        document = self._document(definition["apiVersion"])
+        with self._lock:
+            document = self._document(definition["apiVersion"])
         schemas: Object = document.get("components", {}).get("schemas", {})
         group, _slash, version = definition["apiVersion"].rpartition("/")
         wanted = {"group": group, "version": version, "kind": definition["kind"]}

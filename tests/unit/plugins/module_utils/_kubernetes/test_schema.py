@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from support.kube import custom, definition
 
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.schema import (
+    Schemas,
     crd_problems,
     violations,
 )
@@ -83,3 +88,17 @@ def test_a_custom_resource_by_the_definition_in_its_bundle() -> None:
     assert crd_problems(other, crd) == [
         "apiVersion: the CustomResourceDefinition has no version 'v2'"
     ]
+
+
+def test_objects_checked_side_by_side_fetch_a_document_once() -> None:
+    asked: list[str] = []
+
+    def request(_method: str, path: str, **_options: Any) -> Any:
+        asked.append(path)
+        time.sleep(0.05)
+        return {}
+
+    schemas = Schemas(cast(Client, SimpleNamespace(transport=SimpleNamespace(request=request))))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(schemas.problems, [{"apiVersion": "apps/v1", "kind": "Deployment"}] * 4))
+    assert asked == ["/openapi/v3", "/openapi/v3/apis/apps/v1"]
