@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = (
     "demo",
     "apply_noop",
+    "apply_first",
     "knative_install",
     "kube_load",
     "gcp_noop",

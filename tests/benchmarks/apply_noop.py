@@ -5,23 +5,18 @@ Against a server of the sandbox, that of the real lane, or, with E(BENCH_KUBECON
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks._harness import Result, timed
-from support import peers
+from benchmarks import apply_contenders
+from benchmarks._harness import Result
 from support.kube import KNATIVE, REAL, Kube, api_server
-from support.site import BIN
 
 RUNS = 5
 NAMES = ("eventing-core.yaml", "in-memory-channel.yaml", "mt-channel-broker.yaml")
-Measured = Callable[[], float]
 
 
 def run() -> Result:
@@ -33,9 +28,9 @@ def run() -> Result:
         again = kube.apply(files=files)  # the first run makes everything
         again = kube.apply(files=files)
         contenders = {
-            "apply": _ours(Path(folder), kube, files),
-            "kubectl": _kubectl(kube, files),
-            "kubernetes_core": _core(Path(folder), kube, files),
+            "apply": apply_contenders.ours(Path(folder), kube, files),
+            "kubectl": apply_contenders.kubectl(kube, files),
+            "kubernetes_core": apply_contenders.kubernetes_core(Path(folder), kube, files),
         }
         best = _best({name: measured for name, measured in contenders.items() if measured})
     ratios = {name: best["apply"] / seconds for name, seconds in best.items() if name != "apply"}
@@ -64,7 +59,9 @@ def run() -> Result:
             "requests": requests,
             **{f"{name}_seconds": seconds for name, seconds in best.items()},
             **{f"ratio_to_{name}": ratio for name, ratio in ratios.items()},
-            "server": _server_name(),
+            "server": "BENCH_KUBECONFIG"
+            if "BENCH_KUBECONFIG" in os.environ
+            else apply_contenders.SERVER,
         },
         "goals": {
             **{
@@ -79,12 +76,6 @@ def run() -> Result:
     }
 
 
-def _server_name() -> str:
-    if "BENCH_KUBECONFIG" in os.environ:
-        return "BENCH_KUBECONFIG"
-    return "kube-apiserver of the real lane" if REAL else "streamops_sandbox.kube"
-
-
 @contextmanager
 def _server(folder: Path) -> Iterator[Kube]:
     if "BENCH_KUBECONFIG" in os.environ:
@@ -94,51 +85,7 @@ def _server(folder: Path) -> Iterator[Kube]:
         yield kube
 
 
-def _best(contenders: dict[str, Measured]) -> dict[str, float]:
+def _best(contenders: dict[str, apply_contenders.Measured]) -> dict[str, float]:
     """Seconds by name. The first round is thrown away: in it each takes its fields and fills caches."""
     rounds = [{name: measured() for name, measured in contenders.items()} for _ in range(RUNS + 1)]
     return {name: min(seconds[name] for seconds in rounds[1:]) for name in contenders}
-
-
-def _seconds(command: list[str], environment: dict[str, str] | None = None) -> float:
-    return timed(command, environment)[0]
-
-
-def _play(folder: Path, name: str, task: dict[str, object]) -> str:
-    path = folder / f"{name}.yml"
-    path.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
-    return str(path)
-
-
-def _ours(folder: Path, kube: Kube, files: list[str]) -> Measured:
-    options = {"kubeconfig": str(kube.kubeconfig), "files": files, "wait": False}
-    options["force_conflicts"] = True  # the others write the same fields in the same run
-    play = _play(folder, "ours", {"streamops.knative.apply": options})
-    return lambda: _seconds(
-        [str(BIN / "ansible-playbook"), "-i", "localhost,", "-c", "local", play]
-    )
-
-
-def _kubectl(kube: Kube, files: list[str]) -> Measured | None:
-    program = shutil.which("kubectl")
-    if program is None:
-        return None
-    named = [argument for file in files for argument in ("-f", file)]
-    command = [program, "--kubeconfig", str(kube.kubeconfig), "apply", "--server-side"]
-    return lambda: _seconds([*command, "--force-conflicts", *named])
-
-
-def _core(folder: Path, kube: Kube, files: list[str]) -> Measured | None:
-    try:
-        program = peers.ansible_playbook()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    options = {
-        "kubeconfig": str(kube.kubeconfig),
-        "src": "{{ item }}",
-        "apply": True,
-        "server_side_apply": {"field_manager": "kubernetes.core", "force_conflicts": True},
-    }
-    play = _play(folder, "core", {"kubernetes.core.k8s": options, "loop": files})
-    command = [str(program), "-i", "localhost,", "-c", "local", play]
-    return lambda: _seconds(command, peers.environment())

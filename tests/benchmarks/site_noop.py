@@ -22,6 +22,7 @@ from benchmarks._harness import Result
 from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
 from support import peers
+from support.kube import REAL
 from support.site import ROOT, Site, recap, sandbox
 
 FLEET = 10
@@ -60,54 +61,67 @@ def run() -> Result:
         tasks, _cost = _noop(site, "inventories/sandbox")
         one = _least(lambda: _noop(site, "inventories/sandbox")[1])
         peer = _peer(_peer_inventory(site, folder / "peer", ["sandbox"]))
-        clusters = [f"fleet-{number}" for number in range(FLEET)]
-        fleet_inventory = _inventory(folder / "fleet", clusters, FLEET)
-        _play(site, fleet_inventory, FLEET)
-        fleet = _least(lambda: _noop(site, fleet_inventory, FLEET)[1])
-        crowd_inventory = _inventory(folder / "crowd", clusters, CROWD)
-        _play(site, crowd_inventory, CROWD)
-        _tasks, crowd = _noop(site, crowd_inventory, CROWD)
-        peer_fleet = _peer(_peer_inventory(site, folder / "peers", clusters))
-    growth, ratio = fleet.seconds / one.seconds, one.seconds / peer
-    fleet_ratio = fleet.seconds / peer_fleet
+        ratio = one.seconds / peer
+        result: Result = {
+            "name": "site_noop",
+            "summary": (
+                f"second run {one.seconds:.1f} s, {ratio:.2f} x kubernetes.core and uri ({peer:.1f} s), {tasks} tasks;"
+                f" tasks that start a process: {first} in the first run, {again} in the second;"
+                f" load before: {load:.1f}"
+            ),
+            "figures": {
+                "load_before": load,
+                "task_executions": tasks,
+                "second_run_seconds": one.seconds,
+                "second_run_processor_seconds": one.processor,
+                "peer_seconds": peer,
+                "ratio_to_peer": ratio,
+                "tasks_that_start_a_process_in_the_first_run": first,
+                "tasks_that_start_a_process_in_the_second_run": again,
+            },
+            "goals": {
+                f"at most {MOST_TASKS} task executions a cluster": tasks <= MOST_TASKS,
+                "at most 0.2 x kubernetes.core and uri": ratio <= 0.2,
+                "at most 40 tasks that start a process": first <= 40,
+            },
+        }
+        if not REAL:  # ten of Kubernetes' own control planes are more than a small machine runs
+            _add_fleets(result, site, folder, one)
+    return result
+
+
+def _add_fleets(result: Result, site: Site, folder: Path, one: Cost) -> None:
+    """Compare ten and thirty clusters with one, and with the peer's ten."""
+    clusters = [f"fleet-{number}" for number in range(FLEET)]
+    fleet_inventory = _inventory(folder / "fleet", clusters, FLEET)
+    _play(site, fleet_inventory, FLEET)
+    fleet = _least(lambda: _noop(site, fleet_inventory, FLEET)[1])
+    crowd_inventory = _inventory(folder / "crowd", clusters, CROWD)
+    _play(site, crowd_inventory, CROWD)
+    _tasks, crowd = _noop(site, crowd_inventory, CROWD)
+    peer_fleet = _peer(_peer_inventory(site, folder / "peers", clusters))
+    growth, fleet_ratio = fleet.seconds / one.seconds, fleet.seconds / peer_fleet
     further = (fleet.processor - one.processor) / (FLEET - 1)
-    return {
-        "name": "site_noop",
-        "summary": (
-            f"second run {one.seconds:.1f} s, {ratio:.2f} x kubernetes.core and uri ({peer:.1f} s), {tasks} tasks;"
-            f" {FLEET} clusters {fleet.seconds:.1f} s, {growth:.1f} x one and {fleet_ratio:.2f} x the peer's"
-            f" {FLEET} ({peer_fleet:.0f} s); {CROWD} clusters {crowd.seconds:.1f} s,"
-            f" {crowd.seconds / one.seconds:.1f} x one; a further cluster takes {further:.2f} s of a"
-            f" processor; tasks that start a process: {first} in the first run, {again} in the second;"
-            f" load before: {load:.1f}"
-        ),
-        "figures": {
-            "load_before": load,
-            "task_executions": tasks,
-            "second_run_seconds": one.seconds,
-            "second_run_processor_seconds": one.processor,
-            "peer_seconds": peer,
-            "ratio_to_peer": ratio,
-            "fleet_clusters": FLEET,
-            "fleet_seconds": fleet.seconds,
-            "ratio_of_fleet_to_one": growth,
-            "peer_fleet_seconds": peer_fleet,
-            "ratio_of_fleet_to_peer": fleet_ratio,
-            "processor_seconds_of_a_further_cluster": further,
-            "crowd_clusters": CROWD,
-            "crowd_seconds": crowd.seconds,
-            "ratio_of_crowd_to_one": crowd.seconds / one.seconds,
-            "tasks_that_start_a_process_in_the_first_run": first,
-            "tasks_that_start_a_process_in_the_second_run": again,
-        },
-        "goals": {
-            f"at most {MOST_TASKS} task executions a cluster": tasks <= MOST_TASKS,
-            "at most 0.2 x kubernetes.core and uri": ratio <= 0.2,
-            "10 clusters at most 2.5 x one, or 0.15 x the peer's": growth <= 2.5
-            or fleet_ratio <= 0.15,
-            "at most 1.2 processor seconds a further cluster": further <= 1.2,
-            "at most 40 tasks that start a process": first <= 40,
-        },
+    result["summary"] += (
+        f"; {FLEET} clusters {fleet.seconds:.1f} s, {growth:.1f} x one and {fleet_ratio:.2f} x the peer's"
+        f" {FLEET} ({peer_fleet:.0f} s); {CROWD} clusters {crowd.seconds:.1f} s,"
+        f" {crowd.seconds / one.seconds:.1f} x one; a further cluster takes {further:.2f} s of a"
+        " processor"
+    )
+    result["figures"] |= {
+        "fleet_clusters": FLEET,
+        "fleet_seconds": fleet.seconds,
+        "ratio_of_fleet_to_one": growth,
+        "peer_fleet_seconds": peer_fleet,
+        "ratio_of_fleet_to_peer": fleet_ratio,
+        "processor_seconds_of_a_further_cluster": further,
+        "crowd_clusters": CROWD,
+        "crowd_seconds": crowd.seconds,
+        "ratio_of_crowd_to_one": crowd.seconds / one.seconds,
+    }
+    result["goals"] |= {
+        "10 clusters at most 2.5 x one, or 0.15 x the peer's": growth <= 2.5 or fleet_ratio <= 0.15,
+        "at most 1.2 processor seconds a further cluster": further <= 1.2,
     }
 
 
