@@ -8,7 +8,6 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import google_crc32c
@@ -26,13 +25,10 @@ _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _TOPIC = re.compile(r"projects/[^/]+/topics/[^/]+")
 _MUTABLE = {
     "annotations",
-    "expireTime",
     "labels",
     "rotation",
     "topics",
-    "ttl",
     "versionAliases",
-    "versionDestroyTtl",
 }
 
 
@@ -120,7 +116,9 @@ class SecretManager:
         secrets = self._of(project)
         if secret_id in secrets:
             raise GoogleError("ALREADY_EXISTS", f"Secret [{name}] already exists.")
-        settings = {k: v for k, v in call.body.items() if k in _MUTABLE}
+        settings = {k: v for k, v in call.body.items() if k not in ("name", "replication")}
+        if unknown := settings.keys() - _MUTABLE:
+            raise not_modelled(f"{', '.join(sorted(unknown))} of secrets")
         if settings.get("versionAliases"):
             raise invalid("secret.version_aliases", "Aliases of versions that do not exist yet.")
         secret = Secret(
@@ -385,13 +383,4 @@ def _settings(settings: Object) -> Object:
         raise invalid("secret.topics", "At most 10 topics, each projects/*/topics/*.")
     if result.get("rotation") and not topics:
         raise invalid("secret.rotation", "A rotation needs at least one topic.")
-    return _with_expiry(result)
-
-
-def _with_expiry(settings: Object) -> Object:
-    """Turn `ttl`, which is input only, into `expireTime`."""
-    ttl = settings.pop("ttl", None)
-    if ttl:
-        moment = datetime.now(UTC).timestamp() + float(ttl.removesuffix("s"))
-        settings["expireTime"] = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return settings
+    return result
