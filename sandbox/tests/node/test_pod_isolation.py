@@ -27,7 +27,12 @@ def tries(action):
     except OSError as error:
         return type(error).__name__
 home = pathlib.Path(sys.argv[1])
-others = [int(p) for p in os.listdir("/proc") if p.isdigit() and os.stat(f"/proc/{p}").st_uid != os.getuid()]
+def owner(pid):
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:  # it has ended
+        return os.getuid()
+others = [int(p) for p in os.listdir("/proc") if p.isdigit() and owner(p) != os.getuid()]
 def environ(pid):
     return len(open(f"/proc/{pid}/environ", "rb").read())
 def kill(pid):
