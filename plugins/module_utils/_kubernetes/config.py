@@ -46,6 +46,8 @@ class ClusterConfig:
     proxy: str = ""
     impersonate_user: str = ""
     impersonate_groups: tuple[str, ...] = ()
+    impersonate_uid: str = ""
+    impersonate_extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
     #: When the credentials expire (UTC), where that is known.
     expires: datetime | None = None
     #: Gets new credentials: the fields api_key, client_cert, client_key and expires.
@@ -220,8 +222,13 @@ def _select(
             f"context '{wanted}' names cluster '{chosen.get('cluster')}', which {origin} does not"
             " describe: correct the kubeconfig"
         )
-    user = _entry(document, "users", chosen.get("user", ""), "user") or {}
-    return _build(cluster, user, folder)
+    user = _entry(document, "users", chosen.get("user", ""), "user")
+    if user is None and chosen.get("user"):
+        raise ConfigError(
+            f"context '{wanted}' names user '{chosen['user']}', which {origin} does not describe: correct"
+            " the kubeconfig"
+        )
+    return _build(cluster, user or {}, folder)
 
 
 def _join(names: list[str]) -> str:
@@ -250,16 +257,29 @@ def _build(cluster: dict[str, Any], user: dict[str, Any], folder: Path) -> Clust
     ca_cert = _data_or_file(cluster, "certificate-authority", folder)
     credentials, renew = _credentials(user, {**cluster, **_as_data(ca_cert)}, folder)
     return ClusterConfig(
-        host=cluster["server"].rstrip("/"),
+        host=_address(cluster, secure=bool(ca_cert or credentials.get("client_cert"))),
         ca_cert=ca_cert,
         validate_certs=not cluster.get("insecure-skip-tls-verify", False),
         tls_server_name=cluster.get("tls-server-name", ""),
         proxy=cluster.get("proxy-url", ""),
         impersonate_user=user.get("as", ""),
         impersonate_groups=tuple(user.get("as-groups") or ()),
+        impersonate_uid=user.get("as-uid", ""),
+        impersonate_extra=tuple(
+            (name, tuple(values)) for name, values in (user.get("as-user-extra") or {}).items()
+        ),
         **credentials,
         renew=renew,
     )
+
+
+def _address(cluster: dict[str, Any], *, secure: bool) -> str:
+    """Return the URL of a `server`; one without a scheme has client-go's."""
+    server = str(cluster["server"]).rstrip("/")
+    if "://" in server:
+        return server
+    secure = secure or bool(cluster.get("insecure-skip-tls-verify"))
+    return f"{'https' if secure else 'http'}://{server}"
 
 
 def _credentials(

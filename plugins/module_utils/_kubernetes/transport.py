@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from ansible_collections.streamops.knative.plugins.module_utils._http.client import (
     Answer,
@@ -261,4 +261,9 @@ def _identity_headers(config: ClusterConfig) -> list[tuple[str, str]]:
     if config.impersonate_user:
         headers.append(("Impersonate-User", config.impersonate_user))
     headers += [("Impersonate-Group", group) for group in config.impersonate_groups]
+    if config.impersonate_uid:
+        headers.append(("Impersonate-Uid", config.impersonate_uid))
+    for name, values in config.impersonate_extra:
+        # As client-go escapes what a header's name may not hold.
+        headers += [(f"Impersonate-Extra-{quote(name, safe='')}", value) for value in values]
     return headers

@@ -236,3 +236,43 @@ def test_a_token_file_wins_over_a_token_and_is_read_again(tmp_path: Path) -> Non
     assert config.renewed().api_key == "second"
     given = load({"kubeconfig": kubeconfig(tokenFile=str(token)), "api_key": "mine"})
     assert given.renewed() is given
+
+
+def test_a_user_that_is_not_described_is_named() -> None:
+    document = kubeconfig(token="a")
+    document["contexts"][0]["context"]["user"] = "other"
+    with pytest.raises(ConfigError, match=r"names user 'other', which .* does not describe"):
+        load({"kubeconfig": document})
+
+
+@pytest.mark.parametrize(
+    ("cluster", "url"),
+    [
+        ({"server": "one.example.com:6443"}, "http://one.example.com:6443"),
+        (
+            {"server": "one.example.com", "insecure-skip-tls-verify": True},
+            "https://one.example.com",
+        ),
+    ],
+)
+def test_a_server_without_a_scheme_has_that_of_client_go(cluster: dict[str, Any], url: str) -> None:
+    document = kubeconfig(token="a")
+    document["clusters"][0]["cluster"] = cluster
+    assert load({"kubeconfig": document}).host == url
+
+
+def test_impersonation_is_complete() -> None:
+    config = load(
+        {
+            "kubeconfig": kubeconfig(
+                **{
+                    "as": "bob",
+                    "as-uid": "1",
+                    "as-groups": ["a"],
+                    "as-user-extra": {"example.com/x": ["b", "c"]},
+                }
+            )
+        }
+    )
+    assert config.impersonate_uid == "1"
+    assert config.impersonate_extra == (("example.com/x", ("b", "c")),)

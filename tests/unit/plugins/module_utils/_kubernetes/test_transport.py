@@ -318,3 +318,23 @@ def test_only_the_api_says_that_something_is_not_there(body: bytes, not_found: b
         Transport(ClusterConfig(host=server.url)).request("GET", "/api/v1/configmaps/a")
     assert failed.value.not_found is not_found
     assert "\n" not in str(failed.value)
+
+
+def test_impersonation_is_sent_as_client_go_sends_it() -> None:
+    seen: dict[str, str] = {}
+
+    def answer(_method: str, _path: str, headers: dict[str, str], _body: bytes) -> Any:
+        seen.update(headers)
+        return 200, OBJECT, b"{}"
+
+    with answering(answer) as server:
+        config = ClusterConfig(
+            host=server.url,
+            impersonate_user="bob",
+            impersonate_uid="1",
+            impersonate_extra=(("example.com/x", ("b",)),),
+        )
+        Transport(config).request("GET", "/version")
+    assert seen["Impersonate-User"] == "bob"
+    assert seen["Impersonate-Uid"] == "1"
+    assert seen["Impersonate-Extra-example.com%2Fx"] == "b"
