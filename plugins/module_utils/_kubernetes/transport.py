@@ -135,7 +135,7 @@ class Transport:
                     body = b"".join(itertools.islice(chunks, 100))
                     if answer.status == 401:
                         self._renew(config)  # for the next request
-                    self._parsed(replace(answer, data=body), repeated=False)
+                    self._parsed(replace(answer, data=body), path, repeated=False)
                 rest = b""
                 for chunk in chunks:
                     *complete, rest = (rest + chunk).split(b"\n")
