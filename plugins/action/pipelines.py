@@ -19,7 +19,9 @@ class ActionModule(in_process("pipelines")):  # type: ignore[misc]  # made when 
     def execute(self, args: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """Render what is to be applied, then run."""
         for part in PARTS if args.get("state") != "absent" else ():
-            texts = render(self, args.get(part) or [], variables)
-            args[part] = [entry["text"] for entry in texts]
+            given = args.get(part) or []
+            texts = render(self, given if isinstance(given, list) else [given], variables)
+            # Ansible masks the whole text wherever it is: a lone newline would be masked everywhere.
+            args[part] = [entry["text"] for entry in texts if entry["text"].strip()]
         result: dict[str, Any] = super().execute(args, variables)
         return result

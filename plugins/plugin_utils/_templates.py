@@ -46,6 +46,7 @@ def render(action: ActionBase, templates: list[Any], variables: dict[str, Any]) 
         except AnsibleError as error:
             problems.append(f"- templates: {path}: {error}")
             continue
+        text = text or ""  # None since ansible-core 2.19 where a template renders to nothing
         if line := not_text(text):
             problems.append(
                 f"- templates: {path} (rendered):{line}: not valid UTF-8: save the template, and what it"

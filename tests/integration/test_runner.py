@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.kube import Kube, api_server, config_map
+from support.kube import Kube, api_server, config_map, namespace
 from support.site import BIN, ROOT
 
 from ansible_collections.streamops.knative.plugins.plugin_utils import _in_process
@@ -218,6 +218,17 @@ def test_results_are_those_of_a_module_process(
     assert here == there
     assert ("[WARNING]: Both option" in playbook.output) == ("ssl_ca_cert" in options)
     assert "s3cret-s3cret" not in json.dumps(here)
+
+
+@pytest.mark.parametrize("empty", ["{# none #}", "\n\n"], ids=["nothing", "newlines"])
+def test_a_pipeline_may_have_no_bindings(playbook: Playbook, empty: str) -> None:
+    """A text without an object is no problem, and is not masked wherever it occurs."""
+    playbook.script("empty.j2", empty)
+    playbook.script("base.j2", json.dumps(namespace("unbound")))
+    playbook.script("producers.j2", json.dumps(config_map("producer", "unbound")))
+    parts = {"base": "base.j2", "bindings": ["empty.j2"], "producers": ["producers.j2"]}
+    (made,) = playbook.run({"streamops.knative.pipelines": {**parts, "wait_timeout": 10}})
+    assert [item["name"] for item in made["objects"]] == ["unbound", "producer"], made
 
 
 def test_a_kubeconfig_dictionary_stays_out_of_the_results(playbook: Playbook) -> None:
