@@ -20,9 +20,6 @@ Json = dict[str, Any]
 Read = Callable[[Json], Any]
 _FILE = Path(__file__).parent / "table_columns.yaml"
 NONE, UNSET = "<none>", "<unset>"
-_MODES = {
-    "ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +211,6 @@ def _subjects(kind: str) -> Read:
     return read
 
 
-def _quota(kind: str) -> Read:
-    def read(obj: Json) -> str:
-        hard, used = at(obj, "status.hard") or {}, at(obj, "status.used") or {}
-        names = [name for name in sorted(hard) if name.startswith("limits.") == (kind == "limits")]
-        return ", ".join(f"{name}: {used.get(name, '0')}/{hard[name]}" for name in names)
-
-    return read
-
-
 def _kind_name(path: str) -> Read:
     def read(obj: Json) -> str:
         found = at(obj, path)
@@ -334,27 +322,6 @@ def _hpa_targets(obj: Json) -> str:
         shown = "<unknown>" if now is None else f"{now}%"
         texts.append(f"{name}: {shown}/{wanted}%" if wanted is not None else f"{name}: {shown}")
     return ", ".join(texts) or NONE
-
-
-def _phase(obj: Json) -> str:
-    leaving = obj["metadata"].get("deletionTimestamp")
-    return "Terminating" if leaving else str(at(obj, "status.phase") or "")
-
-
-def _owner(obj: Json) -> str:
-    for owner in obj["metadata"].get("ownerReferences") or []:
-        if owner.get("controller"):
-            group = owner["apiVersion"].rpartition("/")[0]
-            return f"{owner['kind'].lower()}{'.' + group if group else ''}/{owner['name']}"
-    return NONE
-
-
-def _claim(path: str) -> Read:
-    def read(obj: Json) -> str:
-        found = at(obj, path)
-        return f"{found.get('namespace', '')}/{found.get('name', '')}" if found else ""
-
-    return read
 
 
 def _statuses(pod: Json, key: str) -> list[Json]:
@@ -473,8 +440,6 @@ _FUNCTIONS: dict[str, Read] = {
     ),
     "ingress_address": lambda obj: ",".join(_ingress_addresses(obj)),
     "ingress_ports": lambda obj: "80, 443" if at(obj, "spec.tls") else "80",
-    "owner": _owner,
-    "phase": _phase,
 }
 #: Makers of readers, by a path or another argument.
 _FACTORIES: dict[str, Callable[[str], Read]] = {
@@ -485,11 +450,8 @@ _FACTORIES: dict[str, Callable[[str], Read]] = {
     "truth": lambda path: lambda obj: "True" if at(obj, path) else "False",
     "names": lambda path: lambda obj: ",".join(c.get("name", "") for c in at(obj, path) or []),
     "images": lambda path: lambda obj: ",".join(c.get("image", "") for c in at(obj, path) or []),
-    "access_modes": lambda path: lambda obj: ",".join(_MODES[mode] for mode in at(obj, path) or []),
-    "claim": _claim,
     "selector": _selector,
     "subjects": _subjects,
-    "quota": _quota,
     "kind_name": _kind_name,
     "node_address": _node_address,
 }

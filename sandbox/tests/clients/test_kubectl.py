@@ -62,8 +62,6 @@ def workload(cluster: Cluster, kind: str, code: str = TALK, **spec: Any) -> Obje
 
 #: One of each kind people list, with what `get` has to print for it besides its age.
 LISTED = {
-    "PersistentVolume": ("1Gi RWO Retain Pending <unset>", "v1"),
-    "PersistentVolumeClaim": ("Pending <unset>", "v1"),
     "StorageClass": ("example.com/disk Delete Immediate false", "storage.k8s.io/v1"),
     "NetworkPolicy": ("app=a", "networking.k8s.io/v1"),
     "IngressClass": ("example.com/ingress <none>", "networking.k8s.io/v1"),
@@ -73,12 +71,7 @@ LISTED = {
     "PodDisruptionBudget": ("1 N/A 0", "policy/v1"),
     "ReplicationController": ("0 0 0", "v1"),
 }
-CLAIM = {"accessModes": ["ReadWriteOnce"]}
 BODIES: dict[str, Object] = {
-    "PersistentVolume": {
-        "spec": {**CLAIM, "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/nowhere"}}
-    },
-    "PersistentVolumeClaim": {"spec": {**CLAIM, "resources": {"requests": {"storage": "1Gi"}}}},
     "StorageClass": {"provisioner": "example.com/disk"},
     "NetworkPolicy": {"spec": {"podSelector": {"matchLabels": {"app": "a"}}}},
     "IngressClass": {"spec": {"controller": "example.com/ingress"}},
