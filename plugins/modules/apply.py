@@ -182,9 +182,17 @@ options:
         ApplySet specification of Kubernetes.
     type: str
   apply_set_namespace:
-    description: Namespace of that ConfigMap.
+    description: Namespace of that ConfigMap. The bundle may bring it.
     type: str
     default: default
+  apply_set_scope:
+    description:
+      - Name of the owner of O(apply_set), which the ConfigMap and all members carry as label
+        C(streamops.knative/scope). A set or an object that carries another scope is refused.
+      - A set of the same name and scope in another namespace, and one without a scope in the namespace
+        C(default) that has objects in O(apply_set_namespace), is taken over.
+    type: str
+    default: ''
   prune:
     description: >-
       Whether to delete what an earlier run applied with the same O(apply_set) and this one does not have,

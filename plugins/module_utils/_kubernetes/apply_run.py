@@ -51,6 +51,7 @@ class Options:
 
     apply_set: str = ""
     apply_set_namespace: str = "default"
+    apply_set_scope: str = ""
     prune: bool = False
     patches: list[Patch] = field(default_factory=list)
     wait: bool = True
@@ -139,8 +140,9 @@ def present(
     bundle = resolve(client, patched_sources, settings.namespace, foreseen)
     if settings.check_mode:
         bundle.foreseen_namespaces = set(options.foreseen_namespaces)
-    apply_set = _apply_set(client, applier, options, settings)
+    apply_set = _apply_set(client, applier, options, settings, bundle)
     surplus = _join(apply_set, bundle) if apply_set else []
+    members = list(surplus)
     staying: list[str] = []
     if not options.prune:
         staying, surplus = [item.title for item in surplus], []
@@ -151,7 +153,7 @@ def present(
     if apply_set:
         apply_set.check(bundle)
     applier.plan(bundle)
-    deleter = Deleter(client, applier, progress, settings)
+    deleter = Deleter(client, applier, progress, settings, apply_set.parents if apply_set else ())
     if surplus:
         leaving = Bundle(surplus)
         deleter.with_custom_resources(leaving, allowed=options.delete_custom_resources)
@@ -160,6 +162,8 @@ def present(
     if not settings.check_mode:
         with applier.accounting():
             if apply_set:
+                # The set is recorded in a namespace that may be part of the bundle.
+                applier.write(Bundle(_home(bundle, apply_set.namespace)))
                 apply_set.announce(bundle)
             waiter = Waiter(client, applier, options.wait_conditions, progress)
             _write(applier, bundle, waiter, options)
@@ -168,6 +172,8 @@ def present(
                 deleter.delete(surplus, timeout=options.wait_timeout, wait=options.wait)
             if apply_set and options.prune:
                 apply_set.settle(bundle)
+            if apply_set:
+                apply_set.retire([] if options.prune else members)
     warnings = _once(bundle.warnings + deleter.warnings)
     return Result([*bundle.items, *surplus], warnings, staying)
 
@@ -198,13 +204,28 @@ def _join(apply_set: ApplySet, bundle: Bundle) -> list[Item]:
     return surplus
 
 
+def _home(bundle: Bundle, namespace: str) -> list[Item]:
+    """Return the namespace, where the bundle is about to create it."""
+    return [
+        item
+        for item in bundle.items
+        if (item.resource.kind, item.name) == ("Namespace", namespace) and item.action == "created"
+    ]
+
+
 def _apply_set(
-    client: Client, applier: Applier, options: Options, settings: Settings
+    client: Client, applier: Applier, options: Options, settings: Settings, bundle: Bundle
 ) -> ApplySet | None:
     if not options.apply_set:
         return None
     return ApplySet(
-        client, applier, options.apply_set, options.apply_set_namespace, settings.field_manager
+        client,
+        applier,
+        options.apply_set,
+        options.apply_set_namespace,
+        settings.field_manager,
+        options.apply_set_scope,
+        candidates=[item.namespace for item in bundle.items if item.namespace],
     )
 
 
@@ -217,11 +238,11 @@ def absent(
 ) -> Result:
     """Delete the objects of the sources and of the apply set, in reverse order."""
     applier = Applier(client, settings, progress)
-    deleter = Deleter(client, applier, progress, settings)
     served = [source for source in sources if _is_served(client, source)]
     bundle = resolve(client, served, settings.namespace)
     applier.read(bundle)
-    apply_set = _apply_set(client, applier, options, settings)
+    apply_set = _apply_set(client, applier, options, settings, bundle)
+    deleter = Deleter(client, applier, progress, settings, apply_set.parents if apply_set else ())
     if apply_set:
         known = {item.key for item in bundle.items}
         bundle.items += [item for item in apply_set.members(bundle.items) if item.key not in known]

@@ -86,6 +86,7 @@ BUNDLE: dict[str, dict[str, Any]] = {
     "concurrency": {"type": "int", "default": 8},
     "apply_set": {"type": "str"},
     "apply_set_namespace": {"type": "str", "default": "default"},
+    "apply_set_scope": {"type": "str", "default": ""},
     "prune": {"type": "bool", "default": False},
     "delete_custom_resources": {"type": "bool", "default": False},
     "retry_timeout": {"type": "float", "default": 120.0},
@@ -182,6 +183,7 @@ def options(params: dict[str, Any]) -> Options:
     return Options(
         apply_set=params["apply_set"] or "",
         apply_set_namespace=params["apply_set_namespace"],
+        apply_set_scope=params["apply_set_scope"],
         prune=params["prune"],
         patches=[Patch(**patch) for patch in params["patches"]],
         wait=params["wait"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
@@ -64,7 +64,10 @@ class Deleter:
         applier: Applier,
         progress: Callable[[str], None],
         settings: Settings,
+        records: Iterable[Key] = (),
     ) -> None:
+        """`records` are objects that keep no namespace, since they only record what else is there."""
+        self._records = set(records)
         self._client = client
         self._settings = settings
         self._applier = applier
@@ -144,7 +147,7 @@ class Deleter:
 
     def _spare(self, items: list[Item]) -> None:
         """Mark namespaces as kept that hold what is not of this bundle."""
-        known = {item.key for item in items}
+        known = {item.key for item in items} | self._records
         namespaces = [
             item for item in items if item.resource.kind == "Namespace" and item.action != "kept"
         ]
