@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
@@ -18,6 +20,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.args
     CONNECTION,
     client_for,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
     ApiError,
     ConfigError,
@@ -31,10 +34,19 @@ from ansible_collections.streamops.knative.plugins.module_utils._pipelines impor
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.variables import plain
 from ansible_collections.streamops.knative.plugins.plugin_utils._role_reader import RoleReader
 
-CLUSTER_VARIABLES = ("gcp_cluster_name", "kubeconfig", "context")
+CLUSTER_VARIABLES = ("gcp_cluster_name", "kubeconfig", "context", "kubernetes_login")
+#: What names a cluster without a variable: an AAP credential or the like, and the pod this runs in.
+CLUSTER_ENVIRONMENT = (
+    "K8S_AUTH_KUBECONFIG",
+    "K8S_AUTH_CONTEXT",
+    "K8S_AUTH_HOST",
+    "KUBERNETES_SERVICE_HOST",
+)
 #: The variable in which plays register the result of this action, for later checks and for the roles.
 REGISTERED = "_streamops_checked"
-UNAUTHORIZED = 401
+UNAUTHORIZED, FORBIDDEN = 401, 403
+#: Seconds to look at the cluster of another host, and how many at the same time.
+GLANCE, GLANCES = 3.0, 8
 
 Variables = dict[str, Any]
 
@@ -81,11 +93,14 @@ class ActionModule(ActionBase):
                 pending = list(dict.fromkeys([*pending, "knative_eventing"]))
                 planned = before["roles"]["knative_eventing"]
                 values = {**{f"knative_eventing_{key}": planned[key] for key in planned}, **values}
-            problems, reached = self._live(
+            problems, reached, identity = self._live(
                 pending, values, reader, before["planned"], sound=not found
             )
             found += problems
             live += reached
+            before["cluster"] = before["cluster"] or identity
+            if not found:
+                found += self._twins(before["cluster"], variables)
         if found:
             host = variables.get("inventory_hostname")
             lines = "\n".join(f"- {line}" for line in dict.fromkeys(found))
@@ -94,6 +109,7 @@ class ActionModule(ActionBase):
         result["msg"] = "Nothing to correct"
         result["roles"] = {**before["roles"], **checked}
         result["live"] = live
+        result["cluster"] = before["cluster"]
         result["renewed"] = before["renewed"]
         result["planned"] = before["planned"]
         result["_ansible_verbose_override"] = True  # not all variables at -v
@@ -154,9 +170,10 @@ class ActionModule(ActionBase):
         planned: Variables,
         *,
         sound: bool,
-    ) -> tuple[list[str], list[str]]:
-        """Return what is wrong with the cluster or the way to it, and the roles it was checked for."""
+    ) -> tuple[list[str], list[str], dict[str, str]]:
+        """Return what is wrong with the cluster or the way to it, the roles it was checked for, and which it is."""
         found, reached = [], []
+        identity: dict[str, str] = {}
         own = {
             name: value
             for name in ("kubeconfig", "context")
@@ -165,20 +182,80 @@ class ActionModule(ActionBase):
         for connection, group in _connections(roles, values, own, planned).items():
             options = json.loads(connection)
             timeout = self._task.args.get("request_timeout", 10)
-            given = {key: value for key, value in options.items() if value}
-            validated = ArgumentSpecValidator(CONNECTION).validate(given).validated_parameters
             try:
-                with contextlib.chdir(self._loader.get_basedir()):
-                    client = client_for({**validated, "request_timeout": float(timeout)})
+                client = self._client(options, float(timeout))
                 client.version()
                 if sound:
+                    identity = identity or _identity(client)
                     found += cluster_checks.problems(client, group, values)
                     reached += group
             except KubeError as error:
                 if not (_managed(reader.variables) and _renewable(error)):
                     source = _source(error, group[0], options, own)
                     found.append(f"{source}: {str(error).removeprefix('kubeconfig: ')}")
-        return found, reached
+        return found, reached, identity
+
+    def _client(self, options: Variables, timeout: float) -> Client:
+        """Return a client for what options and the environment name."""
+        given = {key: value for key, value in options.items() if value}
+        validated = ArgumentSpecValidator(CONNECTION).validate(given).validated_parameters
+        with contextlib.chdir(self._loader.get_basedir()):
+            return client_for({**validated, "request_timeout": timeout})
+
+    def _twins(self, identity: dict[str, str], variables: Variables) -> list[str]:
+        """Return which other hosts of the play are the same cluster: they would work on it at once."""
+        host = variables.get("inventory_hostname")
+        others = [name for name in variables.get("ansible_play_hosts_all") or [] if name != host]
+        if not identity or not others:
+            return []
+        known: dict[str, dict[str, str]] = {}
+        clients = {}
+        for name in others:
+            theirs = variables["hostvars"][name]
+            checked = (theirs.get(REGISTERED) or {}).get("cluster")
+            if checked:
+                known[name] = plain(checked)
+                continue
+            # What is wrong with another host is its own check's to report.
+            with contextlib.suppress(AnsibleError, KubeError):
+                options = {key: plain(theirs.get(key)) for key in ("kubeconfig", "context")}
+                options |= plain(theirs.get("kubernetes_login") or {})
+                clients[name] = self._client(options, GLANCE)
+        with ThreadPoolExecutor(GLANCES) as pool:
+            known |= dict(zip(clients, pool.map(_glance, clients.values()), strict=True))
+        return [
+            f"{name} is the same cluster as {host} ({identity.get('uid') or identity['server']}): keep one"
+            " host for each cluster; several pipelines on it are entries of twitter_pipeline_pipelines"
+            for name, cluster in known.items()
+            if _is_same(cluster, identity)
+        ]
+
+
+def _identity(client: Client) -> dict[str, str]:
+    """Return what tells a cluster from others: its address, and the uid of kube-system where that may be read."""
+    identity = {"server": client.transport.url, "uid": ""}
+    try:
+        system = client.get(client.resource("v1", "Namespace"), "kube-system")
+    except ApiError as error:
+        if error.status != FORBIDDEN:
+            raise
+    else:
+        identity["uid"] = system["metadata"]["uid"] if system else ""
+    return identity
+
+
+def _glance(client: Client) -> dict[str, str]:
+    """Return the identity of another host's cluster, or nothing while it does not answer."""
+    try:
+        return _identity(client)
+    except KubeError:
+        return {}
+
+
+def _is_same(one: dict[str, str], other: dict[str, str]) -> bool:
+    if one.get("uid") and other.get("uid"):
+        return one["uid"] == other["uid"]
+    return bool(one) and one["server"] == other["server"]
 
 
 def _registered(variables: Variables) -> Variables:
@@ -190,6 +267,7 @@ def _registered(variables: Variables) -> Variables:
         "renewed": bool(earlier.get("renewed")),
         "planned": _planned(variables.get("_gcp_cluster_credentials") or {})
         or plain(earlier.get("planned") or {}),
+        "cluster": plain(earlier.get("cluster") or {}),
     }
 
 
@@ -234,7 +312,7 @@ def _needs_cluster(role: str, values: Variables) -> bool:
 def _connections(
     roles: list[str], values: Variables, own: Variables, planned: Variables
 ) -> dict[str, list[str]]:
-    """Return the roles that have work to do on the cluster, by kubeconfig and context as JSON."""
+    """Return the roles that have work to do on the cluster, by the options of the connection as JSON."""
     found: dict[str, list[str]] = {}
     for role in roles:
         if values.get(f"{role}_state") != "present" or not _needs_cluster(role, values):
@@ -243,16 +321,20 @@ def _connections(
             name: values.get(f"{role}_{name}") or own.get(name)
             for name in ("kubeconfig", "context")
         }
-        found.setdefault(json.dumps(_connected(options, planned)), []).append(role)
+        options = {**_connected(options, planned), **(values.get(f"{role}_login") or {})}
+        found.setdefault(json.dumps(options), []).append(role)
     return found
 
 
 def _cluster(variables: Variables) -> list[str]:
     if any(variables.get(name) for name in CLUSTER_VARIABLES):
         return []
+    if any(os.environ.get(name) for name in CLUSTER_ENVIRONMENT):
+        return []
     return [
         "no cluster: set gcp_cluster_name (with gcp_cluster_project and gcp_cluster_location)"
-        " for one on GKE, or kubeconfig and, where it has several, context for one that exists"
+        " for one on GKE, or kubeconfig and, where it has several, context for one that exists, or"
+        " kubernetes_login with host and api_key, or the environment variables K8S_AUTH_*"
     ]
 
 
@@ -270,4 +352,6 @@ def _renewable(error: KubeError) -> bool:
 def _source(error: KubeError, role: str, options: Variables, own: Variables) -> str:
     """Return the variable that the way to the cluster comes from: the role's, or the host's own."""
     name = "context" if str(error).startswith("context") else "kubeconfig"
+    if options.get("host"):
+        return "kubernetes_login"
     return name if options[name] in (None, own.get(name)) else f"{role}_{name}"

@@ -5,11 +5,14 @@ playbooks/preflight.yml reads a little from each cluster: here always one API se
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,20 +21,29 @@ from support.kube import api_server
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORIES = Path(__file__).parent / "inventories"
 BIN = Path(sys.executable).parent
+#: Names of the contexts of each cluster.
+CONTEXTS = (("current", "production", "eu-a"), ("staging", "eu-b"), ("us-a",))
 KEYS = ("api_key", "api_secret", "access_key", "access_secret")
 
 
 @pytest.fixture(scope="module")
 def kubeconfig(tmp_path_factory):
-    """A kubeconfig with several contexts, as people have."""
-    folder = tmp_path_factory.mktemp("server")
-    with api_server(folder) as kube:
-        document = yaml.safe_load(kube.kubeconfig.read_text())
-        (only,) = document["contexts"]
-        document["contexts"] += [only | {"name": name} for name in ("staging", "production")]
-        several = folder / "several"
-        several.write_text(yaml.safe_dump(document))
-        yield several
+    """A kubeconfig with the contexts of several clusters, as people have."""
+    folder = tmp_path_factory.mktemp("servers")
+    several: dict[str, Any] = {"clusters": [], "users": [], "contexts": []}
+    with contextlib.ExitStack() as servers:
+        for names in CONTEXTS:
+            kube = servers.enter_context(api_server(folder / names[0]))
+            document = yaml.safe_load(kube.kubeconfig.read_text())
+            for section in ("clusters", "users"):
+                (only,) = document[section]
+                several[section].append(only | {"name": names[0]})
+            context = {"cluster": names[0], "user": names[0]}
+            several["contexts"] += [{"name": name, "context": context} for name in names]
+        several |= {"apiVersion": "v1", "kind": "Config", "current-context": "current"}
+        file = folder / "several"
+        file.write_text(yaml.safe_dump(several))
+        yield file
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +119,70 @@ def test_a_group_without_hosts_is_an_error_that_names_the_groups(preflight, targ
     assert "clusters_eu (2)" in said
 
 
+@pytest.mark.parametrize("playbook", ["playbooks/preflight.yml", "site.yml"])
+def test_hosts_that_are_the_same_cluster_are_refused(preflight, tmp_path, playbook):
+    hosts = {
+        "one": {"context": "staging"},
+        "other": {"context": "eu-b"},
+        "third": {"context": "us-a"},
+    }
+    right = yaml.safe_load((INVENTORIES / "nested/group_vars/clusters/streamops.yml").read_text())
+    document = {"knative_clusters": {"hosts": hosts, "vars": right}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(document))
+    result = preflight(tmp_path / "hosts.yml", "--check", playbook=playbook)
+    assert result.returncode != 0
+    assert "other is the same cluster as one" in result.stdout
+    assert "one is the same cluster as other" in result.stdout
+    assert "the same cluster as third" not in result.stdout
+
+
+def login(kubeconfig, context):
+    """The host and the authority of a context, and its token."""
+    document = yaml.safe_load(kubeconfig.read_text())
+    found = {}
+    for section in ("clusters", "users"):
+        found |= next(e for e in document[section] if e["name"] == context)[section[:-1]]
+    authority = base64.b64decode(found["certificate-authority-data"]).decode()
+    return found["server"], authority, found["token"]
+
+
+def without_kubeconfig():
+    text = (INVENTORIES / "plain.ini").read_text()
+    return "\n".join(line for line in text.splitlines() if not line.startswith("kubeconfig"))
+
+
+def test_the_environment_of_a_credential_is_a_login(preflight, tmp_path, kubeconfig):
+    (tmp_path / "hosts.ini").write_text(without_kubeconfig())
+    host, authority, token = login(kubeconfig, "staging")
+    (tmp_path / "ca.crt").write_text(authority)
+    given = {"K8S_AUTH_HOST": host, "K8S_AUTH_SSL_CA_CERT": str(tmp_path / "ca.crt")}
+    nowhere = {"KUBECONFIG": "/nonexistent"}
+    result = preflight(tmp_path / "hosts.ini", **nowhere, **given, K8S_AUTH_API_KEY=token)
+    assert result.returncode == 0, result.stdout + result.stderr
+    result = preflight(tmp_path / "hosts.ini", **nowhere, **given, K8S_AUTH_API_KEY="wrong-token")
+    assert "- kubeconfig: " in result.stdout
+    assert "401" in result.stdout or "nauthorized" in result.stdout
+
+
+def test_host_and_api_key_are_a_login(preflight, tmp_path, kubeconfig):
+    (tmp_path / "hosts.ini").write_text(without_kubeconfig())
+    host, authority, token = login(kubeconfig, "staging")
+    given = {"host": host, "ca_cert": authority, "api_key": token}
+    nowhere = {"KUBECONFIG": "/nonexistent"}
+
+    def run(variables):
+        extra = json.dumps({"kubernetes_login": variables})
+        return preflight(tmp_path / "hosts.ini", "-vvv", "-e", extra, **nowhere)
+
+    result = run(given)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert token not in result.stdout
+    result = run(given | {"api_key": "wrong-token-1"})
+    assert "- kubernetes_login: " in result.stdout
+    result = run(given | {"apikey": "a"})
+    assert "_login.apikey: there is no such key; did you mean api_key?" in result.stdout
+
+
 #: What a host's variables lack or have wrong, and what is said of it.
 MISTAKES = {
     "misspelt": ({"twitter_pipeline_topcs": ["a"]}, "did you mean twitter_pipeline_topics?"),
@@ -172,7 +248,7 @@ def mistakes(preflight, tmp_path_factory):
         )
     }
     hosts = {name: right | variables for name, (variables, _) in MISTAKES.items()}
-    hosts["right"] = right
+    hosts["right"] = right | {"context": "staging"}
     (folder / "hosts.yml").write_text(yaml.safe_dump({"knative_clusters": {"hosts": hosts}}))
     result = preflight(folder / "hosts.yml", "--forks", "2")
     assert result.returncode != 0

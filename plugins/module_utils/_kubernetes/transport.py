@@ -55,7 +55,7 @@ class Transport:
     def __init__(
         self, config: ClusterConfig, *, timeout: float = 30.0, retries: Retries | None = None
     ) -> None:
-        self._url = config.host.rstrip("/")
+        self.url = config.host.rstrip("/")
         self._timeout = timeout
         self.retries = retries or Retries()
         self._lock = threading.Lock()
@@ -85,7 +85,7 @@ class Transport:
         Raises ApiError for a status of 400 and more, Unreachable when there is no answer or one
         that is not JSON.
         """
-        url = self._url + path
+        url = self.url + path
         target = url + (f"?{urlencode(query)}" if query else "")
         fields = [("Accept", accept), *(headers or {}).items()]
         payload = None
