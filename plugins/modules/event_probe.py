@@ -15,6 +15,9 @@ description:
   - Asks the producer of a pipeline to send one event of the type C(com.streamops.probe) the way it sends posts, finds
     it in the viewer, and returns the path it took with times.
   - When it does not arrive, says which hop lost it and what to look at.
+  - Looks first at the producer's own account of X. Credentials that X refuses, an account without credits, and a
+    producer that has never read anything since X does not answer or limits its rate, fail the task with the remedy;
+    what passes is a warning where posts were read before.
   - Works through the API server (C(pods/proxy)), so the controller needs no other way into the cluster.
 extends_documentation_fragment:
   - streamops.knative.kubernetes
@@ -98,8 +101,13 @@ hops:
       name: event-viewer-00001-deployment-6c5b7d9f4-fghij
       seconds: 0.062
       received: "2026-11-01T12:00:00.123Z"
+source:
+  description: What keeps the producer from reading posts at the moment; empty where it reads.
+  returned: success
+  type: str
+  sample: ''
 events:
-  description: Number of events the viewer keeps, this one included; V(0) without a viewer.
+  description: Number of events the viewer keeps, without probes; V(0) without a viewer.
   returned: success
   type: int
 """
@@ -141,10 +149,13 @@ def work(run: Run) -> dict[str, Any]:
     path = probe(
         connect(run), producer, viewer, timeout=params["timeout"], progress=paced(run.progress)
     )
+    for warning in path.warnings:
+        run.warn(warning)
     return {
         "changed": False,
         "id": path.id,
         "hops": path.hops,
+        "source": "; ".join(path.warnings),
         "events": path.events,
         "msg": f"The probe took {path}",
     }

@@ -90,6 +90,7 @@ class Producer:
         self._lag = Lag(self._clock, self.metrics.seconds_behind)
         self._failures = 0
         self._answered = False
+        self._problem: XError | None = None
         self._prepared = False
         self.starting: str | None = "the checkpoint has not been read yet"
         self._pausing: str | None = None
@@ -112,6 +113,7 @@ class Producer:
             "sink": self._sink.shown,
             "event_source": self._settings.event_source,
             "state": self.starting or self._deliverer.problem or self._pausing or "running",
+            "reading": self._reading(),
             "counters": {name: self.metrics.value(f"{name}_total") for name in counters},
             "checkpoint": self._progress.describe(),
             "budget": {
@@ -121,6 +123,16 @@ class Producer:
                 "left": self._budget.left,
                 "dollars": round(self._budget.dollars, 4),
             },
+        }
+
+    def _reading(self) -> dict[str, Any]:
+        """Return whether X answers: ever in this process, and what its last answer was where it was an error."""
+        problem = self._problem
+        return {
+            "answered": self._answered,
+            "problem": problem and f"{error_policy.advice(problem)}: {problem}",
+            "lasting": problem is not None and error_policy.lasting(problem) is not None,
+            "failures": self._failures,
         }
 
     def probe(self, event_id: str) -> tuple[int, dict[str, Any]]:
@@ -237,7 +249,7 @@ class Producer:
         except XError as error:
             return self._wait_after(error)
         asked_at = self._clock.now() - timedelta(seconds=time.monotonic() - began)
-        self._failures, self._answered, self._pausing = 0, True, None
+        self._failures, self._answered, self._pausing, self._problem = 0, True, None, None
         done = self._deliverer.deliver(batch.posts)
         self._commit(batch, done)
         self._log_batch(batch, done, time.monotonic() - began)
@@ -283,6 +295,7 @@ class Producer:
     def _wait_after(self, error: XError) -> float:
         """Log what X's error means; return the seconds until the next try."""
         kind = type(error).__name__
+        self._problem = error
         self.metrics.x_errors.labels(kind).inc()
         if isinstance(error, BadRequest) and not self._answered:
             unfit = isinstance(error, SinceIdTooOld)  # even after the recovery

@@ -34,6 +34,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.read
 
 Object = dict[str, Any]
 POLL_FIRST, POLL_MOST = 0.1, 1.0  # seconds between two looks
+LAST_WORDS = 300  # characters of a container that are shown
 NAMED = 3  # objects named in a progress line
 #: Reasons of the events of Jobs that failed.
 JOB_FAILURES = ("BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy", "FailedIndexes")
@@ -243,7 +244,7 @@ class Waiter:
     def _told(self, pending: list[tuple[Item, Verdict]]) -> dict[str, str]:
         whys = self._applier.parallel(lambda pair: self._why(pair[0]), pending)
         return {
-            item.title: v.missing + (f"; {why}" if why else "")
+            item.title: v.missing + (f"; {why}" if why else "") + way_back(item)
             for (item, v), why in zip(pending, whys, strict=True)
         }
 
@@ -293,6 +294,22 @@ class Waiter:
         return str(last.get("reason")), str(last.get("message"))
 
 
+def way_back(item: Item) -> str:
+    """Return what still runs of an object whose rollout fails, and how to go back to it."""
+    status = (item.after or {}).get("status") or {}
+    if (item.resource.group, item.resource.kind) == ("apps", "Deployment"):
+        if item.before and status.get("availableReplicas", 0) > 0:
+            return (
+                f"; what ran before goes on. To go back: kubectl -n {item.namespace} rollout undo"
+                f" deployment/{item.name}"
+            )
+    elif item.resource.group == "serving.knative.dev" and item.resource.kind == "Service":
+        ready = status.get("latestReadyRevisionName")
+        if ready and ready != status.get("latestCreatedRevisionName"):
+            return f"; revision {ready} goes on serving"
+    return ""
+
+
 def pod_trouble(pod: Object) -> str:
     """Why a pod does not run: its scheduling, or its first container in trouble."""
     status = pod.get("status") or {}
@@ -310,6 +327,8 @@ def pod_trouble(pod: Object) -> str:
         words = [word for word in (waiting.get("reason"), waiting.get("message")) if word]
         if last:
             words.append(f"last exit code {last.get('exitCode')} ({last.get('reason')})")
+            if last.get("message"):
+                words.append(" ".join(last["message"].split())[-LAST_WORDS:])
         return f"container {container['name']}: {': '.join(words)}"
     return ""
 

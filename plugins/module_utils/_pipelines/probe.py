@@ -29,13 +29,16 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.poll
 
 PROBE_TYPE = "com.streamops.probe"
 POLL_SECONDS = 0.2
+#: How long what may pass at X is given to pass, in seconds, where the producer has never read a post.
+GRACE_SECONDS = 20.0
+PAGE = 100
 
 
 class Lost(KubeError):
     """The event did not arrive; the text says at which hop and what to look at."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The probe was lost: {reason}")
+    def __init__(self, reason: str, hop: str = "") -> None:
+        super().__init__(f"The probe was lost{f' at the {hop}' if hop else ''}: {reason}")
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,9 @@ class Path:
 
     id: str
     hops: list[dict[str, Any]] = field(default_factory=list)
+    #: What the viewer keeps, without probes.
     events: int = 0
+    warnings: list[str] = field(default_factory=list)
 
     def add(self, hop: str, name: str, since: float, **details: Any) -> None:
         """Note that the event has reached a hop."""
@@ -134,6 +139,10 @@ def probe(
 
     if missing := waiting(lambda: search.send(producer)):
         raise Lost(missing)
+    source = _Source(client, producer)
+    if missing := waiting(source.read):
+        raise Lost(missing, hop="source")
+    path.warnings = source.warnings
     path.add("producer", search.sender, start)
     path.add("sink", search.answer["sink"], start, status=search.answer["status"])
     if viewer is None:
@@ -143,6 +152,72 @@ def probe(
     path.add("viewer", search.reader, start, received=search.record["received"])
     path.events = search.events
     return path
+
+
+class _Source:
+    """What the producers report of X: `read` returns what is still missing, "" once one has an answer.
+
+    Raises Lost for what needs an action, and where nothing was ever read.
+    """
+
+    def __init__(self, client: Client, producer: Pods) -> None:
+        self._client = client
+        self._producer = producer
+        self._patience = time.monotonic() + GRACE_SECONDS
+        #: What else is to be known.
+        self.warnings: list[str] = []
+
+    def read(self) -> str:
+        """Read the status of every producer."""
+        pods = self._producer.all(self._client)
+        states = [status for pod in pods if (status := _status(self._client, self._producer, pod))]
+        readings = [status["reading"] for status in states if "reading" in status]
+        self.warnings = _pauses(states)
+        if not readings or self.warnings:
+            return ""
+        if any(reading["answered"] and not reading["problem"] for reading in readings):
+            return ""
+        problems = [reading for reading in readings if reading["problem"]]
+        if not problems:
+            return "the producer has not asked X for posts yet"
+        said = f"the producer reads nothing from X. {problems[0]['problem']}"
+        if any(reading["lasting"] for reading in problems):
+            raise Lost(said, hop="source")
+        said += (
+            ". It tries again by itself; look at twitter_pipeline_x_api_url, at what the network lets"
+            f" through, and at kubectl -n {self._producer.namespace} logs -l {self._producer.selector}"
+        )
+        if any(_has_read(status) for status in states):
+            self.warnings = [said]  # it flowed before, and what is wrong passes
+            return ""
+        if time.monotonic() > self._patience:
+            raise Lost(said, hop="source")
+        return said
+
+
+def _status(client: Client, producer: Pods, pod: Object) -> dict[str, Any]:
+    """Return a producer's own account, or nothing where it cannot be asked."""
+    try:
+        found: Any = producer.request(client, pod, "GET", "/status")
+    except KubeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _has_read(status: Mapping[str, Any]) -> bool:
+    """Return whether a pipeline has ever read posts, be it in an earlier process."""
+    windows = status.get("checkpoint") or []
+    answered = (status.get("reading") or {}).get("answered")
+    return bool(answered or any("after" in window for window in windows))
+
+
+def _pauses(states: list[dict[str, Any]]) -> list[str]:
+    """Return why producers pause although X answers: today's budget is spent."""
+    return [
+        f"the producer pauses: {status['state']}"
+        for status in states
+        if "budget" in str(status.get("state")) and not (status.get("reading") or {}).get("problem")
+    ]
 
 
 class _Search:
@@ -186,14 +261,14 @@ class _Search:
             return _pods_said(self._client, viewer)
         self.reader = pod["metadata"]["name"]
         try:
-            query = {"type": PROBE_TYPE, "limit": 100}
+            query = {"type": PROBE_TYPE, "limit": PAGE}
             page = viewer.request(self._client, pod, "GET", "/api/events", query=query)
             for record in page["events"]:
                 if record["event"]["id"] == self._id:
                     self.record = record
                     query = {"limit": 0}
-                    page = viewer.request(self._client, pod, "GET", "/api/events", query=query)
-                    self.events = page["total"]
+                    kept = viewer.request(self._client, pod, "GET", "/api/events", query=query)
+                    self.events = max(0, kept["total"] - self._probes(viewer, pod, page))
                     return ""
         except ApiError as error:
             if error.status in (401, 403):
@@ -204,6 +279,15 @@ class _Search:
             if not error.not_found:  # the pod was replaced meanwhile
                 raise
         return f"the sink {self.answer['sink']} took the probe; it is not in the viewer yet"
+
+    def _probes(self, viewer: Pods, pod: Object, page: dict[str, Any]) -> int:
+        """Return how many probes a viewer keeps, `page` being the first of them."""
+        count = len(page["events"])
+        while page.get("next"):
+            query = {"type": PROBE_TYPE, "limit": PAGE, "cursor": page["next"]}
+            page = viewer.request(self._client, pod, "GET", "/api/events", query=query)
+            count += len(page["events"])
+        return count
 
 
 def _lost_after_sink(
@@ -262,8 +346,10 @@ def _pods_said(client: Client, pods: Pods) -> str:
         statuses = pod.get("status", {}).get("containerStatuses") or []
         waiting = [s["state"]["waiting"] for s in statuses if "waiting" in s.get("state", {})]
         reasons = [f"{w.get('reason')}: {w.get('message', '')}".rstrip(": ") for w in waiting]
+        state = "" if reasons else str(_status(client, pods, pod).get("state") or "")
         said.append(
-            f"{pod['metadata']['name']} is {'; '.join(reasons) or 'not ready'} (kubectl -n"
-            f" {pods.namespace} logs {pod['metadata']['name']})"
+            f"{pod['metadata']['name']} is {'; '.join(reasons) or 'not ready'}"
+            f"{f', {state}' if state else ''} (kubectl -n {pods.namespace} logs"
+            f" {pod['metadata']['name']})"
         )
     return "; ".join(said)

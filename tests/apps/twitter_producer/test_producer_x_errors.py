@@ -31,6 +31,8 @@ def test_failures_of_x_pass(kit: Kit) -> None:
     wait_for(lambda: sink.ids == ids)
     errors = [e["error"] for e in producer.log if e.get("kind") == "XUnavailable"]
     assert len(errors) == 7
+    reading = requests.get(producer.url + "/status", timeout=5).json()["reading"]
+    assert reading == {"answered": True, "problem": None, "lasting": False, "failures": 0}
     for part in ("503", "500", "RemoteDisconnected", "cut off", "not JSON", "Timeout"):
         assert any(part in error for error in errors), part
 
@@ -82,6 +84,9 @@ def test_rate_limit_without_a_reset_ends_in_a_wait_not_in_a_crash(kit: Kit) -> N
     x.fault("status", status=429)
     producer = kit.producer(**kit.searching(x, sink))
     assert producer.saying("rate limit")["next_in_seconds"] >= 30
+    reading = requests.get(producer.url + "/status", timeout=5).json()["reading"]
+    assert "X's rate limit is reached" in reading.pop("problem")
+    assert reading == {"answered": False, "lasting": False, "failures": 1}
     assert producer.stop() == 0, "it waited until the grace period was over"
 
 
@@ -92,7 +97,11 @@ def test_no_credits_pauses_and_says_so(kit: Kit) -> None:
     entry = producer.saying("no credits left")
     assert entry["next_in_seconds"] >= 150
     assert requests.get(producer.url + "/healthz", timeout=5).status_code == 200
-    assert "no credits left" in requests.get(producer.url + "/status", timeout=5).json()["state"]
+    status = requests.get(producer.url + "/status", timeout=5).json()
+    assert "no credits left" in status["state"]
+    assert "no credits left" in status["reading"]["problem"]
+    assert status["reading"]["lasting"]
+    assert not status["reading"]["answered"]
     assert len(x.requests()) == 1
 
 
