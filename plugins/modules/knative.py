@@ -164,6 +164,12 @@ options:
       Otherwise that is refused, and they are listed.
     type: bool
     default: false
+  scope:
+    description: >-
+      Name of the owner of the installation, as O(streamops.knative.apply#module:apply_set_scope). An installation of
+      another owner is refused.
+    type: str
+    default: ''
   leader_buckets:
     description: Number of the autoscaler's leader election buckets, whose Services O(state=absent) removes.
     type: int
@@ -247,6 +253,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "cache_dir": {"type": "path"},
     "monitors": {"type": "bool", "default": False},
     "delete_resources": {"type": "bool", "default": False},
+    "scope": {"type": "str", "default": ""},
     "leader_buckets": {"type": "int", "default": 1},
     "wait_timeout": {"type": "float", "default": 300.0},
     "mirror": {"type": "str", "default": UPSTREAM},
@@ -335,6 +342,7 @@ def work(run: Run) -> dict[str, Any]:
         params["wait_timeout"],
         run.check_mode,
         params["delete_resources"],
+        params["scope"],
         paced(run.progress),
         run.warn,
     )

@@ -37,6 +37,11 @@ options:
       Seconds to wait for the gateway to get its address. V(0) looks once and does not mind.
     type: float
     default: 0.0
+  services_namespaces:
+    description: Where to look for O(services) when it is not allowed to look in all namespaces.
+    type: list
+    elements: str
+    default: []
   services:
     description: Label selector of the Knative Services to return, for example V(app=shop). Without it none are read.
     type: str
@@ -118,13 +123,17 @@ from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative import gateway
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
+    Installed,
     installed,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
     CONNECTION,
     connect,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
+    Client,
+    permitted,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
 from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
@@ -138,6 +147,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "wait_timeout": {"type": "float", "default": 0.0},
     "expected": {"type": "dict", "default": {}},
     "services": {"type": "str"},
+    "services_namespaces": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -145,15 +155,18 @@ def info(run: Run) -> dict[str, Any]:
     """Return what the cluster has; raise KubeError where it is not what is expected."""
     params = run.params
     client = connect(run)
-    reached = gateway.wait(
-        client,
-        params["gateway"],
-        params["gateway_address"],
-        params["gateway_port"],
-        timeout=params["wait_timeout"],
-        progress=paced(run.progress),
+    reached = permitted(
+        lambda: gateway.wait(
+            client,
+            params["gateway"],
+            params["gateway_address"],
+            params["gateway_port"],
+            timeout=params["wait_timeout"],
+            progress=paced(run.progress),
+        ),
+        gateway.Gateway(params["gateway_address"] or "", params["gateway_port"] or 0),
     )
-    parts = installed(client)
+    parts: dict[str, Installed] = permitted(lambda: installed(client), {})
     versions = {name: str(part.version or "unknown") for name, part in parts.items()}
     if any(versions.get(name) != want for name, want in params["expected"].items()):
         raise KubeError(
@@ -166,15 +179,24 @@ def info(run: Run) -> dict[str, Any]:
         "kubernetes": client.version().get("gitVersion", "unknown"),
         "installed": versions,
         "foreign": [name for name, part in parts.items() if not part.ours],
-        "domain": gateway.default_domain(client),
+        "domain": permitted(lambda: gateway.default_domain(client), ""),
         "gateway": endpoint,
         **endpoint,
-        "services": _services(client, params["services"]) if params["services"] else [],
+        "services": _services(client, params) if params["services"] else [],
     }
 
 
-def _services(client: Client, selector: str) -> list[dict[str, Any]]:
+def _services(client: Client, params: dict[str, Any]) -> list[dict[str, Any]]:
     resource = client.resources().get(("serving.knative.dev/v1", "Service"))
+    if resource is None:
+        return []
+    found = permitted(lambda: client.list(resource, label_selector=params["services"]), None)
+    if found is None:
+        found = [
+            service
+            for space in params["services_namespaces"]
+            for service in client.list(resource, space, label_selector=params["services"])
+        ]
     return [
         {
             "namespace": service["metadata"]["namespace"],
@@ -182,7 +204,7 @@ def _services(client: Client, selector: str) -> list[dict[str, Any]]:
             "url": (service.get("status") or {}).get("url", ""),
             "cluster_local": (service["metadata"].get("labels") or {}).get(VISIBILITY) == LOCAL,
         }
-        for service in (client.list(resource, label_selector=selector) if resource else [])
+        for service in found
     ]
 
 

@@ -55,6 +55,14 @@ options:
     type: str
     choices: [apply, create, label]
     default: create
+  scope:
+    description: Name of their owner, as O(streamops.knative.apply#module:apply_set_scope).
+    type: str
+    default: ''
+  state_namespace:
+    description: Namespace that records what the pipelines consist of. The templates may bring it.
+    type: str
+    default: default
   wait_timeout:
     description: Seconds that each step may take to become ready.
     type: float
@@ -119,7 +127,13 @@ def work(run: Run) -> dict[str, Any]:
     manifests = {} if absent else _read(params)
     client = connect(run)
     deployment = Deployment(
-        client, params["namespaces"], params["wait_timeout"], run.check_mode, paced(run.progress)
+        client,
+        params["namespaces"],
+        params["wait_timeout"],
+        run.check_mode,
+        params["scope"],
+        params["state_namespace"],
+        paced(run.progress),
     )
     results = deployment.remove() if absent else deployment.deploy(**manifests)
     return summarize(run, client, results)
@@ -145,6 +159,8 @@ TASK = Task(
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         **dict.fromkeys(PARTS, _TEMPLATES),
         "namespaces": {"type": "str", "choices": list(MODES), "default": CREATE},
+        "scope": {"type": "str", "default": ""},
+        "state_namespace": {"type": "str", "default": "default"},
         "wait_timeout": {"type": "float", "default": 300.0},
     },
 )

@@ -35,6 +35,11 @@ options:
   gateway_port:
     description: As O(streamops.knative.knative_info#module:gateway_port).
     type: int
+  services_namespaces:
+    description: As O(streamops.knative.knative_info#module:services_namespaces).
+    type: list
+    elements: str
+    default: []
   services:
     description: As O(streamops.knative.knative_info#module:services).
     type: str

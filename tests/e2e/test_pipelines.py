@@ -25,6 +25,34 @@ from streamops_sandbox.home import Home
 
 SPACE = "elsewhere"
 VIEWER = f"http://event-viewer.{SPACE}.svc.cluster.local"
+#: What a team gives its pods; what a Knative Service takes of it without further features, and the rest.
+SERVED: dict[str, Any] = {
+    "annotations": {"example.com/team": "streams"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "env": [
+        {"name": "CLUSTER_CA", "valueFrom": {"configMapKeyRef": {"name": "kube-root-ca.crt", "key": "ca.crt"}}},
+        {"name": "TEAM", "value": "streams"},
+    ],
+    "volumes": [{"name": "trust", "configMap": {"name": "kube-root-ca.crt"}}],
+    "volumeMounts": [{"name": "trust", "mountPath": "/etc/trust", "readOnly": True}],
+}  # fmt: skip
+POD: dict[str, Any] = SERVED | {
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "streams", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {
+        "nodeAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 1,
+                    "preference": {
+                        "matchExpressions": [{"key": "kubernetes.io/arch", "operator": "Exists"}]
+                    },
+                }
+            ]
+        }
+    },
+    "priorityClassName": "system-cluster-critical",
+}
 PIPELINES: list[dict[str, Any]] = [
     {},
     {
@@ -33,6 +61,8 @@ PIPELINES: list[dict[str, Any]] = [
         "topics": ["brokered"],
         "delivery": "broker",
         "interval": 1,
+        "replicas": 2,
+        "pod": POD,
     },
     {
         "name": "certified",
@@ -60,6 +90,7 @@ PIPELINES: list[dict[str, Any]] = [
     },
 ]
 ACCOUNT = "twitter-producer"
+ACCOUNT_ANNOTATIONS = {"example.com/identity": "streams"}
 
 pytestmark = pytest.mark.needs("kubectl")
 
@@ -138,12 +169,18 @@ def several(site: Site, authority: str) -> Any:
     variables = json.loads(site.variables) | {
         "twitter_pipeline_pipelines": pipelines,
         "secrets_consumers": consumers,
+        "twitter_pipeline_viewer_pod": SERVED,
+        "twitter_pipeline_service_account_annotations": ACCOUNT_ANNOTATIONS,
     }
     tags = ("--tags", "secrets,twitter_pipeline")
     output = site.play("site.yml", *tags, "-e", json.dumps(variables)).stdout
     assert recap(output)["sandbox"]["failed"] == 0
     yield site
-    site.play("site.yml", *tags, "-e", site.variables)
+    refused = site.play("site.yml", *tags, "-e", site.variables, check=False)
+    assert refused.returncode != 0
+    assert "the checkpoint in ConfigMap elsewhere/brokered-state" in refused.stdout
+    confirmed = json.loads(site.variables) | {"twitter_pipeline_delete_history": True}
+    site.play("site.yml", *tags, "-e", json.dumps(confirmed))
     spaces = site.run("kubectl", "get", "namespaces", "-o", "name").stdout
     assert SPACE not in spaces  # what is not listed any more is gone
 
@@ -155,6 +192,39 @@ def environment(site: Site, name: str) -> dict[str, str]:
     )
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+
+def holds(pod: dict[str, Any], given: dict[str, Any]) -> None:
+    """Check that a pod's template has what it was given, beside what is the role's."""
+    spec = pod["spec"]
+    (container,) = (c for c in spec["containers"] if c["name"] in ("producer", "event-viewer"))
+    found = {**spec, "annotations": pod["metadata"].get("annotations") or {}}
+    found |= {key: container.get(key) for key in ("env", "volumeMounts")}
+    for key, value in given.items():
+        if isinstance(value, list):
+            for entry in value:
+                assert any(is_part(entry, one) for one in found[key]), (key, entry, found[key])
+        else:
+            assert is_part(value, found[key]), (key, value, found[key])
+
+
+def is_part(wanted: Any, found: Any) -> bool:
+    """Return whether what is wanted is in what is found, which has defaults too."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return all(key in found and is_part(value, found[key]) for key, value in wanted.items())
+    return bool(wanted == found)
+
+
+def test_pods_have_what_a_team_gives_them(several: Site) -> None:
+    def read(*names: str) -> Any:
+        return json.loads(several.run("kubectl", "-n", SPACE, "get", *names, "-o", "json").stdout)
+
+    deployment = read("deployment", "brokered")["spec"]
+    holds(deployment["template"], POD)
+    assert deployment["replicas"] == 2
+    holds(read("ksvc", "event-viewer")["spec"]["template"], SERVED)
+    annotations = read("serviceaccount", ACCOUNT)["metadata"]["annotations"]
+    assert annotations.items() >= ACCOUNT_ANNOTATIONS.items()
 
 
 def test_killing_the_viewer_behind_a_broker_loses_nothing(several: Site) -> None:

@@ -18,6 +18,7 @@ SITE = ["gcp_cluster", "knative_eventing", "secrets", "twitter_pipeline"]
 VALUES: dict[str, Any] = {
     "gcp_cluster_state": "present",
     "knative_eventing_state": "present",
+    "knative_eventing_scope": "tests",
     "knative_eventing_components": ["serving", "kourier", "eventing"],
     "knative_eventing_version": "1.22.2",
     "knative_eventing_serving_version": "1.23.0",
@@ -26,8 +27,12 @@ VALUES: dict[str, Any] = {
     "knative_eventing_adopt": False,
     "secrets_state": "present",
     "secrets_backend": "kubernetes",
+    "secrets_scope": "tests",
+    "secrets_kubernetes_name": "twitter-credentials",
     "secrets_consumers": [{"namespace": "keys", "service_account": "a"}],
     "twitter_pipeline_state": "present",
+    "twitter_pipeline_scope": "tests",
+    "twitter_pipeline_delete_history": False,
     "twitter_pipeline_name": "twitter",
     "twitter_pipeline_namespace": "streamops",
     "twitter_pipeline_workload": "Deployment",
@@ -40,6 +45,8 @@ VALUES: dict[str, Any] = {
     "twitter_pipeline_triggers": [{"name": "viewer"}],
     "twitter_pipeline_dead_letter": {},
     "twitter_pipeline_viewer": True,
+    "twitter_pipeline_pod": {},
+    "twitter_pipeline_viewer_pod": {},
 }
 
 
@@ -171,6 +178,27 @@ def test_nothing_is_asked_of_a_role_that_removes(bare: Kube) -> None:
 def test_a_sink_that_is_not_there_is_named(bare: Kube, pipeline: dict[str, Any], said: str) -> None:
     (told,) = found(bare, SITE, **pipeline)
     assert told.startswith(said)
+
+
+def test_what_knative_does_not_take_in_a_pod_is_named_with_its_feature(bare: Kube) -> None:
+    pod = {
+        "nodeSelector": {"a": "b"},
+        "env": [{"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+        "volumes": [{"name": "a", "secret": {"secretName": "a"}}],
+    }
+    assert found(bare, SITE, pod=pod) == []
+    said = found(bare, SITE, pod=pod, workload="KnativeService", viewer_pod=pod)
+    assert [text.partition(": ")[0] for text in said] == [
+        "twitter_pipeline_pod.nodeSelector",
+        "twitter_pipeline_pod.env[0].valueFrom.fieldRef",
+        "twitter_pipeline_viewer_pod.nodeSelector",
+        "twitter_pipeline_viewer_pod.env[0].valueFrom.fieldRef",
+    ]
+    assert "the feature kubernetes.podspec-nodeselector is enabled" in said[0]
+    features = {f"kubernetes.podspec-{name}": "enabled" for name in ("nodeselector", "fieldref")}
+    enabled = VALUES | {"knative_eventing_config": {"serving": {"config-features": features}}}
+    given = {"twitter_pipeline_viewer_pod": pod}
+    assert problems(bare.connect(), SITE, enabled | given) == []
 
 
 def test_sinks_that_the_run_brings_or_that_exist_are_fine(bare: Kube) -> None:

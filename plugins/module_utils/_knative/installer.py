@@ -64,6 +64,7 @@ class Installer:
     timeout: float
     check_mode: bool
     delete_resources: bool
+    scope: str
     progress: Callable[[str], None]
     warn: Callable[[str], None]
 
@@ -85,6 +86,7 @@ class Installer:
                 replace(self._settings(), force_conflicts=made.takes_over),
                 Options(
                     apply_set=APPLY_SET,
+                    apply_set_scope=self.scope,
                     prune=True,
                     patches=[Patch(**patch) for patch in made.patches],
                     wait_timeout=self.timeout,
@@ -95,7 +97,9 @@ class Installer:
             )
         ]
         if made.post_install.urls or made.post_install.paths:
-            migrations = Options(apply_set=MIGRATIONS, wait_timeout=self.timeout)
+            migrations = Options(
+                apply_set=MIGRATIONS, apply_set_scope=self.scope, wait_timeout=self.timeout
+            )
             with accounting(
                 changed=results[0].changed and not self.check_mode, dry_run=self.check_mode
             ):
@@ -142,6 +146,7 @@ class Installer:
             changed = any(result.changed for result in results) and not self.check_mode
             options = Options(
                 apply_set=name,
+                apply_set_scope=self.scope,
                 wait_timeout=self.timeout,
                 delete_custom_resources=self.delete_resources,
             )

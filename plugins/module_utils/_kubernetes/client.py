@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
     ApiError,
@@ -28,10 +28,11 @@ DISCOVERY = (
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
 )
 PAGE = 500
-GONE = 410
+FORBIDDEN, GONE = 403, 410
 RESTARTS = 3  # of a list whose pages expired
 
 Object = dict[str, Any]
+Found = TypeVar("Found")
 Objects = list[Object]  # in Client, `list` is a method
 
 
@@ -71,6 +72,16 @@ class UnknownKind(KubeError):
         super().__init__(
             f"the API server knows no kind '{kind}' in apiVersion '{api_version}'. {advice}"
         )
+
+
+def permitted(look: Callable[[], Found], otherwise: Found) -> Found:
+    """Return what `look` finds, or `otherwise` where the caller may not look (HTTP 403)."""
+    try:
+        return look()
+    except ApiError as error:
+        if error.status == FORBIDDEN:
+            return otherwise
+        raise
 
 
 class Client:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative import bundle
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
+    Installed,
     installed,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
@@ -23,10 +24,12 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.clie
     Client,
     Object,
     UnknownKind,
+    permitted,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
     ApiError,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines import ownership
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import (
     VIEWER,
     Pipeline,
@@ -53,6 +56,7 @@ def problems(client: Client, roles: Collection[str], values: Values) -> list[str
     """
     present = {role for role in roles if values[f"{role}_state"] == "present"}
     found = _terminating(client, present, values)
+    found += ownership.problems(client, present, values)
     installs = "knative_eventing" in present
     if installs:
         found += _installation(client, values)
@@ -60,6 +64,7 @@ def problems(client: Client, roles: Collection[str], values: Values) -> list[str
         if not installs:
             found += _knative(client, values)
         found += _sinks(client, values, installs=installs)
+        found += _features(client, values)
     return found
 
 
@@ -136,7 +141,7 @@ def _knative(client: Client, values: Values) -> list[str]:
     for _number, pipeline in numbered(values):
         for project, kind in _kinds(pipeline):
             needed.setdefault(project, set()).add(kind)
-    there = installed(client)
+    there: dict[str, Installed] = permitted(lambda: installed(client), {})
     found = []
     for project, kinds in sorted(needed.items()):
         title = f"{VARIABLES[f'{project}_version']}: Knative {project.capitalize()}"
@@ -163,6 +168,56 @@ def _kinds(pipeline: Pipeline) -> Iterator[tuple[str, tuple[str, str]]]:
         yield "eventing", ("eventing.knative.dev/v1", "Trigger")
     if pipeline["viewer"] or pipeline["workload"] == "KnativeService":
         yield "serving", ("serving.knative.dev/v1", "Service")
+
+
+#: Keys of config-features that let a Knative Service take parts of a pod.
+FEATURES = {
+    "nodeSelector": "kubernetes.podspec-nodeselector",
+    "tolerations": "kubernetes.podspec-tolerations",
+    "affinity": "kubernetes.podspec-affinity",
+    "priorityClassName": "kubernetes.podspec-priorityclassname",
+    "fieldRef": "kubernetes.podspec-fieldref",
+    "resourceFieldRef": "kubernetes.podspec-fieldref",
+    "persistentVolumeClaim": "kubernetes.podspec-persistent-volume-claim",
+    "csi": "kubernetes.podspec-volumes-csi",
+    "ephemeral": "kubernetes.podspec-volumes-ephemeral",
+}
+
+
+def _features(client: Client, values: Values) -> list[str]:
+    """Return which parts of Knative Services' pods Knative refuses as it is configured."""
+    pods = {
+        f"{prefix}pod": pipeline["pod"]
+        for prefix, pipeline in numbered(values)
+        if pipeline["workload"] == "KnativeService" and pipeline.get("pod")
+    }
+    if viewer := values.get("twitter_pipeline_viewer_pod"):
+        pods["twitter_pipeline_viewer_pod"] = viewer
+    needed = [(name, part) for name, pod in pods.items() for part in _gated(pod)]
+    if not needed:
+        return []
+    there = _read(client, "v1", "ConfigMap", "config-features", PROJECTS["serving"].namespace)
+    if there == {}:  # it may not be read
+        return []
+    wanted = (values.get("knative_eventing_config") or {}).get("serving") or {}
+    features = {**((there or {}).get("data") or {}), **(wanted.get("config-features") or {})}
+    return [
+        f"{name}.{part}: a Knative Service takes it only where the feature {FEATURES[key]} is enabled;"
+        f" set knative_eventing_config: {{serving: {{config-features: {{{FEATURES[key]}: enabled}}}}}}"
+        for name, part in dict.fromkeys(needed)
+        for key in [part.rpartition(".")[2]]
+        if str(features.get(FEATURES[key], "disabled")).lower() not in ("enabled", "allowed")
+    ]
+
+
+def _gated(pod: Mapping[str, Any]) -> Iterator[str]:
+    """Return the parts of a pod that a feature of Knative Serving allows."""
+    yield from (key for key in pod if key in FEATURES)
+    for index, entry in enumerate(pod.get("env") or []):
+        kinds = entry.get("valueFrom") or {}
+        yield from (f"env[{index}].valueFrom.{kind}" for kind in kinds if kind in FEATURES)
+    for index, volume in enumerate(pod.get("volumes") or []):
+        yield from (f"volumes[{index}].{kind}" for kind in volume if kind in FEATURES)
 
 
 # -- sinks -----------------------------------------------------------------------------------

@@ -48,6 +48,9 @@ class Deployment:
     namespaces: str
     timeout: float
     check_mode: bool
+    #: Owner of the pipelines, and where it is recorded what they consist of.
+    scope: str
+    state_namespace: str
     progress: Callable[[str], None]
     results: list[Result] = field(default_factory=list)
 
@@ -59,9 +62,8 @@ class Deployment:
         Raises Refused, Interrupted, NotReady or BindingError, with `changed` of all steps.
         """
         spaces = [s.definition["metadata"]["name"] for s in base if _kind(s) == "Namespace"]
-        options = Options(
-            apply_set=APPLY_SET,
-            wait_timeout=self.timeout,
+        options = replace(
+            self._options(APPLY_SET),
             foreseen_kinds=KINDS,
             foreseen_namespaces=spaces,
         )
@@ -86,11 +88,19 @@ class Deployment:
         """Delete all pipelines, the producers first: without its binding one would be rolled out again."""
         with self._accounting():
             for name in (PRODUCERS, APPLY_SET):
-                options = Options(apply_set=name, wait_timeout=self.timeout)
-                self.results.append(
-                    absent(self.client, [], self._settings(), options, self.progress)
+                result = absent(
+                    self.client, [], self._settings(), self._options(name), self.progress
                 )
+                self.results.append(result)
         return self.results
+
+    def _options(self, apply_set: str) -> Options:
+        return Options(
+            apply_set=apply_set,
+            apply_set_namespace=self.state_namespace,
+            apply_set_scope=self.scope,
+            wait_timeout=self.timeout,
+        )
 
     def _present(self, sources: list[Source], options: Options) -> Result:
         result = present(self.client, sources, self._settings(), options, self.progress)

@@ -236,6 +236,10 @@ PROJECT = matches(
     r"([a-z0-9.-]+:)?[a-z][-a-z0-9]{4,28}[a-z0-9]", "a project ID, for example my-project-123"
 )
 LOCATION = matches(r"[a-z]+-[a-z]+[0-9]+(-[a-z])?", "a region or zone, for example europe-west1")
+SCOPE = matches(
+    r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?",
+    "a value of a Kubernetes label (at most 63 letters, digits, -, _ and .), for example team-a",
+)
 RELEASE = matches(r"\d+\.\d+\.\d+", "a release without prefix, for example 1.23.0")
 MEMBER = matches(
     r"(user|group|serviceAccount):[^@\s]+@[^@\s]+|domain:\S+|principal(Set)?://\S+",
@@ -341,7 +345,34 @@ _DELIVERIES = {
 
 #: By canonical name: entries of lists as `NAME[]`, keys of mappings behind a dot, and what belongs to a pipeline
 #: under the name of its flat variable.
+_PODS: dict[str, Format] = {
+    f"twitter_pipeline_{pod}.{key}": check
+    for pod in ("pod", "viewer_pod")
+    for key, check in {
+        "annotations": texts,
+        "nodeSelector": texts,
+        "imagePullSecrets[].name": SUBDOMAIN,
+        "priorityClassName": SUBDOMAIN,
+        "tolerations[].key": filled,
+        "tolerations[].tolerationSeconds": between(0),
+        "env[].name": matches(r"[A-Za-z_][A-Za-z0-9_]*", "a name of an environment variable"),
+        "env[].valueFrom.configMapKeyRef.name": SUBDOMAIN,
+        "env[].valueFrom.secretKeyRef.name": SUBDOMAIN,
+        "env[].valueFrom.configMapKeyRef.key": filled,
+        "env[].valueFrom.secretKeyRef.key": filled,
+        "env[].valueFrom.fieldRef.fieldPath": filled,
+        "env[].valueFrom.fieldRef.apiVersion": filled,
+        "env[].valueFrom.resourceFieldRef.resource": filled,
+        "env[].valueFrom.resourceFieldRef.containerName": LABEL,
+        "env[].valueFrom.resourceFieldRef.divisor": quantity,
+        "volumes[].name": LABEL,
+        "volumeMounts[].name": LABEL,
+        "volumeMounts[].mountPath": matches(r"/[!-9;-~]*", "an absolute path, for example /etc/proxy"),
+        "volumeMounts[].subPath": filled,
+    }.items()
+}  # fmt: skip
 FORMATS: dict[str, Format] = {
+    **_PODS,
     **_TIMEOUTS,
     **_SINKS,
     **_DELIVERIES,
@@ -374,6 +405,7 @@ FORMATS: dict[str, Format] = {
     "gcp_cluster_admins[]": matches(
         r"group:[^\s,]+|(user:)?[^\s,:]{3,}", "a user's e-mail address or group:NAME"
     ),
+    "knative_eventing_scope": SCOPE,
     "knative_eventing_version": RELEASE,
     "knative_eventing_serving_version": RELEASE,
     "knative_eventing_kourier_version": RELEASE,
@@ -401,6 +433,7 @@ FORMATS: dict[str, Format] = {
     "knative_eventing_workloads[].name": LABEL,
     "knative_eventing_workloads[].resources[].requests": resources,
     "knative_eventing_workloads[].resources[].limits": resources,
+    "secrets_scope": SCOPE,
     "secrets_consumers[].namespace": LABEL,
     "secrets_consumers[].service_account": SUBDOMAIN,
     "secrets_project": optional(PROJECT),
@@ -414,6 +447,8 @@ FORMATS: dict[str, Format] = {
     "secrets_keep_versions": between(1, 1000),
     "secrets_grace_period": between(0),
     "secrets_kubernetes_name": SUBDOMAIN,
+    "twitter_pipeline_scope": SCOPE,
+    **{f"{role}_login.host": http_url for role in ("knative_eventing", "secrets", "twitter_pipeline")},
     "twitter_pipeline_schedule": cron,
     "twitter_pipeline_topics[]": filled,
     "twitter_pipeline_excludes[]": filled,
@@ -431,6 +466,9 @@ FORMATS: dict[str, Format] = {
     "twitter_pipeline_resources.requests": resources,
     "twitter_pipeline_resources.limits": resources,
     "twitter_pipeline_environment": environment,
+    "twitter_pipeline_replicas": between(1, 100),
+    "twitter_pipeline_viewer_replicas": between(1, 100),
+    "twitter_pipeline_service_account_annotations": texts,
     "twitter_pipeline_x_api_url": http_url,
     "twitter_pipeline_secret_manager_url": http_url,
     "twitter_pipeline_credentials_secret": SUBDOMAIN,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative.extensions import (
@@ -33,6 +33,12 @@ TOKEN = re.compile(rf"[!-~]{{{TOKEN_MIN_LENGTH},4096}}")
 #: Namespaces that are the cluster's own, or Knative's.
 SYSTEM = ("default", "knative-eventing", "knative-serving", "kourier-system", "istio-system")
 SYSTEM_PREFIXES = ("kube-", "openshift-", "gke-", "gmp-")
+
+#: Workloads that may have several pods, of which one reads.
+REPLICATED = ("Deployment", "StatefulSet")
+#: Names of the volumes that the role itself makes.
+PRODUCER_VOLUMES = ("tmp", "credentials", "sink-token")
+VIEWER_VOLUMES = ("tmp", "data", "tokens")
 
 VIEWER = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "event-viewer"}
 LABELS = {
@@ -136,7 +142,21 @@ def problems(variables: Mapping[str, Any]) -> list[str]:
         pipeline = {**flat, **_given(entry)}
         found += _contradictions(pipeline, prefix)
         names.append((pipeline.get("namespace"), pipeline.get("name")))
+    if flat.get("state") == "absent" and not flat.get("delete_history"):
+        found.append(
+            f"{PREFIX}delete_history: absent deletes the checkpoints of the producers and the viewers with"
+            f" their history; confirm that with {PREFIX}delete_history: true"
+        )
     found += _missing(flat) + _exposure_problems(flat, variables)
+    found += _pod_problems(flat.get("viewer_pod") or {}, f"{PREFIX}viewer_pod", VIEWER_VOLUMES)
+    store = str((flat.get("viewer_environment") or {}).get("STORE") or "")
+    given = [entry.get("name") for entry in (flat.get("viewer_pod") or {}).get("env") or []]
+    shared = "STORE" in given or store.startswith(("redis://", "rediss://"))
+    if (flat.get("viewer_replicas") or 1) > 1 and not shared:
+        found.append(
+            f"{PREFIX}viewer_replicas: several viewers need a store that they share; set STORE in"
+            f" {PREFIX}viewer_environment to a redis:// URL, or leave it at 1"
+        )
     for (namespace, name), count in Counter(names).items():
         if count > 1:
             found.append(
@@ -294,8 +314,42 @@ def _contradictions(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
         found.append(f"{prefix}subject_by: a ContainerSource binds itself; leave it at name")
     if pipeline.get("source") == "stream" and workload in ("Job", "CronJob"):
         found.append(f"{prefix}source: a {workload} reads once what is new; a stream never ends")
+    found += _pod_problems(pipeline.get("pod") or {}, f"{prefix}pod", PRODUCER_VOLUMES)
+    replicas = pipeline.get("replicas")
+    if replicas is not None and replicas > 1 and workload not in REPLICATED:
+        found.append(
+            f"{prefix}replicas: a {workload} has one pod that reads; leave it at 1, or set"
+            f" {prefix}workload to {' or '.join(REPLICATED)}"
+        )
     if pipeline.get("interval") is not None and int(pipeline["interval"]) < 1:
         found.append(f"{prefix}interval: {pipeline['interval']} is not a number of seconds above 0")
+    return found
+
+
+def _pod_problems(pod: Mapping[str, Any], name: str, taken: Collection[str]) -> list[str]:
+    """Return what contradicts itself in the pods' further needs."""
+    found = [
+        f"{name}.env[{index}]: {entry['name']} needs one of value and valueFrom"
+        for index, entry in enumerate(pod.get("env") or [])
+        if "name" in entry and ("value" in entry) == ("valueFrom" in entry)
+    ]
+    volumes = pod.get("volumes") or []
+    named = [volume["name"] for volume in volumes if "name" in volume]
+    for index, volume in enumerate(volumes):
+        place = f"{name}.volumes[{index}]"
+        if volume.get("name") in taken:
+            found.append(f"{place}.name: the role has a volume '{volume['name']}'; choose another")
+        if len(volume.keys() - {"name"}) != 1:
+            found.append(
+                f"{place}: a volume has one source, for example configMap: {{name: proxy}}"
+            )
+    for index, mount in enumerate(pod.get("volumeMounts") or []):
+        if "name" in mount and mount["name"] not in named:
+            there = ", ".join(named) or "none"
+            found.append(
+                f"{name}.volumeMounts[{index}].name: there is no volume '{mount['name']}' in"
+                f" {name}.volumes ({there})"
+            )
     return found
 
 

@@ -22,6 +22,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.appl
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import ApiError
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines.deployment import (
+    APPLY_SET,
+    PRODUCERS,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import (
     VIEWER,
     numbered,
@@ -31,7 +35,6 @@ Values = Mapping[str, Any]
 
 #: Where the installation of Knative is recorded, of which a cluster has one.
 KNATIVE_NAMESPACE = "default"
-PIPELINES = ("twitter-pipeline-producers", "twitter-pipeline")
 STATE = "-state"  # after the name of a pipeline, the ConfigMap with its checkpoint
 FORBIDDEN = 403
 REMEDIES = {
@@ -55,7 +58,7 @@ def problems(client: Client, roles: Collection[str], values: Values) -> list[str
     if "twitter_pipeline" in roles:
         pipelines = [pipeline for _prefix, pipeline in numbered(values)]
         spaces = [pipeline["namespace"] for pipeline in pipelines]
-        for name in PIPELINES:
+        for name in (PRODUCERS, APPLY_SET):
             apply_set, refused = _open(client, "twitter_pipeline", values, name, spaces)
             found += refused
         if apply_set and not values["twitter_pipeline_delete_history"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import (
@@ -186,8 +188,46 @@ def test_a_longer_query_is_fine_where_the_producer_was_told_so():
     assert problems(raised) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"pod": {"env": [{"name": "A"}]}}, "pod.env[0]: A needs one of value and valueFrom"),
+        ({"pod": {"volumes": [{"name": "a"}]}}, "pod.volumes[0]: a volume has one source"),
+        (
+            {"pod": {"volumes": [{"name": "tmp", "secret": {}}]}},
+            "pod.volumes[0].name: the role has a volume 'tmp'",
+        ),
+        (
+            {"pod": {"volumeMounts": [{"name": "a", "mountPath": "/a"}]}},
+            "pod.volumeMounts[0].name: there is no volume 'a'",
+        ),
+        ({"replicas": 2, "workload": "Job"}, "replicas: a Job has one pod that reads"),
+        ({"viewer_replicas": 2}, "viewer_replicas: several viewers need a store"),
+        (
+            {"viewer_pod": {"volumes": [{"name": "data", "secret": {}}]}},
+            "viewer_pod.volumes[0].name: the role has a volume 'data'",
+        ),
+    ],
+)
+def test_what_pods_cannot_have_is_named(given: dict[str, Any], said: str) -> None:
+    (found,) = problems({f"twitter_pipeline_{key}": value for key, value in given.items()})
+    assert found.startswith(f"twitter_pipeline_{said}")
+
+
+def test_several_viewers_may_share_a_store() -> None:
+    redis = {"STORE": "redis://redis:6379/0"}
+    given = {"twitter_pipeline_viewer_replicas": 2}
+    assert problems(given | {"twitter_pipeline_viewer_environment": redis}) == []
+    secret = {"secretKeyRef": {"name": "redis", "key": "url"}}
+    pod = {"env": [{"name": "STORE", "valueFrom": secret}]}
+    assert problems(given | {"twitter_pipeline_viewer_pod": pod}) == []
+
+
 def test_what_is_missing_does_not_matter_for_a_removal():
-    assert problems({"twitter_pipeline_registry": "", "twitter_pipeline_state": "absent"}) == []
+    removal = {"twitter_pipeline_registry": "", "twitter_pipeline_state": "absent"}
+    assert problems({**removal, "twitter_pipeline_delete_history": True}) == []
+    (said,) = problems(removal)
+    assert said.startswith("twitter_pipeline_delete_history: absent deletes the checkpoints")
 
 
 def test_one_name_in_two_namespaces_is_no_contradiction():
