@@ -345,31 +345,30 @@ _DELIVERIES = {
 
 #: By canonical name: entries of lists as `NAME[]`, keys of mappings behind a dot, and what belongs to a pipeline
 #: under the name of its flat variable.
-_PODS: dict[str, Format] = {
-    f"twitter_pipeline_{pod}.{key}": check
-    for pod in ("pod", "viewer_pod")
-    for key, check in {
-        "annotations": texts,
-        "nodeSelector": texts,
-        "imagePullSecrets[].name": SUBDOMAIN,
-        "priorityClassName": SUBDOMAIN,
-        "tolerations[].key": filled,
-        "tolerations[].tolerationSeconds": between(0),
-        "env[].name": matches(r"[A-Za-z_][A-Za-z0-9_]*", "a name of an environment variable"),
-        "env[].valueFrom.configMapKeyRef.name": SUBDOMAIN,
-        "env[].valueFrom.secretKeyRef.name": SUBDOMAIN,
-        "env[].valueFrom.configMapKeyRef.key": filled,
-        "env[].valueFrom.secretKeyRef.key": filled,
-        "env[].valueFrom.fieldRef.fieldPath": filled,
-        "env[].valueFrom.fieldRef.apiVersion": filled,
-        "env[].valueFrom.resourceFieldRef.resource": filled,
-        "env[].valueFrom.resourceFieldRef.containerName": LABEL,
-        "env[].valueFrom.resourceFieldRef.divisor": quantity,
-        "volumes[].name": LABEL,
-        "volumeMounts[].name": LABEL,
-        "volumeMounts[].mountPath": matches(r"/[!-9;-~]*", "an absolute path, for example /etc/proxy"),
-        "volumeMounts[].subPath": filled,
-    }.items()
+_POD: dict[str, Format] = {
+    "annotations": texts,
+    "nodeSelector": texts,
+    "imagePullSecrets[].name": SUBDOMAIN,
+    "priorityClassName": SUBDOMAIN,
+    "tolerations[].key": filled,
+    "tolerations[].tolerationSeconds": between(0),
+    "env[].name": matches(r"[A-Za-z_][A-Za-z0-9_]*", "a name of an environment variable"),
+    "env[].valueFrom.configMapKeyRef.name": SUBDOMAIN,
+    "env[].valueFrom.secretKeyRef.name": SUBDOMAIN,
+    "env[].valueFrom.configMapKeyRef.key": filled,
+    "env[].valueFrom.secretKeyRef.key": filled,
+    "env[].valueFrom.fieldRef.fieldPath": filled,
+    "env[].valueFrom.fieldRef.apiVersion": filled,
+    "env[].valueFrom.resourceFieldRef.resource": filled,
+    "env[].valueFrom.resourceFieldRef.containerName": LABEL,
+    "env[].valueFrom.resourceFieldRef.divisor": quantity,
+    "volumes[].name": LABEL,
+    "volumeMounts[].name": LABEL,
+    "volumeMounts[].mountPath": matches(r"/[!-9;-~]*", "an absolute path, for example /etc/proxy"),
+    "volumeMounts[].subPath": filled,
+}  # fmt: skip
+_PODS = {
+    f"twitter_pipeline_{pod}.{key}": check for pod in ("pod", "viewer_pod") for key, check in _POD.items()
 }  # fmt: skip
 FORMATS: dict[str, Format] = {
     **_PODS,
