@@ -32,7 +32,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._pipelines impor
     consistency,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.variables import plain
-from ansible_collections.streamops.knative.plugins.plugin_utils._role_reader import RoleReader
+from ansible_collections.streamops.knative.plugins.plugin_utils._role_reader import (
+    RoleReader,
+    rules_of,
+)
 
 CLUSTER_VARIABLES = ("gcp_cluster_name", "kubeconfig", "context", "kubernetes_login")
 #: What names a cluster without a variable: an AAP credential or the like, and the pod this runs in.
@@ -187,7 +190,8 @@ class ActionModule(ActionBase):
                 client.version()
                 if sound:
                     identity = identity or _identity(client)
-                    found += cluster_checks.problems(client, group, values)
+                    rules = {role: rules_of(role) for role in group if rules_of(role)}
+                    found += cluster_checks.problems(client, group, values, rules)
                     reached += group
             except KubeError as error:
                 if not (_managed(reader.variables) and _renewable(error)):

@@ -139,6 +139,15 @@ def _is_template(value: Any) -> bool:
 
 
 @cache
+def rules_of(role: str) -> list[dict[str, Any]]:
+    """Return the rules of the ClusterRole that a role's login needs in its namespaces; none where it needs more."""
+    if not (ROLES / role / "files/rights.yml").is_file():
+        return []
+    found: list[dict[str, Any]] = _yaml(role, "files/rights.yml")["rules"]
+    return found
+
+
+@cache
 def _definition(role: str) -> tuple[dict[str, Any], Variables, Variables]:
     """Return a role's options, defaults and internal variables."""
     specification = _yaml(role, "meta/argument_specs.yml")

@@ -29,7 +29,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.clie
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
     ApiError,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines import ownership
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
+    ownership,
+    rights,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import (
     VIEWER,
     Pipeline,
@@ -49,13 +52,23 @@ VARIABLES = {
 Values = Mapping[str, Any]
 
 
-def problems(client: Client, roles: Collection[str], values: Values) -> list[str]:
+def problems(
+    client: Client,
+    roles: Collection[str],
+    values: Values,
+    rules: Mapping[str, rights.Rules] | None = None,
+) -> list[str]:
     """Every reason why these roles cannot do their work on this cluster, a sentence each.
+
+    `rules` are what the roles may need to be allowed, by role.
 
     Each begins with the variable to look at. Raises KubeError when the cluster does not answer.
     """
     present = {role for role in roles if values[f"{role}_state"] == "present"}
     found = _terminating(client, present, values)
+    lacking = _rights(client, present, values, rules or {})
+    if lacking:
+        return found + lacking
     found += ownership.problems(client, present, values)
     installs = "knative_eventing" in present
     if installs:
@@ -65,6 +78,19 @@ def problems(client: Client, roles: Collection[str], values: Values) -> list[str
             found += _knative(client, values)
         found += _sinks(client, values, installs=installs)
         found += _features(client, values)
+    return found
+
+
+def _rights(
+    client: Client, roles: Collection[str], values: Values, rules: Mapping[str, rights.Rules]
+) -> list[str]:
+    found = []
+    for role in sorted(roles & rules.keys()):
+        spaces = {space: variable for variable, space in _namespaces({role}, values)}
+        if spaces:
+            wanted = rights.needed(rules[role], values, role)
+            variable = next(iter(spaces.values()))
+            found += rights.problems(client, variable, role, spaces, wanted)
     return found
 
 

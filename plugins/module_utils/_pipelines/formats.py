@@ -343,8 +343,6 @@ _DELIVERIES = {
     }.items()
 }
 
-#: By canonical name: entries of lists as `NAME[]`, keys of mappings behind a dot, and what belongs to a pipeline
-#: under the name of its flat variable.
 _POD: dict[str, Format] = {
     "annotations": texts,
     "nodeSelector": texts,
@@ -370,6 +368,8 @@ _POD: dict[str, Format] = {
 _PODS = {
     f"twitter_pipeline_{pod}.{key}": check for pod in ("pod", "viewer_pod") for key, check in _POD.items()
 }  # fmt: skip
+#: By canonical name: entries of lists as `NAME[]`, keys of mappings behind a dot, and what belongs to a pipeline
+#: under the name of its flat variable.
 FORMATS: dict[str, Format] = {
     **_PODS,
     **_TIMEOUTS,
