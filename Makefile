@@ -32,7 +32,8 @@ TEST_REQUIREMENTS := requirements-test.txt apps/twitter-producer/requirements.tx
 
 # What depends on the API server or on Knative; each file that starts a cluster of its own costs ten seconds.
 REAL_TESTS := tests/real $(addprefix tests/integration/test_,apply_bundle.py apply_webhook.py apply_namespaces.py \
-  take_over.py manifests.py knative.py cluster_checks.py sink_binding.py knative_eventing_role.py) tests/e2e/test_pipelines.py tests/e2e/test_site.py \
+  apply_set_scopes.py take_over.py manifests.py knative.py cluster_checks.py sink_binding.py \
+  knative_eventing_role.py) tests/e2e/test_pipelines.py tests/e2e/test_site.py tests/e2e/test_teams.py \
   'tests/e2e/test_molecule_roles.py::test_role[twitter_pipeline]'
 
 .PHONY: help demo down test lint unit integration e2e real programs matrix soak bench docs clean tools

@@ -16,6 +16,8 @@ description:
     sinks, bindings, the bindings' rules in Knative's webhook, producers.
   - Ends when everything is ready and every subject of a SinkBinding carries C(K_SINK); the subject of a CronJob exists
     only once it is due.
+  - What others have changed is set back. An object of which something is to change that cannot, such as the class of a
+    Broker, is deleted and created again; a workload of another kind is deleted before the new one is created.
   - Objects that left the manifests are deleted, and everything with O(state=absent); producers first, then their
     bindings.
 extends_documentation_fragment:

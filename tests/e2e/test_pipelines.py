@@ -91,6 +91,10 @@ PIPELINES: list[dict[str, Any]] = [
 ]
 ACCOUNT = "twitter-producer"
 ACCOUNT_ANNOTATIONS = {"example.com/identity": "streams"}
+SHARED = {
+    "twitter_pipeline_viewer_pod": SERVED,
+    "twitter_pipeline_service_account_annotations": ACCOUNT_ANNOTATIONS,
+}
 
 pytestmark = pytest.mark.needs("kubectl")
 
@@ -169,8 +173,7 @@ def several(site: Site, authority: str) -> Any:
     variables = json.loads(site.variables) | {
         "twitter_pipeline_pipelines": pipelines,
         "secrets_consumers": consumers,
-        "twitter_pipeline_viewer_pod": SERVED,
-        "twitter_pipeline_service_account_annotations": ACCOUNT_ANNOTATIONS,
+        **SHARED,
     }
     tags = ("--tags", "secrets,twitter_pipeline")
     output = site.play("site.yml", *tags, "-e", json.dumps(variables)).stdout
@@ -268,6 +271,62 @@ def test_a_job_of_a_cron_job_is_bound_before_it_runs(several: Site) -> None:
     several.run(*kubectl, "create", "job", "now", "--from=cronjob/yearly")
     several.run(*kubectl, "wait", "--for=condition=Complete", "--timeout=90s", "job/now")
     assert identifier in events(several)
+
+
+def action(output: str, kind: str, name: str) -> str:
+    """What a run at -v did, or in check mode would do, with an object."""
+    entry = rf"action: (\w+)\n\s+api_version: \S+\n\s+kind: {kind}\n\s+name: {name}\n\s+namespace: {SPACE}\n"
+    return next(iter(re.findall(entry, output)), "")
+
+
+def test_what_cannot_be_changed_is_made_anew_and_hand_changes_are_repaired(several: Site) -> None:
+    """The workload of one pipeline, the subject of another, a Broker's channel, and a scaled Deployment."""
+    kubectl = ("kubectl", "-n", SPACE)
+
+    def uid(kind: str, name: str) -> str:
+        return several.run(*kubectl, "get", kind, name, "-o", "jsonpath={.metadata.uid}").stdout
+
+    channel = several.run(
+        "kubectl", "-n", "knative-eventing", "get", "configmap", "config-br-default-channel", "-o", "json"
+    )  # fmt: skip
+    copy = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "channel"}}
+    file = several.home / "channel.json"
+    file.write_text(json.dumps(copy | {"data": json.loads(channel.stdout)["data"]}))
+    several.run("kubectl", "-n", "knative-eventing", "apply", "-f", str(file))
+    several.run(*kubectl, "scale", "deployment/certified", "--replicas=0")
+    brokers, deployments = uid("broker", "brokered"), uid("deployment", "certified")
+    variables = json.loads(several.variables) | {
+        "twitter_pipeline_pipelines": [dict(pipeline) for pipeline in PIPELINES],
+    }
+    by_name = {entry.get("name", ""): entry for entry in variables["twitter_pipeline_pipelines"]}
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "channel"}
+    reference |= {"namespace": "knative-eventing"}
+    by_name["brokered"] |= {"broker": {"config": reference}, "workload": "StatefulSet"}
+    by_name["certified"] |= {"subject_by": "selector"}
+    extra = ("-e", json.dumps(variables | SHARED))
+    foreseen = several.play("playbooks/pipeline.yml", *extra, "--check", "-v").stdout
+    done = several.play("playbooks/pipeline.yml", *extra, "-v").stdout
+    for said in (foreseen, done):
+        assert action(said, "Broker", "brokered") == "recreated"
+        assert action(said, "Deployment", "brokered") == "pruned"
+        assert action(said, "StatefulSet", "brokered") == "created"
+        assert action(said, "Deployment", "certified") == "changed"
+        assert action(said, "SinkBinding", "certified") == "changed"
+    assert uid("broker", "brokered") != brokers
+    assert uid("deployment", "certified") == deployments
+    assert (
+        several.run(
+            *kubectl, "get", "deployment", "certified", "-o", "jsonpath={.spec.replicas}"
+        ).stdout
+        == "1"
+    )
+    assert uid("statefulset", "brokered")
+    assert "brokered" not in several.run(*kubectl, "get", "deployments", "-o", "name").stdout
+    again = several.play("playbooks/pipeline.yml", *extra).stdout
+    assert recap(again)["sandbox"]["changed"] == 0
+    (identifier,) = publish(several, "brokered again")
+    until(lambda: identifier in events(several), "a post through the new Broker")
+    several.run("kubectl", "-n", "knative-eventing", "delete", "configmap", "channel")
 
 
 NOBODY = {"app.kubernetes.io/instance": "nobody"}

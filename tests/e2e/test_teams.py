@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def image(site: Site, kind: str, name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def team(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Team:
+def team(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """A team that administers one namespace, which an administrator has made for it."""
     folder = tmp_path_factory.mktemp("team")
     made = Team(site, folder / "hosts.yml")
@@ -100,7 +101,9 @@ def team(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Team:
         "ansible_connection": "ssh",
     }
     made.inventory.write_text(yaml.safe_dump({"knative_clusters": {"hosts": {"b": host}}}))
-    return made
+    yield made
+    site.run("kubectl", "delete", "namespace", SPACE)
+    site.run("kubectl", "delete", "clusterrole", *RIGHTS)
 
 
 def others(site: Site) -> set[str]:

@@ -11,7 +11,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     Version,
     minimum_kubernetes,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_set import PART_OF
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import PART_OF
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
 
 Object = dict[str, Any]

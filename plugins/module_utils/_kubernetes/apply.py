@@ -47,6 +47,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.take
 
 Object = dict[str, Any]
 Key = tuple[str, str, str, str]  # group, kind, namespace, name
+#: Label of the members of an apply set: the id of the set.
+PART_OF = "applyset.kubernetes.io/part-of"
 In = TypeVar("In")
 Out = TypeVar("Out")
 RETRY_FIRST, RETRY_MOST = 0.2, 2.0  # seconds between two tries
@@ -59,6 +61,8 @@ class Settings:
     field_manager: str = "streamops.knative"
     force_conflicts: bool = False
     recreate: bool = False
+    #: Whether what others have changed of members of the apply set is set back.
+    repair: bool = False
     validate: str = "strict"
     namespace: str = "default"
     concurrency: int = 8
@@ -490,7 +494,7 @@ class Applier:
             item.resource,
             item.definition,
             field_manager=self._settings.field_manager,
-            force=self._settings.force_conflicts,
+            force=self._settings.force_conflicts or (self._settings.repair and _is_member(item)),
             dry_run=dry_run,
             field_validation=self._settings.validate.capitalize(),
         )
@@ -561,8 +565,8 @@ def _sentences(error: ApiError) -> list[str]:
 
 
 def _is_immutable(error: ApiError) -> bool:
-    """Return whether a field cannot be changed in place (the words are the API server's)."""
-    return error.status == 422 and any(
+    """Return whether a field cannot be changed in place (the words are the API server's and Knative's webhooks')."""
+    return error.status in (400, 403, 422) and any(
         words in error.message
         for words in (
             "field is immutable",
@@ -570,6 +574,8 @@ def _is_immutable(error: ApiError) -> bool:
             "may not change once set",
             "is immutable after creation",
             "cannot change roleRef",
+            "Immutable fields changed",
+            "Immutable annotations changed",
         )
     )
 
@@ -603,6 +609,12 @@ def _stopped(failures: list[str]) -> str:
 
 def _is_leaving(obj: Object | None) -> bool:
     return bool(obj and obj["metadata"].get("deletionTimestamp"))
+
+
+def _is_member(item: Item) -> bool:
+    """Return whether an object is a member of the apply set already; those of other sets are refused before."""
+    labels = (item.before or {}).get("metadata", {}).get("labels") or {}
+    return PART_OF in labels
 
 
 def _is_finished_job(item: Item) -> bool:

@@ -59,6 +59,8 @@ class Options:
     wait_conditions: list[Condition] = field(default_factory=list)
     delete_custom_resources: bool = False
     create_namespace: bool = False
+    #: Whether pruned objects go first whose name an object of the bundle has that is of another kind.
+    replace: bool = False
     #: What earlier steps bring; in check mode they have only planned it.
     foreseen_kinds: list[Resource] = field(default_factory=list)
     foreseen_namespaces: list[str] = field(default_factory=list)
@@ -166,6 +168,9 @@ def present(
                 applier.write(Bundle(_home(bundle, apply_set.namespace)))
                 apply_set.announce(bundle)
             waiter = Waiter(client, applier, options.wait_conditions, progress)
+            names = {(item.namespace, item.name) for item in bundle.items}
+            replaced = [i for i in surplus if options.replace and (i.namespace, i.name) in names]
+            deleter.delete(replaced, timeout=options.wait_timeout, wait=options.wait)
             _write(applier, bundle, waiter, options)
             if surplus:
                 # Last, when what takes its place is there.

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
+    PART_OF,
     Applier,
     Bundle,
     Item,
@@ -32,7 +33,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.mani
 
 Object = dict[str, Any]
 PREFIX = "applyset.kubernetes.io"
-ID, PART_OF = f"{PREFIX}/id", f"{PREFIX}/part-of"
+ID = f"{PREFIX}/id"
 TOOLING = f"{PREFIX}/tooling"
 KINDS = f"{PREFIX}/contains-group-kinds"
 NAMESPACES = f"{PREFIX}/additional-namespaces"

@@ -75,7 +75,9 @@ class Deployment:
                 bound = self._present(bindings, replace(options, wait=False))
                 surplus = [title for title in surplus if title in bound.surplus]
                 self._await_bindings(bindings, for_subjects=False)
-            self._present(producers, replace(options, apply_set=PRODUCERS, prune=True))
+            self._present(
+                producers, replace(options, apply_set=PRODUCERS, prune=True, replace=True)
+            )
             if surplus:
                 self._present([*base, *bindings], replace(options, prune=True))
             scheduled = {_place(source) for source in producers if _kind(source) == "CronJob"}
@@ -108,7 +110,9 @@ class Deployment:
         return result
 
     def _settings(self) -> Settings:
-        return Settings(check_mode=self.check_mode, namespaces=self.namespaces)
+        return Settings(
+            check_mode=self.check_mode, namespaces=self.namespaces, recreate=True, repair=True
+        )
 
     def _await_bindings(self, bindings: list[Source], *, for_subjects: bool) -> None:
         """Wait until the webhook covers the bindings' subjects or, `for_subjects`, these have K_SINK."""
