@@ -70,7 +70,7 @@ class RoleReader:
         values = reading.values
         found += self._contradictions(role, values, found)
         published = {
-            name.removeprefix(f"{role}_"): value
+            name.removeprefix(f"{role}_"): _without_secrets(options[name], value)
             for name, value in values.items()
             if not options[name].get("no_log")
         }
@@ -136,6 +136,18 @@ def _is_template(value: Any) -> bool:
     return not (value is None or type(value) in (bool, int, float)) and not (
         isinstance(value, str) and "{" not in value
     )
+
+
+def _without_secrets(option: dict[str, Any], value: Any) -> Any:
+    """Return a value without the keys of mappings that are secret."""
+    keys = option.get("options") or {}
+    if not keys or not isinstance(value, dict):
+        return value
+    return {
+        key: _without_secrets(keys.get(key, {}), item)
+        for key, item in value.items()
+        if not keys.get(key, {}).get("no_log")
+    }
 
 
 @cache
