@@ -48,8 +48,8 @@ CLUSTER_ENVIRONMENT = (
 #: The variable in which plays register the result of this action, for later checks and for the roles.
 REGISTERED = "_streamops_checked"
 UNAUTHORIZED, FORBIDDEN = 401, 403
-#: Seconds to look at the cluster of another host, and how many at the same time.
-GLANCE, GLANCES = 3.0, 8
+#: Seconds to look at the cluster of another host, and at how many before their own checks have told.
+GLANCE, GLANCES = 3.0, 10
 
 Variables = dict[str, Any]
 
@@ -220,6 +220,8 @@ class ActionModule(ActionBase):
             if checked:
                 known[name] = plain(checked)
                 continue
+            if len(others) > GLANCES or (_managed(theirs) and _managed(variables)):
+                continue  # the next check of this run compares what the hosts' own checks have found
             # What is wrong with another host is its own check's to report.
             with contextlib.suppress(AnsibleError, KubeError):
                 options = {key: plain(theirs.get(key)) for key in ("kubeconfig", "context")}

@@ -273,6 +273,39 @@ def test_a_job_of_a_cron_job_is_bound_before_it_runs(several: Site) -> None:
     assert identifier in events(several)
 
 
+def test_a_first_installation_that_reads_nothing_from_x_is_not_green(several: Site) -> None:
+    deaf = {"name": "deaf", "namespace": SPACE, "environment": {"X_API_URL": "http://127.0.0.1:9"}}
+    variables = json.loads(several.variables) | SHARED
+    variables["twitter_pipeline_pipelines"] = [*PIPELINES, deaf]
+    run = several.play("playbooks/pipeline.yml", "-e", json.dumps(variables), check=False)
+    assert run.returncode != 0
+    said = " ".join(run.stdout.split())
+    assert "The probe was lost at the source: the producer reads nothing from X." in said
+    assert "look at twitter_pipeline_x_api_url" in said
+    labels = {"app.kubernetes.io/instance": "brokered"}
+    outcome = Kube(several.home / "kubeconfig").run(TASK, namespace=SPACE, producer_labels=labels)
+    assert outcome.result["source"] == ""
+
+
+def test_a_wrong_setting_takes_no_running_producer_down(several: Site) -> None:
+    labels = "app.kubernetes.io/instance=certified"
+    before = several.run("kubectl", "-n", SPACE, "get", "pods", "-l", labels, "-o", "name").stdout
+    wrong = [dict(pipeline) for pipeline in PIPELINES]
+    wrong[2]["environment"] = {"MAX_RESULTS": "many"}
+    variables = json.loads(several.variables) | SHARED | {"twitter_pipeline_pipelines": wrong}
+    variables["twitter_pipeline_timeout"] = 20
+    run = several.play("playbooks/pipeline.yml", "-e", json.dumps(variables), check=False)
+    assert run.returncode != 0
+    said = " ".join(run.stdout.split())
+    assert "the settings are wrong: MAX_RESULTS" in said
+    assert f"kubectl -n {SPACE} rollout undo deployment/certified" in said
+    after = several.run("kubectl", "-n", SPACE, "get", "pods", "-l", labels, "-o", "name").stdout
+    assert set(before.split()) <= set(after.split())
+    right = variables | {"twitter_pipeline_pipelines": PIPELINES, "twitter_pipeline_timeout": 120}
+    right["twitter_pipeline_delete_history"] = True  # that of the pipeline "deaf"
+    several.play("playbooks/pipeline.yml", "-e", json.dumps(right))
+
+
 def action(output: str, kind: str, name: str) -> str:
     """What a run at -v did, or in check mode would do, with an object."""
     entry = rf"action: (\w+)\n\s+api_version: \S+\n\s+kind: {kind}\n\s+name: {name}\n\s+namespace: {SPACE}\n"
