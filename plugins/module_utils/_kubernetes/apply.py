@@ -342,6 +342,8 @@ class Applier:
             raise error
         if retryable(error) or "does not support dry run" in error.message:
             return []  # cannot be validated yet; the write validates it
+        if error.not_found and item.resource.kind == "RoleBinding":
+            return []  # its role comes first: who may not grant everything is checked against it
         if _is_immutable(error):
             if _is_finished_job(item) or (self._settings.recreate and not _holds_data(item)):
                 item.action = "recreated"
