@@ -125,7 +125,7 @@ class Transport:
         Raises ApiError for a status of 400 and more, Unreachable when the answer is cut or a line is
         larger than LARGEST_LINE bytes.
         """
-        url = f"{self._url}{path}?{urlencode(query)}"
+        url = f"{self.url}{path}?{urlencode(query)}"
         config = self._current()
         fields = [*_identity_headers(config), ("Accept", "application/json")]
         self.requests += 1
