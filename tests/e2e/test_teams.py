@@ -112,9 +112,11 @@ def others(site: Site) -> set[str]:
 
 
 def labels(team: Team) -> dict[str, str]:
+    """Labels of the namespace, without the one that Knative sets where there is a SinkBinding."""
     found: dict[str, str] = json.loads(team.kubectl("get", "namespace", SPACE, "-o", "json"))[
         "metadata"
     ]["labels"]
+    found.pop("bindings.knative.dev/include", None)
     return found
 
 
