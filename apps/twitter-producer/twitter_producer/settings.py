@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import ssl
@@ -156,7 +157,10 @@ class Settings(BaseSettings):
     lease: str = ""
     lease_duration_seconds: Annotated[int, Field(ge=3, le=3600)] = 30
     service_account_dir: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-    pod_name: str = Field(default_factory=socket.gethostname)
+    #: Where pods share a node's host name, the variable tells them apart.
+    pod_name: str = Field(
+        default_factory=lambda: os.environ.get("HOSTNAME") or socket.gethostname()
+    )
     kubernetes_timeout_seconds: Seconds = 10
 
     # Operations
