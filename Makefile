@@ -45,8 +45,13 @@ ifeq ($(CLUSTER),real)
 demo: .cache/test.stamp programs
 	@$(LANE) tests/real/demo.sh $(ARGS)
 else
-demo: .cache/demo.stamp ## Sandbox up, site.yml on it: posts arrive in the viewer; ARGS go to ansible-playbook
+ifdef RULEBOOK
+demo: ARGS += -e @tests/e2e/rulebook_demo.yml
+DEMO_END := python tests/e2e/rulebook_demo.py
+endif
+demo: .cache/$(if $(RULEBOOK),test,demo).stamp ## Sandbox up, site.yml on it: posts arrive in the viewer; ARGS go to ansible-playbook, RULEBOOK=1 lets them start playbooks
 	@$(call lock,demo,Another 'make demo' runs in this checkout: wait for it$(comma) or stop it with Ctrl-C there.)
+	$(if $(RULEBOOK),$(DEMO_END) --check)
 	running=yes; sandbox status >/dev/null 2>&1 || running=no
 	playbook=
 	ended() { ! kill -0 $$playbook 2>/dev/null; }
@@ -64,6 +69,7 @@ demo: .cache/demo.stamp ## Sandbox up, site.yml on it: posts arrive in the viewe
 	sandbox up 9>&-
 	(trap - INT; exec ansible-playbook -i inventories/sandbox site.yml $(ARGS)) 9>&- & playbook=$$!
 	wait $$playbook
+	$(DEMO_END)
 	echo "The sandbox goes on in the background until 'make down'. For the commands above: . $(VENV)/bin/activate"
 endif
 

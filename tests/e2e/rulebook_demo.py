@@ -20,6 +20,7 @@ from typing import Any
 from streamops_sandbox import control_socket
 from streamops_sandbox.home import Home
 
+ROOT = Path(__file__).resolve().parents[2]
 PORT = 5000
 PATIENCE = 120.0  # seconds, for a busy machine
 
@@ -66,8 +67,10 @@ class Rulebook:
         command = ["ansible-rulebook", "--rulebook", "streamops.knative.posts", "--id", "1"]
         command += ["--persistence-id", "posts", "--inventory", str(self.folder / "inventory.yml")]
         command += ["--vars", str(self.folder / "variables.yml")]
+        # Playbooks run in a folder of their own, where the checkout's ansible.cfg is not found.
+        environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
         with (self.folder / "rulebook.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         process = self.process
 
         def listens() -> bool:
