@@ -209,22 +209,23 @@ def conform_configuration(config: Json, resource: Resource) -> Json:
 
     Unlike other writes, an unknown field is always an error here: it could not be owned.
     """
-    decoder, problem = decoding.Decoder(keep_empty=True), ""
+    decoder = decoding.Decoder(keep_empty=True)
+    conformed: Json = config
+    problems: list[str] = []
     if not resource.custom:
         try:
-            conformed: Json = decoder.conform(config, resource.schema)
+            conformed = decoder.conform(config, resource.schema)
             if not decoder.unknown:
                 return conformed
         except decoding.DecodeError as error:
-            problem = str(error)
-    problems: list[str] = []
-    _check_types(config, resource.schema, "", problems)
-    problem = problems[0] if len(problems) == 1 else problem
-    problem = "errors:\n  " + "\n  ".join(problems) if len(problems) > 1 else problem
-    if problem:
-        namespace = config["metadata"].get("namespace", "")
-        raise _typed_error(config, resource, namespace, problem)
-    return config
+            problems = [str(error)]
+    found: list[str] = []
+    _check_types(config, resource.schema, "", found)
+    problems = found or problems
+    if problems:
+        text = problems[0] if len(problems) == 1 else "errors:\n  " + "\n  ".join(problems)
+        raise _typed_error(config, resource, config["metadata"].get("namespace", ""), text)
+    return conformed
 
 
 def _typed_error(config: Json, resource: Resource, namespace: str, text: str) -> errors.StatusError:
