@@ -87,11 +87,6 @@ class ApiServer:
         """The certificate authority's certificate, PEM."""
         return self._authority.cert_file
 
-    @property
-    def ca_key_file(self) -> Path:
-        """The certificate authority's key, PEM."""
-        return self._authority.key_file
-
     def admin_kubeconfig(self) -> Json:
         """A kubeconfig of a member of `system:masters`."""
         cluster = {
