@@ -22,6 +22,7 @@ NAMES = (
     "site_noop",
     "producer",
     "viewer",
+    "eda",
     "image_rebuild",
 )
 
