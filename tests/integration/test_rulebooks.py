@@ -254,7 +254,8 @@ def test_without_java_the_demo_says_what_to_install(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def eventing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
     with cluster(tmp_path_factory.mktemp("cluster")) as kube:
-        kube.apply(*eventing_release(), wait=True, wait_timeout=150)
+        files = eventing_release("in-memory-channel", "mt-channel-broker")
+        kube.apply(*files, wait=True, wait_timeout=150)
         yield kube
 
 

@@ -168,9 +168,12 @@ def cluster(folder: Path, name: str = "test") -> Iterator[Kube]:
         yield Kube(folder / "kubeconfig")
 
 
-def eventing_release() -> list[Object | str]:
-    """Return the files of Knative Eventing that the clusters here run: upstream's or the sandbox's."""
-    names = ("eventing-crds", "eventing-core")
+def eventing_release(*more: str) -> list[Object | str]:
+    """Return the files of Knative Eventing that the clusters here run: upstream's or the sandbox's.
+
+    `more` are names of files beside its definitions and its core.
+    """
+    names = ("eventing-crds", "eventing-core", *more)
     if REAL:
         if not KNATIVE.is_dir():
             pytest.skip("the upstream manifests are not beside this checkout")
