@@ -193,6 +193,13 @@ options:
         C(default) that has objects in O(apply_set_namespace), is taken over.
     type: str
     default: ''
+  planned_deletions:
+    description:
+      - Objects, as this module returns them, that earlier tasks delete. In check mode, where those have only planned
+        it, they count as gone.
+    type: list
+    elements: dict
+    default: []
   prune:
     description: >-
       Whether to delete what an earlier run applied with the same O(apply_set) and this one does not have,

@@ -170,6 +170,13 @@ options:
       another owner is refused.
     type: str
     default: ''
+  planned_deletions:
+    description:
+      - Objects, as M(streamops.knative.apply) returns them, that earlier tasks delete. In check mode, where those have
+        only planned it, they count as gone.
+    type: list
+    elements: dict
+    default: []
   leader_buckets:
     description: Number of the autoscaler's leader election buckets, whose Services O(state=absent) removes.
     type: int
@@ -232,6 +239,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.args
     connect,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import deletions
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
     cache_dir,
 )
@@ -255,6 +263,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "delete_resources": {"type": "bool", "default": False},
     "scope": {"type": "str", "default": ""},
     "leader_buckets": {"type": "int", "default": 1},
+    "planned_deletions": {"type": "list", "elements": "dict", "default": []},
     "wait_timeout": {"type": "float", "default": 300.0},
     "mirror": {"type": "str", "default": UPSTREAM},
     "folder": {"type": "path"},
@@ -345,6 +354,7 @@ def work(run: Run) -> dict[str, Any]:
         params["scope"],
         paced(run.progress),
         run.warn,
+        deletions(params["planned_deletions"] if run.check_mode else []),
     )
     if params["state"] == "absent":
         return summarize(run, client, installer.remove(params["leader_buckets"]))

@@ -22,7 +22,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     PROJECTS,
     Files,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import Settings
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
+    Key,
+    Settings,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_run import (
     Options,
     Result,
@@ -30,6 +33,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.appl
     present,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import deletions
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
     Downloader,
 )
@@ -67,6 +71,8 @@ class Installer:
     scope: str
     progress: Callable[[str], None]
     warn: Callable[[str], None]
+    #: What earlier tasks delete, which in check mode is still there.
+    planned_deletions: frozenset[Key] = frozenset()
 
     def install(self, desired: DesiredState, *, monitors: bool) -> tuple[Plan, list[Result]]:
         """Apply the releases, wait until they run, then run the migrations of an upgrade.
@@ -142,6 +148,7 @@ class Installer:
         records = [_config_map(RECORD, PROJECTS[name].namespace, {}) for name in SCRAPED]
         left = _sources("what Knative leaves", [*records, *_buckets(leader_buckets)])
         results: list[Result] = []
+        settings = self._settings()
         for name, sources in ((MIGRATIONS, []), (APPLY_SET, left)):
             changed = any(result.changed for result in results) and not self.check_mode
             options = Options(
@@ -151,13 +158,19 @@ class Installer:
                 delete_custom_resources=self.delete_resources,
             )
             with accounting(changed=changed, dry_run=self.check_mode):
-                results.append(
-                    absent(self.client, sources, self._settings(), options, self.progress)
-                )
+                result = absent(self.client, sources, settings, options, self.progress)
+            results.append(result)
+            deleted = settings.planned_deletions | deletions(result.objects())
+            settings = replace(settings, planned_deletions=deleted)
         return results
 
     def _settings(self) -> Settings:
-        return Settings(retry_timeout=self.timeout, check_mode=self.check_mode, namespaces="label")
+        return Settings(
+            retry_timeout=self.timeout,
+            check_mode=self.check_mode,
+            namespaces="label",
+            planned_deletions=self.planned_deletions,
+        )
 
     def _read(self, files: Files) -> list[Source]:
         downloader = Downloader(self.cache_dir, timeout=self.request_timeout)

@@ -69,6 +69,8 @@ class Settings:
     retry_timeout: float = 120.0
     check_mode: bool = False
     namespaces: str = "apply"
+    #: What earlier tasks delete, which in check mode is still there.
+    planned_deletions: frozenset[Key] = frozenset()
 
 
 @dataclass

@@ -12,6 +12,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.appl
     Bundle,
     Interrupted,
     Item,
+    Key,
     Settings,
     StillFailing,
     resolve,
@@ -74,6 +75,8 @@ class Result:
     warnings: list[str] = field(default_factory=list)
     #: Titles of members of the apply set that are not in the bundle, and stay.
     surplus: list[str] = field(default_factory=list)
+    #: What records the apply set, and goes with it.
+    records: frozenset[Key] = frozenset()
 
     @property
     def changed(self) -> bool:
@@ -259,7 +262,8 @@ def absent(
             deleter.delete(there, timeout=options.wait_timeout, wait=options.wait)
             if apply_set:
                 apply_set.remove()
-    return Result(bundle.items, _once(bundle.warnings + deleter.warnings))
+    records = frozenset(apply_set.parents if apply_set else ())
+    return Result(bundle.items, _once(bundle.warnings + deleter.warnings), records=records)
 
 
 def _once(warnings: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.args
     CONNECTION,
     connect,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import deletions
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
     Downloader,
     cache_dir,
@@ -79,6 +80,7 @@ BUNDLE: dict[str, dict[str, Any]] = {
     "namespace": {"type": "str", "default": "default"},
     "namespaces": {"type": "str", "choices": list(MODES), "default": APPLY},
     "create_namespace": {"type": "bool", "default": False},
+    "planned_deletions": {"type": "list", "elements": "dict", "default": []},
     "field_manager": {"type": "str", "default": "streamops.knative"},
     "force_conflicts": {"type": "bool", "default": False},
     "recreate": {"type": "bool", "default": False},
@@ -175,6 +177,7 @@ def settings(run: Run) -> Settings:
         retry_timeout=params["retry_timeout"],
         check_mode=run.check_mode,
         namespaces=params["namespaces"],
+        planned_deletions=deletions(params["planned_deletions"] if run.check_mode else []),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
@@ -86,7 +86,7 @@ class Deleter:
             for item in bundle.items
             if item.resource.kind == "CustomResourceDefinition" and item.before
         ]
-        known = {item.key for item in bundle.items}
+        known = {item.key for item in bundle.items} | self._settings.planned_deletions
         found = [
             item
             for items in self._applier.parallel(self._instances, definitions)
@@ -147,7 +147,7 @@ class Deleter:
 
     def _spare(self, items: list[Item]) -> None:
         """Mark namespaces as kept that hold what is not of this bundle."""
-        known = {item.key for item in items} | self._records
+        known = {item.key for item in items} | self._records | self._settings.planned_deletions
         namespaces = [
             item for item in items if item.resource.kind == "Namespace" and item.action != "kept"
         ]
@@ -248,6 +248,20 @@ class Deleter:
 
         found = self._applier.parallel(look, list(groups.items()))
         return [item for group in found for item in group]
+
+
+def deletions(objects: Iterable[Mapping[str, str]]) -> frozenset[Key]:
+    """Return what was deleted, or is planned to be, of objects as a Result returns them."""
+    return frozenset(
+        (
+            str(entry["api_version"]).rpartition("/")[0],
+            str(entry["kind"]),
+            str(entry["namespace"]),
+            str(entry["name"]),
+        )
+        for entry in objects
+        if entry["action"] in ("deleted", "pruned")
+    )
 
 
 def live_item(resource: Resource, obj: Object, origin: str) -> Item:

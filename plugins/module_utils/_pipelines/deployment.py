@@ -19,6 +19,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.clie
     Client,
     Resource,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import deletions
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Source
 
@@ -89,11 +90,13 @@ class Deployment:
     def remove(self) -> list[Result]:
         """Delete all pipelines, the producers first: without its binding one would be rolled out again."""
         with self._accounting():
+            settings = self._settings()
             for name in (PRODUCERS, APPLY_SET):
-                result = absent(
-                    self.client, [], self._settings(), self._options(name), self.progress
-                )
+                result = absent(self.client, [], settings, self._options(name), self.progress)
                 self.results.append(result)
+                # In check mode they are still there.
+                deleted = deletions(result.objects()) | result.records
+                settings = replace(settings, planned_deletions=deleted)
         return self.results
 
     def _options(self, apply_set: str) -> Options:
