@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import time
@@ -11,8 +12,26 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from support.molecule import ROLES
 from support.processes import processes_mentioning
-from support.site import changed_tasks, recap
+from support.site import ROOT, Site, changed_tasks, recap
+
+#: A way to all hosts that is none for ours.
+ELSEWHERE = {
+    "ansible_connection": "ssh",
+    "ansible_host": "unreachable.example.invalid",
+    "ansible_python_interpreter": "/opt/remote/bin/python9",
+}
+#: What the examples leave to the inventory, or what is another's in them.
+GIVEN = {
+    f"vault_x_{name}": name for name in ("api_key", "api_secret", "access_key", "access_secret")
+} | {
+    "gcp_cluster_project": "sandbox-project",
+    "gcp_cluster_name": "sandbox",
+    "knative_eventing_kubeconfig": "{{ kubeconfig }}",
+    "twitter_pipeline_kubeconfig": "{{ kubeconfig }}",
+    "twitter_pipeline_registry": "{{ sandbox_registry }}/streamops",
+}
 
 
 def viewer_url(site):
@@ -88,7 +107,7 @@ def test_check_mode_on_an_empty_cluster_foresees_what_the_run_then_does(build):
 
 
 def test_the_summary_says_what_there_is_what_changed_and_what_to_do_next(build):
-    summary = build.output.rpartition("What exists now, and where to look")[2]
+    summary = build.output.rpartition("PLAY [What exists now]")[2]
     for said in (
         "Viewer      http://event-viewer.streamops.localhost:",
         "Pipeline    streamops/twitter: Deployment -> SinkBinding -> viewer",
@@ -97,9 +116,25 @@ def test_the_summary_says_what_there_is_what_changed_and_what_to_do_next(build):
         "/twitter-producer@sha256:",
         "Changed     ",
         "kubectl -n streamops get ksvc,sinkbinding,pods",
-        "playbooks/teardown.yml -e teardown_confirm=yes",
+        "streamops.knative.teardown -e teardown_confirm=yes",
     ):
         assert said in summary
+
+
+def test_the_summary_s_commands_are_right_where_it_runs(site, installed, tmp_path):
+    shown = site.play("playbooks/summary.yml").stdout
+    assert "Prove       ansible-playbook playbooks/verify.yml\n" in shown
+    assert "Again       ansible-playbook site.yml (changed=0)\n" in shown
+    (kube_context,) = yaml.safe_load((site.home / "kubeconfig").read_text())["contexts"]
+    inventory = tmp_path / "two words"
+    inventory.symlink_to(ROOT / "inventories/sandbox")
+    elsewhere = Site(site.home, installed.environment | {"HOME": "/"}, cwd=tmp_path)
+    shown = elsewhere.run(
+        "ansible-playbook", "-i", str(inventory), "streamops.knative.summary",
+        "-e", "target=sandbox", "-e", f"context={kube_context['name']}",
+    ).stdout  # fmt: skip
+    assert "ansible-playbook -i 'two words' -e target=sandbox streamops.knative.verify" in shown
+    assert f"kubectl --context {kube_context['name']} -n streamops get " in shown
 
 
 def test_long_waits_tell_where_they_are(build):
@@ -119,7 +154,7 @@ def test_demo_on_a_running_site_changes_nothing_and_says_where_to_look(site, wor
     # A task costs a tenth of a second of processor time, also one that is skipped.
     assert all(host["ok"] + host["skipped"] <= 20 for host in counts.values()), counts
     host, port = viewer_url(site)
-    (end,) = re.findall(r"where to look\] .*", output, re.DOTALL)
+    end = output.rpartition("PLAY [What exists now]")[2]
     assert f"Viewer      http://{host}:{port}\n" in end
     assert re.search(r"Events      \d+ in the viewer\n", end)
     kubeconfig = site.home / "kubeconfig"
@@ -181,6 +216,30 @@ def test_a_binding_deleted_by_hand_is_repaired(site):
     assert sink == "http://event-viewer.streamops.svc.cluster.local"
 
 
+@pytest.mark.parametrize(
+    "document",
+    ["docs/how-to/install.md", *(f"roles/{role}/README.md" for role in ROLES)],
+)
+def test_examples_run_as_written(site, tmp_path, document):
+    """With hosts that are reached by SSH, not by anybody here; what is the sandbox's is given beside."""
+    inventory = ROOT / "inventories/sandbox"
+    (tmp_path / "others.yml").write_text(yaml.safe_dump({"all": {"vars": ELSEWHERE}}))
+    (tmp_path / "given.yml").write_text(yaml.safe_dump(GIVEN | json.loads(site.variables)))
+    examples = re.findall(
+        r"^```yaml\n(- name: .*?)^```$", (ROOT / document).read_text(), re.M | re.S
+    )
+    assert examples
+    for number, example in enumerate(examples):
+        playbook = tmp_path / f"example{number}.yml"
+        playbook.write_text(example)
+        inventories = ("-i", str(tmp_path / "others.yml"), "-i", str(inventory))
+        given = ("-e", f"@{tmp_path / 'given.yml'}")
+        output = site.run("ansible-playbook", *inventories, str(playbook), "--check", *given).stdout
+        counts = recap(output)["sandbox"]
+        assert (counts["failed"], counts["unreachable"]) == (0, 0)
+        assert counts["ok"] > 1, output
+
+
 def test_the_probe_prints_the_way_it_took(site):
     output = site.play("playbooks/verify.yml").stdout
     assert "The probe took twitter-" in output
@@ -192,6 +251,26 @@ def test_no_secret_is_in_what_a_verbose_run_prints(site):
     output = site.play("site.yml", "-vvvv", "--diff", "-e", site.variables)
     for name, value in keys.items():
         assert value not in output.stdout + output.stderr, f"{name} is in the output"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes a mount namespace: run it as root")
+def test_a_read_only_checkout_and_no_home(site):
+    """As in a container: nothing but temporary files and the sandbox's folder can be written."""
+    script = """
+    set -e
+    mount --make-rprivate /
+    for folder in /tmp "$SANDBOX_HOME"; do mount --bind "$folder" "$folder"; done
+    mount -o remount,bind,ro /
+    ! touch "$PWD/written" 2>/dev/null
+    exec "$@"
+    """
+    environment = site.environment | {"HOME": "/"}
+    del environment["ANSIBLE_HOME"]
+    confined = Site(site.home, environment, cwd=ROOT)
+    namespace = ("unshare", "--mount", "bash", "-c", script, "-")
+    command = ("ansible-playbook", "-i", "inventories/sandbox", "site.yml", "-e", site.variables)
+    counts = recap(confined.run(*namespace, *command).stdout)["sandbox"]
+    assert (counts["changed"], counts["failed"]) == (0, 0)
 
 
 def test_teardown_asks_first(site):
@@ -216,8 +295,22 @@ def test_teardown_leaves_what_was_there_before(build):
     site.play("playbooks/secrets.yml", *in_kubernetes)
     assert site.everything() > build.before
     teardown = ("playbooks/teardown.yml", "-e", "teardown_confirm=yes", "-e", site.variables)
-    site.play(*teardown)
-    site.play(*teardown, *in_kubernetes)
+    before = site.everything()
+    foreseen = site.play(*teardown, "--check").stdout
+    assert site.everything() == before
+    done = site.play(*teardown).stdout
+    assert changed_tasks(foreseen) == changed_tasks(done)
+    shown = done.rpartition("What was removed, and what stays")[2]
+    for said in (
+        "delete secret twitter-api-key",
+        "Namespace streamops",
+        "cluster sandbox (-e gcp_",
+    ):
+        assert said in shown
+    foreseen = site.play(*teardown, *in_kubernetes, "--check").stdout
+    done = site.play(*teardown, *in_kubernetes).stdout
+    assert changed_tasks(foreseen) == changed_tasks(done)
+    assert "Namespace streamops" not in done.rpartition("stays")[2]
     assert site.everything() == build.before
 
 

@@ -70,6 +70,20 @@ def preflight(kubeconfig):
     return run
 
 
+def test_the_inventory_of_the_guide_as_written(preflight, kubeconfig, tmp_path):
+    """Beside hosts that are reached by SSH, not by anybody here."""
+    guide = (ROOT / "docs/how-to/existing-cluster.md").read_text()
+    (tmp_path / "hosts.yml").write_text(guide.partition("```yaml\n")[2].partition("```")[0])
+    (tmp_path / "others.yml").write_text(
+        "all: {vars: {ansible_connection: ssh, ansible_host: nowhere.invalid, ansible_become: true}}"
+    )
+    (tmp_path / ".kube").mkdir()
+    (tmp_path / ".kube/config").write_text(kubeconfig.read_text())
+    result = preflight(tmp_path / "hosts.yml", "-i", tmp_path / "others.yml", HOME=str(tmp_path))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert hosts(result) == {"staging"}
+
+
 def hosts(result):
     lines = result.stdout.split("PLAY RECAP", 1)[1].splitlines()[1:]
     return {line.split(":")[0].strip() for line in lines if ":" in line}
