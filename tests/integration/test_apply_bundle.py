@@ -563,8 +563,8 @@ def test_what_cannot_work_says_what_to_do(
 ) -> None:
     if "api_key" in options:
         # A token counts only where no client certificate speaks first.
-        config = kube.client.transport
-        options = {**options, "kubeconfig": _without_user(kube), "host": config._url}
+        url = kube.client.transport.url
+        options = {**options, "kubeconfig": _without_user(kube), "host": url}
     with pytest.raises(error, match=text):
         kube.apply(config_map("settings"), **options)
 
