@@ -26,7 +26,6 @@ from support.kube import REAL
 from support.site import ROOT, Site, recap, sandbox
 
 FLEET = 10
-# More hosts than clusters: each of the fleet's clusters is that of three hosts.
 CROWD = 30
 RUNS = 2
 MOST_TASKS = 20
@@ -92,14 +91,14 @@ def run() -> Result:
 
 def _add_fleets(result: Result, site: Site, folder: Path, one: Cost) -> None:
     """Compare ten and thirty clusters with one, and with the peer's ten."""
-    clusters = [f"fleet-{number}" for number in range(FLEET)]
-    fleet_inventory = _inventory(folder / "fleet", clusters, FLEET)
+    clusters = [f"fleet-{number}" for number in range(CROWD)]
+    fleet_inventory = _inventory(folder / "fleet", clusters[:FLEET])
     _play(site, fleet_inventory, FLEET)
     fleet = _least(lambda: _noop(site, fleet_inventory, FLEET)[1])
-    crowd_inventory = _inventory(folder / "crowd", clusters, CROWD)
+    crowd_inventory = _inventory(folder / "crowd", clusters)
     _play(site, crowd_inventory, CROWD)
     _tasks, crowd = _noop(site, crowd_inventory, CROWD)
-    peer_fleet = _peer(_peer_inventory(site, folder / "peers", clusters))
+    peer_fleet = _peer(_peer_inventory(site, folder / "peers", clusters[:FLEET]))
     growth, fleet_ratio = fleet.seconds / one.seconds, fleet.seconds / peer_fleet
     further = (fleet.processor - one.processor) / (FLEET - 1)
     result["summary"] += (
@@ -283,8 +282,8 @@ def _pick(value: Any, fields: dict[str, Any]) -> Any:
     return picked
 
 
-def _inventory(folder: Path, clusters: list[str], hosts: int) -> str:
-    """Write an inventory of hosts that have the clusters in turn."""
+def _inventory(folder: Path, clusters: list[str]) -> str:
+    """Write an inventory of a host for each cluster."""
     (folder / "group_vars").mkdir(parents=True)
     shared = (ROOT / "inventories" / "sandbox" / "group_vars" / "knative_clusters.yml").read_text()
     variables = yaml.safe_load(shared) | {
@@ -292,10 +291,7 @@ def _inventory(folder: Path, clusters: list[str], hosts: int) -> str:
     }
     del variables["gcp_cluster_name"]
     (folder / "group_vars" / "knative_clusters.yml").write_text(yaml.safe_dump(variables))
-    names = {
-        f"host-{number}": {"gcp_cluster_name": clusters[number % len(clusters)]}
-        for number in range(hosts)
-    }
+    names = {cluster: {"gcp_cluster_name": cluster} for cluster in clusters}
     (folder / "hosts.yml").write_text(yaml.safe_dump({"knative_clusters": {"hosts": names}}))
     return str(folder)
 
