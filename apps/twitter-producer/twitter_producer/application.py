@@ -68,7 +68,7 @@ def _work(settings: Settings, shutdown: Shutdown) -> int:
     )
     try:
         if lease is not None:
-            producer.starting = None  # a stand-by is ready, or no roll-out would ever end
+            producer.stand_by()
             if not lease.acquire(heartbeat):
                 return 1 if settings.run_once else 0
         code = producer.run()

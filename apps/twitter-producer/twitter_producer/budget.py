@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
-from twitter_producer.checkpoint import StoredBudget, Window
+from twitter_producer.progress import Window
 
 SMALLEST_PAGE = 10
 _LONGEST_STRETCH = 40
@@ -23,6 +24,31 @@ class BudgetSpent(Exception):
             + f"; reading goes on at {until:%H:%MZ}"
         )
         self.until = until
+
+
+@dataclass(frozen=True)
+class StoredBudget:
+    """The spending of a UTC day.
+
+    `posts` have certainly been billed, and up to `ceiling` may have, or will be; `carried` of these
+    were reserved on the day before, which cost `before` at most.
+    """
+
+    day: str
+    posts: int
+    ceiling: int
+    before: int = 0
+    carried: int = 0
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> StoredBudget:
+        """Return the spending that was stored as JSON."""
+        day = date.fromisoformat(stored["day"]).isoformat() if stored["day"] else ""
+        posts, ceiling = int(stored["posts"]), int(stored["ceiling"])
+        before, carried = int(stored.get("before", 0)), int(stored.get("carried", 0))
+        if min(posts, ceiling, before, carried) < 0:
+            raise ValueError("a number of posts is negative")
+        return cls(day, posts, ceiling, before, carried)
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""The checkpoint in its store: read at the start and written, with retries; reading waits for it."""
+"""The checkpoint in its store: read at the start, written with retries; reading waits for it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from twitter_producer.budget import Budget
-from twitter_producer.checkpoint import Checkpoint, Progress, UnreadableCheckpoint
+from twitter_producer import checkpoint
 from twitter_producer.metrics import Metrics
 from twitter_producer.settings import Settings
 from twitter_producer.shutdown import Heartbeat, Shutdown
@@ -24,7 +23,7 @@ T = TypeVar("T")
 
 
 class CheckpointWriter:
-    """Keeps progress and spending in the store.
+    """Keeps a source's state in the store.
 
     Each process writes under a name of its own, and once before it reads: from then on a process
     that believes to be the only one, after it was paused, cannot write any more.
@@ -34,39 +33,51 @@ class CheckpointWriter:
         self,
         settings: Settings,
         store: Store,
-        budget: Budget,
+        network: str,
         metrics: Metrics,
         shutdown: Shutdown,
         heartbeat: Heartbeat,
     ) -> None:
-        self._settings, self._store, self._budget, self._metrics = settings, store, budget, metrics
+        self._settings, self._store, self._network, self._metrics = (
+            settings,
+            store,
+            network,
+            metrics,
+        )
         self._shutdown, self._heartbeat = shutdown, heartbeat
         self._writer = f"{settings.pod_name}/{secrets.token_hex(4)}"
         self._saved = ""
 
-    def restore(self) -> Progress | None:
-        """Return the progress in the checkpoint; None where a first start is due."""
+    def restore(self, use: Callable[[dict[str, Any]], None]) -> bool:
+        """Give the stored state to `use`; False where a first start is due.
+
+        A state that `use` refuses with ValueError, KeyError or the like is kept aside.
+        """
         text = self._retry(self._store.load)
         if text is None:
             log.info("no checkpoint: starts with the look-back")
-            return None
+            return False
         try:
-            checkpoint = Checkpoint.parse(text)
-        except UnreadableCheckpoint as error:
+            use(checkpoint.parse(text, self._network))
+        except (
+            checkpoint.UnreadableCheckpoint,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+        ) as error:
             log.error(
                 "the checkpoint is unreadable: starts with the look-back, today's spending unknown",
-                extra={"error": str(error)},
+                extra={"error": f"{type(error).__name__}: {error}"},
             )
             self._retry(lambda: self._store.set_aside(text))
-            return None
-        progress = checkpoint.progress
-        self._budget.restore(checkpoint.budget, progress.next_window)
-        log.info("resumes from the checkpoint", extra=progress.describe()[0])
-        return progress
+            return False
+        return True
 
-    def save(self, progress: Progress) -> None:
-        """Store the checkpoint if it has changed; StoreError if that fails during the shutdown."""
-        text = Checkpoint(progress, self._budget.dump()).text(self._writer)
+    def save(self, state: dict[str, Any]) -> None:
+        """Store the state if it has changed; StoreError if that fails during the shutdown."""
+        text = checkpoint.text(state, self._network, self._writer)
         if text == self._saved:
             return
         self._retry(lambda: self._store.save(text))

@@ -6,9 +6,10 @@ import logging
 import time
 
 from twitter_producer.credentials import CredentialsError, KeyReader, Keys
+from twitter_producer.errors import Refused, SourceError
 from twitter_producer.settings import Settings
 from twitter_producer.shutdown import Heartbeat, Shutdown
-from twitter_producer.x import Refused, XApi, XError
+from twitter_producer.x import XApi
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class CredentialRotation:
             try:
                 self._use(self._reader.read())
                 return
-            except (CredentialsError, XError) as error:
+            except (CredentialsError, SourceError) as error:
                 if self._settings.run_once:
                     raise
                 log.error(
@@ -56,6 +57,11 @@ class CredentialRotation:
             wait = min(_LONGEST_WAIT, wait * 2)
         return False
 
+    @property
+    def known(self) -> bool:
+        """Whether the keys have been read."""
+        return self._keys is not None
+
     def due(self) -> bool:
         """Return whether the keys are to be read again."""
         age = time.monotonic() - self._read_at
@@ -69,7 +75,7 @@ class CredentialRotation:
             if keys == self._keys:
                 return False
             self._use(keys)
-        except (CredentialsError, XError) as error:
+        except (CredentialsError, SourceError) as error:
             log.error("the credentials cannot be read again", extra={"error": str(error)})
             return False
         log.info("the credentials have changed")

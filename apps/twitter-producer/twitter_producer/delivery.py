@@ -17,10 +17,10 @@ from cloudevents.core.bindings.http import HTTPMessage
 from cloudevents.core.v1.event import CloudEvent
 
 from twitter_producer import events
-from twitter_producer.checkpoint import Post
 from twitter_producer.dead_letter import DeadLetter
 from twitter_producer.http_answers import printable
 from twitter_producer.metrics import Metrics
+from twitter_producer.posts import Post
 from twitter_producer.settings import Settings
 from twitter_producer.shutdown import Heartbeat, Shutdown
 from twitter_producer.sink import Answer, Sink

@@ -1,4 +1,4 @@
-"""Advice and back-off for each error of X."""
+"""Advice and back-off for each error of a source."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import random
 from dataclasses import dataclass
 from datetime import datetime
 
-from twitter_producer.x import (
+from twitter_producer.errors import (
     BadRequest,
     CreditsDepleted,
     Forbidden,
     RateLimited,
     Refused,
-    XError,
+    SourceError,
 )
 
 _RATE_LIMIT_PERIOD = 15 * 60.0
@@ -29,33 +29,33 @@ class Policy:
 
 
 #: Errors that need an action outside of this program.
-LASTING: dict[type[XError], Policy] = {
+LASTING: dict[type[SourceError], Policy] = {
     CreditsDepleted: Policy(
         "X has no credits left for this account: buy credits at console.x.com; paused", 300, 3600
     ),
-    Refused: Policy("X refuses the credentials: renew them where CREDENTIALS says", 30, 900),
-    Forbidden: Policy("X forbids this with these credentials: check the access level", 60, 900),
-    BadRequest: Policy("X refuses the request", 60, 900),
+    Refused: Policy("{} refuses the credentials: renew them where CREDENTIALS says", 30, 900),
+    Forbidden: Policy("{} forbids this with these credentials: check the access level", 60, 900),
+    BadRequest: Policy("{} refuses the request", 60, 900),
 }
 
 
-def lasting(error: XError) -> Policy | None:
+def lasting(error: SourceError) -> Policy | None:
     """Return the policy of an error that needs an action; None: it passes by itself."""
     return next((s for kind, s in LASTING.items() if isinstance(error, kind)), None)
 
 
-def advice(error: XError) -> str:
-    """Return the advice for the log."""
+def advice(error: SourceError, title: str) -> str:
+    """Return the advice for the log; `title` is the network's name."""
     if isinstance(error, RateLimited):
-        return "X's rate limit is reached"
+        return f"{title}'s rate limit is reached"
     policy = lasting(error)
-    return policy.advice if policy else "X did not answer as expected"
+    return policy.advice.format(title) if policy else f"{title} did not answer as expected"
 
 
-def wait(error: XError, failures: int, interval: float, now: datetime) -> float:
+def wait(error: SourceError, failures: int, interval: float, now: datetime) -> float:
     """Return the seconds until the next try, after so many failures in a row.
 
-    A rate limit lasts as long as X says; everything else backs off exponentially, with jitter.
+    A rate limit lasts as long as the network says; everything else backs off exponentially, with jitter.
     """
     if isinstance(error, RateLimited):
         if error.reset is None:

@@ -16,7 +16,7 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
 from twitter_producer import json_text, snowflake
-from twitter_producer.checkpoint import Post
+from twitter_producer.posts import Post
 
 PROBE_TYPE = "com.streamops.probe"
 BATCH_TYPE = "application/cloudevents-batch+json; charset=utf-8"
@@ -65,12 +65,26 @@ class EventMaker:
     extensions: dict[str, str]
 
     def post(self, post: Post) -> CloudEvent:
-        """Return the event of a post: its id is the post's, its data the post as X gave it."""
-        return self._event(str(post.id), self.type, time_of(post), post.data)
+        """Return the event of a post, or of its deletion.
+
+        The id of a post's event is the post's. A deletion is an event of its own, with the post's
+        source and, as `subject`, the post's id.
+        """
+        event_id, source = str(post.id), post.source or self.source
+        if not post.deleted:
+            return self._event(event_id, self.type, time_of(post), post.data, source)
+        return self._event(
+            f"{event_id}.deleted",
+            f"{self.type}.deleted",
+            time_of(post),
+            post.data,
+            source,
+            subject=event_id,
+        )
 
     def probe(self, event_id: str, data: dict[str, Any]) -> CloudEvent:
         """Return an event that takes the same way as the posts and can be told from them."""
-        return self._event(event_id, PROBE_TYPE, datetime.now(UTC), data)
+        return self._event(event_id, PROBE_TYPE, datetime.now(UTC), data, self.source)
 
     def refused(self, event: CloudEvent, status: int, reason: str) -> HTTPMessage:
         """Return the message of a dead letter: the extensions are those that Knative uses."""
@@ -78,26 +92,37 @@ class EventMaker:
         attributes |= {"knativeerrorcode": str(status), "knativeerrordata": reason}
         return to_binary(CloudEvent(attributes, event.get_data()), _ESCAPING)
 
-    def _event(self, event_id: str, kind: str, time: datetime, data: dict[str, Any]) -> CloudEvent:
+    def _event(
+        self,
+        event_id: str,
+        kind: str,
+        time: datetime,
+        data: dict[str, Any],
+        source: str,
+        **further: str,
+    ) -> CloudEvent:
         attributes = {
             "specversion": "1.0",
             "id": event_id,
-            "source": self.source,
+            "source": source,
             "type": kind,
             "time": time,
             "datacontenttype": "application/json",
+            **further,
             **self.extensions,
         }
         return CloudEvent(attributes, data)
 
 
 def time_of(post: Post) -> datetime:
-    """Return when the post was made: as X says, else from its id."""
+    """Return when the post was made: as the network says, else from X's id."""
+    if post.time is not None:
+        return post.time
     try:
         made = datetime.fromisoformat(post.data["created_at"])
         return made.astimezone(UTC) if made.tzinfo else made.replace(tzinfo=UTC)
     except (KeyError, TypeError, ValueError, OverflowError):
-        return snowflake.time_of(post.id)
+        return snowflake.time_of(post.id) if isinstance(post.id, int) else datetime.now(UTC)
 
 
 def as_json(event: BaseCloudEvent) -> dict[str, Any]:

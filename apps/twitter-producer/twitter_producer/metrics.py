@@ -12,8 +12,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         counters = {
-            "polls": "Times X was asked for posts.",
-            "posts": "Posts received from X, seen before or not.",
+            "polls": "Times the source was asked for posts.",
+            "posts": "Posts received from the source, seen before or not.",
             "delivered": "Posts the sink has accepted.",
             "retried": "Attempts to deliver that were made again.",
             "dead_lettered": "Posts the sink refused for good.",
@@ -23,12 +23,14 @@ class Metrics:
         }
         for name, text in counters.items():
             setattr(self, name, Counter(f"twitter_producer_{name}", text, registry=self.registry))
-        self.x_errors = self._counter("x_errors", "Errors of X, by kind.", ["kind"])
+        self.source_errors = self._counter(
+            "source_errors", "Errors of the source, by kind.", ["kind"]
+        )
         self.rate_limit_remaining = self._gauge(
-            "rate_limit_remaining", "Requests X allows in its current window."
+            "rate_limit_remaining", "Requests the source allows in its current window."
         )
         self.seconds_behind = self._gauge(
-            "seconds_behind", "Seconds since everything that X had was delivered."
+            "seconds_behind", "Seconds since everything that the source had was delivered."
         )
         self.budget_left = self._gauge("budget_left_posts", "Posts that may still be read today.")
         self.spent_posts = self._gauge("spent_today_posts", "Posts read today, as X bills them.")

@@ -8,31 +8,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from twitter_producer import credentials, error_policy, events
-from twitter_producer.budget import Budget, BudgetSpent
-from twitter_producer.checkpoint import Batch, Progress
+from twitter_producer import error_policy, events
 from twitter_producer.checkpoint_writer import CheckpointWriter
-from twitter_producer.clock import XClock
-from twitter_producer.credential_rotation import CredentialRotation
-from twitter_producer.credentials import CredentialsError
 from twitter_producer.dead_letter import destination
 from twitter_producer.delivery import Deliverer
+from twitter_producer.errors import Paused, Refused, SourceError, Unavailable, Unusable
 from twitter_producer.lag import Lag
 from twitter_producer.metrics import Metrics
 from twitter_producer.settings import Settings
 from twitter_producer.shutdown import Heartbeat, Shutdown
 from twitter_producer.sink import Sink
-from twitter_producer.sources import Source
-from twitter_producer.sources.replay import ReplaySource
-from twitter_producer.sources.search import SearchSource
-from twitter_producer.sources.stream import StreamSource
-from twitter_producer.spending import Spending
+from twitter_producer.sources import Batch, Context, Source
 from twitter_producer.stores import Conflict, Store, StoreError
-from twitter_producer.x import BadRequest, Refused, SinceIdTooOld, XApi, XError, XUnavailable
 
 log = logging.getLogger(__name__)
-
-_LONGEST_REST = 60.0
 
 
 class Fatal(Exception):
@@ -57,16 +46,10 @@ class Producer:
         self._settings, self._shutdown, self._heartbeat = settings, shutdown, heartbeat
         self._holds_lease = holds_lease
         self.metrics = Metrics()
-        self._clock = XClock()
-        self._budget = Budget(
-            settings.budget_posts, settings.budget_price, settings.budget_stretch_from
-        )
+        context = Context(settings, self.metrics, shutdown, heartbeat, self._save)
+        self._source = _source(context)
         self._checkpoints = CheckpointWriter(
-            settings, store, self._budget, self.metrics, shutdown, heartbeat
-        )
-        self._progress = Progress.begin(self._clock.now())
-        self._spending = Spending(
-            settings, self._budget, self._clock, self.metrics, heartbeat, self._progress, self._save
+            settings, store, self._source.network, self.metrics, shutdown, heartbeat
         )
         self._maker = events.EventMaker(
             settings.event_source, settings.event_type, settings.overrides
@@ -82,20 +65,24 @@ class Producer:
             heartbeat,
             holds_lease,
         )
-        self._api = XApi(
-            settings.x_api_url, settings.x_timeout_seconds, self._clock, settings.post_fields
-        )
-        self._credentials = CredentialRotation(settings, credentials.reader(settings), self._api)
-        self._source = self._make_source()
-        self._lag = Lag(self._clock, self.metrics.seconds_behind)
+        self._lag = Lag(self._source.now, self.metrics.seconds_behind)
         self._failures = 0
         self._answered = False
-        self._problem: XError | None = None
+        self._problem: SourceError | None = None
         self._prepared = False
-        self.starting: str | None = "the checkpoint has not been read yet"
+        self._restoring: str | None = "the checkpoint has not been read yet"
         self._pausing: str | None = None
 
     # What the server shows
+
+    @property
+    def starting(self) -> str | None:
+        """What has to be there before the process is ready."""
+        return self._restoring or self._source.waiting_for
+
+    def stand_by(self) -> None:
+        """Count as ready although another process holds the Lease, or no rollout would end."""
+        self._restoring = None
 
     @property
     def trouble(self) -> str | None:
@@ -109,28 +96,20 @@ class Producer:
         return {
             "pipeline": self._settings.pipeline,
             "source": self._settings.source,
-            "query": self._settings.query or None,
             "sink": self._sink.shown,
             "event_source": self._settings.event_source,
             "state": self.starting or self._deliverer.problem or self._pausing or "running",
             "reading": self._reading(),
             "counters": {name: self.metrics.value(f"{name}_total") for name in counters},
-            "checkpoint": self._progress.describe(),
-            "budget": {
-                "day": self._budget.day,
-                "posts": self._budget.posts,
-                "unanswered": self._budget.reserved,
-                "left": self._budget.left,
-                "dollars": round(self._budget.dollars, 4),
-            },
+            **self._source.describe(),
         }
 
     def _reading(self) -> dict[str, Any]:
-        """Return whether X answers: ever in this process, and what its last answer was where it was an error."""
+        """Return whether the source answers: ever in this process, and its last error if that was one."""
         problem = self._problem
         return {
             "answered": self._answered,
-            "problem": problem and f"{error_policy.advice(problem)}: {problem}",
+            "problem": problem and f"{error_policy.advice(problem, self._source.title)}: {problem}",
             "lasting": problem is not None and error_policy.lasting(problem) is not None,
             "failures": self._failures,
         }
@@ -173,14 +152,13 @@ class Producer:
     def abort(self) -> None:
         """End the requests under way: there is no time left to wait for their answers."""
         self._deliverer.abort()
-        self._api.abort()
+        self._source.abort()
 
     def _run(self) -> int:
         finished = False
         try:
             self._prepare()
-            while not self._shutdown and not finished and self._holds_lease():
-                self._heartbeat.beat(self._settings.x_timeout_seconds * 2)
+            while self._prepared and not self._shutdown and not finished and self._holds_lease():
                 wait = self._step()
                 finished = wait is None
                 self._heartbeat.beat(wait or 0.0)
@@ -188,95 +166,59 @@ class Producer:
         finally:
             self._source.close()
         if self._prepared:
-            self._budget.stored = self._budget.ceiling
+            self._source.release()
             self._save()
         log.info("stopped", extra={"delivered": self.metrics.value("delivered_total")})
         return 0 if finished or not self._settings.run_once else 1
 
     def _prepare(self) -> None:
-        progress = self._checkpoints.restore()
-        if self._settings.source != "replay":
-            self.starting = "the credentials have not been read yet"
+        if not self._checkpoints.restore(self._source.restore):
+            self._source.begin()
+        self._restoring = None
+        while not self._shutdown and not self._prepared:
             try:
-                self._credentials.wait_for_keys(self._shutdown, self._heartbeat)
-            except (CredentialsError, XError) as error:
-                raise Fatal(f"the credentials cannot be used: {error}") from error
-            self.starting = None
-            self._wait_for_time()
-            if not self._clock.known:
-                return
-        lookback = timedelta(seconds=self._settings.lookback_seconds)
-        self._progress = progress or Progress.begin(self._clock.now() - lookback)
-        self._spending.progress = self._progress
-        self._lag.complete(self._progress.complete_until)
-        self._spending.enter_day()
-        self._prepared = True
-        self._save()
-        self.starting = None
-
-    def _wait_for_time(self) -> None:
-        """Learn X's time: the look-back and the day's budget begin by it, not by this machine's."""
-        while not self._shutdown:
-            self._heartbeat.beat(self._settings.x_timeout_seconds * 2)
-            try:
-                self._api.ask_time()
-                return
-            except XError as error:
+                if not self._source.open():
+                    return
+                self._prepared = True
+            except SourceError as error:
                 wait = self._wait_after(error)
-            self._heartbeat.beat(wait)
-            self._shutdown.wait(wait)
+                self._heartbeat.beat(wait)
+                self._shutdown.wait(wait)
+        self._lag.complete(self._source.complete_until)
+        self._save()
 
     def _save(self) -> None:
-        self._checkpoints.save(self._progress)
+        self._checkpoints.save(self._source.dump())
 
     def _step(self) -> float | None:
         """Do one round; return the seconds to wait before the next one, None: all is done."""
-        self._spending.enter_day()
-        if self._credentials.due():
-            self._renew_keys()
+        self._source.refresh()
         began = time.monotonic()
-        before = list(self._progress.windows)
-        corrections = self._clock.corrections
         try:
             batch = self._read()
-        except BudgetSpent as spent:
-            return self._rest(spent)
-        except BadRequest as error:
-            if self._clock.corrections == corrections:
-                return self._wait_after(error)
-            log.warning("X's clock has changed: asks again", extra={"error": str(error)})
-            return 0.0
-        except XError as error:
+        except SourceError as error:
             return self._wait_after(error)
-        asked_at = self._clock.now() - timedelta(seconds=time.monotonic() - began)
+        asked_at = self._source.now() - timedelta(seconds=time.monotonic() - began)
         self._failures, self._answered, self._pausing, self._problem = 0, True, None, None
         done = self._deliverer.deliver(batch.posts)
-        self._commit(batch, done)
+        more = self._source.commit(done)
+        self._save()
         self._log_batch(batch, done, time.monotonic() - began)
-        complete = all(done) and batch.ended and not self._progress.behind
-        self._lag.complete(asked_at if complete else self._progress.complete_until)
+        complete = all(done) and batch.ended and not self._source.behind
+        self._lag.complete(asked_at if complete else self._source.complete_until)
         if self._settings.run_once and complete:
             return None
-        if self._progress.behind and self._progress.windows != before:
-            return 0.0
-        return self._source.pause() * self._budget.stretch()
+        return 0.0 if more else self._source.pause()
 
     def _read(self) -> Batch:
         try:
-            return self._source.read(self._progress)
-        except (BudgetSpent, XError, StoreError, Conflict):
+            return self._source.read()
+        except (SourceError, StoreError, Conflict):
             raise
         except Exception as error:
             # No answer may end the loop, not even one that nobody has thought of.
             log.exception("an answer could not be processed: this is a bug")
-            raise XUnavailable(f"an answer could not be processed: {error!r}") from error
-
-    def _commit(self, batch: Batch, done: list[bool]) -> None:
-        """Move the checkpoint over what has been delivered."""
-        overlap = self._settings.overlap_seconds
-        self._progress.advance(batch, done, overlap, self._budget.day)
-        self._spending.reserve_ahead()
-        self._save()
+            raise Unavailable(f"an answer could not be processed: {error!r}") from error
 
     def _log_batch(self, batch: Batch, done: list[bool], seconds: float) -> None:
         if batch.posts:
@@ -286,31 +228,29 @@ class Producer:
                     "posts": sum(done),
                     "seconds": round(seconds, 4),
                     "newest": str(batch.posts[-1].id),
-                    "spent_today": self._budget.posts,
-                    "dollars_today": round(self._budget.dollars, 3),
-                    "behind": self._progress.behind,
+                    **self._source.log_fields(),
                 },
             )
 
-    def _wait_after(self, error: XError) -> float:
-        """Log what X's error means; return the seconds until the next try."""
+    def _wait_after(self, error: SourceError) -> float:
+        """Log what the source's error means; return the seconds until the next try."""
+        if isinstance(error, Unusable):
+            raise Fatal(str(error), error.exit_code)
+        if isinstance(error, Paused):
+            return self._rest(error)
         kind = type(error).__name__
         self._problem = error
-        self.metrics.x_errors.labels(kind).inc()
-        if isinstance(error, BadRequest) and not self._answered:
-            unfit = isinstance(error, SinceIdTooOld)  # even after the recovery
-            what = "checkpoint" if unfit else f"query, {self._settings.query!r}"
-            raise Fatal(f"X refuses the {what}: {error}", 2)
-        if isinstance(error, Refused) and self._renew_keys():
+        self.metrics.source_errors.labels(kind).inc()
+        if isinstance(error, Refused) and self._source.renew():
             return 0.0
-        advice = error_policy.advice(error)
+        advice = error_policy.advice(error, self._source.title)
         lasting = error_policy.lasting(error) is not None
         if lasting:
             if self._settings.run_once:
                 raise Fatal(f"{advice}: {error}")
             self._pausing = f"{advice}: {error}"
         interval = self._settings.poll_interval_seconds
-        wait = error_policy.wait(error, self._failures, interval, self._clock.now())
+        wait = error_policy.wait(error, self._failures, interval, self._source.now())
         self._failures += 1
         log.log(
             logging.ERROR if lasting else logging.WARNING,
@@ -318,41 +258,22 @@ class Producer:
             extra={"error": str(error), "kind": kind, "next_in_seconds": round(wait, 1)},
         )
         if isinstance(error, Refused):
-            if self._credentials.wait_for_change(wait, self._shutdown, self._heartbeat):
-                self._source.close()
+            self._source.wait_for_credentials(wait)
             return 0.0
         return wait
 
-    def _renew_keys(self) -> bool:
-        """Read the keys again; True if they are others now, and used from now on."""
-        changed = self._credentials.renew()
-        if changed:
-            self._source.close()
-        return changed
-
-    def _rest(self, spent: BudgetSpent) -> float:
-        """Pause until the next UTC day."""
+    def _rest(self, paused: Paused) -> float:
         if self._settings.run_once:
-            raise Fatal(str(spent))
+            raise Fatal(str(paused))
         if self._pausing is None:
-            log.warning(
-                "today's budget is spent: reading pauses until the next UTC day",
-                extra={
-                    "posts": self._budget.posts,
-                    "unanswered": self._budget.reserved,
-                    "until": spent.until.isoformat(),
-                },
-            )
-        self._pausing = str(spent)
-        left = (spent.until - self._clock.now()) / timedelta(seconds=1)
-        return min(max(left, 1.0), _LONGEST_REST)
+            log.warning(paused.advice, extra=dict(paused.details))
+        self._pausing = str(paused)
+        return paused.seconds
 
-    def _make_source(self) -> Source:
-        settings = self._settings
-        if settings.source == "replay":
-            assert settings.replay_file is not None
-            return ReplaySource(settings.replay_file, settings.replay_rate, self.metrics)
-        shared = (settings, self._api, self.metrics, self._spending, self._shutdown)
-        if settings.source == "stream":
-            return StreamSource(*shared, self._credentials.bearer)
-        return SearchSource(*shared)
+
+def _source(context: Context) -> Source:
+    """Return the source that the settings ask for; its libraries are imported only for it."""
+    # ruff: noqa: PLC0415
+    from twitter_producer.sources.x import XSource
+
+    return XSource(context)

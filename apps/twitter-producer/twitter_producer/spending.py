@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from twitter_producer.budget import SMALLEST_PAGE, Budget, Reservation
-from twitter_producer.checkpoint import Post, Progress, Window
 from twitter_producer.clock import XClock
 from twitter_producer.metrics import Metrics
+from twitter_producer.progress import Progress, Window, XPost
 from twitter_producer.settings import Settings
 from twitter_producer.shutdown import Heartbeat
 
@@ -59,7 +59,7 @@ class Spending:
         self.budget.extend(held, wanted, self.clock.now(), least=least, spare=spare)
         self._store_ceiling()
 
-    def settle(self, held: Reservation, posts: list[Post], received: int | None = None) -> None:
+    def settle(self, held: Reservation, posts: list[XPost], received: int | None = None) -> None:
         """Count the posts of an answer, each once a day; see Budget.settle."""
         self.enter_day()  # first: the answer may be the first one of a new day
         today = self.clock.now().date().isoformat()

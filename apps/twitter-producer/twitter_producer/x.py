@@ -25,6 +25,15 @@ from twitter_producer import json_text
 from twitter_producer.clock import XClock
 from twitter_producer.connections import Connections, Unreachable
 from twitter_producer.credentials import Keys
+from twitter_producer.errors import (
+    BadRequest,
+    CreditsDepleted,
+    Forbidden,
+    RateLimited,
+    Refused,
+    SourceError,
+    Unavailable,
+)
 from twitter_producer.http_answers import number, printable
 from twitter_producer.settings import usable_key
 
@@ -41,43 +50,6 @@ _SPELLINGS = {
     "post.fields": {"note_tweet": "note_post"},
     "tweet.fields": {"note_post": "note_tweet"},
 }
-
-
-class XError(Exception):
-    """X did not give what was asked for.
-
-    `unbilled`: X has said that it returns no posts; otherwise it may have billed some.
-    """
-
-    unbilled = False
-
-
-class XUnavailable(XError):
-    """No answer, a broken one, or a 5xx: try again."""
-
-
-class RateLimited(XError):
-    """429; `reset` is when the next request is allowed (Unix time), if X says so."""
-
-    def __init__(self, message: str, reset: int | None) -> None:
-        super().__init__(message)
-        self.reset = reset
-
-
-class CreditsDepleted(XError):
-    """402: the account has no credits left."""
-
-
-class Refused(XError):
-    """401: these credentials are not valid (any more)."""
-
-
-class Forbidden(XError):
-    """403: the credentials are valid but may not do this."""
-
-
-class BadRequest(XError):
-    """400: X does not take the request as it is."""
 
 
 class SinceIdTooOld(BadRequest):
@@ -183,13 +155,13 @@ class XApi:
         self._connections = Connections(self.url, self.timeout, trust, longest=_LONGEST_ANSWER)
 
     def ask_time(self) -> None:
-        """Learn X's time, at no cost; XUnavailable if there is no answer."""
+        """Learn X's time, at no cost; Unavailable if there is no answer."""
         try:
             with requests.Session() as session:
                 self.mount(session)
                 response = session.head(TWEEPY_URL + _FREE_PATH)
         except requests.RequestException as error:
-            raise XUnavailable(f"no answer from X: {error}") from error
+            raise Unavailable(f"no answer from X: {error}") from error
         self.clock.follow(response.headers.get("Date"))
         if not self.clock.known:
             self.clock.trust_this_machine()
@@ -237,7 +209,7 @@ class XApi:
         posts, meta = body.get("data") or [], body.get("meta") or {}
         token = meta.get("next_token") if isinstance(meta, dict) else 0
         if not isinstance(posts, list) or not isinstance(token, str | None):
-            raise XUnavailable("X answered with something that is not a search result")
+            raise Unavailable("X answered with something that is not a search result")
         if body.get("errors"):
             shown = printable(str(body["errors"]))
             log.warning("X reports problems in its answer", extra={"problems": shown})
@@ -249,7 +221,7 @@ class XApi:
         return [spelling.get(name, name) for name in self.fields]
 
     def request(self, method: Any, *args: Any) -> dict[str, Any]:
-        """Return the JSON that a method of tweepy's brings; raises XError."""
+        """Return the JSON that a method of tweepy's brings; raises SourceError."""
         return self._answer(lambda: method(*args))
 
     def _call(self, method: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -271,17 +243,17 @@ class XApi:
             self._note(error.response)
             raise _translated(error.response) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise XUnavailable(f"no answer from X: {error}") from error
+            raise Unavailable(f"no answer from X: {error}") from error
         except (AttributeError, TypeError, ValueError, RecursionError) as error:
             # tweepy itself fails on error answers that are JSON but not an object.
-            raise XUnavailable(f"X answered with something unexpected: {error}") from error
+            raise Unavailable(f"X answered with something unexpected: {error}") from error
         self._note(response)
         try:
             body = json_text.decode(response.content)
         except ValueError as error:
-            raise XUnavailable("X answered with something that is not JSON") from error
+            raise Unavailable("X answered with something that is not JSON") from error
         if not isinstance(body, dict):
-            raise XUnavailable("X answered with JSON that is not an object")
+            raise Unavailable("X answered with JSON that is not an object")
         return body
 
     def _exchange(self, keys: Keys) -> str:
@@ -295,7 +267,7 @@ class XApi:
                     data={"grant_type": "client_credentials"},
                 )
             except requests.RequestException as error:
-                raise XUnavailable(f"no answer from X: {error}") from error
+                raise Unavailable(f"no answer from X: {error}") from error
             if response.status_code == 403:  # what X answers here to wrong keys
                 raise Refused(f"403: {_detail(response.content)}")
             if response.status_code != 200:
@@ -303,9 +275,9 @@ class XApi:
             try:
                 bearer = json_text.decode(response.content)["access_token"]
             except (ValueError, KeyError, TypeError) as error:
-                raise XUnavailable("X answered without a bearer") from error
+                raise Unavailable("X answered without a bearer") from error
             if not isinstance(bearer, str) or not usable_key(bearer):
-                raise XUnavailable("X answered with a malformed bearer")
+                raise Unavailable("X answered with a malformed bearer")
             return bearer
 
     def _note(self, response: requests.Response) -> None:
@@ -314,27 +286,27 @@ class XApi:
         self.rate_limit.reset = number(response.headers.get("x-rate-limit-reset"))
 
 
-def translate(status: int, reason: str, headers: Mapping[str, str], body: bytes) -> XError:
+def translate(status: int, reason: str, headers: Mapping[str, str], body: bytes) -> SourceError:
     """Return the error that an answer with an error status stands for."""
     detail = _detail(body) or printable(reason or "") or "no explanation"
     message = f"{status}: {detail}"
-    error: XError
+    error: SourceError
     if status == 400 and "since_id" in detail:
         smallest = re.search(r"larger than[^0-9]{0,3}([0-9]{1,19})", detail)
         error = SinceIdTooOld(message, int(smallest[1]) if smallest else None)
     elif status == 429 and b"TooManyConnections" in body:
         # X has not noticed yet that the stream before has ended: that takes no 15 minutes.
-        error = XUnavailable(message)
+        error = Unavailable(message)
     elif status == 429:
         error = RateLimited(message, number(headers.get("x-rate-limit-reset")))
     else:
         known = {400: BadRequest, 401: Refused, 402: CreditsDepleted, 403: Forbidden}
-        error = known.get(status, XUnavailable)(message)
+        error = known.get(status, Unavailable)(message)
     error.unbilled = 400 <= status < 500  # after a 5xx of a gateway X itself may have answered
     return error
 
 
-def _translated(response: requests.Response) -> XError:
+def _translated(response: requests.Response) -> SourceError:
     return translate(response.status_code, response.reason, response.headers, response.content)
 
 

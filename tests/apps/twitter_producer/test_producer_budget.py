@@ -11,7 +11,7 @@ import requests
 from support.producer import Kit, Producer, wait_for
 
 from twitter_producer.budget import Budget, BudgetSpent
-from twitter_producer.checkpoint import Window
+from twitter_producer.progress import Window
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 

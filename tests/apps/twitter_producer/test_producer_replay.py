@@ -11,9 +11,9 @@ import pytest
 import requests
 from support.producer import Kit, Sink, wait_for
 
-from twitter_producer.checkpoint import Progress
 from twitter_producer.metrics import Metrics
-from twitter_producer.sources.replay import ReplaySource
+from twitter_producer.progress import Progress
+from twitter_producer.sources.replay import ReplayReader
 
 
 def _file(kit: Kit, ids: list[int], *, wrapped: bool = True) -> Path:
@@ -67,7 +67,7 @@ def test_at_the_end_of_the_file_it_stays_up_and_rests(kit: Kit) -> None:
     wait_for(lambda: len(sink.received) == 3)
     requests.get(producer.url + "/healthz", timeout=5).raise_for_status()
     assert producer.stop() == 0
-    source = ReplaySource(path, 0, Metrics())
+    source = ReplayReader(path, 0, Metrics())
     read = source.read(Progress.begin(datetime.now(UTC)))
     assert (len(read.posts), read.ended) == (3, True)
     assert source.pause() >= 1, "it would run in circles"

@@ -13,16 +13,9 @@ import requests
 from support.producer import Kit, wait_for
 from support.producer_cluster import NAMESPACE, Cluster
 
-from twitter_producer.checkpoint import (
-    MOST_SEEN,
-    Batch,
-    Checkpoint,
-    Post,
-    Progress,
-    StoredBudget,
-    UnreadableCheckpoint,
-    Window,
-)
+from twitter_producer import checkpoint as checkpoints
+from twitter_producer.progress import MOST_SEEN, Batch, Progress, Window
+from twitter_producer.progress import XPost as Post
 
 DAY = "2026-05-04"
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -456,7 +449,7 @@ def test_what_is_remembered_is_bounded_and_nothing_comes_twice() -> None:
     assert progress.read_after(burst[-1].id, 30) == 1499
     later = burst[-1].id + (60_000 << 22)
     assert progress.read_after(later, 30) == later - (30_000 << 22)
-    assert len(Checkpoint(progress, StoredBudget(DAY, 0, 0)).text()) < 1 << 20
+    assert len(checkpoints.text(progress.dump(), "x")) < 1 << 20
 
 
 def test_checkpoint_reads_what_it_wrote() -> None:
@@ -464,12 +457,17 @@ def test_checkpoint_reads_what_it_wrote() -> None:
     progress = Progress(
         [Window(start=start, before=5), Window(after=9)], {10: DAY}, {11: "2026-05-03"}
     )
-    written = Checkpoint(progress, StoredBudget(DAY, 7, 107, before=5, carried=3))
-    assert Checkpoint.parse(written.text("pod-1/ab12")) == written
+    stored = checkpoints.parse(checkpoints.text(progress.dump(), "x", "pod-1/ab12"), "x")
+    assert Progress.load(stored) == progress
 
 
 @pytest.mark.parametrize("window", [{"after": "9", "before": "12"}, {"after": "x"}, []])
 def test_checkpoint_without_an_open_end_is_refused(window: object) -> None:
-    text = json.dumps({"version": 1, "windows": [window], "seen": {}, "read": {}, "budget": {}})
-    with pytest.raises(UnreadableCheckpoint):
-        Checkpoint.parse(text)
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        Progress.load({"windows": [window], "seen": {}, "read": {}})
+
+
+def test_checkpoint_of_another_network_is_refused() -> None:
+    text = checkpoints.text({"cursor": 1}, "bluesky")
+    with pytest.raises(checkpoints.UnreadableCheckpoint, match="'bluesky'"):
+        checkpoints.parse(text, "x")

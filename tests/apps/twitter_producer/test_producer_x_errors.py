@@ -29,7 +29,7 @@ def test_failures_of_x_pass(kit: Kit) -> None:
     settings = kit.searching(x, sink, x_timeout_seconds=0.5, poll_interval_seconds=0.01)
     producer = kit.producer(**settings)
     wait_for(lambda: sink.ids == ids)
-    errors = [e["error"] for e in producer.log if e.get("kind") == "XUnavailable"]
+    errors = [e["error"] for e in producer.log if e.get("kind") == "Unavailable"]
     assert len(errors) == 7
     reading = requests.get(producer.url + "/status", timeout=5).json()["reading"]
     assert reading == {"answered": True, "problem": None, "lasting": False, "failures": 0}

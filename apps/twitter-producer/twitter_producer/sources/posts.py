@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from twitter_producer import json_text
-from twitter_producer.checkpoint import Post
 from twitter_producer.http_answers import printable
 from twitter_producer.metrics import Metrics
+from twitter_producer.progress import XPost
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ _ID = re.compile(r"[0-9]{1,19}")
 _LARGEST_ID = (1 << 63) - 1
 
 
-def posts(entries: Iterable[Any], metrics: Metrics) -> list[Post]:
+def posts(entries: Iterable[Any], metrics: Metrics) -> list[XPost]:
     """Return the posts with a usable id.
 
     A post without text (withheld, or media only) is delivered as it is; an entry without id cannot
@@ -34,7 +34,7 @@ def posts(entries: Iterable[Any], metrics: Metrics) -> list[Post]:
         if not entry.get("text"):
             metrics.without_text.inc()
             log.warning("a post has no text; it is delivered as it is", extra={"id": str(post_id)})
-        found.append(Post(post_id, entry))
+        found.append(XPost(post_id, entry))
     metrics.posts.inc(len(found))
     return found
 

@@ -7,8 +7,8 @@ from operator import attrgetter
 from pathlib import Path
 
 from twitter_producer import json_text
-from twitter_producer.checkpoint import Batch, Progress
 from twitter_producer.metrics import Metrics
+from twitter_producer.progress import Batch, Progress
 from twitter_producer.sources.posts import posts
 
 _CHUNK = 100
@@ -20,7 +20,7 @@ class ReplayError(Exception):
     """The file cannot be replayed."""
 
 
-class ReplaySource:
+class ReplayReader:
     """Gives the posts of a file in the order of their ids, each once.
 
     At a `rate` of so many posts a second; 0: as fast as they are taken.

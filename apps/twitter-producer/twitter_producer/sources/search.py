@@ -9,13 +9,14 @@ from typing import Any
 
 from twitter_producer import snowflake
 from twitter_producer.budget import BudgetSpent
-from twitter_producer.checkpoint import Batch, Post, Progress, Window
+from twitter_producer.errors import SourceError, Unavailable
 from twitter_producer.metrics import Metrics
+from twitter_producer.progress import Batch, Progress, Window, XPost
 from twitter_producer.settings import WEEK_SECONDS, Settings
 from twitter_producer.shutdown import Shutdown
 from twitter_producer.sources.posts import posts
 from twitter_producer.spending import Spending
-from twitter_producer.x import Page, SinceIdTooOld, XApi, XError, XUnavailable, start_parameter
+from twitter_producer.x import Page, SinceIdTooOld, XApi, start_parameter
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _SETTLED = timedelta(seconds=15)
 _MOST_EMPTY = 20
 
 
-class SearchSource:
+class SearchReader:
     """Reads windows of ids page by page."""
 
     def __init__(
@@ -46,7 +47,7 @@ class SearchSource:
     def read(self, progress: Progress) -> Batch:
         """Read the next window; what cannot be read now is left for the next time."""
         window = progress.next_window
-        read: dict[int, Post] = {}
+        read: dict[int, XPost] = {}
         token: str | None = None
         reached_end = False
         filled = empty = 0
@@ -60,8 +61,8 @@ class SearchSource:
                 if page.next_token is not None and (
                     empty > _MOST_EMPTY or page.next_token == token
                 ):
-                    raise XUnavailable("X answers with empty pages that never end")
-            except (XError, BudgetSpent):
+                    raise Unavailable("X answers with empty pages that never end")
+            except (SourceError, BudgetSpent):
                 if not read:
                     raise
                 log.info("reading stops early; the rest is read later", extra={"page": filled})
@@ -94,7 +95,7 @@ class SearchSource:
 
     def _page(
         self, progress: Progress, token: str | None, before: int | None
-    ) -> tuple[Page, list[Post]]:
+    ) -> tuple[Page, list[XPost]]:
         """Return the next page, whose posts are older than `before`, and its posts."""
         held = self._spending.reserve_page(replace(progress.next_window, before=before))
         self._metrics.polls.inc()
@@ -104,7 +105,7 @@ class SearchSource:
                 page = self._api.search(self._settings.query, size, self._bounds(progress, token))
             except SinceIdTooOld as error:
                 page = self._after_recovery(progress, size, error)
-        except XError as error:
+        except SourceError as error:
             if error.unbilled:
                 self._spending.budget.release(held)
             raise

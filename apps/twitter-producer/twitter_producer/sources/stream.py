@@ -19,15 +19,16 @@ import urllib3
 
 from twitter_producer import json_text
 from twitter_producer.budget import SMALLEST_PAGE, BudgetSpent, Reservation
-from twitter_producer.checkpoint import Batch, Progress
+from twitter_producer.errors import BadRequest, SourceError, Unavailable
 from twitter_producer.http_answers import printable
 from twitter_producer.metrics import Metrics
+from twitter_producer.progress import Batch, Progress
 from twitter_producer.settings import Settings
 from twitter_producer.shutdown import Shutdown
 from twitter_producer.sources.posts import posts
-from twitter_producer.sources.search import SearchSource
+from twitter_producer.sources.search import SearchReader
 from twitter_producer.spending import Spending
-from twitter_producer.x import TWEEPY_URL, BadRequest, XApi, XError, XUnavailable, translate
+from twitter_producer.x import TWEEPY_URL, XApi, translate
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ _LONGEST_MESSAGE = 1 << 20
 _LONGEST_PROBLEM = 64 << 10
 
 
-class StreamSource:
+class StreamReader:
     """Holds the stream open and hands on what arrives."""
 
     def __init__(
@@ -56,7 +57,7 @@ class StreamSource:
     ) -> None:
         self._settings, self._api, self._metrics = settings, api, metrics
         self._spending, self._bearer = spending, bearer
-        self._search = SearchSource(settings, api, metrics, spending, shutdown)
+        self._search = SearchReader(settings, api, metrics, spending, shutdown)
         self._connection: _Connection | None = None
         self._catch_up = True
         self._settled_at = 0.0
@@ -123,10 +124,10 @@ class StreamSource:
         try:
             if not connection.opened.wait(self._settings.x_timeout_seconds + _SILENCE_SECONDS):
                 connection.hang_up()
-                raise XUnavailable("the stream did not open in time")
+                raise Unavailable("the stream did not open in time")
             if connection.problem is not None:
                 raise connection.problem
-        except XError as error:
+        except SourceError as error:
             if error.unbilled:
                 self._spending.budget.release(held)
             raise
@@ -140,7 +141,7 @@ class StreamSource:
         tag = f"twitter-producer/{self._settings.pipeline}"
         rules = self._api.request(client.get_rules).get("data") or []
         if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
-            raise XUnavailable("X answered with something that is not a list of rules")
+            raise Unavailable("X answered with something that is not a list of rules")
         ours = [rule for rule in rules if rule.get("tag") == tag]
         if len(rules) > len(ours):
             log.warning("the app has other rules: what they match is billed and left out here")
@@ -228,13 +229,13 @@ class _Connection(threading.Thread):
                         self._take(line)
                     if self.ended.is_set():
                         return
-            self._end(XUnavailable("X closed the stream"))
-        except XError as error:
+            self._end(Unavailable("X closed the stream"))
+        except SourceError as error:
             self._end(error)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            self._end(XUnavailable(f"the connection to the stream broke: {error}"))
+            self._end(Unavailable(f"the connection to the stream broke: {error}"))
         except Exception as error:  # such as what urllib3 raises when it is closed meanwhile
-            self._end(XUnavailable(f"the stream failed: {error!r}"))
+            self._end(Unavailable(f"the stream failed: {error!r}"))
         finally:
             self._session.close()
 
@@ -250,9 +251,9 @@ class _Connection(threading.Thread):
         try:
             message = json_text.decode(line)
         except ValueError as error:
-            raise XUnavailable("the stream sent something that is not JSON") from error
+            raise Unavailable("the stream sent something that is not JSON") from error
         if not isinstance(message, dict) or "data" not in message:
-            raise XUnavailable(f"X ends the stream: {printable(str(message))}")
+            raise Unavailable(f"X ends the stream: {printable(str(message))}")
         if self.allowance is not None:
             self.allowance -= 1
         rules = message.get("matching_rules")
@@ -279,7 +280,7 @@ class _Connection(threading.Thread):
 
 
 def _lines(raw: Any) -> Iterator[bytes]:
-    """Yield the lines of a response; XUnavailable where one is longer than any message."""
+    """Yield the lines of a response; Unavailable where one is longer than any message."""
     rest = bytearray()
     while piece := raw.read1(1 << 16, decode_content=True):
         searched = len(rest)
@@ -290,4 +291,4 @@ def _lines(raw: Any) -> Iterator[bytes]:
             start = end + 1
         del rest[:start]
         if len(rest) > _LONGEST_MESSAGE:
-            raise XUnavailable("the stream sent a message that is too long")
+            raise Unavailable("the stream sent a message that is too long")
