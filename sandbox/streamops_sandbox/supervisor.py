@@ -1,10 +1,11 @@
 """The one process that stays after `sandbox up`: Google, X, registry, releases, and the clusters.
 
-`python -m streamops_sandbox.supervisor --home DIR --port P …` serves the applications at P, P+1, P+2 and P+3
+`python -m streamops_sandbox.supervisor --home DIR --port P …` serves the applications from P on, one port each
 (any free ports for 0), starts the clusters, writes `state.json` and reports on the file descriptor
 `--report` in one JSON line: {} or {"error": …}. It stops when nobody reads that: the command that
 started it was interrupted or killed. It is controlled through the socket in its folder:
-GET /status, POST and DELETE /clusters {"name"}, POST /stop, and /google and /x as those document them.
+GET /status, POST and DELETE /clusters {"name"}, POST /stop, and /google, /x and /networks as those
+document them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from streamops_sandbox.home import Home, StartError, State, started
 
 logger = logging.getLogger(__name__)
 
-SERVICES = ("google", "x", "registry", "releases")
+SERVICES = ("google", "x", "registry", "releases", "networks")
 _SHUTDOWN_SECONDS = 1.0
 
 
@@ -111,6 +112,10 @@ class Supervisor:
 
             tokeninfo = f"{self._urls['google']}/tokeninfo"
             return registry.create_app(home=home, base_url=base_url, google_tokeninfo_url=tokeninfo)
+        if name == "networks":
+            from streamops_sandbox import networks  # noqa: PLC0415
+
+            return networks.create_app(home=home, base_url=base_url)
         from streamops_sandbox.knative import release  # noqa: PLC0415
 
         return release.create_app(home=home, base_url=base_url, upstream=options.releases)

@@ -274,6 +274,19 @@ class Producer:
 def _source(context: Context) -> Source:
     """Return the source that the settings ask for; its libraries are imported only for it."""
     # ruff: noqa: PLC0415
+    kind = context.settings.source
+    if kind == "jetstream":
+        from twitter_producer.sources.jetstream import JetstreamSource
+
+        return JetstreamSource(context)
+    if kind == "mastodon":
+        from twitter_producer.sources.mastodon import MastodonSource
+
+        return MastodonSource(context)
+    if kind == "feed":
+        from twitter_producer.sources.feed import FeedSource
+
+        return FeedSource(context)
     from twitter_producer.sources.x import XSource
 
     return XSource(context)

@@ -26,6 +26,17 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from twitter_producer import query as queries
 
 WEEK_SECONDS = 7 * 24 * 3600
+X_SOURCES = {"search", "stream", "replay"}
+#: The events' `type` where EVENT_TYPE does not say another; X's is that of all its sources.
+EVENT_TYPES = {
+    "jetstream": "app.bsky.feed.post",
+    "mastodon": "org.joinmastodon.status",
+    "feed": "com.streamops.feed.entry",
+}
+_MOST_FEEDS_IN_CONFIGMAP = 500
+_HASHTAG = re.compile(r"#?\w{1,100}")
+_COLLECTION = re.compile(r"[a-zA-Z0-9-]{1,63}(\.[a-zA-Z0-9-]{1,63}){1,8}(\.\*)?")
+_DID = re.compile(r"did:[a-z]{1,20}:[A-Za-z0-9._:%-]{1,200}")
 #: The specification recommends up to 20 characters; more are valid.
 _EXTENSION = re.compile(r"[a-z0-9]{1,100}")
 _LONGEST_SHOWN = 1000
@@ -71,6 +82,13 @@ def _http_url(value: str) -> str:
     return value
 
 
+def _websocket_url(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in {"ws", "wss"} or not url.hostname:
+        raise ValueError("is not a URL such as wss://jetstream2.us-east.bsky.network/subscribe")
+    return value
+
+
 def _printable(value: str) -> str:
     if not value.isprintable():
         raise ValueError("contains control characters")
@@ -79,7 +97,7 @@ def _printable(value: str) -> str:
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Url = Annotated[str, AfterValidator(_http_url)]
-Attribute = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+WebSocketUrl = Annotated[str, AfterValidator(_websocket_url)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -90,7 +108,7 @@ class Settings(BaseSettings):
 
     # What to read
     pipeline: str = "twitter"
-    source: Literal["search", "stream", "replay"] = "search"
+    source: Literal["search", "stream", "replay", "jetstream", "mastodon", "feed"] = "search"
     topics: Words = ()
     languages: Words = ()
     excludes: Words = ()
@@ -106,6 +124,15 @@ class Settings(BaseSettings):
     replay_rate: Annotated[float, Field(ge=0)] = 0
     x_api_url: Url = "https://api.twitter.com"
     x_timeout_seconds: Seconds = 15
+    jetstream_url: WebSocketUrl = "wss://jetstream2.us-east.bsky.network/subscribe"
+    collections: Words = ("app.bsky.feed.post",)
+    dids: Words = ()
+    mastodon_url: Url = "https://mastodon.social"
+    source_token_file: Path | None = None
+    feeds: Words = ()
+    feeds_file: Path | None = None
+    feed_interval_seconds: Annotated[float, Field(ge=1)] = 900
+    source_timeout_seconds: Seconds = 15
 
     # Where it goes
     k_sink: Url = ""
@@ -114,8 +141,8 @@ class Settings(BaseSettings):
     ca_bundles_dir: Path = Path("/knative-custom-certs")
     oidc_token_file: Path = Path("/oidc/token")
     sink_token_file: Path | None = None
-    event_source: Attribute = "https://x.com"
-    event_type: Attribute = "com.x.post"
+    event_source: Annotated[str, AfterValidator(_printable)] = ""
+    event_type: Annotated[str, AfterValidator(_printable)] = ""
     delivery_mode: Literal["binary", "structured", "batch"] = "binary"
     batch_size: Annotated[int, Field(ge=1, le=1000)] = 100
     delivery_concurrency: Annotated[int, Field(ge=1, le=32)] = 1
@@ -187,11 +214,16 @@ class Settings(BaseSettings):
     @classmethod
     def _query_fits_x(cls, query: str, info: ValidationInfo) -> str:
         given = info.data
-        if given.get("source") == "replay":
-            return query
         topics, languages, excludes = (
             given.get(name, ()) for name in ("topics", "languages", "excludes")
         )
+        source = given.get("source")
+        if source not in X_SOURCES:
+            if query:
+                raise ValueError(f"QUERY is in X's language: SOURCE={source} takes TOPICS")
+            return query
+        if source == "replay":
+            return query
         if query and (topics or languages or excludes):
             raise ValueError("QUERY stands alone: leave out TOPICS, LANGUAGES and EXCLUDES")
         if not query and not topics:
@@ -206,6 +238,68 @@ class Settings(BaseSettings):
         if info.data.get("source") == "replay" and (path is None or not path.is_file()):
             raise ValueError("SOURCE=replay needs an existing file of posts")
         return path
+
+    @field_validator("topics")
+    @classmethod
+    def _topics_are_hashtags(cls, topics: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("source") != "mastodon":
+            return topics
+        if not topics:
+            raise ValueError(
+                "SOURCE=mastodon reads hashtags: name them, such as knative,kubernetes"
+            )
+        for topic in topics:
+            if not _HASHTAG.fullmatch(topic):
+                raise ValueError(f"{topic!r} is not a hashtag: letters, digits and _ only")
+        return topics
+
+    @field_validator("collections")
+    @classmethod
+    def _collections_are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not _COLLECTION.fullmatch(name):
+                raise ValueError(f"{name!r} is not a collection such as app.bsky.feed.post")
+        return names
+
+    @field_validator("dids")
+    @classmethod
+    def _jetstream_is_narrowed(cls, dids: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for did in dids:
+            if not _DID.fullmatch(did):
+                raise ValueError(f"{did!r} is not an account's id such as did:plc:abc123")
+        wanted = dids or info.data.get("topics") or info.data.get("languages")
+        if info.data.get("source") == "jetstream" and not wanted:
+            raise ValueError("that would be every post: set TOPICS, LANGUAGES or DIDS")
+        return dids
+
+    @field_validator("feeds_file")
+    @classmethod
+    def _feeds_are_urls(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if info.data.get("source") != "feed":
+            return path
+        urls = _feed_urls(info.data.get("feeds", ()), path)
+        if not urls:
+            raise ValueError("SOURCE=feed needs the feeds' URLs: set FEEDS or FEEDS_FILE")
+        for url in urls:
+            _http_url(url)
+        return path
+
+    @field_validator("event_source")
+    @classmethod
+    def _source_of_network(cls, source: str, info: ValidationInfo) -> str:
+        if source:
+            return source
+        kind = info.data.get("source")
+        if kind == "mastodon":
+            return str(info.data.get("mastodon_url"))
+        return {"jetstream": "https://bsky.app", "feed": "urn:feeds"}.get(
+            str(kind), "https://x.com"
+        )
+
+    @field_validator("event_type")
+    @classmethod
+    def _type_of_network(cls, name: str, info: ValidationInfo) -> str:
+        return name or EVENT_TYPES.get(str(info.data.get("source")), "com.x.post")
 
     @field_validator("post_fields")
     @classmethod
@@ -264,7 +358,7 @@ class Settings(BaseSettings):
         if not set(names) <= info.data.keys():  # malformed, and reported already
             return bearer
         given = [name for name in names if info.data[name].get_secret_value()]
-        needed = info.data.get("source") != "replay"
+        needed = info.data.get("source") in {"search", "stream"}
         if info.data.get("credentials") != "environment" or not needed:
             return bearer
         if not bearer.get_secret_value() and given not in (list(names), list(names[:2])):
@@ -275,8 +369,8 @@ class Settings(BaseSettings):
     @field_validator("run_once")
     @classmethod
     def _stream_has_no_end(cls, run_once: bool, info: ValidationInfo) -> bool:
-        if run_once and info.data.get("source") == "stream":
-            raise ValueError("a stream never ends: use SOURCE=search")
+        if run_once and info.data.get("source") in {"stream", "jetstream"}:
+            raise ValueError("a stream never ends: use another SOURCE, such as search")
         return run_once
 
     @field_validator("state_file")
@@ -286,10 +380,40 @@ class Settings(BaseSettings):
             raise ValueError("STATE=file needs the path of the file")
         return path
 
+    @field_validator("state")
+    @classmethod
+    def _state_holds_the_feeds(cls, state: str, info: ValidationInfo) -> str:
+        if state != "configmap" or info.data.get("source") != "feed":
+            return state
+        count = len(_feed_urls(info.data.get("feeds", ()), info.data.get("feeds_file")))
+        if count > _MOST_FEEDS_IN_CONFIGMAP:
+            raise ValueError(
+                f"a ConfigMap holds the state of {_MOST_FEEDS_IN_CONFIGMAP} feeds, not of {count}: "
+                "use STATE=file on a volume, or several pipelines"
+            )
+        return state
+
+    @property
+    def feed_urls(self) -> tuple[str, ...]:
+        """The URLs in FEEDS and FEEDS_FILE, each once."""
+        return _feed_urls(self.feeds, self.feeds_file)
+
     @property
     def overrides(self) -> dict[str, str]:
         """The extensions of K_CE_OVERRIDES."""
         return parse_overrides(self.k_ce_overrides)
+
+
+def _feed_urls(feeds: tuple[str, ...], path: Path | None) -> tuple[str, ...]:
+    """Return the URLs, each once; ValueError if the file cannot be read."""
+    listed: list[str] = []
+    if path is not None:
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"cannot be read: {error}") from error
+        listed = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return tuple(dict.fromkeys([*feeds, *listed]))
 
 
 def parse_overrides(text: str) -> dict[str, str]:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
-import os
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
-import certifi
 import requests
 import tweepy
 import urllib3
-from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
 
 from twitter_producer import json_text
 from twitter_producer.clock import XClock
-from twitter_producer.connections import Connections, Unreachable
+from twitter_producer.connections import Connections
 from twitter_producer.credentials import Keys
+from twitter_producer.deadline_adapter import DeadlineAdapter, trusted_authorities
 from twitter_producer.errors import (
     BadRequest,
     CreditsDepleted,
@@ -79,62 +72,19 @@ class RateLimit:
     reset: int | None = None
 
 
-class RedirectAdapter(HTTPAdapter):
-    """Sends to another address what is addressed to tweepy's, each request within a deadline.
-
-    A stream has no deadline, only a time limit for each read.
-    """
+class RedirectAdapter(DeadlineAdapter):
+    """Sends to another address what is addressed to tweepy's."""
 
     def __init__(self, base_url: str, timeout: float, connections: Connections) -> None:
-        super().__init__()
-        self._base_url, self._timeout = base_url.rstrip("/"), timeout
-        self._connections = connections
-        self._stream: requests.Response | None = None
+        super().__init__(connections, timeout)
+        self._base_url = base_url.rstrip("/")
 
     def send(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
     ) -> requests.Response:
         """Send the request; the signature it carries stays that for tweepy's address."""
         request.url = self._base_url + str(request.url).removeprefix(TWEEPY_URL)
-        if not kwargs.get("stream"):
-            return self._exchange(request)
-        kwargs["proxies"] = get_environ_proxies(request.url)
-        kwargs["timeout"] = kwargs.get("timeout") or self._timeout
-        self._stream = super().send(request, *args, **kwargs)
-        return self._stream
-
-    def _exchange(self, request: requests.PreparedRequest) -> requests.Response:
-        url = urlsplit(str(request.url))
-        body = request.body or b""
-        headers = {
-            name: value.decode("latin-1") if isinstance(value, bytes) else value
-            for name, value in request.headers.items()
-            if name.lower() not in {"accept-encoding", "content-length"}
-        }
-        try:
-            reply = self._connections.request(
-                str(request.method),
-                f"{url.path}?{url.query}" if url.query else url.path,
-                body.encode() if isinstance(body, str) else body,
-                headers,
-            )
-        except Unreachable as error:
-            raise requests.ConnectionError(str(error)) from error
-        if not reply.complete:
-            raise requests.ConnectionError("the answer was cut off, or is too long")
-        response = requests.Response()
-        response.status_code, response.reason = reply.status, reply.reason
-        response.headers.update(reply.headers.items())
-        response.request, response.url = request, str(request.url)
-        response.raw = io.BytesIO(reply.body)
-        response.encoding = "utf-8"
-        return response
-
-    def hang_up(self) -> None:
-        """Wake whoever reads the stream, from another thread: the connection ends."""
-        with contextlib.suppress(OSError, ValueError, RuntimeError, AttributeError):  # it has ended
-            if self._stream is not None:
-                self._stream.raw.shutdown()
+        return super().send(request, *args, **kwargs)
 
 
 @dataclass
@@ -151,7 +101,7 @@ class XApi:
     _fields_parameter: str = "post.fields"
 
     def __post_init__(self) -> None:
-        trust = _trusted() if self.url.startswith("https:") else None
+        trust = trusted_authorities() if self.url.startswith("https:") else None
         self._connections = Connections(self.url, self.timeout, trust, longest=_LONGEST_ANSWER)
 
     def ask_time(self) -> None:
@@ -319,17 +269,6 @@ def _detail(body: bytes) -> str:
         return printable(" ".join(dict.fromkeys(str(part) for part in parts if part)))
     except (ValueError, AttributeError, TypeError):
         return ""
-
-
-def _trusted() -> ssl.SSLContext:
-    """Return the authorities trusted for X: the system's, Mozilla's, and requests' variables'."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if bundle := os.environ.get(name):
-            folder = os.path.isdir(bundle)
-            context.load_verify_locations(**{"capath" if folder else "cafile": bundle})
-    return context
 
 
 def start_parameter(moment: datetime) -> str:

@@ -1,0 +1,50 @@
+"""The ids of what has been delivered: against duplicates, and to know whose deletion matters."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from struct import iter_unpack, pack
+
+#: Bounded, since a ConfigMap holds 1 MiB: these take 215 kB of it.
+MOST = 20_000
+
+
+class DeliveredIds:
+    """The last ids, as hashes of 64 bits; the oldest are forgotten first."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._hashes: dict[int, None] = {}
+        self._most = most
+
+    def __contains__(self, text: str) -> bool:
+        return _hash(text) in self._hashes
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def add(self, text: str) -> None:
+        """Remember an id as the newest."""
+        key = _hash(text)
+        self._hashes.pop(key, None)
+        self._hashes[key] = None
+        if len(self._hashes) > self._most:
+            del self._hashes[next(iter(self._hashes))]
+
+    def dump(self) -> str:
+        """Return the hashes as text, oldest first."""
+        return base64.b64encode(pack(f">{len(self._hashes)}Q", *self._hashes)).decode()
+
+    def load(self, text: str) -> None:
+        """Take over what `dump` returned; ValueError if it is not that."""
+        content = base64.b64decode(text, validate=True)
+        if len(content) % 8:
+            raise ValueError("the delivered ids are cut off")
+        hashes: Sequence[int] = [key for (key,) in iter_unpack(">Q", content)]
+        self._hashes = dict.fromkeys(hashes[-self._most :])
+
+
+def _hash(text: str) -> int:
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big")

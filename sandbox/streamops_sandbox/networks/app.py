@@ -1,0 +1,81 @@
+"""The networks as one application: their paths do not meet."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from streamops_sandbox.control_socket import CONTROL
+from streamops_sandbox.networks.feeds import Feeds
+from streamops_sandbox.networks.jetstream import Jetstream
+from streamops_sandbox.networks.mastodon import Mastodon
+from streamops_sandbox.request_guard import guard
+from streamops_sandbox.x.faults import Faults
+from streamops_sandbox.x.problems import Problem
+
+_EVERY_SECONDS = 10.0
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def create_app(*, home: Path, base_url: str, publishing: bool = True) -> web.Application:
+    """Return the application, with its control interface at [CONTROL].
+
+    Jetstream is at `/subscribe`, Mastodon at `/api/…`, feeds at `/feeds/NAME.{rss,atom,json}`.
+    Mastodon's token is read from `home`/mastodon-token, and made there if there is none.
+    `publishing`: a post of the sandbox's own appears in each of them every few seconds.
+    """
+    faults = Faults()
+
+    @web.middleware
+    async def failing(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await faults.serve(request, handler)
+        except Problem as problem:
+            body = {"error": str(problem)}
+            return web.json_response(body, status=problem.status, headers=problem.headers)
+
+    app = web.Application(middlewares=[guard(), failing], client_max_size=16 << 20)
+    jetstream, mastodon, feeds = Jetstream(), Mastodon(home, base_url), Feeds(base_url)
+    control = web.Application(client_max_size=64 << 20)
+    for network in (jetstream, mastodon, feeds):
+        network.add_to(app, control)
+
+    async def add_fault(request: web.Request) -> web.Response:
+        try:
+            faults.add(await request.json())
+        except (TypeError, ValueError) as error:
+            raise web.HTTPBadRequest(text=f"{error}\n") from error
+        return web.json_response({})
+
+    async def publish(_app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(_publish(jetstream, mastodon, feeds))
+        yield
+        task.cancel()
+
+    control.router.add_post("/faults", add_fault)
+    app[CONTROL] = control
+    if publishing:
+        app.cleanup_ctx.append(publish)
+    return app
+
+
+async def _publish(jetstream: Jetstream, mastodon: Mastodon, feeds: Feeds) -> None:
+    """Publish the sandbox's posts over and over."""
+    text = resources.files("streamops_sandbox.x").joinpath("posts.json").read_text("utf-8")
+    posts: list[dict[str, Any]] = json.loads(text)["data"]
+    number = 0
+    while True:
+        post = posts[number % len(posts)]
+        entry = {"text": post["text"], "lang": post.get("lang", "en")}
+        jetstream.publish(entry)
+        mastodon.publish(entry)
+        feeds.publish("knative", entry)
+        number += 1
+        if number > 12:  # the first ones are there at once
+            await asyncio.sleep(_EVERY_SECONDS)

@@ -1,0 +1,207 @@
+"""Jetstream: commits as JSON over a WebSocket, from a cursor on.
+
+Contract: https://github.com/bluesky-social/jetstream (README, pkg/models, pkg/server).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+import time
+from bisect import bisect_left
+from typing import Any
+
+from aiohttp import web
+
+_COLLECTION = re.compile(r"[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+(\.\*)?|[a-zA-Z0-9-]+\.\*")
+_DID = re.compile(r"did:[a-z]+:[A-Za-z0-9._:%-]+")
+_MOST_COLLECTIONS, _MOST_DIDS = 100, 10_000
+#: Events kept for those who come with a cursor.
+_MOST_EVENTS = 1_000_000
+_COLLECTION_OF_POSTS = "app.bsky.feed.post"
+_AUTHOR = "did:plc:sandbox2streamops3knative"
+
+
+class Jetstream:
+    """The events in the order of their cursors, and those who read them."""
+
+    def __init__(self) -> None:
+        self._cursors: list[int] = []
+        self._events: list[tuple[str, str, str]] = []  # collection ("" for others), did, JSON
+        self._keys = itertools.count(1)
+        self._sockets: set[web.WebSocketResponse] = set()
+        self.connections = 0
+
+    def add_to(self, app: web.Application, control: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_get("/subscribe", self.subscribe)
+        app.on_shutdown.append(self._hang_up)
+        control.router.add_get("/jetstream", self.show)
+        control.router.add_post("/jetstream/posts", self.add_posts)
+        control.router.add_post("/jetstream/deletions", self.add_deletions)
+        control.router.add_post("/jetstream/accounts", self.add_account)
+        control.router.add_post("/jetstream/disconnect", self.disconnect)
+
+    def publish(self, entry: dict[str, Any]) -> str:
+        """Publish a post, `{"text": …, "langs": […], "did": …, "handle": …}`; return its URI."""
+        did = str(entry.get("did", _AUTHOR))
+        if "handle" in entry:
+            handle = {"did": did, "handle": entry["handle"], "seq": 1, "time": _now()}
+            self._add("", did, {"kind": "identity", "identity": handle})
+        collection = str(entry.get("collection", _COLLECTION_OF_POSTS))
+        key = f"3sandbox{next(self._keys):06d}"
+        record = {
+            "$type": collection,
+            "createdAt": _now(),
+            "langs": entry.get("langs") or [entry.get("lang", "en")],
+            "text": entry.get("text", ""),
+        }
+        commit = {
+            "rev": f"3rev{next(self._keys):09d}",
+            "operation": entry.get("operation", "create"),
+            "collection": collection,
+            "rkey": key,
+            "record": record,
+            "cid": f"bafyreisandbox{key}",
+        }
+        self._add(collection, did, {"kind": "commit", "commit": commit})
+        return f"at://{did}/{collection}/{key}"
+
+    def delete(self, uri: str) -> None:
+        """Delete a post."""
+        did, collection, key = uri.removeprefix("at://").split("/")
+        commit = {
+            "rev": f"3rev{next(self._keys):09d}",
+            "operation": "delete",
+            "collection": collection,
+            "rkey": key,
+        }
+        self._add(collection, did, {"kind": "commit", "commit": commit})
+
+    def _add(self, collection: str, did: str, event: dict[str, Any]) -> None:
+        cursor = max(time.time_ns() // 1000, self._cursors[-1] + 1 if self._cursors else 0)
+        self._cursors.append(cursor)
+        self._events.append((collection, did, json.dumps({"did": did, "time_us": cursor, **event})))
+        if len(self._cursors) > _MOST_EVENTS:
+            del self._cursors[: _MOST_EVENTS // 10], self._events[: _MOST_EVENTS // 10]
+
+    async def subscribe(self, request: web.Request) -> web.StreamResponse:
+        """Send events until either side ends it."""
+        options = _Options(request)
+        socket = web.WebSocketResponse(heartbeat=30, compress=False)
+        await socket.prepare(request)
+        self._sockets.add(socket)
+        self.connections += 1
+        # Without a cursor, or with one that lies in the future, the events from now on.
+        position = len(self._events)
+        if options.cursor is not None and options.cursor <= time.time_ns() // 1000:
+            position = bisect_left(self._cursors, options.cursor)
+        reading = asyncio.create_task(_until_closed(socket))
+        try:
+            last = self._cursors[position - 1] if position else 0
+            while not socket.closed and not reading.done():
+                position = bisect_left(self._cursors, last + 1) if last else position
+                for collection, did, text in self._events[position : position + 200]:
+                    if options.wants(collection, did, text):
+                        await socket.send_str(text)
+                    last = self._cursors[position]
+                    position += 1
+                if position >= len(self._events):
+                    await asyncio.sleep(0.02)
+        except ConnectionError:
+            pass  # the client has gone
+        finally:
+            reading.cancel()
+            self._sockets.discard(socket)
+        return socket
+
+    async def show(self, _request: web.Request) -> web.Response:
+        """Count connections and events."""
+        body = {"connections": self.connections, "events": len(self._events)}
+        return web.json_response(body | {"open": len(self._sockets)})
+
+    async def add_posts(self, request: web.Request) -> web.Response:
+        """Publish posts; answers with their URIs."""
+        return web.json_response([self.publish(entry) for entry in await request.json()])
+
+    async def add_deletions(self, request: web.Request) -> web.Response:
+        """Delete posts by their URIs."""
+        for uri in await request.json():
+            self.delete(uri)
+        return web.json_response({})
+
+    async def add_account(self, request: web.Request) -> web.Response:
+        """Set an account's status: {"did": …, "status": "deleted"}."""
+        entry = await request.json()
+        account = {"active": False, "did": entry["did"], "seq": 1, "time": _now()}
+        event = {"kind": "account", "account": account | {"status": entry["status"]}}
+        self._add("", entry["did"], event)
+        return web.json_response({})
+
+    async def disconnect(self, _request: web.Request) -> web.Response:
+        """Break the connections off."""
+        for socket in tuple(self._sockets):
+            if (transport := socket.get_extra_info("socket")) is not None:
+                transport.shutdown(2)
+        return web.json_response({})
+
+    async def _hang_up(self, _app: web.Application) -> None:
+        for socket in tuple(self._sockets):
+            await socket.close()
+
+
+class _Options:
+    """The parameters of a subscription; 400 for what Jetstream does not take."""
+
+    def __init__(self, request: web.Request) -> None:
+        query = request.query
+        self.collections = query.getall("wantedCollections", [])
+        self.dids = set(query.getall("wantedDids", []))
+        if len(self.collections) > _MOST_COLLECTIONS or len(self.dids) > _MOST_DIDS:
+            raise web.HTTPBadRequest(text="too many wanted collections or DIDs")
+        for name in self.collections:
+            if not _COLLECTION.fullmatch(name):
+                raise web.HTTPBadRequest(text=f"invalid collection: {name}")
+        for did in self.dids:
+            if not _DID.fullmatch(did):
+                raise web.HTTPBadRequest(text=f"invalid DID: {did}")
+        self.cursor = _number(query, "cursor")
+        self.longest = _number(query, "maxMessageSizeBytes") or 0
+        if query.get("compress") == "true" or query.get("requireHello") == "true":
+            raise web.HTTPNotImplemented(text="compress and requireHello are not modelled")
+
+    def wants(self, collection: str, did: str, text: str) -> bool:
+        """Return whether an event is sent; identities and accounts always are."""
+        if self.dids and did not in self.dids:
+            return False
+        if 0 < self.longest < len(text.encode()):
+            return False
+        return (
+            not collection
+            or not self.collections
+            or any(map(_covers(collection), self.collections))
+        )
+
+
+def _covers(collection: str) -> Any:
+    return lambda name: (
+        name == collection or (name.endswith(".*") and collection.startswith(name[:-1]))
+    )
+
+
+def _number(query: Any, name: str) -> int | None:
+    text = query.get(name, "")
+    if not re.fullmatch(r"-?[0-9]{0,19}", text):
+        raise web.HTTPBadRequest(text=f"invalid {name}: {text}")
+    return int(text) if text.lstrip("-") else None
+
+
+async def _until_closed(socket: web.WebSocketResponse) -> None:
+    async for _ in socket:
+        pass
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())

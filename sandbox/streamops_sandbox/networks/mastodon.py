@@ -1,0 +1,231 @@
+"""Mastodon: timelines of hashtags, statuses by id, and the stream of a hashtag.
+
+Contract: https://docs.joinmastodon.org/methods/timelines/#tag, .../methods/statuses/#index,
+.../methods/streaming/ and .../api/rate-limits/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+_LONGEST_PAGE, _PAGE = 40, 20
+_LIMIT, _PERIOD_SECONDS = 300, 300
+_MOST_STATUSES = 100_000
+_HASHTAG = re.compile(r"#(\w+)")
+
+
+class Mastodon:
+    """The statuses of an instance, by id, and those who listen."""
+
+    def __init__(self, home: Path, base_url: str) -> None:
+        self._base_url = base_url
+        self._statuses: dict[int, dict[str, Any]] = {}
+        self._listeners: dict[asyncio.Queue[str], str] = {}
+        self._used, self._period_ends = 0, 0.0
+        self.limit = _LIMIT
+        token = home / "mastodon-token"
+        if not token.exists():
+            token.write_text(secrets.token_urlsafe(24))
+            token.chmod(0o600)
+        self._token = token.read_text().strip()
+
+    def add_to(self, app: web.Application, control: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_get("/api/v1/timelines/tag/{tag}", self.timeline)
+        app.router.add_get("/api/v1/statuses", self.statuses)
+        app.router.add_get("/api/v2/instance", self.instance)
+        app.router.add_get("/api/v1/instance", self.instance)
+        app.router.add_get("/api/v1/streaming/hashtag", self.stream)
+        app.on_shutdown.append(self._hang_up)
+        control.router.add_get("/mastodon", self.show)
+        control.router.add_post("/mastodon/posts", self.add_posts)
+        control.router.add_post("/mastodon/deletions", self.add_deletions)
+        control.router.add_put("/mastodon/limit", self.set_limit)
+        control.router.add_post("/mastodon/disconnect", self.disconnect)
+
+    def publish(self, entry: dict[str, Any]) -> str:
+        """Publish a status, `{"text": …, "lang": …}` or Mastodon's own fields; return its id."""
+        now = time.time()
+        number = int(now * 1000) << 16
+        while number in self._statuses:
+            number += 1
+        text = str(entry.get("text", ""))
+        status = {
+            "id": str(number),
+            "created_at": datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z"),
+            "in_reply_to_id": None,
+            "sensitive": False,
+            "spoiler_text": "",
+            "visibility": "public",
+            "language": entry.get("lang", "en"),
+            "uri": f"{self._base_url}/users/sandbox/statuses/{number}",
+            "url": f"{self._base_url}/@sandbox/{number}",
+            "content": f"<p>{html.escape(text)}</p>",
+            "tags": [{"name": t, "url": f"{self._base_url}/tags/{t}"} for t in _tags(text)],
+            "account": {
+                "id": "1",
+                "username": "sandbox",
+                "acct": "sandbox",
+                "display_name": "The sandbox",
+                "url": f"{self._base_url}/@sandbox",
+            },
+            "media_attachments": [],
+            "mentions": [],
+            "emojis": [],
+        }
+        self._statuses[number] = status | {
+            k: v for k, v in entry.items() if k not in ("text", "lang")
+        }
+        if len(self._statuses) > _MOST_STATUSES:
+            del self._statuses[next(iter(self._statuses))]
+        self._tell("update", json.dumps(self._statuses[number]), _tags(text))
+        return str(number)
+
+    def _tell(self, event: str, payload: str, tags: set[str]) -> None:
+        for queue, tag in self._listeners.items():
+            if tag in tags:
+                queue.put_nowait(f"event: {event}\ndata: {payload}\n\n")
+
+    async def timeline(self, request: web.Request) -> web.Response:
+        """Answer a page, newest first; with `min_id` the oldest ones after it."""
+        headers = self._count()
+        tag = request.match_info["tag"].lower()
+        limit = min(_number(request, "limit") or _PAGE, _LONGEST_PAGE)
+        after = max(_number(request, "min_id") or 0, _number(request, "since_id") or 0)
+        before = _number(request, "max_id") or 1 << 63
+        found = [
+            status
+            for number, status in sorted(self._statuses.items())
+            if after < number < before and tag in _tags(_text(status))
+        ]
+        page = found[:limit] if "min_id" in request.query else found[-limit:]
+        if page:
+            own = f"{self._base_url}{request.path}"
+            headers["Link"] = (
+                f'<{own}?max_id={page[0]["id"]}>; rel="next", '
+                f'<{own}?min_id={page[-1]["id"]}>; rel="prev"'
+            )
+        return web.json_response(page[::-1], headers=headers)
+
+    async def statuses(self, request: web.Request) -> web.Response:
+        """Answer those of the statuses in `id[]` that exist."""
+        headers = self._count()
+        ids = request.query.getall("id[]", []) + request.query.getall("id", [])
+        if len(ids) > _PAGE:
+            raise _error(422, "too many ids")
+        found = [self._statuses[int(i)] for i in ids if i.isdecimal() and int(i) in self._statuses]
+        return web.json_response(found, headers=headers)
+
+    async def instance(self, _request: web.Request) -> web.Response:
+        """Answer what a client has to know of the instance."""
+        streaming = {"streaming": self._base_url}
+        body = {"version": "4.4.0", "domain": "localhost", "uri": "localhost"}
+        configuration = {"urls": streaming}
+        return web.json_response(
+            body | {"urls": {"streaming_api": self._base_url}} | {"configuration": configuration}
+        )
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Send the events of a hashtag until the client goes."""
+        if request.headers.get("Authorization") != f"Bearer {self._token}":
+            raise _error(401, "Access to this endpoint requires an access token")
+        if not (tag := request.query.get("tag", "").lower()):
+            raise _error(400, "Missing tag name parameter")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        self._listeners[queue] = tag
+        try:
+            await response.write(b":)\n")
+            while True:
+                try:
+                    text = await asyncio.wait_for(queue.get(), 15)
+                except TimeoutError:
+                    text = ":thump\n"
+                if not text:
+                    return response
+                await response.write(text.encode())
+        except ConnectionError:
+            return response  # the client has gone
+        finally:
+            self._listeners.pop(queue, None)
+
+    async def show(self, _request: web.Request) -> web.Response:
+        """Count statuses and listeners."""
+        body = {"statuses": len(self._statuses), "listeners": len(self._listeners)}
+        return web.json_response(body)
+
+    async def add_posts(self, request: web.Request) -> web.Response:
+        """Publish statuses; answers with their ids."""
+        return web.json_response([self.publish(entry) for entry in await request.json()])
+
+    async def add_deletions(self, request: web.Request) -> web.Response:
+        """Delete statuses by their ids."""
+        for text in await request.json():
+            status = self._statuses.pop(int(text))
+            self._tell("delete", text, _tags(_text(status)))
+        return web.json_response({})
+
+    async def set_limit(self, request: web.Request) -> web.Response:
+        """Set the requests allowed in a period, and begin one."""
+        self.limit, self._period_ends = int((await request.json())["requests"]), 0.0
+        return web.json_response({})
+
+    async def disconnect(self, _request: web.Request) -> web.Response:
+        """End the streams."""
+        for queue in self._listeners:
+            queue.put_nowait("")
+        return web.json_response({})
+
+    async def _hang_up(self, _app: web.Application) -> None:
+        for queue in self._listeners:
+            queue.put_nowait("")
+
+    def _count(self) -> dict[str, str]:
+        """Count a request; return the headers that say what is left."""
+        if time.time() >= self._period_ends:
+            self._used, self._period_ends = 0, time.time() + _PERIOD_SECONDS
+        self._used += 1
+        reset = datetime.fromtimestamp(self._period_ends, UTC).isoformat().replace("+00:00", "Z")
+        headers = {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(max(0, self.limit - self._used)),
+            "X-RateLimit-Reset": reset,
+        }
+        if self._used > self.limit:
+            raise _error(429, "Too many requests", headers)
+        return headers
+
+
+def _error(status: int, text: str, headers: dict[str, str] | None = None) -> web.HTTPException:
+    answers = {
+        400: web.HTTPBadRequest,
+        401: web.HTTPUnauthorized,
+        422: web.HTTPUnprocessableEntity,
+        429: web.HTTPTooManyRequests,
+    }
+    body = json.dumps({"error": text})
+    return answers[status](text=body, headers=headers, content_type="application/json")
+
+
+def _number(request: web.Request, name: str) -> int | None:
+    text = request.query.get(name, "")
+    return int(text) if re.fullmatch(r"[0-9]{1,20}", text) else None
+
+
+def _text(status: dict[str, Any]) -> str:
+    return html.unescape(str(status["content"]))
+
+
+def _tags(text: str) -> set[str]:
+    return {tag.lower() for tag in _HASHTAG.findall(text)}
