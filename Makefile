@@ -28,6 +28,15 @@ PROGRAMS := programs
 else ifneq ($(CLUSTER),sandbox)
 $(error CLUSTER=$(CLUSTER) is not known: choose sandbox or real)
 endif
+# What the demo reads: X by default, or SOURCE=jetstream, mastodon or feed; LIVE=1 reads the network itself.
+ifdef SOURCE
+ARGS += -e twitter_pipeline_source=$(SOURCE)
+endif
+ifdef LIVE
+ARGS += -e twitter_pipeline_jetstream_url=wss://jetstream2.us-east.bsky.network/subscribe \
+  -e twitter_pipeline_mastodon_url=https://mastodon.social \
+  -e '{"twitter_pipeline_feeds": ["https://kubernetes.io/feed.xml"]}'
+endif
 TEST_REQUIREMENTS := requirements-test.txt apps/twitter-producer/requirements.txt apps/event-viewer/requirements.txt
 
 # What depends on the API server or on Knative; each file that starts a cluster of its own costs ten seconds.
@@ -49,7 +58,7 @@ ifdef RULEBOOK
 demo: ARGS += -e @tests/e2e/rulebook_demo.yml
 DEMO_END := python tests/e2e/rulebook_demo.py
 endif
-demo: .cache/$(if $(RULEBOOK),test,demo).stamp ## Sandbox up, site.yml on it: posts arrive in the viewer; ARGS go to ansible-playbook, RULEBOOK=1 lets them start playbooks
+demo: .cache/$(if $(RULEBOOK),test,demo).stamp ## Sandbox up, site.yml on it: posts arrive in the viewer; SOURCE, LIVE, RULEBOOK=1; ARGS go to ansible-playbook
 	@$(call lock,demo,Another 'make demo' runs in this checkout: wait for it$(comma) or stop it with Ctrl-C there.)
 	$(if $(RULEBOOK),$(DEMO_END) --check)
 	running=yes; sandbox status >/dev/null 2>&1 || running=no

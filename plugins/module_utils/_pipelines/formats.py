@@ -469,6 +469,11 @@ FORMATS: dict[str, Format] = {
     "twitter_pipeline_viewer_replicas": between(1, 100),
     "twitter_pipeline_service_account_annotations": texts,
     "twitter_pipeline_x_api_url": http_url,
+    "twitter_pipeline_jetstream_url": matches(
+        r"wss?://[^\s/]+(/\S*)?", "a WebSocket's URL, for example wss://jetstream2.us-east.bsky.network/subscribe"
+    ),
+    "twitter_pipeline_mastodon_url": http_url,
+    "twitter_pipeline_feeds[]": http_url,
     "twitter_pipeline_secret_manager_url": http_url,
     "twitter_pipeline_credentials_secret": SUBDOMAIN,
     "twitter_pipeline_project": optional(PROJECT),

@@ -46,6 +46,10 @@ LABELS = {
     "app.kubernetes.io/part-of": "twitter-pipeline",
     "app.kubernetes.io/managed-by": "streamops.knative",
 }
+#: Sources that need X's keys.
+X_SOURCES = ("search", "stream")
+#: Hashtags of Mastodon: https://docs.joinmastodon.org/user/posting/#hashtags.
+HASHTAG = re.compile(r"#?\w{1,100}")
 SUBJECTS = {
     "Deployment": ("apps/v1", "Deployment"),
     "DaemonSet": ("apps/v1", "DaemonSet"),
@@ -64,7 +68,8 @@ def resolve(pipelines: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any])
     `broker` as `{name, class, config, delivery}` (empty for direct delivery); `subject` of the
     SinkBinding (None for a ContainerSource, which binds itself); `once` for Jobs; `viewed` when
     every event, a probe too, reaches the namespace's viewer; `to_viewer` when the producer itself
-    sends to it; `triggers_viewer` when a Trigger does.
+    sends to it; `triggers_viewer` when a Trigger does; `needs_keys` when its source is X; `reads`
+    with the URLs that its source reads.
     """
     return [_resolve({**defaults, **_given(pipeline)}) for pipeline in pipelines]
 
@@ -95,7 +100,17 @@ def _resolve(pipeline: Pipeline) -> Pipeline:
         "to_viewer": pipeline["delivery"] == "direct" and _is_viewer(sink, namespace),
         "triggers_viewer": pipeline["delivery"] == "broker"
         and any(not trigger.get("sink") for trigger in pipeline["triggers"]),
+        "needs_keys": pipeline["source"] in X_SOURCES,
+        "reads": _reads(pipeline),
     }
+
+
+def _reads(pipeline: Pipeline) -> list[str]:
+    """Return the URLs that a source other than X reads."""
+    source = pipeline["source"]
+    if source == "feed":
+        return list(pipeline["feeds"])
+    return [] if source in X_SOURCES else [pipeline[f"{source}_url"]]
 
 
 def _is_viewer(sink: Mapping[str, Any], namespace: str) -> bool:
@@ -312,7 +327,7 @@ def _contradictions(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     workload = pipeline.get("workload", "Deployment")
     if pipeline.get("subject_by") == "selector" and workload == "ContainerSource":
         found.append(f"{prefix}subject_by: a ContainerSource binds itself; leave it at name")
-    if pipeline.get("source") == "stream" and workload in ("Job", "CronJob"):
+    if pipeline.get("source") in ("stream", "jetstream") and workload in ("Job", "CronJob"):
         found.append(f"{prefix}source: a {workload} reads once what is new; a stream never ends")
     found += _pod_problems(pipeline.get("pod") or {}, f"{prefix}pod", PRODUCER_VOLUMES)
     replicas = pipeline.get("replicas")
@@ -373,6 +388,8 @@ def _query_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
             if len(value) > longest:
                 found.append(_too_long(f"{prefix}{key}", len(value), longest))
     query = pipeline.get("query")
+    if pipeline.get("source", "search") not in X_SOURCES:
+        return found + _source_problems(pipeline, prefix)
     if query:
         if len(query) > longest:
             found.append(_too_long(f"{prefix}query", len(query), longest))
@@ -381,6 +398,31 @@ def _query_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     elif not found and (length := _shortest_query(terms)) > longest:
         together = f"{prefix}topics, with languages and excludes"
         found.append(f"{_too_long(together, length, longest)}: name fewer")
+    return found
+
+
+def _source_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
+    """Return why the source that needs no key cannot be read with these settings."""
+    source, topics = pipeline["source"], list(pipeline.get("topics") or [])
+    found = []
+    if pipeline.get("query"):
+        found.append(
+            f"{prefix}query: it is in X's language; with source: {source} use {prefix}topics"
+        )
+    if source == "mastodon":
+        found += [
+            f"{prefix}topics: '{topic}' is not a hashtag (letters, digits and _), for example knative"
+            for topic in topics
+            if not HASHTAG.fullmatch(topic)
+        ]
+    if source == "mastodon" and not topics:
+        found.append(f"{prefix}topics: name at least one hashtag to read")
+    if source == "feed" and not pipeline.get("feeds"):
+        found.append(f"{prefix}feeds: name the URL of at least one feed to read")
+    environment = pipeline.get("environment") or {}
+    narrowed = topics or pipeline.get("languages") or environment.get("DIDS")
+    if source == "jetstream" and not narrowed:
+        found.append(f"{prefix}topics: without topics and languages every post is read; name some")
     return found
 
 

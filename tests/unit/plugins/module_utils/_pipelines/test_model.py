@@ -25,6 +25,10 @@ DEFAULTS = {
     "topics": ["knative"],
     "triggers": [{"name": "viewer"}],
     "viewer": True,
+    "source": "search",
+    "jetstream_url": "wss://jetstream.example.com/subscribe",
+    "mastodon_url": "https://mastodon.example.com",
+    "feeds": ["https://example.com/feed.xml"],
 }
 
 
@@ -130,6 +134,21 @@ def test_jobs_of_a_cron_job_can_only_be_selected(overrides):
     assert pipeline["once"]
 
 
+@pytest.mark.parametrize(
+    ("source", "needs_keys", "reads"),
+    [
+        ("search", True, []),
+        ("stream", True, []),
+        ("jetstream", False, ["wss://jetstream.example.com/subscribe"]),
+        ("mastodon", False, ["https://mastodon.example.com"]),
+        ("feed", False, ["https://example.com/feed.xml"]),
+    ],
+)
+def test_only_x_needs_keys(source, needs_keys, reads):
+    pipeline = one(source=source)
+    assert (pipeline["needs_keys"], pipeline["reads"]) == (needs_keys, reads)
+
+
 def test_nothing_is_wrong_with_no_variables():
     assert problems({}) == []
 
@@ -165,6 +184,24 @@ def test_nothing_is_wrong_with_no_variables():
             "twitter_pipeline_subject_by: a ContainerSource binds itself",
         ),
         ({"workload": "Job", "source": "stream"}, "twitter_pipeline_source: a Job reads once"),
+        (
+            {"workload": "Job", "source": "jetstream", "topics": ["a"]},
+            "twitter_pipeline_source: a Job reads once",
+        ),
+        (
+            {"source": "jetstream", "topics": [], "languages": []},
+            "twitter_pipeline_topics: without topics and languages every post is read",
+        ),
+        (
+            {"source": "jetstream", "topics": ["a"], "query": "a lang:en"},
+            "twitter_pipeline_query: it is in X's language",
+        ),
+        ({"source": "mastodon", "topics": []}, "twitter_pipeline_topics: name at least one"),
+        (
+            {"source": "mastodon", "topics": ["two words"]},
+            "twitter_pipeline_topics: 'two words' is not a hashtag",
+        ),
+        ({"source": "feed", "feeds": []}, "twitter_pipeline_feeds: name the URL"),
         (
             {"pipelines": [{}, {"name": "a"}, {"name": "a"}]},
             "2 pipelines are called a in namespace streamops",
