@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import secrets
 import time
 import urllib.parse
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp
 
 from event_viewer import metrics
 from event_viewer.auth import Auth, Right
+from event_viewer.cloudevents import Event
 from event_viewer.http import (
     PART_BYTES,
     Answer,
@@ -29,6 +31,8 @@ from event_viewer.http import (
 from event_viewer.reading import Reader
 from event_viewer.replay import Replayer
 from event_viewer.store.interface import MAX_PAGE, Query, Rejection, rfc3339
+from event_viewer.store.removal import BY_OPERATOR, MOST_REMOVALS, SUFFIX
+from event_viewer.writer import Writer
 
 T = TypeVar("T")
 
@@ -47,8 +51,11 @@ JSON = "application/json"
 class Api:
     """Handlers of the API's operations; their rights have been checked."""
 
-    def __init__(self, reader: Reader, auth: Auth, replayer: Replayer, room: Room) -> None:
+    def __init__(
+        self, reader: Reader, writer: Writer, auth: Auth, replayer: Replayer, room: Room
+    ) -> None:
         self.reader = reader
+        self.writer = writer
         self.store = reader.store
         self.auth = auth
         self.replayer = replayer
@@ -69,6 +76,7 @@ class Api:
                 "read": Right.READ in rights,
                 "write": Right.WRITE in rights,
                 "user": self.auth.user(request.scope),
+                "remove": set(Right) <= rights,
                 "replay": replayer.enabled and set(Right) <= rights,
                 "sinks": sinks,
                 "any_sink": "*" in replayer.allowed,
@@ -134,6 +142,44 @@ class Api:
         if not page.records:
             raise Problem(404, "no such event is kept")
         return StreamedAnswer(self.reader.parts(page.records), JSON, NO_STORE)
+
+    async def remove(self, request: Request) -> ASGIApp:
+        """`POST /api/removals`: remove an event, or all of an author, for good."""
+        wanted = await self._body(request, _Remove)
+        if bool(wanted.id) == bool(wanted.author):
+            raise Problem(400, "name either the id of an event or an author")
+        subject = wanted.id or wanted.author
+        if not (wanted.source + subject + wanted.reason).isprintable():
+            raise Problem(400, "source, id, author and reason may have no control characters")
+        if wanted.id:
+            query = Query(limit=1, source=wanted.source, id=wanted.id)
+            if not (await self.reader.page(query, PART_BYTES)).records:
+                raise Problem(404, "no such event is kept")
+        data: dict[str, Any] = {"id": subject, "reason": wanted.reason}
+        if wanted.author:
+            data["author"] = {"id": subject}
+        notice_id = f"{subject}.{secrets.token_hex(4)}{SUFFIX}"
+        event = {
+            "specversion": "1.0",
+            "id": notice_id,
+            "source": wanted.source,
+            "type": BY_OPERATOR,
+            "subject": subject,
+            "time": rfc3339(time.time_ns() // 1_000_000),
+            "data": data,
+        }
+        json = msgspec.json.encode(event)
+        await self.writer.store_events(
+            [Event(wanted.source, notice_id, BY_OPERATOR, subject, json, "")]
+        )
+        done = (await self.reader.run(lambda: self.store.removals(1)))[0]
+        return json_answer(msgspec.to_builtins(done), headers=NO_STORE)
+
+    async def removals(self, request: Request) -> ASGIApp:
+        """`GET /api/removals`."""
+        limit = _integer(request, "limit", 100, 0, MOST_REMOVALS)
+        found = await self.reader.run(lambda: self.store.removals(limit))
+        return json_answer({"removals": msgspec.to_builtins(found)}, headers=NO_STORE)
 
     async def rejected(self, request: Request) -> ASGIApp:
         """`GET /api/rejected`."""
@@ -224,6 +270,13 @@ class _Replay(msgspec.Struct, forbid_unknown_fields=True):
     source: _Given
     id: _Given
     sink: str = ""
+
+
+class _Remove(msgspec.Struct, forbid_unknown_fields=True):
+    source: _Given
+    id: str = ""
+    author: str = ""
+    reason: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
 def _query(request: Request) -> Query:

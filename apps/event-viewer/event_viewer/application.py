@@ -72,7 +72,7 @@ class Application:
             self.hub.notify,
         )
         auth = Auth(settings)
-        api = Api(reader, auth, Replayer(settings), room)
+        api = Api(reader, self.writer, auth, Replayer(settings), room)
         receiver = Receiver(settings, self.writer)
         served = routes(auth, api, self.hub, receiver, self.healthz, self.readyz)
         self.router.routes = [*served]
@@ -146,6 +146,11 @@ def routes(
         resource("/api/events", GET=Operation(READ, answering(api.events))),
         resource("/api/events/{source}/{id}", GET=Operation(READ, answering(api.event))),
         resource("/api/rejected", GET=Operation(READ, answering(api.rejected))),
+        resource(
+            "/api/removals",
+            GET=Operation(READ, answering(api.removals)),
+            POST=Operation(READ_WRITE, answering(api.remove)),
+        ),
         resource("/api/stats", GET=Operation(READ, answering(api.stats))),
         resource("/api/stream", GET=Operation(READ, hub, head=False)),
         resource("/api/replay", POST=Operation(READ_WRITE, answering(api.replay))),

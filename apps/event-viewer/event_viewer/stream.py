@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from event_viewer import metrics
 from event_viewer.http import PART_BYTES, Problem, header, send_part
 from event_viewer.reading import Reader
+from event_viewer.store import removal
 from event_viewer.store.interface import Filter, Query, Record, StoreError, searchable
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ EVENT_END = b"}\n\n"
 #: Frames up to this size are sent at once; only a single event's are larger.
 MAX_FRAMES_BYTES = 2 * PART_BYTES
 MAX_FILTER = 1000
+#: What the frames of a deletion contain.
+SUFFIX_IN_JSON = f'{removal.SUFFIX}"'.encode()
 
 
 class _Rest(NamedTuple):
@@ -303,6 +306,8 @@ class Hub:
         self._size = 0
 
     def _add(self, start: int, block: _Block) -> None:
+        if SUFFIX_IN_JSON in block.frames:  # something may have been removed that is in here
+            self._forget_blocks()
         self._blocks[start] = block
         self._position = block.end
         self._size += len(block.frames)

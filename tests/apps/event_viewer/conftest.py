@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from apps.event_viewer.viewer_support import Start, Viewer, running
+from apps.event_viewer.viewer_support import OpenStore, Start, Viewer, redis_server, running
+
+from event_viewer.settings import load
+from event_viewer.store import open_store
+from event_viewer.store.interface import Store
+
+
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.needs("redis-server"))])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+    """Opens a store of each kind; every opening sees the same history."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "redis":
+            address = stack.enter_context(redis_server(tmp_path))
+        else:
+            address = str(tmp_path / "events.db")
+
+        def open_one(**settings: Any) -> Store:
+            given = {key.lower(): str(value) for key, value in settings.items()}
+            store = open_store(load(store=address, **given))
+            return stack.enter_context(contextlib.closing(store))
+
+        yield open_one
 
 
 @pytest.fixture

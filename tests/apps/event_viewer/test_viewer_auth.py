@@ -71,6 +71,7 @@ def test_open_by_default(start: Start, event: Make) -> None:
     assert viewer.get("/api/session").json() == {
         "read": True,
         "write": True,
+        "remove": True,
         "user": "",
         "replay": False,
         "sinks": [],

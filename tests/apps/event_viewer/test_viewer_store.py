@@ -8,16 +8,23 @@ import json
 import re
 import resource
 import sqlite3
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from apps.event_viewer.viewer_support import Start, Stream, free_port, wait_until, workers
+from apps.event_viewer.viewer_support import (
+    OpenStore,
+    Start,
+    Stream,
+    free_port,
+    redis_server,
+    wait_until,
+    workers,
+)
 
 from event_viewer.cloudevents import Event
 from event_viewer.reading import MAX_SEARCHES, Reader
@@ -26,40 +33,6 @@ from event_viewer.store import open_store
 from event_viewer.store.interface import Query, Rejection, Store, StoreBusy
 
 Make = Callable[..., dict[str, Any]]
-OpenStore = Callable[..., Store]
-
-
-@contextlib.contextmanager
-def redis_server(folder: Path, port: int | None = None) -> Iterator[str]:
-    """A Redis of the test's own; yields its URL."""
-    port = port or free_port()
-    with subprocess.Popen(
-        ["redis-server", "--port", str(port), "--save", "", "--bind", "127.0.0.1"],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-    ) as process:
-        time.sleep(0.3)
-        try:
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.needs("redis-server"))])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
-    """Opens a store of each kind; every opening sees the same history."""
-    with contextlib.ExitStack() as stack:
-        if request.param == "redis":
-            address = stack.enter_context(redis_server(tmp_path))
-        else:
-            address = str(tmp_path / "events.db")
-
-        def open_one(**settings: Any) -> Store:
-            given = {key.lower(): str(value) for key, value in settings.items()}
-            store = open_store(load(store=address, **given))
-            return stack.enter_context(contextlib.closing(store))
-
-        yield open_one
 
 
 def events(count: int, start: int = 1, **members: Any) -> list[Event]:

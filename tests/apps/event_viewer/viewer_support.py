@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 import requests
 
+from event_viewer.store.interface import Store
+
 ROOT = Path(__file__).resolve().parents[3]
 APP = ROOT / "apps" / "event-viewer"
 STRUCTURED = "application/cloudevents+json; charset=utf-8"
@@ -94,6 +96,23 @@ class Viewer:
 
 
 Start = Callable[..., Viewer]
+OpenStore = Callable[..., Store]
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path, port: int | None = None) -> Iterator[str]:
+    """A Redis of the test's own; yields its URL."""
+    port = port or free_port()
+    with subprocess.Popen(
+        ["redis-server", "--port", str(port), "--save", "", "--bind", "127.0.0.1"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        time.sleep(0.3)
+        try:
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.terminate()
 
 
 class Stream:

@@ -39,6 +39,7 @@ export const rejected = () => json("/api/rejected?limit=200");
 export const events = (filters, cursor, limit) =>
   json(`/api/events?${query({ ...filters, cursor, limit })}`);
 export const replay = (source, id, sink) => post("/api/replay", { source, id, sink });
+export const remove = (source, id) => post("/api/removals", { source, id });
 export const stream = (filters, after) =>
   new EventSource(`/api/stream?${query({ ...filters, after })}`);
 

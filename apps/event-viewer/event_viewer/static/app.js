@@ -120,8 +120,13 @@ function tryAgain() {
 }
 
 function take() {
-  const records = arrived;
+  const gone = new Set(arrived.map((one) => one.removes).filter(Boolean));
+  const records = arrived.filter((one) => !gone.has(one.source + "\n" + one.id));
   arrived = [];
+  if (gone.size) {
+    list.remove(gone);
+    if (held) held = held.filter((one) => !gone.has(one.source + "\n" + one.id));
+  }
   suggest(records);
   if (held) {
     const known = new Set(held.map((one) => one.seq));

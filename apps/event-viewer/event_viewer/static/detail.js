@@ -23,6 +23,7 @@ export function show(pane, { record, raw }, session, { close, step }) {
       button("Copy as curl", () => copy(curl(raw), said, "The command")),
       button("Copy as JSON", () => copy(raw, said, "The event")),
       session.replay ? replayer(event, session, said) : null,
+      session.remove ? button("Remove for good", () => removeEvent(event, said)) : null,
       said,
     ),
     ...(post ? [card(post)] : data(event, raw)),
@@ -75,6 +76,16 @@ function attributes(record) {
   }
   row("received", time(record.received, true));
   return list;
+}
+
+async function removeEvent(event, said) {
+  if (!confirm("Remove this event from the history? It cannot be brought back.")) return;
+  try {
+    await api.remove(event.source, event.id);
+    said.textContent = "Removed.";
+  } catch (problem) {
+    said.textContent = `Not removed: ${problem.message}.`;
+  }
 }
 
 /** Where to replay to, and the button. The one sink is named, of several one is chosen. */

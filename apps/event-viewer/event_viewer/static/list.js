@@ -65,6 +65,15 @@ export class EventList extends EventTarget {
     this.render(true);
   }
 
+  /** Take out what was removed from the history: `gone` holds sources and ids. */
+  remove(gone) {
+    const left = this.records.filter((one) => !gone.has(one.source + "\n" + one.id));
+    if (left.length === this.records.length) return;
+    this.records = left;
+    this.active = Math.min(this.active, left.length - 1);
+    this.render(true);
+  }
+
   #remember(record) {
     if (this.keys.has(record.seq)) return false;
     this.keys.add(record.seq);

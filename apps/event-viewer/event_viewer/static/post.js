@@ -1,8 +1,9 @@
 // What an event says: posts as posts, anything else by its data.
 
-import { h, link, linked, plural, time } from "./dom.js";
+import { h, isLink, link, linked, plural, time } from "./dom.js";
 
 const ENTITIES = { "&amp;": "&", "&lt;": "<", "&gt;": ">" };
+const NETWORKS = { bluesky: "Bluesky", mastodon: "Mastodon", feed: "the web" };
 const HUES = 6;
 const TEXT = 400;
 const graphemes = new Intl.Segmenter();
@@ -10,19 +11,26 @@ const graphemes = new Intl.Segmenter();
 /** The post an event carries ({text, author, name, time, language, address}), or null. */
 export function postOf(event) {
   const data = event.data?.data ?? event.data;
-  if (typeof data?.text !== "string" || !/^\d{1,20}$/.test(String(data.id ?? ""))) return null;
+  const network = NETWORKS[data?.network];
+  if (typeof data?.text !== "string") return null;
+  if (!network && !/^\d{1,20}$/.test(String(data.id ?? ""))) return null;
   const user = data.author ?? data.user ?? event.data?.includes?.users?.[0] ?? {};
   const name = user.username ?? user.screen_name ?? user.handle;
   return {
     // X escapes these three in a post's text.
-    text: data.text.replace(/&(amp|lt|gt);/g, (entity) => ENTITIES[entity]),
+    text: network ? data.text : data.text.replace(/&(amp|lt|gt);/g, (entity) => ENTITIES[entity]),
     author: name ? `@${String(name).replace(/^@/, "")}` : data.author_id ? `User ${data.author_id}` : "",
     name: typeof user.name === "string" ? user.name : "",
     time: data.created_at ?? event.time ?? "",
     language: typeof data.lang === "string" ? data.lang : "",
-    address: `https://x.com/i/status/${data.id}`,
+    network: network ?? "X",
+    address: network ? (isLink(String(data.url)) ? data.url : "") : `https://x.com/i/status/${data.id}`,
   };
 }
+
+/** What a deletion takes out of the list, as source and id; "" for any other event. */
+const removes = ({ type, source, subject }) =>
+  type.endsWith(".deleted") && subject ? `${source}\n${subject}` : "";
 
 /** What the list shows and needs of a record; the rest is asked for when it is opened. */
 export function brief({ seq, received, event }) {
@@ -34,6 +42,7 @@ export function brief({ seq, received, event }) {
     source,
     id,
     type,
+    removes: removes(event),
     post: post && { name: post.name, author: post.author },
     title: (post && (post.name || post.author)) || (event.subject ?? id),
     text: (post ? post.text : summary(event)).slice(0, TEXT),
@@ -79,7 +88,8 @@ export function card(post) {
       "footer",
       { className: "quiet" },
       post.time ? time(post.time, true) : null,
-      link(post.address, "Open on X"),
+      h("span", { className: "badge" }, post.network),
+      post.address ? link(post.address, `Open on ${post.network}`) : null,
     ),
   );
 }

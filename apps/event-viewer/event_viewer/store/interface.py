@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from event_viewer.cloudevents import Event
+from event_viewer.store.removal import Removed
 
 MAX_PAGE = 1000
 #: Bytes of events in one answer: large events come in smaller pages, or a page would take more
@@ -105,7 +106,12 @@ class Store(Protocol):
         """Another one when the history starts anew: positions in an old one mean nothing then."""
 
     def append(self, events: list[Event], rejections: list[Rejection]) -> list[bool]:
-        """Keep events (False: known already, by source and id) and rejections, or nothing."""
+        """Keep events and rejections, or nothing.
+
+        Returns:
+            For each event whether it is new; False: known by source and id, or removed before.
+            What a new one removes (see removal.py) is gone with the same write.
+        """
 
     def after(self, seq: int, limit: int, size: int = MAX_BYTES) -> list[Record]:
         """The oldest records after `seq`, in order: at most `limit`, ended by `size` bytes."""
@@ -133,6 +139,9 @@ class Store(Protocol):
 
     def rejected_total(self) -> int:
         """How many refused requests are kept."""
+
+    def removals(self, limit: int) -> list[Removed]:
+        """Return what was removed, newest first."""
 
     def minutes(self, since: int) -> list[Minute]:
         """Counts of the minutes from minute `since` on; empty minutes are left out."""

@@ -1,8 +1,9 @@
 """The history in Redis, which replicas share. Contract: redis-py 8, Redis 5 or newer.
 
 Keys, all in one hash slot (`{prefix}`): `events`, a stream whose entry ids are the records' seq;
-`index`, a hash from source and id to seq; `seq`, `epoch`, `rejected` (a list) and `minutes` (a
-hash). A script writes them together, so replicas that race see one order and no event twice.
+`index`, a hash from source and id to seq; `seq`, `epoch`, `salt`, `rejected` and `removals` (lists),
+`removed` (a set of hashes), `notices` (a hash from key to time) and `minutes` (a hash). A script
+writes them together, so replicas that race see one order and no event twice.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from redis.retry import Retry
 
 from event_viewer.cloudevents import Event
 from event_viewer.settings import Settings
+from event_viewer.store import removal
 from event_viewer.store.interface import (
     MAX_BYTES,
     Filter,
@@ -30,8 +32,10 @@ from event_viewer.store.interface import (
     Record,
     Rejection,
     StoreError,
+    rfc3339,
     take,
 )
+from event_viewer.store.removal import NOTICE_SECONDS, Removal, Removed
 
 T = TypeVar("T")
 
@@ -39,14 +43,14 @@ T = TypeVar("T")
 CHUNK = 500
 FIRST_CHUNK = 50
 MINUTES_KEPT = 24 * 60
-# KEYS: events, index, seq, minutes, rejected
-# ARGV: keep, keep_rejected, received, minute, events, then key and event of each, then rejections
+# KEYS: events, index, seq, minutes, rejected, removed
+# ARGV: keep, keep_rejected, received, minute, events, then key, event and hash of each, then rejections
 APPEND = """
 local keep, keep_rejected = tonumber(ARGV[1]), tonumber(ARGV[2])
 local count, new, accepted = tonumber(ARGV[5]), {}, 0
 for i = 1, count do
-  local key, event = ARGV[4 + 2 * i], ARGV[5 + 2 * i]
-  if redis.call('HEXISTS', KEYS[2], key) == 0 then
+  local key, event, hash = ARGV[3 + 3 * i], ARGV[4 + 3 * i], ARGV[5 + 3 * i]
+  if redis.call('HEXISTS', KEYS[2], key) == 0 and redis.call('SISMEMBER', KEYS[6], hash) == 0 then
     local seq = redis.call('INCR', KEYS[3])
     redis.call('HSET', KEYS[2], key, seq)
     redis.call('XADD', KEYS[1], seq .. '-0', 'r', ARGV[3], 'k', key, 'e', event)
@@ -62,7 +66,7 @@ if excess > 0 then
   end
   redis.call('XTRIM', KEYS[1], 'MAXLEN', keep)
 end
-local rejected = #ARGV - 5 - 2 * count
+local rejected = #ARGV - 5 - 3 * count
 for i = #ARGV - rejected + 1, #ARGV do redis.call('LPUSH', KEYS[5], ARGV[i]) end
 if rejected > 0 then
   if keep_rejected > 0 then redis.call('LTRIM', KEYS[5], 0, keep_rejected - 1)
@@ -72,6 +76,15 @@ for name, number in pairs({a = accepted, d = count - accepted, r = rejected}) do
   if number > 0 then redis.call('HINCRBY', KEYS[4], ARGV[4] .. name, number) end
 end
 return new
+"""
+# KEYS: events, index, removed; ARGV: key, hash
+REMOVE = """
+local seq = redis.call('HGET', KEYS[2], ARGV[1])
+redis.call('SADD', KEYS[3], ARGV[2])
+if not seq then return 0 end
+redis.call('XDEL', KEYS[1], seq .. '-0')
+redis.call('HDEL', KEYS[2], ARGV[1])
+return 1
 """
 # KEYS: events, index; ARGV: oldest time to keep, entries looked at
 EXPIRE = """
@@ -106,7 +119,9 @@ class RedisStore:
         self._prefix = settings.store_prefix
         self._append_script = self._redis.register_script(APPEND)
         self._expire_script = self._redis.register_script(EXPIRE)
+        self._remove_script = self._redis.register_script(REMOVE)
         self._epoch = ""
+        self._salt = b""
 
     def _key(self, name: str) -> str:
         return f"{{{self._prefix}}}:{name}"
@@ -137,11 +152,69 @@ class RedisStore:
         """See Store."""
         now = time.time_ns() // 1_000_000
         arguments: list[Any] = [self.keep, self.keep_rejected, now, now // 60_000, len(events)]
+        salt = self._salt or self._read_salt()
         for event in events:
-            arguments += [_index_key(event.source, event.id), event.json]
+            key = _index_key(event.source, event.id)
+            arguments += [key, event.json, removal.key(salt, event.source, event.id)]
+            # Before the deletion itself is kept: what is broken off between is done again with it.
+            if event.type.endswith(removal.SUFFIX) and (found := removal.removal_of(event)):
+                self._remove(found, now, key)
         arguments += [msgspec.json.encode(rejection) for rejection in rejections]
-        keys = self._keys("events", "index", "seq", "minutes", "rejected")
+        keys = self._keys("events", "index", "seq", "minutes", "rejected", "removed")
         return [one == 1 for one in self._do(lambda: self._append_script(keys, arguments))]
+
+    def _read_salt(self) -> bytes:
+        def read() -> bytes:
+            self._redis.set(self._key("salt"), secrets.token_bytes(32), nx=True)
+            return _bytes(self._redis.get(self._key("salt")))
+
+        self._salt = self._do(read)
+        return self._salt
+
+    def _remove(self, wanted: Removal, now: int, notice: str) -> None:
+        """Remove what a deletion names, unless that was done; `notice` is the deletion's key."""
+        if self._do(lambda: self._redis.hexists(self._key("index"), notice)):
+            return
+        names = [wanted.id]
+        if wanted.author and not self._one(wanted.source, wanted.id):
+            names = [
+                str(msgspec.json.decode(record.event, type=_Identity).id)
+                for record in self._newest_first(None)
+                if removal.is_by(wanted.id, record.event)
+                and msgspec.json.decode(record.event, type=_Identity).source == wanted.source
+            ]
+        else:
+            names += [
+                one.id
+                for record in self._newest_first(None)
+                for one in (msgspec.json.decode(record.event, type=_Identity),)
+                if one.source == wanted.source and one.id.startswith(wanted.id + "#")
+            ]
+        keys = self._keys("events", "index", "removed")
+        removed = 0
+        for name in names:
+            hashed = removal.key(self._salt, wanted.source, name)
+            arguments: list[Any] = [_index_key(wanted.source, name), hashed]
+            removed += int(self._do(partial(self._remove_script, keys, arguments)))
+        detail = msgspec.json.encode(Removed(rfc3339(now), removed, wanted.by, wanted.reason))
+
+        def note() -> None:
+            entries: Any = self._redis.lrange(self._key("rejected"), 0, -1)
+            for entry in entries:
+                if wanted.id.encode() in _bytes(entry):
+                    self._redis.lrem(self._key("rejected"), 0, entry)
+            self._redis.lpush(self._key("removals"), detail)
+            self._redis.ltrim(self._key("removals"), 0, removal.MOST_REMOVALS - 1)
+            self._redis.hset(self._key("notices"), notice, now)
+
+        self._do(note)
+
+    def removals(self, limit: int) -> list[Removed]:
+        """See Store."""
+        if not limit:
+            return []
+        entries: Any = self._do(lambda: self._redis.lrange(self._key("removals"), 0, limit - 1))
+        return [msgspec.json.decode(entry, type=Removed) for entry in entries]
 
     def after(self, seq: int, limit: int, size: int = MAX_BYTES) -> list[Record]:
         """See Store."""
@@ -253,15 +326,37 @@ class RedisStore:
         if self.keep_ms:
             keys = self._keys("events", "index")
             self._do(lambda: self._expire_script(keys, [self._oldest(), CHUNK]))
+        self._drop_notices()
         entries: Any = self._do(lambda: self._redis.hkeys(self._key("minutes")))
         first = time.time() // 60 - MINUTES_KEPT
         old = [field for field in entries if int(field[:-1]) < first]
         if old:
             self._do(lambda: self._redis.hdel(self._key("minutes"), *old))
 
+    def _drop_notices(self) -> None:
+        """Drop deletions that pages and streams have had time to learn of: they name what is gone."""
+        oldest = time.time_ns() // 1_000_000 - NOTICE_SECONDS * 1000
+        notices: Any = self._do(lambda: self._redis.hgetall(self._key("notices")))
+
+        def drop(notice: bytes) -> None:
+            seq = self._redis.hget(self._key("index"), notice)
+            if seq is not None:
+                self._redis.xdel(self._key("events"), f"{_bytes(seq).decode()}-0")
+                self._redis.hdel(self._key("index"), notice)
+            self._redis.hdel(self._key("notices"), notice)
+
+        for notice, at in notices.items():
+            if int(at) < oldest:
+                self._do(partial(drop, notice))
+
     def close(self) -> None:
         """See Store."""
         self._redis.close()
+
+
+class _Identity(msgspec.Struct):
+    source: str
+    id: str
 
 
 def _index_key(source: str, event_id: str) -> str:

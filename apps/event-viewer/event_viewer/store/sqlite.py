@@ -19,6 +19,7 @@ import msgspec
 
 from event_viewer.cloudevents import Event
 from event_viewer.settings import Settings
+from event_viewer.store import removal
 from event_viewer.store.interface import (
     MAX_BYTES,
     Minute,
@@ -28,9 +29,11 @@ from event_viewer.store.interface import (
     Rejection,
     StoreBusy,
     StoreError,
+    rfc3339,
     searchable,
     take,
 )
+from event_viewer.store.removal import NOTICE_SECONDS, Removal, Removed
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,10 @@ CREATE TABLE IF NOT EXISTS events (
   UNIQUE (source, id)
 );
 CREATE TABLE IF NOT EXISTS rejected (seq INTEGER PRIMARY KEY, detail BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS removed (key BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS removals (
+  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, detail BLOB NOT NULL, notice INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS minutes (
   minute INTEGER PRIMARY KEY, accepted INTEGER NOT NULL, duplicates INTEGER NOT NULL,
   rejected INTEGER NOT NULL
@@ -103,6 +110,9 @@ class SqliteStore:
         # Deleting in portions is cheaper; what is to go is hidden from readers at once.
         self.slack = max(50, self.keep // 100)
         self._last_seen = 0
+        #: Something was removed, and may still stand in the write-ahead log.
+        self._scrub = False
+        self._any_removed = False
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._open()
@@ -146,6 +156,11 @@ class SqliteStore:
             self.epoch = connection.execute(
                 "SELECT value FROM meta WHERE key = 'epoch'"
             ).fetchone()[0]
+            connection.execute(
+                "INSERT OR IGNORE INTO meta VALUES ('salt', ?)", (secrets.token_hex(32),)
+            )
+            salt = connection.execute("SELECT value FROM meta WHERE key = 'salt'").fetchone()[0]
+            self._salt = bytes.fromhex(salt)
             self._inode = self.path.stat().st_ino
         except BaseException:
             connection.close()
@@ -164,6 +179,7 @@ class SqliteStore:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA cache_size = {-CACHE_KIB}")
+        connection.execute("PRAGMA secure_delete = ON")
         return connection
 
     def _move_aside(self, error: sqlite3.Error) -> None:
@@ -208,13 +224,8 @@ class SqliteStore:
         writer = self._writer
         execute = writer.execute
         execute("BEGIN IMMEDIATE")
-        new = [
-            execute(
-                INSERT, (now, event.source, event.id, event.type, event.subject, event.json)
-            ).rowcount
-            == 1
-            for event in events
-        ]
+        self._any_removed = bool(execute("SELECT EXISTS (SELECT 1 FROM removed)").fetchone()[0])
+        new = [self._insert(event, now) for event in events]
         if rejections and self.keep_rejected:
             self._keep_rejections(rejections)
         accepted = sum(new)
@@ -223,6 +234,62 @@ class SqliteStore:
             self._trim()
         execute("COMMIT")
         return new
+
+    def _insert(self, event: Event, now: int) -> bool:
+        execute = self._writer.execute
+        if self._any_removed:
+            key = removal.key(self._salt, event.source, event.id)
+            if execute("SELECT 1 FROM removed WHERE key = ?", (key,)).fetchone():
+                return False
+        row = (now, event.source, event.id, event.type, event.subject, event.json)
+        inserted = execute(INSERT, row)
+        if inserted.rowcount != 1:
+            return False
+        if event.type.endswith(removal.SUFFIX) and (found := removal.removal_of(event)):
+            self._remove(found, now, inserted.lastrowid or 0)
+        return True
+
+    def _remove(self, wanted: Removal, now: int, notice: int) -> None:
+        """Remove what a deletion names; `notice` is the seq of the deletion itself."""
+        execute = self._writer.execute
+        rows = execute(
+            "SELECT seq, id, event FROM events WHERE source = ? AND id >= ? AND id < ?",
+            (wanted.source, wanted.id, wanted.id + "$"),  # "$" follows "#"
+        ).fetchall()
+        rows = [row for row in rows if wanted.names(row[1])]
+        if not rows and wanted.author:
+            found = execute(
+                "SELECT seq, id, event FROM events WHERE source = ? AND seq <> ?",
+                (wanted.source, notice),
+            )
+            rows = [row for row in found if removal.is_by(wanted.id, row[2])]
+        start, end = self._indexed(self._writer) if self.search_index else (1, 0)
+        for seq, event_id, event in rows:
+            key = removal.key(self._salt, wanted.source, event_id)
+            execute("INSERT OR IGNORE INTO removed VALUES (?)", (key,))
+            if start <= seq <= end:
+                text = searchable(event).replace("\0", " ")
+                execute(
+                    "INSERT INTO search (search, rowid, text) VALUES ('delete', ?, ?)", (seq, text)
+                )
+            execute("DELETE FROM events WHERE seq = ?", (seq,))
+        # A refused request may hold the same post.
+        execute("DELETE FROM rejected WHERE instr(detail, ?)", (wanted.id.encode(),))
+        detail = Removed(rfc3339(now), len(rows), wanted.by, wanted.reason)
+        execute(
+            "INSERT INTO removals (at, detail, notice) VALUES (?, ?, ?)",
+            (now, msgspec.json.encode(detail), notice),
+        )
+        execute(
+            "DELETE FROM removals WHERE seq <= (SELECT max(seq) FROM removals) - ?",
+            (removal.MOST_REMOVALS,),
+        )
+        self._any_removed = self._scrub = True
+
+    def removals(self, limit: int) -> list[Removed]:
+        """See Store."""
+        rows = self._read("SELECT detail FROM removals ORDER BY seq DESC LIMIT ?", (limit,))
+        return [msgspec.json.decode(row[0], type=Removed) for row in rows]
 
     def _keep_rejections(self, rejections: list[Rejection]) -> None:
         self._writer.executemany(
@@ -256,7 +323,10 @@ class SqliteStore:
             return  # the next write opens the new file
         connection = self._reader()
         try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._drop_notices(connection)
+            mode = "TRUNCATE" if self._scrub else "PASSIVE"
+            busy = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0]
+            self._scrub = self._scrub and bool(busy)
             # Looked for first: a DELETE that finds nothing would still lock out the writer.
             for table, column, oldest in (
                 ("events", "received", self._oldest()),
@@ -277,6 +347,22 @@ class SqliteStore:
                 self._update_search(connection)
         except sqlite3.Error as error:
             raise _translated(error) from error
+
+    def _drop_notices(self, connection: sqlite3.Connection) -> None:
+        """Drop deletions that pages and streams have had time to learn of: they name what is gone."""
+        oldest = time.time_ns() // 1_000_000 - NOTICE_SECONDS * 1000
+        rows = connection.execute(
+            "SELECT seq, notice FROM removals WHERE notice > 0 AND at < ? LIMIT 1000", (oldest,)
+        ).fetchall()
+        for seq, notice in rows:
+            dropped = connection.execute(
+                "DELETE FROM events WHERE seq = ? AND seq < (SELECT max(seq) FROM events)",
+                (notice,),
+            ).rowcount
+            newest = connection.execute("SELECT max(seq) FROM events").fetchone()[0]
+            if dropped or newest != notice:
+                connection.execute("UPDATE removals SET notice = 0 WHERE seq = ?", (seq,))
+                self._scrub = True
 
     # Full-text search: an index of trigrams over `searchable`, behind the events by some seconds. It
     # only narrows a search down, and what it misses is read; so it is made when there is time. What
