@@ -210,9 +210,10 @@ class _Reader(threading.Thread):
     def run(self) -> None:
         """Read until either side ends it."""
         try:
-            with self._open() as self._socket:
+            socket = self._socket = self._open()
+            with socket:
                 log.info("Jetstream is connected", extra={"cursor": self._cursor})
-                self._read(self._socket)
+                self._read(socket)
         except InvalidStatus as error:
             self.problem = _refused(error)
         except (WebSocketException, OSError, EOFError) as error:
