@@ -184,13 +184,14 @@ def test_each_kind_of_feed_is_read(kit: Kit, networks: Networks, kind: str) -> N
 def test_feeds_do_not_hold_each_other_up(kit: Kit, networks: Networks) -> None:
     sink = kit.sink()
     networks.post("feeds/a", *_texts("fine"))
-    networks.fault("delay", seconds=5, path="/feeds/slow", count=100)
+    networks.fault("delay", seconds=25, path="/feeds/slow", count=100)
     networks.fault("garbage", path="/feeds/garbage", count=100)
     networks.fault("status", status=410, path="/feeds/gone")
     names = ("slow", "garbage", "missing", "gone", "a")
     feeds = ",".join(f"{networks.url}/feeds/{name}.rss" for name in names)
-    producer = kit.producer(**networks.settings("feed", sink, feeds=feeds))
-    wait_for(lambda: len(sink.received) == 1, 4, lambda: str(producer.log))
+    settings = networks.settings("feed", sink, feeds=feeds, source_timeout_seconds=24)
+    producer = kit.producer(**settings)
+    wait_for(lambda: len(sink.received) == 1, 20, lambda: str(producer.log))
     producer.saying("a feed is gone")
     wait_for(lambda: sum("a feed was not read" in m for m in producer.messages()) >= 2)
     assert requests.get(producer.url + "/status", timeout=5).json()["feeds"]["configured"] == 5
