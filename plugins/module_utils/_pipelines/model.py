@@ -100,17 +100,21 @@ def _resolve(pipeline: Pipeline) -> Pipeline:
         "to_viewer": pipeline["delivery"] == "direct" and _is_viewer(sink, namespace),
         "triggers_viewer": pipeline["delivery"] == "broker"
         and any(not trigger.get("sink") for trigger in pipeline["triggers"]),
-        "needs_keys": pipeline["source"] in X_SOURCES,
+        "needs_keys": _source(pipeline) in X_SOURCES,
         "reads": _reads(pipeline),
     }
 
 
 def _reads(pipeline: Pipeline) -> list[str]:
     """Return the URLs that a source other than X reads."""
-    source = pipeline["source"]
+    source = _source(pipeline)
     if source == "feed":
         return list(pipeline["feeds"])
     return [] if source in X_SOURCES else [pipeline[f"{source}_url"]]
+
+
+def _source(pipeline: Mapping[str, Any]) -> str:
+    return str(pipeline.get("source") or "search")
 
 
 def _is_viewer(sink: Mapping[str, Any], namespace: str) -> bool:
@@ -388,7 +392,7 @@ def _query_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
             if len(value) > longest:
                 found.append(_too_long(f"{prefix}{key}", len(value), longest))
     query = pipeline.get("query")
-    if pipeline.get("source", "search") not in X_SOURCES:
+    if _source(pipeline) not in X_SOURCES:
         return found + _source_problems(pipeline, prefix)
     if query:
         if len(query) > longest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
+import importlib.util
 import sys
 
 import pytest
@@ -14,5 +14,8 @@ def test_an_older_python_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "version_info", (3, 10, 13))
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
     said = r"needs Python 3\.11 or newer, and /usr/bin/python3 is Python 3\.10: set ansible_python_"
+    spec = importlib.util.spec_from_file_location("again", minimum_python.__file__)
+    assert spec is not None
+    assert spec.loader is not None
     with pytest.raises(ImportError, match=said):
-        runpy.run_path(minimum_python.__file__)
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
