@@ -194,7 +194,7 @@ def test_host_and_api_key_are_a_login(preflight, tmp_path, kubeconfig):
     result = run(given | {"api_key": "wrong-token-1"})
     assert "- kubernetes_login: " in result.stdout
     result = run(given | {"apikey": "a"})
-    assert "_login.apikey: there is no such key; did you mean api_key?" in result.stdout
+    assert "_login.apikey: unknown key; did you mean api_key?" in result.stdout
 
 
 #: What a host's variables lack or have wrong, and what is said of it.

@@ -298,7 +298,7 @@ def test_upstream_s_own_files_roll_out_unmodified(role: Role) -> None:
     first = role.run(**upstream)
     assert first.returncode == 0, first.stdout + first.stderr
     assert recap(first.stdout)["localhost"]["changed"] == 1
-    assert " ready; waiting for Deployment " in first.stdout, "it tells what it waits for"
+    assert " ready; waiting for Deployment " in first.stderr, "it tells what it waits for"
     assert role.data("config-domain", "knative-serving")["127.0.0.1.sslip.io"] == ""
     client = role.kube.connect()
     for kind in ("Deployment", "StatefulSet"):
