@@ -437,6 +437,7 @@ def test_tokens_and_their_rotation(several: Site) -> None:
         tokens = {name: f"{name}-token-{number}-0123456789" for name in ("read", "write")}
         variables = json.loads(several.variables) | {
             "twitter_pipeline_pipelines": [topics, PIPELINES[1]],
+            "twitter_pipeline_delete_history": True,  # that of the other pipelines
             "twitter_pipeline_viewer_exposure": "cluster",
             **{f"twitter_pipeline_viewer_{name}_token": value for name, value in tokens.items()},
         }
@@ -492,7 +493,8 @@ def test_tokens_and_their_rotation(several: Site) -> None:
         until(lambda: refused(several, SPACE, "GET", "/api/events", first) == 401, "an end", 180)
         until(lambda: all_arrived(second), "every post in the viewers", 180)
     finally:
-        several.play("playbooks/pipeline.yml", "-e", several.variables)
+        given = json.loads(several.variables) | {"twitter_pipeline_delete_history": True}
+        several.play("playbooks/pipeline.yml", "-e", json.dumps(given))
 
 
 def test_a_waiting_probe_tells_what_it_waits_for(site: Site) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
+    PART_OF,
     Applier,
     Bundle,
     Interrupted,
@@ -52,6 +53,8 @@ _GIVEN = {
     ("RoleBinding", "system:image-pullers"),
 }
 _SERVICE_ACCOUNT = "kubernetes.io/service-account.name"  # annotation of a Secret made for one
+#: Prefix of the labels of apply sets, see apply_set.py.
+APPLY_SET = "applyset.kubernetes.io"
 NAMED = 5  # objects named when a namespace is kept
 
 
@@ -158,7 +161,16 @@ class Deleter:
                     f"Namespace {item.name} is kept: this collection did not create it"
                 )
                 continue
-            others = [title for key, title in self._contents(item.name) if key not in known]
+            left = [
+                (other, live) for other, live in self._contents(item.name) if other.key not in known
+            ]
+            sets = {_labels(live).get(PART_OF) for _, live in left}
+            others = [
+                f"{other.resource.kind} {other.name}"
+                for other, live in left
+                # Where earlier deletions are only planned, the record of their set is still there.
+                if not (self._settings.planned_deletions and _is_record_without(sets, live))
+            ]
             if others:
                 more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
                 item.action = "kept"
@@ -166,7 +178,7 @@ class Deleter:
                     f"Namespace {item.name} is kept: it holds {', '.join(others[:NAMED])}{more}"
                 )
 
-    def _contents(self, namespace: str) -> list[tuple[Key, str]]:
+    def _contents(self, namespace: str) -> list[tuple[Item, Object]]:
         """Return the user-created objects of a namespace, each once although served in many versions."""
         self._client.forget()  # definitions that were just deleted took their kinds along
         kinds: dict[tuple[str, str], Resource] = {}
@@ -175,7 +187,7 @@ class Deleter:
             if resource.namespaced and "list" in resource.verbs and group_kind not in _BY_ITSELF:
                 kinds.setdefault(group_kind, resource)
 
-        def look(resource: Resource) -> list[tuple[Key, str]]:
+        def look(resource: Resource) -> list[tuple[Item, Object]]:
             try:
                 listed = self._client.list(resource, namespace)
             except ApiError as error:
@@ -183,15 +195,11 @@ class Deleter:
                     return []  # on its way out, or not for listing in a namespace
                 raise
             found = [
-                live_item(resource, obj, "")
+                (live_item(resource, obj, ""), obj)
                 for obj in listed
                 if not _owners(obj) and not obj["metadata"].get("deletionTimestamp")
             ]
-            return [
-                (item.key, f"{item.resource.kind} {item.name}")
-                for item in found
-                if not _is_given(item)
-            ]
+            return [(item, obj) for item, obj in found if not _is_given(item)]
 
         return [
             entry for found in self._applier.parallel(look, list(kinds.values())) for entry in found
@@ -248,6 +256,17 @@ class Deleter:
 
         found = self._applier.parallel(look, list(groups.items()))
         return [item for group in found for item in group]
+
+
+def _labels(obj: Object) -> dict[str, str]:
+    return obj["metadata"].get("labels") or {}
+
+
+def _is_record_without(members: Collection[str | None], obj: Object) -> bool:
+    """Return whether an object is the record of an apply set of its namespace, with none of these members."""
+    elsewhere = (obj["metadata"].get("annotations") or {}).get(f"{APPLY_SET}/additional-namespaces")
+    identity = _labels(obj).get(f"{APPLY_SET}/id")
+    return bool(identity) and not elsewhere and identity not in members
 
 
 def deletions(objects: Iterable[Mapping[str, str]]) -> frozenset[Key]:
