@@ -51,7 +51,7 @@ def listening(url: str) -> bool:
 def test_up_tells_where_things_are_and_down_leaves_nothing(home: Path) -> None:
     result = sandbox("up", "--port", "0", "--cluster", "one", home=home)
     state = state_of(home)
-    assert set(state["urls"]) == {"google", "x", "registry", "releases"}
+    assert set(state["urls"]) == {"google", "x", "registry", "releases", "networks"}
     for text in (*state["urls"].values(), state["clusters"]["one"]["kubeconfig"]):
         assert text in result.stdout
     assert all(listening(url) for url in state["urls"].values())
