@@ -134,7 +134,8 @@ def process(ready: Callable[[str], bool], *command: str) -> Iterator[subprocess.
         yield running
     finally:
         running.terminate()
-        running.communicate(timeout=30)
+        # A client that does not read any more holds a TLS connection up for half a minute.
+        running.communicate(timeout=90)
 
 
 @contextmanager
