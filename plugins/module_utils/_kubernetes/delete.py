@@ -164,7 +164,7 @@ class Deleter:
             left = [
                 (other, live) for other, live in self._contents(item.name) if other.key not in known
             ]
-            sets = {_labels(live).get(PART_OF) for _, live in left}
+            sets = {_labels(live).get(PART_OF) for _item, live in left}
             others = [
                 f"{other.resource.kind} {other.name}"
                 for other, live in left
