@@ -19,14 +19,14 @@ class DeliveredIds:
         self._most = most
 
     def __contains__(self, text: str) -> bool:
-        return _hash(text) in self._hashes
+        return _number(text) in self._hashes
 
     def __len__(self) -> int:
         return len(self._hashes)
 
     def add(self, text: str) -> None:
         """Remember an id as the newest."""
-        key = _hash(text)
+        key = _number(text)
         self._hashes.pop(key, None)
         self._hashes[key] = None
         if len(self._hashes) > self._most:
@@ -45,6 +45,10 @@ class DeliveredIds:
         self._hashes = dict.fromkeys(hashes[-self._most :])
 
 
-def _hash(text: str) -> int:
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
+def digest(text: str) -> bytes:
+    """Return the 8 bytes by which an id is remembered."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(digest(text), "big")

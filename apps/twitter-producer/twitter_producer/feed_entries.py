@@ -5,8 +5,8 @@ Contracts: RSS 2.0, RFC 4287 (Atom), RFC 6721 (deleted entries), https://www.jso
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import hashlib
 from calendar import timegm
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from xml.parsers import expat
 import feedparser
 
 from twitter_producer import json_text
+from twitter_producer.delivered_ids import digest
 from twitter_producer.html_text import LONGEST, text_of
 from twitter_producer.posts import Post
 from twitter_producer.settings import without_secrets
@@ -25,9 +26,8 @@ NETWORK = "feed"
 #: Entries read of one document.
 MOST_ENTRIES = 500
 _ATOM_DELETED = "http://purl.org/atompub/tombstones/1.0 deleted-entry"
-#: Characters of a hash; each is one of these letters.
+#: Characters of the 8 bytes of a digest in Base64 without padding.
 HASH_LENGTH = 11
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 class NotAFeed(Exception):
@@ -167,10 +167,5 @@ def _time(text: object) -> float | None:
 
 
 def hash_of(text: str) -> str:
-    """Return 64 bits of a hash as text of HASH_LENGTH characters."""
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    number, letters = int.from_bytes(digest, "big"), []
-    for _ in range(HASH_LENGTH):
-        number, rest = divmod(number, 64)
-        letters.append(_LETTERS[rest])
-    return "".join(letters)
+    """Return the digest of an id as text of HASH_LENGTH characters."""
+    return base64.urlsafe_b64encode(digest(text)).decode().rstrip("=")
