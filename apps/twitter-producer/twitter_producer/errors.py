@@ -59,3 +59,13 @@ class Paused(SourceError):
     ) -> None:
         super().__init__(message)
         self.advice, self.seconds, self.details = advice, seconds, details
+
+
+_BY_STATUS: Mapping[int, type[SourceError]] = {400: BadRequest, 401: Refused, 403: Forbidden}
+
+
+def of_status(
+    status: int, message: str, others: Mapping[int, type[SourceError]] | None = None
+) -> SourceError:
+    """Return the error that an HTTP status stands for; `others` are a network's own meanings."""
+    return {**_BY_STATUS, **(others or {})}.get(status, Unavailable)(message)

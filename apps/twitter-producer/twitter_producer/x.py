@@ -21,11 +21,11 @@ from twitter_producer.deadline_adapter import DeadlineAdapter, trusted_authoriti
 from twitter_producer.errors import (
     BadRequest,
     CreditsDepleted,
-    Forbidden,
     RateLimited,
     Refused,
     SourceError,
     Unavailable,
+    of_status,
 )
 from twitter_producer.http_answers import number, printable
 from twitter_producer.settings import usable_key
@@ -250,8 +250,7 @@ def translate(status: int, reason: str, headers: Mapping[str, str], body: bytes)
     elif status == 429:
         error = RateLimited(message, number(headers.get("x-rate-limit-reset")))
     else:
-        known = {400: BadRequest, 401: Refused, 402: CreditsDepleted, 403: Forbidden}
-        error = known.get(status, Unavailable)(message)
+        error = of_status(status, message, {402: CreditsDepleted})
     error.unbilled = 400 <= status < 500  # after a 5xx of a gateway X itself may have answered
     return error
 

@@ -24,11 +24,10 @@ from twitter_producer.deadline_adapter import trusted_authorities
 from twitter_producer.delivered_ids import DeliveredIds
 from twitter_producer.errors import (
     BadRequest,
-    Forbidden,
     RateLimited,
-    Refused,
     SourceError,
     Unavailable,
+    of_status,
 )
 from twitter_producer.http_answers import printable, retry_after
 from twitter_producer.posts import Post
@@ -353,5 +352,4 @@ def _refused(error: InvalidStatus) -> SourceError:
     if status == 429:
         wait = retry_after(response.headers.get("Retry-After"))
         return RateLimited(message, None if wait is None else time.time() + wait)
-    known = {400: BadRequest, 401: Refused, 403: Forbidden, 404: BadRequest}
-    return known.get(status, Unavailable)(message)
+    return of_status(status, message, {404: BadRequest})

@@ -27,11 +27,11 @@ from twitter_producer.deadline_adapter import DeadlineAdapter, trusted_authoriti
 from twitter_producer.delivered_ids import DeliveredIds
 from twitter_producer.errors import (
     BadRequest,
-    Forbidden,
     RateLimited,
     Refused,
     SourceError,
     Unavailable,
+    of_status,
 )
 from twitter_producer.html_text import text_of
 from twitter_producer.http_answers import printable
@@ -341,5 +341,5 @@ def _text(value: object) -> str:
 def _translated(error: MastodonAPIError) -> SourceError:
     status = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], int) else 0
     detail = printable(" ".join(str(part) for part in error.args[1:] if part))
-    known = {400: BadRequest, 401: Refused, 403: Forbidden, 404: BadRequest, 422: Refused}
-    return known.get(status, Unavailable)(detail or printable(str(error)))
+    message = detail or printable(str(error))
+    return of_status(status, message, {404: BadRequest, 422: Refused})
