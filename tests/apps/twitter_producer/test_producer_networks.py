@@ -158,6 +158,18 @@ def test_mastodon_token_that_is_refused_is_read_again(kit: Kit, networks: Networ
     wait_for(lambda: networks.control("GET", "/mastodon")["listeners"] == 1, 30)
 
 
+def test_mastodon_token_file_that_is_not_there_yet_is_waited_for(
+    kit: Kit, networks: Networks
+) -> None:
+    sink, file = kit.sink(), kit.folder / "token"
+    ids = networks.post("mastodon", *_texts("#knative"))
+    producer = kit.producer(**networks.settings("mastodon", sink, source_token_file=file))
+    said = producer.saying("refuses the credentials")
+    assert f"SOURCE_TOKEN_FILE={file} cannot be read" in said["error"]
+    file.write_text(networks.token_file.read_text())
+    wait_for(lambda: sink.ids == ids, 45, lambda: str(producer.log))
+
+
 def test_feed_that_has_not_changed_is_answered_304(kit: Kit, networks: Networks) -> None:
     sink = kit.sink()
     networks.post("feeds/a", *_texts("one"))

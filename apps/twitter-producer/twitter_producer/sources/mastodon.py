@@ -169,8 +169,11 @@ class MastodonSource(Source):
         return datetime.fromtimestamp(oldest / 1000, UTC)
 
     def renew(self) -> bool:
-        """Read the token again."""
-        changed = self._read_token() != self._token
+        """Read the token again; a file that cannot be read holds no other token."""
+        try:
+            changed = self._read_token() != self._token
+        except Refused:
+            return False
         if changed:
             self.close()
         return changed
