@@ -54,6 +54,20 @@ def test_deletion_removes_the_event_and_what_was_refused_of_it(opened: OpenStore
     assert (done.events, done.by, done.reason) == (2, "source", "")
 
 
+def test_deletion_of_a_short_id_spares_what_only_resembles_it(opened: OpenStore) -> None:
+    store = opened()
+    bodies = ['{"id": "1"}', '{"id": "21", "data": 1}', "1"]
+    refused = [Rejection("2026-01-01T00:00:00Z", 400, "bad", "c", {}, 1, body) for body in bodies]
+    by_header = Rejection("2026-01-01T00:00:00Z", 400, "bad", "c", {"ce-id": "1"}, 0, "text")
+    store.append([_event("1"), _event("1*"), _event("11"), _event("1#2")], [*refused, by_header])
+    store.append([_deletion("1")], [])
+    left = [json.loads(one.event)["id"] for one in store.page(Query()).records]
+    assert left == ["1.deleted", "11", "1*"]
+    assert sorted(one.body for one in store.rejected(9)) == sorted(bodies[1:])
+    store.append([_deletion("1*")], [])
+    assert "11" in [json.loads(one.event)["id"] for one in store.page(Query()).records]
+
+
 def test_what_was_removed_is_not_taken_again(opened: OpenStore) -> None:
     store = opened()
     store.append([_event("1")], [])

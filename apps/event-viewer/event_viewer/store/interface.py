@@ -12,7 +12,6 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from event_viewer.cloudevents import Event
-from event_viewer.store.removal import Removed
 
 MAX_PAGE = 1000
 #: Bytes of events in one answer: large events come in smaller pages, or a page would take more
@@ -57,6 +56,15 @@ class Rejection(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     size: int
     body: str
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """A removal, as `GET /api/removals` shows it: when, how many events, at whose request."""
+
+    removed: str
+    events: int
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True)

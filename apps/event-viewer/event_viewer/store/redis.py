@@ -9,6 +9,7 @@ writes them together, so replicas that race see one order and no event twice.
 from __future__ import annotations
 
 import math
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -31,11 +32,12 @@ from event_viewer.store.interface import (
     Query,
     Record,
     Rejection,
+    Removed,
     StoreError,
     rfc3339,
     take,
 )
-from event_viewer.store.removal import NOTICE_SECONDS, Removal, Removed
+from event_viewer.store.removal import NOTICE_SECONDS, Removal
 
 T = TypeVar("T")
 
@@ -43,6 +45,8 @@ T = TypeVar("T")
 CHUNK = 500
 FIRST_CHUNK = 50
 MINUTES_KEPT = 24 * 60
+#: What has a meaning in a pattern of Redis.
+_GLOB = re.compile(r"[*?\[\]\\]")
 # KEYS: events, index, seq, minutes, rejected, removed
 # ARGV: keep, keep_rejected, received, minute, events, then key, event and hash of each, then rejections
 APPEND = """
@@ -175,20 +179,14 @@ class RedisStore:
         """Remove what a deletion names, unless that was done; `notice` is the deletion's key."""
         if self._do(lambda: self._redis.hexists(self._key("index"), notice)):
             return
-        names = [wanted.id]
+        names = self._named(wanted) or [wanted.id]
         if wanted.author and not self._one(wanted.source, wanted.id):
             names = [
-                str(msgspec.json.decode(record.event, type=_Identity).id)
+                found.id
                 for record in self._newest_first(None)
                 if removal.is_by(wanted.id, record.event)
-                and msgspec.json.decode(record.event, type=_Identity).source == wanted.source
-            ]
-        else:
-            names += [
-                one.id
-                for record in self._newest_first(None)
-                for one in (msgspec.json.decode(record.event, type=_Identity),)
-                if one.source == wanted.source and one.id.startswith(wanted.id + "#")
+                for found in (msgspec.json.decode(record.event, type=_Identity),)
+                if found.source == wanted.source
             ]
         keys = self._keys("events", "index", "removed")
         removed = 0
@@ -201,13 +199,22 @@ class RedisStore:
         def note() -> None:
             entries: Any = self._redis.lrange(self._key("rejected"), 0, -1)
             for entry in entries:
-                if wanted.id.encode() in _bytes(entry):
+                if removal.quotes(msgspec.json.decode(entry, type=Rejection), wanted.id):
                     self._redis.lrem(self._key("rejected"), 0, entry)
             self._redis.lpush(self._key("removals"), detail)
             self._redis.ltrim(self._key("removals"), 0, removal.MOST_REMOVALS - 1)
             self._redis.hset(self._key("notices"), notice, now)
 
         self._do(note)
+
+    def _named(self, wanted: Removal) -> list[str]:
+        """Return the ids that a deletion names: its subject, as it is or as a later version."""
+        key = _index_key(wanted.source, wanted.id)
+        pattern = _GLOB.sub(r"\\\g<0>", key) + "*"
+        index = self._key("index")
+        found = self._do(lambda: list(self._redis.hscan_iter(index, match=pattern, count=CHUNK)))
+        ids = (_bytes(field).decode().partition("\n")[2] for field, _seq in found)
+        return [event_id for event_id in ids if wanted.names(event_id)]
 
     def removals(self, limit: int) -> list[Removed]:
         """See Store."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from event_viewer.cloudevents import Event
+from event_viewer.store.interface import Rejection
 
 SUFFIX = ".deleted"
 #: A deletion itself is kept so long, for pages and streams to learn of it.
@@ -24,15 +25,6 @@ MOST_HASHES = 100_000
 MOST_REMOVALS = 1000
 #: Type of the deletions that operators ask for.
 BY_OPERATOR = f"com.streamops.event{SUFFIX}"
-
-
-class Removed(msgspec.Struct, frozen=True):
-    """A removal, as `GET /api/removals` shows it: when, how many events, at whose request."""
-
-    removed: str
-    events: int
-    by: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -73,6 +65,12 @@ def removal_of(event: Event) -> Removal | None:
     author = data.author is not None and str(data.author.id) == event.subject
     by = "operator" if event.type == BY_OPERATOR else "source"
     return Removal(event.source, event.subject, author, by, data.reason[:200])
+
+
+def quotes(refused: Rejection, event_id: str) -> bool:
+    """Return whether a refused request names an event: in its header, or as a JSON string in its body."""
+    quoted = msgspec.json.encode(event_id).decode()
+    return refused.headers.get("ce-id") == event_id or quoted in refused.body
 
 
 def is_by(author: str, event: bytes) -> bool:

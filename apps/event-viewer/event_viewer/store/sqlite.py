@@ -27,13 +27,14 @@ from event_viewer.store.interface import (
     Query,
     Record,
     Rejection,
+    Removed,
     StoreBusy,
     StoreError,
     rfc3339,
     searchable,
     take,
 )
-from event_viewer.store.removal import NOTICE_SECONDS, Removal, Removed
+from event_viewer.store.removal import NOTICE_SECONDS, Removal
 
 log = logging.getLogger(__name__)
 
@@ -274,11 +275,16 @@ class SqliteStore:
                 )
             execute("DELETE FROM events WHERE seq = ?", (seq,))
         # A refused request may hold the same post.
-        execute("DELETE FROM rejected WHERE instr(detail, ?)", (wanted.id.encode(),))
-        detail = Removed(rfc3339(now), len(rows), wanted.by, wanted.reason)
+        refused = execute(
+            "SELECT seq, detail FROM rejected WHERE instr(detail, ?)", (wanted.id.encode(),)
+        ).fetchall()
+        for seq, detail in refused:
+            if removal.quotes(msgspec.json.decode(detail, type=Rejection), wanted.id):
+                execute("DELETE FROM rejected WHERE seq = ?", (seq,))
+        done = Removed(rfc3339(now), len(rows), wanted.by, wanted.reason)
         execute(
             "INSERT INTO removals (at, detail, notice) VALUES (?, ?, ?)",
-            (now, msgspec.json.encode(detail), notice),
+            (now, msgspec.json.encode(done), notice),
         )
         execute(
             "DELETE FROM removals WHERE seq <= (SELECT max(seq) FROM removals) - ?",
