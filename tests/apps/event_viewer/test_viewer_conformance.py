@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-from apps.event_viewer.viewer_support import ROOT, Viewer
+from apps.event_viewer.viewer_support import Viewer
 from pytest_bdd import given, parsers, scenario, then, when
+from support.conformance import FEATURE, request_bytes
 
-# The checkout's neighbour, or wherever the specification's conformance folder is.
-FEATURE = Path(
-    os.environ.get("CLOUDEVENTS_CONFORMANCE", ROOT.parent / "shared" / "cloudevents"),
-    "http-protocol-binding.feature",
-)
 if not FEATURE.is_file():
     pytest.skip(f"{FEATURE} is not here", allow_module_level=True)
 
@@ -38,11 +32,7 @@ def supported(viewer: Viewer) -> None:
 
 @given("an HTTP request", target_fixture="message")
 def request_text(docstring: str) -> bytes:
-    """The request as it stands there, byte by byte, but for what a server needs to know."""
-    head, body = docstring.split("\n\n", 1)
-    head = re.sub(r"(?m)^POST /someresource", "POST /", head)
-    head = re.sub(r"Content-Length: \d+", f"Content-Length: {len(body.encode())}", head)
-    return (head.replace("\n", "\r\n") + "\r\nConnection: close\r\n\r\n" + body).encode()
+    return request_bytes(docstring)
 
 
 @when("parsed as HTTP request", target_fixture="received")
