@@ -54,6 +54,10 @@ class Source(ABC):
     #: What the process waits for before it counts as ready; a network that is down is not that.
     waiting_for: str | None = None
 
+    def __init__(self, context: Context) -> None:
+        self.settings, self.metrics = context.settings, context.metrics
+        self.shutdown, self.heartbeat, self.save = context.shutdown, context.heartbeat, context.save
+
     @abstractmethod
     def restore(self, stored: dict[str, Any]) -> None:
         """Resume from what `dump` returned; ValueError, KeyError or TypeError if it is not that."""
@@ -133,7 +137,3 @@ class Source(ABC):
     def log_fields(self) -> dict[str, Any]:
         """Return further fields for the log line about a delivered batch."""
         return {}
-
-    def __init__(self, context: Context) -> None:
-        self.settings, self.metrics = context.settings, context.metrics
-        self.shutdown, self.heartbeat, self.save = context.shutdown, context.heartbeat, context.save
