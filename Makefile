@@ -105,7 +105,7 @@ integration: .cache/test.stamp tools $(PROGRAMS) ## Tests of modules and roles a
 e2e: .cache/test.stamp tools $(PROGRAMS) ## site.yml, molecule and the pipeline from end to end, or CLUSTER=real
 	@$(LANE) pytest -n $(WORKERS) --dist loadfile tests/e2e
 
-# REAL_SECONDS bounds it: a build is stopped then, and goes on from there another time; no test begins after it.
+# REAL_SECONDS limits the time: the build stops and is resumed by the next run, and no further test is started.
 real: .cache/test.stamp tools ## Kubernetes' own control plane, Knative's own programs: built, and tests on them
 	@python tests/real/build.py $(if $(REAL_SECONDS),--seconds $(REAL_SECONDS))
 	$(if $(REAL_SECONDS),export TEST_SECONDS=$$(($(REAL_SECONDS) - SECONDS)))

@@ -105,7 +105,7 @@ class XApi:
         self._connections = Connections(self.url, self.timeout, trust, longest=_LONGEST_ANSWER)
 
     def ask_time(self) -> None:
-        """Learn X's time, at no cost; Unavailable if there is no answer."""
+        """Set the clock by the date of an answer that is not billed; raise Unavailable without one."""
         try:
             with requests.Session() as session:
                 self.mount(session)

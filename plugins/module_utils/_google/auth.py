@@ -235,7 +235,7 @@ def _impersonated(base: Any, options: AuthOptions) -> Any:
 
 
 def _refused(current: Any, error: Exception) -> str:
-    """Return the reason there is no token, and the remedy; `error` is google-auth's, with Google's answer if any."""
+    """Return why getting a token failed, with the remedy; `error` is google-auth's, with Google's answer if any."""
     from google.auth import compute_engine, impersonated_credentials
 
     if isinstance(current, compute_engine.Credentials):

@@ -25,7 +25,7 @@ def cache_folder() -> Path:
 
 
 def _temporary() -> Path:
-    """Return this user's folder among the temporary files; one that somebody else could write is not used."""
+    """Return this user's folder among the temporary files, or a new one where others could write to it."""
     folder = Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()

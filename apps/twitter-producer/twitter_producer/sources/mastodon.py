@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 _PAGE = 40
 _LONGEST_ANSWER = 16 << 20
-#: Delivered posts whose existence is checked, some with each poll: there is no list of deletions.
+#: Delivered posts that are asked for again, some with each poll: Mastodon lists no deletions.
 _MOST_WATCHED = 2_000
 _CHECKED_AT_ONCE = 20
 _STREAM_SILENCE_SECONDS = 60

@@ -178,7 +178,7 @@ EXAMPLES = r"""
         token_file: /etc/rulebook/tokens
         types: [com.x.post]
   rules:
-    - name: Somebody asks for a restart
+    - name: Restart on request
       condition: event.type == "com.x.post" and event.data.text is search("please restart")
       action:
         run_playbook:
@@ -637,7 +637,7 @@ class Receiver:
 
 
 class Server(uvicorn.Server):
-    """uvicorn in an event loop whose signals are somebody else's."""
+    """uvicorn in an event loop whose signals ansible-rulebook handles."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
