@@ -175,7 +175,9 @@ class Producer:
         if not self._checkpoints.restore(self._source.restore):
             self._source.begin()
         self._restoring = None
-        while not self._shutdown and not self._prepared:
+        while not self._prepared:
+            if self._shutdown:  # nothing is kept: a source that is not open may not know its start
+                return
             try:
                 if not self._source.open():
                     return

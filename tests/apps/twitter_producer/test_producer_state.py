@@ -340,6 +340,18 @@ def test_unreadable_file_is_kept_aside_and_the_look_back_begins(kit: Kit, text: 
     assert json.loads(state.read_text())["windows"] == [{"after": ids[-1]}]
 
 
+def test_stop_before_x_has_told_its_time_leaves_the_look_back(kit: Kit) -> None:
+    x, sink = kit.x(), kit.sink()
+    ids = x.publish_many(2)
+    x.control("PUT", "/clock", {"ahead_seconds": 60})
+    settings = kit.searching(x, sink, x_api_url="http://127.0.0.1:9")
+    first = kit.producer(**settings)
+    first.saying("X did not answer as expected")
+    assert first.stop() == 0
+    kit.producer(**settings | {"x_api_url": x.url})
+    wait_for(lambda: sink.ids == ids)
+
+
 def test_file_that_cannot_be_written_is_waited_for(kit: Kit) -> None:
     x, sink = kit.x(), kit.sink()
     blocker = kit.folder / "blocker"
