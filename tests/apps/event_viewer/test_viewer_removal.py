@@ -79,6 +79,24 @@ def test_what_was_removed_is_not_taken_again(opened: OpenStore) -> None:
     assert again.append([_event("1")], []) == [False]
 
 
+def test_deletion_that_came_first_keeps_its_event_out(opened: OpenStore) -> None:
+    store = opened()
+    store.append([_event("1#1"), _deletion("2"), _event("2"), _event("2#1"), _event("22")], [])
+    store.append([_deletion("1")], [])
+    assert store.append([_event("1"), _event("1#2"), _event("2#2")], []) == [False] * 3
+    left = [json.loads(one.event)["id"] for one in store.page(Query()).records]
+    assert left == ["1.deleted", "22", "2.deleted"]
+
+
+def test_oldest_tombstones_go(opened: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removal, "MOST_TOMBSTONES", 2)
+    store = opened()
+    for number in range(3):
+        store.append([_deletion(f"{number}")], [])
+        time.sleep(0.002)  # Redis orders them by milliseconds
+    assert store.append([_event(f"{number}") for number in range(3)], []) == [True, False, False]
+
+
 def test_deletion_of_an_author_removes_all_of_theirs(opened: OpenStore) -> None:
     store = opened()
     ada, bob = {"id": "did:ada", "handle": "ada"}, {"id": "did:bob"}

@@ -2,7 +2,7 @@
 
 Keys, all in one hash slot (`{prefix}`): `events`, a stream whose entry ids are the records' seq;
 `index`, a hash from source and id to seq; `seq`, `epoch`, `salt`, `rejected` and `removals` (lists),
-`removed` (a set of hashes), `notices` (a hash from key to time) and `minutes` (a hash). A script
+`tombstones` (by time), `notices` (a hash from key to time) and `minutes` (a hash). A script
 writes them together, so replicas that race see one order and no event twice.
 """
 
@@ -47,14 +47,17 @@ FIRST_CHUNK = 50
 MINUTES_KEPT = 24 * 60
 #: What has a meaning in a pattern of Redis.
 _GLOB = re.compile(r"[*?\[\]\\]")
-# KEYS: events, index, seq, minutes, rejected, removed
-# ARGV: keep, keep_rejected, received, minute, events, then key, event and hash of each, then rejections
+# KEYS: events, index, seq, minutes, rejected, tombstones
+# ARGV: keep, keep_rejected, received, minute, events, then key, event and the two tombstones that
+# forbid it of each, then rejections
 APPEND = """
 local keep, keep_rejected = tonumber(ARGV[1]), tonumber(ARGV[2])
 local count, new, accepted = tonumber(ARGV[5]), {}, 0
 for i = 1, count do
-  local key, event, hash = ARGV[3 + 3 * i], ARGV[4 + 3 * i], ARGV[5 + 3 * i]
-  if redis.call('HEXISTS', KEYS[2], key) == 0 and redis.call('SISMEMBER', KEYS[6], hash) == 0 then
+  local key, event = ARGV[2 + 4 * i], ARGV[3 + 4 * i]
+  local forbidden = redis.call('ZSCORE', KEYS[6], ARGV[4 + 4 * i])
+    or redis.call('ZSCORE', KEYS[6], ARGV[5 + 4 * i])
+  if redis.call('HEXISTS', KEYS[2], key) == 0 and not forbidden then
     local seq = redis.call('INCR', KEYS[3])
     redis.call('HSET', KEYS[2], key, seq)
     redis.call('XADD', KEYS[1], seq .. '-0', 'r', ARGV[3], 'k', key, 'e', event)
@@ -70,7 +73,7 @@ if excess > 0 then
   end
   redis.call('XTRIM', KEYS[1], 'MAXLEN', keep)
 end
-local rejected = #ARGV - 5 - 3 * count
+local rejected = #ARGV - 5 - 4 * count
 for i = #ARGV - rejected + 1, #ARGV do redis.call('LPUSH', KEYS[5], ARGV[i]) end
 if rejected > 0 then
   if keep_rejected > 0 then redis.call('LTRIM', KEYS[5], 0, keep_rejected - 1)
@@ -81,10 +84,11 @@ for name, number in pairs({a = accepted, d = count - accepted, r = rejected}) do
 end
 return new
 """
-# KEYS: events, index, removed; ARGV: key, hash
+# KEYS: events, index, tombstones; ARGV: key, tombstone, time, how many tombstones to keep
 REMOVE = """
 local seq = redis.call('HGET', KEYS[2], ARGV[1])
-redis.call('SADD', KEYS[3], ARGV[2])
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[2])
+redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -ARGV[4] - 1)
 if not seq then return 0 end
 redis.call('XDEL', KEYS[1], seq .. '-0')
 redis.call('HDEL', KEYS[2], ARGV[1])
@@ -159,12 +163,12 @@ class RedisStore:
         salt = self._salt or self._read_salt()
         for event in events:
             key = _index_key(event.source, event.id)
-            arguments += [key, event.json, removal.key(salt, event.source, event.id)]
+            arguments += [key, event.json, *removal.forbidding(salt, event.source, event.id)]
             # Before the deletion itself is kept: what is broken off between is done again with it.
             if event.type.endswith(removal.SUFFIX) and (found := removal.removal_of(event)):
                 self._remove(found, now, key)
         arguments += [msgspec.json.encode(rejection) for rejection in rejections]
-        keys = self._keys("events", "index", "seq", "minutes", "rejected", "removed")
+        keys = self._keys("events", "index", "seq", "minutes", "rejected", "tombstones")
         return [one == 1 for one in self._do(lambda: self._append_script(keys, arguments))]
 
     def _read_salt(self) -> bytes:
@@ -179,8 +183,10 @@ class RedisStore:
         """Remove what a deletion names, unless that was done; `notice` is the deletion's key."""
         if self._do(lambda: self._redis.hexists(self._key("index"), notice)):
             return
-        names = self._named(wanted) or [wanted.id]
-        if wanted.author and not self._one(wanted.source, wanted.id):
+        names = self._named(wanted)
+        if not wanted.author:
+            names = [*{*names, wanted.id}]  # a deletion may come before its event
+        elif not names:
             names = [
                 found.id
                 for record in self._newest_first(None)
@@ -188,11 +194,12 @@ class RedisStore:
                 for found in (msgspec.json.decode(record.event, type=_Identity),)
                 if found.source == wanted.source
             ]
-        keys = self._keys("events", "index", "removed")
+        keys = self._keys("events", "index", "tombstones")
         removed = 0
         for name in names:
-            hashed = removal.key(self._salt, wanted.source, name)
-            arguments: list[Any] = [_index_key(wanted.source, name), hashed]
+            tombstone = removal.tombstone(self._salt, wanted.source, name)
+            arguments: list[Any] = [_index_key(wanted.source, name), tombstone]
+            arguments += [now, removal.MOST_TOMBSTONES]
             removed += int(self._do(partial(self._remove_script, keys, arguments)))
         detail = msgspec.json.encode(Removed(rfc3339(now), removed, wanted.by, wanted.reason))
 

@@ -3,7 +3,7 @@
 A deletion is an event whose type ends with `.deleted`; its `subject` is the id of the event that is
 to go, with the same source, or of an author, whose events all go, where its data says
 `{"author": {"id": subject}}` and nothing else of that id is kept. What is removed is not taken
-again: a keyed hash of its source and id stays, and nothing else of it.
+again, nor what comes after its deletion: a tombstone stays, which is a keyed hash of source and id.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from event_viewer.store.interface import Rejection
 SUFFIX = ".deleted"
 #: A deletion itself is kept so long, for pages and streams to learn of it.
 NOTICE_SECONDS = 600
-#: Hashes of removed events that are kept; the oldest go first.
-MOST_HASHES = 100_000
+#: Tombstones that are kept; the oldest go first.
+MOST_TOMBSTONES = 100_000
 #: Removals in the report.
 MOST_REMOVALS = 1000
 #: Type of the deletions that operators ask for.
@@ -80,10 +80,16 @@ def is_by(author: str, event: bytes) -> bool:
     return author in (data.author_id, found.handle, None if found.id is None else str(found.id))
 
 
-def key(salt: bytes, source: str, event_id: str) -> bytes:
+def tombstone(salt: bytes, source: str, event_id: str) -> bytes:
     """Return the hash by which a removed event is known."""
     text = f"{source}\0{event_id}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=16, key=salt).digest()
+
+
+def forbidding(salt: bytes, source: str, event_id: str) -> tuple[bytes, bytes]:
+    """Return the tombstones that forbid an event: its own, and that of its first version."""
+    first, _sign, _version = event_id.partition("#")
+    return tombstone(salt, source, event_id), tombstone(salt, source, first)
 
 
 def _data(event: bytes) -> _Data:

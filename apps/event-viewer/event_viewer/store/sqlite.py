@@ -54,7 +54,7 @@ CREATE TABLE IF NOT EXISTS events (
   UNIQUE (source, id)
 );
 CREATE TABLE IF NOT EXISTS rejected (seq INTEGER PRIMARY KEY, detail BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS removed (key BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tombstones (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS removals (
   seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, detail BLOB NOT NULL, notice INTEGER NOT NULL
 );
@@ -225,7 +225,7 @@ class SqliteStore:
         writer = self._writer
         execute = writer.execute
         execute("BEGIN IMMEDIATE")
-        self._any_removed = bool(execute("SELECT EXISTS (SELECT 1 FROM removed)").fetchone()[0])
+        self._any_removed = bool(execute("SELECT EXISTS (SELECT 1 FROM tombstones)").fetchone()[0])
         new = [self._insert(event, now) for event in events]
         if rejections and self.keep_rejected:
             self._keep_rejections(rejections)
@@ -239,8 +239,8 @@ class SqliteStore:
     def _insert(self, event: Event, now: int) -> bool:
         execute = self._writer.execute
         if self._any_removed:
-            key = removal.key(self._salt, event.source, event.id)
-            if execute("SELECT 1 FROM removed WHERE key = ?", (key,)).fetchone():
+            forbidding = removal.forbidding(self._salt, event.source, event.id)
+            if execute("SELECT 1 FROM tombstones WHERE hash IN (?, ?)", forbidding).fetchone():
                 return False
         row = (now, event.source, event.id, event.type, event.subject, event.json)
         inserted = execute(INSERT, row)
@@ -264,10 +264,18 @@ class SqliteStore:
                 (wanted.source, notice),
             )
             rows = [row for row in found if removal.is_by(wanted.id, row[2])]
+        gone = {row[1] for row in rows}
+        if not wanted.author:
+            gone.add(wanted.id)  # a deletion may come before its event
+        for event_id in gone:
+            tombstone = removal.tombstone(self._salt, wanted.source, event_id)
+            execute("INSERT OR IGNORE INTO tombstones (hash) VALUES (?)", (tombstone,))
+        execute(
+            "DELETE FROM tombstones WHERE seq <= (SELECT max(seq) FROM tombstones) - ?",
+            (removal.MOST_TOMBSTONES,),
+        )
         start, end = self._indexed(self._writer) if self.search_index else (1, 0)
-        for seq, event_id, event in rows:
-            key = removal.key(self._salt, wanted.source, event_id)
-            execute("INSERT OR IGNORE INTO removed VALUES (?)", (key,))
+        for seq, _id, event in rows:
             if start <= seq <= end:
                 text = searchable(event).replace("\0", " ")
                 execute(
