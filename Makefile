@@ -109,7 +109,7 @@ e2e: .cache/test.stamp tools $(PROGRAMS) ## site.yml, molecule and the pipeline 
 real: .cache/test.stamp tools ## Kubernetes' own control plane, Knative's own programs: built, and tests on them
 	@python tests/real/build.py $(if $(REAL_SECONDS),--seconds $(REAL_SECONDS))
 	$(if $(REAL_SECONDS),export TEST_SECONDS=$$(($(REAL_SECONDS) - SECONDS)))
-	python tests/real/lane.py -- pytest $(REAL_TESTS)
+	python tests/real/lane.py -- pytest -n 2 --dist loadfile $(REAL_TESTS)
 
 programs: .cache/test.stamp
 	@python tests/real/build.py $(if $(REAL_SECONDS),--seconds $(REAL_SECONDS))

@@ -1,4 +1,4 @@
-"""One sandbox with the whole site on it, fed with the recorded posts, shared by the tests here."""
+"""A sandbox with the whole site on it, fed with the recorded posts; one for each file, which may spoil it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def posts() -> list[dict[str, Any]]:
     return recorded
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A sandbox with nothing on it; its X has the recorded posts, where they are there."""
     recorded = ("--posts", str(POSTS)) if POSTS.exists() else ()
@@ -56,7 +56,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installed(machine: Site, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The same sandbox for somebody who has no checkout: the collection, built and installed.
 
@@ -74,14 +74,14 @@ def installed(machine: Site, tmp_path_factory: pytest.TempPathFactory) -> Site:
     return elsewhere
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def workplace(machine: Site, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The same sandbox for somebody with a checkout of their own, to run `make` in."""
     folder = installed_checkout(tmp_path_factory.mktemp("workplace") / "checkout")
     return Site(machine.home, machine.environment, EVERYTHING, cwd=folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def build(machine: Site, installed: Site) -> Build:
     """The whole site on a cluster that was empty, run once: by the collection that was installed."""
     machine.variables = EVERYTHING
@@ -102,7 +102,7 @@ def build(machine: Site, installed: Site) -> Build:
     return built
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(build: Build) -> Site:
     """A sandbox with the whole site on it."""
     return build.site

@@ -253,6 +253,78 @@ def test_no_secret_is_in_what_a_verbose_run_prints(site):
         assert value not in output.stdout + output.stderr, f"{name} is in the output"
 
 
+@pytest.mark.needs("kubectl")
+def test_the_cluster_is_as_the_security_page_says(site, tmp_path):
+    def kubectl(*arguments):
+        return site.run("kubectl", "-n", "streamops", *arguments)
+
+    pods = json.loads(kubectl("get", "pods", "-o", "json").stdout)["items"]
+    by_account = {pod["spec"]["serviceAccountName"]: pod for pod in pods}
+    assert set(by_account) == {"twitter-producer", "default"}  # the viewer has none of its own
+
+    own = {("", "configmaps", "twitter-state"), ("coordination.k8s.io", "leases", "twitter")}
+    others = {("", kind, "") for kind in ("configmaps", "secrets", "pods", "services")}
+    others |= {("coordination.k8s.io", "leases", ""), ("apps", "deployments", "")}
+    asked = [
+        (account, namespace, verb, *what)
+        for account in by_account
+        for namespace in ("streamops", "default")
+        for verb in ("get", "list", "watch", "create", "update", "patch", "delete")
+        for what in own | others
+    ]
+    (tmp_path / "reviews.json").write_text(json.dumps(_reviews(asked)))
+    answers = kubectl(
+        "create",
+        "--validate=false",
+        "-f",
+        str(tmp_path / "reviews.json"),
+        "-o",
+        r"jsonpath={.status.allowed}{'\n'}",
+    ).stdout.splitlines()
+    allowed = {one for one, answer in zip(asked, answers, strict=True) if answer == "true"}
+    assert allowed == {
+        ("twitter-producer", "streamops", verb, *what) for verb in ("get", "update") for what in own
+    }
+
+    assert "serviceAccountToken" not in json.dumps(by_account["default"]["spec"])
+    for pod in pods:
+        main = pod["spec"]["containers"][0]
+        assert "@sha256:" in main["image"]
+        assert main["securityContext"]["readOnlyRootFilesystem"] is True
+    privileged = {"name": "c", "image": "i", "securityContext": {"privileged": True}}
+    refused = site.run(
+        "kubectl", "-n", "streamops", "run", "privileged", "--image=i", "--dry-run=server",
+        "--overrides", json.dumps({"spec": {"containers": [privileged]}}), check=False,
+    )  # fmt: skip
+    assert 'violates PodSecurity "restricted' in refused.stderr
+
+    policies = json.loads(kubectl("get", "networkpolicies", "-o", "json").stdout)["items"]
+    narrowed = {policy["metadata"]["name"]: policy["spec"]["policyTypes"] for policy in policies}
+    assert narrowed == {
+        "twitter-pipeline": ["Ingress"],
+        "twitter-producer": ["Egress"],
+        "event-viewer": ["Egress"],
+    }
+
+
+def _reviews(asked):
+    """One list of what `kubectl auth can-i` would ask one by one."""
+    names = ("namespace", "verb", "group", "resource", "name")
+    items = [
+        {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": f"system:serviceaccount:streamops:{account}",
+                "groups": ["system:serviceaccounts", "system:authenticated"],
+                "resourceAttributes": dict(zip(names, what, strict=True)),
+            },
+        }
+        for account, *what in asked
+    ]
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes a mount namespace: run it as root")
 def test_a_read_only_checkout_and_no_home(site):
     """As in a container: nothing but temporary files and the sandbox's folder can be written."""
