@@ -10,11 +10,11 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
 from ansible_collections.streamops.knative.plugins.module_utils._http.client import (
@@ -59,6 +59,41 @@ _RETRY_SECONDS = 120.0
 _REDIRECTS = 5
 #: Bytes; registries take no larger manifests, and configurations are smaller than that.
 _MAX_DOCUMENT = 4 << 20
+
+
+#: Takes a chunk of a blob, and its position in it.
+Write = Callable[[int, bytes], object]
+
+
+class Content(Protocol):
+    """What can be read from its beginning each time it is sent; a path is one."""
+
+    def open(self, mode: Literal["rb"], /) -> AbstractContextManager[Any]: ...
+
+
+class _Received:
+    """How much of a blob has been received, and its digest."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self.size = 0
+        self._hasher = hashlib.sha256()
+
+    def begin(self, answer: Answer) -> None:
+        """Start over, but with an answer that goes on where the last one ended."""
+        given = answer.headers.get("Content-Range", "")
+        if answer.status != 206 or not given.startswith(f"bytes {self.size}-"):
+            self.restart()
+
+    def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        self._hasher.update(chunk)
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hasher.hexdigest()}"
 
 
 @dataclass(frozen=True)
@@ -133,10 +168,21 @@ class Repository:
         return answer.data
 
     def fetch_blob(self, digest: str, size: int, path: Path) -> None:
-        """Write a blob to a file; starts over where the connection broke."""
+        """Write a blob to a file."""
+        with path.open("wb") as file:
+
+            def write(position: int, chunk: bytes) -> None:
+                file.seek(position)
+                file.write(chunk)
+
+            self.stream_blob(digest, size, write)
+
+    def stream_blob(self, digest: str, size: int, write: Write) -> None:
+        """Read a blob in chunks; goes on where the connection broke, or starts over."""
+        received = _Received()
         for attempt in range(self._attempts):
             try:
-                self._download(digest, size, path)
+                self._download(digest, size, write, received)
             except NoAnswer as error:
                 if not error.is_transient or attempt + 1 == self._attempts:
                     raise self._no_answer(error) from error
@@ -156,11 +202,11 @@ class Repository:
                 return False
             raise
 
-    def push_blob(self, path: Path, digest: str, size: int) -> None:
+    def push_blob(self, content: Content, digest: str, size: int) -> None:
         """Upload a file; starts over where the registry broke off or got something else."""
         for attempt in range(self._attempts):
             try:
-                self._upload(path, digest, size)
+                self._upload(content, digest, size)
             except RegistryError as error:
                 status = error.status
                 again = status is None or status in _TRANSIENT or "DIGEST_INVALID" in str(error)
@@ -191,7 +237,7 @@ class Repository:
         method: str,
         path: str,
         headers: Mapping[str, str] | None = None,
-        body: bytes | Path | None = None,
+        body: bytes | Content | None = None,
         *,
         repeatable: bool = True,
     ) -> Answer:
@@ -214,7 +260,7 @@ class Repository:
         raise self._refused(answer)
 
     def _authorized(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Path | None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Content | None
     ) -> Answer:
         answer = self._request(method, url, headers, body)
         challenge = answer.headers.get("WWW-Authenticate", "")
@@ -223,7 +269,7 @@ class Repository:
         return answer
 
     def _request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Path | None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Content | None
     ) -> Answer:
         self.requests += 1
         # An upload's location may be elsewhere, where the credentials are not for.
@@ -231,7 +277,9 @@ class Repository:
         fields = {**headers, **(self._auth.headers if ours else {})}
         redirects = _REDIRECTS if method in ("GET", "HEAD") else 0
         with ExitStack() as stack:
-            content: Any = stack.enter_context(body.open("rb")) if isinstance(body, Path) else body
+            content: Any = body
+            if body is not None and not isinstance(body, bytes):
+                content = stack.enter_context(body.open("rb"))
             return self._http.request(
                 method, url, headers=fields, body=content, limit=_MAX_DOCUMENT, redirects=redirects
             )
@@ -247,44 +295,45 @@ class Repository:
             repeatable=True,
         )
 
-    def _download(self, digest: str, size: int, path: Path) -> None:
-        hasher = hashlib.sha256()
+    def _download(self, digest: str, size: int, write: Write, received: _Received) -> None:
         url = f"{self._url}/blobs/{digest}"
         for _dummy in range(2):
             self.requests += 1
+            headers = {"Range": f"bytes={received.size}-"} if received.size else {}
             with self._http.stream(
-                "GET", url, headers=self._auth.headers, redirects=_REDIRECTS
+                "GET", url, headers={**self._auth.headers, **headers}, redirects=_REDIRECTS
             ) as (answer, chunks):
-                if answer.status == 200:
-                    written = 0
-                    with path.open("wb") as file:
-                        for chunk in chunks:
-                            written += len(chunk)
-                            if written > size:
-                                break
-                            hasher.update(chunk)
-                            file.write(chunk)
+                if answer.status in (200, 206):
+                    received.begin(answer)
+                    for chunk in chunks:
+                        if received.size + len(chunk) > size:
+                            received.restart()
+                            break
+                        write(received.size, chunk)
+                        received.add(chunk)
                     break
             challenge = answer.headers.get("WWW-Authenticate", "")
             if answer.status not in (401, 403) or not self._auth.accept(challenge):
                 break
         if answer.status == 404:
             raise self._missing(digest)
-        if answer.status in _TRANSIENT:
+        if answer.status == 416:  # not from there on
+            received.restart()
+        if answer.status in (416, *_TRANSIENT):
             raise NoAnswer(f"{answer.request}: HTTP {answer.status}", Cause.CONNECTION, sent=True)
-        if answer.status != 200:
+        if answer.status not in (200, 206):
             raise self._refused(answer)
-        if written != size or f"sha256:{hasher.hexdigest()}" != digest:
-            raise _wrong_digest(self.reference, digest, f"sha256:{hasher.hexdigest()}")
+        if received.size != size or received.digest != digest:
+            raise _wrong_digest(self.reference, digest, received.digest)
 
-    def _upload(self, path: Path, digest: str, size: int) -> None:
+    def _upload(self, content: Content, digest: str, size: int) -> None:
         begun = self._send("POST", "/blobs/uploads/", {"Content-Length": "0"})
         self._expect(begun, 202)
         location = urljoin(f"{self._url}/blobs/uploads/", begun.headers.get("Location", ""))
         joined = "&" if "?" in location else "?"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         url = f"{location}{joined}digest={quote(digest)}"
-        self._expect(self._send("PUT", url, headers, path, repeatable=False), 201)
+        self._expect(self._send("PUT", url, headers, content, repeatable=False), 201)
 
     # Answers
 

@@ -125,6 +125,40 @@ def test_a_blob_that_is_larger_than_described_is_not_read_to_its_end(
     assert (tmp_path / "new").stat().st_size <= 7
 
 
+@pytest.mark.parametrize("ranges", ["kept", "ignored", "refused"])
+def test_a_blob_is_gone_on_with_where_the_connection_broke(
+    server: AnsweringServer, tmp_path: Path, ranges: str
+) -> None:
+    content = bytes(range(256)) * 1000
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    asked: list[str] = []
+
+    def answer(_method: str, _path: str, headers: dict[str, str], _body: bytes) -> Answer:
+        given = headers.get("Range", "")
+        asked.append(given)
+        if len(asked) == 1:
+            return (
+                200,
+                {"Content-Length": str(len(content)), "Connection": "close"},
+                content[:70000],
+            )
+        if given and ranges == "refused":
+            return 416, {}, b""
+        if given and ranges == "kept":
+            first = int(given.removeprefix("bytes=").removesuffix("-"))
+            place = f"bytes {first}-{len(content) - 1}/{len(content)}"
+            return 206, {"Content-Range": place}, content[first:]
+        return 200, {}, content
+
+    server.answer = answer
+    reference = Reference.parse(f"{server.host}/team/app", "name")
+    registry = Repository(reference, Connection(timeout=5, retries=2))
+    registry.fetch_blob(digest, len(content), tmp_path / "new")
+    assert (tmp_path / "new").read_bytes() == content
+    assert asked[:2] == ["", "bytes=70000-"]
+    assert len(asked) == (3 if ranges == "refused" else 2)
+
+
 def test_documents_are_bounded(server: AnsweringServer) -> None:
     server.answer = lambda *_: (200, {}, b"x" * (5 << 20))
     with pytest.raises(RegistryError, match="more than 4 MiB"):
