@@ -61,6 +61,13 @@ options:
       What files must hash to; keys as C(serving-1.23.0/serving-core.yaml), values as C(sha256:...).
     type: dict
     default: {}
+  images:
+    description:
+      - References of images to run in place of those that are written in the release files; in containers, in
+        environment variables and in ConfigMaps. RV(streamops.knative.knative_bundle_push#module:images) is such
+        a mapping.
+    type: dict
+    default: {}
   adopt:
     description: >-
       Whether an installation made by others is taken over. Otherwise it is refused.
@@ -249,6 +256,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
 )
 from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
 
 SSLIP = "sslip.io"  # resolves ADDRESS.sslip.io to the address
 _CONTAINER = {"type": "str", "required": True}
@@ -268,6 +276,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mirror": {"type": "str", "default": UPSTREAM},
     "folder": {"type": "path"},
     "checksums": {"type": "dict", "default": {}},
+    "images": {"type": "dict", "default": {}},
     "adopt": {"type": "bool", "default": False},
     "config": {"type": "dict", "default": {}},
     "workloads": {
@@ -337,6 +346,7 @@ def desired_state(params: dict[str, Any]) -> DesiredState:
         config=params["config"],
         workloads=params["workloads"],
         gateway=params["gateway"],
+        images=require_texts("images", params["images"], KubeError),
     )
 
 

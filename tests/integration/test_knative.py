@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from support.kube import Kube, api_server, definition
 from ansible_collections.streamops.knative.plugins.module_utils._knative import releases
 from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import refusals
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
+from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
 from ansible_collections.streamops.knative.plugins.modules.knative import TASK, desired_state
+from streamops_sandbox.knative import release
 
 WANTED: dict[str, Any] = {
     "components": ["serving", "kourier", "eventing"],
@@ -56,9 +60,40 @@ def test_missing_permissions_and_an_old_kubernetes_are_told_together(
     assert "takes the role cluster-admin" in told
     assert "serving_version: 1.24.0 needs Kubernetes 1.99, the cluster has v1." in told
     assert "upgrade the cluster, or choose an older serving_version" in told
-    options = {"mirror": "", "folder": "", "checksums": {}, "adopt": False, "config": {}}
+    options = {
+        "mirror": "",
+        "folder": "",
+        "checksums": {},
+        "adopt": False,
+        "config": {},
+        "images": {},
+    }
     desired = desired_state({**WANTED, **options, "workloads": [], "gateway": {}})
     assert refusals(kube.connect(), desired, {}) == [], "an administrator may"
+
+
+def test_other_images_are_run_in_place_of_those_that_are_written(
+    kube: Kube, tmp_path: Path
+) -> None:
+    for name in ("serving-crds", "serving-core"):
+        (tmp_path / f"{name}.yaml").write_text(
+            release.render("knative/serving", "1.23.0", name) or ""
+        )
+    path = "knative-releases/knative.dev/serving/cmd"
+    images = {
+        f"gcr.io/{path}/{name}:v1.23.0": f"local/{path}/{name}:2" for name in ("queue", "webhook")
+    }
+    foreseen = kube.run(
+        TASK, check=True, diff=True, components=["serving"], serving_version="1.23.0",
+        folder=str(tmp_path), images=images,
+    )  # fmt: skip
+    diff = json.dumps(foreseen.result["diff"])
+    for old, new in images.items():
+        assert old not in diff
+        assert new in diff
+    assert f"gcr.io/{path}/controller:v1.23.0" in diff
+    with pytest.raises(TaskError, match=r"images: .* not text"):
+        kube.run(TASK, **WANTED, images={"a": 1})
 
 
 def test_what_the_operator_governs_is_left_to_it(kube: Kube) -> None:

@@ -10,12 +10,12 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative import 
     installation as cluster,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
-    COMPONENTS,
     PROJECTS,
     Files,
     Source,
     Version,
     check_components,
+    projects_of,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
@@ -97,12 +97,13 @@ class DesiredState:
     config: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     workloads: list[Object] = field(default_factory=list)
     gateway: Object = field(default_factory=dict)
+    #: References in place of those that are written in the releases.
+    images: dict[str, str] = field(default_factory=dict)
 
     @property
     def projects(self) -> list[str]:
         """Projects any chosen component belongs to."""
-        chosen = {COMPONENTS[name].project for name in self.components}
-        return [name for name in PROJECTS if name in chosen]
+        return projects_of(self.components)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle 
     Plan,
     plan,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._knative.images import replaced
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
     RECORD,
     installed,
@@ -80,7 +81,7 @@ class Installer:
         Raises Refused before, Interrupted or NotReady after something changed.
         """
         made = plan(self.client, desired)
-        sources = self._read(made.install)
+        sources = replaced(self._read(made.install), desired.images)
         if monitors and made.prometheus:
             sources += _sources("monitors", [_monitor(name) for name in _scraped(desired)])
         extra = _sources("objects that the releases lack", made.extra_objects)
@@ -109,7 +110,7 @@ class Installer:
             with accounting(
                 changed=results[0].changed and not self.check_mode, dry_run=self.check_mode
             ):
-                jobs = self._read(made.post_install)
+                jobs = replaced(self._read(made.post_install), desired.images)
                 results.append(
                     present(self.client, jobs, self._settings(), migrations, self.progress)
                 )

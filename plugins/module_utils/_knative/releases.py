@@ -7,7 +7,7 @@ minimum versions of Kubernetes are those of the release notes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +119,22 @@ def check_components(names: Iterable[str]) -> list[str]:
     return problems
 
 
+def projects_of(components: Iterable[str]) -> list[str]:
+    """Return the projects that components belong to."""
+    chosen = {COMPONENTS[name].project for name in components}
+    return [name for name in PROJECTS if name in chosen]
+
+
+def _files(components: Iterable[str]) -> list[tuple[str, str]]:
+    chosen = set(components)
+    return [
+        (COMPONENTS[name].project, file)
+        for name in COMPONENTS
+        if name in chosen
+        for file in COMPONENTS[name].files
+    ]
+
+
 class Source:
     """Upstream, a mirror of it, or a folder."""
 
@@ -131,25 +147,28 @@ class Source:
 
     def files(self, components: Iterable[str], versions: dict[str, Version]) -> Files:
         """Release files of components; raises KubeError for what a folder does not have."""
-        wanted = [
-            (COMPONENTS[name].project, file)
-            for name in COMPONENTS
-            if name in set(components)
-            for file in COMPONENTS[name].files
-        ]
-        return self._locate(wanted, versions)
+        return self.locate(_files(components), versions)
 
     def post_install(self, projects: Iterable[str], versions: dict[str, Version]) -> Files:
         """Files with the Jobs to run after an upgrade of these projects."""
+        return self.locate(self._post_install(projects), versions)
+
+    def release_files(self, components: Iterable[str]) -> list[tuple[str, str]]:
+        """Return project and name of every file that installing and upgrading the components takes."""
+        chosen = list(components)
+        return [*_files(chosen), *self._post_install(projects_of(chosen))]
+
+    def _post_install(self, projects: Iterable[str]) -> list[tuple[str, str]]:
         wanted = [
             (name, PROJECTS[name].post_install) for name in projects if PROJECTS[name].post_install
         ]
         if self._folder:
             # A folder made for installing may well do without them.
             wanted = [entry for entry in wanted if (self._folder / entry[1]).is_file()]
-        return self._locate(wanted, versions)
+        return wanted
 
-    def _locate(self, wanted: list[tuple[str, str]], versions: dict[str, Version]) -> Files:
+    def locate(self, wanted: Iterable[tuple[str, str]], versions: Mapping[str, Version]) -> Files:
+        """Return where files (project and name) are; raise KubeError for what a folder does not have."""
         if self._folder:
             paths = [self._folder / file for _project, file in wanted]
             missing = [path.name for path in paths if not path.is_file()]
@@ -161,7 +180,7 @@ class Source:
             return Files([str(path) for path in paths], [])
         return Files([], [self._url(project, file, versions) for project, file in wanted])
 
-    def _url(self, project: str, file: str, versions: dict[str, Version]) -> dict[str, str]:
+    def _url(self, project: str, file: str, versions: Mapping[str, Version]) -> dict[str, str]:
         path = f"{PROJECTS[project].repository}/releases/download/knative-v{versions[project]}"
         return {
             "url": f"{self._mirror}/{path}/{file}",
