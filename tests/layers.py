@@ -27,6 +27,7 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     "_kubernetes": ("_google",),  # tokens for kubeconfigs of GKE
     "_knative": ("_kubernetes",),
     "_oci": ("_google",),
+    "_airgap": ("_knative", "_kubernetes", "_oci"),
     "_pipelines": ("_knative", "_kubernetes"),
 }
 #: Folder -> what nothing in it imports.

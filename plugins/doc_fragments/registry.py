@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """`extends_documentation_fragment: streamops.knative.registry`."""
+    """`extends_documentation_fragment: streamops.knative.registry`, and its part `connection`."""
 
     DOCUMENTATION = r"""
 options:
@@ -15,16 +15,20 @@ options:
     description:
       - Where credentials come from. V(auto) takes O(username) and O(password) where given, the Google options for
         registries of Google Cloud, and a docker configuration otherwise.
-      - V(google) takes the Google options for whatever registry O(name) is in.
+      - V(google) takes the Google options whatever the registry is.
     type: str
     choices: [auto, basic, docker, google]
     default: auto
   username:
-    description: User for the registry of O(name).
+    description: User for the registry; other registries that are read from have those of O(docker_config).
     type: str
   password:
-    description: Password for the registry of O(name).
+    description: Password for the registry.
     type: str
+"""
+
+    CONNECTION = r"""
+options:
   docker_config:
     description:
       - File with credentials, as C(docker login), C(podman login) and C(skopeo login) write it, with credential

@@ -148,6 +148,7 @@ extends_documentation_fragment:
   - streamops.knative.attributes
   - streamops.knative.google
   - streamops.knative.registry
+  - streamops.knative.registry.connection
 attributes:
   check_mode:
     support: full

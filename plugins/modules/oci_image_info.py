@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - streamops.knative.attributes.info_module
   - streamops.knative.google
   - streamops.knative.registry
+  - streamops.knative.registry.connection
 author:
   - The streamops.knative contributors (@streamops)
 """

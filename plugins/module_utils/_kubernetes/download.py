@@ -106,11 +106,11 @@ class Downloader:
 
     def _keep(self, kept: Path, content: bytes, etag: str) -> None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        _replace(kept, content)
-        _replace(kept.with_suffix(".etag"), etag.encode())
+        write_whole(kept, content)
+        write_whole(kept.with_suffix(".etag"), etag.encode())
 
 
-def _replace(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write whole or not at all: several runs may share the cache."""
     handle, temporary = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "wb") as file:

@@ -20,13 +20,17 @@ def strings(**more: Any) -> dict[str, Any]:
     return option("list", elements="str", **more)
 
 
-REGISTRY: dict[str, dict[str, Any]] = {
+#: How registries are reached.
+CONNECTION: dict[str, dict[str, Any]] = {
     **GOOGLE,
-    "auth": option(choices=["auto", "basic", "docker", "google"], default="auto"),
-    "username": option(),
-    "password": option(no_log=True),
     "docker_config": option("path"),
     "plain_http": option("bool"),
     "validate_certs": option("bool", default=True),
     "ca_cert": option("path"),
+}
+REGISTRY: dict[str, dict[str, Any]] = {
+    **CONNECTION,
+    "auth": option(choices=["auto", "basic", "docker", "google"], default="auto"),
+    "username": option(),
+    "password": option(no_log=True),
 }

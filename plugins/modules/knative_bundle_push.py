@@ -1,0 +1,222 @@
+#!/usr/bin/python
+# Copyright: the streamops.knative contributors
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+
+"""Push the images of a bundle to a registry."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: knative_bundle_push
+short_description: Push the images of a bundle of Knative to a registry
+version_added: 1.0.0
+author:
+  - The streamops.knative contributors (@streamops)
+description:
+  - Brings the images of a bundle that M(streamops.knative.knative_bundle) has made into a registry; what is there
+    already is not sent. Then returns what M(streamops.knative.knative) needs to install from it, which are the
+    folder of the release files, and each image's new name.
+  - Refuses a bundle that is damaged, naming each part, or that is of other releases, before anything is pushed.
+options:
+  path:
+    description: The bundle.
+    type: path
+    required: true
+  registry:
+    description:
+      - Registry, and path in it, that the images are pushed below, such as V(registry.example.com/knative). An
+        image's own path follows, without its registry.
+    type: str
+    required: true
+  components:
+    description: What is going to be installed; a bundle that lacks some of it is refused.
+    type: list
+    elements: str
+    default: []
+  serving_version:
+    description: Release of Serving that is going to be installed; a bundle of another one is refused.
+    type: str
+  kourier_version:
+    description: Release of Kourier, likewise.
+    type: str
+  eventing_version:
+    description: Release of Eventing, likewise.
+    type: str
+  parallel:
+    description: How many images are pushed at a time.
+    type: int
+    default: 4
+  timeout:
+    description: Seconds that all of it may take.
+    type: float
+    default: 3600
+  cache_dir:
+    description: >-
+      Folder below which the release files are put. The default follows E(XDG_CACHE_HOME).
+    type: path
+extends_documentation_fragment:
+  - streamops.knative.attributes
+  - streamops.knative.google
+  - streamops.knative.registry
+  - streamops.knative.registry.connection
+attributes:
+  check_mode:
+    support: full
+    details: The registry is asked what it has, the bundle is verified, and the release files are put into the cache.
+  diff_mode:
+    support: none
+    details: RV(pushed) names the images.
+  idempotent:
+    support: full
+seealso:
+  - module: streamops.knative.knative_bundle
+  - module: streamops.knative.knative
+"""
+
+EXAMPLES = r"""
+- name: Push the bundle
+  streamops.knative.knative_bundle_push:
+    path: /srv/knative-1.23.tar
+    registry: registry.example.com/knative
+    username: robot
+    password: "{{ registry_password }}"
+  register: bundle
+
+- name: Install from it
+  streamops.knative.knative:
+    components: "{{ bundle.components }}"
+    serving_version: "{{ bundle.versions.serving }}"
+    kourier_version: "{{ bundle.versions.kourier }}"
+    folder: "{{ bundle.folder }}"
+    images: "{{ bundle.images }}"
+"""
+
+RETURN = r"""
+images:
+  description: By the reference of each image as it was written, its name in the registry, with its digest.
+  returned: success
+  type: dict
+  sample:
+    docker.io/envoyproxy/envoy:v1.37-latest: >-
+      registry.example.com/knative/envoyproxy/envoy@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+folder:
+  description: Folder with the release files.
+  returned: success
+  type: str
+components:
+  description: Components that the bundle is for.
+  returned: success
+  type: list
+  elements: str
+versions:
+  description: Releases in the bundle, by project.
+  returned: success
+  type: dict
+  sample: {serving: 1.23.0}
+platforms:
+  description: Platforms that the bundle is for; empty for all that each image has.
+  returned: success
+  type: list
+  elements: str
+pushed:
+  description: Images that the registry lacked, by their names there.
+  returned: success
+  type: list
+  elements: str
+bytes:
+  description: Size of the blobs that the registry lacked.
+  returned: success
+  type: int
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._airgap import contents
+from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive import Archive
+from ansible_collections.streamops.knative.plugins.module_utils._airgap.argspec import RELEASES
+from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
+from ansible_collections.streamops.knative.plugins.module_utils._airgap.transfer import Transfer
+from ansible_collections.streamops.knative.plugins.module_utils._airgap.upload import (
+    Uploader,
+    release_folder,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
+    PROJECTS,
+    Version,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
+    cache_dir,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
+from ansible_collections.streamops.knative.plugins.module_utils._oci.argspec import (
+    REGISTRY,
+    option,
+    strings,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._oci.connect import open_repository
+
+
+def work(run: Run) -> dict[str, Any]:
+    """Make the registry hold the images of the bundle."""
+    params = run.params
+    archive = Archive.read(Path(params["path"]).absolute())
+    bundle = contents.read(archive)
+    options = {name: f"{name}_version" for name in PROJECTS}
+    wanted = {
+        name: str(Version.parse(params[version], version))
+        for name, version in options.items()
+        if params[version]
+    }
+    if found := contents.mismatches(bundle, params["components"], wanted):
+        raise BundleError("\n".join([f"path: {archive.path} is another bundle:", *found]))
+    uploader = Uploader(
+        archive,
+        bundle,
+        params["registry"].rstrip("/"),
+        lambda reference: open_repository(reference, reference, params),
+        Transfer("pushed", params["timeout"], paced(run.progress)),
+        max(1, params["parallel"]),
+    )
+    missing = uploader.missing()
+    if missing:
+        uploader.verify()
+    folder = release_folder(archive, bundle, cache_dir(params["cache_dir"]))
+    if not run.check_mode:
+        uploader.push(missing)
+    references = uploader.references()
+    return {
+        "changed": bool(missing),
+        "images": references,
+        "folder": str(folder),
+        "components": bundle.components,
+        "versions": bundle.versions,
+        "platforms": bundle.platforms,
+        "pushed": [references[one.image.reference] for one in missing],
+        "bytes": sum(one.size for one in missing),
+    }
+
+
+TASK = Task(
+    work,
+    {
+        **REGISTRY,
+        **RELEASES,
+        "path": option("path", required=True),
+        "registry": option(required=True),
+        "components": strings(default=[]),
+        "parallel": option("int", default=4),
+        "timeout": option("float", default=3600.0),
+        "cache_dir": option("path"),
+    },
+)
+
+
+def main() -> None:
+    """Entry point."""
+    TASK.main()
+
+
+if __name__ == "__main__":
+    main()
