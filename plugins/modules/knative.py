@@ -61,9 +61,9 @@ options:
       What files must hash to; keys as C(serving-1.23.0/serving-core.yaml), values as C(sha256:...).
     type: dict
     default: {}
-  images:
+  references:
     description:
-      - References of images to run in place of those that are written in the release files; in containers, in
+      - References of images by those they replace, as these are written in the release files; in containers, in
         environment variables and in ConfigMaps. RV(streamops.knative.knative_bundle_push#module:images) is such
         a mapping.
     type: dict
@@ -276,7 +276,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mirror": {"type": "str", "default": UPSTREAM},
     "folder": {"type": "path"},
     "checksums": {"type": "dict", "default": {}},
-    "images": {"type": "dict", "default": {}},
+    "references": {"type": "dict", "default": {}},
     "adopt": {"type": "bool", "default": False},
     "config": {"type": "dict", "default": {}},
     "workloads": {
@@ -346,7 +346,7 @@ def desired_state(params: dict[str, Any]) -> DesiredState:
         config=params["config"],
         workloads=params["workloads"],
         gateway=params["gateway"],
-        images=require_texts("images", params["images"], KubeError),
+        references=require_texts("references", params["references"], KubeError),
     )
 
 

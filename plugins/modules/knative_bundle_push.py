@@ -88,7 +88,7 @@ EXAMPLES = r"""
     serving_version: "{{ bundle.versions.serving }}"
     kourier_version: "{{ bundle.versions.kourier }}"
     folder: "{{ bundle.folder }}"
-    images: "{{ bundle.images }}"
+    references: "{{ bundle.images }}"
 """
 
 RETURN = r"""

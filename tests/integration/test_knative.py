@@ -66,7 +66,7 @@ def test_missing_permissions_and_an_old_kubernetes_are_told_together(
         "checksums": {},
         "adopt": False,
         "config": {},
-        "images": {},
+        "references": {},
     }
     desired = desired_state({**WANTED, **options, "workloads": [], "gateway": {}})
     assert refusals(kube.connect(), desired, {}) == [], "an administrator may"
@@ -85,15 +85,15 @@ def test_other_images_are_run_in_place_of_those_that_are_written(
     }
     foreseen = kube.run(
         TASK, check=True, diff=True, components=["serving"], serving_version="1.23.0",
-        folder=str(tmp_path), images=images,
+        folder=str(tmp_path), references=images,
     )  # fmt: skip
     diff = json.dumps(foreseen.result["diff"])
     for old, new in images.items():
         assert old not in diff
         assert new in diff
     assert f"gcr.io/{path}/controller:v1.23.0" in diff
-    with pytest.raises(TaskError, match=r"images: .* not text"):
-        kube.run(TASK, **WANTED, images={"a": 1})
+    with pytest.raises(TaskError, match=r"references: .* not text"):
+        kube.run(TASK, **WANTED, references={"a": 1})
 
 
 def test_what_the_operator_governs_is_left_to_it(kube: Kube) -> None:

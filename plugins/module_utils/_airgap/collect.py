@@ -36,7 +36,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._airgap.transfer
     Transfer,
     write_error,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._knative.images import named_by
+from ansible_collections.streamops.knative.plugins.module_utils._knative.images import references
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
     Source,
     Version,
@@ -167,7 +167,12 @@ class Collector:
         manifests = Manifests()
         for name, text in files.items():
             manifests.add(name, text)
-        used_by = named_by(manifests.result())
+        used_by: dict[str, list[str]] = {}
+        for source in manifests.result():
+            definition = source.definition
+            for reference in references(definition):
+                user = f"{definition['kind']} {definition['metadata']['name']}"
+                used_by.setdefault(reference, []).append(user)
         names = list(dict.fromkeys([*sorted(used_by), *order.images]))
         problems: list[str] = []
 

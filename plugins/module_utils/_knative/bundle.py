@@ -97,8 +97,8 @@ class DesiredState:
     config: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     workloads: list[Object] = field(default_factory=list)
     gateway: Object = field(default_factory=dict)
-    #: References in place of those that are written in the releases.
-    images: dict[str, str] = field(default_factory=dict)
+    #: Of images, by those they replace, as these are written in the releases.
+    references: dict[str, str] = field(default_factory=dict)
 
     @property
     def projects(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class Installer:
         Raises Refused before, Interrupted or NotReady after something changed.
         """
         made = plan(self.client, desired)
-        sources = replaced(self._read(made.install), desired.images)
+        sources = self._read(made.install, desired.references)
         if monitors and made.prometheus:
             sources += _sources("monitors", [_monitor(name) for name in _scraped(desired)])
         extra = _sources("objects that the releases lack", made.extra_objects)
@@ -110,7 +110,7 @@ class Installer:
             with accounting(
                 changed=results[0].changed and not self.check_mode, dry_run=self.check_mode
             ):
-                jobs = replaced(self._read(made.post_install), desired.images)
+                jobs = self._read(made.post_install, desired.references)
                 results.append(
                     present(self.client, jobs, self._settings(), migrations, self.progress)
                 )
@@ -173,13 +173,20 @@ class Installer:
             planned_deletions=self.planned_deletions,
         )
 
-    def _read(self, files: Files) -> list[Source]:
+    def _read(self, files: Files, references: Mapping[str, str]) -> list[Source]:
+        """Return the objects of files, with other references in place of those of images."""
         downloader = Downloader(self.cache_dir, timeout=self.request_timeout)
         manifests = Manifests()
         read(manifests, contents=[], files=files.paths, urls=files.urls, downloader=downloader)
         for warning in [*downloader.warnings, *manifests.warnings]:
             self.warn(warning)
-        return manifests.result()
+        sources = manifests.result()
+        if not references:
+            return sources
+        return [
+            replace(source, definition=replaced(source.definition, lambda r: references.get(r, r)))
+            for source in sources
+        ]
 
 
 def _sources(origin: str, objects: Iterable[Object]) -> list[Source]:

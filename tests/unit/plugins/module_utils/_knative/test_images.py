@@ -9,20 +9,19 @@ from support.kube import KNATIVE
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative.images import (
     is_reference,
-    named_by,
+    references,
     replaced,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
     Manifests,
-    Source,
 )
 
 Object = dict[str, Any]
 DIGEST = f"sha256:{'a' * 64}"
 
 
-def source(kind: str, **body: Any) -> Source:
-    return Source({"apiVersion": "v1", "kind": kind, "metadata": {"name": "one"}, **body}, "here")
+def definition(kind: str, **body: Any) -> Object:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "one"}, **body}
 
 
 def in_pods(**pod: Any) -> Object:
@@ -39,22 +38,29 @@ def test_images_are_found_in_containers_variables_config_maps_and_image_objects(
             {"name": "FROM", "valueFrom": {"configMapKeyRef": {"name": "x", "key": "y"}}},
         ],
     }
-    sources = [
-        source("Deployment", **in_pods(containers=[container])),
-        source("Job", **in_pods(initContainers=[{"name": "first", "image": "busybox"}])),
-        source("ConfigMap", data={"queue-sidecar-image": "example.com/queue:1", "note": "a/b:c"}),
-        source("Image", spec={"image": "example.com/queue:1"}),
-        source("CustomResourceDefinition", **in_pods(containers=[{"image": "example.com/no:1"}])),
+    definitions = [
+        definition("Deployment", **in_pods(containers=[container])),
+        definition("Job", **in_pods(initContainers=[{"name": "first", "image": "busybox"}])),
+        definition(
+            "ConfigMap", data={"queue-sidecar-image": "example.com/queue:1", "note": "a/b:c"}
+        ),
+        definition("Image", spec={"image": "example.com/queue:1"}),
+        definition(
+            "CustomResourceDefinition", **in_pods(containers=[{"image": "example.com/no:1"}])
+        ),
     ]
-    assert named_by(sources) == {
-        "example.com/main:1": ["Deployment one"],
-        f"example.com/adapter@{DIGEST}": ["Deployment one"],
-        "busybox": ["Job one"],
-        "example.com/queue:1": ["ConfigMap one", "Image one"],
-    }
-    images = dict.fromkeys(named_by(sources), "mirror.example.com/x:2")
-    assert named_by(replaced(sources, images)).keys() == {"mirror.example.com/x:2"}
-    assert replaced(sources, {}) == sources
+    assert [references(one) for one in definitions] == [
+        ["example.com/main:1", f"example.com/adapter@{DIGEST}"],
+        ["busybox"],
+        ["example.com/queue:1"],
+        ["example.com/queue:1"],
+        [],
+    ]
+    for one in definitions:
+        assert replaced(one, lambda reference: reference) == one
+        changed = replaced(one, lambda reference: f"mirror.example.com/{reference}")
+        expected = [f"mirror.example.com/{reference}" for reference in references(one)]
+        assert references(changed) == expected
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,7 @@ def test_nothing_in_upstreams_files_is_overlooked() -> None:
     texts = [path.read_text(encoding="utf-8") for path in sorted(KNATIVE.glob("*.yaml"))]
     for number, text in enumerate(texts):
         manifests.add(str(number), text)
-    found = named_by(manifests.result())
+    found = {image for source in manifests.result() for image in references(source.definition)}
     registries = ("gcr.io/knative", "docker.io/envoyproxy")
     written = {
         word.strip("\"'")
@@ -94,4 +100,4 @@ def test_nothing_in_upstreams_files_is_overlooked() -> None:
         if word.strip("\"'").startswith(registries)
     }
     assert len(written) > 30
-    assert written == set(found)
+    assert written == found
