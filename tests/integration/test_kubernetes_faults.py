@@ -48,6 +48,8 @@ from streamops_sandbox.knative import release
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "40"))
 SETS = {"apply": ROUNDS, "others": ROUNDS * 3 // 5}
 SHARE = 0.2
+
+pytestmark = pytest.mark.timeout(120 + 10 * ROUNDS)
 PARTS = 4
 MODULE = "ansible_collections.streamops.knative.plugins.module_utils._kubernetes"
 

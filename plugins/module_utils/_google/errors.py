@@ -74,12 +74,25 @@ class UnexpectedAnswer(GcpError):
         )
 
 
-class OperationFailed(GcpError):
-    """A long-running operation ended with an error."""
+class OperationError(GcpError):
+    """Google accepted a request, and its long-running operation is not known to have succeeded."""
 
 
-class OperationTimeout(GcpError):
-    """A long-running operation is not done in the time given; it goes on at Google's."""
+class OperationFailed(OperationError):
+    """It ended with an error."""
+
+
+class OperationTimeout(OperationError):
+    """It is not done in the time given; it goes on at Google's."""
+
+
+class OperationLost(OperationError):
+    """Google does not tell how it goes."""
+
+    def __init__(self, name: str, cause: GcpError) -> None:
+        super().__init__(
+            f"{cause} Whether the operation {name} succeeded is not known; it goes on. Run this again."
+        )
 
 
 class ApiError(GcpError):

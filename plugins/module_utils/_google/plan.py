@@ -16,8 +16,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     ConfigError,
     Conflict,
     GcpError,
-    OperationFailed,
-    OperationTimeout,
+    OperationError,
     UnexpectedAnswer,
     Unreachable,
 )
@@ -72,8 +71,8 @@ def carry_out(session: Session, plan: Plan, make: Callable[[], Plan]) -> tuple[P
             try:
                 step()
             except GcpError as error:
-                if isinstance(error, OperationTimeout | OperationFailed):
-                    done.extend(words)  # Google accepted the request
+                if isinstance(error, OperationError):
+                    done.extend(words)
                 in_doubt = words if is_ambiguous(error) else []
                 raise
             done.extend(words)

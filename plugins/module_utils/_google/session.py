@@ -27,6 +27,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     GcpError,
     NotEnabledYet,
     OperationFailed,
+    OperationLost,
     OperationTimeout,
     ServiceDisabled,
     TokenUnavailable,
@@ -264,12 +265,18 @@ class Session:
                 break
             if waited is None:
                 raise OperationTimeout(_still("running", operation["name"], timeout))
-            operation = self.get(service, f"v1/{operation['name']}")
+            operation = self._operation(service, f"v1/{operation['name']}")
         if operation.get("error"):
             error = operation["error"]
             raise OperationFailed(f"{operation['name']} failed: {error.get('message', error)}")
         response: Json = operation.get("response", {})
         return response
+
+    def _operation(self, service: str, path: str) -> Json:
+        try:
+            return self.get(service, path)
+        except GcpError as error:
+            raise OperationLost(path.rpartition("/")[2], error) from error
 
     def wait_container(self, parent: str, operation: Json, timeout: float) -> Json:
         """Wait for an operation of GKE in `parent` (`projects/P/locations/L`). `timeout` in seconds."""
@@ -285,7 +292,7 @@ class Session:
                 target = operation.get("targetLink", "").rpartition("/")[2]
                 self.progress(f"{operation.get('operationType')} {target}: {stage}")
                 told = stage
-            operation = self.get("container", f"v1/{parent}/operations/{name}")
+            operation = self._operation("container", f"v1/{parent}/operations/{name}")
         error = operation.get("error") or {}
         if error:
             what = operation.get("operationType", "operation")

@@ -12,7 +12,6 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     FailedPrecondition,
     GcpError,
     NotFound,
-    OperationTimeout,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.gke import settings
 from ansible_collections.streamops.knative.plugins.module_utils._google.plan import (
@@ -262,7 +261,7 @@ class Clusters:
                 return current
             if waited is None:
                 break
-        raise OperationTimeout(
+        raise GcpError(
             f"cluster {name} is still {status} after {self._timeout:g} s (option wait_timeout), by an"
             " operation that was begun before. Run this again."
         )

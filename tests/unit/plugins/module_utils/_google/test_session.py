@@ -17,6 +17,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     ApiError,
     ConfigError,
     NotFound,
+    OperationLost,
     PermissionDenied,
     QuotaExceeded,
     ServiceDisabled,
@@ -27,6 +28,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
 )
 from ansible_collections.streamops.knative.plugins.module_utils._google.gke.cluster import Clusters
 from ansible_collections.streamops.knative.plugins.module_utils._google.http_client import Http
+from ansible_collections.streamops.knative.plugins.module_utils._google.plan import (
+    Plan,
+    carry_out,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._google.policy import (
     Policy,
     changed,
@@ -386,6 +391,19 @@ def test_a_standard_operation_and_its_failure(server: Server, session: Session) 
     failed = {"name": "operations/2", "done": True, "error": {"code": 9, "message": "no"}}
     with pytest.raises(Exception, match="operations/2 failed: no"):
         session.wait_lro("serviceusage", failed, 5)
+
+
+def test_an_operation_that_is_not_told_of_any_more_counts_as_begun(server: Server) -> None:
+    auth = AuthOptions(auth_kind="accesstoken", scopes=(), access_token="t")
+    session = Session(Settings(endpoint=server.url, retries=0), auth)
+    server.answers = [busy(503)]
+    plan = Plan()
+    plan.add("create x", lambda: session.wait_lro("serviceusage", {"name": "operations/1"}, 5))
+    with pytest.raises(
+        OperationLost, match="Whether the operation 1 succeeded is not known"
+    ) as lost:
+        carry_out(session, plan, lambda: plan)
+    assert lost.value.result == {"changed": True, "changes": ["create x"]}
 
 
 def test_one_service_can_be_elsewhere() -> None:
