@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._pipelines impor
 )
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.variables import plain
 from ansible_collections.streamops.knative.plugins.plugin_utils._role_reader import (
+    ROLE_NAMES,
     RoleReader,
     rules_of,
 )
@@ -45,8 +47,8 @@ CLUSTER_ENVIRONMENT = (
     "K8S_AUTH_HOST",
     "KUBERNETES_SERVICE_HOST",
 )
-#: The variable in which plays register the result of this action, for later checks and for the roles.
-REGISTERED = "_streamops_checked"
+#: The variables in which plays and roles register the results of this action, for later checks.
+REGISTERED = ("_streamops_checked", *(f"_{role}" for role in ROLE_NAMES))
 UNAUTHORIZED, FORBIDDEN = 401, 403
 #: Seconds to look at the cluster of another host, and at how many before their own checks have told.
 GLANCE, GLANCES = 3.0, 10
@@ -60,20 +62,25 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset({"roles", "renew_credentials", "request_timeout"})
+    _VALID_ARGS = frozenset({"role", "roles", "renew_credentials", "request_timeout"})
 
     def run(self, tmp: str | None = None, task_vars: Variables | None = None) -> dict[str, Any]:
         """Fail with every problem found in the variables of the roles named, and in the cluster."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        roles = list(self._task.args["roles"])
+        role_alone = self._task.args.get("role")
+        roles = [role_alone] if role_alone else list(self._task.args["roles"])
         before = _registered(variables)
         reader = RoleReader(self._templar, self._loader, variables)
         values: Variables = {}
         found = _cluster(variables)
         named = not found
         checked: dict[str, Variables] = {}
+        digests = {role: reader.fingerprint(role) for role in roles}
         for role in roles:
+            if digests[role] and before["digests"].get(role) == digests[role]:
+                checked[role] = plain(before["roles"][role])
+                continue
             reading = reader.read(role)
             found += reading.problems
             values.update(reading.values)
@@ -88,35 +95,37 @@ class ActionModule(ActionBase):
             before["renewed"] = True
             before["planned"] = _planned(renewed)
         checked = {role: _connected(checked[role], before["planned"]) for role in checked}
-        live = [role for role in before["live"] if before["roles"].get(role) == checked.get(role)]
+        live = [role for role in before["live"] if _holds(before["roles"][role], checked.get(role))]
         if named:
             pending = [role for role in roles if role not in live]
-            if self._task.check_mode and "knative_eventing" in before["roles"]:
+            if pending and self._task.check_mode and "knative_eventing" in before["roles"]:
                 # An earlier role of this run has only planned the Knative that others need.
                 pending = list(dict.fromkeys([*pending, "knative_eventing"]))
-                planned = before["roles"]["knative_eventing"]
-                values = {**{f"knative_eventing_{key}": planned[key] for key in planned}, **values}
+                planned = plain(before["roles"]["knative_eventing"])
+                values = {**_prefixed("knative_eventing", planned), **values}
             problems, reached, identity = self._live(
                 pending, values, reader, before["planned"], sound=not found
             )
             found += problems
             live += reached
             before["cluster"] = before["cluster"] or identity
-            if not found:
-                found += self._twins(before["cluster"], variables)
+            if not found and not before["compared"]:
+                twins, before["compared"] = self._twins(before["cluster"], variables)
+                found += twins
         if found:
             host = variables.get("inventory_hostname")
             lines = "\n".join(f"- {line}" for line in dict.fromkeys(found))
             result.update(failed=True, msg=f"Variables of {host} to correct:\n{lines}")
             return result
-        result["msg"] = "Nothing to correct"
-        result["roles"] = {**before["roles"], **checked}
-        result["live"] = live
-        result["cluster"] = before["cluster"]
-        result["renewed"] = before["renewed"]
-        result["planned"] = before["planned"]
-        result["_ansible_verbose_override"] = True  # not all variables at -v
-        return result
+        shown = {"msg": "Nothing to correct", "_ansible_verbose_override": True}  # few at -v
+        kept = {name: before[name] for name in ("cluster", "compared", "renewed", "planned")}
+        returned = checked[role_alone] if role_alone else {"roles": checked}
+        kept["digests"] = {
+            role: digest
+            for role, digest in digests.items()
+            if role in live or not _needs_cluster(role, _prefixed(role, checked[role]))
+        }
+        return {**result, **shown, **returned, "check": {**kept, "live": live}}
 
     # -- credentials -------------------------------------------------------------------------
 
@@ -206,20 +215,22 @@ class ActionModule(ActionBase):
         with contextlib.chdir(self._loader.get_basedir()):
             return client_for({**validated, "request_timeout": timeout})
 
-    def _twins(self, identity: dict[str, str], variables: Variables) -> list[str]:
-        """Return which other hosts of the play are the same cluster: they would work on it at once."""
+    def _twins(self, identity: dict[str, str], variables: Variables) -> tuple[list[str], bool]:
+        """Return which other hosts of the play are the same cluster, and whether all were compared.
+
+        They would work on it at once.
+        """
         host = variables.get("inventory_hostname")
         others = [name for name in variables.get("ansible_play_hosts_all") or [] if name != host]
         if not identity or not others:
-            return []
+            return [], not others
         known: dict[str, dict[str, str]] = {}
         clients = {}
         for name in others:
-            theirs = variables["hostvars"][name]
-            checked = (theirs.get(REGISTERED) or {}).get("cluster")
-            if checked:
-                known[name] = plain(checked)
+            if checked := _registered(variables["hostvars"].raw_get(name))["cluster"]:
+                known[name] = checked
                 continue
+            theirs = variables["hostvars"][name]
             if len(others) > GLANCES or (_managed(theirs) and _managed(variables)):
                 continue  # the next check of this run compares what the hosts' own checks have found
             # What is wrong with another host is its own check's to report.
@@ -229,12 +240,13 @@ class ActionModule(ActionBase):
                 clients[name] = self._client(options, GLANCE)
         with ThreadPoolExecutor(GLANCES) as pool:
             known |= dict(zip(clients, pool.map(_glance, clients.values()), strict=True))
-        return [
+        twins = [
             f"{name} is the same cluster as {host} ({identity.get('uid') or identity['server']}): keep one"
             " host for each cluster; several pipelines on it are entries of twitter_pipeline_pipelines"
             for name, cluster in known.items()
             if _is_same(cluster, identity)
         ]
+        return twins, all(known.get(name) for name in others)
 
 
 def _identity(client: Client) -> dict[str, str]:
@@ -265,16 +277,29 @@ def _is_same(one: dict[str, str], other: dict[str, str]) -> bool:
 
 
 def _registered(variables: Variables) -> Variables:
-    """Return what an earlier check of this run has found right."""
-    earlier = variables.get(REGISTERED) or {}
-    return {
-        "roles": plain(earlier.get("roles") or {}),
-        "live": plain(earlier.get("live") or []),
-        "renewed": bool(earlier.get("renewed")),
-        "planned": _planned(variables.get("_gcp_cluster_credentials") or {})
-        or plain(earlier.get("planned") or {}),
-        "cluster": plain(earlier.get("cluster") or {}),
-    }
+    """Return what earlier checks of this run have found right."""
+    roles: Variables = {}
+    live: list[str] = []
+    digests: dict[str, str] = {}
+    found: Variables = {"cluster": {}, "compared": False, "renewed": False, "planned": {}}
+    for name in REGISTERED:
+        earlier = variables.get(name)
+        if not isinstance(earlier, Mapping) or "check" not in earlier:
+            continue
+        checked = earlier["roles"] if "roles" in earlier else {name.removeprefix("_"): earlier}
+        roles |= checked
+        digests |= earlier["check"]["digests"] if "roles" in earlier else dict.fromkeys(checked, "")
+        live = [role for role in live if role not in checked]
+        live += [role for role in checked if role in earlier["check"]["live"]]
+        found |= {key: plain(earlier["check"][key]) for key in found if earlier["check"][key]}
+    planned = _planned(variables.get("_gcp_cluster_credentials") or {})
+    planned = planned or found["planned"]
+    return {**found, "planned": planned, "roles": roles, "live": live, "digests": digests}
+
+
+def _holds(before: Variables, now: Variables | None) -> bool:
+    """Return whether a role's variables, where they are read again, are as they were."""
+    return now is None or now.items() <= plain(before).items()
 
 
 def _untrimmed(values: Variables) -> list[str]:
@@ -306,6 +331,11 @@ def _connected(options: Variables, planned: Variables) -> Variables:
     if not same or context not in (None, "", content["current-context"]):
         return options
     return {**options, "kubeconfig": content}
+
+
+def _prefixed(role: str, variables: Variables) -> Variables:
+    """Return a role's variables by their full names."""
+    return {f"{role}_{name}": value for name, value in variables.items()}
 
 
 def _needs_cluster(role: str, values: Variables) -> bool:

@@ -201,6 +201,10 @@ cluster:
     name: streamops
     status: RUNNING
     endpoint: 203.0.113.10
+planned:
+  description: Whether the cluster is only planned, and not there for what follows.
+  returned: when the cluster is to be created
+  type: bool
 """
 
 from typing import Any

@@ -23,17 +23,18 @@ description:
 extends_documentation_fragment:
   - streamops.knative.attributes
 options:
+  role:
+    description:
+      - The role that will run. Its variables are returned by their names; a role registers them to use them.
+      - Mutually exclusive with O(roles); one of them is required.
+    type: str
+    choices: [gcp_cluster, knative_eventing, secrets, twitter_pipeline]
   roles:
     description:
-      - The roles that will run.
+      - The roles that will run, checked together.
     type: list
     elements: str
-    required: true
-    choices:
-      - gcp_cluster
-      - knative_eventing
-      - secrets
-      - twitter_pipeline
+    choices: [gcp_cluster, knative_eventing, secrets, twitter_pipeline]
   renew_credentials:
     description:
       - Whether the kubeconfig of a cluster that the role P(streamops.knative.gcp_cluster#role) manages is written
@@ -69,12 +70,16 @@ RETURN = """
 roles:
   description:
     - By role, its variables by their names without the role's prefix; defaults filled in, in the types of the argument
-      specification, without secrets. The roles use these.
+      specification, without secrets. With O(role) they are returned beside this, without a role's name.
+  returned: success, with O(roles)
+  type: dict
+check:
+  description: What later checks of the run need not look at again.
   returned: success
   type: dict
-live:
-  description: The roles that a cluster was checked for.
-  returned: success
-  type: list
-  elements: str
+  contains:
+    live:
+      description: The roles that the cluster was checked for.
+      type: list
+      elements: str
 """

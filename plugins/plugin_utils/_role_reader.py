@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,6 +33,18 @@ from ansible_collections.streamops.knative.plugins.module_utils._pipelines impor
 )
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
+ROLE_NAMES = ("gcp_cluster", "knative_eventing", "secrets", "twitter_pipeline")
+#: Variables that the checks read beside those of a role.
+READ_TOO = (
+    "gcp_cluster_name",
+    "knative_eventing_gateway",
+    "kubeconfig",
+    "context",
+    "kubernetes_login",
+)
+_WORD = re.compile(r"[A-Za-z_]\w*")
+#: Made in Ansible's main process, and known to its workers only: the digests are made of secrets too.
+_KEY = os.urandom(32)
 
 Variables = dict[str, Any]
 
@@ -80,6 +96,26 @@ class RoleReader:
             published["pipelines"] = model.resolve(published["pipelines"], defaults)
         return RoleReading(values, published, found)
 
+    def fingerprint(self, role: str) -> str:
+        """Return a digest of all that a role's variables are made of; it is the same in all tasks of a run.
+
+        Empty where they are made of other hosts' variables.
+        """
+        scope = {**_common_scope(), **self.variables}
+        digest = hmac.new(_KEY, digestmod=hashlib.sha256)
+        pending = {name for name in scope if name.startswith(f"{role}_")} | {*READ_TOO}
+        seen: set[str] = set()
+        while pending:
+            name = min(pending)
+            pending.remove(name)
+            if name in ("hostvars", "vars"):
+                return ""
+            seen.add(name)
+            if name in scope and name != "role_path":  # it is the role's own here
+                digest.update(repr((name, scope[name])).encode(errors="surrogatepass"))
+                pending |= {*_words(scope[name])} - seen
+        return digest.hexdigest()
+
     def optional(self, name: str, default: Any = None) -> Any:
         """Return a variable of the host, or the default where it is not set."""
         if name not in self.variables:
@@ -119,8 +155,11 @@ class RoleReader:
         if not project or len(hosts) < 2:
             return []
         found: dict[str, None] = {}
+        names = ("gcp_cluster_project", "secrets_project")
         for host in hosts:
-            other = self.variables["hostvars"][host]
+            other = self.variables["hostvars"].raw_get(host)  # templating another host's takes time
+            if any(_is_template(other.get(name)) for name in names):
+                other = self.variables["hostvars"][host]
             cluster_project = other.get("gcp_cluster_project", "")
             if other.get("secrets_project", cluster_project) == project:
                 found[str(cluster_project)] = None
@@ -136,6 +175,19 @@ def _is_template(value: Any) -> bool:
     return not (value is None or type(value) in (bool, int, float)) and not (
         isinstance(value, str) and "{" not in value
     )
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Yield what may be names of variables in the templates of a value."""
+    if isinstance(value, dict):
+        for pair in value.items():
+            for item in pair:
+                yield from _words(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _words(item)
+    elif isinstance(value, str) and "{" in value:
+        yield from _WORD.findall(value)
 
 
 def _without_secrets(option: dict[str, Any], value: Any) -> Any:
@@ -171,6 +223,16 @@ def _definition(role: str) -> tuple[dict[str, Any], Variables, Variables]:
     )
 
 
+@cache
+def _common_scope() -> Variables:
+    """Return the defaults and internal variables of all roles: plays with several have all of them."""
+    scope: Variables = {}
+    for role in ROLE_NAMES:
+        _options, defaults, internal = _definition(role)
+        scope |= {**defaults, **internal}
+    return scope
+
+
 def _yaml(role: str, file: str) -> dict[str, Any]:
     parsed: dict[str, Any] = yaml_load((ROLES / role / file).read_text(encoding="utf-8"))
     return parsed or {}
@@ -183,3 +245,9 @@ def _trusted(value: Any) -> Any:
     if isinstance(value, list):
         return [_trusted(item) for item in value]
     return trust_as_template(value) if isinstance(value, str) else value
+
+
+# Ansible loads its plugins before it forks its workers: what is read here is read once.
+_common_scope()
+for _name in ROLE_NAMES:
+    rules_of(_name)

@@ -334,8 +334,49 @@ def test_what_was_checked_is_not_read_again(preflight, tmp_path, checked):
         ],
     }
     if checked:
-        play["vars"]["_streamops_checked"] = {"roles": {"gcp_cluster": {"name": "as checked"}}}
+        play["pre_tasks"] = [{"ansible.builtin.set_fact": {"_gcp_cluster": {"name": "as checked"}}}]
     (tmp_path / "play.yml").write_text(json.dumps([play]))
     result = preflight("localhost,", playbook=str(tmp_path / "play.yml"))
     assert result.returncode == 0, result.stdout
     assert noted.exists() is not checked
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_role_s_check_reads_only_what_changed_since_the_check_of_all(
+    preflight, tmp_path, kubeconfig, changed
+):
+    noted = tmp_path / "read"
+    region = (
+        f"{{{{ lookup('ansible.builtin.pipe', 'echo us; echo . >> {noted}') }}}}-{{{{ side }}}}"
+    )
+    checks = [{"roles": ["gcp_cluster", "secrets"]}, {"role": "gcp_cluster"}]
+    names = ["_streamops_checked", "_gcp_cluster"]
+    first, second = (
+        {"streamops.knative.preflight": options, "register": name}
+        for options, name in zip(checks, names, strict=True)
+    )
+    between = {"ansible.builtin.set_fact": {"side": "east1"}, "when": changed}
+    credentials = {f"secrets_x_{name}": "value" for name in KEYS}
+    play = {
+        "hosts": "all",
+        "gather_facts": False,
+        "connection": "local",
+        "vars": {
+            "kubeconfig": str(kubeconfig),
+            "gcp_cluster_location": region,
+            "secrets_project": "my-project",
+            "side": "west1",
+            **credentials,
+        },
+        "tasks": [
+            first,
+            between,
+            second,
+            {"ansible.builtin.debug": {"var": "_gcp_cluster.location"}},
+        ],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    result = preflight("localhost,", playbook=str(tmp_path / "play.yml"))
+    assert result.returncode == 0, result.stdout
+    assert ("us-east1" if changed else "us-west1") in result.stdout
+    assert len(noted.read_text().split()) == (2 if changed else 1)

@@ -88,14 +88,14 @@ class Clusters:
     def _plan_creation(self, params: Json, wanted: Json) -> Plan:
         name = params["name"]
         body = settings.new_cluster(params, wanted)
-        plan = Plan(after=_shown(body), result={"cluster": {"name": name}})
+        plan = Plan(after=_shown(body), result={"cluster": {"name": name}, "planned": True})
 
         def create() -> None:
             operation = self._session.post(
                 "container", f"v1/{self._parent}/clusters", {"cluster": body}
             )
             self._wait(operation)
-            plan.result["cluster"] = trimmed(self._require(name))
+            plan.result |= {"cluster": trimmed(self._require(name)), "planned": False}
 
         plan.add(f"create cluster {name}", create)
         return plan
