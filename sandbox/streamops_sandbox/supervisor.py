@@ -59,6 +59,7 @@ class Supervisor:
         self._options = options
         self._home = options.home
         self._urls: dict[str, str] = {}
+        self._knative: dict[str, str] = {}  # newest release by project
         self._stack = contextlib.AsyncExitStack()
         self.clusters = Clusters(options.home, self._write_state, options.cluster_program)
         self.stopping = asyncio.Event()
@@ -118,6 +119,7 @@ class Supervisor:
             return networks.create_app(home=home, base_url=base_url)
         from streamops_sandbox.knative import release  # noqa: PLC0415
 
+        self._knative = release.newest(options.releases)
         return release.create_app(home=home, base_url=base_url, upstream=options.releases)
 
     async def _create_cluster(self, name: str) -> None:
@@ -166,6 +168,7 @@ class Supervisor:
             "home": str(self._home.path),
             "port": self._options.port,
             "urls": self._urls,
+            "knative": self._knative,
             "clusters": clusters,
             "pids": pids,
             "supervisor": {"pid": pid, "started": started(pid)},

@@ -7,6 +7,7 @@ without detailed schemas, roles with what the programs need, no waiting before t
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ _EVENTING = (
 _SERVING = ("serving-crds", "serving-core", "serving-hpa", "serving-post-install-jobs")
 #: Repository -> the versions it has and the files of each.
 REPOSITORIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "knative/eventing": (("1.21.0", "1.22.2"), _EVENTING),
+    "knative/eventing": (("1.22.2", "1.23.0"), _EVENTING),
     "knative/serving": (("1.22.0", "1.23.0"), _SERVING),
     "knative-extensions/net-kourier": (("1.22.0", "1.23.0"), ("kourier",)),
 }
 
 
+_VERSION = re.compile(r"^\s+app\.kubernetes\.io/version:\s*[\"']?(\d+\.\d+\.\d+)[\"']?\s*$", re.M)
 #: The folder with upstream's release files, where clusters run upstream's programs.
 _UPSTREAM = web.AppKey("upstream", Path)
 
@@ -61,6 +63,21 @@ def render(repository: str, version: str, name: str) -> str | None:
     return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8").replace("${version}", version)
 
 
+def newest(upstream: Path | None = None) -> dict[str, str]:
+    """Return the newest release of each project that is served, by its name (`serving`, `eventing`).
+
+    `upstream` is the folder with upstream's files, whose labels say which release they are.
+    """
+    found = {}
+    for project in ("serving", "eventing"):
+        found[project] = REPOSITORIES[f"knative/{project}"][0][-1]
+        core = upstream / f"{project}-core.yaml" if upstream else None
+        if core and core.is_file():
+            label = _VERSION.search(core.read_text(encoding="utf-8"))
+            found[project] = label[1] if label else found[project]
+    return found
+
+
 async def _health(_request: web.Request) -> web.Response:
     return web.Response(text="ok\n")
 
@@ -88,7 +105,8 @@ async def _download(request: web.Request) -> web.Response:
 
 def _upstream(folder: Path, repository: str, version: str, name: str, own: str) -> str | None:
     """Return upstream's file, ours where it has none (`own`: migrations), or None for old versions."""
-    if version != REPOSITORIES[repository][0][-1]:
+    project = repository.rpartition("/")[2]
+    if version != newest(folder).get(project, REPOSITORIES[repository][0][-1]):
         return None
     file = folder / f"{name}.yaml"
     return file.read_text(encoding="utf-8") if file.is_file() else own
