@@ -47,7 +47,12 @@ options:
     type: str
   expected:
     description: >-
-      Versions that have to be installed, by project, for example V({eventing: 1.22.2}). Others are an error.
+      Versions that have to be installed, by project, for example V({eventing: 1.23.0}). Others are an error.
+    type: dict
+    default: {}
+  upgrade_to:
+    description: >-
+      Releases to look up RV(upgrade_findings) for, by project, for example V({serving: 1.23.0}).
     type: dict
     default: {}
 """
@@ -61,6 +66,15 @@ EXAMPLES = r"""
 - name: Show it
   ansible.builtin.debug:
     msg: "http://viewer.default.{{ knative.domain }}{{ knative.url_suffix }}"
+
+- name: List what an upgrade would break
+  streamops.knative.knative_info:
+    upgrade_to: {serving: 1.23.0, eventing: 1.23.0}
+  register: knative
+
+- name: Show it by object
+  ansible.builtin.debug:
+    msg: "{{ knative.upgrade_findings }}"
 """
 
 RETURN = r"""
@@ -73,7 +87,7 @@ installed:
   description: Versions by project; V(unknown) where a release does not state it.
   returned: success
   type: dict
-  sample: {serving: 1.23.0, kourier: unknown, eventing: 1.22.2}
+  sample: {serving: 1.23.0, kourier: unknown, eventing: 1.23.0}
 foreign:
   description: Projects that were not installed by this collection.
   returned: success
@@ -99,6 +113,30 @@ gateway:
   description: RV(address), RV(port) and RV(url_suffix) together.
   returned: success
   type: dict
+upgrade_findings:
+  description: Objects that upgrades to the releases of O(upgrade_to) make fail or behave otherwise.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    project:
+      description: Project that is upgraded.
+      type: str
+    release:
+      description: Minor release that brings the change.
+      type: str
+    kind:
+      description: Kind of the object.
+      type: str
+    namespace:
+      description: Namespace of the object.
+      type: str
+    name:
+      description: Name of the object.
+      type: str
+    problem:
+      description: What changes for it, and what to do.
+      type: str
 services:
   description: Knative Services, with O(services).
   returned: success
@@ -126,6 +164,14 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.install
     Installed,
     installed,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
+    PROJECTS,
+    Version,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.upgrade_traps import (
+    described,
+    findings,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
     CONNECTION,
     connect,
@@ -146,6 +192,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "gateway_port": {"type": "int"},
     "wait_timeout": {"type": "float", "default": 0.0},
     "expected": {"type": "dict", "default": {}},
+    "upgrade_to": {"type": "dict", "default": {}},
     "services": {"type": "str"},
     "services_namespaces": {"type": "list", "elements": "str", "default": []},
 }
@@ -173,6 +220,14 @@ def info(run: Run) -> dict[str, Any]:
             f"Knative runs as {_list(versions) or 'nothing'}, not as {_list(params['expected'])}:"
             " install that first (the role knative_eventing without --tags)"
         )
+    unknown = [project for project in params["upgrade_to"] if project not in PROJECTS]
+    if unknown:
+        raise KubeError(f"upgrade_to: {unknown[0]} is unknown; there are {', '.join(PROJECTS)}")
+    wanted = {
+        project: Version.parse(str(version), f"upgrade_to.{project}")
+        for project, version in params["upgrade_to"].items()
+    }
+    have = {name: part.version for name, part in parts.items()}
     endpoint = {"address": reached.address, "port": reached.port, "url_suffix": reached.url_suffix}
     return {
         "changed": False,
@@ -182,6 +237,7 @@ def info(run: Run) -> dict[str, Any]:
         "domain": permitted(lambda: gateway.default_domain(client), ""),
         "gateway": endpoint,
         **endpoint,
+        "upgrade_findings": described(findings(client, have, wanted)) if wanted else [],
         "services": _services(client, params) if params["services"] else [],
     }
 

@@ -11,17 +11,21 @@ import pytest
 from support.kube import Kube, api_server, definition
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative import releases
-from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import refusals
+from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
+    DesiredState,
+    refusals,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import Version
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
 from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
-from ansible_collections.streamops.knative.plugins.modules.knative import TASK, desired_state
+from ansible_collections.streamops.knative.plugins.modules.knative import TASK
 from streamops_sandbox.knative import release
 
 WANTED: dict[str, Any] = {
     "components": ["serving", "kourier", "eventing"],
     "serving_version": "1.23.0",
     "kourier_version": "1.23.0",
-    "eventing_version": "1.22.2",
+    "eventing_version": "1.23.0",
 }
 
 
@@ -53,22 +57,16 @@ def test_missing_permissions_and_an_old_kubernetes_are_told_together(
             "subjects": [{"kind": "User", "name": "onlooker"}],
         }
     )
-    monkeypatch.setitem(releases._KUBERNETES, 24, 99)  # a release to come
-    told = refusal(kube, impersonate_user="onlooker", serving_version="1.24.0")
+    monkeypatch.setitem(releases._KUBERNETES, 25, 99)  # a release to come
+    told = refusal(kube, impersonate_user="onlooker", serving_version="1.25.0")
     assert "may not create, patch and delete namespaces, configmaps, secrets" in told
     assert "customresourcedefinitions.apiextensions.k8s.io" in told
     assert "takes the role cluster-admin" in told
-    assert "serving_version: 1.24.0 needs Kubernetes 1.99, the cluster has v1." in told
+    assert "serving_version: 1.25.0 needs Kubernetes 1.99, the cluster has v1." in told
     assert "upgrade the cluster, or choose an older serving_version" in told
-    options = {
-        "mirror": "",
-        "folder": "",
-        "checksums": {},
-        "adopt": False,
-        "config": {},
-        "references": {},
-    }
-    desired = desired_state({**WANTED, **options, "workloads": [], "gateway": {}})
+    components = ["serving", "kourier", "eventing"]
+    versions = {project: Version(1, 23, 0) for project in components}
+    desired = DesiredState(components, versions, releases.Source())
     assert refusals(kube.connect(), desired, {}) == [], "an administrator may"
 
 

@@ -115,18 +115,25 @@ def upgrade_problem(project: str, have: Version | None, want: Version) -> str:
 
 
 def kubernetes_problem(client: Client, project: str, want: Version) -> str:
-    """Why the cluster's Kubernetes is too old; empty when it is not."""
+    """Why the cluster's Kubernetes is too old; empty when it is not, or when that is unknown."""
     answer = client.version()
     match = re.match(r"v?(\d+)\.(\d+)", answer.get("gitVersion", ""))
-    if not match:
-        return ""
-    have = (int(match[1]), int(match[2]))
     need = minimum_kubernetes(want)
-    if have >= need:
+    if not match or need is None or (int(match[1]), int(match[2])) >= need:
         return ""
     return (
         f"{project}_version: {want} needs Kubernetes {need[0]}.{need[1]}, the cluster has"
         f" {answer['gitVersion']}: upgrade the cluster, or choose an older {project}_version"
+    )
+
+
+def unknown_minimum(project: str, want: Version) -> str:
+    """A warning that the oldest Kubernetes for a release is unknown; empty when it is known."""
+    if minimum_kubernetes(want):
+        return ""
+    return (
+        f"{project}_version: which Kubernetes {want} needs at least is unknown here, so it was not"
+        " checked; its release notes have it"
     )
 
 

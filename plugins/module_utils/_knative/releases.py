@@ -1,7 +1,8 @@
 """Knative's releases: which files make up which component, where they are, what they ask for.
 
 Names and layout are those of https://github.com/knative/serving/releases and its sisters; the
-minimum versions of Kubernetes are those of the release notes.
+minimum versions of Kubernetes are those of
+https://github.com/knative/community/blob/main/mechanics/RELEASE-SCHEDULE.md.
 """
 
 from __future__ import annotations
@@ -86,14 +87,17 @@ COMPONENTS = {
         ),
     )
 }
-# Kubernetes minor (of 1.x) that a Knative minor (of 1.x) asks for; newer ones ask for as much.
-_KUBERNETES = {15: 28, 16: 29, 17: 30, 18: 31, 19: 32, 20: 32, 21: 33, 22: 34}
+#: Minor release of Kubernetes 1.x that each minor release of Knative 1.x needs at least.
+_KUBERNETES = {
+    **{15: 28, 16: 29, 17: 30, 18: 31, 19: 32, 20: 32},
+    **{21: 33, 22: 34, 23: 34, 24: 35},
+}
 
 
-def minimum_kubernetes(version: Version) -> tuple[int, int]:
-    """Oldest Kubernetes (major, minor) a release runs on."""
-    known = [minor for minor in _KUBERNETES if minor <= version.minor]
-    return (1, _KUBERNETES[max(known)]) if known else (1, 0)
+def minimum_kubernetes(version: Version) -> tuple[int, int] | None:
+    """Return the oldest Kubernetes (major, minor) that a release runs on, or None where it is unknown."""
+    minor = _KUBERNETES.get(version.minor) if version.major == 1 else None
+    return None if minor is None else (1, minor)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.kube import KNATIVE
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
     DesiredState,
@@ -14,6 +13,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle 
     patches,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
+    unknown_minimum,
     upgrade_problem,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
@@ -24,14 +24,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     minimum_kubernetes,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
-    Manifests,
-    Refused,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import (
-    Patch,
-    patched,
-)
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
 
 VERSIONS = {
     "serving": Version(1, 23, 0),
@@ -71,10 +64,17 @@ def test_upgrades_go_one_minor_release_at_a_time(have: str | None, want: str, pr
 
 
 @pytest.mark.parametrize(
-    ("minor", "kubernetes"), [(21, 33), (22, 34), (23, 34), (30, 34), (17, 30)]
+    ("minor", "kubernetes"), [(21, 33), (22, 34), (23, 34), (24, 35), (17, 30)]
 )
 def test_the_oldest_kubernetes(minor: int, kubernetes: int) -> None:
     assert minimum_kubernetes(Version(1, minor, 0)) == (1, kubernetes)
+
+
+@pytest.mark.parametrize("version", [Version(1, 99, 0), Version(1, 3, 0), Version(2, 23, 0)])
+def test_the_oldest_kubernetes_of_an_unknown_release_is_unknown(version: Version) -> None:
+    assert minimum_kubernetes(version) is None
+    assert f"which Kubernetes {version} needs at least is unknown" in unknown_minimum("x", version)
+    assert unknown_minimum("x", Version(1, 23, 0)) == ""
 
 
 def test_components_need_each_other() -> None:
@@ -135,45 +135,6 @@ def test_patches_configure_kourier_and_leave_the_webhooks_their_rules() -> None:
     }
     rules = found(made, "ValidatingWebhookConfiguration", "validation.webhook.serving.knative.dev")
     assert rules["webhooks"][0]["rules"] is None
-
-
-@pytest.mark.skipif(not KNATIVE.is_dir(), reason="no upstream manifests beside the checkout")
-def test_every_disruption_budget_lets_one_pod_be_evicted() -> None:
-    manifests = Manifests()
-    for file in KNATIVE.glob("*.yaml"):
-        manifests.add(str(file), file.read_bytes())
-    changes = [Patch(**patch) for patch in patches(desired()) if "Budget" in patch["kind"]]
-    budgets = [
-        source.definition["spec"]
-        for source in patched(manifests.result(), changes)
-        if source.definition["kind"] == "PodDisruptionBudget"
-    ]
-    assert len(budgets) >= 4
-    for budget in budgets:
-        assert budget.keys() == {"maxUnavailable", "selector"}
-        assert budget["maxUnavailable"] == 1
-
-
-def test_replicas_of_what_an_autoscaler_governs_are_its_lower_bound() -> None:
-    workloads = [
-        {"name": "mt-broker-filter", "replicas": 3},
-        {"name": "controller", "replicas": 2},
-        {
-            "name": "autoscaler",
-            "resources": [{"container": "autoscaler", "limits": {"cpu": "1"}, "requests": None}],
-            "env": [{"container": "autoscaler", "variables": [{"name": "A", "value": "b"}]}],
-        },
-    ]
-    made = patches(desired(workloads=workloads))
-    scaled = found(made, "HorizontalPodAutoscaler", "broker-filter-hpa")
-    assert scaled == {"spec": {"minReplicas": 3}}
-    assert found(made, "Deployment", "controller") == {"spec": {"replicas": 2}}
-    (container,) = found(made, "Deployment", "autoscaler")["spec"]["template"]["spec"]["containers"]
-    assert container == {
-        "name": "autoscaler",
-        "resources": {"limits": {"cpu": "1"}},
-        "env": [{"name": "A", "value": "b"}],
-    }
 
 
 def test_configuration_becomes_text_and_spares_the_example() -> None:

@@ -1,0 +1,246 @@
+"""Objects of a cluster that an upgrade of Knative makes fail, or behave otherwise.
+
+What each minor release changed is from its release notes and the sources of Serving, Eventing and
+https://github.com/knative/networking. Only reads; what the caller may not read counts as fine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import Version
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
+    Client,
+    Object,
+    permitted,
+)
+
+SERVICE_LABEL = "serving.knative.dev/service"
+NETWORKING = "networking.knative.dev"
+#: Keys of annotations below networking.knative.dev/ that Serving knows.
+NETWORKING_KEYS = frozenset(
+    {
+        *("ingress.class", "ingress-class", "certificate.class", "certificate-class"),
+        *("disableAutoTLS", "disable-auto-tls", "disable-external-domain-tls"),
+        *("httpOption", "http-protocol"),
+    }
+)
+#: Keys of ConfigMaps from before OpenTelemetry; they have no effect any more.
+OPENCENSUS = {
+    "config-observability": (
+        "metrics.backend-destination",
+        "metrics.request-metrics-backend-destination",
+        "metrics.reporting-period-seconds",
+        "metrics.opencensus-address",
+        "metrics.allow-stackdriver-custom-metrics",
+    ),
+    "config-tracing": ("backend", "zipkin-endpoint", "sample-rate", "debug"),
+}
+#: Kinds that send events, with the fields of their spec that name where to.
+SENDERS = {
+    ("sources.knative.dev/v1", "SinkBinding"): ("sink",),
+    ("sources.knative.dev/v1", "ContainerSource"): ("sink",),
+    ("sources.knative.dev/v1", "PingSource"): ("sink",),
+    ("sources.knative.dev/v1", "ApiServerSource"): ("sink",),
+    ("eventing.knative.dev/v1", "Broker"): ("delivery.deadLetterSink",),
+    ("eventing.knative.dev/v1", "Trigger"): ("subscriber", "delivery.deadLetterSink"),
+    ("messaging.knative.dev/v1", "Subscription"): (
+        "subscriber",
+        "reply",
+        "delivery.deadLetterSink",
+    ),
+}
+#: Deprecated versions by CustomResourceDefinition, with the one that takes their place.
+DEPRECATED = {
+    "eventtypes.eventing.knative.dev": ("v1beta1", "v1beta3"),
+    "pingsources.sources.knative.dev": ("v1beta2", "v1"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An object, and what a release changes for it."""
+
+    project: str
+    release: str
+    kind: str
+    namespace: str
+    name: str
+    problem: str
+
+    def __str__(self) -> str:
+        """Return the sentence for a warning."""
+        place = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.project.capitalize()} {self.release}: {self.kind} {place}: {self.problem}"
+
+
+def findings(
+    client: Client, installed: Mapping[str, Version | None], wanted: Mapping[str, Version]
+) -> list[Finding]:
+    """Return what the upgrades from the installed to the wanted releases meet, in the order of releases."""
+    found = []
+    for (project, minor), look in sorted(_TRAPS.items(), key=lambda entry: entry[0][1]):
+        have, want = installed.get(project), wanted.get(project)
+        if have and want and have.major == want.major and have.minor < minor <= want.minor:
+            found += [
+                Finding(
+                    project,
+                    f"{want.major}.{minor}",
+                    item["kind"],
+                    item["metadata"].get("namespace", ""),
+                    item["metadata"]["name"],
+                    problem,
+                )
+                for item, problem in look(client)
+            ]
+    return found
+
+
+def described(found: list[Finding]) -> list[dict[str, Any]]:
+    """Return findings as a module returns them."""
+    return [asdict(finding) for finding in found]
+
+
+Findings = Iterator[tuple[Object, str]]
+
+
+def _all(client: Client, api_version: str, kind: str) -> list[Object]:
+    resource = client.resources().get((api_version, kind))
+    if resource is None:
+        return []
+    found: list[Object] = permitted(lambda: client.list(resource), [])
+    return found
+
+
+def _one(
+    client: Client, api_version: str, kind: str, name: str, namespace: str | None = None
+) -> Object | None:
+    resource = client.resource(api_version, kind)
+    return permitted(lambda: client.get(resource, name, namespace), None)
+
+
+def _opencensus(namespace: str) -> Callable[[Client], Findings]:
+    def look(client: Client) -> Findings:
+        for name, keys in OPENCENSUS.items():
+            found = _one(client, "v1", "ConfigMap", name, namespace)
+            left = [key for key in keys if key in ((found or {}).get("data") or {})]
+            if found and left:
+                yield (
+                    found,
+                    f"{', '.join(left)} have no effect any more: set metrics-protocol, metrics-endpoint,"
+                    " tracing-protocol and tracing-endpoint in config-observability"
+                    " (knative_eventing_observability)",
+                )
+
+    return look
+
+
+def _routing(client: Client) -> Findings:
+    """Serving 1.21: annotations that are refused, and traffic to Revisions of another Service."""
+    services = _all(client, "serving.knative.dev/v1", "Service")
+    for service in services:
+        template = (service["spec"].get("template") or {}).get("metadata") or {}
+        unknown = [
+            key
+            for key in template.get("annotations") or {}
+            if key.startswith(f"{NETWORKING}/")
+            and key.removeprefix(f"{NETWORKING}/") not in NETWORKING_KEYS
+        ]
+        if unknown:
+            yield (
+                service,
+                f"the annotations {', '.join(unknown)} of its template are not valid, and every change of"
+                " it is refused: remove them",
+            )
+    named = {
+        (target["revisionName"], service["metadata"]["namespace"]): service
+        for service in services
+        for target in service["spec"].get("traffic") or []
+        if target.get("revisionName")
+    }
+    if not named:
+        return
+    for revision in _all(client, "serving.knative.dev/v1", "Revision"):
+        metadata = revision["metadata"]
+        target = named.get((metadata["name"], metadata["namespace"]))
+        owner = (metadata.get("labels") or {}).get(SERVICE_LABEL)
+        if target and owner != target["metadata"]["name"]:
+            yield (
+                target,
+                f"it sends traffic to the revision {metadata['name']} of {owner or 'no Service'}, and gets"
+                " not ready (RevisionNotOwned): send it to revisions of its own",
+            )
+
+
+def _https_sinks(client: Client) -> Findings:
+    """Eventing 1.22: TLS 1.3 at least, where events are sent to."""
+    for (api_version, kind), fields in SENDERS.items():
+        for item in _all(client, api_version, kind):
+            uris = [
+                uri
+                for field in fields
+                if (uri := _uri(item.get("spec") or {}, field)).startswith("https://")
+            ]
+            if uris:
+                yield (
+                    item,
+                    f"events reach {', '.join(uris)} only by TLS 1.3: make sure that it is offered there, or"
+                    " set TLS_MIN_VERSION in the env of the workloads that send"
+                    " (knative_eventing_workloads)",
+                )
+
+
+def _uri(spec: Object, field: str) -> str:
+    value: Any = spec
+    for key in [*field.split("."), "uri"]:
+        value = (value or {}).get(key)
+    return str(value or "")
+
+
+def _pod_defaults(client: Client) -> Findings:
+    """Serving 1.23: the default of secure-pod-defaults is announced to change after it."""
+    found = _one(client, "v1", "ConfigMap", "config-features", "knative-serving")
+    if found and "secure-pod-defaults" not in (found.get("data") or {}):
+        yield (
+            found,
+            "secure-pod-defaults is not set, and its default (disabled) is announced to change, which"
+            " keeps containers that run as root from starting: set it, with"
+            " knative_eventing_config: {serving: {config-features: {secure-pod-defaults: disabled}}}",
+        )
+
+
+def _deprecated(client: Client) -> Findings:
+    """Eventing 1.23: the last release that is known to serve what is deprecated."""
+    for name, (old, newest) in DEPRECATED.items():
+        definition = _one(client, "apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
+        if definition is None:
+            continue
+        spec = definition["spec"]
+        # As it is stored: other versions take the webhook that converts.
+        stored = next(version["name"] for version in spec["versions"] if version["storage"])
+        for item in _all(client, f"{spec['group']}/{stored}", spec["names"]["kind"]):
+            writers = [
+                entry.get("manager", "somebody")
+                for entry in item["metadata"].get("managedFields") or []
+                if entry.get("apiVersion") == f"{spec['group']}/{old}"
+                and not entry.get("subresource")
+            ]
+            if writers:
+                yield (
+                    item,
+                    f"{', '.join(dict.fromkeys(writers))} writes it as {spec['group']}/{old}, which is"
+                    f" deprecated and is going to be removed: write it as {newest}",
+                )
+
+
+#: What to look for when a project gets to a minor release.
+_TRAPS: dict[tuple[str, int], Callable[[Client], Findings]] = {
+    ("serving", 19): _opencensus("knative-serving"),
+    ("eventing", 19): _opencensus("knative-eventing"),
+    ("serving", 21): _routing,
+    ("eventing", 22): _https_sinks,
+    ("serving", 23): _pod_defaults,
+    ("eventing", 23): _deprecated,
+}
