@@ -15,6 +15,7 @@ description:
   - Refuses, all reasons at once, what cannot work; a Kubernetes that is too old, an upgrade of more
     than one minor release, a step back, an installation managed by others, missing
     permissions, missing files.
+  - Before an upgrade, warns of every object that the new release makes fail or behave otherwise.
 extends_documentation_fragment:
   - streamops.knative.kubernetes
   - streamops.knative.attributes
@@ -81,20 +82,45 @@ options:
     default: {}
   workloads:
     description:
-      - Replicas, resources and environment of Deployments. The fields are those of the Knative
-        Operator.
-      - Where an autoscaler governs a Deployment, C(replicas) becomes its lower bound.
+      - Settings of Deployments and StatefulSets. The fields are those of the Knative Operator.
+      - The entry V(all) is about every workload; entries of single ones come on top of it.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: Name of the Deployment.
+        description: Name of the Deployment or StatefulSet, or V(all).
         type: str
         required: true
       replicas:
-        description: Number of pods.
+        description:
+          - Number of pods. Where an autoscaler governs them, its lower bound.
+          - With V(all) of every Deployment, except the one that Eventing's controller starts when it is needed.
         type: int
+      labels:
+        description: Labels of the workload and its pods.
+        type: dict
+      annotations:
+        description: Annotations of the workload and its pods.
+        type: dict
+      nodeSelector:
+        description: Labels that nodes have to have.
+        type: dict
+      tolerations:
+        description: Taints of nodes that are tolerated.
+        type: list
+        elements: dict
+      affinity:
+        description: Affinity, in place of upstream's, which prefers a node for each pod.
+        type: dict
+      topologySpreadConstraints:
+        description: >-
+          How pods are spread, for example over zones. Without a C(labelSelector) it is about the workload's own pods.
+        type: list
+        elements: dict
+      hostNetwork:
+        description: Whether pods use the network of their node.
+        type: bool
       resources:
         description: Resources of containers.
         type: list
@@ -102,9 +128,8 @@ options:
         default: []
         suboptions:
           container:
-            description: Name of the container.
+            description: Name of the container; all of them if not given.
             type: str
-            required: true
           requests:
             description: What it is sure to get.
             type: dict
@@ -118,14 +143,162 @@ options:
         default: []
         suboptions:
           container:
-            description: Name of the container.
+            description: Name of the container; all of them if not given.
             type: str
-            required: true
           variables:
             description: Variables as in a pod, with C(name) and C(value).
             type: list
             elements: dict
             required: true
+      livenessProbes:
+        description: Timing of the liveness probes of containers that have one.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          container:
+            description: Name of the container; all of them if not given.
+            type: str
+          initialDelaySeconds:
+            description: Seconds before the first probe.
+            type: int
+          periodSeconds:
+            description: Seconds between probes.
+            type: int
+          timeoutSeconds:
+            description: Seconds a probe may take.
+            type: int
+          successThreshold:
+            description: Number of probes in a row that have to succeed.
+            type: int
+          failureThreshold:
+            description: Number of probes in a row that have to fail.
+            type: int
+          terminationGracePeriodSeconds:
+            description: Seconds a container gets to end, after its liveness probe failed.
+            type: int
+      readinessProbes:
+        description: Timing of the readiness probes of containers that have one.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          container:
+            description: Name of the container; all of them if not given.
+            type: str
+          initialDelaySeconds:
+            description: Seconds before the first probe.
+            type: int
+          periodSeconds:
+            description: Seconds between probes.
+            type: int
+          timeoutSeconds:
+            description: Seconds a probe may take.
+            type: int
+          successThreshold:
+            description: Number of probes in a row that have to succeed.
+            type: int
+          failureThreshold:
+            description: Number of probes in a row that have to fail.
+            type: int
+          terminationGracePeriodSeconds:
+            description: Seconds a container gets to end, after its liveness probe failed.
+            type: int
+  services:
+    description: Labels and annotations of Services.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the Service, or V(all).
+        type: str
+        required: true
+      labels:
+        description: Labels to add.
+        type: dict
+      annotations:
+        description: Annotations to add.
+        type: dict
+  pod_disruption_budgets:
+    description:
+      - How many pods may be evicted at once, as drained nodes need it. By itself every budget lets one be evicted.
+      - Upstream's budgets want 80 % of the pods available; of a single one, which is the default, none could be
+        evicted.
+      - A budget that lets none be evicted is refused.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the PodDisruptionBudget, or V(all).
+        type: str
+        required: true
+      minAvailable:
+        description: Number or percentage of the pods that stay.
+        type: str
+      maxUnavailable:
+        description: Number or percentage of the pods that may be away.
+        type: str
+  namespace_metadata:
+    description: Labels and annotations of Knative's namespaces.
+    type: dict
+    default: {}
+    suboptions:
+      labels:
+        description: Labels to add.
+        type: dict
+      annotations:
+        description: Annotations to add.
+        type: dict
+  additional_manifests:
+    description: Paths and URLs of manifests that are installed, and removed, with Knative.
+    type: list
+    elements: str
+    default: []
+  custom_certs:
+    description: >-
+      Certificates of CAs that Serving's controller trusts in registries, where it resolves tags to digests. The object
+      is in the namespace C(knative-serving).
+    type: dict
+    suboptions:
+      type:
+        description: Kind of the object.
+        type: str
+        choices: [ConfigMap, Secret]
+        required: true
+      name:
+        description: Name of the object.
+        type: str
+        required: true
+  broker_class:
+    description: Class of Brokers that name none. Upstream's is V(MTChannelBasedBroker).
+    type: str
+    default: ''
+  selection_mode:
+    description: >-
+      Whether SinkBindings bind everything but what is labelled C(bindings.knative.dev/exclude=true), as upstream does,
+      or only what is labelled C(bindings.knative.dev/include=true).
+    type: str
+    choices: ['', exclusion, inclusion]
+    default: ''
+  registry:
+    description: >-
+      Registry, with a path or without, that has all images under the paths of upstream's, for example
+      V(registry.example.com/mirror).
+    type: str
+    default: ''
+  images:
+    description: >-
+      Full references of single images, by the end of the path of those they replace, for example V(envoyproxy/envoy) or
+      V(serving/cmd/queue).
+    type: dict
+    default: {}
+  image_pull_secrets:
+    description: Names of Secrets for the registry; each is in every namespace of Knative.
+    type: list
+    elements: str
+    default: []
   domain:
     description:
       - Domain of services. V(sslip.io) makes one of the gateway's address, for which it waits. Without it none is set.
@@ -204,6 +377,19 @@ EXAMPLES = r"""
     serving_version: 1.23.0
     kourier_version: 1.23.0
 
+- name: Keep every component available while nodes are drained
+  streamops.knative.knative:
+    components: [serving, kourier]
+    serving_version: 1.23.0
+    kourier_version: 1.23.0
+    workloads:
+      - name: all
+        replicas: 2
+        topologySpreadConstraints:
+          - {maxSkew: 1, topologyKey: topology.kubernetes.io/zone, whenUnsatisfiable: ScheduleAnyway}
+      - name: activator
+        replicas: 3
+
 - name: Remove Knative
   streamops.knative.knative:
     state: absent
@@ -224,12 +410,23 @@ takes_over:
   description: Whether an installation made by others was taken over.
   returned: with O(state=present)
   type: bool
+upgrade_findings:
+  description: >-
+    Objects that an upgrade makes fail or behave otherwise, which are warned about as well; entries as
+    RV(streamops.knative.knative_info#module:upgrade_findings).
+  returned: with O(state=present)
+  type: list
+  elements: dict
 """
 
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative import gateway
 from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import DesiredState
+from ansible_collections.streamops.knative.plugins.module_utils._knative.customization import (
+    SELECTION_MODES,
+    Settings,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installer import Installer
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
     COMPONENTS,
@@ -237,6 +434,9 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     UPSTREAM,
     Source,
     Version,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.upgrade_traps import (
+    described,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_run import (
     summarize,
@@ -258,8 +458,58 @@ from ansible_collections.streamops.knative.plugins.module_utils._module.progress
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
 from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
 
+#: Options that are fields of `Settings`.
+SETTINGS = (
+    *("workloads", "services", "pod_disruption_budgets", "namespace_metadata", "broker_class"),
+    *("selection_mode", "registry", "images", "image_pull_secrets"),
+)
 SSLIP = "sslip.io"  # resolves ADDRESS.sslip.io to the address
-_CONTAINER = {"type": "str", "required": True}
+_METADATA = {"labels": {"type": "dict"}, "annotations": {"type": "dict"}}
+_NAMED = {"name": {"type": "str", "required": True}, **_METADATA}
+_PROBE = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {
+        "container": {"type": "str"},
+        "initialDelaySeconds": {"type": "int"},
+        "periodSeconds": {"type": "int"},
+        "timeoutSeconds": {"type": "int"},
+        "successThreshold": {"type": "int"},
+        "failureThreshold": {"type": "int"},
+        "terminationGracePeriodSeconds": {"type": "int"},
+    },
+}
+_WORKLOAD = {
+    **_NAMED,
+    "replicas": {"type": "int"},
+    "nodeSelector": {"type": "dict"},
+    "tolerations": {"type": "list", "elements": "dict"},
+    "affinity": {"type": "dict"},
+    "topologySpreadConstraints": {"type": "list", "elements": "dict"},
+    "hostNetwork": {"type": "bool"},
+    "resources": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "container": {"type": "str"},
+            "requests": {"type": "dict"},
+            "limits": {"type": "dict"},
+        },
+    },
+    "env": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "container": {"type": "str"},
+            "variables": {"type": "list", "elements": "dict", "required": True},
+        },
+    },
+    "livenessProbes": _PROBE,
+    "readinessProbes": _PROBE,
+}
 OPTIONS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "components": {"type": "list", "elements": "str"},
@@ -279,34 +529,32 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "references": {"type": "dict", "default": {}},
     "adopt": {"type": "bool", "default": False},
     "config": {"type": "dict", "default": {}},
-    "workloads": {
+    "workloads": {"type": "list", "elements": "dict", "default": [], "options": _WORKLOAD},
+    "services": {"type": "list", "elements": "dict", "default": [], "options": _NAMED},
+    "pod_disruption_budgets": {
         "type": "list",
         "elements": "dict",
         "default": [],
         "options": {
             "name": {"type": "str", "required": True},
-            "replicas": {"type": "int"},
-            "resources": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "container": _CONTAINER,
-                    "requests": {"type": "dict"},
-                    "limits": {"type": "dict"},
-                },
-            },
-            "env": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "container": _CONTAINER,
-                    "variables": {"type": "list", "elements": "dict", "required": True},
-                },
-            },
+            "minAvailable": {"type": "str"},
+            "maxUnavailable": {"type": "str"},
         },
     },
+    "namespace_metadata": {"type": "dict", "default": {}, "options": _METADATA},
+    "additional_manifests": {"type": "list", "elements": "str", "default": []},
+    "custom_certs": {
+        "type": "dict",
+        "options": {
+            "type": {"type": "str", "choices": ["ConfigMap", "Secret"], "required": True},
+            "name": {"type": "str", "required": True},
+        },
+    },
+    "broker_class": {"type": "str", "default": ""},
+    "selection_mode": {"type": "str", "choices": ["", *SELECTION_MODES], "default": ""},
+    "registry": {"type": "str", "default": ""},
+    "images": {"type": "dict", "default": {}},
+    "image_pull_secrets": {"type": "list", "elements": "str", "default": []},
     "domain": {"type": "str", "default": ""},
     "gateway": {
         "type": "dict",
@@ -344,7 +592,11 @@ def desired_state(params: dict[str, Any]) -> DesiredState:
         source=Source(params["mirror"], params["folder"] or "", params["checksums"]),
         adopt=params["adopt"],
         config=params["config"],
-        workloads=params["workloads"],
+        settings=Settings(
+            **{name: params[name] for name in SETTINGS},
+            custom_certs=params["custom_certs"] or {},
+        ),
+        additional_manifests=params["additional_manifests"],
         gateway=params["gateway"],
         references=require_texts("references", params["references"], KubeError),
     )
@@ -373,7 +625,11 @@ def work(run: Run) -> dict[str, Any]:
     changed = any(result.changed for result in results) and not run.check_mode
     with accounting(changed=changed, dry_run=run.check_mode):
         results.append(installer.configure(desired, domain(run, client)))
-    returned = {"installed": made.installed, "takes_over": made.takes_over}
+    returned = {
+        "installed": made.installed,
+        "takes_over": made.takes_over,
+        "upgrade_findings": described(made.upgrade_findings),
+    }
     return {**summarize(run, client, results), **returned}
 
 

@@ -10,6 +10,8 @@ from benchmarks._harness import Result, timed
 from support.kube import KNATIVE, cluster
 from support.site import BIN, recap
 
+from streamops_sandbox.knative import release
+
 COMPONENTS = ["serving", "kourier", "hpa", "eventing", "in-memory-channel", "mt-channel-broker"]
 
 
@@ -22,6 +24,7 @@ def run() -> Result:
         variables = {
             "kubeconfig": str(kube.kubeconfig),
             "knative_eventing_folder": str(KNATIVE),
+            "knative_eventing_version": release.newest(KNATIVE)["eventing"],
             "knative_eventing_components": COMPONENTS,
             "knative_eventing_domain": "localhost",
             "knative_eventing_gateway": "node_port",

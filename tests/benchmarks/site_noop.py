@@ -32,7 +32,7 @@ MOST_TASKS = 20
 RELEASES = {
     "knative/serving/releases/download/knative-v1.23.0": ("serving-crds", "serving-core"),
     "knative-extensions/net-kourier/releases/download/knative-v1.23.0": ("kourier",),
-    "knative/eventing/releases/download/knative-v1.22.2": (
+    "knative/eventing/releases/download/knative-v1.23.0": (
         "eventing-crds",
         "eventing-core",
         "in-memory-channel",

@@ -106,13 +106,13 @@ def test_check_mode_on_an_empty_cluster_foresees_what_the_run_then_does(build):
         assert "create secret twitter-api-key" in changes
 
 
-def test_the_summary_says_what_there_is_what_changed_and_what_to_do_next(build):
+def test_the_summary_says_what_there_is_what_changed_and_what_to_do_next(build, site):
     summary = build.output.rpartition("PLAY [What exists now]")[2]
     for said in (
         "Viewer      http://event-viewer.streamops.localhost:",
         "Pipeline    streamops/twitter: Deployment -> SinkBinding -> viewer",
         "Versions    Kubernetes v",
-        "eventing 1.22.2",
+        f"eventing {site.state['knative']['eventing']}",
         "/twitter-producer@sha256:",
         "Changed     ",
         "kubectl -n streamops get ksvc,sinkbinding,pods",

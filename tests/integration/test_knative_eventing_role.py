@@ -12,14 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.kube import KNATIVE, Kube, Object, cluster, definition, deployment, sandbox_only
+from support.kube import (
+    KNATIVE,
+    Kube,
+    Object,
+    cluster,
+    config_map,
+    definition,
+    deployment,
+    sandbox_only,
+)
 from support.site import BIN, ROOT, recap
 
 from streamops_sandbox.knative import release
 
 REPOSITORIES = {
     "knative/serving": ("1.22.0", "1.23.0"),
-    "knative/eventing": ("1.21.0", "1.22.2"),
+    "knative/eventing": ("1.22.2", "1.23.0"),
     "knative-extensions/net-kourier": ("1.22.0", "1.23.0"),
 }
 FILES = (
@@ -29,7 +38,7 @@ FILES = (
 )
 COMPONENTS = ["serving", "kourier", "eventing", "in-memory-channel", "mt-channel-broker"]
 OLD = {
-    "knative_eventing_version": "1.21.0",
+    "knative_eventing_version": "1.22.2",
     "knative_eventing_serving_version": "1.22.0",
     "knative_eventing_kourier_version": "1.22.0",
 }
@@ -200,11 +209,11 @@ def test_from_installing_over_an_upgrade_to_leaving_nothing(role: Role) -> None:
     assert role.data("config-domain", "knative-serving")["localhost"] == ""
     assert role.changes(**OLD) == 0
 
-    two_steps = role.refusal(**{**OLD, "knative_eventing_version": "1.23.0"})
-    assert "eventing_version: 1.21.0 is installed" in two_steps
-    assert "one minor release at a time: set the newest 1.22.x first" in two_steps
-    nowhere = role.refusal(**{**OLD, "knative_eventing_version": "1.21.9"})
-    assert "knative-v1.21.9/eventing-core.yaml: HTTP 404" in nowhere
+    two_steps = role.refusal(**{**OLD, "knative_eventing_version": "1.24.0"})
+    assert "eventing_version: 1.22.2 is installed" in two_steps
+    assert "one minor release at a time: set the newest 1.23.x first" in two_steps
+    nowhere = role.refusal(**{**OLD, "knative_eventing_version": "1.22.9"})
+    assert "knative-v1.22.9/eventing-core.yaml: HTTP 404" in nowhere
     assert "is the version or the name right?" in nowhere
 
     assert role.changes() == 1
@@ -268,6 +277,173 @@ def test_configuration_components_and_ownership(role: Role) -> None:
     assert "'kourier' needs 'serving'" in alone
 
 
+#: One setting of each kind, by variable.
+SETTINGS: Object = {
+    "knative_eventing_workloads": [
+        {
+            "name": "all",
+            "replicas": 2,
+            "labels": {"team": "platform"},
+            "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+            "topologySpreadConstraints": [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": "kubernetes.io/hostname",
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                }
+            ],
+        },
+        {
+            "name": "controller",
+            "annotations": {"example.com/note": "ours"},
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "affinity": {
+                "nodeAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "weight": 1,
+                            "preference": {
+                                "matchExpressions": [{"key": "spot", "operator": "DoesNotExist"}]
+                            },
+                        }
+                    ]
+                }
+            },
+            "resources": [{"requests": {"cpu": "10m"}, "limits": {"memory": "512Mi"}}],
+            "env": [{"container": "controller", "variables": [{"name": "EXTRA", "value": "1"}]}],
+            "readinessProbes": [{"container": "controller", "periodSeconds": 7}],
+        },
+    ],
+    "knative_eventing_services": [{"name": "kourier", "labels": {"exposed": "yes"}}],
+    "knative_eventing_namespace_metadata": {"labels": {"istio-injection": "disabled"}},
+    "knative_eventing_image_pull_secrets": ["pull"],
+    "knative_eventing_custom_certs": {"type": "ConfigMap", "name": "our-ca"},
+    "knative_eventing_selection_mode": "inclusion",
+    "knative_eventing_broker_class": "Mine",
+    "knative_eventing_registry": "mirror.example.com/knative",
+    "knative_eventing_images": {"envoyproxy/envoy": "docker.io/envoyproxy/envoy:v1.37.1"},
+}
+BROUGHT = [
+    *(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "pull", "namespace": namespace},
+        }
+        for namespace in ("knative-serving", "knative-eventing", "kourier-system")
+    ),
+    config_map("our-ca", "knative-serving", **{"ca.crt": "not looked at here"}),
+]
+
+
+def installation(kube: Kube) -> dict[str, Object]:
+    """Return what settings may change, as it was applied, by "Kind name"."""
+    client = kube.connect()
+    kinds = [("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("v1", "Service")]
+    kinds += [("v1", "ConfigMap"), ("v1", "Namespace")]
+    kinds += [("autoscaling/v2", "HorizontalPodAutoscaler"), ("policy/v1", "PodDisruptionBudget")]
+    return {
+        f"{item['kind']} {item['metadata']['name']}": {
+            "labels": item["metadata"].get("labels"),
+            "annotations": {
+                key: value
+                for key, value in (item["metadata"].get("annotations") or {}).items()
+                if not key.startswith("deployment.kubernetes.io/")
+            },
+            **{key: item[key] for key in ("spec", "data") if key in item},
+        }
+        for resource in (client.resource(*kind) for kind in kinds)
+        for item in client.list(resource)
+        if "knative" in (item["metadata"].get("namespace") or item["metadata"]["name"])
+        or "kourier" in (item["metadata"].get("namespace") or item["metadata"]["name"])
+    }
+
+
+@stand_ins
+@pytest.mark.timeout(280)
+def test_settings_are_in_the_cluster_and_go_again(role: Role, tmp_path: Path) -> None:
+    role.changes()
+    upstream = installation(role.kube)
+    absent = role.refusal(**SETTINGS)
+    assert "custom_certs: there is no ConfigMap our-ca in namespace knative-serving" in absent
+    assert "image_pull_secrets: there is no Secret pull in namespace kourier-system" in absent
+    manifests = tmp_path / "brought.json"
+    manifests.write_text("\n---\n".join(json.dumps(item) for item in BROUGHT))
+    settings = {**SETTINGS, "knative_eventing_additional_manifests": [str(manifests)]}
+
+    assert role.changes("--check", **settings) == 1
+    assert installation(role.kube) == upstream, "check mode changes nothing"
+    assert role.changes(**settings) == 1
+    now = installation(role.kube)
+    controller = now["Deployment controller"]
+    pod = controller["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert controller["spec"]["replicas"] == 2
+    assert now["HorizontalPodAutoscaler activator"]["spec"]["minReplicas"] == 2
+    assert now["Deployment eventing-controller"]["labels"]["team"] == "platform"
+    assert controller["spec"]["template"]["metadata"]["labels"]["team"] == "platform"
+    assert controller["annotations"]["example.com/note"] == "ours"
+    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert pod["tolerations"] == [{"key": "dedicated", "operator": "Exists"}]
+    assert "nodeAffinity" in pod["affinity"]
+    (spread,) = pod["topologySpreadConstraints"]
+    assert spread["labelSelector"] == controller["spec"]["selector"]
+    assert container["resources"]["limits"]["memory"] == "512Mi"
+    assert {"name": "EXTRA", "value": "1"} in container["env"]
+    assert {"name": "SSL_CERT_DIR", "value": "/custom-certs"} in container["env"]
+    assert container["readinessProbe"]["periodSeconds"] == 7
+    assert pod["imagePullSecrets"] == [{"name": "pull"}]
+    assert pod["volumes"][-1]["configMap"]["name"] == "our-ca"
+    assert container["image"].startswith("mirror.example.com/knative/knative-releases/")
+    queue = now["ConfigMap config-deployment"]["data"]["queue-sidecar-image"]
+    assert queue.startswith("mirror.example.com/knative/knative-releases/")
+    (envoy,) = now["Deployment 3scale-kourier-gateway"]["spec"]["template"]["spec"]["containers"]
+    assert envoy["image"] == "docker.io/envoyproxy/envoy:v1.37.1"
+    assert now["Service kourier"]["labels"]["exposed"] == "yes"
+    for name in ("knative-serving", "knative-eventing", "kourier-system"):
+        assert now[f"Namespace {name}"]["labels"]["istio-injection"] == "disabled"
+    (webhook,) = now["Deployment eventing-webhook"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "SINK_BINDING_SELECTION_MODE", "value": "inclusion"} in webhook["env"]
+    assert "brokerClass: Mine" in now["ConfigMap config-br-defaults"]["data"]["default-br-config"]
+    assert role.changes(**settings) == 0
+
+    assert role.changes() == 1
+    assert installation(role.kube) == upstream, "upstream's values are back"
+    assert role.kube.get("v1", "ConfigMap", "our-ca", "knative-serving") is None
+    unknown = role.refusal(
+        knative_eventing_workloads=[
+            {"name": "webhook", "env": [{"container": "x", "variables": []}]}
+        ]
+    )
+    assert "workloads[0].env[0].container: webhook has no container 'x'" in unknown
+
+
+@stand_ins
+@pytest.mark.timeout(280)
+def test_what_eventing_s_controller_starts_when_needed_is_left_running(role: Role) -> None:
+    eventing = {"knative_eventing_components": ["eventing"]}
+    role.changes(**eventing)
+    name, namespace = "pingsource-mt-adapter", "knative-eventing"
+    client = role.kube.connect()
+    path = client.resource("apps/v1", "Deployment").path(namespace, name)
+    # As the controller does for the first PingSource.
+    found = client.transport.request("GET", path)
+    found["spec"]["replicas"] = 1
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    container["env"].append({"name": "K_LEADER_ELECTION_CONFIG", "value": "{}"})
+    (variable,) = [entry for entry in container["env"] if entry["name"] == "SYSTEM_NAMESPACE"]
+    del variable["valueFrom"]
+    variable["value"] = namespace
+    client.transport.request("PUT", f"{path}?fieldManager=controller", body=found)
+    assert role.changes(**eventing) == 0
+    adapter = role.kube.get("apps/v1", "Deployment", name, namespace)
+    assert adapter is not None
+    assert adapter["spec"]["replicas"] == 1
+    (container,) = adapter["spec"]["template"]["spec"]["containers"]
+    assert {"name": "K_LEADER_ELECTION_CONFIG", "value": "{}"} in container["env"]
+    assert {"name": "SYSTEM_NAMESPACE", "value": namespace} in container["env"]
+
+
 @stand_ins
 @pytest.mark.timeout(280)
 def test_what_somebody_else_installed_is_adopted_or_refused(role: Role, mirror: str) -> None:
@@ -290,6 +466,7 @@ def test_what_somebody_else_installed_is_adopted_or_refused(role: Role, mirror: 
 def test_upstream_s_own_files_roll_out_unmodified(role: Role) -> None:
     upstream = {
         "knative_eventing_folder": str(KNATIVE),
+        "knative_eventing_version": release.newest(KNATIVE)["eventing"],
         "knative_eventing_components": [*COMPONENTS, "hpa"],
         # As on a cluster with a load balancer, whose address becomes the domain.
         "knative_eventing_domain": "sslip.io",
@@ -308,5 +485,6 @@ def test_upstream_s_own_files_roll_out_unmodified(role: Role) -> None:
                 "name"
             ]
     assert role.changes(**upstream) == 0
-    other = role.refusal(**upstream, knative_eventing_version="1.22.1")
-    assert "eventing-core.yaml is release 1.22.2, not 1.22.1" in other
+    newest = upstream["knative_eventing_version"]
+    other = role.refusal(**{**upstream, "knative_eventing_version": "1.20.9"})
+    assert f"eventing-core.yaml is release {newest}, not 1.20.9" in other

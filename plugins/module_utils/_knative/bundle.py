@@ -9,6 +9,9 @@ from typing import Any
 from ansible_collections.streamops.knative.plugins.module_utils._knative import (
     installation as cluster,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._knative.customization import (
+    Settings,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
     PROJECTS,
     Files,
@@ -17,14 +20,16 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     check_components,
     projects_of,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._knative.upgrade_traps import (
+    Finding,
+    findings,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
 
 Object = dict[str, Any]
 KOURIER_CLASS = "kourier.ingress.networking.knative.dev"
-# HorizontalPodAutoscalers whose name is not the one of the Deployment they scale.
-AUTOSCALERS = {"mt-broker-filter": "broker-filter-hpa", "mt-broker-ingress": "broker-ingress-hpa"}
 # Webhooks whose running program writes the rules; those in the files are only a first guess at them, and
 # applying them again would fight it. Without rules a webhook is not asked before it runs.
 SELF_RULED = {
@@ -95,7 +100,8 @@ class DesiredState:
     source: Source
     adopt: bool = False
     config: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
-    workloads: list[Object] = field(default_factory=list)
+    settings: Settings = field(default_factory=Settings)
+    additional_manifests: list[str] = field(default_factory=list)
     gateway: Object = field(default_factory=dict)
     #: Of images, by those they replace, as these are written in the releases.
     references: dict[str, str] = field(default_factory=dict)
@@ -117,6 +123,8 @@ class Plan:
     installed: dict[str, str]
     takes_over: bool
     prometheus: bool
+    upgrade_findings: list[Finding]
+    warnings: list[str]
 
 
 def plan(client: Client, desired: DesiredState) -> Plan:
@@ -136,6 +144,12 @@ def plan(client: Client, desired: DesiredState) -> Plan:
         problems.append(str(error))
     if problems:
         raise Refused(problems)
+    traps = _traps(client, desired, found)
+    unknown = [
+        cluster.unknown_minimum(project, desired.versions[project])
+        for project in desired.projects
+        if project != "kourier"
+    ]
     return Plan(
         install=install,
         patches=patches(desired),
@@ -144,7 +158,17 @@ def plan(client: Client, desired: DesiredState) -> Plan:
         installed={name: str(part.version or "unknown") for name, part in found.items()},
         takes_over=any(not part.ours for name, part in found.items() if name in desired.projects),
         prometheus=("monitoring.coreos.com/v1", "PodMonitor") in client.resources(),
+        upgrade_findings=traps,
+        warnings=[*filter(None, unknown), *map(str, traps)],
     )
+
+
+def _traps(
+    client: Client, desired: DesiredState, found: Mapping[str, cluster.Installed]
+) -> list[Finding]:
+    """Return what the upgrades of the chosen projects meet."""
+    wanted = {project: desired.versions[project] for project in desired.projects}
+    return findings(client, {name: part.version for name, part in found.items()}, wanted)
 
 
 def refusals(
@@ -209,7 +233,7 @@ def _to_migrate(
 
 
 def patches(desired: DesiredState) -> list[Object]:
-    """Patches for `apply`: configuration, workloads, gateway."""
+    """Patches for `apply`: configuration and gateway."""
     changes = [
         _patch("ConfigMap", name, {"data": _texts(name, data)}, PROJECTS[project].namespace)
         for project, maps in desired.config.items()
@@ -231,11 +255,7 @@ def patches(desired: DesiredState) -> list[Object]:
             kind = "Validating" if name.startswith("validation.") else "Mutating"
             rules = {"webhooks": [{"name": name, "rules": None}]}
             changes.append(_patch(f"{kind}WebhookConfiguration", name, rules))
-    for workload in desired.workloads:
-        changes += _workload(workload)
-    # Upstream's budgets want 80 % available: of one pod, none may be evicted, and node upgrades hang.
-    evictable = {"spec": {"minAvailable": None, "maxUnavailable": 1}}
-    return [*changes, _patch("PodDisruptionBudget", "", evictable, optional=True)]
+    return changes
 
 
 def extra_objects(desired: DesiredState) -> list[Object]:
@@ -244,16 +264,8 @@ def extra_objects(desired: DesiredState) -> list[Object]:
     return list(REQUEST_REPLY) if affected else []
 
 
-def _patch(
-    kind: str, name: str, merge: Object, namespace: str = "", *, optional: bool = False
-) -> Object:
-    return {
-        "kind": kind,
-        "name": name,
-        "namespace": namespace,
-        "merge": merge,
-        "optional": optional,
-    }
+def _patch(kind: str, name: str, merge: Object, namespace: str = "") -> Object:
+    return {"kind": kind, "name": name, "namespace": namespace, "merge": merge}
 
 
 def _texts(name: str, data: Mapping[str, Any]) -> dict[str, str]:
@@ -274,42 +286,3 @@ def _gateway(gateway: Object) -> list[Object]:
     if gateway.get("annotations"):
         merge["metadata"] = {"annotations": gateway["annotations"]}
     return [_patch("Service", "kourier", merge, PROJECTS["kourier"].namespace)]
-
-
-def _workload(workload: Object) -> list[Object]:
-    """Patches for one entry of `workloads`, whose fields are those of the Knative Operator."""
-    name: str = workload["name"]
-    spec: Object = {}
-    changes: list[Object] = []
-    if workload.get("replicas") is not None:
-        scale = {"spec": {"minReplicas": workload["replicas"]}}
-        autoscaler = AUTOSCALERS.get(name, str(name))
-        if name in _AUTOSCALED:
-            # Its autoscaler owns the number of replicas; what is desired is the lower bound.
-            changes.append(_patch("HorizontalPodAutoscaler", autoscaler, scale))
-        else:
-            spec["replicas"] = workload["replicas"]
-    containers: dict[str, Object] = {}
-    for entry in workload.get("resources") or []:
-        limits = {key: entry[key] for key in ("requests", "limits") if entry.get(key)}
-        containers.setdefault(entry["container"], {})["resources"] = limits
-    for entry in workload.get("env") or []:
-        containers.setdefault(entry["container"], {})["env"] = entry["variables"]
-    if containers:
-        named = [{"name": container, **change} for container, change in containers.items()]
-        spec["template"] = {"spec": {"containers": named}}
-    if spec:
-        changes.append(_patch("Deployment", name, {"spec": spec}))
-    return changes
-
-
-_AUTOSCALED = frozenset(
-    {
-        "activator",
-        "webhook",
-        "eventing-webhook",
-        "mt-broker-filter",
-        "mt-broker-ingress",
-        "3scale-kourier-gateway",
-    }
-)

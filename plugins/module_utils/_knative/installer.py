@@ -14,6 +14,11 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle 
     Plan,
     plan,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._knative.customization import (
+    LIMITS,
+    Customization,
+    missing,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._knative.images import replaced
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
     RECORD,
@@ -42,8 +47,12 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
     KubeError,
     accounting,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.managed_fields import (
+    record,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
     Manifests,
+    Refused,
     Source,
     read,
 )
@@ -57,6 +66,7 @@ APPLY_SET = "streamops-knative"
 MIGRATIONS = f"{APPLY_SET}-migrations"
 CONFIGURATION_MANAGER = "streamops.knative-configuration"
 SCRAPED = ("serving", "eventing")
+_ADAPTER = "pingsource-mt-adapter"
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,20 @@ class Installer:
         Raises Refused before, Interrupted or NotReady after something changed.
         """
         made = plan(self.client, desired)
-        sources = self._read(made.install, desired.references)
+        for warning in made.warnings:
+            self.warn(warning)
+        release = self._read(made.install, desired.references)
+        additional = self._read(_files(desired.additional_manifests), {})
+        custom = Customization(desired.settings, [source.definition for source in release])
+        problems = custom.problems() or missing(
+            self.client, desired.settings, [s.definition for s in [*release, *additional]]
+        )
+        if problems:
+            raise Refused(problems)
+        release = self._started(_customized(custom, release))
+        if made.takes_over:
+            release = self._without_foreign_limits(release)
+        sources = [*release, *additional]
         if monitors and made.prometheus:
             sources += _sources("monitors", [_monitor(name) for name in _scraped(desired)])
         extra = _sources("objects that the releases lack", made.extra_objects)
@@ -110,7 +133,7 @@ class Installer:
             with accounting(
                 changed=results[0].changed and not self.check_mode, dry_run=self.check_mode
             ):
-                jobs = self._read(made.post_install, desired.references)
+                jobs = _customized(custom, self._read(made.post_install, desired.references))
                 results.append(
                     present(self.client, jobs, self._settings(), migrations, self.progress)
                 )
@@ -165,6 +188,48 @@ class Installer:
             settings = replace(settings, planned_deletions=deleted)
         return results
 
+    def _started(self, sources: list[Source]) -> list[Source]:
+        """Return the sources without what Eventing's controller has set of the adapter it starts when needed.
+
+        It writes the number of pods and the values of variables, and owns them from then on.
+        """
+        for number, source in enumerate(sources):
+            metadata = source.definition["metadata"]
+            if (source.definition["kind"], metadata["name"]) == ("Deployment", _ADAPTER):
+                resource = self.client.resource("apps/v1", "Deployment")
+                live = self.client.get(resource, _ADAPTER, metadata["namespace"])
+                applied = record(live, self._settings().field_manager) if live else None
+                if applied:
+                    left = _without_lost(source.definition, applied["fieldsV1"]["f:spec"])
+                    return [
+                        *sources[:number],
+                        replace(source, definition=left),
+                        *sources[number + 1 :],
+                    ]
+        return sources
+
+    def _without_foreign_limits(self, sources: list[Source]) -> list[Source]:
+        """Take the limits that others have set of budgets away, where ours are of the other kind.
+
+        A budget has only one limit, and an apply leaves what others own. Returns the sources, in check mode
+        without those budgets, which cannot be tried out.
+        """
+        resource = self.client.resource("policy/v1", "PodDisruptionBudget")
+        left = []
+        for source in sources:
+            definition = source.definition
+            if definition["kind"] == resource.kind:
+                name, namespace = (definition["metadata"][key] for key in ("name", "namespace"))
+                live = self.client.get(resource, name, namespace) or {"spec": {}}
+                foreign = (live["spec"].keys() & LIMITS) - definition["spec"].keys()
+                if foreign and self.check_mode:
+                    continue
+                if foreign:
+                    limits = {key: definition["spec"].get(key) for key in LIMITS}
+                    self.client.patch(resource, name, namespace, {"spec": limits})
+            left.append(source)
+        return left
+
     def _settings(self) -> Settings:
         return Settings(
             retry_timeout=self.timeout,
@@ -187,6 +252,46 @@ class Installer:
             replace(source, definition=replaced(source.definition, lambda r: references.get(r, r)))
             for source in sources
         ]
+
+
+def _customized(custom: Customization, sources: list[Source]) -> list[Source]:
+    return [replace(source, definition=custom.changed(source.definition)) for source in sources]
+
+
+def _without_lost(definition: Object, owned: Object) -> Object:
+    """Return a Deployment without the number of pods and the variables' values that others own meanwhile.
+
+    `owned` are the fields of its `spec` that are still ours, as managedFields has them.
+    """
+    template = definition["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    containers = owned["f:template"]["f:spec"]["f:containers"]
+    variables = containers[_key(container)].get("f:env", {})
+    env = [
+        {"name": entry["name"]}
+        if variables.get(_key(entry), {}).keys() == {".", "f:name"}
+        else entry
+        for entry in container["env"]
+    ]
+    pod = {**template["spec"], "containers": [{**container, "env": env}]}
+    spec = {**definition["spec"], "template": {**template, "spec": pod}}
+    if "f:replicas" not in owned:
+        spec.pop("replicas", None)
+    return {**definition, "spec": spec}
+
+
+def _key(entry: Object) -> str:
+    """Return how managedFields names an entry of a list."""
+    return f"k:{json.dumps({'name': entry['name']}, separators=(',', ':'))}"
+
+
+def _files(manifests: list[str]) -> Files:
+    """Return paths and URLs apart."""
+    urls = [text for text in manifests if text.startswith(("http://", "https://"))]
+    return Files(
+        [text for text in manifests if text not in urls],
+        [{"url": url, "checksum": ""} for url in urls],
+    )
 
 
 def _sources(origin: str, objects: Iterable[Object]) -> list[Source]:

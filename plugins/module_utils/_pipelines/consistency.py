@@ -6,7 +6,6 @@ set are missing.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     COMPONENTS,
     check_components,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._knative.suggestion import meant
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import is_system
 
 Values = Mapping[str, Any]
@@ -36,12 +36,15 @@ CONFIG_MAPS = {
         "eventing-integrations-images", "eventing-transformations-images",
     ),
 }  # fmt: skip
-#: Deployments by component.
+#: Deployments and StatefulSets by component.
 WORKLOADS = {
     "serving": ("activator", "autoscaler", "controller", "webhook"),
     "kourier": ("3scale-kourier-gateway", "net-kourier-controller"),
     "hpa": ("autoscaler-hpa",),
-    "eventing": ("eventing-controller", "eventing-webhook", "job-sink", "pingsource-mt-adapter"),
+    "eventing": (
+        *("eventing-controller", "eventing-webhook", "job-sink", "pingsource-mt-adapter"),
+        "request-reply",
+    ),
     "in-memory-channel": ("imc-controller", "imc-dispatcher"),
     "mt-channel-broker": ("mt-broker-controller", "mt-broker-filter", "mt-broker-ingress"),
 }
@@ -172,7 +175,7 @@ def knative_eventing(values: Values) -> list[str]:
         for name, data in (maps or {}).items():
             path = f"knative_eventing_config.{project}.{name}"
             if known and name not in known:
-                found.append(f"{path}: {project} has no such ConfigMap; {_meant(name, known)}")
+                found.append(f"{path}: {project} has no such ConfigMap; {meant(name, known)}")
             if isinstance(data, dict) and "_example" in data:
                 found.append(
                     f"{path}: _example documents the map and is guarded by a checksum: leave it out"
@@ -181,10 +184,10 @@ def knative_eventing(values: Values) -> list[str]:
         known = tuple(name for component in components for name in WORKLOADS[component])
         for index, workload in enumerate(values.get("knative_eventing_workloads") or []):
             name = workload.get("name")
-            if name and name not in known:
+            if name and name not in ("all", *known):
                 found.append(
-                    f"knative_eventing_workloads[{index}].name: the chosen components have no Deployment"
-                    f" '{name}'; {_meant(name, known)}"
+                    f"knative_eventing_workloads[{index}].name: the chosen components have no workload"
+                    f" '{name}'; {meant(name, known)}"
                 )
     return found
 
@@ -193,8 +196,3 @@ def _is_known(project: str, values: Values) -> bool:
     """Return whether the contents of a project's release are known here."""
     match = re.fullmatch(r"1\.(\d+)\.\d+", str(values.get(VERSIONS.get(project, ""), "")))
     return match is not None and int(match[1]) <= KNOWN_MINOR
-
-
-def _meant(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"

@@ -217,6 +217,16 @@ def existing_file(value: str) -> str:
     return "" if path.is_file() else f"an existing file (there is none at {path})"
 
 
+def manifest(value: str) -> str:
+    """Require a URL, or a file or folder that can be read."""
+    if value.startswith(("http://", "https://")):
+        return http_url(value)
+    path = Path(value).expanduser()
+    return (
+        "" if path.exists() else f"a URL, or an existing file or folder (there is none at {path})"
+    )
+
+
 def existing_folder(value: str) -> str:
     """Require a folder."""
     path = Path(value).expanduser()
@@ -227,6 +237,7 @@ LABEL = matches(
     r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?",
     "a DNS label (a-z, 0-9 and -, beginning and ending with a letter or digit), for example streamops",
 )
+PODS = matches(r"\d+%?", "a number or a percentage of pods, for example 1 or 80%")
 SUBDOMAIN = matches(
     r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
     "a name of Kubernetes (a-z, 0-9, - and .), for example twitter-credentials",
@@ -432,6 +443,21 @@ FORMATS: dict[str, Format] = {
     "knative_eventing_workloads[].name": LABEL,
     "knative_eventing_workloads[].resources[].requests": resources,
     "knative_eventing_workloads[].resources[].limits": resources,
+    "knative_eventing_workloads[].nodeSelector": texts,
+    "knative_eventing_workloads[].labels": texts,
+    "knative_eventing_workloads[].annotations": texts,
+    "knative_eventing_services[].labels": texts,
+    "knative_eventing_services[].annotations": texts,
+    "knative_eventing_namespace_metadata.labels": texts,
+    "knative_eventing_namespace_metadata.annotations": texts,
+    "knative_eventing_pod_disruption_budgets[].minAvailable": PODS,
+    "knative_eventing_pod_disruption_budgets[].maxUnavailable": PODS,
+    "knative_eventing_additional_manifests[]": manifest,
+    "knative_eventing_custom_certs.name": SUBDOMAIN,
+    "knative_eventing_broker_class": optional(filled),
+    "knative_eventing_registry": optional(registry),
+    "knative_eventing_images.*": image,
+    "knative_eventing_image_pull_secrets[]": SUBDOMAIN,
     "secrets_scope": SCOPE,
     "secrets_consumers[].namespace": LABEL,
     "secrets_consumers[].service_account": SUBDOMAIN,
