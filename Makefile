@@ -20,6 +20,8 @@ $(shell $(BIN)/python -c '' 2>/dev/null || rm -f .cache/*.stamp)
 DEMO_REQUIREMENTS := requirements.txt sandbox/requirements.txt
 # Tests mostly wait, so two to a core; more of them only get into each other's way.
 WORKERS ?= 4
+# Neighbouring tests run in one worker, which shares their cluster.
+SHARING := --dist worksteal
 # Where clusters come from: the sandbox, or Kubernetes' and Knative's own programs (docs/how-to/real-lane.md).
 CLUSTER ?= sandbox
 ifeq ($(CLUSTER),real)
@@ -90,20 +92,22 @@ down: ## Stop the sandbox; leaves nothing behind
 
 # Sanity takes minutes for each core, and lint has it for one; e2e has the ways in but one. The rest is `make matrix`'s.
 test: export MATRIX_CHECKS ?= units dependency
-test: lint unit integration e2e matrix ## Every check and test
+# Two parts at a time, as most of them mostly wait, the one with the longest tests first; each one's output in one piece.
+test: .cache/test.stamp tools $(PROGRAMS) ## Every check and test
+	@$(MAKE) --jobs=2 --output-sync=target e2e lint unit integration matrix
 
 lint: .cache/test.stamp ## Style, types, ansible-lint, ansible-test sanity, documentation
 	@tests/lint.sh
 
 unit: .cache/test.stamp tools ## Tests of the plugins' logic (ansible-test units) and of the apps
 	@tests/ansible_test.sh units
-	pytest -n $(WORKERS) tests/apps sandbox/tests
+	pytest -n $(WORKERS) $(SHARING) tests/apps sandbox/tests
 
 integration: .cache/test.stamp tools $(PROGRAMS) ## Tests of modules and roles against the sandbox, or CLUSTER=real
-	@$(LANE) pytest -n $(WORKERS) tests/integration
+	@$(LANE) pytest -n $(WORKERS) $(SHARING) tests/integration
 
 e2e: .cache/test.stamp tools $(PROGRAMS) ## site.yml, molecule and the pipeline from end to end, or CLUSTER=real
-	@$(LANE) pytest -n $(WORKERS) --dist loadfile tests/e2e
+	@$(LANE) pytest -n $(WORKERS) --dist loadgroup tests/e2e
 
 # REAL_SECONDS limits the time: the build stops and is resumed by the next run, and no further test is started.
 real: .cache/test.stamp tools ## Kubernetes' own control plane, Knative's own programs: built, and tests on them
