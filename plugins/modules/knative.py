@@ -256,6 +256,12 @@ options:
     type: list
     elements: str
     default: []
+  autopilot:
+    description: >-
+      Whether the cluster is one of GKE Autopilot, which adds nodes for pods that fit none; then
+      C(pod-is-always-schedulable) is set in C(config-deployment), unless O(config) sets it. By default it is told by
+      the names of nodes.
+    type: bool
   custom_certs:
     description: >-
       Certificates of CAs that Serving's controller trusts in registries, where it resolves tags to digests. The object
@@ -543,6 +549,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "namespace_metadata": {"type": "dict", "default": {}, "options": _METADATA},
     "additional_manifests": {"type": "list", "elements": "str", "default": []},
+    "autopilot": {"type": "bool"},
     "custom_certs": {
         "type": "dict",
         "options": {
@@ -597,6 +604,7 @@ def desired_state(params: dict[str, Any]) -> DesiredState:
             custom_certs=params["custom_certs"] or {},
         ),
         additional_manifests=params["additional_manifests"],
+        autopilot=params["autopilot"],
         gateway=params["gateway"],
         references=require_texts("references", params["references"], KubeError),
     )

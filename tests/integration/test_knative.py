@@ -15,6 +15,9 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle 
     DesiredState,
     refusals,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
+    is_autopilot,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import Version
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
 from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
@@ -92,6 +95,14 @@ def test_other_images_are_run_in_place_of_those_that_are_written(
     assert f"gcr.io/{path}/controller:v1.23.0" in diff
     with pytest.raises(TaskError, match=r"references: .* not text"):
         kube.run(TASK, **WANTED, references={"a": 1})
+
+
+def test_an_autopilot_cluster_is_told_by_its_nodes(kube: Kube) -> None:
+    assert not is_autopilot(kube.connect())
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gk3-pool-1-abcd"}}
+    kube.apply(node)
+    assert is_autopilot(kube.connect())
+    kube.apply(node, state="absent")
 
 
 def test_what_the_operator_governs_is_left_to_it(kube: Kube) -> None:

@@ -311,6 +311,7 @@ SETTINGS: Object = {
     "knative_eventing_custom_certs": {"type": "ConfigMap", "name": "our-ca"},
     "knative_eventing_selection_mode": "inclusion",
     "knative_eventing_broker_class": "Mine",
+    "knative_eventing_autopilot": True,
     "knative_eventing_registry": "mirror.example.com/knative",
     "knative_eventing_images": {"envoyproxy/envoy": "docker.io/envoyproxy/envoy:v1.37.1"},
 }
@@ -386,6 +387,7 @@ def test_settings_are_in_the_cluster_and_go_again(role: Role, tmp_path: Path) ->
     assert pod["imagePullSecrets"] == [{"name": "pull"}]
     assert pod["volumes"][-1]["configMap"]["name"] == "our-ca"
     assert container["image"].startswith("mirror.example.com/knative/knative-releases/")
+    assert now["ConfigMap config-deployment"]["data"]["pod-is-always-schedulable"] == "true"
     queue = now["ConfigMap config-deployment"]["data"]["queue-sidecar-image"]
     assert queue.startswith("mirror.example.com/knative/knative-releases/")
     (envoy,) = now["Deployment 3scale-kourier-gateway"]["spec"]["template"]["spec"]["containers"]

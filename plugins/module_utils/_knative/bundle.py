@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative import (
@@ -30,6 +30,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.mani
 
 Object = dict[str, Any]
 KOURIER_CLASS = "kourier.ingress.networking.knative.dev"
+#: A pod that fits no node makes Autopilot add one. Serving would take it for a failure and give the revision up.
+AUTOPILOT = {"pod-is-always-schedulable": "true"}
 # Webhooks whose running program writes the rules; those in the files are only a first guess at them, and
 # applying them again would fight it. Without rules a webhook is not asked before it runs.
 SELF_RULED = {
@@ -102,6 +104,8 @@ class DesiredState:
     config: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     additional_manifests: list[str] = field(default_factory=list)
+    #: Whether the cluster is a GKE Autopilot one; None where the cluster is to say it.
+    autopilot: bool | None = None
     gateway: Object = field(default_factory=dict)
     #: Of images, by those they replace, as these are written in the releases.
     references: dict[str, str] = field(default_factory=dict)
@@ -134,6 +138,8 @@ def plan(client: Client, desired: DesiredState) -> Plan:
     if problems:
         raise Refused(problems)
     problems = refusals(client, desired, found)
+    if desired.autopilot is None:
+        desired = replace(desired, autopilot=cluster.is_autopilot(client))
     install = post_install = Files([], [])
     try:
         install = desired.source.files(desired.components, desired.versions)
@@ -234,7 +240,11 @@ def _to_migrate(
 
 def patches(desired: DesiredState) -> list[Object]:
     """Patches for `apply`: configuration and gateway."""
-    changes = [
+    changes = []
+    if desired.autopilot and "serving" in desired.projects:
+        name, namespace = "config-deployment", PROJECTS["serving"].namespace
+        changes.append(_patch("ConfigMap", name, {"data": AUTOPILOT}, namespace))
+    changes += [
         _patch("ConfigMap", name, {"data": _texts(name, data)}, PROJECTS[project].namespace)
         for project, maps in desired.config.items()
         if project in desired.projects

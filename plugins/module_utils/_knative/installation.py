@@ -12,10 +12,14 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     minimum_kubernetes,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import PART_OF
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
+    Client,
+    permitted,
+)
 
 Object = dict[str, Any]
 VERSION_LABEL = "app.kubernetes.io/version"
+AUTOPILOT_NODE = "gk3-"  # how GKE begins the names of nodes that it manages; others are gke-
 RECORD = "streamops-knative-release"  # ConfigMap: the versions whose migrations are done
 # What an installation writes, as (API group, resource); checked one by one only where the caller is
 # not allowed everything.
@@ -95,6 +99,15 @@ def operated(client: Client) -> list[str]:
                 for obj in client.list(resource)
             ]
     return found
+
+
+def is_autopilot(client: Client) -> bool:
+    """Return whether the cluster is a GKE Autopilot one, by the name of one of its nodes."""
+    nodes = client.resource("v1", "Node")
+    page = permitted(lambda: client.transport.request("GET", nodes.path(), query={"limit": 1}), {})
+    return any(
+        node["metadata"]["name"].startswith(AUTOPILOT_NODE) for node in page.get("items") or []
+    )
 
 
 def upgrade_problem(project: str, have: Version | None, want: Version) -> str:

@@ -147,6 +147,17 @@ def test_configuration_becomes_text_and_spares_the_example() -> None:
     assert all(patch["name"] != "config-features" for patch in patches(without))
 
 
+def test_on_autopilot_pods_wait_for_the_node_that_is_added_for_them() -> None:
+    key, name = "pod-is-always-schedulable", "config-deployment"
+    assert found(patches(desired(autopilot=True)), "ConfigMap", name)["data"] == {key: "true"}
+    assert all(patch["name"] != name for patch in patches(desired()))
+    eventing = desired(autopilot=True, components=["eventing"])
+    assert all(patch["name"] != name for patch in patches(eventing))
+    own = {"serving": {name: {key: False}}}
+    of_both = [p for p in patches(desired(autopilot=True, config=own)) if p["name"] == name]
+    assert of_both[-1]["merge"]["data"] == {key: "false"}, "what is set counts"
+
+
 def test_what_eventing_1_22_forgot_is_supplied_to_it_only() -> None:
     assert [obj["kind"] for obj in extra_objects(desired())] == [
         "ServiceAccount",
