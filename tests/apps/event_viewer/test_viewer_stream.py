@@ -91,7 +91,6 @@ def test_a_position_that_is_none(start: Start, event: Make) -> None:
         stream = Stream(viewer, last=wrong)
         assert stream.wait_for(1) == ["1"]
         assert stream.resets == 1
-        stream.answer.close()
 
 
 def test_starts_where_a_page_ended(start: Start, event: Make) -> None:
