@@ -104,7 +104,9 @@ def operated(client: Client) -> list[str]:
 def is_autopilot(client: Client) -> bool:
     """Return whether the cluster is a GKE Autopilot one, by the name of one of its nodes."""
     nodes = client.resource("v1", "Node")
-    page = permitted(lambda: client.transport.request("GET", nodes.path(), query={"limit": 1}), {})
+    page: Object = permitted(
+        lambda: client.transport.request("GET", nodes.path(), query={"limit": 1}), {}
+    )
     return any(
         node["metadata"]["name"].startswith(AUTOPILOT_NODE) for node in page.get("items") or []
     )
