@@ -28,7 +28,7 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     "_knative": ("_kubernetes",),
     "_oci": ("_google",),
     "_airgap": ("_knative", "_kubernetes", "_oci"),
-    "_pipelines": ("_knative", "_kubernetes"),
+    "_pipelines": ("_airgap", "_knative", "_kubernetes"),
 }
 #: Folder -> what nothing in it imports.
 FORBIDDEN: dict[str, tuple[str, ...]] = {

@@ -69,6 +69,24 @@ options:
         a mapping.
     type: dict
     default: {}
+  pull_login:
+    description:
+      - How nodes log in to the registry that the images are pulled from. A Secret with it is put into each namespace
+        of Knative, for the service accounts there.
+    type: dict
+    suboptions:
+      registry:
+        description: The registry, HOST or HOST:PORT.
+        type: str
+        required: true
+      username:
+        description: User.
+        type: str
+        required: true
+      password:
+        description: Password.
+        type: str
+        required: true
   adopt:
     description: >-
       Whether an installation made by others is taken over. Otherwise it is refused.
@@ -533,6 +551,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "folder": {"type": "path"},
     "checksums": {"type": "dict", "default": {}},
     "references": {"type": "dict", "default": {}},
+    "pull_login": {
+        "type": "dict",
+        "options": {
+            "registry": {"type": "str", "required": True},
+            "username": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+        },
+    },
     "adopt": {"type": "bool", "default": False},
     "config": {"type": "dict", "default": {}},
     "workloads": {"type": "list", "elements": "dict", "default": [], "options": _WORKLOAD},
@@ -607,6 +633,7 @@ def desired_state(params: dict[str, Any]) -> DesiredState:
         autopilot=params["autopilot"],
         gateway=params["gateway"],
         references=require_texts("references", params["references"], KubeError),
+        pull_login=params["pull_login"] or {},
     )
 
 

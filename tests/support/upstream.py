@@ -49,7 +49,9 @@ class Upstream:
     ) -> str:
         """Make an image that a reference leads to, an index for several platforms; return its digest."""
         parsed = Reference.parse(f"{self.registry.host}/{reference}", "reference")
-        repository = Repository(parsed, Connection(), Credentials(*self.registry.credentials))
+        closed = self.registry.docker_config.exists()
+        credentials = Credentials(*self.registry.credentials) if closed else None
+        repository = Repository(parsed, Connection(), credentials)
         contents = list(layers) or [f"the program of {reference}".encode() * 50]
         images = [self._image(repository, platform, contents) for platform in platforms]
         entry = images[0]

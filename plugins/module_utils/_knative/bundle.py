@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +31,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.erro
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
 
 Object = dict[str, Any]
+PULL_SECRET = "streamops-registry"  # noqa: S105 - a name
 KOURIER_CLASS = "kourier.ingress.networking.knative.dev"
 #: A pod that fits no node makes Autopilot add one. Serving would take it for a failure and give the revision up.
 AUTOPILOT = {"pod-is-always-schedulable": "true"}
@@ -109,6 +112,8 @@ class DesiredState:
     gateway: Object = field(default_factory=dict)
     #: Of images, by those they replace, as these are written in the releases.
     references: dict[str, str] = field(default_factory=dict)
+    #: `registry`, `username` and `password` to pull images with, or nothing.
+    pull_login: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def projects(self) -> list[str]:
@@ -272,6 +277,23 @@ def extra_objects(desired: DesiredState) -> list[Object]:
     """Objects a release forgot."""
     affected = "eventing" in desired.components and desired.versions["eventing"].line == "1.22"
     return list(REQUEST_REPLY) if affected else []
+
+
+def pull_secrets(desired: DesiredState) -> list[Object]:
+    """Return the Secrets to pull images with, one in each namespace."""
+    login = desired.pull_login
+    auth = base64.b64encode(f"{login['username']}:{login['password']}".encode()).decode()
+    config = json.dumps({"auths": {login["registry"]: {"auth": auth}}})
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/dockerconfigjson",
+            "metadata": {"name": PULL_SECRET, "namespace": PROJECTS[name].namespace},
+            "data": {".dockerconfigjson": base64.b64encode(config.encode()).decode()},
+        }
+        for name in desired.projects
+    ]
 
 
 def _patch(kind: str, name: str, merge: Object, namespace: str = "") -> Object:

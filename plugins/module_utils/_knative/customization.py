@@ -257,6 +257,8 @@ class Customization:
             return _merged(definition, {"spec": {"template": {"spec": pod}}})
         if definition["kind"] == "Image":
             return _merged(definition, {"spec": {"imagePullSecrets": secrets}})
+        if definition["kind"] == "ServiceAccount":  # of pods that controllers start, too
+            return _merged(definition, {"imagePullSecrets": secrets})
         return definition
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
+    PULL_SECRET,
     SILENT,
     DesiredState,
     Plan,
     plan,
+    pull_secrets,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._knative.customization import (
     LIMITS,
@@ -95,9 +97,14 @@ class Installer:
             self.warn(warning)
         release = self._read(made.install, desired.references)
         additional = self._read(_files(desired.additional_manifests), {})
-        custom = Customization(desired.settings, [source.definition for source in release])
+        settings = desired.settings
+        if desired.pull_login:
+            additional += _sources("Secrets to pull images with", pull_secrets(desired))
+            secrets = [*settings.image_pull_secrets, PULL_SECRET]
+            settings = replace(settings, image_pull_secrets=secrets)
+        custom = Customization(settings, [source.definition for source in release])
         problems = custom.problems() or missing(
-            self.client, desired.settings, [s.definition for s in [*release, *additional]]
+            self.client, settings, [s.definition for s in [*release, *additional]]
         )
         if problems:
             raise Refused(problems)

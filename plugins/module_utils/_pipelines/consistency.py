@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._airgap import contents
+from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive import Archive
+from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
     COMPONENTS,
     check_components,
@@ -169,6 +173,7 @@ def knative_eventing(values: Values) -> list[str]:
         found.append(
             "knative_eventing_components is empty: name at least one, or set the state to absent"
         )
+    found += _bundle_problems(components, values)
     config = values.get("knative_eventing_config") or {}
     for project, maps in config.items():
         known = CONFIG_MAPS.get(project, ()) if _is_known(project, values) else ()
@@ -189,6 +194,42 @@ def knative_eventing(values: Values) -> list[str]:
                     f"knative_eventing_workloads[{index}].name: the chosen components have no workload"
                     f" '{name}'; {meant(name, known)}"
                 )
+    return found
+
+
+def _bundle_problems(components: list[str], values: Values) -> list[str]:
+    """Return why Knative cannot be installed from the bundle that is named."""
+    path = Path(values.get("knative_eventing_bundle") or "").expanduser().absolute()
+    if not path.is_file():
+        return []
+    found = []
+    if values.get("knative_eventing_folder"):
+        found.append(
+            "knative_eventing_folder: the release files are taken from knative_eventing_bundle; leave"
+            " one of them empty"
+        )
+    if not values.get("knative_eventing_bundle_registry"):
+        found.append(
+            "knative_eventing_bundle_registry: required with knative_eventing_bundle; the registry that"
+            " the images are pushed to, for example registry.example.com/knative"
+        )
+    login = values.get("knative_eventing_bundle_pull_login") or {}
+    if login and not (login.get("username") and login.get("password")):
+        found.append(
+            "knative_eventing_bundle_pull_login: needs username and password; leave it out where nodes"
+            " need no credentials"
+        )
+    versions = {project: str(values.get(name) or "") for project, name in VERSIONS.items()}
+    try:
+        bundle = contents.read(Archive.read(path))
+        mismatches = contents.mismatches(bundle, components, versions)
+    except BundleError as error:
+        mismatches = [str(error)]
+    renamed = {f"{project}_version": name for project, name in VERSIONS.items()}
+    for text in mismatches:
+        option, _colon, rest = text.partition(": ")
+        name = renamed.get(option, f"knative_eventing_{option}".replace("_path", "_bundle"))
+        found.append(f"{name}: {rest}")
     return found
 
 

@@ -242,6 +242,7 @@ SUBDOMAIN = matches(
     r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
     "a name of Kubernetes (a-z, 0-9, - and .), for example twitter-credentials",
 )
+PLATFORM = matches(r"[a-z]+/[a-z0-9]+(/v[0-9]+)?", "a platform, for example linux/arm64")
 EMAIL = matches(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+", "an e-mail address, for example ada@example.com")
 PROJECT = matches(
     r"([a-z0-9.-]+:)?[a-z][-a-z0-9]{4,28}[a-z0-9]", "a project ID, for example my-project-123"
@@ -324,6 +325,7 @@ def resources(value: dict[str, Any]) -> str:
 _TIMEOUTS = dict.fromkeys(
     (
         "gcp_cluster_wait_timeout", "knative_eventing_timeout", "twitter_pipeline_timeout",
+        "knative_eventing_bundle_timeout",
         "twitter_pipeline_images_timeout", "twitter_pipeline_credentials_refresh",
         "twitter_pipeline_interval",
     ),
@@ -421,6 +423,12 @@ FORMATS: dict[str, Format] = {
     "knative_eventing_kourier_version": RELEASE,
     "knative_eventing_mirror": http_url,
     "knative_eventing_folder": optional(existing_folder),
+    "knative_eventing_bundle": optional(existing_file),
+    "knative_eventing_bundle_registry": optional(registry),
+    "knative_eventing_bundle_images[]": image,
+    "knative_eventing_bundle_platforms[]": PLATFORM,
+    "knative_eventing_bundle_login.docker_config": optional(existing_file),
+    "knative_eventing_bundle_login.ca_cert": optional(existing_file),
     "knative_eventing_domain": optional(domain),
     "knative_eventing_gateway_address": optional(hostname),
     "knative_eventing_gateway_port": PORT,
@@ -515,9 +523,7 @@ FORMATS: dict[str, Format] = {
     "twitter_pipeline_images_base": image,
     "twitter_pipeline_images_apps": existing_folder,
     "twitter_pipeline_images_tags[]": matches(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a tag, for example 1.0"),
-    "twitter_pipeline_images_platforms[]": matches(
-        r"[a-z]+/[a-z0-9]+(/v[0-9]+)?", "a platform, for example linux/arm64"
-    ),
+    "twitter_pipeline_images_platforms[]": PLATFORM,
     "twitter_pipeline_images_annotations": texts,
     "twitter_pipeline_images_docker_config": optional(existing_file),
 }  # fmt: skip

@@ -18,6 +18,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci.registry im
     Connection,
     Repository,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines import consistency
 
 
 @pytest.fixture
@@ -155,6 +156,34 @@ def empty(registry: Registry) -> Path:
     path = registry.home / "empty.json"
     path.write_text("{}")
     return path
+
+
+def test_preflight_refuses_what_the_bundle_cannot_do(bundle: Path) -> None:
+    values = {
+        "knative_eventing_bundle": str(bundle),
+        "knative_eventing_bundle_registry": "registry.example.com/knative",
+        "knative_eventing_components": ["serving", "kourier"],
+        "knative_eventing_serving_version": "1.23.0",
+        "knative_eventing_kourier_version": "1.23.0",
+    }
+    assert consistency.knative_eventing(values) == []
+    wrong = {
+        "knative_eventing_bundle_registry": "",
+        "knative_eventing_bundle_pull_login": {"username": "reader"},
+        "knative_eventing_folder": "/srv",
+        "knative_eventing_components": ["serving", "eventing"],
+        "knative_eventing_serving_version": "1.22.0",
+    }
+    found = consistency.knative_eventing(values | wrong)
+    assert [text.partition(":")[0] for text in found] == [
+        "knative_eventing_folder",
+        "knative_eventing_bundle_registry",
+        "knative_eventing_bundle_pull_login",
+        "knative_eventing_serving_version",
+        "knative_eventing_components",
+    ]
+    (found,) = consistency.knative_eventing(values | {"knative_eventing_bundle": __file__})
+    assert found.startswith(f"knative_eventing_bundle: {__file__} is not a bundle")
 
 
 def test_the_bundle_has_no_tag_to_pull_by(bundle: Path, registry: Registry) -> None:

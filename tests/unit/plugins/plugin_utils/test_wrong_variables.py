@@ -100,6 +100,12 @@ WRITTEN = {
     "knative_eventing_kourier_version": ["1.23.x"],
     "knative_eventing_mirror": ["github.com", "/srv/mirror", "file:///srv"],
     "knative_eventing_folder": ["/nonexistent/releases"],
+    "knative_eventing_bundle": ["/nonexistent/knative.tar"],
+    "knative_eventing_bundle_registry": ["https://registry.example.com", "Registry/Path"],
+    "knative_eventing_bundle_login": [{"user": "a"}, {"docker_config": "/nonexistent"}],
+    "knative_eventing_bundle_platforms": [["amd64"]],
+    "knative_eventing_bundle_images": [["Not An Image"]],
+    "knative_eventing_bundle_timeout": [0],
     "knative_eventing_checksums": [
         {"serving-core.yaml": f"sha256:{'0' * 64}"},
         {"serving-1.23.0/serving-core.yaml": "0" * 64},
