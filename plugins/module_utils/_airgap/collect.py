@@ -96,6 +96,10 @@ class Collector:
         """Make `path` the bundle of an order; raises BundleError with all problems of a step."""
         if not path.parent.is_dir():
             raise BundleError(f"path: the folder {path.parent} does not exist: make it first")
+        if path.is_dir():
+            raise BundleError(
+                f"path: {path} is a folder: name a file, for example {path}/knative.tar"
+            )
         files = self._files(order)
         images, used_by = self._images(order, files)
         contents = _contents(order, files, images, used_by)
@@ -177,6 +181,7 @@ class Collector:
         problems: list[str] = []
 
         def resolve(name: str) -> Resolved | None:
+            self.transfer.note(f"looking up {name}")
             try:
                 return self.resolver.resolve(name)
             except TaskError as error:

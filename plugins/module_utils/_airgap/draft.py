@@ -74,8 +74,11 @@ class Draft:
 
     def complete(self) -> None:
         """Put the file in the bundle's place."""
-        self._part.replace(self.path)
-        _old(self.path).unlink(missing_ok=True)
+        try:
+            self._part.replace(self.path)
+            _old(self.path).unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(error, self.path) from error
 
     def discard(self) -> None:
         """Remove the file, where the bundle is complete already."""

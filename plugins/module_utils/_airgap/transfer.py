@@ -31,6 +31,11 @@ class Transfer:
         self._lock = threading.Lock()
         self._failed = threading.Event()
 
+    def note(self, sentence: str) -> None:
+        """Report what is being done."""
+        with self._lock:
+            self._progress(sentence)
+
     def add(self, count: int) -> None:
         """Count bytes; raise BundleError after the deadline, and end the thread after another's error."""
         with self._lock:

@@ -80,7 +80,8 @@ class Uploader:
         index = json.loads(self.archive.document(listing.INDEX))
         entries = {entry["digest"]: entry for entry in index["manifests"]}
         work = [
-            partial(self._missing, image, entries[image.digest]) for image in self.contents.images
+            partial(self._missing, image, entries.get(image.digest))
+            for image in self.contents.images
         ]
         return [one for one in self.transfer.run(work, self.workers) if one]
 
@@ -109,7 +110,12 @@ class Uploader:
         tag = f"bundle-{image.digest.removeprefix('sha256:')[:_TAG_DIGITS]}"
         return replace(target, tag=tag)
 
-    def _missing(self, image: Image, entry: Json) -> Missing | None:
+    def _missing(self, image: Image, entry: Json | None) -> Missing | None:
+        if entry is None:
+            raise BundleError(
+                f"path: {self.archive.path}: {listing.INDEX} does not name {image.reference}: make the"
+                " bundle again"
+            )
         target = self._target(image)
         repository = self.open_repository(target)
         if repository.resolve(str(target.tag)) == image.digest:

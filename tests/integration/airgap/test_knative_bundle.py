@@ -170,6 +170,8 @@ def test_bad_options_are_refused(upstream: Release, tmp_path: Path) -> None:
         upstream.collect(path, components=["kourier"])
     with pytest.raises(TaskError, match=r"the folder .*/none does not exist"):
         upstream.collect(tmp_path / "none" / "knative.tar")
+    with pytest.raises(TaskError, match="is a folder: name a file"):
+        upstream.collect(tmp_path)
     with pytest.raises(TaskError, match="not done within 0 s"):
         upstream.collect(path, timeout=0)
     assert list(tmp_path.iterdir()) == []
