@@ -24,6 +24,7 @@ NAMES = (
     "viewer",
     "eda",
     "image_rebuild",
+    "bundle",
 )
 
 
