@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - streamops.knative.kubernetes
   - streamops.knative.attributes
+  - streamops.knative.releases
 attributes:
   check_mode:
     support: full
@@ -41,27 +42,6 @@ options:
       V(mt-channel-broker).
     type: list
     elements: str
-  serving_version:
-    description: Release of Serving, as V(1.23.0). Required with components of it.
-    type: str
-  kourier_version:
-    description: Release of Kourier. Required with it.
-    type: str
-  eventing_version:
-    description: Release of Eventing. Required with components of it.
-    type: str
-  mirror:
-    description: Where the releases are, with the paths they have on GitHub.
-    type: str
-    default: https://github.com
-  folder:
-    description: A folder with the release files under upstream's names, in place of O(mirror).
-    type: path
-  checksums:
-    description: >-
-      What files must hash to; keys as C(serving-1.23.0/serving-core.yaml), values as C(sha256:...).
-    type: dict
-    default: {}
   references:
     description:
       - References of images by those they replace, as these are written in the release files; in containers, in
@@ -453,11 +433,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.customi
 )
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installer import Installer
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
-    COMPONENTS,
     PROJECTS,
     UPSTREAM,
     Source,
-    Version,
+    versions,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._knative.upgrade_traps import (
     described,
@@ -537,9 +516,7 @@ _WORKLOAD = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "components": {"type": "list", "elements": "str"},
-    "serving_version": {"type": "str"},
-    "kourier_version": {"type": "str"},
-    "eventing_version": {"type": "str"},
+    **{f"{name}_version": {"type": "str"} for name in PROJECTS},
     "cache_dir": {"type": "path"},
     "monitors": {"type": "bool", "default": False},
     "delete_resources": {"type": "bool", "default": False},
@@ -609,19 +586,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def desired_state(params: dict[str, Any]) -> DesiredState:
     """Return what the options ask for; raise KubeError for a version that is missing or malformed."""
-    chosen = {COMPONENTS[name].project for name in params["components"] if name in COMPONENTS}
-    missing = [
-        f"{name}_version" for name in PROJECTS if name in chosen and not params[f"{name}_version"]
-    ]
-    if missing:
-        raise KubeError(f"{', '.join(missing)}: required with the components that were chosen")
     return DesiredState(
         components=params["components"],
-        versions={
-            name: Version.parse(params[f"{name}_version"], f"{name}_version")
-            for name in PROJECTS
-            if params[f"{name}_version"]
-        },
+        versions=versions(params),
         source=Source(params["mirror"], params["folder"] or "", params["checksums"]),
         adopt=params["adopt"],
         config=params["config"],

@@ -33,27 +33,6 @@ options:
     type: list
     elements: str
     required: true
-  serving_version:
-    description: Release of Serving, as V(1.23.0). Required with components of it.
-    type: str
-  kourier_version:
-    description: Release of Kourier. Required with it.
-    type: str
-  eventing_version:
-    description: Release of Eventing. Required with components of it.
-    type: str
-  mirror:
-    description: Where the releases are, with the paths they have on GitHub.
-    type: str
-    default: https://github.com
-  folder:
-    description: A folder with the release files under upstream's names, in place of O(mirror).
-    type: path
-  checksums:
-    description: >-
-      What files must hash to; keys as C(serving-1.23.0/serving-core.yaml), values as C(sha256:...).
-    type: dict
-    default: {}
   images:
     description:
       - Images besides those that the releases name, such as an application's, or a base image.
@@ -93,6 +72,7 @@ extends_documentation_fragment:
   - streamops.knative.attributes
   - streamops.knative.google
   - streamops.knative.registry.connection
+  - streamops.knative.releases
 attributes:
   check_mode:
     support: full
@@ -172,10 +152,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.argspec import (
-    RELEASES,
-    versions,
-)
 from ansible_collections.streamops.knative.plugins.module_utils._airgap.collect import (
     Collector,
     Order,
@@ -183,8 +159,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._airgap.collect 
 from ansible_collections.streamops.knative.plugins.module_utils._airgap.resolve import Resolver
 from ansible_collections.streamops.knative.plugins.module_utils._airgap.transfer import Transfer
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
+    PROJECTS,
     UPSTREAM,
     Source,
+    versions,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
     Downloader,
@@ -249,7 +227,7 @@ TASK = Task(
     work,
     {
         **CONNECTION,
-        **RELEASES,
+        **{f"{name}_version": option() for name in PROJECTS},
         "components": strings(required=True),
         "path": option("path", required=True),
         "mirror": option(default=UPSTREAM),

@@ -134,7 +134,6 @@ from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._airgap import contents
 from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive import Archive
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.argspec import RELEASES
 from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
 from ansible_collections.streamops.knative.plugins.module_utils._airgap.transfer import Transfer
 from ansible_collections.streamops.knative.plugins.module_utils._airgap.upload import (
@@ -202,7 +201,7 @@ TASK = Task(
     work,
     {
         **REGISTRY,
-        **RELEASES,
+        **{f"{name}_version": option() for name in PROJECTS},
         "path": option("path", required=True),
         "registry": option(required=True),
         "components": strings(default=[]),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
 
@@ -121,6 +122,19 @@ def check_components(names: Iterable[str]) -> list[str]:
             if need not in chosen:
                 problems.append(f"components: '{name}' needs '{need}': add it, or leave both out")
     return problems
+
+
+def versions(params: Mapping[str, Any]) -> dict[str, Version]:
+    """Return the versions that a module's options give by project; KubeError where one is missing or malformed."""
+    chosen = projects_of(name for name in params["components"] if name in COMPONENTS)
+    missing = [f"{name}_version" for name in chosen if not params[f"{name}_version"]]
+    if missing:
+        raise KubeError(f"{', '.join(missing)}: required with the components that were chosen")
+    return {
+        name: Version.parse(params[f"{name}_version"], f"{name}_version")
+        for name in PROJECTS
+        if params[f"{name}_version"]
+    }
 
 
 def projects_of(components: Iterable[str]) -> list[str]:

@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: The streamops.knative contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
+"""Options of the modules that read Knative's releases."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """`extends_documentation_fragment: streamops.knative.releases`."""
+
+    DOCUMENTATION = r"""
+options:
+  serving_version:
+    description: Release of Serving, as V(1.23.0). Required with components of it.
+    type: str
+  kourier_version:
+    description: Release of Kourier. Required with it.
+    type: str
+  eventing_version:
+    description: Release of Eventing. Required with components of it.
+    type: str
+  mirror:
+    description: Where the releases are, with the paths they have on GitHub.
+    type: str
+    default: https://github.com
+  folder:
+    description: A folder with the release files under upstream's names, in place of O(mirror).
+    type: path
+  checksums:
+    description: >-
+      What files must hash to; keys as C(serving-1.23.0/serving-core.yaml), values as C(sha256:...).
+    type: dict
+    default: {}
+"""
