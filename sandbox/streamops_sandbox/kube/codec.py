@@ -10,8 +10,8 @@ import orjson
 import yaml
 
 from streamops_sandbox.kube import errors, protobuf
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 JSON = "application/json"
 YAML = "application/yaml"
 APPLY_YAML = "application/apply-patch+yaml"
@@ -93,7 +93,7 @@ def media_type(header: str) -> str:
     return header.split(";", 1)[0].strip().lower()
 
 
-def decode_object(data: bytes, content_type: str, kind: str) -> tuple[Json, list[str]]:
+def decode_object(data: bytes, content_type: str, kind: str) -> tuple[Object, list[str]]:
     """Return a request's object, and what is wrong with it by strict rules: duplicate fields.
 
     Raises a 400 or 415; `kind` is what the body has to be.
@@ -111,8 +111,7 @@ def decode_object(data: bytes, content_type: str, kind: str) -> tuple[Json, list
             'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
             'Kind string "json:\\"kind,omitempty\\"" }'
         )
-        found = {list: "array", str: "string", bool: "bool"}.get(type(value), "number")
-        why = f"json: cannot unmarshal {found} into Go value of type {go_struct}"
+        why = f"json: cannot unmarshal {json_type(value)} into Go value of type {go_struct}"
     except ParseError as error:
         why = str(error)
     if not why.startswith("yaml:"):
@@ -120,6 +119,11 @@ def decode_object(data: bytes, content_type: str, kind: str) -> tuple[Json, list
     raise errors.bad_request(
         f"the object provided is unrecognized (must be of type {kind}): {why} ({_summary(data)})"
     )
+
+
+def json_type(value: object) -> str:
+    """Return what encoding/json calls the type of a value that is no object."""
+    return {list: "array", str: "string", bool: "bool"}.get(type(value), "number")
 
 
 def _summary(data: bytes) -> str:
@@ -132,9 +136,9 @@ def _summary(data: bytes) -> str:
 
 def _duplicates(data: bytes) -> list[str]:
     """Return the fields that a JSON object states more than once."""
-    twice: dict[int, tuple[Json, list[str]]] = {}
+    twice: dict[int, tuple[Object, list[str]]] = {}
 
-    def note(pairs: list[tuple[str, Any]]) -> Json:
+    def note(pairs: list[tuple[str, Any]]) -> Object:
         result = dict(pairs)
         if len(result) < len(pairs):
             keys = [key for key, _ in pairs]
@@ -150,7 +154,7 @@ def _duplicates(data: bytes) -> list[str]:
 
 
 def _locate(
-    value: Any, path: str, twice: dict[int, tuple[Json, list[str]]], found: list[str]
+    value: Any, path: str, twice: dict[int, tuple[Object, list[str]]], found: list[str]
 ) -> None:
     if isinstance(value, dict):
         for key in twice.get(id(value), ({}, []))[1]:

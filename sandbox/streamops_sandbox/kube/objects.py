@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any
 
-from streamops_sandbox.kube import clock, conversion, errors, managed, merge, names, shaping
+from streamops_sandbox import timestamps
+from streamops_sandbox.kube import conversion, errors, managed, merge, names, shaping
 from streamops_sandbox.kube.api import Api, Mutator, Review, Validator, Write
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.store import Stored
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
-Transform = Callable[[Json], Json]
+Transform = Callable[[Object], Object]
 
 #: Metadata the server keeps from the stored object whatever an update says.
 _KEPT = (
@@ -44,8 +44,14 @@ class Objects:
         self._validators = validators
 
     async def create(
-        self, resource: Resource, obj: Json, namespace: str, write: Write, *, applied: bool = False
-    ) -> Json:
+        self,
+        resource: Resource,
+        obj: Object,
+        namespace: str,
+        write: Write,
+        *,
+        applied: bool = False,
+    ) -> Object:
         """Store a new object; returns it. `applied` bodies carry their managedFields already."""
         shaping.check_type(obj, resource, self._api)
         obj = shaping.shape(obj, resource, self._api, write)
@@ -59,7 +65,7 @@ class Objects:
         if generation:
             metadata["generation"] = generation
         metadata["uid"] = str(uuid.uuid4())
-        metadata["creationTimestamp"] = clock.now()
+        metadata["creationTimestamp"] = timestamps.now()
         generated = self._name(metadata, resource)
         if resource.has_status:
             obj.pop("status", None)
@@ -80,7 +86,7 @@ class Objects:
         raise errors.already_exists(resource.group, resource.plural, obj["metadata"]["name"])
 
     @staticmethod
-    def _name(metadata: Json, resource: Resource) -> bool:
+    def _name(metadata: Object, resource: Resource) -> bool:
         if metadata.get("name"):
             return False
         if not metadata.get("generateName"):
@@ -90,7 +96,7 @@ class Objects:
         metadata["name"] = names.generate(metadata["generateName"])
         return True
 
-    def _settle_new(self, obj: Json, resource: Resource) -> None:
+    def _settle_new(self, obj: Object, resource: Resource) -> None:
         strategy = self._api.strategy(resource)
         if strategy.tracks_generation:
             obj["metadata"]["generation"] = 1
@@ -106,7 +112,7 @@ class Objects:
         *,
         subresource: str = "",
         applied: bool = False,
-    ) -> Json:
+    ) -> Object:
         """Change an object by a function of its present state; returns it.
 
         Tried again when somebody else's write comes between, unless the new state names the
@@ -128,15 +134,15 @@ class Objects:
         self,
         resource: Resource,
         stored: Stored,
-        old: Json,
-        new: Json,
+        old: Object,
+        new: Object,
         write: Write,
         *,
         subresource: str,
         applied: bool,
-    ) -> Json | None:
+    ) -> Object | None:
         """One attempt; None when the stored object is no longer the one it started from."""
-        unchanged = applied and managed.same_but_times(old, new)
+        unchanged = applied and (new is old or managed.same_but_times(old, new))
         if not unchanged:
             shaping.check_type(new, resource, self._api)
             new = shaping.shape(new, resource, self._api, write)
@@ -147,8 +153,12 @@ class Objects:
             resource, "UPDATE", stored.namespace, stored.name, new, old, write,
             _options(write), subresource,
         )  # fmt: skip
-        new = await self._admit(review)
-        new = _keep(new, old, resource, subresource)
+        admitted = await self._admit(review)
+        if unchanged and admitted is new:
+            await self._validate(review, new, old, checked=True)
+            current = self._api.collection(resource).get(stored.namespace, stored.name)
+            return old if current is stored else None
+        new = _keep(admitted, old, resource, subresource)
         strategy = self._api.strategy(resource)
         if subresource in _DESIRED_STATE:
             strategy.prepare_update(new, old, self._api)
@@ -164,7 +174,9 @@ class Objects:
             return old
         return self._commit(resource, new, kept, old, write)
 
-    def _check_identity(self, new: Json, stored: Stored, resource: Resource, write: Write) -> None:
+    def _check_identity(
+        self, new: Object, stored: Stored, resource: Resource, write: Write
+    ) -> None:
         """Check that the new state is of the same object, and made from its latest version."""
         metadata = new["metadata"]
         if not metadata.get("name") and not write.patched:
@@ -205,14 +217,14 @@ class Objects:
 
     def _track(
         self,
-        old: Json | None,
-        new: Json,
+        old: Object | None,
+        new: Object,
         resource: Resource,
         write: Write,
         subresource: str,
         *,
         applied: bool,
-    ) -> Json:
+    ) -> Object:
         if applied:
             return new
         manager = managed.Manager(write.manager, managed.UPDATE, resource.api_version, subresource)
@@ -223,7 +235,7 @@ class Objects:
         except merge.TypedError:
             return new  # what is wrong with it, validation tells
 
-    async def _admit(self, review: Review) -> Json:
+    async def _admit(self, review: Review) -> Object:
         """Let mutating admission change the object; nobody owns what it changes."""
         assert review.obj is not None
         before = review.obj
@@ -241,7 +253,7 @@ class Objects:
         return obj
 
     async def _validate(
-        self, review: Review, obj: Json, old: Json | None, *, checked: bool = False
+        self, review: Review, obj: Object, old: Object | None, *, checked: bool = False
     ) -> None:
         if not checked:
             # A binding changes what an update may not: the node.
@@ -254,8 +266,8 @@ class Objects:
             await validate(review)
 
     def _commit(
-        self, resource: Resource, obj: Json, kept: Json, old: Json | None, write: Write
-    ) -> Json:
+        self, resource: Resource, obj: Object, kept: Object, old: Object | None, write: Write
+    ) -> Object:
         """Store what is `kept`, and finish a deletion whose last finalizer went."""
         if write.dry_run:
             return obj
@@ -291,7 +303,7 @@ class Objects:
             await validate(review)
 
 
-def check_namespace(metadata: Json, resource: Resource, namespace: str) -> None:
+def check_namespace(metadata: Object, resource: Resource, namespace: str) -> None:
     """The body's namespace has to be the path's; sets it. Raises a 400."""
     if not resource.namespaced:
         metadata.pop("namespace", None)
@@ -303,7 +315,7 @@ def check_namespace(metadata: Json, resource: Resource, namespace: str) -> None:
     metadata["namespace"] = namespace
 
 
-def _stored_form(obj: Json, resource: Resource) -> tuple[Json, Json]:
+def _stored_form(obj: Object, resource: Resource) -> tuple[Object, Object]:
     """Return the object as it will be answered, and in the version it is kept in."""
     kept = conversion.to_storage(obj, resource)
     if kept is obj or resource.conversion is None:
@@ -311,11 +323,11 @@ def _stored_form(obj: Json, resource: Resource) -> tuple[Json, Json]:
     return {**kept, "metadata": obj["metadata"], "apiVersion": obj["apiVersion"]}, kept
 
 
-def _options(write: Write) -> Json:
+def _options(write: Write) -> Object:
     return {"dryRun": ["All"]} if write.dry_run else {}
 
 
-def _keep(new: Json, old: Json, resource: Resource, subresource: str) -> Json:
+def _keep(new: Object, old: Object, resource: Resource, subresource: str) -> Object:
     """What this endpoint may not change stays as it is."""
     if subresource == "status":
         kept = {key: value for key, value in old.items() if key != "status"}
@@ -340,5 +352,5 @@ def _keep(new: Json, old: Json, resource: Resource, subresource: str) -> Json:
     return result
 
 
-def _desired(obj: Json) -> Json:
+def _desired(obj: Object) -> Object:
     return {key: value for key, value in obj.items() if key not in ("metadata", "status")}

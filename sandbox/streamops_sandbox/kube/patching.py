@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import orjson
@@ -14,8 +15,7 @@ from streamops_sandbox.kube.merge import TypedError
 from streamops_sandbox.kube.objects import Objects
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.schema import Schema
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 _SUPPORTED = (
     patches.JSON_PATCH, patches.MERGE_PATCH, patches.STRATEGIC_PATCH, codec.APPLY_YAML,
@@ -39,12 +39,11 @@ class Patching:
         query: Mapping[str, str],
         write: Write,
         subresource: str,
-    ) -> tuple[int, Json]:
+    ) -> tuple[int, Object]:
         """Apply a patch; returns the HTTP code and the object."""
         kind = codec.media_type(content_type)
         if kind == codec.APPLY_YAML:
-            config = self._configuration(body, resource, name, namespace)
-            return await self._apply(resource, namespace, name, config, query, write, subresource)
+            return await self._apply(resource, namespace, name, body, query, write, subresource)
         if query.get("force") is not None:
             why = "Forbidden: may not be specified for non-apply patch"
             raise _bad_option("FieldValueForbidden", "force", why)
@@ -56,85 +55,76 @@ class Patching:
             resource, namespace, name, transform, write, subresource=subresource
         )
 
-    def _configuration(self, body: bytes, resource: Resource, name: str, namespace: str) -> Json:
-        """Return an applied configuration; raises a 400 for one that is not about the path's object."""
-        config = parse_configuration(body)
-        version = config["apiVersion"]
-        if version != resource.api_version or config["kind"] != resource.kind:
-            shown = version if "/" in version else f"/{version}"
-            text = f"invalid object type: {shown}, Kind={config['kind']}"
-            raise errors.bad_request(text)
-        metadata = config["metadata"]
-        if not metadata.get("name"):
-            raise errors.bad_request(
-                f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
-            )
-        if metadata["name"] != name:
-            raise errors.bad_request(
-                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
-            )
-        return config
-
     async def _apply(
         self,
         resource: Resource,
         namespace: str,
         name: str,
-        config: Json,
+        body: bytes,
         query: Mapping[str, str],
         write: Write,
         subresource: str,
-    ) -> tuple[int, Json]:
-        require_manager(query)
-        space = config["metadata"].get("namespace", "")
-        config = conform_configuration(config, resource)
-        force = requestinfo.flag(query.get("force"))
+    ) -> tuple[int, Object]:
+        collection = self._api.collection(resource)
+        stored = collection.get(namespace, name)
+        configuration = cache(lambda: _configuration(body, resource, name, query))
+        request = hash((body, *query.items(), id(resource), subresource))
+        repeated = stored is not None and stored.no_op == request
         manager = managed.Manager(write.manager, managed.APPLY, resource.api_version, subresource)
 
-        def transform(live: Json) -> Json:
+        def transform(live: Object) -> Object:
+            if repeated and collection.get(namespace, name) is stored:
+                return live
             try:
                 return managed.apply(
-                    live, config, manager, resource.schema,
-                    force=force, has_status=resource.has_status,
+                    live, configuration(), manager, resource.schema,
+                    force=requestinfo.flag(query.get("force")), has_status=resource.has_status,
                 )  # fmt: skip
             except TypedError as error:
-                raise _typed_error(config, resource, space, str(error)) from error
+                raise _typed_error(configuration(), resource, str(error)) from error
 
-        if self._api.collection(resource).get(namespace, name) is None and not subresource:
-            return 201, await self._create(resource, namespace, name, config, transform, write)
+        if not repeated:
+            configuration()  # its errors come first
+        if stored is None and not subresource:
+            blank = _blank(resource, namespace, name, configuration()["metadata"].get("uid"))
+            return 201, await self._objects.create(
+                resource, transform(blank), namespace, write, applied=True
+            )
         result = await self._objects.update(
             resource, namespace, name, transform, write, subresource=subresource, applied=True
         )
+        if stored is not None and collection.get(namespace, name) is stored and not write.dry_run:
+            stored.no_op = request
         return 200, result
 
-    async def _create(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        config: Json,
-        transform: Any,
-        write: Write,
-    ) -> Json:
-        uid = config["metadata"].get("uid")
-        if uid:
-            raise errors.conflict(
-                resource.group,
-                resource.plural,
-                name,
-                f"uid mismatch: the provided object specified uid {uid}, and no existing object "
-                "was found",
-            )
-        blank: Json = {
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "metadata": {"name": name},
-        }
-        if resource.namespaced:
-            blank["metadata"]["namespace"] = namespace
-        return await self._objects.create(
-            resource, transform(blank), namespace, write, applied=True
+
+def _configuration(body: bytes, resource: Resource, name: str, query: Mapping[str, str]) -> Object:
+    """Return an applied configuration in its type's shape; raises a 400, 422 or 500."""
+    config = parse_configuration(body)
+    version = config["apiVersion"]
+    if version != resource.api_version or config["kind"] != resource.kind:
+        shown = version if "/" in version else f"/{version}"
+        raise errors.bad_request(f"invalid object type: {shown}, Kind={config['kind']}")
+    given = config["metadata"].get("name")
+    if not given:
+        raise errors.bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
         )
+    if given != name:
+        raise errors.bad_request(
+            f"the name of the object ({given}) does not match the name on the URL ({name})"
+        )
+    require_manager(query)
+    return conform_configuration(config, resource)
+
+
+def _blank(resource: Resource, namespace: str, name: str, uid: str | None) -> Object:
+    """Return the object that an apply creates, before the configuration is laid over it."""
+    if uid:
+        why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise errors.conflict(resource.group, resource.plural, name, why)
+    place = {"name": name, "namespace": namespace} if resource.namespaced else {"name": name}
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": place}
 
 
 def unsupported(resource: Resource) -> errors.StatusError:
@@ -147,31 +137,30 @@ def unsupported(resource: Resource) -> errors.StatusError:
     return errors.StatusError(415, "UnsupportedMediaType", text, details={})
 
 
-def parse_patch(kind: str, body: bytes, schema: Schema) -> Callable[[Json], Json]:
+def parse_patch(kind: str, body: bytes, schema: Schema) -> Callable[[Object], Object]:
     """Return the function that applies a JSON, merge or strategic merge patch; raises a 400."""
     try:
         patch = codec.loads(body)
     except codec.ParseError as error:
         raise errors.bad_request(f"error decoding patch: {error}") from error
     if kind != patches.JSON_PATCH and not isinstance(patch, dict):
-        found = {list: "array", str: "string", bool: "bool"}.get(type(patch), "number")
         raise errors.bad_request(
-            f"error decoding patch: json: cannot unmarshal {found} into Go value of type "
-            "map[string]interface {}"
+            f"error decoding patch: json: cannot unmarshal {codec.json_type(patch)} into Go value of "
+            "type map[string]interface {}"
         )
 
-    def transform(live: Json) -> Json:
+    def transform(live: Object) -> Object:
         if kind == patches.JSON_PATCH:
             return patches.json_patch(live, patch)
         if kind == patches.MERGE_PATCH:
-            merged: Json = patches.merge_patch(live, patch)
+            merged: Object = patches.merge_patch(live, patch)
             return merged
         return patches.strategic_patch(live, patch, schema)
 
     return transform
 
 
-def parse_configuration(body: bytes) -> Json:
+def parse_configuration(body: bytes) -> Object:
     """Return an applied configuration with its metadata; raises a 400."""
     try:
         config = codec.load_yaml(body)
@@ -180,10 +169,9 @@ def parse_configuration(body: bytes) -> Json:
             f"error decoding YAML: error converting YAML to JSON: {error}"
         ) from error
     if not isinstance(config, dict):
-        found = {list: "array", str: "string", bool: "bool"}.get(type(config), "number")
         raise errors.bad_request(
             "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "
-            f"{found} into Go value of type map[string]interface {{}}"
+            f"{codec.json_type(config)} into Go value of type map[string]interface {{}}"
         )
     for field in ("apiVersion", "kind"):
         if not config.get(field):
@@ -204,13 +192,13 @@ def require_manager(query: Mapping[str, str]) -> None:
         raise _bad_option("FieldValueRequired", "fieldManager", why)
 
 
-def conform_configuration(config: Json, resource: Resource) -> Json:
+def conform_configuration(config: Object, resource: Resource) -> Object:
     """Return an applied configuration in its type's shape.
 
     Unlike other writes, an unknown field is always an error here: it could not be owned.
     """
     decoder = decoding.Decoder(keep_empty=True)
-    conformed: Json = config
+    conformed: Object = config
     problems: list[str] = []
     if not resource.custom:
         try:
@@ -224,12 +212,12 @@ def conform_configuration(config: Json, resource: Resource) -> Json:
     problems = found or problems
     if problems:
         text = problems[0] if len(problems) == 1 else "errors:\n  " + "\n  ".join(problems)
-        raise _typed_error(config, resource, config["metadata"].get("namespace", ""), text)
+        raise _typed_error(config, resource, text)
     return conformed
 
 
-def _typed_error(config: Json, resource: Resource, namespace: str, text: str) -> errors.StatusError:
-    name = config["metadata"].get("name", "")
+def _typed_error(config: Object, resource: Resource, text: str) -> errors.StatusError:
+    name, namespace = (config["metadata"].get(key, "") for key in ("name", "namespace"))
     group_version = resource.api_version if resource.group else f"/{resource.version}"
     return errors.StatusError(
         500,

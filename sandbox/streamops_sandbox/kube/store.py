@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from streamops_sandbox.kube import selectors
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 Key = tuple[str, str]
 
 ADDED: Final = "ADDED"
@@ -32,10 +32,10 @@ class Stored:
     """One version of one object."""
 
     __slots__ = (
-        "_fields", "api_version", "labels", "name", "namespace", "raw", "revision", "uid",
+        "_fields", "api_version", "labels", "name", "namespace", "no_op", "raw", "revision", "uid",
     )  # fmt: skip
 
-    def __init__(self, obj: Json, revision: int) -> None:
+    def __init__(self, obj: Object, revision: int) -> None:
         metadata = obj["metadata"]
         metadata["resourceVersion"] = str(revision)
         self.raw: bytes = orjson.dumps({"apiVersion": None, "kind": None, **obj})
@@ -46,10 +46,12 @@ class Stored:
         self.uid: str = metadata.get("uid", "")
         self.labels: dict[str, str] = metadata.get("labels") or {}
         self._fields: dict[str, str] | None = None
+        #: What identifies the last apply that changed nothing: the same one changes nothing again.
+        self.no_op = 0
 
-    def load(self) -> Json:
+    def load(self) -> Object:
         """A fresh copy that the caller may change."""
-        obj: Json = orjson.loads(self.raw)
+        obj: Object = orjson.loads(self.raw)
         return obj
 
     def field(self, path: str) -> str:
@@ -204,7 +206,7 @@ class Store:
             found = self._collections[name] = Collection(name, self.revision)
         return found
 
-    def put(self, collection: str, obj: Json) -> Stored:
+    def put(self, collection: str, obj: Object) -> Stored:
         """Create or replace an object; sets its resourceVersion."""
         target = self.collection(collection)
         self.revision += 1
