@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from streamops_sandbox import control_socket
+from streamops_sandbox.clusters import last_line
 from streamops_sandbox.home import MARK, Home, HomeError, State, runs, started
 from streamops_sandbox.node import reaper
 
@@ -185,7 +186,7 @@ def _start(home: Home, options: argparse.Namespace) -> None:
         process.kill()
         process.wait()
         _end_stray_processes(home)
-        raise CommandError(f"the sandbox did not start; {log} ends with: {_last_line(log)}")
+        raise CommandError(f"the sandbox did not start; {log} ends with: {last_line(log)}")
     if "error" in answer:
         process.wait(_STOP_SECONDS)
         raise CommandError(answer["error"])
@@ -219,11 +220,6 @@ def _read_report(descriptor: int) -> State | None:
         data += chunk
     answer: State = json.loads(data)
     return answer
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else "(nothing)"
 
 
 # -- down ------------------------------------------------------------------------------------------

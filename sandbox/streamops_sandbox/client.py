@@ -22,8 +22,8 @@ import aiohttp
 import yaml
 
 from streamops_sandbox.informer import Informer
+from streamops_sandbox.objects import Object
 
-Object = dict[str, Any]
 Objects = list[Object]
 PatchType = Literal["merge", "json", "strategic"]
 

@@ -172,8 +172,5 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 def last_line(log: Path) -> str:
     """Return the last line of a log that says something."""
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    except FileNotFoundError:
-        return ""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1].strip() if lines else "(nothing)"

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import aiohttp
 
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.informer import Informer
+from streamops_sandbox.objects import Object
 
 logger = logging.getLogger(__name__)
 
-Object = dict[str, Any]
 Key = tuple[str | None, str]
 
 _FIRST_RETRY_SECONDS = 0.05
@@ -55,7 +54,7 @@ class Controller:
         """Reconcile the informer's objects whenever they change, or what `keys` names instead."""
 
         def on_event(_: str, obj: Object) -> None:
-            for key in keys(obj) if keys else [_key(obj)]:
+            for key in keys(obj) if keys else [key_of(obj)]:
                 self.enqueue(*key)
 
         return self._register(informer, on_event)
@@ -89,6 +88,11 @@ class Controller:
                 return
             known.cancel()
         self._timers[key] = loop.call_later(seconds, self._timer_fired, key)
+
+    def come_again(self, obj: Object, waits: Iterable[float | None]) -> None:
+        """Have an object reconciled a moment after the first of these seconds; None and 0 do not count."""
+        if later := [wait for wait in waits if wait]:
+            self.requeue_after(*key_of(obj), min(later) + 0.1)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -161,5 +165,6 @@ def owner_reference(owner: Object) -> Object:
     }
 
 
-def _key(obj: Object) -> Key:
+def key_of(obj: Object) -> Key:
+    """Return an object's namespace, None outside of any, and name."""
     return obj["metadata"].get("namespace"), obj["metadata"]["name"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from streamops_sandbox.client import ApiError, Client, PatchType
-
-Object = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 
 async def patch(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from streamops_sandbox.client import ApiError, Client
@@ -13,9 +12,8 @@ from streamops_sandbox.controllers.workloads import condition, owned, write_stat
 from streamops_sandbox.cron import Schedule
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.object_writes import delete
+from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import parse, rfc3339
-
-Object = dict[str, Any]
 
 _SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 _MANY_MISSED = 100
@@ -67,8 +65,7 @@ class CronJobController(Controller):
             since = max(since, current - timedelta(seconds=deadline))
         due, following = _last_due(schedule, since.astimezone(zone), current.astimezone(zone))
         if following is not None:
-            wait = (following - current).total_seconds()
-            self.requeue_after(metadata["namespace"], metadata["name"], wait + 0.05)
+            self.come_again(cron_job, [(following - current).total_seconds()])
         if due is None:
             return
         running = [job for job in jobs if _end(job) is None]

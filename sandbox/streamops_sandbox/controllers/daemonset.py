@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Controller
+from streamops_sandbox.controller import Controller, key_of
 from streamops_sandbox.controllers.workloads import (
     REVISION_HASH,
     claim,
+    create_pods,
     delete_pods,
     is_active,
     is_ready,
@@ -19,8 +18,7 @@ from streamops_sandbox.controllers.workloads import (
     write_status,
 )
 from streamops_sandbox.events import EventRecorder
-
-Object = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 _TOLERATED = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
@@ -37,12 +35,8 @@ class DaemonSetController(Controller):
         self._events = events
         self._sets = self.watch(client.informer("apps/v1", "DaemonSet"))
         self._pods = self.watch_owned(client.informer("v1", "Pod"), "DaemonSet")
-        self._nodes = self.watch(client.informer("v1", "Node"), lambda _: self._all())
-
-    def _all(self) -> list[tuple[str | None, str]]:
-        return [
-            (one["metadata"]["namespace"], one["metadata"]["name"]) for one in self._sets.list()
-        ]
+        nodes = client.informer("v1", "Node")
+        self._nodes = self.watch(nodes, lambda _: map(key_of, self._sets.list()))
 
     async def reconcile(self, namespace: str | None, name: str) -> None:
         """Reconcile a DaemonSet."""
@@ -69,11 +63,10 @@ class DaemonSetController(Controller):
         surplus = [pod for pod in pods if _node_of(pod) not in nodes]
         await delete_pods(self.client, [pod for pod in [*ended, *surplus] if not _leaving(pod)])
         occupied = {_node_of(pod) for pod in pods if pod not in ended}
-        for node in nodes:
-            if node not in occupied:
-                pod = await self.client.create(_new_pod(daemon_set, node, digest))
-                message = f"Created pod: {pod['metadata']['name']}"
-                self._events.record(daemon_set, "Normal", "SuccessfulCreate", message)
+        new = [_new_pod(daemon_set, node, digest) for node in nodes if node not in occupied]
+        failure = await create_pods(self.client, self._events, daemon_set, new)
+        if failure is not None:
+            raise failure
 
     async def _roll(
         self, daemon_set: Object, pods: list[Object], rolling: Object, digest: str
@@ -113,8 +106,7 @@ class DaemonSetController(Controller):
         }
         status |= {key: value for key, value in optional.items() if value}
         await write_status(self.client, daemon_set, status)
-        if later := [wait for wait in waits if wait]:
-            self.requeue_after(metadata["namespace"], metadata["name"], min(later) + 0.1)
+        self.come_again(daemon_set, waits)
 
 
 def _new_pod(daemon_set: Object, node: str, digest: str) -> Object:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime
-from typing import Any
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Controller, owner_reference
+from streamops_sandbox.controller import Controller, Key, owner_reference
 from streamops_sandbox.controllers.workloads import (
     claim,
     condition,
@@ -25,9 +24,8 @@ from streamops_sandbox.controllers.workloads import (
 )
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.object_writes import delete, patch
+from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now, parse
-
-Object = dict[str, Any]
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
@@ -65,11 +63,11 @@ class DeploymentController(Controller):
         await self._write_status(deployment, sets, new)
         await self._clean_up(deployment, sets, new)
 
-    def _deployment_of_pod(self, pod: Object) -> list[tuple[str | None, str]]:
+    def _deployment_of_pod(self, pod: Object) -> list[Key]:
         if is_active(pod):
             return []
         namespace = pod["metadata"]["namespace"]
-        keys: list[tuple[str | None, str]] = []
+        keys: list[Key] = []
         for reference in pod["metadata"].get("ownerReferences") or []:
             replica_set = self._sets.get(reference["name"], namespace)
             for owner in (replica_set or {"metadata": {}})["metadata"].get("ownerReferences") or []:
@@ -248,7 +246,7 @@ class DeploymentController(Controller):
         new: Object | None,
         conditions: list[Object],
     ) -> None:
-        spec, metadata = deployment["spec"], deployment["metadata"]
+        spec = deployment["spec"]
         deadline = spec.get("progressDeadlineSeconds")
         if deadline is None or deadline == 2**31 - 1:
             return
@@ -279,13 +277,13 @@ class DeploymentController(Controller):
                 f'ReplicaSet "{name}" {verb}' if known else f'Created new replica set "{name}"'
             )
             self._progressing(conditions, known, "True", reason, message, renew=True)
-            self.requeue_after(metadata["namespace"], metadata["name"], deadline + 1)
+            self.come_again(deployment, [deadline + 1])
             return
         if known["reason"] in ("NewReplicaSetAvailable", "ProgressDeadlineExceeded"):
             return  # pods that fail after a complete rollout are no failed rollout
         left = deadline - (datetime.now(UTC) - parse(known["lastUpdateTime"])).total_seconds()
         if left > 0:
-            self.requeue_after(metadata["namespace"], metadata["name"], left + 0.5)
+            self.come_again(deployment, [left])
             return
         message = f'ReplicaSet "{name}" has timed out progressing.'
         self._progressing(conditions, known, "False", "ProgressDeadlineExceeded", message)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from streamops_sandbox.client import ApiError, Client
-
-Object = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 
 @dataclass(frozen=True)

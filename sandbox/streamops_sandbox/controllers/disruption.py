@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Controller, controller_of
+from streamops_sandbox.controller import Controller, Key, controller_of, key_of
 from streamops_sandbox.controllers.workloads import (
     is_active,
     is_ready,
@@ -15,8 +14,7 @@ from streamops_sandbox.controllers.workloads import (
     write_status,
 )
 from streamops_sandbox.label_selectors import matches
-
-Object = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 
 class DisruptionController(Controller):
@@ -70,10 +68,10 @@ class DisruptionController(Controller):
         }
         await write_status(self.client, budget, status)
 
-    def _budgets_of(self, pod: Object) -> list[tuple[str | None, str]]:
+    def _budgets_of(self, pod: Object) -> list[Key]:
         namespace, labels = pod["metadata"]["namespace"], pod["metadata"].get("labels")
         return [
-            (namespace, budget["metadata"]["name"])
+            key_of(budget)
             for budget in self._budgets.list(namespace)
             if matches(budget["spec"].get("selector"), labels)
         ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 import aiohttp
 
@@ -18,10 +17,10 @@ from streamops_sandbox.controller import Controller
 from streamops_sandbox.controllers.discovery import Kind, kinds
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.object_writes import delete, patch
+from streamops_sandbox.objects import Object
 
 logger = logging.getLogger(__name__)
 
-Object = dict[str, Any]
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"

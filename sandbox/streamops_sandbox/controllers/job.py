@@ -7,16 +7,15 @@ left alone.
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from datetime import UTC, datetime
-from typing import Any
 
-from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller
 from streamops_sandbox.controllers.workloads import (
     claim,
     condition,
+    create_pods,
     delete_pods,
     is_active,
     is_ready,
@@ -26,9 +25,8 @@ from streamops_sandbox.controllers.workloads import (
 )
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.object_writes import delete
+from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now, parse
-
-Object = dict[str, Any]
 
 _BACKOFF_SECONDS = 10.0
 _LONGEST_BACKOFF_SECONDS = 360.0
@@ -95,15 +93,9 @@ class JobController(Controller):
     async def _create(self, job: Object, count: int) -> None:
         template, stem = job["spec"]["template"], f"{job['metadata']['name']}-"
         pods = [pod_from(template, job, generateName=stem) for _ in range(count)]
-        results = await asyncio.gather(*map(self.client.create, pods), return_exceptions=True)
-        for result in results:
-            if isinstance(result, ApiError):
-                message = f"Error creating: {result.message}"
-                self._events.record(job, "Warning", "FailedCreate", message)
-            if isinstance(result, BaseException):
-                raise result
-            message = f"Created pod: {result['metadata']['name']}"
-            self._events.record(job, "Normal", "SuccessfulCreate", message)
+        failure = await create_pods(self.client, self._events, job, pods)
+        if failure is not None:
+            raise failure
 
     def _delayed(self, job: Object, pods: list[Object]) -> bool:
         """Whether a failed pod was so recent that the next one has to wait (10 s, 20 s, …)."""
@@ -114,7 +106,7 @@ class JobController(Controller):
         delay = min(_BACKOFF_SECONDS * 2 ** (len(failed) - 1), _LONGEST_BACKOFF_SECONDS)
         left: float = delay - (datetime.now(UTC) - last).total_seconds()
         if left > 0:
-            self._come_again(job, left)
+            self.come_again(job, [left])
         return left > 0
 
     # -- ends ------------------------------------------------------------------------------------
@@ -126,7 +118,7 @@ class JobController(Controller):
             age = (datetime.now(UTC) - parse(status["startTime"])).total_seconds()
             if age >= deadline:
                 return "DeadlineExceeded", "Job was active longer than specified deadline"
-            self._come_again(job, deadline - age)
+            self.come_again(job, [deadline - age])
         limit = spec.get("backoffLimit", 6)
         failed = sum(_phase(pod) == "Failed" for pod in pods)
         restarts = 0
@@ -155,13 +147,9 @@ class JobController(Controller):
         done = condition(job, "Complete") or condition(job, "Failed")
         age = (datetime.now(UTC) - parse(done["lastTransitionTime"])).total_seconds()
         if age < ttl:
-            self._come_again(job, ttl - age)
+            self.come_again(job, [ttl - age])
             return
         await delete(self.client, job, "Foreground")
-
-    def _come_again(self, job: Object, seconds: float) -> None:
-        metadata = job["metadata"]
-        self.requeue_after(metadata["namespace"], metadata["name"], seconds + 0.1)
 
     # -- status ----------------------------------------------------------------------------------
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from typing import Any
 
 from streamops_sandbox.client import ApiError, Client
-from streamops_sandbox.controller import Controller
+from streamops_sandbox.controller import Controller, Key
 from streamops_sandbox.controllers.discovery import Kind, kinds
 from streamops_sandbox.object_writes import delete
-
-Object = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 ROOT_CA = "kube-root-ca.crt"
 _NOTE = {
@@ -121,7 +119,7 @@ class NamespaceContentController(Controller):
                 raise
 
 
-def _namespace_of(obj: Object) -> list[tuple[str | None, str]]:
+def _namespace_of(obj: Object) -> list[Key]:
     metadata = obj["metadata"]
     if metadata["name"] in ("default", ROOT_CA):
         return [(None, metadata["namespace"])]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import Controller
 from streamops_sandbox.controllers.workloads import (
     claim,
     condition,
+    create_pods,
     delete_pods,
     is_active,
     is_ready,
@@ -19,8 +17,7 @@ from streamops_sandbox.controllers.workloads import (
     write_status,
 )
 from streamops_sandbox.events import EventRecorder
-
-Object = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 _BURST = 100
 
@@ -59,26 +56,18 @@ class ReplicaSetController(Controller):
                 self._events.record(replica_set, "Normal", "SuccessfulDelete", message)
             return None
         missing, batch = min(missing, _BURST), 1
+        stem = f"{replica_set['metadata']['name']}-"
         while missing > 0:  # slowly at first: what refuses one pod refuses them all
             count = min(batch, missing)
-            results = await asyncio.gather(
-                *(self._create(replica_set) for _ in range(count)), return_exceptions=True
-            )
-            for result in results:
-                if isinstance(result, ApiError):
-                    message = f"Error creating: {result.message}"
-                    self._events.record(replica_set, "Warning", "FailedCreate", message)
-                if isinstance(result, Exception):
-                    return result
+            new = [
+                pod_from(replica_set["spec"]["template"], replica_set, generateName=stem)
+                for _ in range(count)
+            ]
+            failure = await create_pods(self.client, self._events, replica_set, new)
+            if failure is not None:
+                return failure
             missing, batch = missing - count, batch * 2
         return None
-
-    async def _create(self, replica_set: Object) -> None:
-        template = replica_set["spec"]["template"]
-        name = replica_set["metadata"]["name"]
-        pod = await self.client.create(pod_from(template, replica_set, generateName=f"{name}-"))
-        message = f"Created pod: {pod['metadata']['name']}"
-        self._events.record(replica_set, "Normal", "SuccessfulCreate", message)
 
     async def _write_status(
         self, replica_set: Object, pods: list[Object], failure: Exception | None
@@ -108,9 +97,7 @@ class ReplicaSetController(Controller):
                 set_condition(conditions, "ReplicaFailure", "True", "FailedCreate", message)
             status["conditions"] = [known] if known else conditions
         await write_status(self.client, replica_set, status)
-        later = [wait for wait in waits if wait]
-        if later:
-            self.requeue_after(metadata["namespace"], metadata["name"], min(later) + 0.1)
+        self.come_again(replica_set, waits)
 
 
 def _deletion_order(pod: Object) -> tuple[bool, bool, bool, int, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any
 
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller
@@ -23,8 +22,7 @@ from streamops_sandbox.controllers.workloads import (
     write_status,
 )
 from streamops_sandbox.events import EventRecorder
-
-Object = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 INDEX_LABEL = "apps.kubernetes.io/pod-index"
@@ -117,9 +115,7 @@ class StatefulSetController(Controller):
         if not is_active(pod):
             return False
         wait = unavailable_for(pod, stateful_set["spec"].get("minReadySeconds", 0))
-        if wait:
-            metadata = stateful_set["metadata"]
-            self.requeue_after(metadata["namespace"], metadata["name"], wait + 0.1)
+        self.come_again(stateful_set, [wait])
         return wait == 0
 
     async def _write_status(

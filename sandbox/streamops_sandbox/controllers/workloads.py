@@ -8,16 +8,15 @@ import hashlib
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
 
-from streamops_sandbox.client import Client
+from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import controller_of, owner_reference
+from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.label_selectors import matches
 from streamops_sandbox.object_writes import delete, patch
+from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now, parse
-
-Object = dict[str, Any]
 
 #: The label of the template a DaemonSet's or StatefulSet's pod was made from.
 REVISION_HASH = "controller-revision-hash"
@@ -81,6 +80,24 @@ def pod_from(template: Object, owner: Object, **metadata: object) -> Object:
         **metadata,
     }
     return {"apiVersion": "v1", "kind": "Pod", **made}
+
+
+async def create_pods(
+    client: Client, events: EventRecorder, owner: Object, pods: Iterable[Object]
+) -> Exception | None:
+    """Create pods at the same time, with events; return what kept one from being created."""
+    results = await asyncio.gather(*map(client.create, pods), return_exceptions=True)
+    for result in results:
+        if isinstance(result, ApiError):
+            message = f"Error creating: {result.message}"
+            events.record(owner, "Warning", "FailedCreate", message)
+        if isinstance(result, Exception):
+            return result
+        if isinstance(result, BaseException):
+            raise result
+        message = f"Created pod: {result['metadata']['name']}"
+        events.record(owner, "Normal", "SuccessfulCreate", message)
+    return None
 
 
 async def delete_pods(client: Client, pods: Iterable[Object]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.authn import User
@@ -13,8 +12,8 @@ from streamops_sandbox.kube.kinds.versions import Converted
 from streamops_sandbox.kube.quotas import Quotas
 from streamops_sandbox.kube.resources import Registry, Resource
 from streamops_sandbox.kube.store import Collection, Store, Stored
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _PLAIN = Strategy()
 
 
@@ -42,15 +41,15 @@ class Review:
     operation: str  # CREATE, UPDATE, DELETE, CONNECT
     namespace: str
     name: str
-    obj: Json | None
-    old: Json | None
+    obj: Object | None
+    old: Object | None
     write: Write
-    options: Json
+    options: Object
     subresource: str = ""
 
 
 #: Changes (mutating) or checks (validating) a write; raises StatusError to refuse it.
-Mutator = Callable[[Review], Awaitable[Json | None]]
+Mutator = Callable[[Review], Awaitable[Object | None]]
 Validator = Callable[[Review], Awaitable[None]]
 
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from streamops_sandbox.kube.api import Api
 from streamops_sandbox.kube.authn import MASTERS, User
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 _GROUP = "rbac.authorization.k8s.io"
 ROLES = f"roles.{_GROUP}"
@@ -59,7 +57,7 @@ class Authorizer:
         self._api = api
         self._seen = -1
         self._decisions: dict[tuple[str, tuple[str, ...], Attributes], Decision] = {}
-        self._loaded: dict[tuple[str, str, str], Json] = {}
+        self._loaded: dict[tuple[str, str, str], Object] = {}
 
     def decide(self, user: User, wanted: Attributes) -> Decision:
         """Whether a user may do something."""
@@ -82,7 +80,7 @@ class Authorizer:
                 return Decision(True, source)
         return Decision(False)
 
-    def rules(self, user: User, namespace: str) -> Iterator[tuple[Json, str]]:
+    def rules(self, user: User, namespace: str) -> Iterator[tuple[Object, str]]:
         """All rules that hold for a user in a namespace ("" for the cluster), with their source."""
         for binding in self._items(CLUSTER_BINDINGS, ""):
             if any(_is_subject(user, subject, "") for subject in binding.get("subjects") or []):
@@ -95,7 +93,7 @@ class Authorizer:
             ):
                 yield from self._role_rules(binding, "RoleBinding")
 
-    def _items(self, collection: str, namespace: str) -> Iterator[Json]:
+    def _items(self, collection: str, namespace: str) -> Iterator[Object]:
         for stored in self._api.store.collection(collection).items(namespace):
             key = (collection, stored.namespace, stored.name)
             found = self._loaded.get(key)
@@ -103,7 +101,7 @@ class Authorizer:
                 found = self._loaded[key] = stored.load()
             yield found
 
-    def _role_rules(self, binding: Json, kind: str) -> Iterator[tuple[Json, str]]:
+    def _role_rules(self, binding: Object, kind: str) -> Iterator[tuple[Object, str]]:
         reference = binding["roleRef"]
         metadata = binding["metadata"]
         space = metadata.get("namespace", "")
@@ -122,7 +120,7 @@ class Authorizer:
             yield rule, source
 
 
-def _is_subject(user: User, subject: Json, namespace: str) -> bool:
+def _is_subject(user: User, subject: Object, namespace: str) -> bool:
     kind = subject.get("kind")
     if kind == "User":
         return bool(subject["name"] == user.name)
@@ -134,7 +132,7 @@ def _is_subject(user: User, subject: Json, namespace: str) -> bool:
     return False
 
 
-def rule_allows(rule: Json, wanted: Attributes) -> bool:
+def rule_allows(rule: Object, wanted: Attributes) -> bool:
     """Whether one `PolicyRule` covers an action."""
     verbs = rule.get("verbs") or []
     if "*" not in verbs and wanted.verb not in verbs:

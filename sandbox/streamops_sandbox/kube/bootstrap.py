@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from streamops_sandbox.kube import builtin_schemas, clock, managed
+from streamops_sandbox import timestamps
+from streamops_sandbox.kube import builtin_schemas, managed
 from streamops_sandbox.kube.api import Api
 from streamops_sandbox.kube.kinds.rbac import aggregate
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _RBAC = "rbac.authorization.k8s.io"
 _FOLDER = Path(__file__).parent
 
@@ -50,16 +50,16 @@ def _policy(api: Api) -> None:
     aggregate(api)
 
 
-def _rbac(kind: str, name: str, **place: str) -> Json:
+def _rbac(kind: str, name: str, **place: str) -> Object:
     labels = {"kubernetes.io/bootstrapping": "rbac-defaults"}
     annotations = {"rbac.authorization.kubernetes.io/autoupdate": "true"}
     metadata = {"name": name, **place, "labels": labels, "annotations": annotations}
     return {"apiVersion": f"{_RBAC}/v1", "kind": kind, "metadata": metadata}
 
 
-def _put(api: Api, collection: str, obj: Json) -> None:
+def _put(api: Api, collection: str, obj: Object) -> None:
     """Store an object, owned by the API server."""
-    obj["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": clock.now()}
+    obj["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamps.now()}
     group, _, version = obj["apiVersion"].rpartition("/")
     schema = builtin_schemas.definitions().of_kind((group, version, obj["kind"]))
     owner = managed.Manager("kube-apiserver", managed.UPDATE, obj["apiVersion"])

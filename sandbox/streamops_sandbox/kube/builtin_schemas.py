@@ -17,8 +17,8 @@ import orjson
 
 from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.schema import Schema
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 GroupVersionKind = tuple[str, str, str]
 
 OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -60,10 +60,10 @@ def kubernetes_version() -> str:
     return folder().name.removesuffix("-local")
 
 
-def read_definitions() -> dict[str, Json]:
+def read_definitions() -> dict[str, Object]:
     """The published definitions, with their descriptions; read anew at each call."""
     document = orjson.loads((folder() / "_definitions.json").read_bytes())
-    definitions: dict[str, Json] = document["$defs"]
+    definitions: dict[str, Object] = document["$defs"]
     return definitions
 
 
@@ -115,7 +115,7 @@ class Definitions:
                 node.properties[key] = _with_default(node.properties[key], value)
         return node
 
-    def _node(self, source: Json) -> Schema:
+    def _node(self, source: Object) -> Schema:
         reference = source.get("$ref")
         if reference is not None:
             target = self.named(reference.removeprefix(_REF))
@@ -131,14 +131,14 @@ class Definitions:
         self._fill(node, source)
         return node
 
-    def _scalar(self, type_: str, source: Json) -> Schema:
+    def _scalar(self, type_: str, source: Object) -> Schema:
         if source.get("format") not in ("int64", "byte", "date-time"):
             return s.plain(type_)
         node = Schema(type_)
         node.checks = {"format": source["format"]}
         return node
 
-    def _fill(self, node: Schema, source: Json) -> None:
+    def _fill(self, node: Schema, source: Object) -> None:
         s.apply_merge_keywords(node, source)
         node.type = _plain_type(source)
         node.required = tuple(source.get("required", ()))
@@ -152,7 +152,7 @@ class Definitions:
             node.additional = self._node(source["additionalProperties"])
 
 
-def _plain_type(source: Json) -> str:
+def _plain_type(source: Object) -> str:
     type_ = source.get("type")
     if isinstance(type_, list):  # the package allows null wherever a field is optional
         type_ = next(name for name in type_ if name != "null")

@@ -5,18 +5,15 @@ Strategy None of a definition changes the apiVersion; conversion webhooks are no
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
 from streamops_sandbox.kube import custom_objects, errors
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.store import Stored
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 
-
-def read(stored: Stored, resource: Resource) -> Json:
+def read(stored: Stored, resource: Resource) -> Object:
     """Return a fresh copy of an object in the version asked for; raises a 501."""
     obj = stored.load()
     if stored.api_version == resource.api_version:
@@ -34,7 +31,7 @@ def raw(stored: Stored, resource: Resource) -> bytes:
     return orjson.dumps(read(stored, resource))
 
 
-def to_storage(obj: Json, resource: Resource) -> Json:
+def to_storage(obj: Object, resource: Resource) -> Object:
     """Return an object in the version it is kept in; raises a 501."""
     if obj["apiVersion"] == resource.storage_version:
         return obj
@@ -48,7 +45,7 @@ def to_storage(obj: Json, resource: Resource) -> Json:
     return kept
 
 
-def _renamed(obj: Json, version: str, resource: Resource) -> Json:
+def _renamed(obj: Object, version: str, resource: Resource) -> Object:
     if (resource.conversion or {}).get("strategy") == "Webhook":
         raise errors.not_implemented(f"conversion webhooks, which {resource.plural} have")
     return {**obj, "apiVersion": version}

@@ -5,13 +5,11 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 
 from __future__ import annotations
 
-from typing import Any
-
 from streamops_sandbox.kube import cel, custom_objects, custom_schema, names
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.webhook_configurations import client_config
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _SCOPES = ("Cluster", "Namespaced")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 #: What may not be used at all, and why.
@@ -30,7 +28,7 @@ _OUTSIDE = (
 )  # fmt: skip
 
 
-def validate(obj: Json, found: Causes) -> None:
+def validate(obj: Object, found: Causes) -> None:
     """Collect the violations of a definition."""
     spec, name = obj["spec"], obj["metadata"].get("name", "")
     chosen, versions = spec.get("names") or {}, spec.get("versions") or []
@@ -52,7 +50,7 @@ def validate(obj: Json, found: Causes) -> None:
         found.invalid("status.storedVersions", None, "must have at least one stored version")
 
 
-def _versions(versions: list[Json], found: Causes) -> None:
+def _versions(versions: list[Object], found: Causes) -> None:
     seen: set[str] = set()
     for index, version in enumerate(versions):
         field, name = f"spec.versions[{index}]", version.get("name", "")
@@ -68,7 +66,7 @@ def _versions(versions: list[Json], found: Causes) -> None:
         found.invalid("spec.versions", shown, text)
 
 
-def _names(chosen: Json, found: Causes) -> None:
+def _names(chosen: Object, found: Causes) -> None:
     for key in ("plural", "singular", "kind", "listKind"):
         value = chosen.get(key, "")
         problems = names.dns_1035_label(value.lower())
@@ -85,7 +83,7 @@ def _names(chosen: Json, found: Causes) -> None:
         found.invalid("spec.names.listKind", chosen["listKind"], text)
 
 
-def _conversion(conversion: Json, found: Causes) -> None:
+def _conversion(conversion: Object, found: Causes) -> None:
     strategy, webhook = conversion.get("strategy", "None"), conversion.get("webhook") or {}
     if strategy == "Webhook":
         if webhook.get("clientConfig") is None:
@@ -98,7 +96,7 @@ def _conversion(conversion: Json, found: Causes) -> None:
     found.one_of(conversion, "strategy", "spec.conversion", ("None", "Webhook"))
 
 
-def _schemas(versions: list[Json], found: Causes) -> None:
+def _schemas(versions: list[Object], found: Causes) -> None:
     """Check what each version has, at the place where the API server keeps what all versions share."""
     for key, shared, check in (
         ("schema", "spec.validation", _schema),
@@ -112,7 +110,7 @@ def _schemas(versions: list[Json], found: Causes) -> None:
                 check(value, shared if same else f"spec.versions[{index}].{key}", found)
 
 
-def _subresources(value: Json, path: str, found: Causes) -> None:
+def _subresources(value: Object, path: str, found: Causes) -> None:
     scale = value.get("scale") or {}
     for key, start in (("specReplicasPath", ".spec"), ("statusReplicasPath", ".status")):
         place = scale.get(key, "") if value.get("scale") is not None else None
@@ -129,7 +127,7 @@ def _subresources(value: Json, path: str, found: Causes) -> None:
             found.invalid(f"{path}.scale.{key}", place, text)
 
 
-def _columns(columns: list[Json], path: str, found: Causes) -> None:
+def _columns(columns: list[Object], path: str, found: Causes) -> None:
     for index, column in enumerate(columns):
         field = f"{path}[{index}]"
         if not column.get("name"):
@@ -143,7 +141,7 @@ def _columns(columns: list[Json], path: str, found: Causes) -> None:
             found.required(f"{field}.JSONPath")
 
 
-def _schema(value: Json, path: str, found: Causes) -> None:
+def _schema(value: Object, path: str, found: Causes) -> None:
     root, field = value.get("openAPIV3Schema"), f"{path}.openAPIV3Schema"
     if not root:
         return
@@ -157,7 +155,7 @@ def _schema(value: Json, path: str, found: Causes) -> None:
             break
 
 
-def _structural(node: Json, field: str, found: Causes, place: str) -> None:
+def _structural(node: Object, field: str, found: Causes, place: str) -> None:
     """Check one node and all below it."""
     for key, text in _FORBIDDEN.items():
         if node.get(key) is not None:
@@ -200,7 +198,7 @@ def _structural(node: Json, field: str, found: Causes, place: str) -> None:
         _rule(rule, node, f"{field}.x-kubernetes-validations[{index}]", found)
 
 
-def _list_type(node: Json, field: str, found: Causes) -> None:
+def _list_type(node: Object, field: str, found: Causes) -> None:
     kind, keys = node.get("x-kubernetes-list-type"), node.get("x-kubernetes-list-map-keys") or []
     path = f"{field}.x-kubernetes-list-map-keys"
     if kind not in (None, "atomic", "map", "set"):
@@ -218,7 +216,7 @@ def _list_type(node: Json, field: str, found: Causes) -> None:
             found.required(f"{field}.items.properties[{key}].default", text)
 
 
-def _branch(node: Json, field: str, found: Causes) -> None:
+def _branch(node: Object, field: str, found: Causes) -> None:
     for key in _OUTSIDE:
         if node.get(key):
             found.forbidden(f"{field}.{key}", "must be empty to be structural")
@@ -226,7 +224,7 @@ def _branch(node: Json, field: str, found: Causes) -> None:
         _branch(child, f"{field}.properties[{key}]", found)
 
 
-def _rule(rule: Json, node: Json, field: str, found: Causes) -> None:
+def _rule(rule: Object, node: Object, field: str, found: Causes) -> None:
     text = rule.get("rule", "")
     if not text.strip():
         found.required(f"{field}.rule", "rule is not specified")

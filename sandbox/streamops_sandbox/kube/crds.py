@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from streamops_sandbox.kube import builtin_schemas, clock, crd_validation, custom_schema, managed
+from streamops_sandbox import timestamps
+from streamops_sandbox.kube import builtin_schemas, crd_validation, custom_schema, managed
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.resources import Resource, version_rank
 from streamops_sandbox.kube.schema import Schema
+from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
-Json = dict[str, Any]
 COLLECTION = "customresourcedefinitions.apiextensions.k8s.io"
 _KIND = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 _NAMING = managed.Manager("kube-apiserver", managed.UPDATE, "apiextensions.k8s.io/v1", "status")
@@ -31,7 +32,7 @@ CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 class CustomResourceDefinitions(Strategy):
     """The CRD kind: served as soon as it is written."""
 
-    def default(self, obj: Json) -> None:
+    def default(self, obj: Object) -> None:
         """Names that follow from others; no conversion."""
         spec = obj.setdefault("spec", {})
         names = spec.get("names") or {}
@@ -44,17 +45,17 @@ class CustomResourceDefinitions(Strategy):
         if service is not None:
             service.setdefault("port", 443)
 
-    def prepare_create(self, obj: Json, api: Api) -> None:
+    def prepare_create(self, obj: Object, api: Api) -> None:
         """Start with nothing accepted: names are judged once the definition is stored."""
         obj["status"] = {"acceptedNames": {"kind": "", "plural": ""}, "conditions": None}
         self._add_stored_version(obj, {})
 
-    def prepare_update(self, obj: Json, old: Json, api: Api) -> None:
+    def prepare_update(self, obj: Object, old: Object, api: Api) -> None:
         """Add a new storage version to those that objects may be stored in."""
         self._add_stored_version(obj, old.get("status") or {})
 
     @staticmethod
-    def _add_stored_version(obj: Json, status: Json) -> None:
+    def _add_stored_version(obj: Object, status: Object) -> None:
         storage = [
             version.get("name", "")
             for version in obj["spec"].get("versions") or []
@@ -63,16 +64,16 @@ class CustomResourceDefinitions(Strategy):
         stored = list(dict.fromkeys([*(status.get("storedVersions") or []), *storage]))
         obj["status"] = {**(obj.get("status") or {}), "storedVersions": stored}
 
-    def validate(self, obj: Json, found: Causes) -> None:
+    def validate(self, obj: Object, found: Causes) -> None:
         """Check names, versions and schemas."""
         crd_validation.validate(obj, found)
 
-    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Refuse another group, scope, kind or plural name."""
         found.immutable(obj["spec"], old["spec"], "spec", "group", "scope")
         found.immutable(obj["spec"]["names"], old["spec"]["names"], "spec.names", "kind", "plural")
 
-    def written(self, obj: Json, old: Json | None, api: Api) -> None:
+    def written(self, obj: Object, old: Object | None, api: Api) -> None:
         """Serve the type, or clean up when the definition is being deleted."""
         metadata = obj["metadata"]
         if metadata.get("deletionTimestamp"):
@@ -81,7 +82,7 @@ class CustomResourceDefinitions(Strategy):
             # After this write has been answered, as the real server's own controllers do it.
             asyncio.get_running_loop().call_soon(establish, metadata["name"], api)
 
-    def deleted(self, obj: Json, api: Api) -> None:
+    def deleted(self, obj: Object, api: Api) -> None:
         """Stop serving the type."""
         spec = obj["spec"]
         api.registry.remove(spec["group"], spec["names"]["plural"])
@@ -150,7 +151,7 @@ def _used_names(group: str, but: str, api: Api) -> set[str]:
     return used - {""}
 
 
-def mark_deleted(obj: Json) -> None:
+def mark_deleted(obj: Object) -> None:
     """Add the condition of a definition that is being deleted, in place."""
     text = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
     condition = _condition("Terminating", "True", "InstanceDeletionPending", text)
@@ -158,17 +159,17 @@ def mark_deleted(obj: Json) -> None:
     status["conditions"] = [*(status.get("conditions") or []), condition]
 
 
-def _condition(type_: str, status: str, reason: str, message: str) -> Json:
+def _condition(type_: str, status: str, reason: str, message: str) -> Object:
     return {
         "type": type_,
         "status": status,
-        "lastTransitionTime": clock.now(),
+        "lastTransitionTime": timestamps.now(),
         "reason": reason,
         "message": message,
     }
 
 
-def serve(obj: Json, api: Api) -> None:
+def serve(obj: Object, api: Api) -> None:
     """Register every served version of a definition."""
     spec = obj["spec"]
     group, plural = spec["group"], spec["names"]["plural"]
@@ -182,7 +183,7 @@ def serve(obj: Json, api: Api) -> None:
             api.registry.add(resource)
 
 
-def _resource(spec: Json, version: Json, storage_version: str) -> Resource:
+def _resource(spec: Object, version: Object, storage_version: str) -> Resource:
     names = spec["names"]
     sub = version.get("subresources") or {}
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
@@ -211,20 +212,20 @@ def _resource(spec: Json, version: Json, storage_version: str) -> Resource:
     )
 
 
-def _schema_loader(spec: Json, version: Json) -> Callable[[], Schema]:
+def _schema_loader(spec: Object, version: Object) -> Callable[[], Schema]:
     source = (version.get("schema") or {}).get("openAPIV3Schema")
     keep = spec.get("preserveUnknownFields") is True
     return partial(custom_schema.compile_root, None if keep else source)
 
 
-def _deprecation(spec: Json, version: Json) -> str:
+def _deprecation(spec: Object, version: Object) -> str:
     if not version.get("deprecated"):
         return ""
     default = f"{spec['group']}/{version['name']} {spec['names']['kind']} is deprecated"
     return str(version.get("deprecationWarning") or default)
 
 
-def _clean_up(obj: Json, api: Api) -> None:
+def _clean_up(obj: Object, api: Api) -> None:
     """Delete all custom objects; once none is left, let the definition go.
 
     Objects with finalizers stay until these are done; each later removal comes back here.
@@ -236,7 +237,7 @@ def _clean_up(obj: Json, api: Api) -> None:
         if not metadata.get("finalizers"):
             api.store.remove(collection.name, stored.namespace, stored.name)
         elif not metadata.get("deletionTimestamp"):
-            metadata["deletionTimestamp"] = clock.now()
+            metadata["deletionTimestamp"] = timestamps.now()
             metadata["deletionGracePeriodSeconds"] = 0
             api.store.put(collection.name, custom)
     release(obj["metadata"]["name"], api)

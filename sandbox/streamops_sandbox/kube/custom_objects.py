@@ -16,11 +16,11 @@ from typing import Any
 
 import orjson
 
-from streamops_sandbox.kube import cel, clock, errors
+from streamops_sandbox import timestamps
+from streamops_sandbox.kube import cel, errors
 from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.schema import FREE, Schema
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 _JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
 
@@ -30,7 +30,7 @@ def prune(value: Any, node: Schema, path: str, unknown: list[str]) -> Any:
     if isinstance(value, dict):
         if node.type == s.ANY:
             return value
-        result: Json = {}
+        result: Object = {}
         for key, item in value.items():
             child = node.child(key)
             below = f"{path}.{key}" if path else key
@@ -87,20 +87,20 @@ _RULE_REASONS = {
 }  # fmt: skip
 
 
-def validate(value: Any, node: Schema, path: str = "", old: Any = _ABSENT) -> list[Json]:
+def validate(value: Any, node: Schema, path: str = "", old: Any = _ABSENT) -> list[Object]:
     """Return all rules the value breaks, as causes.
 
     What an update leaves as it was is not judged again (ratcheting); rules in CEL are evaluated where the schema's
     other rules hold.
     """
-    found: list[Json] = []
+    found: list[Object] = []
     _validate(value, node, path, old, found)
     if not found:
         _evaluate_rules(value, node, path, old, found)
     return found
 
 
-def _evaluate_rules(value: Any, node: Schema, path: str, old: Any, found: list[Json]) -> None:
+def _evaluate_rules(value: Any, node: Schema, path: str, old: Any, found: list[Object]) -> None:
     """Evaluate `x-kubernetes-validations` from the top down."""
     if value is None or (old is not _ABSENT and old == value):
         return
@@ -186,12 +186,12 @@ def _type_fits(value: Any, type_: str) -> bool:
     return type_ in (s.ANY, found)
 
 
-def _invalid(path: str, value: Any, message: str, kind: str = "FieldValueInvalid") -> Json:
+def _invalid(path: str, value: Any, message: str, kind: str = "FieldValueInvalid") -> Object:
     shown = path or "<nil>"
     return errors.cause(kind, shown, f"Invalid value: {_show(value)}: {message}")
 
 
-def _validate(value: Any, node: Schema, path: str, old: Any, found: list[Json]) -> None:
+def _validate(value: Any, node: Schema, path: str, old: Any, found: list[Object]) -> None:
     if (value is None and node.nullable) or (old is not _ABSENT and old == value):
         return
     if not _type_fits(value, node.type):
@@ -227,7 +227,7 @@ def _below(path: str, key: str, node: Schema) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _check_identity(items: list[Any], node: Schema, path: str, found: list[Json]) -> None:
+def _check_identity(items: list[Any], node: Schema, path: str, found: list[Object]) -> None:
     """Associative lists and sets hold each identity once."""
     if node.list_type not in ("map", "set"):
         return
@@ -246,7 +246,7 @@ def _check_identity(items: list[Any], node: Schema, path: str, found: list[Json]
         seen.add(text)
 
 
-def _check(value: Any, checks: Json, path: str, found: list[Json]) -> None:
+def _check(value: Any, checks: Object, path: str, found: list[Object]) -> None:
     for keyword, bound in checks.items():
         if keyword == "enum":
             if value not in bound:
@@ -271,7 +271,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern.replace(r"\z", r"\Z"))
 
 
-def _broken(value: Any, keyword: str, bound: Any, checks: Json) -> str:
+def _broken(value: Any, keyword: str, bound: Any, checks: Object) -> str:
     """Return what a value breaks of one simple keyword; empty when it holds."""
     if keyword in ("minimum", "maximum") and _is_number(value):
         return _out_of_bounds(value, keyword, bound, checks)
@@ -288,7 +288,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _out_of_bounds(value: float, keyword: str, bound: float, checks: Json) -> str:
+def _out_of_bounds(value: float, keyword: str, bound: float, checks: Object) -> str:
     word, exclusive = ("greater", "Minimum") if keyword == "minimum" else ("less", "Maximum")
     outside = value < bound if keyword == "minimum" else value > bound
     if checks.get(f"exclusive{exclusive}") is True and (outside or value == bound):
@@ -333,7 +333,7 @@ _FORMAT_PARSERS: dict[str, Callable[[str], object]] = {
     "ipv6": ipaddress.IPv6Address,
     "cidr": lambda text: ipaddress.ip_network(text, strict=False),
     "byte": lambda text: base64.b64decode(text, validate=True),
-    "date-time": clock.parse,
+    "date-time": timestamps.parse,
 }
 
 
@@ -352,7 +352,9 @@ def format_fits(value: str, name: str) -> bool:
     return True
 
 
-def _check_combination(value: Any, keyword: str, bound: Any, path: str, found: list[Json]) -> None:
+def _check_combination(
+    value: Any, keyword: str, bound: Any, path: str, found: list[Object]
+) -> None:
     branches = [bound] if keyword == "not" else bound
     good = sum(_fits(value, branch) for branch in branches)
     none = f"Found {good} valid alternatives" if good else "Found none valid"
@@ -367,7 +369,7 @@ def _check_combination(value: Any, keyword: str, bound: Any, path: str, found: l
         found.append(errors.cause("FieldValueInvalid", "<nil>", text))
 
 
-def _fits(value: Any, source: Json) -> bool:
+def _fits(value: Any, source: Object) -> bool:
     """Whether a value fits one branch, which only states restrictions."""
     from jsonschema import Draft4Validator  # noqa: PLC0415 - slow to import, rarely needed
 

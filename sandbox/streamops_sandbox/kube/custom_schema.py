@@ -5,16 +5,13 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 
 from __future__ import annotations
 
-from typing import Any
-
 from streamops_sandbox.kube import builtin_schemas
 from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.schema import FREE, Schema
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 
-
-def compile_root(source: Json | None) -> Schema:
+def compile_root(source: Object | None) -> Schema:
     """The schema of whole custom objects; without a source everything is kept."""
     if source is None:
         node = Schema(s.OBJECT)
@@ -32,7 +29,7 @@ def _add_type_and_metadata(node: Schema) -> None:
     node.properties["metadata"] = metadata
 
 
-def compile_node(source: Json) -> Schema:
+def compile_node(source: Object) -> Schema:
     """Return the schema of a part of a custom object."""
     node = Schema(_type(source))
     s.apply_merge_keywords(node, source)
@@ -63,7 +60,7 @@ def compile_node(source: Json) -> Schema:
     return node
 
 
-def _type(source: Json) -> str:
+def _type(source: Object) -> str:
     if source.get("x-kubernetes-int-or-string") is True:
         return s.INT_OR_STRING
     type_ = source.get("type")
@@ -73,7 +70,7 @@ def _type(source: Json) -> str:
     return type_ or s.ANY
 
 
-def _is_plain(node: Schema, source: Json) -> bool:
+def _is_plain(node: Schema, source: Object) -> bool:
     """Whether a shared node can stand in: nearly all scalars have no restrictions."""
     return node.type in (s.STRING, s.INTEGER, s.NUMBER, s.BOOLEAN) and not (
         set(source) - {"type", "description"}

@@ -13,11 +13,11 @@ import re
 from datetime import UTC
 from typing import Any
 
-from streamops_sandbox.kube import clock, errors, quantity
+from streamops_sandbox import timestamps
+from streamops_sandbox.kube import errors, quantity
 from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.schema import FREE, Schema
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 _SCALARS = {s.STRING: "string", s.NUMBER: "float64", s.BOOLEAN: "bool", s.INTEGER: "int32"}
 _JSON_TYPES = {str: "string", bool: "bool", dict: "object", list: "array"}
@@ -66,10 +66,10 @@ class Decoder:
             return self._array(value, node, path, owner)
         return self._scalar(value, node, path, owner)
 
-    def _object(self, value: Any, node: Schema, path: str, owner: str) -> Json:
+    def _object(self, value: Any, node: Schema, path: str, owner: str) -> Object:
         if not isinstance(value, dict):
             raise _mismatch(value, node, path, owner)
-        result: Json = {}
+        result: Object = {}
         properties = node.properties
         name = node.name.rpartition(".")[2] or owner
         for key, item in value.items():
@@ -85,7 +85,7 @@ class Decoder:
                     result[key] = shaped
         return result
 
-    def _map(self, value: Any, node: Schema, path: str, owner: str) -> Json:
+    def _map(self, value: Any, node: Schema, path: str, owner: str) -> Object:
         if not isinstance(value, dict):
             raise _mismatch(value, node, path, owner)
         child = node.additional or FREE
@@ -162,7 +162,7 @@ def _time(value: str, *, micro: bool) -> str:
     try:
         if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", value):
             raise ValueError
-        moment = clock.parse(value).astimezone(UTC)
+        moment = timestamps.parse(value).astimezone(UTC)
     except ValueError as error:
         text = f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"'
         raise DecodeError(text) from error

@@ -5,16 +5,14 @@ https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 
 from __future__ import annotations
 
-from typing import Any
-
-from streamops_sandbox.kube import clock, conversion, crds, errors
+from streamops_sandbox import timestamps
+from streamops_sandbox.kube import conversion, crds, errors
 from streamops_sandbox.kube.api import Api, Review, Write
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.objects import Objects
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.store import Stored
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
@@ -30,8 +28,8 @@ class Deletion:
         self._objects = objects
 
     async def delete(
-        self, resource: Resource, namespace: str, name: str, options: Json, write: Write
-    ) -> tuple[int, Json]:
+        self, resource: Resource, namespace: str, name: str, options: Object, write: Write
+    ) -> tuple[int, Object]:
         """Delete one object; returns the HTTP code and the answer's body."""
         check_options(options)
         stored = self._api.require(resource, namespace, name)
@@ -58,16 +56,21 @@ class Deletion:
             return 200, conversion.read(stored, resource)
         return 200, obj
 
-    def _deleted(self, resource: Resource, obj: Json) -> Json:
+    def _deleted(self, resource: Resource, obj: Object) -> Object:
         """Return what answers the deletion of an object that is gone."""
         if not self._api.strategy(resource).returns_deleted:
-            return _success(resource, obj)
+            name, uid = obj["metadata"]["name"], obj["metadata"].get("uid", "")
+            details = {"name": name, "group": resource.group, "kind": resource.plural, "uid": uid}
+            return errors.success(details={key: item for key, item in details.items() if item})
         if resource.collection == "pods":
             obj["metadata"]["generation"] = obj["metadata"].get("generation", 0) + 1
-            obj["metadata"] |= {"deletionTimestamp": clock.now(), "deletionGracePeriodSeconds": 0}
+            obj["metadata"] |= {
+                "deletionTimestamp": timestamps.now(),
+                "deletionGracePeriodSeconds": 0,
+            }
         return obj
 
-    def _mark(self, obj: Json, finalizers: list[str], grace: int, resource: Resource) -> bool:
+    def _mark(self, obj: Object, finalizers: list[str], grace: int, resource: Resource) -> bool:
         """Put the deletion's marks on the object, in place; returns whether it changed."""
         metadata = obj["metadata"]
         before = dict(metadata)
@@ -76,12 +79,12 @@ class Deletion:
         else:
             metadata.pop("finalizers", None)
         if not metadata.get("deletionTimestamp"):
-            metadata["deletionTimestamp"] = clock.after(grace)
+            metadata["deletionTimestamp"] = timestamps.after(grace)
             metadata["deletionGracePeriodSeconds"] = grace
             if self._api.strategy(resource).tracks_generation:
                 metadata["generation"] = metadata.get("generation", 0) + 1
         elif grace < metadata.get("deletionGracePeriodSeconds", 0):
-            metadata["deletionTimestamp"] = clock.after(grace)
+            metadata["deletionTimestamp"] = timestamps.after(grace)
             metadata["deletionGracePeriodSeconds"] = grace
         if resource.collection == "namespaces":
             metadata.pop("deletionGracePeriodSeconds", None)
@@ -91,29 +94,21 @@ class Deletion:
         return bool(before != metadata)
 
     @staticmethod
-    def _check_preconditions(stored: Stored, resource: Resource, options: Json) -> None:
+    def _check_preconditions(stored: Stored, resource: Resource, options: Object) -> None:
         wanted = options.get("preconditions") or {}
-        uid = wanted.get("uid")
-        if uid and uid != stored.uid:
-            raise errors.conflict(
-                resource.group,
-                resource.kind,
-                stored.name,
-                f"the UID in the precondition ({uid}) does not match the UID in record ({stored.uid}). "
-                "The object might have been deleted and then recreated",
-            )
-        version = wanted.get("resourceVersion")
-        if version and version != str(stored.revision):
-            raise errors.conflict(
-                resource.group,
-                resource.kind,
-                stored.name,
-                f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in "
-                f"record ({stored.revision}). The object might have been modified",
-            )
+        for key, what, kept, happened in (
+            ("uid", "UID", stored.uid, "deleted and then recreated"),
+            ("resourceVersion", "ResourceVersion", str(stored.revision), "modified"),
+        ):
+            if wanted.get(key) and wanted[key] != kept:
+                why = (
+                    f"the {what} in the precondition ({wanted[key]}) does not match the {what} in record "
+                    f"({kept}). The object might have been {happened}"
+                )
+                raise errors.conflict(resource.group, resource.kind, stored.name, why)
 
 
-def check_options(options: Json) -> None:
+def check_options(options: Object) -> None:
     """Refuse delete options that contradict; raises a 422."""
     policy = options.get("propagationPolicy")
     found, field = Causes(), "propagationPolicy"
@@ -126,7 +121,7 @@ def check_options(options: Json) -> None:
         raise errors.invalid("meta.k8s.io", "DeleteOptions", "", found)
 
 
-def _finalizers(metadata: Json, options: Json, *, definition: bool) -> list[str]:
+def _finalizers(metadata: Object, options: Object, *, definition: bool) -> list[str]:
     """The object's finalizers with the garbage collector's added or removed as asked."""
     present: list[str] = list(metadata.get("finalizers") or [])
     if definition and crds.CLEANUP not in present:
@@ -146,7 +141,7 @@ def _finalizers(metadata: Json, options: Json, *, definition: bool) -> list[str]
     return kept
 
 
-def _grace_seconds(resource: Resource, obj: Json, options: Json) -> int:
+def _grace_seconds(resource: Resource, obj: Object, options: Object) -> int:
     """Only pods that run somewhere get time to end."""
     if resource.collection != "pods":
         return 0
@@ -157,22 +152,3 @@ def _grace_seconds(resource: Resource, obj: Json, options: Json) -> int:
     if asked is None or asked < 0:
         asked = spec.get("terminationGracePeriodSeconds", _POD_GRACE)
     return int(asked)
-
-
-def _success(resource: Resource, obj: Json) -> Json:
-    return {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Success",
-        "details": {
-            key: value
-            for key, value in {
-                "name": obj["metadata"]["name"],
-                "group": resource.group,
-                "kind": resource.plural,
-                "uid": obj["metadata"].get("uid", ""),
-            }.items()
-            if value
-        },
-    }

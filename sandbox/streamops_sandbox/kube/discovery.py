@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Any
 
 from streamops_sandbox.kube.resources import Registry, Resource
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -60,9 +58,9 @@ def _subresource_kind(resource: Resource, name: str) -> tuple[str, str, str]:
     return _SUBRESOURCE_KINDS.get(name, (resource.group, resource.version, resource.kind))
 
 
-def resource_list(registry: Registry, group: str, version: str) -> Json:
+def resource_list(registry: Registry, group: str, version: str) -> Object:
     """`APIResourceList` of one group and version."""
-    items: list[Json] = []
+    items: list[Object] = []
     for resource in registry.in_version(group, version):
         items.append(_plain(resource))
         items += [_plain_subresource(resource, name) for name in resource.subresources]
@@ -74,8 +72,8 @@ def resource_list(registry: Registry, group: str, version: str) -> Json:
     }
 
 
-def _plain(resource: Resource) -> Json:
-    item: Json = {
+def _plain(resource: Resource) -> Object:
+    item: Object = {
         "name": resource.plural,
         "singularName": resource.singular,
         "namespaced": resource.namespaced,
@@ -88,7 +86,7 @@ def _plain(resource: Resource) -> Json:
     return item
 
 
-def _names(resource: Resource) -> Json:
+def _names(resource: Resource) -> Object:
     names = {"shortNames": resource.short_names, "categories": resource.categories}
     return {key: list(value) for key, value in names.items() if value}
 
@@ -101,7 +99,7 @@ def _storage_hash(resource: Resource) -> str:
     return base64.b64encode(digest[:8]).decode()
 
 
-def _plain_subresource(resource: Resource, name: str) -> Json:
+def _plain_subresource(resource: Resource, name: str) -> Object:
     group, version, kind = _subresource_kind(resource, name)
     own = (group, version) == (resource.group, resource.version)
     return {
@@ -114,13 +112,13 @@ def _plain_subresource(resource: Resource, name: str) -> Json:
     }
 
 
-def group(name: str, versions: list[str]) -> Json:
+def group(name: str, versions: list[str]) -> Object:
     """`APIGroup`."""
     entries = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
     return {"name": name, "versions": entries, "preferredVersion": entries[0]}
 
 
-def group_list(registry: Registry) -> Json:
+def group_list(registry: Registry) -> Object:
     """`APIGroupList`, answered at /apis."""
     found = registry.group_versions()
     names = [name for name in _GROUP_ORDER if name in found]
@@ -129,7 +127,7 @@ def group_list(registry: Registry) -> Json:
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 
-def core_versions(address: str) -> Json:
+def core_versions(address: str) -> Object:
     """`APIVersions`, answered at /api."""
     return {
         "kind": "APIVersions",
@@ -138,7 +136,7 @@ def core_versions(address: str) -> Json:
     }
 
 
-def aggregated(registry: Registry, *, core: bool) -> Json:
+def aggregated(registry: Registry, *, core: bool) -> Object:
     """`APIGroupDiscoveryList`: everything in one answer (apidiscovery.k8s.io/v2)."""
     items = []
     for name, versions in registry.group_versions().items():
@@ -162,8 +160,8 @@ def aggregated(registry: Registry, *, core: bool) -> Json:
     }
 
 
-def _aggregated(resource: Resource) -> Json:
-    item: Json = {
+def _aggregated(resource: Resource) -> Object:
+    item: Object = {
         "resource": resource.plural,
         "responseKind": _response_kind(resource.group, resource.version, resource.kind),
         "scope": "Namespaced" if resource.namespaced else "Cluster",
@@ -183,5 +181,5 @@ def _aggregated(resource: Resource) -> Json:
     return item
 
 
-def _response_kind(group_name: str, version: str, kind: str) -> Json:
+def _response_kind(group_name: str, version: str, kind: str) -> Object:
     return {"group": group_name, "version": version, "kind": kind}

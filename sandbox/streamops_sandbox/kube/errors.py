@@ -6,9 +6,8 @@ Wording, reasons and details follow k8s.io/apimachinery/pkg/api/errors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 MODIFIED = (
     "the object has been modified; please apply your changes to the latest version and try again"
@@ -19,7 +18,7 @@ class StatusError(Exception):
     """A request that fails with a `Status` body."""
 
     def __init__(
-        self, code: int, reason: str, message: str, *, details: Json | None = None
+        self, code: int, reason: str, message: str, *, details: Object | None = None
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -27,15 +26,23 @@ class StatusError(Exception):
         self.message = message
         self.details = details
 
-    def body(self) -> Json:
+    def body(self) -> Object:
         """Return the `Status` object to answer with."""
-        status: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+        status: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
         status["message"] = self.message
         if self.reason:
             status["reason"] = self.reason
         if self.details:
             status["details"] = self.details
         return {**status, "code": self.code}
+
+
+def success(code: int | None = None, details: Object | None = None) -> Object:
+    """Return the `Status` of something that went well."""
+    status: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    if details is not None:
+        status["details"] = details
+    return status if code is None else {**status, "code": code}
 
 
 class NoSuchRoute(Exception):
@@ -47,8 +54,8 @@ def qualified(plural: str, group: str) -> str:
     return f"{plural}.{group}" if group else plural
 
 
-def _details(group: str, kind: str, name: str) -> Json:
-    details: Json = {"name": name, "group": group, "kind": kind}
+def _details(group: str, kind: str, name: str) -> Object:
+    details: Object = {"name": name, "group": group, "kind": kind}
     return {key: value for key, value in details.items() if value}
 
 
@@ -120,12 +127,12 @@ def unsupported_media_type(supported: Sequence[str]) -> StatusError:
     return StatusError(415, "UnsupportedMediaType", text + ", ".join(supported))
 
 
-def cause(kind: str, field: str, message: str) -> Json:
+def cause(kind: str, field: str, message: str) -> Object:
     """Return one entry of `details.causes`."""
     return {"reason": kind, "message": message, "field": field}
 
 
-def invalid(group: str, kind: str, name: str, causes: Sequence[Json]) -> StatusError:
+def invalid(group: str, kind: str, name: str, causes: Sequence[Object]) -> StatusError:
     """422: the object breaks rules; all broken rules at once."""
     texts = list(dict.fromkeys(f"{entry['field']}: {entry['message']}" for entry in causes))
     joined = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
 
-from streamops_sandbox.kube import authz, errors
+from streamops_sandbox.kube import authz, errors, tokens
 from streamops_sandbox.kube.authn import Authentication, User, authenticated
 from streamops_sandbox.kube.authz import Attributes, Authorizer
 from streamops_sandbox.kube.non_resource import NonResource
@@ -18,10 +17,9 @@ from streamops_sandbox.kube.requestinfo import RequestInfo
 from streamops_sandbox.kube.rest import Rest
 from streamops_sandbox.request_guard import refusal
 
-Json = dict[str, Any]
 _LOG = logging.getLogger(__name__)
 _NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", ".cluster.local")
-_EXTRA = "Impersonate-Extra-"
+_EXTRA = "impersonate-extra-"
 
 
 class HandlerChain:
@@ -86,7 +84,7 @@ class HandlerChain:
         groups = headers.getall("Impersonate-Group", [])
         extra: dict[str, list[str]] = {}
         for key in headers:
-            if key.lower().startswith(_EXTRA.lower()):
+            if key.lower().startswith(_EXTRA):
                 extra[unquote(key[len(_EXTRA) :]).lower()] = headers.getall(key)
         if not name:
             if groups or extra:
@@ -96,23 +94,17 @@ class HandlerChain:
             return user
         parts = name.split(":")
         if len(parts) == 4 and name.startswith("system:serviceaccount:"):
-            self._authorize(
-                user,
-                Attributes("impersonate", "", "serviceaccounts", "", parts[2], parts[3]),
-            )
-            groups = groups or ["system:serviceaccounts", f"system:serviceaccounts:{parts[2]}"]
+            account = Attributes("impersonate", "", "serviceaccounts", "", parts[2], parts[3])
+            self._authorize(user, account)
+            groups = groups or list(tokens.groups(parts[2]))
         else:
             self._authorize(user, Attributes("impersonate", "", "users", name=name))
         for group in headers.getall("Impersonate-Group", []):
             self._authorize(user, Attributes("impersonate", "", "groups", name=group))
         for key, values in extra.items():
             for value in values:
-                self._authorize(
-                    user,
-                    Attributes(
-                        "impersonate", "authentication.k8s.io", "userextras", key, "", value
-                    ),
-                )
+                place = ("authentication.k8s.io", "userextras", key, "", value)
+                self._authorize(user, Attributes("impersonate", *place))
         return authenticated(User(name, tuple(groups), extra=extra))
 
 

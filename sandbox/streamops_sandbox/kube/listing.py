@@ -6,7 +6,6 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
@@ -14,8 +13,7 @@ from streamops_sandbox.kube import errors, selectors
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.store import Collection, Stored
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 _CONTINUE_EXPIRED = (
     "The provided continue parameter is too old to display a consistent list result. You can "
@@ -182,9 +180,9 @@ def _read_token(token: str) -> tuple[int, tuple[str, str]]:
         raise errors.bad_request(why) from error
 
 
-def list_metadata(result: Page) -> Json:
+def list_metadata(result: Page) -> Object:
     """`metadata` of a list."""
-    metadata: Json = {"resourceVersion": str(result.revision)}
+    metadata: Object = {"resourceVersion": str(result.revision)}
     if result.next:
         metadata["continue"] = result.next
     if result.remaining:

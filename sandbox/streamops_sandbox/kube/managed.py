@@ -6,16 +6,16 @@ Follows k8s.io/apimachinery/pkg/util/managedfields and structured-merge-diff's `
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import orjson
 
-from streamops_sandbox.kube import clock, errors, fieldset
+from streamops_sandbox import timestamps
+from streamops_sandbox.kube import errors, fieldset
 from streamops_sandbox.kube import merge as typed
 from streamops_sandbox.kube.fieldset import Set
 from streamops_sandbox.kube.schema import Schema
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 ManagerKey = tuple[str, str, str, str]
 
 APPLY = "Apply"
@@ -79,7 +79,7 @@ class Entry:
 Entries = dict[ManagerKey, Entry]
 
 
-def read(managed_fields: list[Json] | None) -> Entries:
+def read(managed_fields: list[Object] | None) -> Entries:
     """Decode `metadata.managedFields`; raises a 422's cause text as ValueError."""
     entries: Entries = {}
     for item in managed_fields or []:
@@ -95,7 +95,7 @@ def read(managed_fields: list[Json] | None) -> Entries:
     return entries
 
 
-def write(entries: Entries) -> list[Json]:
+def write(entries: Entries) -> list[Object]:
     """Encode for `metadata.managedFields`, in the API server's order."""
     ordered = sorted(
         entries.values(),
@@ -123,14 +123,14 @@ def write(entries: Entries) -> list[Json]:
     return result
 
 
-def _take(obj: Json) -> tuple[Json, list[Json] | None]:
+def _take(obj: Object) -> tuple[Object, list[Object] | None]:
     """The object without managedFields (a shallow copy), and these."""
     metadata = dict(obj.get("metadata") or {})
     managed = metadata.pop("managedFields", None)
     return {**obj, "metadata": metadata}, managed
 
 
-def _with(obj: Json, entries: Entries) -> Json:
+def _with(obj: Object, entries: Entries) -> Object:
     metadata = dict(obj["metadata"])
     if entries:
         metadata["managedFields"] = write(entries)
@@ -161,15 +161,15 @@ def surrender(entries: Entries, lost: Set, keep: ManagerKey | None = None) -> En
 
 
 def track_update(
-    live: Json | None, new: Json, manager: Manager, schema: Schema, *, has_status: bool
-) -> Json:
+    live: Object | None, new: Object, manager: Manager, schema: Schema, *, has_status: bool
+) -> Object:
     """The new object with ownership of what it changes given to the writer.
 
     `live` is None on creation. A client may clear the list by sending `[{}]`.
     """
     new, sent = _take(new)
-    old: Json = {}
-    known: list[Json] | None = None
+    old: Object = {}
+    known: list[Object] | None = None
     if live is not None:
         old, known = _take(live)
     if sent == [{}]:
@@ -188,7 +188,7 @@ def track_update(
     gained = _visible(changed, manager, has_status=has_status)
     if gained:
         # As in the real server, what was gained through `scale` carries no time.
-        time = "" if manager.subresource == "scale" else clock.now()
+        time = "" if manager.subresource == "scale" else timestamps.now()
         entries[manager.key] = Entry(manager, fieldset.union(mine, gained), time)
     elif own and mine:
         entries[manager.key] = replace(own, fields=mine)
@@ -213,8 +213,8 @@ def _capped(entries: Entries) -> Entries:
 
 
 def apply(
-    live: Json, config: Json, manager: Manager, schema: Schema, *, force: bool, has_status: bool
-) -> Json:
+    live: Object, config: Object, manager: Manager, schema: Schema, *, force: bool, has_status: bool
+) -> Object:
     """Server-side apply: the merged object with its managedFields.
 
     Raises a 409 with one cause per field that others own and this would change.
@@ -241,7 +241,7 @@ def apply(
         return _with(live, entries)
     if owned:
         # Ownership without a change of the object is recorded without a new time.
-        time = clock.now() if merged != live else last.time if last else ""
+        time = timestamps.now() if merged != live else last.time if last else ""
         entries[manager.key] = Entry(manager, owned, time)
     else:
         del entries[manager.key]
@@ -250,7 +250,9 @@ def apply(
     return _with(merged, entries)
 
 
-def _prune(merged: Json, entries: Entries, stated: Set, last: Entry | None, schema: Schema) -> Json:
+def _prune(
+    merged: Object, entries: Entries, stated: Set, last: Entry | None, schema: Schema
+) -> Object:
     """Drop what this manager applied before, does not state now, and nobody else owns."""
     if last is None or not fieldset.difference(last.fields, stated):
         return merged
@@ -262,7 +264,7 @@ def _prune(merged: Json, entries: Entries, stated: Set, last: Entry | None, sche
     )
     if not gone:
         return merged
-    pruned: Json = typed.remove(merged, gone, schema)
+    pruned: Object = typed.remove(merged, gone, schema)
     return pruned
 
 
@@ -298,7 +300,7 @@ def conflict_error(conflicts: list[tuple[Manager, Set]]) -> errors.StatusError:
     return errors.StatusError(409, "Conflict", message, details={"causes": causes})
 
 
-def _with_last_applied(obj: Json, config: Json) -> Json:
+def _with_last_applied(obj: Object, config: Object) -> Object:
     """Keep the annotation of kubectl's client-side apply in step with what is applied now."""
     text = orjson.dumps(config, option=orjson.OPT_SORT_KEYS).decode() + "\n"
     annotations = {**obj["metadata"].get("annotations", {}), _LAST_APPLIED: text}
@@ -306,18 +308,18 @@ def _with_last_applied(obj: Json, config: Json) -> Json:
 
 
 def _before_first_apply(
-    live: Json, manager: Manager, schema: Schema, *, has_status: bool
+    live: Object, manager: Manager, schema: Schema, *, has_status: bool
 ) -> Entries:
     """An object nobody tracked belongs to `before-first-apply`."""
     owner = Manager("before-first-apply", UPDATE, manager.api_version)
     fields = _visible(
         typed.compare({}, live, schema).added, replace(owner, subresource=""), has_status=has_status
     )
-    return {owner.key: Entry(owner, fields, clock.now())} if fields else {}
+    return {owner.key: Entry(owner, fields, timestamps.now())} if fields else {}
 
 
 def _upgrades_client_side(
-    manager: Manager, live: Json, conflicts: list[tuple[Manager, Set]], schema: Schema
+    manager: Manager, live: Object, conflicts: list[tuple[Manager, Set]], schema: Schema
 ) -> bool:
     """Whether `kubectl` only takes over what it had applied from the client's side before."""
     annotations = live["metadata"].get("annotations") or {}
@@ -332,7 +334,7 @@ def _upgrades_client_side(
     return not any(fieldset.difference(fields, allowed) for _, fields in conflicts)
 
 
-def same_but_times(old: Json, new: Json) -> bool:
+def same_but_times(old: Object, new: Object) -> bool:
     """Whether two versions differ in managedFields' times at most."""
     left, mine = _take(old)
     right, theirs = _take(new)
@@ -341,7 +343,7 @@ def same_but_times(old: Json, new: Json) -> bool:
     if mine == theirs:
         return True
 
-    def timeless(items: list[Json] | None) -> list[Json]:
+    def timeless(items: list[Object] | None) -> list[Object]:
         plain = [{key: item[key] for key in item if key != "time"} for item in items or []]
         return sorted(plain, key=lambda item: (item["operation"], item["manager"], str(item)))
 

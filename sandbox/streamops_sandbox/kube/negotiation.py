@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 import orjson
 
 from streamops_sandbox.kube import errors, listing, tables
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.watching import Render
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 TABLE = "Table"
 METADATA = "PartialObjectMetadata"
@@ -60,11 +58,11 @@ def accepts_aggregated_discovery(accept: str) -> bool:
     )
 
 
-def _metadata_only(obj: Json) -> Json:
+def _metadata_only(obj: Object) -> Object:
     return {"kind": METADATA, "apiVersion": _META_VERSION, "metadata": obj.get("metadata") or {}}
 
 
-def render_object(obj: Json, wanted: str, resource: Resource, query: Mapping[str, str]) -> bytes:
+def render_object(obj: Object, wanted: str, resource: Resource, query: Mapping[str, str]) -> bytes:
     """One object in another form."""
     if wanted == METADATA:
         return orjson.dumps(_metadata_only(obj))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import orjson
 from aiohttp import web
@@ -14,8 +13,8 @@ from streamops_sandbox.kube.openapi import OpenApi
 from streamops_sandbox.kube.requestinfo import RequestInfo
 from streamops_sandbox.kube.resources import Registry
 from streamops_sandbox.kube.tokens import TokenSigner
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _HEALTH = ("healthz", "livez", "readyz")
 _OPENID = "/.well-known/openid-configuration"
 _JWKS = "/openid/v1/jwks"
@@ -95,7 +94,7 @@ class NonResource:
         return web.Response(body=cached[1], headers=headers)
 
 
-def version() -> Json:
+def version() -> Object:
     """`/version`."""
     full = builtin_schemas.kubernetes_version()
     major, minor, _ = full.removeprefix("v").split(".")
@@ -112,5 +111,5 @@ def version() -> Json:
     }
 
 
-def _json(value: Json) -> web.Response:
+def _json(value: Object) -> web.Response:
     return web.Response(body=orjson.dumps(value), content_type="application/json")

@@ -14,8 +14,7 @@ from aiohttp import web
 
 from streamops_sandbox.kube import builtin_schemas, errors
 from streamops_sandbox.kube.resources import Registry, Resource
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 _DEFS = "#/$defs/"
 _SCHEMAS = "#/components/schemas/"
@@ -41,7 +40,7 @@ class OpenApi:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._index: tuple[int, Json] = (-1, {})
+        self._index: tuple[int, Object] = (-1, {})
 
     def serve(self, request: web.BaseRequest, parts: list[str]) -> web.Response:
         """Return the index, or the document of one group and version; raises a 404."""
@@ -55,7 +54,7 @@ class OpenApi:
         document = self._document(*(["", parts[1]] if parts[0] == "api" else parts[1:]))
         return web.Response(body=orjson.dumps(document), content_type="application/json")
 
-    def _paths(self) -> Json:
+    def _paths(self) -> Object:
         generation = self._registry.generation
         if self._index[0] != generation:
             paths = {}
@@ -74,9 +73,9 @@ class OpenApi:
             known.update(resource.plural.encode() + orjson.dumps(resource.openapi))
         return known.hexdigest().upper()
 
-    def _document(self, group: str, version: str) -> Json:
-        schemas: dict[str, Json] = {}
-        paths: dict[str, Json] = {}
+    def _document(self, group: str, version: str) -> Object:
+        schemas: dict[str, Object] = {}
+        paths: dict[str, Object] = {}
         definitions = builtin_schemas.read_definitions()
         for resource in self._registry.in_version(group, version):
             name = resource.definition
@@ -103,7 +102,7 @@ def _translated(value: Any, waiting: list[str]) -> Any:
         return [_translated(item, waiting) for item in value]
     if not isinstance(value, dict):
         return value
-    result: Json = {}
+    result: Object = {}
     for key, item in value.items():
         if key == "$ref" and isinstance(item, str):
             target = item.removeprefix(_DEFS)
@@ -117,9 +116,9 @@ def _translated(value: Any, waiting: list[str]) -> Any:
     return result
 
 
-def _custom_schema(resource: Resource) -> Json:
+def _custom_schema(resource: Resource) -> Object:
     """Return a definition's schema with the fields every object has."""
-    schema: Json = dict(resource.openapi or {"x-kubernetes-preserve-unknown-fields": True})
+    schema: Object = dict(resource.openapi or {"x-kubernetes-preserve-unknown-fields": True})
     schema["type"] = "object"
     schema["properties"] = {
         **(schema.get("properties") or {}),
@@ -131,11 +130,11 @@ def _custom_schema(resource: Resource) -> Json:
     return schema
 
 
-def _kind(resource: Resource) -> Json:
+def _kind(resource: Resource) -> Object:
     return {"group": resource.group, "version": resource.version, "kind": resource.kind}
 
 
-def _resource_paths(resource: Resource, schema: Json) -> dict[str, Json]:
+def _resource_paths(resource: Resource, schema: Object) -> dict[str, Object]:
     root = f"/apis/{resource.group}" if resource.group else "/api"
     space = "/namespaces/{namespace}" if resource.namespaced else ""
     collection = f"{root}/{resource.version}{space}/{resource.plural}"
@@ -149,8 +148,8 @@ def _resource_paths(resource: Resource, schema: Json) -> dict[str, Json]:
     return {path: operations for path, operations in found.items() if operations}
 
 
-def _operations(resource: Resource, schema: Json, methods: tuple[str, ...]) -> Json:
-    found: Json = {}
+def _operations(resource: Resource, schema: Object, methods: tuple[str, ...]) -> Object:
+    found: Object = {}
     answer = {"description": "OK", "content": {"application/json": {"schema": schema}}}
     for method in methods:
         verb = next((verb for verb in _METHODS[method] if verb in resource.verbs), None)

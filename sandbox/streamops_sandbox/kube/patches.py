@@ -10,8 +10,7 @@ import jsonpointer
 
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.schema import FREE, Schema
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -23,7 +22,7 @@ _ORDER = "$setElementOrder/"
 _RETAIN_KEYS = "$retainKeys"
 
 
-def json_patch(target: Json, patch: Any) -> Json:
+def json_patch(target: Object, patch: Any) -> Object:
     """RFC 6902; raises a 400 for a malformed patch, a 422 for one that does not apply."""
     if not isinstance(patch, list):
         found = "object" if isinstance(patch, dict) else type(patch).__name__
@@ -33,7 +32,7 @@ def json_patch(target: Json, patch: Any) -> Json:
         )
     try:
         # Go's library replaces what is not there.
-        result: Json = target
+        result: Object = target
         for operation in patch:
             result = _json_operation(result, operation)
     except (
@@ -51,9 +50,9 @@ def json_patch(target: Json, patch: Any) -> Json:
     return result
 
 
-def _json_operation(target: Json, operation: Json) -> Json:
+def _json_operation(target: Object, operation: Object) -> Object:
     try:
-        applied: Json = jsonpatch.JsonPatch([operation]).apply(target)
+        applied: Object = jsonpatch.JsonPatch([operation]).apply(target)
     except jsonpatch.JsonPatchConflict:
         if operation.get("op") != "replace":
             raise
@@ -74,16 +73,16 @@ def merge_patch(target: Any, patch: Any) -> Any:
     return result
 
 
-def strategic_patch(target: Json, patch: Json, node: Schema) -> Json:
+def strategic_patch(target: Object, patch: Object, node: Schema) -> Object:
     """Kubernetes' own patch: lists merge by their merge key, with directives.
 
     https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md
     """
-    result: Json = _merge_map(copy.deepcopy(target), patch, node)
+    result: Object = _merge_map(copy.deepcopy(target), patch, node)
     return result
 
 
-def _merge_map(target: Json, patch: Json, node: Schema) -> Json:
+def _merge_map(target: Object, patch: Object, node: Schema) -> Object:
     directive = patch.get(_DIRECTIVE)
     if directive == "replace":
         return {key: _clean(value) for key, value in patch.items() if key != _DIRECTIVE}

@@ -21,8 +21,7 @@ import orjson
 from streamops_sandbox.kube import builtin_schemas, errors
 from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.schema import Schema
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
@@ -45,7 +44,7 @@ class ProtobufError(ValueError):
     """The bytes are no message of the expected type."""
 
 
-def decode_object(data: bytes) -> Json:
+def decode_object(data: bytes) -> Object:
     """An object from its envelope (`runtime.Unknown`); raises a 400 or 415."""
     if not data.startswith(_MAGIC):
         raise errors.bad_request("provided data does not appear to be a protobuf message")
@@ -142,12 +141,12 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         yield tag >> 3, value
 
 
-def _message(data: bytes, schema: Schema, name: str) -> Json:
+def _message(data: bytes, schema: Schema, name: str) -> Object:
     """A message as the JSON object it stands for."""
     numbers = _numbers().get(name.removeprefix(_PREFIX))
     if numbers is None:
         raise ProtobufError(f"{name} is not known")
-    result: Json = {}
+    result: Object = {}
     for number, value in _fields(data):
         key = numbers.get(number)
         if key is None:
@@ -163,7 +162,7 @@ def _message(data: bytes, schema: Schema, name: str) -> Json:
     return result
 
 
-def _put(result: Json, key: str, value: int | bytes, schema: Schema) -> None:
+def _put(result: Object, key: str, value: int | bytes, schema: Schema) -> None:
     if schema.type == s.ARRAY:
         result.setdefault(key, []).append(_value(value, schema.element()))
     elif schema.type == s.MAP and schema.additional is not None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamops_sandbox.kube import errors, quantity
+from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Review
     from streamops_sandbox.kube.store import Store
 
-Json = dict[str, Any]
 Amounts = dict[str, Decimal]
 _QUOTAS = "resourcequotas"
 _COUNTED = frozenset(
@@ -59,12 +59,12 @@ class Quotas:
             if status != quota.get("status"):
                 self._store.put(_QUOTAS, {**quota, "status": status})
 
-    def _quotas(self, namespace: str) -> list[Json]:
+    def _quotas(self, namespace: str) -> list[Object]:
         if not namespace:
             return []
         return [stored.load() for stored in self._store.collection(_QUOTAS).items(namespace)]
 
-    def _used(self, quota: Json) -> Amounts:
+    def _used(self, quota: Object) -> Amounts:
         """Return what is used of each resource that a quota limits."""
         total = dict.fromkeys((quota.get("spec") or {}).get("hard") or {}, Decimal(0))
         for collection in {name for key in total for name in _collections(key)}:
@@ -92,7 +92,7 @@ def _collections(name: str) -> Iterator[str]:
         yield "pods"
 
 
-def usage(collection: str, obj: Json) -> Amounts:
+def usage(collection: str, obj: Object) -> Amounts:
     """Return what one object counts for, by the name of the limited resource."""
     found: Amounts = {f"count/{collection}": Decimal(1)}
     spec = obj.get("spec") or {}
@@ -115,17 +115,17 @@ def usage(collection: str, obj: Json) -> Amounts:
     return found
 
 
-def _pod_sum(spec: Json, kind: str, name: str) -> Decimal:
+def _pod_sum(spec: Object, kind: str, name: str) -> Decimal:
     """Return a pod's request or limit: its containers' sum, or an init container's if that is more."""
 
-    def amount(container: Json) -> Decimal:
+    def amount(container: Object) -> Decimal:
         return quantity.parse(((container.get("resources") or {}).get(kind) or {}).get(name, "0"))
 
     total = sum(map(amount, spec.get("containers") or []), Decimal(0))
     return max([total, *map(amount, spec.get("initContainers") or [])])
 
 
-def _check_computed(quota: Json, hard: Amounts, pod: Json, name: str) -> None:
+def _check_computed(quota: Object, hard: Amounts, pod: Object, name: str) -> None:
     """Refuse a pod without an amount that the quota limits."""
     missing: dict[str, list[str]] = {}
     for key in hard:
@@ -141,11 +141,11 @@ def _check_computed(quota: Json, hard: Amounts, pod: Json, name: str) -> None:
         raise errors.forbidden("", "pods", name, why)
 
 
-def _counts(pod: Json) -> bool:
+def _counts(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
 
 
-def _in_scope(quota: Json, pod: Json) -> bool:
+def _in_scope(quota: Object, pod: Object) -> bool:
     """Whether a pod is one of those the quota is about."""
     terminating = pod["spec"].get("activeDeadlineSeconds") is not None
     resources = [item.get("resources") or {} for item in pod["spec"].get("containers") or []]
@@ -157,7 +157,7 @@ def _in_scope(quota: Json, pod: Json) -> bool:
     return all(holds.get(scope, True) for scope in (quota.get("spec") or {}).get("scopes") or [])
 
 
-def _parsed(amounts: Json | None) -> Amounts:
+def _parsed(amounts: Object | None) -> Amounts:
     return {name: quantity.parse(amount) for name, amount in (amounts or {}).items()}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 from aiohttp import web
+from multidict import MultiMapping
 
 from streamops_sandbox.kube import (
     builtin_schemas,
@@ -29,13 +29,12 @@ from streamops_sandbox.kube.patching import Patching
 from streamops_sandbox.kube.requestinfo import RequestInfo
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.watching import Watch
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 #: Answers requests to a subresource.
 Subresource = Callable[["Call"], Awaitable[web.StreamResponse]]
 
 _MAX_MANAGER = 128
-_NONE = b""
 _DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 
 
@@ -51,27 +50,25 @@ class ServerContext:
     watches: set[asyncio.Task[object]] = field(default_factory=set)
 
 
+@dataclass(slots=True)
 class Call:
     """One authorised request to a resource."""
 
-    __slots__ = ("body", "info", "query", "request", "resource", "server", "user", "write")
+    request: web.BaseRequest
+    info: RequestInfo
+    resource: Resource
+    user: User
+    server: ServerContext
+    body: bytes = b""
+    write: Write = field(init=False)
 
-    def __init__(
-        self,
-        request: web.BaseRequest,
-        info: RequestInfo,
-        resource: Resource,
-        user: User,
-        server: ServerContext,
-    ) -> None:
-        self.request = request
-        self.info = info
-        self.resource = resource
-        self.user = user
-        self.server = server
-        self.query = request.query
-        self.body = _NONE
-        self.write = Write(user, "")
+    def __post_init__(self) -> None:
+        self.write = Write(self.user, "")
+
+    @property
+    def query(self) -> MultiMapping[str]:
+        """The query's parameters."""
+        return self.request.query
 
     async def read_write(self) -> None:
         """Read the body and what the query says about the write; raises a 400 or 422."""
@@ -110,14 +107,14 @@ class Call:
         """The body's media type."""
         return self.request.headers.get("Content-Type", "")
 
-    def object(self, kind: str = "") -> Json:
+    def object(self, kind: str = "") -> Object:
         """Return the body as one object; duplicate fields are noted for the write."""
         expected = kind or self.resource.kind
         obj, found = codec.decode_object(self.body, self.content_type(), expected)
         self.write.duplicates = found
         return obj
 
-    def answer(self, code: int, obj: Json) -> web.Response:
+    def answer(self, code: int, obj: Object) -> web.Response:
         """Return an object as the answer, in the form asked for."""
         form = negotiation.form(self.request.headers.get("Accept", ""))
         if form in (negotiation.TABLE, negotiation.METADATA) and obj.get("kind") != "Status":
@@ -323,9 +320,9 @@ class Rest:
         return call.answer_bytes(200, listing.list_body(raws, found, resource))
 
 
-def delete_options(call: Call) -> Json:
+def delete_options(call: Call) -> Object:
     """Return `DeleteOptions` from the body or the query; raises a 400."""
-    options: Json = {}
+    options: Object = {}
     if call.body.strip():
         options = call.object("DeleteOptions")
         schema = builtin_schemas.definitions().named(_DELETE_OPTIONS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 OBJECT: Final = "object"  # fields with names; unknown ones are dropped
 MAP: Final = "map"  # keys chosen by the user
@@ -61,9 +61,9 @@ class Schema:
         self.nullable = False
         self.preserve = False
         self.embedded = False
-        self.checks: Json | None = None
+        self.checks: Object | None = None
         #: `x-kubernetes-validations`.
-        self.rules: tuple[Json, ...] = ()
+        self.rules: tuple[Object, ...] = ()
 
     def child(self, key: str) -> Schema | None:
         """The schema of a field or map value; None where the key is unknown."""
@@ -97,7 +97,7 @@ def plain(type_: str) -> Schema:
     return _PLAIN[type_]
 
 
-def apply_merge_keywords(node: Schema, source: Json) -> None:
+def apply_merge_keywords(node: Schema, source: Object) -> None:
     """Take over `x-kubernetes-*` keywords that say how a value merges."""
     node.list_type = source.get("x-kubernetes-list-type", node.list_type)
     node.list_keys = tuple(source.get("x-kubernetes-list-map-keys", node.list_keys))

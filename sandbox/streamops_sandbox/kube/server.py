@@ -38,8 +38,7 @@ from streamops_sandbox.kube.tls import Authority, server_context, write_private
 from streamops_sandbox.kube.tokens import TokenSigner
 from streamops_sandbox.kube.webhook_client import WebhookClient
 from streamops_sandbox.kube.webhooks import Webhooks
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 DEFAULT_SERVICE_NETWORK = "10.96.0.0/16"
@@ -87,7 +86,7 @@ class ApiServer:
         """The certificate authority's certificate, PEM."""
         return self._authority.cert_file
 
-    def admin_kubeconfig(self) -> Json:
+    def admin_kubeconfig(self) -> Object:
         """A kubeconfig of a member of `system:masters`."""
         cluster = {
             "server": self.url,

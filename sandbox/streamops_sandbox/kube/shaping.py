@@ -10,8 +10,8 @@ from streamops_sandbox.kube import builtin_schemas, custom_objects, decoding, er
 from streamops_sandbox.kube.api import Api, Write
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.resources import Resource
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 #: How often an update of a built-in kind judges the metadata: once for every layer that does.
 _METADATA_CHECKS = 4
 _OWNER_FIELDS = {
@@ -20,7 +20,7 @@ _OWNER_FIELDS = {
 }  # fmt: skip
 
 
-def check_type(obj: Json, resource: Resource, api: Api) -> None:
+def check_type(obj: Object, resource: Resource, api: Api) -> None:
     """Check that the body's apiVersion and kind are those of the path; raises a 400."""
     kind, version = obj.get("kind"), obj.get("apiVersion")
     if not kind and not resource.custom:
@@ -53,7 +53,7 @@ def _unhandled(kind: str, version: str, resource: Resource, why: str) -> errors.
     )
 
 
-def shape(obj: Json, resource: Resource, api: Api, write: Write) -> Json:
+def shape(obj: Object, resource: Resource, api: Api, write: Write) -> Object:
     """Return the object in its type's shape, with defaults; reports unknown fields as asked."""
     typed = {**obj, "apiVersion": resource.api_version, "kind": resource.kind}
     typed["metadata"] = typed.get("metadata") or {}
@@ -82,22 +82,22 @@ def shape(obj: Json, resource: Resource, api: Api, write: Write) -> Json:
     return result
 
 
-def _bad_patch(patched: Json, why: str) -> errors.StatusError:
+def _bad_patch(patched: Object, why: str) -> errors.StatusError:
     found = Causes()
     found.invalid("patch", orjson.dumps(patched).decode(), why)
     return errors.invalid("", "", "", found)
 
 
-def _shape_custom(obj: Json, resource: Resource, decoder: decoding.Decoder) -> Json:
+def _shape_custom(obj: Object, resource: Resource, decoder: decoding.Decoder) -> Object:
     meta_schema = builtin_schemas.definitions().named(builtin_schemas.OBJECT_META)
     obj["metadata"] = decoder.conform(obj["metadata"], meta_schema, "metadata")
-    result: Json = custom_objects.prune(obj, resource.schema, "", decoder.unknown)
+    result: Object = custom_objects.prune(obj, resource.schema, "", decoder.unknown)
     custom_objects.drop_nulls(result, resource.schema)
     custom_objects.default(result, resource.schema)
     return result
 
 
-def check(obj: Json, old: Json | None, resource: Resource, api: Api) -> None:
+def check(obj: Object, old: Object | None, resource: Resource, api: Api) -> None:
     """Check all rules at once; raises a 422. `old` is the state before an update."""
     found = Causes()
     times = 1
@@ -123,7 +123,7 @@ def check(obj: Json, old: Json | None, resource: Resource, api: Api) -> None:
         raise errors.invalid(resource.group, resource.kind, name, found)
 
 
-def _check_metadata(metadata: Json, resource: Resource, found: Causes) -> None:
+def _check_metadata(metadata: Object, resource: Resource, found: Causes) -> None:
     name = metadata.get("name", "")
     problems = names.problems(name, group=resource.group, kind=resource.kind)
     found.problems("metadata.name", name, problems)
@@ -148,7 +148,7 @@ def _check_metadata(metadata: Json, resource: Resource, found: Causes) -> None:
         found.problems("metadata.finalizers", finalizer, names.label_key_problems(finalizer))
 
 
-def _check_metadata_update(metadata: Json, old: Json, found: Causes) -> None:
+def _check_metadata_update(metadata: Object, old: Object, found: Causes) -> None:
     """Check what an update may not do; two layers of the real server report it."""
     added = [
         item

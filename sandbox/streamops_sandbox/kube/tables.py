@@ -13,11 +13,12 @@ from typing import Any
 
 import yaml
 
-from streamops_sandbox.kube import builtin_schemas, clock, jsonpath
+from streamops_sandbox import timestamps
+from streamops_sandbox.kube import builtin_schemas, jsonpath
 from streamops_sandbox.kube.resources import Resource
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
-Read = Callable[[Json], Any]
+Read = Callable[[Object], Any]
 _FILE = Path(__file__).parent / "table_columns.yaml"
 NONE, UNSET = "<none>", "<unset>"
 
@@ -26,13 +27,13 @@ NONE, UNSET = "<none>", "<unset>"
 class Column:
     """A column: its definition, and the reader of its cells."""
 
-    definition: Json
+    definition: Object
     read: Read
 
 
 def table(
-    objects: list[Json], metadata: Json, resource: Resource, include: str, *, headers: bool
-) -> Json:
+    objects: list[Object], metadata: Object, resource: Resource, include: str, *, headers: bool
+) -> Object:
     """Return the `Table` of some objects; `include` is None, Metadata (the default) or Object."""
     kind = objects[0].get("kind") if objects else ""
     if resource.custom and kind != "Scale":
@@ -53,7 +54,7 @@ def table(
     }
 
 
-def _attached(obj: Json, include: str) -> Json | None:
+def _attached(obj: Object, include: str) -> Object | None:
     if include == "None":
         return None
     if include == "Object":
@@ -66,7 +67,9 @@ def _attached(obj: Json, include: str) -> Json | None:
     }
 
 
-def _definition(name: str, type_: str, priority: int, description: str, format_: str = "") -> Json:
+def _definition(
+    name: str, type_: str, priority: int, description: str, format_: str = ""
+) -> Object:
     return {
         "name": name,
         "type": type_,
@@ -100,7 +103,7 @@ def _custom_cell(values: list[Any], type_: str) -> Any:
         return "<unknown>" if type_ == "date" else None
     value = values[0]
     if type_ == "date":
-        return clock.age(value)
+        return timestamps.age(value)
     if type_ == "boolean":
         return value if isinstance(value, bool) else None
     if type_ in ("integer", "number"):
@@ -131,14 +134,14 @@ def _builtin() -> dict[str, list[Column]]:
     return columns
 
 
-def _column(documents: Json, title: str, read: str, text: str, flags: str = "") -> Column:
+def _column(documents: Object, title: str, read: str, text: str, flags: str = "") -> Column:
     type_ = next((word for word in flags.split() if word != "wide"), "string")
     form = "name" if title == "Name" else ""
     definition = _definition(title, type_, int("wide" in flags), _described(documents, text), form)
     return Column(definition, _reader(read))
 
 
-def _described(documents: Json, text: str) -> str:
+def _described(documents: Object, text: str) -> str:
     """Return a description: the text itself, or that of the field it names."""
     group, _, rest = text.partition(".")
     version, _, field = rest.partition(".")
@@ -157,7 +160,7 @@ def _reader(text: str) -> Read:
     return _at(text)
 
 
-def at(obj: Json, path: str) -> Any:
+def at(obj: Object, path: str) -> Any:
     """Return the value at a dotted path, or None."""
     value: Any = obj
     for key in path.split("."):
@@ -169,7 +172,7 @@ def _at(text: str) -> Read:
     path, _, default = text.partition("|")
     fallback: Any = int(default) if default.isdigit() else default
 
-    def read(obj: Json) -> Any:
+    def read(obj: Object) -> Any:
         value = at(obj, path)
         if value is None or value == "":
             return fallback
@@ -179,7 +182,7 @@ def _at(text: str) -> Read:
 
 
 def _selector(path: str) -> Read:
-    def read(obj: Json) -> str:
+    def read(obj: Object) -> str:
         selector = at(obj, path) or {}
         if "matchLabels" not in selector and "matchExpressions" not in selector:
             return _labels(selector) or NONE
@@ -198,12 +201,12 @@ def _selector(path: str) -> Read:
     return read
 
 
-def _labels(labels: Json) -> str:
+def _labels(labels: Object) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 def _subjects(kind: str) -> Read:
-    def read(obj: Json) -> str:
+    def read(obj: Object) -> str:
         found = [item for item in obj.get("subjects") or [] if item.get("kind") == kind]
         space = kind == "ServiceAccount"
         return ", ".join(f"{item['namespace']}/" * space + item["name"] for item in found)
@@ -212,7 +215,7 @@ def _subjects(kind: str) -> Read:
 
 
 def _kind_name(path: str) -> Read:
-    def read(obj: Json) -> str:
+    def read(obj: Object) -> str:
         found = at(obj, path)
         if not found:
             return NONE
@@ -225,7 +228,7 @@ def _kind_name(path: str) -> Read:
 
 
 def _node_address(type_: str) -> Read:
-    def read(obj: Json) -> str:
+    def read(obj: Object) -> str:
         found = [
             item["address"] for item in at(obj, "status.addresses") or [] if item["type"] == type_
         ]
@@ -234,7 +237,7 @@ def _node_address(type_: str) -> Read:
     return read
 
 
-def _external_ip(obj: Json) -> str:
+def _external_ip(obj: Object) -> str:
     addresses = list(at(obj, "spec.externalIPs") or [])
     kind = at(obj, "spec.type")
     if kind == "ExternalName":
@@ -244,12 +247,12 @@ def _external_ip(obj: Json) -> str:
     return ",".join(addresses) or NONE
 
 
-def _ingress_addresses(obj: Json) -> list[str]:
+def _ingress_addresses(obj: Object) -> list[str]:
     found = at(obj, "status.loadBalancer.ingress") or []
     return [item.get("ip") or item.get("hostname", "") for item in found]
 
 
-def _service_ports(obj: Json) -> str:
+def _service_ports(obj: Object) -> str:
     texts = []
     for port in at(obj, "spec.ports") or []:
         node = f":{port['nodePort']}" if port.get("nodePort") else ""
@@ -262,7 +265,7 @@ def _first_three(found: list[str], nothing: str) -> str:
     return ",".join(found[:3]) + more or nothing
 
 
-def _endpoints(obj: Json) -> str:
+def _endpoints(obj: Object) -> str:
     texts = [
         f"{address['ip']}:{port['port']}"
         for subset in obj.get("subsets") or []
@@ -272,19 +275,19 @@ def _endpoints(obj: Json) -> str:
     return _first_three(texts, NONE)
 
 
-def _node_status(obj: Json) -> str:
+def _node_status(obj: Object) -> str:
     ready = [item for item in at(obj, "status.conditions") or [] if item["type"] == "Ready"]
     text = "Unknown" if not ready else "Ready" if ready[-1]["status"] == "True" else "NotReady"
     return text + (",SchedulingDisabled" if at(obj, "spec.unschedulable") else "")
 
 
-def _node_roles(obj: Json) -> str:
+def _node_roles(obj: Object) -> str:
     prefix = "node-role.kubernetes.io/"
     labels = obj["metadata"].get("labels") or {}
     return ",".join(sorted(key.removeprefix(prefix) for key in labels if prefix in key)) or NONE
 
 
-def _job_status(obj: Json) -> str:
+def _job_status(obj: Object) -> str:
     held = {c["type"] for c in at(obj, "status.conditions") or [] if c["status"] == "True"}
     if held & {"Complete", "Failed"}:
         return "Complete" if "Complete" in held else "Failed"
@@ -294,7 +297,7 @@ def _job_status(obj: Json) -> str:
     return found[0] if found else "Running"
 
 
-def _job_completions(obj: Json) -> str:
+def _job_completions(obj: Object) -> str:
     succeeded, wanted = at(obj, "status.succeeded") or 0, at(obj, "spec.completions")
     if wanted is not None:
         return f"{succeeded}/{wanted}"
@@ -302,16 +305,18 @@ def _job_completions(obj: Json) -> str:
     return f"{succeeded}/1 of {parallel}" if parallel > 1 else f"{succeeded}/1"
 
 
-def _job_duration(obj: Json) -> str:
+def _job_duration(obj: Object) -> str:
     start, end = at(obj, "status.startTime"), at(obj, "status.completionTime")
     if not start:
         return ""
     if not end:
-        return clock.age(start)
-    return clock.human_duration(int((clock.parse(end) - clock.parse(start)).total_seconds()))
+        return timestamps.age(start)
+    return timestamps.human_duration(
+        int((timestamps.parse(end) - timestamps.parse(start)).total_seconds())
+    )
 
 
-def _hpa_targets(obj: Json) -> str:
+def _hpa_targets(obj: Object) -> str:
     texts = []
     current = at(obj, "status.currentMetrics") or []
     for index, metric in enumerate(at(obj, "spec.metrics") or []):
@@ -324,19 +329,19 @@ def _hpa_targets(obj: Json) -> str:
     return ", ".join(texts) or NONE
 
 
-def _statuses(pod: Json, key: str) -> list[Json]:
-    found: list[Json] = (pod.get("status") or {}).get(key) or []
+def _statuses(pod: Object, key: str) -> list[Object]:
+    found: list[Object] = (pod.get("status") or {}).get(key) or []
     return found
 
 
-def _pod_ready(pod: Json) -> str:
+def _pod_ready(pod: Object) -> str:
     """Return `1/2`: containers that are ready, and containers there are."""
     total = len((pod.get("spec") or {}).get("containers") or [])
     count = sum(1 for status in _statuses(pod, "containerStatuses") if status.get("ready"))
     return f"{count}/{total}"
 
 
-def _init_reason(pod: Json) -> str:
+def _init_reason(pod: Object) -> str:
     total = len((pod.get("spec") or {}).get("initContainers") or [])
     for index, status in enumerate(_statuses(pod, "initContainerStatuses")):
         state = status.get("state") or {}
@@ -351,7 +356,7 @@ def _init_reason(pod: Json) -> str:
     return ""
 
 
-def _pod_status(pod: Json) -> str:
+def _pod_status(pod: Object) -> str:
     """Return the word under STATUS."""
     state = pod.get("status") or {}
     reason = state.get("reason") or state.get("phase") or ""
@@ -378,24 +383,24 @@ def _pod_status(pod: Json) -> str:
     return reason
 
 
-def _is_ready(pod: Json) -> bool:
+def _is_ready(pod: Object) -> bool:
     return any(
         condition["type"] == "Ready" and condition["status"] == "True"
         for condition in _statuses(pod, "conditions")
     )
 
 
-def _pod_restarts(pod: Json) -> str:
+def _pod_restarts(pod: Object) -> str:
     """Return how often containers were restarted, and when last."""
     count, last = 0, ""
     for container in _statuses(pod, "containerStatuses"):
         count += container.get("restartCount", 0)
         ended = (container.get("lastState") or {}).get("terminated") or {}
         last = max(last, ended.get("finishedAt") or "")
-    return f"{count} ({clock.age(last)} ago)" if count and last else str(count)
+    return f"{count} ({timestamps.age(last)} ago)" if count and last else str(count)
 
 
-def _pod_gates(pod: Json) -> str:
+def _pod_gates(pod: Object) -> str:
     """Return `1/2`: readiness gates that hold, and gates there are."""
     gates = (pod.get("spec") or {}).get("readinessGates") or []
     if not gates:
@@ -423,10 +428,12 @@ _FUNCTIONS: dict[str, Read] = {
     "slice_endpoints": lambda obj: _first_three(
         [address for item in obj.get("endpoints") or [] for address in item["addresses"]], UNSET
     ),
-    "event_seen": lambda obj: clock.age(
+    "event_seen": lambda obj: timestamps.age(
         at(obj, "series.lastObservedTime") or obj.get("lastTimestamp") or obj.get("eventTime")
     ),
-    "event_first_seen": lambda obj: clock.age(obj.get("firstTimestamp") or obj.get("eventTime")),
+    "event_first_seen": lambda obj: timestamps.age(
+        obj.get("firstTimestamp") or obj.get("eventTime")
+    ),
     "event_object": lambda obj: (
         f"{at(obj, 'involvedObject.kind') or ''}".lower()
         + f"/{at(obj, 'involvedObject.name') or ''}"
@@ -443,8 +450,10 @@ _FUNCTIONS: dict[str, Read] = {
 }
 #: Makers of readers, by a path or another argument.
 _FACTORIES: dict[str, Callable[[str], Read]] = {
-    "age": lambda path: lambda obj: clock.age(at(obj, path)),
-    "age_or_none": lambda path: lambda obj: clock.age(at(obj, path)) if at(obj, path) else NONE,
+    "age": lambda path: lambda obj: timestamps.age(at(obj, path)),
+    "age_or_none": lambda path: (
+        lambda obj: timestamps.age(at(obj, path)) if at(obj, path) else NONE
+    ),
     "count": lambda path: lambda obj: len(at(obj, path) or ()),
     "flag": lambda path: lambda obj: "true" if at(obj, path) else "false",
     "truth": lambda path: lambda obj: "True" if at(obj, path) else "False",

@@ -20,8 +20,8 @@ from jwt.algorithms import RSAAlgorithm
 
 from streamops_sandbox.kube.authn import User
 from streamops_sandbox.kube.tls import write_private
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 #: (resource plural, namespace, name) → the object's uid, or None where it is gone.
 FindUid = Callable[[str, str, str], str | None]
 
@@ -68,7 +68,7 @@ class TokenSigner:
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         self._key_id = hashlib.sha256(public).hexdigest()
-        self._verified: dict[str, Json] = {}
+        self._verified: dict[str, Object] = {}
 
     @staticmethod
     def _load(path: Path) -> rsa.RSAPrivateKey:
@@ -85,14 +85,14 @@ class TokenSigner:
         write_private(path, pem)
         return made
 
-    def jwks(self) -> Json:
+    def jwks(self) -> Object:
         """The public key as a JSON Web Key Set."""
         key = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
         key |= {"use": "sig", "alg": "RS256", "kid": self._key_id}
         del key["key_ops"]
         return {"keys": [key]}
 
-    def openid_configuration(self, jwks_uri: str) -> Json:
+    def openid_configuration(self, jwks_uri: str) -> Object:
         """The issuer's discovery document."""
         return {
             "issuer": self.issuer,
@@ -114,7 +114,7 @@ class TokenSigner:
     ) -> tuple[str, int]:
         """A token of a service account, and when it ends (seconds since the epoch)."""
         issued = int(time.time())
-        private: Json = {"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}}
+        private: Object = {"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}}
         if bound:
             private[bound.kind.lower()] = {"name": bound.name, "uid": bound.uid}
         claims = {
@@ -163,7 +163,7 @@ class TokenSigner:
         found = self.verify(token)
         return found[0] if found else None
 
-    def _claims(self, token: str) -> Json | None:
+    def _claims(self, token: str) -> Object | None:
         """The claims of a token this server signed; None for any other."""
         known = self._verified.get(token)
         if known is not None:
@@ -172,7 +172,7 @@ class TokenSigner:
             if jwt.get_unverified_header(token).get("kid") != self._key_id:
                 return None
             public = self._key.public_key()
-            claims: Json = jwt.decode(token, public, ["RS256"], options=_UNCHECKED)
+            claims: Object = jwt.decode(token, public, ["RS256"], options=_UNCHECKED)
         except jwt.InvalidTokenError:
             return None
         now = time.time()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import orjson
 from aiohttp import web
@@ -27,8 +26,8 @@ from streamops_sandbox.kube.store import (
     Watcher,
     watch_line,
 )
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 #: Turns an object's JSON into another form (a table, bare metadata); None sends it as it is.
 Render = Callable[[bytes], bytes]
 #: What a watch tells: the type, the object, and the stored event that says just this, if any.
@@ -180,7 +179,7 @@ class Watch:
 
     def _bookmark(self, annotations: Mapping[str, str] | None = None) -> bytes:
         self._sent = self._store.revision
-        metadata: Json = {"resourceVersion": str(self._store.revision), "creationTimestamp": None}
+        metadata: Object = {"resourceVersion": str(self._store.revision), "creationTimestamp": None}
         if annotations:
             metadata["annotations"] = dict(annotations)
         obj = {

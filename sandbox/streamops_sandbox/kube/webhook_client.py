@@ -10,7 +10,6 @@ import base64
 import hashlib
 import ssl
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
@@ -19,8 +18,8 @@ from yarl import URL
 
 from streamops_sandbox.kube.api import Api
 from streamops_sandbox.kube.endpoints import EndpointError, resolve_service
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _MAX_CONTEXTS = 64
 
 
@@ -55,12 +54,12 @@ class WebhookClient:
 
     async def post(
         self,
-        client: Json,
-        body: Json,
+        client: Object,
+        body: Object,
         *,
         timeout: float,  # noqa: ASYNC109 - is part of the URL that is called, too
         query: dict[str, str] | None = None,
-    ) -> Json:
+    ) -> Object:
         """POST a review to a webhook's `clientConfig`; raises WebhookError."""
         target = self._target(client, query or {})
         context = self._context(client.get("caBundle") or "")
@@ -88,7 +87,7 @@ class WebhookClient:
         return _decode(content, status)
 
     async def _send(
-        self, target: _Target, context: ssl.SSLContext, body: Json
+        self, target: _Target, context: ssl.SSLContext, body: Object
     ) -> tuple[int, bytes]:
         if self._session is None:
             self._session = aiohttp.ClientSession(trust_env=False)
@@ -106,7 +105,7 @@ class WebhookClient:
         ) as response:
             return response.status, await response.read()
 
-    def _target(self, client: Json, query: dict[str, str]) -> _Target:
+    def _target(self, client: Object, query: dict[str, str]) -> _Target:
         suffix = f"?{urlencode(query)}" if query else ""
         service = client.get("service")
         if service is None:
@@ -166,7 +165,7 @@ def _certificate_problem(error: aiohttp.ClientConnectorCertificateError) -> str:
     return f"x509: {text}"
 
 
-def _decode(content: bytes, status: int) -> Json:
+def _decode(content: bytes, status: int) -> Object:
     if not 200 <= status < 300:
         raise WebhookError(
             f"an error on the server ({content.decode(errors='replace').strip()!r}) has "

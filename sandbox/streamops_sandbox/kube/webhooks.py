@@ -10,9 +10,7 @@ import base64
 import binascii
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import orjson
 
@@ -20,8 +18,7 @@ from streamops_sandbox.kube import cel, errors, patches, selectors
 from streamops_sandbox.kube.api import Api, Review
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.webhook_client import WebhookClient, WebhookError
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 _LOG = logging.getLogger(__name__)
 #: Configurations of webhooks are never sent to webhooks: that could lock everybody out.
@@ -36,7 +33,7 @@ class Webhooks:
         self._mutating = Matcher(api, MUTATING)
         self._validating = Matcher(api, VALIDATING)
 
-    async def mutate(self, review: Review) -> Json | None:
+    async def mutate(self, review: Review) -> Object | None:
         """Send the object through all mutating webhooks; None where none changes it."""
         hooks = self._hooks(self._mutating, review)
         original = review.obj
@@ -69,24 +66,10 @@ class Webhooks:
 
     @staticmethod
     def _hooks(matcher: Matcher, review: Review) -> list[tuple[Hook, Resource]]:
-        if review.resource.group == _EXEMPT_GROUP:
-            return []
-        labels = [
-            (obj.get("metadata") or {}).get("labels") or {}
-            for obj in (review.obj, review.old)
-            if obj is not None
-        ]
-        subject = Subject(
-            review.resource,
-            review.operation,
-            review.subresource,
-            review.namespace,
-            review.name,
-            labels,
-        )
-        return list(matcher.matching(subject))
+        exempt = review.resource.group == _EXEMPT_GROUP
+        return [] if exempt else list(matcher.matching(review))
 
-    async def _ask(self, hook: Hook, version: Resource, review: Review) -> Json:
+    async def _ask(self, hook: Hook, version: Resource, review: Review) -> Object:
         """One hook's response; empty where its failure is to be ignored. Raises StatusError."""
         if review.write.dry_run and not hook.dry_run:
             raise errors.bad_request(f'admission webhook "{hook.name}" does not support dry run')
@@ -121,7 +104,7 @@ class Webhooks:
             raise _denial(hook.name, response.get("status") or {})
         return response
 
-    def _conditions_hold(self, hook: Hook, request: Json) -> bool:
+    def _conditions_hold(self, hook: Hook, request: Object) -> bool:
         """Evaluate a hook's match conditions; one that fails counts by the failure policy."""
         data = {"object": request["object"], "oldObject": request["oldObject"], "request": request}
         try:
@@ -133,14 +116,16 @@ class Webhooks:
             return False
 
     @staticmethod
-    def _failed(hook: Hook, problem: str) -> Json:
+    def _failed(hook: Hook, problem: str) -> Object:
         if hook.ignore_failure:
             _LOG.warning("failing open: %s", problem)
             return {}
         raise errors.internal(problem)
 
     @staticmethod
-    def _patched(hook: Hook, version: Resource, review: Review, response: Json, patch: str) -> Json:
+    def _patched(
+        hook: Hook, version: Resource, review: Review, response: Object, patch: str
+    ) -> Object:
         if response.get("patchType") != "JSONPatch":
             raise errors.internal(
                 f'admission webhook "{hook.name}" returned response.patch but not '
@@ -159,8 +144,8 @@ class Webhooks:
         return changed if changed != review.obj else review.obj
 
 
-def _request(uid: str, version: Resource, review: Review) -> Json:
-    request: Json = {
+def _request(uid: str, version: Resource, review: Review) -> Object:
+    request: Object = {
         "uid": uid,
         **_types(version, "kind", "resource"),
         **_types(review.resource, "requestKind", "requestResource"),
@@ -185,16 +170,16 @@ def _request(uid: str, version: Resource, review: Review) -> Json:
     return request
 
 
-def _types(resource: Resource, kind: str, plural: str) -> Json:
+def _types(resource: Resource, kind: str, plural: str) -> Object:
     place = {"group": resource.group, "version": resource.version}
     return {kind: {**place, "kind": resource.kind}, plural: {**place, "resource": resource.plural}}
 
 
-def _seen(obj: Json | None, version: Resource) -> Json | None:
+def _seen(obj: Object | None, version: Resource) -> Object | None:
     return None if obj is None else {**obj, "apiVersion": version.api_version}
 
 
-def _response(answer: Json, uid: str) -> Json:
+def _response(answer: Object, uid: str) -> Object:
     response = answer.get("response")
     if not isinstance(response, dict):
         raise ValueError("expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview")
@@ -203,7 +188,7 @@ def _response(answer: Json, uid: str) -> Json:
     return response
 
 
-def _denial(name: str, result: Json) -> errors.StatusError:
+def _denial(name: str, result: Object) -> errors.StatusError:
     """A webhook's refusal (k8s.io/apiserver/pkg/admission/plugin/webhook/errors)."""
     denied = f'admission webhook "{name}" denied the request'
     explanation = result.get("message") or result.get("reason")
@@ -222,10 +207,10 @@ _NAMESPACES = "namespaces"
 class Hook:
     """One webhook of a configuration, as it is stored, ready for matching."""
 
-    def __init__(self, source: Json) -> None:
+    def __init__(self, source: Object) -> None:
         self.name: str = source["name"]
-        self.client: Json = source["clientConfig"]
-        self.rules: list[Json] = source.get("rules") or []
+        self.client: Object = source["clientConfig"]
+        self.rules: list[Object] = source.get("rules") or []
         self.namespaces = selectors.from_object(source.get("namespaceSelector"))
         self.objects = selectors.from_object(source.get("objectSelector"))
         self.ignore_failure = source["failurePolicy"] == "Ignore"
@@ -237,18 +222,6 @@ class Hook:
         self.conditions = [item["expression"] for item in source.get("matchConditions") or []]
 
 
-@dataclass(slots=True)
-class Subject:
-    """What is matched: a write to an object of a type."""
-
-    resource: Resource
-    operation: str
-    subresource: str
-    namespace: str
-    name: str
-    labels: list[Mapping[str, str]]  # of the new and the old object, as far as there are any
-
-
 class Matcher:
     """Finds hooks; reads the configurations again only when they have changed."""
 
@@ -258,14 +231,13 @@ class Matcher:
         self._read_at = -1
         self._hooks: list[Hook] = []
 
-    def matching(self, subject: Subject) -> Iterator[tuple[Hook, Resource]]:
-        """The hooks to call, in order, each with the version of the type it wants to see."""
+    def matching(self, review: Review) -> Iterator[tuple[Hook, Resource]]:
+        """Yield the hooks to call, in order, each with the version of the type it wants to see."""
         for hook in self._current():
-            if not self._selects(hook, subject):
-                continue
-            version = self._version(hook, subject)
-            if version is not None:
-                yield hook, version
+            if self._selects(hook, review):
+                version = self._version(hook, review)
+                if version is not None:
+                    yield hook, version
 
     def _current(self) -> list[Hook]:
         if self._read_at != self._collection.latest:
@@ -277,37 +249,37 @@ class Matcher:
             ]
         return self._hooks
 
-    def _version(self, hook: Hook, subject: Subject) -> Resource | None:
-        if _ruled(hook, subject, subject.resource):
-            return subject.resource
-        if hook.exact:
-            return None
-        resource = subject.resource
-        for other in self._api.registry.versions_of(resource.group, resource.plural):
-            if other is not resource and _ruled(hook, subject, other):
-                return other
+    def _version(self, hook: Hook, review: Review) -> Resource | None:
+        resource = review.resource
+        versions = [resource]
+        if not hook.exact:
+            versions += self._api.registry.versions_of(resource.group, resource.plural)
+        for version in versions:
+            if any(_rule_matches(rule, review, version) for rule in hook.rules):
+                return version
         return None
 
-    def _selects(self, hook: Hook, subject: Subject) -> bool:
-        if hook.objects and not any(hook.objects.matches(labels) for labels in subject.labels):
+    def _selects(self, hook: Hook, review: Review) -> bool:
+        labels = [
+            (obj.get("metadata") or {}).get("labels") or {}
+            for obj in (review.obj, review.old)
+            if obj is not None
+        ]
+        if hook.objects and not any(map(hook.objects.matches, labels)):
             return False
         if not hook.namespaces:
             return True
-        if subject.resource.collection == _NAMESPACES:
-            return any(hook.namespaces.matches(labels) for labels in subject.labels)
-        if not subject.resource.namespaced:
+        if review.resource.collection == _NAMESPACES:
+            return any(map(hook.namespaces.matches, labels))
+        if not review.resource.namespaced:
             return True
-        stored = self._api.get(_NAMESPACES, "", subject.namespace)
+        stored = self._api.get(_NAMESPACES, "", review.namespace)
         return hook.namespaces.matches(stored.labels if stored else {})
 
 
-def _ruled(hook: Hook, subject: Subject, resource: Resource) -> bool:
-    return any(_rule_matches(rule, subject, resource) for rule in hook.rules)
-
-
-def _rule_matches(rule: Json, subject: Subject, resource: Resource) -> bool:
+def _rule_matches(rule: Object, review: Review, resource: Resource) -> bool:
     for key, value in (
-        ("operations", subject.operation),
+        ("operations", review.operation),
         ("apiGroups", resource.group),
         ("apiVersions", resource.version),
     ):
@@ -315,7 +287,7 @@ def _rule_matches(rule: Json, subject: Subject, resource: Resource) -> bool:
             return False
     scope = "Namespaced" if resource.namespaced else "Cluster"
     return rule["scope"] in ("*", scope) and any(
-        _resource_matches(pattern, resource.plural, subject.subresource)
+        _resource_matches(pattern, resource.plural, review.subresource)
         for pattern in rule.get("resources") or []
     )
 

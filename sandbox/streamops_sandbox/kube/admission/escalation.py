@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api, Review
 from streamops_sandbox.kube.authn import MASTERS
 from streamops_sandbox.kube.authz import CLUSTER_ROLES, ROLES, Attributes, Authorizer, rule_allows
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _GROUP = "rbac.authorization.k8s.io"
 _TITLES = {"apiGroups": "APIGroups"}
 _FIELDS = ("apiGroups", "resources", "resourceNames", "nonResourceURLs", "verbs")
@@ -27,7 +26,7 @@ class Escalation:
         self._api = api
         self._authorizer = authorizer
 
-    async def mutate(self, review: Review) -> Json | None:
+    async def mutate(self, review: Review) -> Object | None:
         """Refuse a grant of what the writer does not have; changes nothing. Raises a 403."""
         resource, user = review.resource, review.write.user
         if resource.group != _GROUP or review.obj is None or MASTERS in user.groups:
@@ -67,17 +66,17 @@ class Escalation:
             raise errors.forbidden(_GROUP, resource.plural, review.name, why)
         return None
 
-    def _rules(self, plural: str, namespace: str, name: str) -> list[Json]:
+    def _rules(self, plural: str, namespace: str, name: str) -> list[Object]:
         """Return a role's rules; raises a 404, as nobody can tell what a missing role grants."""
         collection = ROLES if plural == "roles" else CLUSTER_ROLES
         stored = self._api.get(collection, namespace if plural == "roles" else "", name)
         if stored is None:
             raise errors.not_found(_GROUP, plural, name)
-        rules: list[Json] = stored.load().get("rules") or []
+        rules: list[Object] = stored.load().get("rules") or []
         return rules
 
 
-def _parts(rule: Json) -> Iterator[Json]:
+def _parts(rule: Object) -> Iterator[Object]:
     """Yield a rule's single rights."""
     if rule.get("nonResourceURLs"):
         for url, verb in itertools.product(rule["nonResourceURLs"], rule.get("verbs") or []):
@@ -90,7 +89,7 @@ def _parts(rule: Json) -> Iterator[Json]:
         yield part if name is None else {**part, "resourceNames": [name]}
 
 
-def _right(part: Json) -> Attributes:
+def _right(part: Object) -> Attributes:
     """Return a single right as an action."""
     verb = part["verbs"][0]
     if "nonResourceURLs" in part:
@@ -100,7 +99,7 @@ def _right(part: Json) -> Attributes:
     return Attributes(verb, part["apiGroups"][0], plural, subresource, name=name)
 
 
-def _show(part: Json) -> str:
+def _show(part: Object) -> str:
     pairs = []
     for key in _FIELDS:
         if part.get(key):

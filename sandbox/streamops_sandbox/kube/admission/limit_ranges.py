@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
 
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api, Review
 from streamops_sandbox.kube.quantity import parse
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _ANNOTATION = "kubernetes.io/limit-ranger"
 
 
@@ -20,14 +19,14 @@ class LimitRanger:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    def _items(self, namespace: str) -> list[Json]:
+    def _items(self, namespace: str) -> list[Object]:
         return [
             item
             for stored in self._api.store.collection("limitranges").items(namespace)
             for item in (stored.load().get("spec") or {}).get("limits") or []
         ]
 
-    async def mutate(self, review: Review) -> Json | None:
+    async def mutate(self, review: Review) -> Object | None:
         """Give a new pod's containers the namespace's default requests and limits."""
         pod = review.obj
         if (
@@ -74,11 +73,13 @@ class LimitRanger:
             raise errors.forbidden("", review.resource.plural, review.name, why)
 
 
-def _merged(items: list[Json], key: str) -> Json:
+def _merged(items: list[Object], key: str) -> Object:
     return {name: amount for item in items for name, amount in (item.get(key) or {}).items()}
 
 
-def _completed(container: Json, default: dict[str, Json], what: str, notes: list[str]) -> Json:
+def _completed(
+    container: Object, default: dict[str, Object], what: str, notes: list[str]
+) -> Object:
     resources = {**(container.get("resources") or {})}
     for kind in ("requests", "limits"):
         given = resources.get(kind) or {}
@@ -89,7 +90,7 @@ def _completed(container: Json, default: dict[str, Json], what: str, notes: list
     return {**container, "resources": resources}
 
 
-def _judged(kind: str, collection: str, obj: Json) -> Iterator[Json]:
+def _judged(kind: str, collection: str, obj: Object) -> Iterator[Object]:
     """Yield the resources a limit of a kind is about."""
     spec = obj.get("spec") or {}
     if kind == "PersistentVolumeClaim" and collection == "persistentvolumeclaims":
@@ -102,7 +103,7 @@ def _judged(kind: str, collection: str, obj: Json) -> Iterator[Json]:
         yield {key: _sum(spec.get("containers") or [], key) for key in ("requests", "limits")}
 
 
-def _sum(containers: list[Json], kind: str) -> dict[str, str]:
+def _sum(containers: list[Object], kind: str) -> dict[str, str]:
     total: dict[str, Decimal] = {}
     for container in containers:
         for name, amount in ((container.get("resources") or {}).get(kind) or {}).items():
@@ -110,7 +111,7 @@ def _sum(containers: list[Json], kind: str) -> dict[str, str]:
     return {name: f"{amount:f}" for name, amount in total.items()}
 
 
-def _problems(item: Json, resources: Json) -> Iterator[str]:
+def _problems(item: Object, resources: Object) -> Iterator[str]:
     kind = item.get("type", "")
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
     for name, bound in sorted((item.get("min") or {}).items()):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api, Review
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 #: Namespaces that cannot be deleted.
 _PROTECTED = ("default", "kube-system", "kube-public")
@@ -19,7 +16,7 @@ class NamespaceLifecycle:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    async def mutate(self, review: Review) -> Json | None:
+    async def mutate(self, review: Review) -> Object | None:
         """Refuse, or change nothing; raises a 403 or 404."""
         resource, namespace = review.resource, review.namespace
         if review.operation == "DELETE" and resource.collection == "namespaces":

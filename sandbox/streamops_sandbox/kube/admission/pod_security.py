@@ -12,10 +12,10 @@ from typing import Any
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api, Review
 from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 #: Returns what a pod spec breaks of one rule, in words.
-Check = Callable[[Json], str]
+Check = Callable[[Object], str]
 _PREFIX = "pod-security.kubernetes.io/"
 _LEVELS = ("privileged", "baseline", "restricted")
 #: Where the kinds with a pod template have it.
@@ -89,7 +89,7 @@ def _level(labels: Any, mode: str) -> tuple[str, str]:
     return known, labels.get(f"{_PREFIX}{mode}-version", "latest")
 
 
-def _check_labels(namespace: Json) -> None:
+def _check_labels(namespace: Object) -> None:
     found = Causes()
     for mode in ("enforce", "audit", "warn"):
         level = (namespace["metadata"].get("labels") or {}).get(_PREFIX + mode, "privileged")
@@ -100,7 +100,7 @@ def _check_labels(namespace: Json) -> None:
         raise errors.invalid("", "Namespace", namespace["metadata"].get("name", ""), found)
 
 
-def violations(pod: Json, level: str) -> str:
+def violations(pod: Object, level: str) -> str:
     """Return what a pod (or a template) breaks of a level, in words; empty where it breaks nothing."""
     if level == "privileged":
         return ""
@@ -110,13 +110,13 @@ def violations(pod: Json, level: str) -> str:
     return ", ".join(found)
 
 
-def _containers(spec: Json) -> Iterator[Json]:
+def _containers(spec: Object) -> Iterator[Object]:
     for key in ("initContainers", "containers", "ephemeralContainers"):
         yield from spec.get(key) or []
 
 
-def _security(container: Json) -> Json:
-    context: Json = container.get("securityContext") or {}
+def _security(container: Object) -> Object:
+    context: Object = container.get("securityContext") or {}
     return context
 
 
@@ -128,33 +128,33 @@ def _named(what: str, names: Sequence[str]) -> str:
     return f"{what}{'s' if len(names) > 1 else ''} {_quoted(names)}"
 
 
-def _offending(spec: Json, bad: Callable[[Json], bool]) -> str:
+def _offending(spec: Object, bad: Callable[[Object], bool]) -> str:
     """Return the containers whose security context breaks a rule, in words."""
     names = [item.get("name", "") for item in _containers(spec) if bad(_security(item))]
     return _named("container", names) if names else ""
 
 
-def _each(text: str, bad: Callable[[Json], bool]) -> Check:
+def _each(text: str, bad: Callable[[Object], bool]) -> Check:
     """Return the check of a rule for the security context of each container."""
 
-    def check(spec: Json) -> str:
+    def check(spec: Object) -> str:
         who = _offending(spec, bad)
         return f"{who} {text}" if who else ""
 
     return check
 
 
-def _host_namespaces(spec: Json) -> str:
+def _host_namespaces(spec: Object) -> str:
     keys = ("hostNetwork", "hostPID", "hostIPC")
     return ", ".join(f"{key}=true" for key in keys if spec.get(key))
 
 
-def _host_paths(spec: Json) -> str:
+def _host_paths(spec: Object) -> str:
     names = [item["name"] for item in spec.get("volumes") or [] if item.get("hostPath") is not None]
     return _named("volume", names) if names else ""
 
 
-def _host_ports(spec: Json) -> str:
+def _host_ports(spec: Object) -> str:
     names, ports = [], []
     for container in _containers(spec):
         used = [
@@ -169,10 +169,10 @@ def _host_ports(spec: Json) -> str:
     return f"{_named('container', names)} {verb} hostPort{'s' if len(ports) > 1 else ''} {', '.join(ports)}"
 
 
-def _capabilities(spec: Json, allowed: Collection[str] = _BASELINE_CAPABILITIES) -> str:
+def _capabilities(spec: Object, allowed: Collection[str] = _BASELINE_CAPABILITIES) -> str:
     extra: list[str] = []
 
-    def bad(context: Json) -> bool:
+    def bad(context: Object) -> bool:
         added = (context.get("capabilities") or {}).get("add") or []
         more = [name for name in added if name not in allowed]
         extra.extend(more)
@@ -182,7 +182,7 @@ def _capabilities(spec: Json, allowed: Collection[str] = _BASELINE_CAPABILITIES)
     return f"{who} must not include {names} in securityContext.capabilities.add" if who else ""
 
 
-def _selinux(spec: Json) -> str:
+def _selinux(spec: Object) -> str:
     contexts = [_security(spec), *map(_security, _containers(spec))]
     options = [context.get("seLinuxOptions") or {} for context in contexts]
     kinds = sorted({item.get("type", "") for item in options} - set(_SELINUX_TYPES))
@@ -191,28 +191,28 @@ def _selinux(spec: Json) -> str:
     return "; ".join(found)
 
 
-def _baseline_seccomp(spec: Json) -> str:
+def _baseline_seccomp(spec: Object) -> str:
     text = 'must not set securityContext.seccompProfile.type to "Unconfined"'
     who = ["pod"] if _is_unconfined(_security(spec)) else []
     who += filter(None, [_offending(spec, _is_unconfined)])
     return f"{' and '.join(who)} {text}" if who else ""
 
 
-def _is_unconfined(context: Json) -> bool:
+def _is_unconfined(context: Object) -> bool:
     return (context.get("seccompProfile") or {}).get("type") == "Unconfined"
 
 
-def _sysctls(spec: Json) -> str:
+def _sysctls(spec: Object) -> str:
     names = [item.get("name", "") for item in _security(spec).get("sysctls") or []]
     return ", ".join(name for name in names if name not in _SAFE_SYSCTLS)
 
 
-def _restricted_capabilities(spec: Json) -> str:
+def _restricted_capabilities(spec: Object) -> str:
     found = (_drops_all(spec), _capabilities(spec, ("NET_BIND_SERVICE",)))
     return "; ".join(filter(None, found))
 
 
-def _restricted_volumes(spec: Json) -> str:
+def _restricted_volumes(spec: Object) -> str:
     bad = {
         item["name"]: next(key for key in item if key != "name")
         for item in spec.get("volumes") or []
@@ -227,7 +227,7 @@ def _restricted_volumes(spec: Json) -> str:
     return f"{who} {verb} restricted volume type{plural} {_quoted(kinds)}"
 
 
-def _non_root(spec: Json) -> str:
+def _non_root(spec: Object) -> str:
     wanted = _security(spec).get("runAsNonRoot")
     refusing = _offending(spec, lambda context: context.get("runAsNonRoot") is False)
     text = "must not set securityContext.runAsNonRoot=false"
@@ -239,12 +239,12 @@ def _non_root(spec: Json) -> str:
     return "; ".join(found)
 
 
-def _user(spec: Json) -> str:
+def _user(spec: Object) -> str:
     found = ["pod must not set runAsUser=0"] if _security(spec).get("runAsUser") == 0 else []
     return ", ".join([*found, *filter(None, [_root_user(spec)])])
 
 
-def _restricted_seccomp(spec: Json) -> str:
+def _restricted_seccomp(spec: Object) -> str:
     unconfined = _baseline_seccomp(spec)
     if unconfined:
         return unconfined

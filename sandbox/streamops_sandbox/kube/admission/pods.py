@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from streamops_sandbox.kube import errors, names
 from streamops_sandbox.kube.api import Api, Review
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 _MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS = 3607
@@ -22,7 +19,7 @@ class PodAdmission:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    async def mutate(self, review: Review) -> Json | None:
+    async def mutate(self, review: Review) -> Object | None:
         """Complete a pod that is being created."""
         pod = review.obj
         if (
@@ -39,7 +36,7 @@ class PodAdmission:
         _tolerations(spec)
         return {**pod, "spec": spec}
 
-    def _service_account(self, spec: Json, review: Review) -> None:
+    def _service_account(self, spec: Object, review: Review) -> None:
         name = spec.get("serviceAccountName") or "default"
         spec["serviceAccountName"] = spec["serviceAccount"] = name
         stored = self._api.get("serviceaccounts", review.namespace, name)
@@ -56,7 +53,7 @@ class PodAdmission:
         if automount:
             _mount_token(spec)
 
-    def _priority(self, spec: Json, review: Review) -> None:
+    def _priority(self, spec: Object, review: Review) -> None:
         wanted = spec.get("priorityClassName")
         spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
         spec["priority"] = 0
@@ -70,7 +67,7 @@ class PodAdmission:
             spec["preemptionPolicy"] = found.get("preemptionPolicy", spec["preemptionPolicy"])
 
 
-def _mount_token(spec: Json) -> None:
+def _mount_token(spec: Object) -> None:
     """Mount the account's token in every container that mounts nothing there."""
     volume = names.generate("kube-api-access-")
     mount = {"name": volume, "mountPath": _MOUNT_PATH, "readOnly": True}
@@ -89,7 +86,7 @@ def _mount_token(spec: Json) -> None:
         spec["volumes"] = [*(spec.get("volumes") or []), _token_volume(volume)]
 
 
-def _token_volume(name: str) -> Json:
+def _token_volume(name: str) -> Object:
     field = {"apiVersion": "v1", "fieldPath": "metadata.namespace"}
     certificate = {"key": "ca.crt", "path": "ca.crt"}
     sources = [
@@ -100,7 +97,7 @@ def _token_volume(name: str) -> Json:
     return {"name": name, "projected": {"sources": sources, "defaultMode": 0o644}}
 
 
-def _tolerations(spec: Json) -> None:
+def _tolerations(spec: Object) -> None:
     present = list(spec.get("tolerations") or [])
     wanted = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _EVICTION_SECONDS}
     spec["tolerations"] = present + [

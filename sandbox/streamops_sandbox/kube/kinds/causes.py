@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from streamops_sandbox.kube import errors, names
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 
 def show(value: object) -> str:
@@ -16,7 +14,7 @@ def show(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-class Causes(list[Json]):
+class Causes(list[Object]):
     """The violations found so far, in the order of the checks: entries of `details.causes`."""
 
     def _add(self, reason: str, field: str, message: str) -> None:
@@ -58,12 +56,12 @@ class Causes(list[Json]):
         for problem in found:
             self.invalid(field, value, problem)
 
-    def one_of(self, obj: Json, field: str, prefix: str, allowed: Sequence[str]) -> None:
+    def one_of(self, obj: Object, field: str, prefix: str, allowed: Sequence[str]) -> None:
         """Check a field that has one of a few values, where it is set."""
         if obj.get(field) is not None and obj[field] not in allowed:
             self.unsupported(join(prefix, field), obj[field], allowed)
 
-    def not_negative(self, obj: Json, prefix: str, *fields: str) -> None:
+    def not_negative(self, obj: Object, prefix: str, *fields: str) -> None:
         """Check numbers that start from 0, where they are set."""
         for field in fields:
             if isinstance(obj.get(field), int) and obj[field] < 0:
@@ -88,13 +86,13 @@ class Causes(list[Json]):
             self.problems(field, key, names.label_key_problems(key))
             self.problems(field, value, names.label_value_problems(value))
 
-    def selector(self, field: str, selector: Json | None) -> None:
+    def selector(self, field: str, selector: Object | None) -> None:
         """Check a LabelSelector."""
         self.labels(f"{field}.matchLabels", (selector or {}).get("matchLabels"))
         for index, item in enumerate((selector or {}).get("matchExpressions") or []):
             self.requirement(f"{field}.matchExpressions[{index}]", item)
 
-    def requirement(self, path: str, item: Json) -> None:
+    def requirement(self, path: str, item: Object) -> None:
         """Check one expression of a selector."""
         operator, key = item.get("operator", ""), item.get("key", "")
         if operator in ("In", "NotIn") and not item.get("values"):
@@ -107,7 +105,7 @@ class Causes(list[Json]):
             self.invalid(f"{path}.operator", operator, "not a valid selector operator")
         self.problems(f"{path}.key", key, names.label_key_problems(key))
 
-    def immutable(self, obj: Json, old: Json, prefix: str, *fields: str) -> None:
+    def immutable(self, obj: Object, old: Object, prefix: str, *fields: str) -> None:
         """Check fields that never change."""
         for field in fields:
             if obj.get(field) != old.get(field):

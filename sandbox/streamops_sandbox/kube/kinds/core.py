@@ -6,17 +6,17 @@ import base64
 import re
 from typing import TYPE_CHECKING, Any
 
-from streamops_sandbox.kube import clock
+from streamops_sandbox import timestamps
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
 from streamops_sandbox.kube.kinds.pod_validation import CONFIG_KEY_RULE
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.quantity import parse
+from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
-Json = dict[str, Any]
 _NAME_LABEL = "kubernetes.io/metadata.name"
 _MAX_DATA = 1024 * 1024
 _EVENT_SECONDS = 3600
@@ -33,25 +33,25 @@ _SECRET_KEYS = {
 class Namespaces(Strategy):
     """A namespace is Active until deleted, then Terminating until it is empty."""
 
-    def default(self, obj: Json) -> None:
+    def default(self, obj: Object) -> None:
         """Label it with its name, so that selectors can name it."""
         metadata = obj["metadata"]
         if metadata.get("name"):
             metadata.setdefault("labels", {})[_NAME_LABEL] = metadata["name"]
 
-    def prepare_create(self, obj: Json, api: Api) -> None:
+    def prepare_create(self, obj: Object, api: Api) -> None:
         """Guard the content by the finalizer `kubernetes`."""
         self.default(obj)
         obj["spec"] = {"finalizers": ["kubernetes"]}
         obj["status"] = {"phase": "Active"}
 
-    def prepare_update(self, obj: Json, old: Json, api: Api) -> None:
+    def prepare_update(self, obj: Object, old: Object, api: Api) -> None:
         """Keep the finalizers, which only the finalize subresource changes."""
         obj["spec"] = old.get("spec") or {}
 
 
 @function
-def config_keys(_: Any, __: str, found: Causes, obj: Json) -> None:
+def config_keys(_: Any, __: str, found: Causes, obj: Object) -> None:
     """Check a ConfigMap's keys and size; a key is in one of the two maps only."""
     data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
     for field, values, other in (("data", data, binary), ("binaryData", binary, data)):
@@ -67,12 +67,12 @@ def config_keys(_: Any, __: str, found: Causes, obj: Json) -> None:
 class ConfigMaps(Strategy):
     """Unchangeable where they say so."""
 
-    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Refuse changes of an immutable object."""
         _check_immutable(obj, old, ("data", "binaryData"), found)
 
 
-def _check_immutable(obj: Json, old: Json, fields: tuple[str, ...], found: Causes) -> None:
+def _check_immutable(obj: Object, old: Object, fields: tuple[str, ...], found: Causes) -> None:
     if old.get("immutable"):
         if not obj.get("immutable"):
             found.forbidden("immutable", _IMMUTABLE)
@@ -92,13 +92,13 @@ def _check_key(field: str, key: str, found: Causes) -> None:
         )
 
 
-def _check_size(data: Json, field: str, found: Causes) -> None:
+def _check_size(data: Object, field: str, found: Causes) -> None:
     if sum(len(key) + len(value) for key, value in data.items()) > _MAX_DATA:
         found.too_long(field, _MAX_DATA)
 
 
 @filler
-def encode_strings(obj: Json) -> None:
+def encode_strings(obj: Object) -> None:
     """Encode a Secret's `stringData`, which is a way to write `data`."""
     text = obj.pop("stringData", None)
     if text:
@@ -108,7 +108,7 @@ def encode_strings(obj: Json) -> None:
 
 
 @function
-def secret(_: Any, __: str, found: Causes, obj: Json) -> None:
+def secret(_: Any, __: str, found: Causes, obj: Object) -> None:
     """Check a Secret's keys and size; typed ones hold their keys."""
     data = obj.get("data") or {}
     for key in data:
@@ -130,12 +130,12 @@ def secret(_: Any, __: str, found: Causes, obj: Json) -> None:
 class Secrets(Strategy):
     """Typed bytes."""
 
-    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Refuse another type, and changes of an immutable object."""
         super().validate_update(obj, old, found)
         _check_immutable(obj, old, ("data",), found)
 
-    def warnings(self, obj: Json) -> list[str]:
+    def warnings(self, obj: Object) -> list[str]:
         """Warn of certificates without a PEM block."""
         if obj["type"] == "kubernetes.io/tls":
             for key, what in (("tls.crt", "certificate"), ("tls.key", "key")):
@@ -145,7 +145,7 @@ class Secrets(Strategy):
 
 
 @filler
-def complete_limit(item: Json) -> None:
+def complete_limit(item: Object) -> None:
     """Fill in the defaults of containers' requests and limits, which follow from each other and the bounds."""
     if item.get("type") == "Container":
         low, high, limit, request = (item.get(key) or {} for key in _BOUNDS)
@@ -156,7 +156,7 @@ def complete_limit(item: Json) -> None:
 
 
 @function
-def limit(item: Json, path: str, found: Causes, _: Json) -> None:
+def limit(item: Object, path: str, found: Causes, _: Object) -> None:
     """Check that the bounds and the defaults of each resource fit."""
     if item.get("type") == "Pod":
         for key in ("default", "defaultRequest"):
@@ -191,7 +191,7 @@ _LIMIT_ORDER = (
 
 
 @function
-def quota(hard: Json | None, field: str, found: Causes, _: Json) -> None:
+def quota(hard: Object | None, field: str, found: Causes, _: Object) -> None:
     """Check a quota's amounts."""
     for name, amount in (hard or {}).items():
         if parse(amount) < 0:
@@ -203,7 +203,7 @@ def quota(hard: Json | None, field: str, found: Causes, _: Json) -> None:
 class ResourceQuotas(Strategy):
     """Sums a namespace may not exceed; enforced by admission."""
 
-    def written(self, obj: Json, old: Json | None, api: Api) -> None:
+    def written(self, obj: Object, old: Object | None, api: Api) -> None:
         """Count what the namespace uses."""
         api.quotas.refresh(obj["metadata"]["namespace"])
 
@@ -213,12 +213,12 @@ class Events(Strategy):
 
     _swept = ""
 
-    def written(self, obj: Json, old: Json | None, api: Api) -> None:
+    def written(self, obj: Object, old: Object | None, api: Api) -> None:
         """Drop what is too old; looked for at most once a minute, when there is something new."""
-        if self._swept > clock.after(-_SWEEP_SECONDS):
+        if self._swept > timestamps.after(-_SWEEP_SECONDS):
             return
-        self._swept = clock.now()
-        limit = clock.after(-_EVENT_SECONDS)
+        self._swept = timestamps.now()
+        limit = timestamps.after(-_EVENT_SECONDS)
         for stored in list(api.store.collection("events").items()):
             event = stored.load()
             last = event.get("lastTimestamp") or event["metadata"].get("creationTimestamp", "")

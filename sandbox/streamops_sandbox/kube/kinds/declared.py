@@ -12,12 +12,12 @@ import yaml
 
 from streamops_sandbox.kube import names
 from streamops_sandbox.kube.kinds.causes import Causes, join
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 #: Checks a value (None where there is none) at a field of an object, or of the shape it is in.
 Function = Callable[[Any, str, Causes, Any], None]
 #: Fills in what takes code, in place.
-Filler = Callable[[Json], None]
+Filler = Callable[[Object], None]
 Step = tuple[tuple[str, ...], bool]
 
 _FILE = Path(__file__).parents[1] / "kind_rules.yaml"
@@ -38,15 +38,15 @@ def filler(fill_in: Filler) -> Filler:
 
 
 @lru_cache(maxsize=1)
-def _document() -> Json:
+def _document() -> Object:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    document: Json = yaml.load(_FILE.read_text(), Loader=loader)  # noqa: S506 - a safe loader
+    document: Object = yaml.load(_FILE.read_text(), Loader=loader)  # noqa: S506 - a safe loader
     return document
 
 
-def kinds() -> dict[str, Json]:
+def kinds() -> dict[str, Object]:
     """Return what is declared of each collection."""
-    found: dict[str, Json] = _document()["kinds"]
+    found: dict[str, Object] = _document()["kinds"]
     return found
 
 
@@ -80,7 +80,7 @@ def _value(holder: Any, key: Any) -> Any:
     return holder[key] if isinstance(holder, list) else holder.get(key)
 
 
-def _bases(obj: Any, block: Json, field: str) -> Iterator[tuple[Any, str]]:
+def _bases(obj: Any, block: Object, field: str) -> Iterator[tuple[Any, str]]:
     """Yield the objects a block is about, with their fields."""
     steps = _steps(block.get("at", ""))
     places = _places(obj, steps, field) if steps else [({"": obj}, "", field)]
@@ -92,16 +92,16 @@ def _bases(obj: Any, block: Json, field: str) -> Iterator[tuple[Any, str]]:
             yield base, here
 
 
-def _holds(obj: Json, path: str, wanted: Any) -> bool:
+def _holds(obj: Object, path: str, wanted: Any) -> bool:
     values = [_value(holder, key) for holder, key, _ in _places(obj, _steps(path), "")]
     return any(value in wanted if isinstance(wanted, list) else value == wanted for value in values)
 
 
-def _entries(block: Json) -> Iterator[tuple[str, Any]]:
+def _entries(block: Object) -> Iterator[tuple[str, Any]]:
     return (item for item in block.items() if item[0] not in ("at", "when", "use", "call"))
 
 
-def fill(obj: Any, blocks: list[Json]) -> None:
+def fill(obj: Any, blocks: list[Object]) -> None:
     """Fill in defaults, in place."""
     for block in blocks:
         for base, _ in _bases(obj, block, ""):
@@ -115,7 +115,7 @@ def fill(obj: Any, blocks: list[Json]) -> None:
                         holder[key] = copy.deepcopy(value)
 
 
-def check(obj: Any, blocks: list[Json], found: Causes, field: str = "", root: Any = None) -> None:
+def check(obj: Any, blocks: list[Object], found: Causes, field: str = "", root: Any = None) -> None:
     """Collect the violations of rules; `field` is the object's place, for messages."""
     root = obj if root is None else root
     for block in blocks:
@@ -134,7 +134,7 @@ def check_shape(obj: Any, shape: str, found: Causes, field: str) -> None:
     check(obj, _document()["shapes"][shape]["rules"], found, field)
 
 
-def _apply(rule: str | Json, value: Any, field: str, found: Causes, root: Any) -> None:
+def _apply(rule: str | Object, value: Any, field: str, found: Causes, root: Any) -> None:
     word: str
     argument: Any
     word, argument = (rule, None) if isinstance(rule, str) else next(iter(rule.items()))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from streamops_sandbox.kube import names
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 
 @function
-def ingress_rules(spec: Json | None, field: str, found: Causes, _: Json) -> None:
+def ingress_rules(spec: Object | None, field: str, found: Causes, _: Object) -> None:
     """Check an Ingress's hosts, paths and backends."""
     spec = spec or {}
     if not spec.get("rules") and not spec.get("defaultBackend"):
@@ -29,7 +26,7 @@ def ingress_rules(spec: Json | None, field: str, found: Causes, _: Json) -> None
             _check_path(path, f"{place}.http.paths[{number}]", found)
 
 
-def _check_path(path: Json, field: str, found: Causes) -> None:
+def _check_path(path: Object, field: str, found: Causes) -> None:
     kind, place = path.get("pathType"), path.get("path", "")
     if kind is None:
         found.required(f"{field}.pathType", "pathType must be specified")
@@ -39,7 +36,7 @@ def _check_path(path: Json, field: str, found: Causes) -> None:
     _check_backend(path.get("backend") or {}, f"{field}.backend", found)
 
 
-def _check_backend(backend: Json, field: str, found: Causes) -> None:
+def _check_backend(backend: Object, field: str, found: Causes) -> None:
     service, resource = backend.get("service"), backend.get("resource")
     if bool(service) == bool(resource):
         text = (
@@ -61,7 +58,7 @@ def _check_backend(backend: Json, field: str, found: Causes) -> None:
 
 
 @filler
-def complete_policy(spec: Json) -> None:
+def complete_policy(spec: Object) -> None:
     """Fill in a network policy's directions, which follow from its rules."""
     if not spec.get("policyTypes"):
         spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]

@@ -10,8 +10,7 @@ from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.kube.quantity import parse
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 #: Where a container has its pod's volumes while it is checked.
@@ -35,7 +34,7 @@ _SECCOMP_ANNOTATION = "seccomp.security.alpha.kubernetes.io/pod"
 
 
 def validate(
-    spec: Json, field: str, found: Causes, metadata: Json | None = None, meta_field: str = ""
+    spec: Object, field: str, found: Causes, metadata: Object | None = None, meta_field: str = ""
 ) -> None:
     """Collect the violations of a pod spec at a path; `metadata` is the pod's or the template's."""
     declared.check_shape(spec, "podspec", found, field)
@@ -46,7 +45,7 @@ def validate(
         found.invalid(path, profile, "must be a valid seccomp profile")
 
 
-def warnings(spec: Json, field: str, metadata: Json) -> list[str]:
+def warnings(spec: Object, field: str, metadata: Object) -> list[str]:
     """Return what is deprecated or doubtful in a pod spec (kubernetes/pkg/api/pod/warnings.go)."""
     found = []
     for key in spec.get("nodeSelector") or {}:
@@ -70,7 +69,7 @@ def warnings(spec: Json, field: str, metadata: Json) -> list[str]:
 
 
 @function
-def containers(_: Any, field: str, found: Causes, spec: Json) -> None:
+def containers(_: Any, field: str, found: Causes, spec: Object) -> None:
     """Check containers and init containers."""
     field = field.removesuffix(".containers")
     if not spec.get("containers"):
@@ -111,7 +110,7 @@ def containers(_: Any, field: str, found: Causes, spec: Json) -> None:
 
 
 @function
-def container_ports(ports: list[Json] | None, path: str, found: Causes, _: Json) -> None:
+def container_ports(ports: list[Object] | None, path: str, found: Causes, _: Object) -> None:
     """Check a container's ports."""
     seen: set[str] = set()
     for index, port in enumerate(ports or []):
@@ -133,7 +132,7 @@ def container_ports(ports: list[Json] | None, path: str, found: Causes, _: Json)
 
 
 @function
-def variable(variable: Json, path: str, found: Causes, _: Json) -> None:
+def variable(variable: Object, path: str, found: Causes, _: Object) -> None:
     """Check an environment variable."""
     name = variable.get("name", "")
     if not name:
@@ -185,7 +184,7 @@ CONFIG_KEY_RULE = (
 
 
 @function
-def environment_source(source: Json, path: str, found: Causes, _: Json) -> None:
+def environment_source(source: Object, path: str, found: Causes, _: Object) -> None:
     """Check an item of `envFrom`."""
     given = [key for key in ("configMapRef", "secretRef") if source.get(key) is not None]
     if not given:
@@ -198,7 +197,7 @@ def environment_source(source: Json, path: str, found: Causes, _: Json) -> None:
 
 
 @function
-def mounts(mounts: list[Json] | None, path: str, found: Causes, container: Json) -> None:
+def mounts(mounts: list[Object] | None, path: str, found: Causes, container: Object) -> None:
     """Check a container's volume mounts."""
     volumes = {volume.get("name", "") for volume in container[_VOLUMES] or []}
     places: set[str] = set()
@@ -227,7 +226,7 @@ def _relative(path: str, field: str, found: Causes) -> None:
 
 
 @function
-def resources(requirements: Json | None, path: str, found: Causes, _: Json) -> None:
+def resources(requirements: Object | None, path: str, found: Causes, _: Object) -> None:
     """Check limits and requests against each other."""
     limits, requests = ((requirements or {}).get(key) or {} for key in ("limits", "requests"))
     for kind, amounts in (("limits", limits), ("requests", requests)):
@@ -251,7 +250,7 @@ def resources(requirements: Json | None, path: str, found: Causes, _: Json) -> N
             found.invalid(f"{path}.requests", amount, why)
 
 
-def _probe(probe: Json, path: str, only_one_success: bool, found: Causes) -> None:
+def _probe(probe: Object, path: str, only_one_success: bool, found: Causes) -> None:
     _one_handler(probe, path, _HANDLERS, found)
     found.not_negative(
         probe, path, "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold",
@@ -261,7 +260,7 @@ def _probe(probe: Json, path: str, only_one_success: bool, found: Causes) -> Non
         found.invalid(f"{path}.successThreshold", probe["successThreshold"], "must be 1")
 
 
-def _one_handler(handler: Json, path: str, kinds: tuple[str, ...], found: Causes) -> None:
+def _one_handler(handler: Object, path: str, kinds: tuple[str, ...], found: Causes) -> None:
     given = [key for key in kinds if handler.get(key) is not None]
     if not given:
         found.required(path, "must specify a handler type")
@@ -288,7 +287,7 @@ def _port(port: object, field: str, found: Causes) -> None:
 
 
 @function
-def volumes(volumes: list[Json] | None, path: str, found: Causes, _: Json) -> None:
+def volumes(volumes: list[Object] | None, path: str, found: Causes, _: Object) -> None:
     """Check a pod's volumes."""
     known: set[str] = set()
     for index, volume in enumerate(volumes or []):
@@ -322,7 +321,7 @@ _VOLUME_KEYS = {
 }  # fmt: skip
 
 
-def _volume_source(key: str, source: Json, path: str, found: Causes) -> None:
+def _volume_source(key: str, source: Object, path: str, found: Causes) -> None:
     if key in _VOLUME_KEYS and not source.get(_VOLUME_KEYS[key]):
         found.required(f"{path}.{_VOLUME_KEYS[key]}")
     if key == "hostPath":
@@ -342,7 +341,7 @@ def _volume_source(key: str, source: Json, path: str, found: Causes) -> None:
 
 
 @function
-def container_security(context: Json | None, path: str, found: Causes, _: Json) -> None:
+def container_security(context: Object | None, path: str, found: Causes, _: Object) -> None:
     """Check what of a container's security context excludes each other."""
     if not context or context.get("allowPrivilegeEscalation") is not False:
         return
@@ -355,7 +354,7 @@ def container_security(context: Json | None, path: str, found: Causes, _: Json) 
 
 
 @function
-def seccomp(profile: Json | None, path: str, found: Causes, _: Json) -> None:
+def seccomp(profile: Object | None, path: str, found: Causes, _: Object) -> None:
     """Check a seccomp profile."""
     if profile is None:
         return
@@ -370,7 +369,7 @@ def seccomp(profile: Json | None, path: str, found: Causes, _: Json) -> None:
 
 
 @function
-def affinity(affinity: Json | None, path: str, found: Causes, _: Json) -> None:
+def affinity(affinity: Object | None, path: str, found: Causes, _: Object) -> None:
     """Check node and pod affinity."""
     affinity = affinity or {}
     required = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -398,7 +397,7 @@ def affinity(affinity: Json | None, path: str, found: Causes, _: Json) -> None:
             _pod_term(item.get("podAffinityTerm") or {}, f"{place}.podAffinityTerm", found)
 
 
-def _node_term(term: Json, path: str, found: Causes) -> None:
+def _node_term(term: Object, path: str, found: Causes) -> None:
     for index, item in enumerate(term.get("matchExpressions") or []):
         field = f"{path}.matchExpressions[{index}]"
         if item.get("operator") in ("Gt", "Lt"):
@@ -410,7 +409,7 @@ def _node_term(term: Json, path: str, found: Causes) -> None:
             found.requirement(field, item)
 
 
-def _pod_term(term: Json, path: str, found: Causes) -> None:
+def _pod_term(term: Object, path: str, found: Causes) -> None:
     found.selector(f"{path}.labelSelector", term.get("labelSelector"))
     if not term.get("topologyKey"):
         found.required(f"{path}.topologyKey", "can not be empty")
@@ -420,7 +419,7 @@ def _pod_term(term: Json, path: str, found: Causes) -> None:
 
 
 @function
-def toleration(item: Json, field: str, found: Causes, _: Json) -> None:
+def toleration(item: Object, field: str, found: Causes, _: Object) -> None:
     """Check a toleration."""
     key, operator, value = item.get("key"), item.get("operator", ""), item.get("value", "")
     if key:

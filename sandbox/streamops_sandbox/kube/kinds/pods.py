@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamops_sandbox.kube.kinds import pod_validation
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.quantity import parse
+from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
-Json = dict[str, Any]
 _COUNTED = ("cpu", "memory")
 _FIXED = (
     "pod updates may not change fields other than `spec.containers[*].image`,"
@@ -25,7 +25,7 @@ _FIXED = (
 
 
 @filler
-def complete_pod(spec: Json) -> None:
+def complete_pod(spec: Object) -> None:
     """Fill in what of a pod spec follows from other fields."""
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     if account:
@@ -52,27 +52,27 @@ def _pull_policy(image: str) -> str:
 class Pods(Strategy):
     """A group of containers that run together."""
 
-    def prepare_create(self, obj: Json, api: Api) -> None:
+    def prepare_create(self, obj: Object, api: Api) -> None:
         """Set the phase Pending and the quality of service."""
         obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(obj["spec"])}
 
-    def validate(self, obj: Json, found: Causes) -> None:
+    def validate(self, obj: Object, found: Causes) -> None:
         """Check the pod spec."""
         pod_validation.validate(obj["spec"], "spec", found, obj["metadata"], "metadata.")
         if obj["spec"].get("ephemeralContainers"):
             found.forbidden("spec.ephemeralContainers", "cannot be set on create")
 
-    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Allow changes of images, deadlines, tolerations and gates only."""
         if _fixed(obj["spec"], old["spec"]) != _fixed(old["spec"], old["spec"]):
             found.forbidden("spec", _FIXED)
 
-    def warnings(self, obj: Json) -> list[str]:
+    def warnings(self, obj: Object) -> list[str]:
         """Return the pod spec's warnings."""
         return pod_validation.warnings(obj["spec"], "spec", obj["metadata"])
 
 
-def _fixed(spec: Json, reference: Json) -> Json:
+def _fixed(spec: Object, reference: Object) -> Object:
     """Return a pod spec with everything that may change taken from a reference."""
     result = copy.copy(spec)
     for key in ("activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"):
@@ -89,7 +89,7 @@ def _fixed(spec: Json, reference: Json) -> Json:
     return result
 
 
-def quality_of_service(spec: Json) -> str:
+def quality_of_service(spec: Object) -> str:
     """Return BestEffort, Burstable or Guaranteed, by requests and limits."""
     some, guaranteed = False, True
     for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from streamops_sandbox.kube import clock
+from streamops_sandbox import timestamps
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.kube.kinds.strategy import Strategy
+from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
-Json = dict[str, Any]
 _HIGHEST_USER_PRIORITY = 10**9
 _CLAIM_FIXED = (
     "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
@@ -22,7 +22,7 @@ _CLAIM_FIXED = (
 
 
 @function
-def scaling_bounds(spec: Json, field: str, found: Causes, _: Json) -> None:
+def scaling_bounds(spec: Object, field: str, found: Causes, _: Object) -> None:
     """Check an autoscaler's bounds."""
     low, high = spec["minReplicas"], spec.get("maxReplicas", 0)
     if low < 1:
@@ -35,7 +35,7 @@ def scaling_bounds(spec: Json, field: str, found: Causes, _: Json) -> None:
 
 
 @function
-def scale_target(target: Json | None, field: str, found: Causes, _: Json) -> None:
+def scale_target(target: Object | None, field: str, found: Causes, _: Object) -> None:
     """Check the API group of what an autoscaler scales."""
     target = target or {}
     if not target.get("apiVersion") and target.get("kind") != "ReplicationController":
@@ -43,7 +43,7 @@ def scale_target(target: Json | None, field: str, found: Causes, _: Json) -> Non
 
 
 @function
-def budget_bounds(spec: Json | None, field: str, found: Causes, _: Json) -> None:
+def budget_bounds(spec: Object | None, field: str, found: Causes, _: Object) -> None:
     """Check that a disruption budget has one bound at most."""
     spec = spec or {}
     low, high = spec.get("minAvailable"), spec.get("maxUnavailable")
@@ -56,7 +56,7 @@ def budget_bounds(spec: Json | None, field: str, found: Causes, _: Json) -> None
 
 
 @function
-def priority(metadata: Json, _: str, found: Causes, obj: Json) -> None:
+def priority(metadata: Object, _: str, found: Causes, obj: Object) -> None:
     """Check that a priority is not one of the system's."""
     if metadata.get("name", "").startswith("system-"):
         why = "priority class names with 'system-' prefix are reserved for system use only"
@@ -69,21 +69,21 @@ def priority(metadata: Json, _: str, found: Causes, obj: Json) -> None:
 class PriorityClasses(Strategy):
     """How important pods are."""
 
-    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Refuse another priority."""
         if obj.get("value", 0) != old.get("value", 0):
             found.forbidden("value", "may not be changed in an update.")
 
 
 @function
-def certificate_request(request: str | None, field: str, found: Causes, _: Json) -> None:
+def certificate_request(request: str | None, field: str, found: Causes, _: Object) -> None:
     """Check that a signing request holds one."""
     if b"-----BEGIN CERTIFICATE REQUEST" not in base64.b64decode(request or ""):
         found.invalid(field, request or "", "PEM block type must be CERTIFICATE REQUEST")
 
 
 @function
-def claim_size(spec: Json, field: str, found: Causes, _: Json) -> None:
+def claim_size(spec: Object, field: str, found: Causes, _: Object) -> None:
     """Check that a volume claim asks for some storage."""
     if not ((spec.get("resources") or {}).get("requests") or {}).get("storage"):
         found.required(f"{field}.resources[storage]")
@@ -92,7 +92,7 @@ def claim_size(spec: Json, field: str, found: Causes, _: Json) -> None:
 class PersistentVolumeClaims(Strategy):
     """Claims, which stay Pending: nothing here provisions storage."""
 
-    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Refuse changes of all but the requested size."""
         kept, was = ({**one["spec"], "resources": 0, "volumeName": 0} for one in (obj, old))
         if kept != was:
@@ -102,6 +102,6 @@ class PersistentVolumeClaims(Strategy):
 class PersistentVolumes(Strategy):
     """Volumes, which nobody binds."""
 
-    def prepare_create(self, obj: Json, api: Api) -> None:
+    def prepare_create(self, obj: Object, api: Api) -> None:
         """Start unbound."""
-        obj["status"] = {"phase": "Pending", "lastPhaseTransitionTime": clock.now()}
+        obj["status"] = {"phase": "Pending", "lastPhaseTransitionTime": timestamps.now()}

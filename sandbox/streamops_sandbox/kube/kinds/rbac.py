@@ -6,17 +6,18 @@ that controller.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from streamops_sandbox.kube import clock, managed, names, selectors
+from streamops_sandbox import timestamps
+from streamops_sandbox.kube import managed, names, selectors
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.kube.kinds.strategy import Strategy
+from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
-Json = dict[str, Any]
 _GROUP = "rbac.authorization.k8s.io"
 _COLLECTION = f"clusterroles.{_GROUP}"
 #: Aggregated roles may feed others (view → edit → admin): no chain is longer in practice.
@@ -25,7 +26,7 @@ _AGGREGATOR = managed.Manager("clusterrole-aggregation-controller", managed.APPL
 
 
 @function
-def policy_rule(rule: Json, field: str, found: Causes, role: Json) -> None:
+def policy_rule(rule: Object, field: str, found: Causes, role: Object) -> None:
     """Check one rule of a role."""
     paths = rule.get("nonResourceURLs")
     if not rule.get("verbs"):
@@ -42,7 +43,7 @@ def policy_rule(rule: Json, field: str, found: Causes, role: Json) -> None:
 
 
 @function
-def aggregation_rule(rule: Json | None, field: str, found: Causes, _: Json) -> None:
+def aggregation_rule(rule: Object | None, field: str, found: Causes, _: Object) -> None:
     """Check which ClusterRoles another is made of."""
     if rule is None:
         return
@@ -57,11 +58,11 @@ def aggregation_rule(rule: Json | None, field: str, found: Causes, _: Json) -> N
 class ClusterRoles(Strategy):
     """Roles of the whole cluster, of which some are made of others."""
 
-    def written(self, obj: Json, old: Json | None, api: Api) -> None:
+    def written(self, obj: Object, old: Object | None, api: Api) -> None:
         """Update the roles made from this one."""
         aggregate(api)
 
-    def deleted(self, obj: Json, api: Api) -> None:
+    def deleted(self, obj: Object, api: Api) -> None:
         """Take this role's rules out of the roles made from it."""
         aggregate(api)
 
@@ -82,11 +83,11 @@ def _aggregate_once(api: Api) -> bool:
             continue
         rules = _collected(role, roles, chosen)
         if rules != (role.get("rules") or []):
-            fields: Json = {"f:rules": {}}
+            fields: Object = {"f:rules": {}}
             entries = managed.read(role["metadata"].get("managedFields"))
             others = managed.surrender(entries, fields)
             if rules:
-                others[_AGGREGATOR.key] = managed.Entry(_AGGREGATOR, fields, clock.now())
+                others[_AGGREGATOR.key] = managed.Entry(_AGGREGATOR, fields, timestamps.now())
             role["metadata"]["managedFields"] = managed.write(others)
             role["rules"] = rules
             api.store.put(_COLLECTION, role)
@@ -94,8 +95,8 @@ def _aggregate_once(api: Api) -> bool:
     return changed
 
 
-def _collected(target: Json, roles: list[Json], chosen: list[Json]) -> list[Json]:
-    rules: list[Json] = []
+def _collected(target: Object, roles: list[Object], chosen: list[Object]) -> list[Object]:
+    rules: list[Object] = []
     for selector in map(selectors.from_object, chosen):
         for role in roles:
             metadata = role["metadata"]
@@ -107,7 +108,7 @@ def _collected(target: Json, roles: list[Json], chosen: list[Json]) -> list[Json
 
 
 @function
-def role_reference(role: Json, field: str, found: Causes, binding: Json) -> None:
+def role_reference(role: Object, field: str, found: Causes, binding: Object) -> None:
     """Check the role a binding gives."""
     if role["apiGroup"] != _GROUP:
         found.unsupported(f"{field}.apiGroup", role["apiGroup"], (_GROUP,))
@@ -122,7 +123,7 @@ def role_reference(role: Json, field: str, found: Causes, binding: Json) -> None
 
 
 @function
-def subject(subject: Json, field: str, found: Causes, binding: Json) -> None:
+def subject(subject: Object, field: str, found: Causes, binding: Object) -> None:
     """Check one subject of a binding."""
     kind, name = subject.get("kind", ""), subject.get("name")
     if not name:
@@ -144,7 +145,7 @@ def subject(subject: Json, field: str, found: Causes, binding: Json) -> None:
 class RoleBindings(Strategy):
     """Role and ClusterRole bindings: the role they give cannot change."""
 
-    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Refuse another role."""
         if obj["roleRef"] != old["roleRef"]:
             shown = {key: obj["roleRef"].get(key, "") for key in ("apiGroup", "kind", "name")}

@@ -13,22 +13,22 @@ from streamops_sandbox.kube.api import Api
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
 from streamops_sandbox.kube.kinds.strategy import Strategy
+from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
-Json = dict[str, Any]
 _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 
 
 class Services(Strategy):
     """A stable address for pods."""
 
-    def __init__(self, rules: Json | None = None, *, network: str) -> None:
+    def __init__(self, rules: Object | None = None, *, network: str) -> None:
         super().__init__(rules)
         self._network = network
 
-    def prepare_create(self, obj: Json, api: Api) -> None:
+    def prepare_create(self, obj: Object, api: Api) -> None:
         """Give it its addresses."""
         obj["status"] = {"loadBalancer": {}}
         found = Causes()
@@ -36,7 +36,7 @@ class Services(Strategy):
         if not found:  # otherwise it is refused, for all that is wrong
             self._allocate(obj, {}, Allocator(api, self._network))
 
-    def prepare_update(self, obj: Json, old: Json, api: Api) -> None:
+    def prepare_update(self, obj: Object, old: Object, api: Api) -> None:
         """Keep what it has; give or take what its type needs."""
         spec, before = obj["spec"], old.get("spec") or {}
         if spec["type"] != "ExternalName" and before.get("type") != "ExternalName":
@@ -57,7 +57,7 @@ class Services(Strategy):
                     del port["nodePort"]
         self._allocate(obj, before, Allocator(api, self._network))
 
-    def _allocate(self, obj: Json, before: Json, allocator: Allocator) -> None:
+    def _allocate(self, obj: Object, before: Object, allocator: Allocator) -> None:
         spec = obj["spec"]
         self._allocate_address(obj, spec, before, allocator)
         if spec["type"] not in _WITH_NODE_PORTS:
@@ -77,7 +77,9 @@ class Services(Strategy):
             if problem:
                 raise _refused(obj, f"spec.ports[{index}].nodePort", port["nodePort"], problem)
 
-    def _allocate_address(self, obj: Json, spec: Json, before: Json, allocator: Allocator) -> None:
+    def _allocate_address(
+        self, obj: Object, spec: Object, before: Object, allocator: Allocator
+    ) -> None:
         if spec["type"] == "ExternalName":
             for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
                 spec.pop(key, None)
@@ -96,7 +98,7 @@ class Services(Strategy):
         spec.setdefault("ipFamilies", ["IPv4"])
         spec.setdefault("ipFamilyPolicy", "SingleStack")
 
-    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Refuse another address, unless the Service becomes or was an ExternalName."""
         spec, before = obj["spec"], old["spec"]
         if "ExternalName" in (spec["type"], before["type"]) or not before.get("clusterIP"):
@@ -106,14 +108,14 @@ class Services(Strategy):
 
 
 @filler
-def complete_port(port: Json) -> None:
+def complete_port(port: Object) -> None:
     """Fill in a port's target."""
     if port.get("targetPort") in (None, 0, ""):
         port["targetPort"] = port.get("port")
 
 
 @function
-def service_ports(spec: Json, field: str, found: Causes, _: Json) -> None:
+def service_ports(spec: Object, field: str, found: Causes, _: Object) -> None:
     """Check that a Service has ports or a name, and its ports."""
     ports, kind = spec.get("ports") or [], spec["type"]
     if not ports and spec.get("clusterIP") != "None" and kind != "ExternalName":
@@ -149,18 +151,18 @@ def service_ports(spec: Json, field: str, found: Causes, _: Json) -> None:
 
 
 @function
-def external_policy(policy: str | None, field: str, found: Causes, service: Json) -> None:
+def external_policy(policy: str | None, field: str, found: Causes, service: Object) -> None:
     """Check that only what is reached from outside has a policy for that."""
     spec = service["spec"]
     if policy and spec["type"] not in _WITH_NODE_PORTS and not spec.get("externalIPs"):
         found.invalid(field, policy, "may only be set for externally-accessible services")
 
 
-def _identity(port: Json) -> tuple[Any, Any]:
+def _identity(port: Object) -> tuple[Any, Any]:
     return (port.get("port"), port.get("protocol", "TCP"))
 
 
-def _refused(obj: Json, field: str, value: object, problem: str) -> errors.StatusError:
+def _refused(obj: Object, field: str, value: object, problem: str) -> errors.StatusError:
     found = Causes()
     found.invalid(field, value, problem)
     return errors.invalid("", "Service", obj["metadata"].get("name", ""), found)

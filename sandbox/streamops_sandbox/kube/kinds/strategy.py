@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
-
-Json = dict[str, Any]
 
 
 class Strategy:
@@ -26,42 +25,42 @@ class Strategy:
 
     unconditional_update = True
 
-    def __init__(self, rules: Json | None = None) -> None:
+    def __init__(self, rules: Object | None = None) -> None:
         self._rules = rules or {}
         self.tracks_generation: bool = self._rules.get("generation", False)
         self.create_on_update: bool = self._rules.get("upsert", False)
         self.returns_deleted: bool = self._rules.get("deleted", False)
         self.has_rules = "rules" in self._rules or type(self).validate is not Strategy.validate
 
-    def default(self, obj: Json) -> None:
+    def default(self, obj: Object) -> None:
         """Fill in defaults, in place; has to be idempotent."""
         declared.fill(obj, self._rules.get("defaults", []))
 
-    def prepare_create(self, obj: Json, api: Api) -> None:
+    def prepare_create(self, obj: Object, api: Api) -> None:
         """Set what the server decides at creation, in place."""
         if "status" in self._rules:
             obj["status"] = copy.deepcopy(self._rules["status"])
 
-    def prepare_update(self, obj: Json, old: Json, api: Api) -> None:
+    def prepare_update(self, obj: Object, old: Object, api: Api) -> None:
         """Set what the server decides at an update, in place."""
 
-    def validate(self, obj: Json, found: Causes) -> None:
+    def validate(self, obj: Object, found: Causes) -> None:
         """Collect the violations of an object."""
         declared.check(obj, self._rules.get("rules", []), found)
 
-    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Collect the violations of a change, besides those of the object itself."""
         for path in self._rules.get("immutable", []):
             prefix, _, key = path.rpartition(".")
             new, before = (item.get(prefix) or {} if prefix else item for item in (obj, old))
             found.immutable(new, before, prefix, key)
 
-    def warnings(self, obj: Json) -> list[str]:
+    def warnings(self, obj: Object) -> list[str]:
         """Return what the writer should know, though it is no error."""
         return []
 
-    def written(self, obj: Json, old: Json | None, api: Api) -> None:
+    def written(self, obj: Object, old: Object | None, api: Api) -> None:
         """React to a write that has happened."""
 
-    def deleted(self, obj: Json, api: Api) -> None:
+    def deleted(self, obj: Object, api: Api) -> None:
         """React to a removal that has happened."""

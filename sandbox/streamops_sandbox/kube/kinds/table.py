@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamops_sandbox.kube import crds
 from streamops_sandbox.kube.kinds import (
@@ -19,11 +19,10 @@ from streamops_sandbox.kube.kinds import (
     workloads,
 )
 from streamops_sandbox.kube.kinds.strategy import Strategy
+from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
-
-Json = dict[str, Any]
 
 
 class CustomResources(Strategy):
@@ -34,7 +33,7 @@ class CustomResources(Strategy):
     def __init__(self) -> None:
         super().__init__({"generation": True})
 
-    def deleted(self, obj: Json, api: Api) -> None:
+    def deleted(self, obj: Object, api: Api) -> None:
         """Let the definition go if this object was the last that its deletion waited for."""
         group = obj["apiVersion"].rpartition("/")[0]
         for resource in api.registry:
@@ -45,7 +44,7 @@ class CustomResources(Strategy):
 
 def strategies(*, service_network: str) -> dict[str, Strategy]:
     """Return the strategies by collection name."""
-    classes: dict[str, Callable[[Json], Strategy]] = {
+    classes: dict[str, Callable[[Object], Strategy]] = {
         "configmaps": core.ConfigMaps,
         "events": core.Events,
         "namespaces": core.Namespaces,

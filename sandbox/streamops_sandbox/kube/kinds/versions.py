@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.strategy import Strategy
+from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
-Json = dict[str, Any]
-Convert = Callable[[Json], Json]
+Convert = Callable[[Object], Object]
 _METRICS = "autoscaling.alpha.kubernetes.io/metrics"
 #: Fields of a core Event → those of events.k8s.io.
 _EVENT_FIELDS = {
@@ -24,21 +24,21 @@ _EVENT_FIELDS = {
 }  # fmt: skip
 
 
-def _renamed(obj: Json, names: dict[str, str], api_version: str) -> Json:
+def _renamed(obj: Object, names: dict[str, str], api_version: str) -> Object:
     return {names.get(key, key): value for key, value in obj.items()} | {"apiVersion": api_version}
 
 
-def event_from_storage(obj: Json) -> Json:
+def event_from_storage(obj: Object) -> Object:
     """Return a core Event as one of events.k8s.io."""
     return _renamed(obj, _EVENT_FIELDS, "events.k8s.io/v1")
 
 
-def event_to_storage(obj: Json) -> Json:
+def event_to_storage(obj: Object) -> Object:
     """Return an Event of events.k8s.io as a core one."""
     return _renamed(obj, {new: old for old, new in _EVENT_FIELDS.items()}, "v1")
 
 
-def autoscaler_from_storage(obj: Json) -> Json:
+def autoscaler_from_storage(obj: Object) -> Object:
     """Return an autoscaling/v2 object in v1; metrics that v1 has no field for become an annotation."""
     spec = {key: value for key, value in (obj.get("spec") or {}).items() if key != "behavior"}
     metadata = dict(obj["metadata"])
@@ -64,7 +64,7 @@ def autoscaler_from_storage(obj: Json) -> Json:
     }
 
 
-def autoscaler_to_storage(obj: Json) -> Json:
+def autoscaler_to_storage(obj: Object) -> Object:
     """Return an autoscaling/v1 object in v2."""
     spec, metadata = dict(obj.get("spec") or {}), dict(obj["metadata"])
     annotations = dict(metadata.get("annotations") or {})
@@ -91,25 +91,25 @@ class Converted(Strategy):
         self.returns_deleted = kept.returns_deleted
         self.has_rules = kept.has_rules
 
-    def _change(self, obj: Json, change: Callable[[Json], None]) -> None:
+    def _change(self, obj: Object, change: Callable[[Object], None]) -> None:
         kept = self._to(obj)
         change(kept)
         shown = self._from(kept)
         obj.clear()
         obj.update(shown)
 
-    def default(self, obj: Json) -> None:
+    def default(self, obj: Object) -> None:
         """Fill in the defaults of the version that is kept."""
         self._change(obj, self._kept.default)
 
-    def prepare_create(self, obj: Json, api: Api) -> None:
+    def prepare_create(self, obj: Object, api: Api) -> None:
         """Set what the server decides at creation."""
         self._change(obj, lambda kept: self._kept.prepare_create(kept, api))
 
-    def validate(self, obj: Json, found: Causes) -> None:
+    def validate(self, obj: Object, found: Causes) -> None:
         """Check the version that is kept."""
         self._kept.validate(self._to(obj), found)
 
-    def written(self, obj: Json, old: Json | None, api: Api) -> None:
+    def written(self, obj: Object, old: Object | None, api: Api) -> None:
         """React as the version that is kept does."""
         self._kept.written(obj, old, api)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from streamops_sandbox.kube import cel, names
 from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import function
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _URL_FORM = "desired format: https://host[/path]"
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 
 
 @function
-def webhooks(webhooks: list[Json] | None, field: str, found: Causes, _: Json) -> None:
+def webhooks(webhooks: list[Object] | None, field: str, found: Causes, _: Object) -> None:
     """Check each webhook of a configuration."""
     seen: set[str] = set()
     for index, webhook in enumerate(webhooks or []):
@@ -28,7 +27,7 @@ def webhooks(webhooks: list[Json] | None, field: str, found: Causes, _: Json) ->
 
 
 @function
-def webhook_name(name: str | None, field: str, found: Causes, _: Json) -> None:
+def webhook_name(name: str | None, field: str, found: Causes, _: Object) -> None:
     """Check a webhook's name, which is a domain of its own."""
     if not name:
         found.required(field)
@@ -38,7 +37,7 @@ def webhook_name(name: str | None, field: str, found: Causes, _: Json) -> None:
 
 
 @function
-def review_versions(versions: list[str] | None, field: str, found: Causes, _: Json) -> None:
+def review_versions(versions: list[str] | None, field: str, found: Causes, _: Object) -> None:
     """Check the versions of AdmissionReview that a webhook understands."""
     if not versions:
         found.required(field, "must specify one of v1, v1beta1")
@@ -47,14 +46,14 @@ def review_versions(versions: list[str] | None, field: str, found: Causes, _: Js
 
 
 @function
-def webhook_timeout(seconds: int, field: str, found: Causes, _: Json) -> None:
+def webhook_timeout(seconds: int, field: str, found: Causes, _: Object) -> None:
     """Check a webhook's timeout."""
     if not 1 <= seconds <= 30:
         found.invalid(field, seconds, "the timeout value must be between 1 and 30 seconds")
 
 
 @function
-def webhook_rule(rule: Json, field: str, found: Causes, _: Json) -> None:
+def webhook_rule(rule: Object, field: str, found: Causes, _: Object) -> None:
     """Check which requests a webhook is asked about."""
     for key in ("operations", "apiGroups", "apiVersions", "resources"):
         values = rule.get(key) or []
@@ -71,7 +70,7 @@ def webhook_rule(rule: Json, field: str, found: Causes, _: Json) -> None:
 
 
 @function
-def client_config(client: Json | None, field: str, found: Causes, _: Json) -> None:
+def client_config(client: Object | None, field: str, found: Causes, _: Object) -> None:
     """Check where a webhook is."""
     url, service = (client or {}).get("url"), (client or {}).get("service")
     if (url is None) == (service is None):
@@ -97,7 +96,7 @@ def client_config(client: Json | None, field: str, found: Causes, _: Json) -> No
 
 
 @function
-def match_condition(condition: Json, field: str, found: Causes, _: Json) -> None:
+def match_condition(condition: Object, field: str, found: Causes, _: Object) -> None:
     """Check one of a webhook's match conditions."""
     if not condition.get("name"):
         found.required(f"{field}.name")

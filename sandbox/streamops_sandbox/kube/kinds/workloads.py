@@ -11,11 +11,11 @@ from streamops_sandbox.kube.kinds import pod_validation
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
 from streamops_sandbox.kube.kinds.strategy import Strategy
+from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
-Json = dict[str, Any]
 _UID_LABELS = ("batch.kubernetes.io/controller-uid", "controller-uid")
 _NAME_LABELS = ("batch.kubernetes.io/job-name", "job-name")
 _TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
@@ -37,7 +37,7 @@ _PERCENT_RULE = (
 class Workload(Strategy):
     """A kind with a pod template, whose labels the selector has to match for good."""
 
-    def warnings(self, obj: Json) -> list[str]:
+    def warnings(self, obj: Object) -> list[str]:
         """Return the template's warnings."""
         template, name = obj["spec"]["template"], obj["metadata"].get("name", "")
         problems = names.dns_label(name) if name else []
@@ -48,7 +48,7 @@ class Workload(Strategy):
 
 
 @function
-def template_selector(spec: Json, field: str, found: Causes, _: Json) -> None:
+def template_selector(spec: Object, field: str, found: Causes, _: Object) -> None:
     """Check that the selector is there and matches the template's labels."""
     selector = spec.get("selector")
     if selector is None:
@@ -69,14 +69,14 @@ def template_selector(spec: Json, field: str, found: Causes, _: Json) -> None:
 
 
 @function
-def pod_template(template: Json, field: str, found: Causes, _: Json) -> None:
+def pod_template(template: Object, field: str, found: Causes, _: Object) -> None:
     """Check a template's pod spec."""
     metadata = template.get("metadata") or {}
     pod_validation.validate(template["spec"], f"{field}.spec", found, metadata, f"{field}.")
 
 
 @function
-def long_running_template(template: Json, field: str, found: Causes, root: Json) -> None:
+def long_running_template(template: Object, field: str, found: Causes, root: Object) -> None:
     """Check the template of pods that are always restarted."""
     found.labels(f"{field}.labels", (template.get("metadata") or {}).get("labels"))
     pod_template(template, field, found, root)
@@ -89,7 +89,7 @@ def long_running_template(template: Json, field: str, found: Causes, root: Json)
 
 
 @function
-def rollout(strategy: Json, field: str, found: Causes, _: Json) -> None:
+def rollout(strategy: Object, field: str, found: Causes, _: Object) -> None:
     """Check a Deployment's strategy."""
     rolling, field = strategy.get("rollingUpdate"), f"{field}.rollingUpdate"
     if strategy["type"] == "Recreate" and rolling:
@@ -108,27 +108,27 @@ def rollout(strategy: Json, field: str, found: Causes, _: Json) -> None:
         found.invalid(f"{field}.maxUnavailable", unavailable, "must not be greater than 100%")
 
 
-def _check_movement(rolling: Json, field: str, found: Causes, why: str) -> None:
+def _check_movement(rolling: Object, field: str, found: Causes, why: str) -> None:
     if rolling.get("maxUnavailable") in (0, "0%") and rolling.get("maxSurge") in (0, "0%"):
         found.invalid(f"{field}.maxUnavailable", rolling["maxUnavailable"], why)
 
 
 @function
-def progress_deadline(seconds: int, field: str, found: Causes, deployment: Json) -> None:
+def progress_deadline(seconds: int, field: str, found: Causes, deployment: Object) -> None:
     """Check that a rollout may take longer than a pod has to be ready for."""
     if seconds <= deployment["spec"].get("minReadySeconds", 0):
         found.invalid(field, seconds, "must be greater than minReadySeconds")
 
 
 @function
-def pod_management(policy: str, field: str, found: Causes, _: Json) -> None:
+def pod_management(policy: str, field: str, found: Causes, _: Object) -> None:
     """Check a StatefulSet's pod management policy."""
     if policy not in ("OrderedReady", "Parallel"):
         found.invalid(field, policy, "must be 'OrderedReady' or 'Parallel'")
 
 
 @function
-def stateful_update(update: Json, field: str, found: Causes, _: Json) -> None:
+def stateful_update(update: Object, field: str, found: Causes, _: Object) -> None:
     """Check the kind of a StatefulSet's updates."""
     if update["type"] not in ("RollingUpdate", "OnDelete"):
         shown = {"Type": update["type"], "RollingUpdate": update.get("rollingUpdate")}
@@ -136,7 +136,7 @@ def stateful_update(update: Json, field: str, found: Causes, _: Json) -> None:
 
 
 @function
-def daemon_update(update: Json, field: str, found: Causes, _: Json) -> None:
+def daemon_update(update: Object, field: str, found: Causes, _: Object) -> None:
     """Check that a DaemonSet's rolling update can move."""
     if update["type"] == "RollingUpdate":
         why = "cannot be 0 when maxSurge is 0"
@@ -146,7 +146,7 @@ def daemon_update(update: Json, field: str, found: Causes, _: Json) -> None:
 class StatefulSets(Workload):
     """Pods with an identity."""
 
-    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Refuse changes of most fields."""
         keys = ("selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates")
         if any(obj["spec"].get(key) != old["spec"].get(key) for key in keys):
@@ -156,12 +156,12 @@ class StatefulSets(Workload):
 class DaemonSets(Workload):
     """A pod on every node."""
 
-    def prepare_create(self, obj: Json, api: Api) -> None:
+    def prepare_create(self, obj: Object, api: Api) -> None:
         """Start with an empty status, at the template's first generation."""
         super().prepare_create(obj, api)
         obj["metadata"].setdefault("annotations", {})[_TEMPLATE_GENERATION] = "1"
 
-    def prepare_update(self, obj: Json, old: Json, api: Api) -> None:
+    def prepare_update(self, obj: Object, old: Object, api: Api) -> None:
         """Count the template's changes."""
         count = (old["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION, "1")
         if obj["spec"]["template"] != old["spec"]["template"] and count.isdigit():
@@ -170,7 +170,7 @@ class DaemonSets(Workload):
 
 
 @filler
-def complete_job(job: Json) -> None:
+def complete_job(job: Object) -> None:
     """Fill in what of a Job follows from other fields; without labels it has its template's."""
     spec = job["spec"]
     if spec.get("completions") is None and spec.get("parallelism") is None:
@@ -185,14 +185,14 @@ def complete_job(job: Json) -> None:
 
 
 @function
-def ending_restart_policy(policy: str | None, field: str, found: Causes, _: Json) -> None:
+def ending_restart_policy(policy: str | None, field: str, found: Causes, _: Object) -> None:
     """Check that pods which shall end are not always restarted."""
     if policy == "Always" or not policy:
         found.unsupported(field, policy or "", ("OnFailure", "Never"))
 
 
 @function
-def indexed_name(name: str | None, field: str, found: Causes, job: Json) -> None:
+def indexed_name(name: str | None, field: str, found: Causes, job: Object) -> None:
     """Check that an Indexed Job's name leaves room for the index in its pods' names."""
     spec = job["spec"]
     if spec.get("completionMode") == "Indexed" and spec.get("completions") and name:
@@ -205,7 +205,7 @@ def indexed_name(name: str | None, field: str, found: Causes, job: Json) -> None
 class Jobs(Workload):
     """Pods that run to completion; each Job selects its own by its uid."""
 
-    def prepare_create(self, obj: Json, api: Api) -> None:
+    def prepare_create(self, obj: Object, api: Api) -> None:
         """Make selector and labels from the uid, unless the user has their own."""
         super().prepare_create(obj, api)
         spec, metadata = obj["spec"], obj["metadata"]
@@ -218,7 +218,7 @@ class Jobs(Workload):
         selector[_UID_LABELS[0]] = metadata["uid"]
         self.default(obj)
 
-    def validate_update(self, obj: Json, old: Json, found: Causes) -> None:
+    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Refuse changes of what runs; the Job's own rules are reported twice."""
         spec, before = obj["spec"], old["spec"]
         self.validate(obj, found)
@@ -239,7 +239,7 @@ class Jobs(Workload):
         found.immutable(spec, before, "spec", "completionMode")
 
 
-def _scheduling(spec: Json, changeable: object) -> Json:
+def _scheduling(spec: Object, changeable: object) -> Object:
     """Return a pod spec without what may change while its Job has not started."""
     kept = {key: value for key, value in spec.items() if value not in ([], {}, "", None)}
     if changeable:
@@ -249,7 +249,7 @@ def _scheduling(spec: Json, changeable: object) -> Json:
 
 
 @function
-def schedule(text: str | None, field: str, found: Causes, _: Json) -> None:
+def schedule(text: str | None, field: str, found: Causes, _: Object) -> None:
     """Check a cron schedule."""
     if not text:
         found.required(field)
@@ -264,7 +264,7 @@ def schedule(text: str | None, field: str, found: Causes, _: Json) -> None:
 
 
 @function
-def time_zone(zone: str | None, field: str, found: Causes, _: Json) -> None:
+def time_zone(zone: str | None, field: str, found: Causes, _: Object) -> None:
     """Check a time zone's name."""
     if zone is None:
         return
@@ -277,20 +277,20 @@ def time_zone(zone: str | None, field: str, found: Causes, _: Json) -> None:
 
 
 @function
-def job_template_labels(_: Any, field: str, found: Causes, cron_job: Json) -> None:
+def job_template_labels(_: Any, field: str, found: Causes, cron_job: Object) -> None:
     """Check the labels of a CronJob's Jobs."""
     found.labels(field, (cron_job["spec"]["jobTemplate"].get("metadata") or {}).get("labels"))
 
 
 @function
-def no_manual_selector(manual: object, field: str, found: Causes, _: Json) -> None:
+def no_manual_selector(manual: object, field: str, found: Causes, _: Object) -> None:
     """Check that a CronJob's Jobs make their selectors themselves."""
     if manual:
         found.unsupported(field, True, ("nil", "false"))
 
 
 @filler
-def complete_controller(controller: Json) -> None:
+def complete_controller(controller: Object) -> None:
     """Fill in a ReplicationController's selector and labels, which are its template's."""
     labels = (controller["spec"]["template"].get("metadata") or {}).get("labels") or {}
     if labels:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 from aiohttp import web
 
-from streamops_sandbox.kube import clock, errors, managed
+from streamops_sandbox import timestamps
+from streamops_sandbox.kube import errors, managed
 from streamops_sandbox.kube.authn import User
 from streamops_sandbox.kube.authz import Attributes, Authorizer
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.rest import Call
-
-Json = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 
 class AccessReviews:
@@ -48,13 +46,13 @@ class AccessReviews:
                 "spec.resourceAttributes.namespace must match namespace: " + call.info.namespace
             )
         decision = self._authorizer.decide(user, _attributes(resource, other))
-        status: Json = {"allowed": decision.allowed}
+        status: Object = {"allowed": decision.allowed}
         if decision.reason:
             status["reason"] = decision.reason
         return answer(call, spec, status)
 
 
-def _attributes(resource: Json | None, other: Json | None) -> Attributes:
+def _attributes(resource: Object | None, other: Object | None) -> Attributes:
     if resource is None:
         wanted = other or {}
         return Attributes(wanted.get("verb", ""), path=wanted.get("path", ""))
@@ -79,8 +77,8 @@ class RulesReviews:
         spec = call.object().get("spec") or {}
         if not spec.get("namespace"):
             raise errors.bad_request("no namespace on request")
-        resources: list[Json] = []
-        paths: list[Json] = []
+        resources: list[Object] = []
+        paths: list[Object] = []
         for rule, _ in self._authorizer.rules(call.user, spec["namespace"]):
             if rule.get("nonResourceURLs"):
                 paths.append({"verbs": rule["verbs"], "nonResourceURLs": rule["nonResourceURLs"]})
@@ -101,9 +99,9 @@ async def who_am_i(call: Call) -> web.StreamResponse:
     return answer(call, None, {"userInfo": call.user.info()})
 
 
-def answer(call: Call, spec: Json | None, status: Json) -> web.Response:
+def answer(call: Call, spec: Object | None, status: Object) -> web.Response:
     """Return a review with its status: an object that is never stored."""
-    review: Json = {
+    review: Object = {
         "kind": call.resource.kind,
         "apiVersion": call.resource.api_version,
         "metadata": {},
@@ -111,7 +109,7 @@ def answer(call: Call, spec: Json | None, status: Json) -> web.Response:
     if call.info.namespace:
         review["metadata"]["namespace"] = call.info.namespace
     if call.resource.kind == "SelfSubjectReview":
-        review["metadata"]["creationTimestamp"] = clock.now()
+        review["metadata"]["creationTimestamp"] = timestamps.now()
     if spec is not None:
         review["spec"] = spec
         if spec and not call.info.namespace:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
-from streamops_sandbox.kube import clock, errors, selectors
+from streamops_sandbox import timestamps
+from streamops_sandbox.kube import errors, selectors
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.rest import Call
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _DISRUPTION_BUDGETS = "poddisruptionbudgets.policy"
-
-
-def success(code: int = 201) -> Json:
-    """`Status` of something that went well."""
-    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code}
 
 
 async def bind(call: Call) -> web.StreamResponse:
@@ -33,16 +27,10 @@ async def bind(call: Call) -> web.StreamResponse:
     pods = call.server.api.registry.find("", "v1", "pods")
     assert pods is not None
 
-    def assign(pod: Json) -> Json:
+    def assign(pod: Object) -> Object:
         if pod["spec"].get("nodeName"):
-            raise errors.conflict(
-                "",
-                "pods/binding",
-                name,
-                f"pod {name} is already assigned to node {pod['spec']['nodeName']!r}".replace(
-                    "'", '"'
-                ),
-            )
+            why = f'pod {name} is already assigned to node "{pod["spec"]["nodeName"]}"'
+            raise errors.conflict("", "pods/binding", name, why)
         if pod["metadata"].get("deletionTimestamp"):
             raise errors.conflict("", "pods/binding", name, f"pod {name} is being deleted")
         pod["spec"]["nodeName"] = node
@@ -52,7 +40,7 @@ async def bind(call: Call) -> web.StreamResponse:
             if condition["type"] != "PodScheduled"
         ]
         conditions.append(
-            {"type": "PodScheduled", "status": "True", "lastTransitionTime": clock.now()}
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": timestamps.now()}
         )
         pod["status"]["conditions"] = conditions
         return pod
@@ -60,7 +48,7 @@ async def bind(call: Call) -> web.StreamResponse:
     await call.server.objects.update(
         pods, call.info.namespace, name, assign, call.write, subresource="binding"
     )
-    return call.answer(201, success())
+    return call.answer(201, errors.success(201))
 
 
 async def evict(call: Call) -> web.StreamResponse:
@@ -81,20 +69,11 @@ async def evict(call: Call) -> web.StreamResponse:
                 raise _budget_error(stored.name)
     options = body.get("deleteOptions") or {}
     await call.server.deletion.delete(call.resource, namespace, name, options, call.write)
-    return call.answer(201, success())
+    return call.answer(201, errors.success(201))
 
 
 def _budget_error(budget: str) -> errors.StatusError:
-    return errors.StatusError(
-        429,
-        "TooManyRequests",
-        "Cannot evict pod as it would violate the pod's disruption budget.",
-        details={
-            "causes": [
-                {
-                    "reason": "DisruptionBudget",
-                    "message": f"The disruption budget {budget} does not allow any disruption",
-                }
-            ]
-        },
-    )
+    message = "Cannot evict pod as it would violate the pod's disruption budget."
+    why = f"The disruption budget {budget} does not allow any disruption"
+    details = {"causes": [{"reason": "DisruptionBudget", "message": why}]}
+    return errors.StatusError(429, "TooManyRequests", message, details=details)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -21,8 +20,8 @@ from streamops_sandbox.kube.authn import MASTERS
 from streamops_sandbox.kube.endpoints import EndpointError, resolve_service
 from streamops_sandbox.kube.rest import Call
 from streamops_sandbox.kube.tls import Authority, write_private
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _USER = "kube-apiserver-kubelet-client"
 _CONNECT_SECONDS = 10.0
 _DEFAULT_PORT = 10250
@@ -225,7 +224,7 @@ def _kubelet_error(status: int, text: str, url: str) -> errors.StatusError:
     return errors.StatusError(500, "InternalError", message)
 
 
-def _container(pod: Json, wanted: str) -> str:
+def _container(pod: Object, wanted: str) -> str:
     spec, name = pod["spec"], pod["metadata"]["name"]
     main = [item["name"] for item in spec.get("containers") or []]
     init = [item["name"] for item in spec.get("initContainers") or []]

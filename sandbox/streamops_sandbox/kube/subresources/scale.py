@@ -19,8 +19,8 @@ from streamops_sandbox.kube.builtin_schemas import definitions
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.rest import Call
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _BUILTIN = {
     "specReplicasPath": ".spec.replicas",
     "statusReplicasPath": ".status.replicas",
@@ -41,7 +41,7 @@ async def serve(call: Call) -> web.StreamResponse:
     if applied:
         patching.require_manager(call.query)
 
-    def transform(live: Json) -> Json:
+    def transform(live: Object) -> Object:
         if applied:
             return _applied(call, live)
         wanted = _wanted(call, _scale(live, resource))
@@ -61,7 +61,7 @@ async def serve(call: Call) -> web.StreamResponse:
     return call.answer(200, _scale(changed, resource))
 
 
-def _wanted(call: Call, present: Json) -> Json:
+def _wanted(call: Call, present: Object) -> Object:
     if call.info.verb == "update":
         return call.object("Scale")
     kind = codec.media_type(call.content_type())
@@ -69,12 +69,12 @@ def _wanted(call: Call, present: Json) -> Json:
     return patching.parse_patch(kind, call.body, schema)(present)
 
 
-def _applied(call: Call, live: Json) -> Json:
+def _applied(call: Call, live: Object) -> Object:
     """Apply a Scale: the number of replicas is all that it can own of the object."""
     resource = call.resource
     replicas = (patching.parse_configuration(call.body).get("spec") or {}).get("replicas", 0)
     _check(replicas, resource, call.info.name)
-    config: Json = {"metadata": {}}
+    config: Object = {"metadata": {}}
     _set(config, _paths(resource)["specReplicasPath"], replicas)
     if not (live.get("spec") or {}).get("replicas"):
         # No replicas are a missing field of a Scale, so that stating them is a change.
@@ -102,24 +102,24 @@ def _paths(resource: Resource) -> dict[str, str]:
     return resource.scale_paths or _BUILTIN
 
 
-def _get(obj: Json, path: str) -> Any:
+def _get(obj: Object, path: str) -> Any:
     value: Any = obj
     for key in path.strip(".").split("."):
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
-def _set(obj: Json, path: str, value: Any) -> None:
+def _set(obj: Object, path: str, value: Any) -> None:
     *parents, last = path.strip(".").split(".")
     for key in parents:
         obj = obj.setdefault(key, {})
     obj[last] = value
 
 
-def _scale(obj: Json, resource: Resource) -> Json:
+def _scale(obj: Object, resource: Resource) -> Object:
     paths = _paths(resource)
     metadata = obj["metadata"]
-    status: Json = {"replicas": _get(obj, paths.get("statusReplicasPath", "")) or 0}
+    status: Object = {"replicas": _get(obj, paths.get("statusReplicasPath", "")) or 0}
     selector = _selector(obj, paths)
     if selector:
         status["selector"] = selector
@@ -136,7 +136,7 @@ def _scale(obj: Json, resource: Resource) -> Json:
     }
 
 
-def _selector(obj: Json, paths: dict[str, str]) -> str:
+def _selector(obj: Object, paths: dict[str, str]) -> str:
     if "labelSelectorPath" in paths:
         return _get(obj, paths["labelSelectorPath"]) or ""
     selector = (obj.get("spec") or {}).get("selector") or {}

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 from aiohttp import web
 
-from streamops_sandbox.kube import clock, errors
+from streamops_sandbox import timestamps
+from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.authn import Authentication, authenticated
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.rest import Call
 from streamops_sandbox.kube.subresources.access import answer
 from streamops_sandbox.kube.tokens import Binding, TokenSigner
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _MIN_SECONDS = 600
 _MAX_SECONDS = 2**32
 _DEFAULT_SECONDS = 3600
@@ -55,7 +55,7 @@ class TokenRequests:
                 "name": name,
                 "namespace": namespace,
                 "uid": str(uuid.uuid4()),
-                "creationTimestamp": clock.now(),
+                "creationTimestamp": timestamps.now(),
             },
             "spec": {
                 "audiences": spec.get("audiences") or [self._signer.issuer],
@@ -72,7 +72,7 @@ class TokenRequests:
         return call.answer_bytes(201, orjson.dumps(request_answer))
 
     @staticmethod
-    def _binding(call: Call, reference: Json | None) -> Binding | None:
+    def _binding(call: Call, reference: Object | None) -> Binding | None:
         if not reference:
             return None
         kind, name = reference.get("kind", ""), reference.get("name", "")
@@ -122,7 +122,7 @@ class TokenReviews:
         token, audiences = spec.get("token") or "", spec.get("audiences") or []
         if not token:
             raise errors.bad_request("token is required for TokenReview in authentication")
-        status: Json = {"user": {}}
+        status: Object = {"user": {}}
         found = self._signer.verify(token, audiences)
         if found is not None:
             status = {
