@@ -20,7 +20,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci.wheels impo
     fetch_wheels,
 )
 from ansible_collections.streamops.knative.plugins.modules.oci_image import TASK
-from streamops_sandbox.registry.base_image import ARCHITECTURES
+from streamops_sandbox.oci import architecture
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {"event-viewer": "event_viewer", "twitter-producer": "twitter_producer"}
@@ -72,7 +72,7 @@ class Workshop:
             self._fetched.add(app)
             folder.mkdir(exist_ok=True)
             version = platform.python_version()
-            chosen = Platform("linux", ARCHITECTURES[platform.machine()])
+            chosen = Platform("linux", architecture())
             markers = chosen.markers(version)
             files = self.apps / app
             lines = read_requirements([files / "requirements.txt"], "requirements", markers)

@@ -31,6 +31,7 @@ from streamops_sandbox.node.runtime import MARK, Running
 from streamops_sandbox.node.server import KubeletServer
 from streamops_sandbox.node.service_proxy import ServiceProxy
 from streamops_sandbox.objects import Object
+from streamops_sandbox.oci import architecture
 from streamops_sandbox.timestamps import now
 
 logger = logging.getLogger(__name__)
@@ -226,7 +227,7 @@ class NodeAgent:
                 "labels": {
                     "kubernetes.io/hostname": self.name,
                     "kubernetes.io/os": "linux",
-                    "kubernetes.io/arch": _architecture(),
+                    "kubernetes.io/arch": architecture(),
                 },
             },
             "spec": {"podCIDR": self.network.pod_cidr, "podCIDRs": [self.network.pod_cidr]},
@@ -279,7 +280,7 @@ class NodeAgent:
                 "kubeletVersion": release,
                 "kubeProxyVersion": "",
                 "operatingSystem": "linux",
-                "architecture": _architecture(),
+                "architecture": architecture(),
             },
         }
 
@@ -303,8 +304,3 @@ def _ended(pod: Object) -> bool:
     """Whether a pod needs nothing of this node any more."""
     done = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
     return done and not pod["metadata"].get("deletionTimestamp")
-
-
-def _architecture() -> str:
-    machine = platform.machine()
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)

@@ -8,7 +8,7 @@ machine, which has no reservation to give.
 from __future__ import annotations
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Controller
+from streamops_sandbox.controller import Controller, Key, key_of
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
@@ -42,12 +42,8 @@ class Scheduler(Controller):
         text = f"0/{len(nodes)} nodes are available: {', '.join(counted) or 'no nodes'}."
         await self._unschedulable(pod, text)
 
-    def _waiting_pods(self, _: Object) -> list[tuple[str | None, str]]:
-        return [
-            (pod["metadata"]["namespace"], pod["metadata"]["name"])
-            for pod in self._pods.list()
-            if _waits(pod)
-        ]
+    def _waiting_pods(self, _: Object) -> list[Key]:
+        return [key_of(pod) for pod in self._pods.list() if _waits(pod)]
 
     async def _bind(self, pod: Object, node: str) -> None:
         metadata = pod["metadata"]

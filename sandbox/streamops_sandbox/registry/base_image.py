@@ -14,12 +14,10 @@ import json
 import platform
 import tarfile
 
+from streamops_sandbox import oci
 from streamops_sandbox.registry.content import Content, digest_of
 
 REPOSITORY = "library/python"
-
-#: Go's names of architectures, which OCI uses, by those of `uname -m`.
-ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 _LAUNCHER = """\
 #!/bin/sh
@@ -38,7 +36,7 @@ def add_base_image(registry: Content) -> None:
     layer_tar = _layer(minor)
     layer = gzip.compress(layer_tar, mtime=0)
     config = {
-        "architecture": ARCHITECTURES.get(platform.machine().lower(), platform.machine()),
+        "architecture": oci.architecture(),
         "os": platform.system().lower(),
         "created": "1970-01-01T00:00:00Z",
         "config": {
@@ -53,7 +51,7 @@ def add_base_image(registry: Content) -> None:
         "history": [{"created_by": "streamops_sandbox.registry: launcher of the host's Python"}],
     }
     config_bytes = json.dumps(config, sort_keys=True).encode()
-    media_type = "application/vnd.oci.image.manifest.v1+json"
+    media_type = oci.MANIFESTS[0]
     manifest = {
         "schemaVersion": 2,
         "mediaType": media_type,

@@ -9,25 +9,20 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from streamops_sandbox import oci
 from streamops_sandbox.registry.errors import RegistryError
-
-_NAME = re.compile(
-    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-)
-_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
-_DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
 
 
 def check_name(name: str) -> str:
     """Return `name` if it can be a repository's."""
-    if not _NAME.fullmatch(name) or len(name) > 255:
+    if not oci.NAME.fullmatch(name) or len(name) > 255:
         raise RegistryError("NAME_INVALID", {"name": name})
     return name
 
 
 def check_digest(digest: str) -> str:
     """Return `digest` if it is one; SHA-256 only."""
-    if not _DIGEST.fullmatch(digest):
+    if not oci.DIGEST.fullmatch(digest):
         raise RegistryError("DIGEST_INVALID", {"digest": digest}, message="invalid digest")
     return digest
 
@@ -122,7 +117,7 @@ class Content:
         """Store a manifest by its digest or under a tag; returns the digest."""
         digest = digest_of(content)
         if ":" not in reference:
-            if not _TAG.fullmatch(reference):
+            if not oci.TAG.fullmatch(reference):
                 raise RegistryError("TAG_INVALID", {"tag": reference})
         elif check_digest(reference) != digest:
             raise RegistryError("DIGEST_INVALID", {"expected": reference, "actual": digest})

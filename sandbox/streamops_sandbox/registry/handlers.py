@@ -9,19 +9,11 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from streamops_sandbox.oci import INDEXES, MANIFESTS, MAX_MANIFEST
 from streamops_sandbox.registry.auth import TokenAuth
 from streamops_sandbox.registry.content import Content, check_digest, check_name
 from streamops_sandbox.registry.errors import RegistryError
 
-_INDEXES = {
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-}
-_IMAGES = {
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-}
-_MAX_MANIFEST = 4 << 20  # bytes; the specification wants at least this much taken
 _CHUNK = 1 << 20
 
 
@@ -135,13 +127,13 @@ class Handlers:
         """Store a manifest if all it refers to is here; under a tag, that names it from then on."""
         name = self._allow(request, "pull", "push")
         content = b""
-        while chunk := await request.content.read(_MAX_MANIFEST + 1 - len(content)):
+        while chunk := await request.content.read(MAX_MANIFEST + 1 - len(content)):
             content += chunk
-        if len(content) > _MAX_MANIFEST:
+        if len(content) > MAX_MANIFEST:
             raise RegistryError("MANIFEST_INVALID", message="manifest too large", status=413)
         media_type = request.content_type
         repository = self._content.repository(name)
-        known = repository.manifests if media_type in _INDEXES else repository.blobs
+        known = repository.manifests if media_type in INDEXES else repository.blobs
         missing = [one for one in _references(content, media_type) if one not in known]
         if missing:
             raise RegistryError("MANIFEST_BLOB_UNKNOWN", {"digests": missing})
@@ -182,11 +174,11 @@ def _references(content: bytes, media_type: str) -> list[str]:
         manifest: dict[str, Any] = json.loads(content)
         if (stated := manifest.get("mediaType", media_type)) != media_type:
             raise ValueError(f"Content-Type is {media_type}, mediaType is {stated}")
-        if media_type not in _INDEXES | _IMAGES:
+        if media_type not in INDEXES + MANIFESTS:
             raise ValueError(f"unknown media type {media_type}")
         if manifest["schemaVersion"] != 2:
             raise ValueError("schemaVersion is not 2")
-        if media_type in _INDEXES:
+        if media_type in INDEXES:
             return [check_digest(one["digest"]) for one in manifest["manifests"]]
         parts = [manifest["config"], *manifest["layers"]]
         return [check_digest(one["digest"]) for one in parts if not one.get("urls")]

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_NAME = re.compile(
-    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-)
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
+from streamops_sandbox import oci
+
 _LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|\[::1\]")
 
 
@@ -53,9 +50,9 @@ class Reference:
         else:
             domain, name = "docker.io", name if slash else f"library/{name}"
         if (
-            not _NAME.fullmatch(name)
-            or (tag and not _TAG.fullmatch(tag))
-            or (digest and not _DIGEST.fullmatch(digest))
+            not oci.NAME.fullmatch(name)
+            or (tag and not oci.TAG.fullmatch(tag))
+            or (digest and not oci.DIGEST.fullmatch(digest))
             or rest.endswith(":")
             or text.endswith("@")
         ):

@@ -12,15 +12,13 @@ from weakref import WeakValueDictionary
 
 from streamops_sandbox.node.images.image import Image, ImageError, Reference
 from streamops_sandbox.node.images.registry import (
-    INDEXES,
-    MANIFESTS,
     RegistryClient,
     find_credentials,
 )
 from streamops_sandbox.node.images.store import Store
 from streamops_sandbox.node.images.unpack import LayerError
+from streamops_sandbox.oci import INDEXES, MANIFESTS, architecture
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _PARALLEL_BLOBS = 3  # as containerd
 
 _locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -42,7 +40,7 @@ async def pull(
     for one image share the work. Raises ImageError as the kubelet would report it.
     """
     parsed = Reference.parse(reference)
-    wanted = platform or (host.system().lower(), _architecture())
+    wanted = platform or (host.system().lower(), architecture())
     files = Store(store)
     lock = _locks.setdefault(f"{files.root} {parsed}", asyncio.Lock())
     async with lock:
@@ -129,7 +127,3 @@ def _parse(reference: Reference, content: bytes) -> dict[str, Any]:
 
 def _failure(reference: Reference, message: str) -> ImageError:
     return ImageError("ErrImagePull", f'failed to pull and unpack image "{reference}": {message}')
-
-
-def _architecture() -> str:
-    return _ARCHITECTURES.get(host.machine(), host.machine())

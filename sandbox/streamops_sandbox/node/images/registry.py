@@ -17,17 +17,9 @@ from typing import Any, Self
 import aiohttp
 
 from streamops_sandbox.node.images.image import ImageError, Reference
+from streamops_sandbox.oci import INDEXES, MANIFESTS, MAX_MANIFEST
 
-INDEXES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-MANIFESTS = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
 _CHUNK = 1 << 20
-_MAX_MANIFEST = 4 << 20
 Credentials = tuple[str, str]  # user, password
 
 
@@ -93,12 +85,12 @@ class RegistryClient:
             if response.status == 404:
                 raise self._failure(f"{self.reference}: not found")
             content = b""
-            while chunk := await response.content.read(_MAX_MANIFEST + 1 - len(content)):
+            while chunk := await response.content.read(MAX_MANIFEST + 1 - len(content)):
                 content += chunk
             if response.status != 200:
                 raise self._unexpected(response, content)
-        if len(content) > _MAX_MANIFEST:
-            raise self._failure(f"manifest is larger than {_MAX_MANIFEST} bytes")
+        if len(content) > MAX_MANIFEST:
+            raise self._failure(f"manifest is larger than {MAX_MANIFEST} bytes")
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         expected = target if ":" in target else response.headers.get("Docker-Content-Digest")
         if expected and expected != digest:
