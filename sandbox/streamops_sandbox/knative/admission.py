@@ -13,7 +13,6 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import jsonpatch
 from aiohttp import web
@@ -22,20 +21,20 @@ from streamops_sandbox.client import ApiError
 from streamops_sandbox.controller import Controller
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import certificates
+from streamops_sandbox.knative.configmaps import check_example
+from streamops_sandbox.knative.fielderrors import Denied
 from streamops_sandbox.knative.process import Process, is_probe
+from streamops_sandbox.objects import Object
 
-Object = dict[str, Any]
-Request = dict[str, Any]
+Request = Object
 #: Takes an AdmissionReview's request, returns the object or raises Denied.
 Handle = Callable[[Request], Awaitable[Object]]
+#: Takes the request and a copy of its object, to be changed or checked; raises Denied.
+Judge = Callable[[Request, Object], None]
 
 _logger = logging.getLogger(__name__)
 _MUTATING, _VALIDATING = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
 _API = "admissionregistration.k8s.io/v1"
-
-
-class Denied(Exception):
-    """An object that is refused; the message is what the user reads."""
 
 
 @dataclass(frozen=True)
@@ -77,33 +76,51 @@ def standard_webhooks(
     group: str,
     kinds: Iterable[tuple[str, Iterable[str], str]],
     *,
-    default: Handle,
-    validate: Handle,
-    validate_config: Handle,
+    default: Judge,
+    validate: Judge,
+    validate_config: Judge = lambda request, config: None,
 ) -> list[Webhook]:
     """Return the webhooks both products have: for their kinds, and for their ConfigMaps.
 
-    Namespaces can opt out of those for kinds.
+    Each gets the AdmissionReview's request and a copy of its object, which `default` completes and
+    the others check, raising Denied. Namespaces can opt out of those for kinds.
     """
     exclude = {"key": "webhooks.knative.dev/exclude", "operator": "DoesNotExist"}
     changes = ["CREATE", "UPDATE"]
     configs = rules([("", ["v1"], "configmaps")], changes)
     configs[0]["resources"] = ["configmaps/*"]
 
+    def check_config(request: Request, config: Object) -> None:
+        check_example(config)
+        validate_config(request, config)
+
     def webhook(
-        name: str, path: str, handle: Handle, found: list[Object], *, mutating: bool = False
+        name: str, path: str, judge: Judge, found: list[Object], *, mutating: bool = False
     ) -> Webhook:
         settings: Object = {"rules": found}
         if path != "/config-validation":
             settings["namespaceSelector"] = {"matchExpressions": [exclude]}
-        return Webhook(f"{name}.{group}", mutating, path, handle, lambda: settings)
+        return Webhook(f"{name}.{group}", mutating, path, _handle(judge), lambda: settings)
 
     checked = rules(kinds, ["CREATE", "DELETE", "UPDATE"])
     return [
         webhook("webhook", "/defaulting", default, rules(kinds, changes), mutating=True),
         webhook("validation.webhook", "/resource-validation", validate, checked),
-        webhook("config.webhook", "/config-validation", validate_config, configs),
+        webhook("config.webhook", "/config-validation", check_config, configs),
     ]
+
+
+def _handle(judge: Judge) -> Handle:
+    """Return a handler that lets pass what is being deleted, and subresources."""
+
+    async def handle(request: Request) -> Object:
+        obj: Object = copy.deepcopy(request.get("object") or {})
+        deleted = (obj.get("metadata") or {}).get("deletionTimestamp")
+        if request["operation"] != "DELETE" and not deleted and not request.get("subResource"):
+            judge(request, obj)
+        return obj
+
+    return handle
 
 
 class WebhookServer(Controller):

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from streamops_sandbox.informer import Informer
-from streamops_sandbox.knative.admission import Denied
+from streamops_sandbox.knative.fielderrors import Denied
 
 _CHECKSUM = "knative.dev/example-checksum"
 _EDITED = (

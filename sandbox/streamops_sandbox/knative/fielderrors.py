@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 
+class Denied(Exception):
+    """An object that is refused; the message is what the user reads."""
+
+
 class FieldErrors:
     """Collects all that is wrong with an object; the same complaint lists its fields together."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], list[str]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._found)
 
     def __str__(self) -> str:
         lines = []
@@ -20,6 +21,11 @@ class FieldErrors:
             text = f"{message}: {', '.join(sorted(paths))}" if paths else message
             lines.append(f"{text}\n{details}" if details else text)
         return "\n".join(lines)
+
+    def refuse(self) -> None:
+        """Raise Denied with everything that was found, if anything was."""
+        if self._found:
+            raise Denied(f"validation failed: {self}")
 
     def add(self, message: str, *paths: str, details: str = "") -> None:
         """Add a complaint about one or more fields."""

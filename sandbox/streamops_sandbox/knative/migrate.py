@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from streamops_sandbox.client import ApiError, Client, Object
+from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.object_writes import patch
+from streamops_sandbox.objects import Object
 
 _CRD = "apiextensions.k8s.io/v1"
 

@@ -29,7 +29,7 @@ _PROGRAMS = {
     "knative.dev/serving/cmd/controller": "serving.controller:main",
     "knative.dev/serving/cmd/default-domain": "serving.default_domain:main",
     "knative.dev/serving/cmd/migrate": "migrate:main",
-    "knative.dev/serving/cmd/queue": "serving.queue_proxy:main",
+    "knative.dev/serving/cmd/queue": "unmodelled:idle:8012",
     "knative.dev/serving/cmd/webhook": "serving.webhook:main",
 }
 _TAG_OR_DIGEST = re.compile(r"(:[\w.-]+)?(@[\w:]+)?$")

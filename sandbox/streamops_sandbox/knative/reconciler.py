@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from streamops_sandbox.client import ApiError, Client
-from streamops_sandbox.controller import Controller, Key, Object, controller_of
+from streamops_sandbox.controller import Controller, Key, controller_of, key_of
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative.conditions import Conditions
 from streamops_sandbox.label_selectors import matches
 from streamops_sandbox.object_writes import patch
+from streamops_sandbox.objects import Object
 
 _SYNC_SECONDS = 5.0
 _NO_RESOURCE = "the server could not find the requested resource"
@@ -64,7 +65,7 @@ class Reconciler(Controller):
     def enqueue_all(self, *_: object) -> None:
         """Have every object reconciled: something they all depend on has changed."""
         for obj in self.objects.list():
-            self.enqueue(obj["metadata"].get("namespace"), obj["metadata"]["name"])
+            self.enqueue(*key_of(obj))
 
     async def reconcile(self, namespace: str | None, name: str) -> None:
         """Reconcile one object and store its status where that changed."""

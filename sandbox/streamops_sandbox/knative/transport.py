@@ -72,48 +72,34 @@ class Transport:
 
 #: Headers about one connection, not the message (RFC 9110, section 7.6.1).
 _HOP_BY_HOP = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
+    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te",
+     "trailer", "transfer-encoding", "upgrade"}
+)  # fmt: skip
 _SMALL = 1 << 16
 
 
 async def forward(
-    request: web.BaseRequest,
-    transport: Transport,
-    address: str,
-    *,
-    add: Mapping[str, str] | None = None,
-    drop: frozenset[str] = frozenset(),
+    request: web.BaseRequest, transport: Transport, address: str, add: Mapping[str, str]
 ) -> web.StreamResponse:
     """Send a request on to `address` (`host:port`) and stream back the answer.
 
-    The Host header stays; `add` sets more headers, `drop` (lower case) removes some.
+    The Host header stays; `add` sets more headers.
 
     Raises:
         aiohttp.ClientError, TimeoutError, OSError: no answer; nothing was sent back yet.
     """
     if request.headers.get("Upgrade"):
         return web.Response(status=501, text="protocol upgrades are not modelled\n")
-    headers = CIMultiDict(
-        (name, value)
-        for name, value in request.headers.items()
-        if name.lower() not in _HOP_BY_HOP and name.lower() not in drop
-    )
-    headers.update(add or {})
+    headers = _end_to_end(request.headers)
+    headers.update(add)
     body = await _body(request)
     url = f"http://{address}{request.raw_path}"
     async with transport.request(request.method, url, headers=headers, data=body) as answer:
         return await _answer(request, answer)
+
+
+def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    return CIMultiDict(item for item in headers.items() if item[0].lower() not in _HOP_BY_HOP)
 
 
 async def _body(request: web.BaseRequest) -> bytes | aiohttp.StreamReader | None:
@@ -126,9 +112,7 @@ async def _body(request: web.BaseRequest) -> bytes | aiohttp.StreamReader | None
 
 
 async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-    headers = CIMultiDict(
-        (name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP
-    )
+    headers = _end_to_end(answer.headers)
     length = answer.content_length
     if length is not None and length <= _SMALL and request.method != "HEAD":
         content = await answer.read()

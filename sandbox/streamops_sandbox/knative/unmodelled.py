@@ -8,12 +8,12 @@ from typing import Any
 from aiohttp import web
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Object
 from streamops_sandbox.knative.admission import Request, Webhook, WebhookServer, rules
 from streamops_sandbox.knative.conditions import Conditions
 from streamops_sandbox.knative.process import Process, is_probe
 from streamops_sandbox.knative.reconciler import Reconciler
 from streamops_sandbox.node.context import ContainerContext
+from streamops_sandbox.objects import Object
 
 _HEALTH_PATHS = ("/healthz", "/readyz")
 _CHANNELS = ("messaging.knative.dev", ["v1"], "inmemorychannels")

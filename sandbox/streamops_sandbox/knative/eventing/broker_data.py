@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from streamops_sandbox.controller import Object
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import cloudevents
 from streamops_sandbox.knative.cloudevents import Event
@@ -20,6 +19,7 @@ from streamops_sandbox.knative.eventing import names
 from streamops_sandbox.knative.filters import Filter, compile_trigger
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.node.context import ContainerContext
+from streamops_sandbox.objects import Object
 
 #: Extension that counts down how often an event may still enter a Broker.
 _TTL, _FIRST_TTL = "knativebrokerttl", 255

@@ -8,13 +8,14 @@ from __future__ import annotations
 import copy
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Object, owner_reference
+from streamops_sandbox.controller import owner_reference
 from streamops_sandbox.knative.conditions import Conditions, find
 from streamops_sandbox.knative.eventing import names
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.knative.reconciler import NotOwned, Reconciler, ensure
 from streamops_sandbox.knative.unmodelled import unmodelled
 from streamops_sandbox.node.context import ContainerContext
+from streamops_sandbox.objects import Object
 
 _UNMODELLED = [
     ("eventing.knative.dev/v1alpha1", "EventPolicy"),

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from typing import Any
 
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import configmaps
-from streamops_sandbox.knative.admission import Denied
-from streamops_sandbox.knative.fielderrors import json_type
-
-Object = dict[str, Any]
+from streamops_sandbox.knative.fielderrors import Denied, json_type
+from streamops_sandbox.objects import Object
 
 BROKER_CLASS = "eventing.knative.dev/broker.class"
 
@@ -28,17 +24,13 @@ class Defaulter:
             "ContainerSource": _source,
         }
 
-    async def __call__(self, request: Object) -> Object:
-        """Return the request's object with its defaults."""
-        obj: Object = copy.deepcopy(request.get("object") or {})
-        if request["operation"] == "DELETE" or (obj.get("metadata") or {}).get("deletionTimestamp"):
-            return obj
+    def __call__(self, request: Object, obj: Object) -> None:
+        """Fill in an object's defaults."""
         fill = self._by_kind.get(request["kind"]["kind"])
-        if fill is not None and not request.get("subResource"):
+        if fill is not None:
             obj.setdefault("spec", {})
             fill(obj, request.get("namespace") or "")
         annotate_user(obj, request, request["kind"]["group"])
-        return obj
 
     def _broker(self, obj: Object, namespace: str) -> None:
         found = configmaps.defaults(
@@ -102,7 +94,7 @@ def _destination(destination: Object | None, namespace: str) -> None:
 def annotate_user(obj: Object, request: Object, group: str) -> None:
     """Note who made and who last changed an object, as knative.dev/pkg does."""
     user = (request.get("userInfo") or {}).get("username", "")
-    if not user or request.get("subResource"):
+    if not user:
         return
     annotations = obj["metadata"].setdefault("annotations", {})
     creator, modifier = f"{group}/creator", f"{group}/lastModifier"

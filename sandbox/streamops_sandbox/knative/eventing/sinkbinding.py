@@ -13,7 +13,7 @@ from typing import Any
 import jsonpatch
 
 from streamops_sandbox.client import ApiError, Client
-from streamops_sandbox.controller import Controller, Key, Object
+from streamops_sandbox.controller import Controller, key_of
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative.conditions import Conditions
 from streamops_sandbox.knative.configmaps import feature
@@ -21,6 +21,7 @@ from streamops_sandbox.knative.reconciler import Reconciler, Tracker, not_found,
 from streamops_sandbox.knative.resolver import Address, Unresolved, resolve
 from streamops_sandbox.label_selectors import matches
 from streamops_sandbox.object_writes import patch
+from streamops_sandbox.objects import Object
 
 _API = "sources.knative.dev/v1"
 _INCLUDE, _EXCLUDE = "bindings.knative.dev/include", "bindings.knative.dev/exclude"
@@ -58,7 +59,7 @@ class SinkBindingReconciler(Reconciler):
         """Bind the subjects, then note the sink: with a subject missing nothing is known of it."""
         subjects = await self._subjects(obj, conditions)
         self._mark_trust_bundles(conditions)
-        key, problem = _key(obj), ""
+        key, problem = key_of(obj), ""
         address = None
         try:
             address = await resolve(self.tracker, obj["spec"]["sink"], str(key[0]), key=key)
@@ -101,7 +102,7 @@ class SinkBindingReconciler(Reconciler):
 
     async def _subjects(self, obj: Object, conditions: Conditions | None) -> list[Object]:
         """Return the subjects, or note why there is none. Raises ApiError."""
-        subject, key = obj["spec"]["subject"], _key(obj)
+        subject, key = obj["spec"]["subject"], key_of(obj)
         api_version, kind, name = subject["apiVersion"], subject["kind"], subject.get("name")
         namespace = subject.get("namespace") or obj["metadata"]["namespace"]
         try:
@@ -172,7 +173,7 @@ class SinkBindingWebhook(Controller):
         if binding["metadata"].get("deletionTimestamp"):
             unbind(changed)
             return changed
-        key = _key(binding)
+        key = key_of(binding)
         try:
             address = await resolve(self._tracker, binding["spec"]["sink"], str(key[0]), key=key)
         except Unresolved:
@@ -238,10 +239,6 @@ def _mark_sink(status: Object, conditions: Conditions, address: Address) -> None
 
 def _labels(obj: Object) -> dict[str, str]:
     return obj["metadata"].get("labels") or {}
-
-
-def _key(obj: Object) -> Key:
-    return obj["metadata"]["namespace"], obj["metadata"]["name"]
 
 
 _VARIABLES = ("K_SINK", "K_CE_OVERRIDES", "K_CA_CERTS")

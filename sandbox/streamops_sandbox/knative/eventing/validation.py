@@ -11,45 +11,36 @@ import yaml
 from cryptography import x509
 
 from streamops_sandbox.knative import filters
-from streamops_sandbox.knative.admission import Denied
-from streamops_sandbox.knative.configmaps import check_example
 from streamops_sandbox.knative.delivery import seconds
 from streamops_sandbox.knative.eventing.defaults import BROKER_CLASS
-from streamops_sandbox.knative.fielderrors import FieldErrors
+from streamops_sandbox.knative.fielderrors import Denied, FieldErrors
+from streamops_sandbox.objects import Object
 
-Object = dict[str, Any]
 _ATTRIBUTE = re.compile(r"[a-z0-9]+")
 _FEATURE_VALUES = ("enabled", "disabled", "allowed", "strict", "permissive")
 
 
-async def validate(request: Object) -> Object:
+def validate(request: Object, obj: Object) -> None:
     """Check an object of Eventing's.
 
     Raises:
         Denied: with everything that is wrong with it.
     """
-    obj: Object = request.get("object") or {}
-    check = _CHECKS.get(request["kind"]["kind"])
-    deleted = (obj.get("metadata") or {}).get("deletionTimestamp")
-    if request["operation"] == "DELETE" or check is None or deleted or request.get("subResource"):
-        return obj
-    errors = FieldErrors()
-    check(errors, obj)
-    if request["operation"] == "UPDATE":
-        _immutable(errors, request["kind"]["kind"], obj, request.get("oldObject") or {})
-    if errors:
-        raise Denied(f"validation failed: {errors}")
-    return obj
+    kind, errors = request["kind"]["kind"], FieldErrors()
+    check = _CHECKS.get(kind)
+    if check is not None:
+        check(errors, obj)
+        if request["operation"] == "UPDATE":
+            _immutable(errors, kind, obj, request.get("oldObject") or {})
+    errors.refuse()
 
 
-async def validate_config(request: Object) -> Object:
+def validate_config(_: Object, config: Object) -> None:
     """Check one of Eventing's ConfigMaps.
 
     Raises:
-        Denied: its `_example` was edited, or a value cannot be used.
+        Denied: a value cannot be used.
     """
-    config: Object = request.get("object") or {}
-    check_example(config)
     data = config.get("data") or {}
     name = config["metadata"]["name"]
     if name == "config-features":
@@ -59,7 +50,6 @@ async def validate_config(request: Object) -> Object:
                 raise Denied(f"validation failed: invalid feature flag value {value!r} for {key}")
     if "default-br-config" in data:
         _check_yaml(name, "default-br-config", data["default-br-config"])
-    return config
 
 
 def _check_yaml(name: str, key: str, text: str) -> None:

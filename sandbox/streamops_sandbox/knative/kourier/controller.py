@@ -1,8 +1,8 @@
 """cmd/kourier of net-kourier: turns internal Ingresses into what its gateways serve.
 
-The gateways are told by a stream of snapshots, each the whole state as JSON, in place of Envoy's
-protobufs: `version`; `external` and `internal`, paths by host; `backends`, addresses (`ip:port`) by
-`namespace/service`.
+The gateways are sent a stream of snapshots, each the whole state as JSON, in place of Envoy's
+protobufs: `version`; `external` and `internal`, backends (`namespace/service`) by host; `backends`,
+addresses (`ip:port`) by backend.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ from collections.abc import AsyncIterator, Iterable
 import orjson
 
 from streamops_sandbox import grpc
-from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Object
+from streamops_sandbox.controller import Key, key_of
 from streamops_sandbox.knative.conditions import Conditions
 from streamops_sandbox.knative.kourier.gateway import SNAPSHOTS
 from streamops_sandbox.knative.process import CONNECTION_ERRORS, Process
 from streamops_sandbox.knative.reconciler import Reconciler
 from streamops_sandbox.knative.serving import names
 from streamops_sandbox.node.context import ContainerContext
+from streamops_sandbox.objects import Object
 
 _XDS_PORT = 18000
 _PROBE_PORT = 8090
 _PROBE_SECONDS = 10.0
-_SETTLE_SECONDS = 0.02
-_SLICES = "discovery.k8s.io/v1"
+_AGAIN_SECONDS = 2.0
 
 
 async def main(ctx: ContainerContext) -> int:
@@ -37,24 +36,23 @@ async def main(ctx: ContainerContext) -> int:
         await process.listen_grpc(
             _XDS_PORT, {grpc.HEALTH_CHECK: grpc.health, SNAPSHOTS: publisher.stream}
         )
-        return await process.run(reconciler.run(), reconciler.publish())
+        return await process.run(reconciler.run())
 
 
 class Publisher:
-    """Hands every gateway the newest snapshot, and each later one."""
+    """Sends every gateway the newest snapshot, and each later one."""
 
     def __init__(self) -> None:
         self.version = 0
         self._current: Object = {}
         self._changed = asyncio.Condition()
 
-    async def publish(self, new: Object) -> int:
-        """Make a snapshot the newest, unless it says nothing new; return the newest's version."""
+    async def publish(self, new: Object) -> None:
+        """Make a snapshot the newest, unless nothing has changed."""
         if new != self._current:
             async with self._changed:
                 self._current, self.version = new, self.version + 1
                 self._changed.notify_all()
-        return self.version
 
     async def stream(self, _request: bytes) -> AsyncIterator[bytes]:
         """Yield snapshots from now on (the gRPC method gateways call)."""
@@ -76,46 +74,38 @@ class IngressReconciler(Reconciler):
     dependents = ("NetworkConfigured", "LoadBalancerReady")
 
     def __init__(self, process: Process, publisher: Publisher) -> None:
-        client: Client = process.client
-        super().__init__(client)
+        super().__init__(process.client)
         self._process = process
         self._publisher = publisher
         self._gateways = process.ctx.env.get("KOURIER_GATEWAY_NAMESPACE") or "kourier-system"
-        self._dirty = asyncio.Event()
-        self._built: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._slices = client.informer(_SLICES, "EndpointSlice")
-        self.watch(self._slices, self._slice_changed)
-        self.objects.subscribe(lambda *_: self._dirty.set())
+        slices = process.client.informer("discovery.k8s.io/v1", "EndpointSlice")
+        self._slices = self.watch(slices, self._of_slice)
+        self.enqueue(None, "")  # gateways without any Ingress get a snapshot, too
 
     def mine(self, obj: Object) -> bool:
         """Tell whether the Ingress is for Kourier."""
         annotations = obj["metadata"].get("annotations") or {}
         return bool(annotations.get(names.INGRESS_CLASS) == names.KOURIER)
 
-    async def publish(self) -> None:
-        """Build a new snapshot after changes, many at a time, until cancelled."""
-        await asyncio.gather(self.objects.synced(), self._slices.synced())
-        while True:
-            self._dirty.clear()
-            # Who waits for this future has its Ingress in the informer by now.
-            done, self._built = self._built, asyncio.get_running_loop().create_future()
-            done.set_result(await self._publisher.publish(self._snapshot()))
-            await self._dirty.wait()
-            await asyncio.sleep(_SETTLE_SECONDS)
+    async def reconcile(self, namespace: str | None, name: str) -> None:
+        """Publish what has changed, then reconcile the Ingress, if there is one."""
+        await self._publisher.publish(self._snapshot())
+        await super().reconcile(namespace, name)
 
     async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
-        """Wait until every gateway serves the Ingress, then say where the gateways are."""
+        """Wait until every gateway serves the Ingress, then note where the gateways are."""
         conditions.true("NetworkConfigured")
-        built = self._built
-        self._dirty.set()
-        version = await built
-        gateways = self._gateway_pods()
+        version = self._publisher.version
+        gateways = _addresses(
+            part
+            for part in self._slices.list(self._gateways)
+            if _service(part) == "kourier-internal"
+        )
         answers = await asyncio.gather(*(self._serves(pod, version) for pod in gateways))
         if not gateways or not all(answers):
-            conditions.unknown(
-                "LoadBalancerReady", "Uninitialized", "Waiting for load balancer to be ready"
-            )
-            self.requeue_after(obj["metadata"]["namespace"], obj["metadata"]["name"], 2.0)
+            message = "Waiting for load balancer to be ready"
+            conditions.unknown("LoadBalancerReady", "Uninitialized", message)
+            self.requeue_after(*key_of(obj), _AGAIN_SECONDS)
             return
         conditions.true("LoadBalancerReady")
         for field, service in (
@@ -136,61 +126,45 @@ class IngressReconciler(Reconciler):
         except CONNECTION_ERRORS:
             return False
 
-    def _gateway_pods(self) -> list[str]:
-        return _addresses(
-            part
-            for part in self._slices.list(self._gateways)
-            if _service(part) == "kourier-internal"
-        )
-
     def _snapshot(self) -> Object:
-        external: dict[str, list[Object]] = {}
-        internal: dict[str, list[Object]] = {}
-        backends: dict[str, list[str]] = {}
+        found: Object = {"external": {}, "internal": {}, "backends": {}}
         for obj in self.objects.list():
             if not self.mine(obj) or obj["metadata"].get("deletionTimestamp"):
                 continue
             for rule in obj["spec"].get("rules") or []:
-                paths = [_path(item) for item in rule["http"]["paths"]]
+                backend = _backend(rule)
+                found["backends"]["/".join(backend)] = self._addresses_of(*backend)
                 for host in rule["hosts"]:
-                    internal[host] = paths
+                    found["internal"][host] = "/".join(backend)
                     if rule.get("visibility") != "ClusterLocal":
-                        external[host] = paths
-                for split in (split for path in paths for split in path["splits"]):
-                    backends[split["backend"]] = self._backend(split["backend"])
-        return {"external": external, "internal": internal, "backends": backends}
+                        found["external"][host] = "/".join(backend)
+        return found
 
-    def _backend(self, backend: str) -> list[str]:
-        namespace, _, name = backend.partition("/")
+    def _addresses_of(self, namespace: str, service: str) -> list[str]:
         return sorted(
             f"{address}:{port['port']}"
             for part in self._slices.list(namespace)
-            if _service(part) == name
+            if _service(part) == service
             for port in part.get("ports") or []
             if port.get("name") == "http"
             for address in _addresses([part])
         )
 
-    def _slice_changed(self, part: Object) -> list[tuple[str, str]]:
-        self._dirty.set()
-        if part["metadata"]["namespace"] == self._gateways:
-            return [
-                (o["metadata"]["namespace"], o["metadata"]["name"]) for o in self.objects.list()
-            ]
-        return []
+    def _of_slice(self, part: Object) -> list[Key]:
+        """Return the Ingresses to a Service; all of them where gateways come or go."""
+        changed = (part["metadata"]["namespace"], _service(part))
+        return [
+            key_of(obj)
+            for obj in self.objects.list()
+            if changed[0] == self._gateways
+            or any(_backend(rule) == changed for rule in obj["spec"].get("rules") or [])
+        ]
 
 
-def _path(item: Object) -> Object:
-    added = item.get("appendHeaders") or {}
-    splits = [
-        {
-            "backend": f"{split['serviceNamespace']}/{split['serviceName']}",
-            "percent": split.get("percent", 100),
-            "headers": {**added, **(split.get("appendHeaders") or {})},
-        }
-        for split in item["splits"]
-    ]
-    return {"prefix": item.get("path") or "/", "splits": splits}
+def _backend(rule: Object) -> tuple[str, str]:
+    """Return namespace and name of the Service a rule leads to: Services' Ingresses split nothing."""
+    split = rule["http"]["paths"][0]["splits"][0]
+    return split["serviceNamespace"], split["serviceName"]
 
 
 def _service(part: Object) -> str:

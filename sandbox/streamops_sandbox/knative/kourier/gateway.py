@@ -1,4 +1,4 @@
-"""The gateway, in place of Envoy: routes requests by host to revisions, by share and round robin.
+"""The gateway, in place of Envoy: routes requests by host to revisions, round robin.
 
 Started as Envoy is, with a bootstrap file that names the control plane to ask. Speaks HTTP/1.1
 without TLS; answers stream.
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 import uuid
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import orjson
@@ -22,6 +20,7 @@ from streamops_sandbox import grpc
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.knative.transport import forward
 from streamops_sandbox.node.context import ContainerContext
+from streamops_sandbox.objects import Object
 
 #: The gRPC method that streams snapshots, which Envoy's aggregated discovery has in the real one.
 SNAPSHOTS = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
@@ -59,12 +58,7 @@ class Gateway:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._snapshot: dict[str, Any] = {
-            "version": 0,
-            "external": {},
-            "internal": {},
-            "backends": {},
-        }
+        self._snapshot: Object = {"version": 0, "external": {}, "internal": {}, "backends": {}}
         self._arrived = asyncio.Condition()
         self._turn = itertools.count()
 
@@ -102,36 +96,22 @@ class Gateway:
             return web.Response(status=200 if self._snapshot["version"] else 503)
         return await self._route(request, self._snapshot["internal"])
 
-    async def _route(
-        self, request: web.BaseRequest, hosts: dict[str, list[dict[str, Any]]]
-    ) -> web.StreamResponse:
-        assert request.host is not None
-        paths = hosts.get(request.host.rpartition(":")[0] or request.host) or hosts.get(
-            request.host
-        )
-        path = _longest(paths or [], request.path)
-        if path is None:
+    async def _route(self, request: web.BaseRequest, hosts: dict[str, str]) -> web.StreamResponse:
+        backend = hosts.get(request.url.host or "")
+        if backend is None:
             return web.Response(status=404)
-        shares = [split["percent"] for split in path["splits"]]
-        split = random.choices(path["splits"], shares)[0]  # noqa: S311 - no secret
-        addresses = self._snapshot["backends"].get(split["backend"])
+        addresses = self._snapshot["backends"][backend]
         if not addresses:
             return web.Response(status=503, text="no healthy upstream")
         address = addresses[next(self._turn) % len(addresses)]
         headers = {
-            **split["headers"],
             "X-Forwarded-For": request.remote or "",
             "X-Forwarded-Proto": "http",
             "X-Request-Id": request.headers.get("X-Request-Id") or str(uuid.uuid4()),
         }
         self._process.count("envoy_http_downstream_rq_total")
         try:
-            return await forward(request, self._process.transport, address, add=headers)
+            return await forward(request, self._process.transport, address, headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = f"upstream connect error or disconnect/reset before headers: {error}"
             return web.Response(status=503, text=text)
-
-
-def _longest(paths: list[dict[str, Any]], path: str) -> dict[str, Any] | None:
-    matching = [item for item in paths if path.startswith(item["prefix"])]
-    return max(matching, key=lambda item: len(item["prefix"]), default=None)

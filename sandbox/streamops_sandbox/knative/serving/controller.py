@@ -22,7 +22,7 @@ async def main(ctx: ContainerContext) -> int:
     async with Process(ctx) as process:
         client = process.client
         config = await process.follow("v1", "ConfigMap", process.namespace)
-        services, revisions = ServiceReconciler(client, config), RevisionReconciler(client, config)
+        services, revisions = ServiceReconciler(client, config), RevisionReconciler(client)
         await process.answer_probes()
         others = unmodelled(client, _UNMODELLED)
         return await process.run(services.run(), revisions.run(), *others)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from streamops_sandbox.controller import Object
 from streamops_sandbox.knative import configmaps
 from streamops_sandbox.knative.process import Process, healthy
 from streamops_sandbox.node.context import ContainerContext
+from streamops_sandbox.objects import Object
 
 _WAIT_SECONDS = 600.0
 _GATEWAY, _GATEWAY_NAMESPACE = "kourier", "kourier-system"

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import configmaps
 from streamops_sandbox.knative.eventing.defaults import annotate_user
-
-Object = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 _GROUP = "serving.knative.dev"
 
@@ -20,13 +16,11 @@ class Defaulter:
     def __init__(self, config: Informer) -> None:
         self._config = config
 
-    async def __call__(self, request: Object) -> Object:
-        """Return the request's object with its defaults."""
-        obj: Object = copy.deepcopy(request.get("object") or {})
+    def __call__(self, request: Object, obj: Object) -> None:
+        """Fill in an object's defaults."""
         kind = request["kind"]
-        deleted = (obj.get("metadata") or {}).get("deletionTimestamp")
-        if kind["group"] != _GROUP or request.get("subResource") or deleted:
-            return obj
+        if kind["group"] != _GROUP:
+            return
         spec = obj.setdefault("spec", {})
         if kind["kind"] == "Service":
             if isinstance(spec.get("template"), dict):
@@ -35,17 +29,17 @@ class Defaulter:
         if kind["kind"] == "Revision":
             self._revision(spec)
         annotate_user(obj, request, _GROUP)
-        return obj
 
     def _revision(self, spec: Object) -> None:
         values = configmaps.data(self._config, "config-defaults")
-        timeout = int(values.get("revision-timeout-seconds", 300))
-        if spec.get("timeoutSeconds") is None:
-            spec["timeoutSeconds"] = timeout
-        if spec.get("containerConcurrency") is None:
-            spec["containerConcurrency"] = int(values.get("container-concurrency", 0))
-        if spec.get("enableServiceLinks") is None:
-            spec["enableServiceLinks"] = values.get("enable-service-links") == "true"
+        defaults = {
+            "timeoutSeconds": int(values.get("revision-timeout-seconds", 300)),
+            "containerConcurrency": int(values.get("container-concurrency", 0)),
+            "enableServiceLinks": values.get("enable-service-links") == "true",
+        }
+        for key, value in defaults.items():
+            if spec.get(key) is None:
+                spec[key] = value
         containers = spec.get("containers") or []
         for index, container in enumerate(containers):
             if not container.get("name"):

@@ -13,7 +13,6 @@ CONFIGURATION_GENERATION = f"{_GROUP}/configurationGeneration"
 REVISION = f"{_GROUP}/revision"
 REVISION_UID = f"{_GROUP}/revisionUID"
 ROUTE = f"{_GROUP}/route"
-ROUTES = f"{_GROUP}/routes"
 ROUTING_STATE = f"{_GROUP}/routingState"
 CREATOR = f"{_GROUP}/creator"
 LAST_MODIFIER = f"{_GROUP}/lastModifier"
@@ -23,15 +22,6 @@ AUTOSCALER_CLASS = "autoscaling.knative.dev/class"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 KOURIER = "kourier.ingress.networking.knative.dev"
-
-#: Ports of the queue-proxy, which revisions' Services lead to.
-QUEUE_PORT, QUEUE_ADMIN_PORT, QUEUE_METRICS_PORT = 8012, 8022, 9090
-
-#: A request's revision, told to activator and queue-proxy by the gateway.
-REVISION_HEADER = "Knative-Serving-Revision"
-NAMESPACE_HEADER = "Knative-Serving-Namespace"
-#: Probes of the data plane; the value names who shall answer.
-PROBE_HEADER = "K-Network-Probe"
 
 
 def inherited(annotations: dict[str, str] | None) -> dict[str, str]:

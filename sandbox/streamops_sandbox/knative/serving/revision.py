@@ -1,27 +1,24 @@
-"""Revision: its Deployment, the Service in front, and why its pods do or do not run.
+"""Revision: its Deployment, the Service before its pods, and why these do or do not run.
 
-Load is not measured: a Revision that traffic leads to has as many pods as its lower bounds say, at
-least one, any other none.
+Load is not measured: the Revision that traffic leads to has as many pods as its lower bound says, at
+least one; earlier ones have none.
 """
 
 from __future__ import annotations
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Object, owner_reference
-from streamops_sandbox.informer import Informer
-from streamops_sandbox.knative import configmaps
+from streamops_sandbox.controller import owner_reference
 from streamops_sandbox.knative.conditions import Conditions, find, is_true
 from streamops_sandbox.knative.reconciler import Reconciler, ensure
 from streamops_sandbox.knative.serving import deployment, names
+from streamops_sandbox.objects import Object
 
 _KPA = "kpa.autoscaling.knative.dev"
+_SCALING = "autoscaling.knative.dev/"
 _IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 _CONTAINER = (
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-)
+    "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
+)  # fmt: skip
 #: (condition, reason, message) to mark False.
 Problem = tuple[str, str, str]
 
@@ -33,10 +30,8 @@ class RevisionReconciler(Reconciler):
     kind = "Revision"
     dependents = ("ResourcesAvailable", "ContainerHealthy")
 
-    def __init__(self, client: Client, config: Informer) -> None:
+    def __init__(self, client: Client) -> None:
         super().__init__(client)
-        self._config = config
-        config.subscribe(self.enqueue_all)
         self._deployments = self.watch_owned(client.informer("apps/v1", "Deployment"), "Revision")
         services = client.informer("v1", "Service", label_selector=names.REVISION)
         self._services = self.watch_owned(services, "Revision")
@@ -54,12 +49,12 @@ class RevisionReconciler(Reconciler):
             {"name": container["name"], "imageDigest": container["image"]}
             for container in obj["spec"]["containers"]
         ]
-        wanted, initial = self._bounds(obj)
+        wanted = _replicas(obj)
         found = await self._deployment(obj, wanted)
         await self._service(obj)
         available = (found.get("status") or {}).get("availableReplicas", 0)
         obj["status"] |= {"desiredReplicas": wanted, "actualReplicas": available}
-        self._judge(obj, found, conditions, enough=available >= min(wanted, initial))
+        self._judge(obj, found, conditions, enough=available >= wanted)
         if not wanted:
             conditions.false("Active", "NoTraffic", "The target is not receiving traffic.")
         elif available:
@@ -67,67 +62,40 @@ class RevisionReconciler(Reconciler):
         else:
             conditions.unknown("Active", "Queued", "Requests are being queued")
 
-    def _bounds(self, obj: Object) -> tuple[int, int]:
-        """Return the wanted and the initial scale."""
-        values = configmaps.data(self._config, "config-autoscaler")
-
-        def bound(name: str, default: int) -> int:
-            return deployment.scale_bound(obj, name, int(values.get(name, default)))
-
-        initial, most = max(1, bound("initial-scale", 1)), bound("max-scale", 0)
-        started = is_true(obj)
-        state = (obj["metadata"].get("labels") or {}).get(names.ROUTING_STATE)
-        if started and state == "reserve":
-            return 0, initial
-        wanted = max(1, bound("min-scale", 0), 0 if started else initial)
-        return (min(wanted, most) if most else wanted), initial
-
     async def _deployment(self, obj: Object, replicas: int) -> Object:
-        settings = configmaps.data(self._config, "config-deployment")
-        image = settings.get("queue-sidecar-image", "")
-        desired = deployment.make(obj, image, replicas)
+        desired = deployment.make(obj, replicas)
         name, namespace = desired["metadata"]["name"], obj["metadata"]["namespace"]
         current = self._deployments.get(name, namespace)
-        if current is not None:
-            # Of the containers only the queue-proxy may have changed.
-            containers = current["spec"]["template"]["spec"]["containers"]
-            if {"queue-proxy": image}.items() <= {
-                c["name"]: c["image"] for c in containers
-            }.items():
-                desired["spec"] = {"replicas": replicas}
-                del desired["metadata"]["annotations"]
+        if current is not None:  # of a Revision nothing else changes
+            desired["spec"] = {"replicas": replicas}
         return await ensure(self.client, current, desired)
 
     async def _service(self, obj: Object) -> None:
         """Keep the Service that the gateway sends requests to."""
         metadata = obj["metadata"]
-        labels = deployment.labels_of(obj)
+        if self._services.get(metadata["name"], metadata["namespace"]) is not None:
+            return
+        port = {"name": "http", "port": 80, "targetPort": deployment.user_port(obj)}
         desired = {
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {
                 "name": metadata["name"],
                 "namespace": metadata["namespace"],
-                "labels": labels,
+                "labels": deployment.labels_of(obj),
                 "ownerReferences": [owner_reference(obj)],
             },
-            "spec": {
-                "ports": [{"name": "http", "port": 80, "targetPort": names.QUEUE_PORT}],
-                "selector": {names.REVISION_UID: metadata["uid"]},
-            },
+            "spec": {"ports": [port], "selector": {names.REVISION_UID: metadata["uid"]}},
         }
-        if self._services.get(metadata["name"], metadata["namespace"]) is None:
-            await self.client.create(desired)
+        await self.client.create(desired)
 
     def _judge(self, obj: Object, found: Object, conditions: Conditions, *, enough: bool) -> None:
-        started = is_true(obj)
-        problem = None if enough else self._problem(obj, found)
         if enough:
-            conditions.true("ResourcesAvailable")
-            conditions.true("ContainerHealthy")
-        elif problem is not None:
+            for kind in self.dependents:
+                conditions.true(kind)
+        elif (problem := self._problem(obj, found)) is not None:
             conditions.false(*problem)
-        elif not started and not any(
+        elif not is_true(obj) and not any(
             (conditions.get(kind) or {}).get("status") == "False" for kind in self.dependents
         ):
             for kind in self.dependents:
@@ -147,6 +115,16 @@ class RevisionReconciler(Reconciler):
                 reason, message = condition.get("reason", ""), condition.get("message", "")
                 return "ResourcesAvailable", reason, message
         return None
+
+
+def _replicas(revision: Object) -> int:
+    """Return the lower bound, no more than the upper one; 0 for a Revision that was replaced."""
+    metadata = revision["metadata"]
+    if (metadata.get("labels") or {}).get(names.ROUTING_STATE) == "reserve":
+        return 0
+    given = metadata.get("annotations") or {}
+    low, high = (int(given.get(f"{_SCALING}{key}", 0)) for key in ("min-scale", "max-scale"))
+    return min(max(1, low), high or max(1, low))
 
 
 def _of_pod(pod: Object, container: str) -> Problem | None:

@@ -1,31 +1,33 @@
-"""Service (ksvc): a Revision for each template, an Ingress that splits traffic, and the names it has.
+"""Service (ksvc): a Revision for each template, an Ingress to the newest that is ready, and its names.
 
-Upstream puts a Configuration and a Route between; the conditions are theirs. Names follow
-config-domain and config-network.
+Upstream puts a Configuration and a Route between; the conditions are theirs. Domains follow
+config-domain.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import yaml
 
 from streamops_sandbox.client import ApiError, Client
-from streamops_sandbox.controller import Object, controller_of, owner_reference
+from streamops_sandbox.controller import controller_of, owner_reference
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import configmaps
 from streamops_sandbox.knative.conditions import Conditions, find, is_true
 from streamops_sandbox.knative.reconciler import NotOwned, Reconciler, ensure
 from streamops_sandbox.knative.serving import names
 from streamops_sandbox.object_writes import patch
+from streamops_sandbox.objects import Object
 
 _DEFAULT_CLASS = "istio.ingress.networking.knative.dev"
 _GROUP = "serving.knative.dev/"
+_CLUSTER = "cluster.local"
+_LOCAL = f"svc.{_CLUSTER}"
+_DOMAIN_TEMPLATE = "{{.Name}}.{{.Namespace}}.{{.Domain}}"
+_TRAFFIC = [{"latestRevision": True, "percent": 100}]
 
 
 class ServiceReconciler(Reconciler):
-    """Reconciles `serving.knative.dev/v1` Services; old Revisions stay, for traffic to go back to."""
+    """Reconciles `serving.knative.dev/v1` Services; old Revisions stay, without pods."""
 
     api_version = names.API
     kind = "Service"
@@ -34,7 +36,6 @@ class ServiceReconciler(Reconciler):
     def __init__(self, client: Client, config: Informer) -> None:
         super().__init__(client)
         self._config = config
-        self._domains = Domains(config)
         config.subscribe(self.enqueue_all)
         self._revisions = self.watch_owned(client.informer(names.API, "Revision"), self.kind)
         self._ingresses = self.watch_owned(client.informer(names.NETWORKING, "Ingress"), self.kind)
@@ -42,33 +43,41 @@ class ServiceReconciler(Reconciler):
         self._services = self.watch_owned(services, self.kind)
 
     async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
-        """Keep the newest Revision, then lead traffic to those that are ready."""
+        """Keep the newest Revision, then lead traffic to the newest that is ready."""
+        if missing := self._not_modelled(obj):
+            message = f"the sandbox does not model {missing}"
+            conditions.false("RoutesReady", "NotModelled", message)
+            return
         revisions = self._owned(obj)
         newest = await self._newest(obj, revisions, conditions)
         if newest is None:
             return
         status, ready = obj["status"], [one for one in revisions if is_true(one)]
         status["latestCreatedRevisionName"] = newest["metadata"]["name"]
-        if ready:
-            status["latestReadyRevisionName"] = ready[-1]["metadata"]["name"]
         _mark_configuration(newest, conditions)
-        try:
-            local = self._domains.local(obj)[-1]
-            host = local if self._domains.is_local(obj) else self._domains.external(obj)
-        except BadTemplate as error:
-            conditions.false("RoutesReady", "InvalidDomainTemplate", str(error))
+        local = _local_hosts(obj)
+        external = self._external_host(obj)
+        status["url"] = f"http://{external or local[-1]}"
+        status["address"] = {"url": f"http://{local[-1]}"}
+        if not ready:
+            self._mark_waiting(obj, newest, conditions)
             return
-        status["url"], status["address"] = f"http://{host}", {"url": f"http://{local}"}
-        traffic = self._traffic(obj, newest, conditions)
-        if traffic is None:
-            return
-        status["traffic"] = traffic
-        shares: dict[str, int] = {}
-        for target in traffic:
-            name = target["revisionName"]
-            shares[name] = shares.get(name, 0) + target.get("percent", 0)
-        await self._label_revisions(revisions, obj["metadata"]["name"], set(shares))
-        await self._route(obj, shares, conditions)
+        active = ready[-1]["metadata"]["name"]
+        status["latestReadyRevisionName"] = active
+        status["traffic"] = [{**_TRAFFIC[0], "revisionName": active}]
+        await self._retire(revisions, active)
+        await self._route(obj, active, [external] if external else [], conditions)
+
+    def _not_modelled(self, obj: Object) -> str:
+        """Return what of the Service or its settings the sandbox does not do; empty for nothing."""
+        settings = configmaps.data(self._config, "config-network")
+        if settings.get("external-domain-tls", "").lower() == "enabled":
+            return "TLS for external domains"
+        if settings.get("domain-template", _DOMAIN_TEMPLATE) != _DOMAIN_TEMPLATE:
+            return "domain-template"
+        if obj["spec"].get("traffic", _TRAFFIC) != _TRAFFIC:
+            return "traffic targets other than the latest revision"
+        return ""
 
     def _owned(self, obj: Object) -> list[Object]:
         """Return the Service's Revisions, the newest last."""
@@ -98,63 +107,34 @@ class ServiceReconciler(Reconciler):
         conditions.false("ConfigurationsReady", "RevisionFailed", message)
         return None
 
-    def _traffic(self, obj: Object, newest: Object, conditions: Conditions) -> list[Object] | None:
-        """Return the traffic targets with their Revisions' names; None where one has none yet."""
-        targets, kind = [], "RoutesReady"
-        name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
-        external_tls = configmaps.data(self._config, "config-network").get(
-            "external-domain-tls", ""
-        )
-        if external_tls.lower() == "enabled":
-            conditions.false(kind, "NotModelled", "TLS for external domains is not modelled")
-            return None
-        for target in obj["spec"].get("traffic") or []:
-            wanted = target.get("revisionName") or obj["status"].get("latestReadyRevisionName")
-            if target.get("tag"):
-                message = "the sandbox does not model tags of traffic targets"
-                conditions.false(kind, "NotModelled", message)
-                return None
-            if wanted is None and (find(newest) or {}).get("status") == "False":
-                message = f'Configuration "{name}" does not have any ready Revision.'
-                conditions.false(kind, "RevisionMissing", message)
-                return None
-            if wanted is None:
-                message = f'Configuration "{name}" is waiting for a Revision to become ready.'
-                conditions.unknown(kind, "RevisionMissing", message)
-                return None
-            revision = self._revisions.get(wanted, namespace)
-            if revision is None:
-                message = f'Revision "{wanted}" referenced in traffic not found.'
-                conditions.false(kind, "RevisionMissing", message)
-                return None
-            if not is_true(revision):
-                message = f'Revision "{wanted}" is not yet ready.'
-                conditions.unknown(kind, "RevisionMissing", message)
-                return None
-            targets.append({**target, "revisionName": wanted})
-        return targets
+    @staticmethod
+    def _mark_waiting(obj: Object, newest: Object, conditions: Conditions) -> None:
+        """Note that no Revision is ready yet."""
+        name = obj["metadata"]["name"]
+        if (find(newest) or {}).get("status") == "False":
+            message = f'Configuration "{name}" does not have any ready Revision.'
+            conditions.false("RoutesReady", "RevisionMissing", message)
+        else:
+            message = f'Configuration "{name}" is waiting for a Revision to become ready.'
+            conditions.unknown("RoutesReady", "RevisionMissing", message)
 
-    async def _label_revisions(
-        self, revisions: list[Object], route: str, targeted: set[str]
-    ) -> None:
-        """Note on Revisions whether traffic leads to them: only those have pods for good."""
+    async def _retire(self, revisions: list[Object], active: str) -> None:
+        """Note on Revisions up to the active one whether they have pods."""
         for revision in revisions:
-            metadata = revision["metadata"]
-            current = (metadata.get("labels") or {}).get(names.ROUTING_STATE)
-            used = metadata["name"] in targeted
-            if used == (current == "active"):
-                continue
-            change = {
-                "labels": {names.ROUTING_STATE: "active" if used else "reserve"},
-                "annotations": {names.ROUTES: route if used else None},
-            }
-            if used or current == "active":
-                await patch(self.client, revision, {"metadata": change})
+            is_active = revision["metadata"]["name"] == active
+            state = "active" if is_active else "reserve"
+            if revision["metadata"]["labels"].get(names.ROUTING_STATE) != state:
+                labels = {"labels": {names.ROUTING_STATE: state}}
+                await patch(self.client, revision, {"metadata": labels})
+            if is_active:
+                return
 
-    async def _route(self, obj: Object, shares: dict[str, int], conditions: Conditions) -> None:
+    async def _route(
+        self, obj: Object, revision: str, external: list[str], conditions: Conditions
+    ) -> None:
         """Keep the Ingress and, once that is programmed, the name inside the cluster."""
         name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
-        desired = self._ingress(obj, shares)
+        desired = self._ingress(obj, revision, external)
         current = self._ingresses.get(name, namespace)
         programmed = await ensure(self.client, current, desired, replace=["spec"])
         state = programmed.get("status") or {}
@@ -176,36 +156,49 @@ class ServiceReconciler(Reconciler):
         except NotOwned as error:
             conditions.false("RoutesReady", "ServiceNotOwned", str(error))
 
-    def _ingress(self, obj: Object, shares: dict[str, int]) -> Object:
-        metadata = obj["metadata"]
+    def _ingress(self, obj: Object, revision: str, external: list[str]) -> Object:
         settings = configmaps.data(self._config, "config-network")
-        splits = [
-            {
-                "serviceName": revision,
-                "serviceNamespace": metadata["namespace"],
-                "servicePort": 80,
-                "percent": percent,
-                "appendHeaders": {
-                    names.REVISION_HEADER: revision,
-                    names.NAMESPACE_HEADER: metadata["namespace"],
-                },
-            }
-            for revision, percent in sorted(shares.items())
-            if percent
-        ]
-        http = {"paths": [{"splits": splits}]}
-        rules = [{"hosts": self._domains.local(obj), "visibility": "ClusterLocal", "http": http}]
-        if not self._domains.is_local(obj):
-            hosts = [self._domains.external(obj)]
-            rules.append({"hosts": hosts, "visibility": "ExternalIP", "http": http})
-        made = _child(obj, names.NETWORKING, "Ingress", {"httpOption": "Enabled", "rules": rules})
-        given = metadata.get("annotations") or {}
-        made["metadata"]["annotations"] = {
-            **names.inherited(given),
-            names.INGRESS_CLASS: given.get(names.INGRESS_CLASS)
-            or settings.get("ingress-class", _DEFAULT_CLASS),
+        split = {
+            "serviceName": revision,
+            "serviceNamespace": obj["metadata"]["namespace"],
+            "servicePort": 80,
+            "percent": 100,
         }
+        http = {"paths": [{"splits": [split]}]}
+        rules = [
+            {"hosts": hosts, "visibility": visibility, "http": http}
+            for hosts, visibility in ((_local_hosts(obj), "ClusterLocal"), (external, "ExternalIP"))
+            if hosts
+        ]
+        made = _child(obj, names.NETWORKING, "Ingress", {"httpOption": "Enabled", "rules": rules})
+        given = obj["metadata"].get("annotations") or {}
+        chosen = given.get(names.INGRESS_CLASS) or settings.get("ingress-class", _DEFAULT_CLASS)
+        made["metadata"]["annotations"] = {**names.inherited(given), names.INGRESS_CLASS: chosen}
         return made
+
+    def _external_host(self, obj: Object) -> str:
+        """Return the public host of a Service; empty for one that is reachable inside only."""
+        metadata = obj["metadata"]
+        labels = metadata.get("labels") or {}
+        domain = self._domain(labels)
+        if labels.get(names.VISIBILITY) == "cluster-local" or domain == _LOCAL:
+            return ""
+        return f"{metadata['name']}.{metadata['namespace']}.{domain}"
+
+    def _domain(self, labels: dict[str, str]) -> str:
+        """Return the domain of a Service: the entry of config-domain with the best selector."""
+        best, weight = _LOCAL, -1
+        for domain, text in sorted(configmaps.data(self._config, "config-domain").items()):
+            selector = (yaml.safe_load(text) or {}).get("selector") or {} if text else {}
+            if selector.items() <= labels.items() and len(selector) > weight:
+                best, weight = domain, len(selector)
+        return best
+
+
+def _local_hosts(obj: Object) -> list[str]:
+    """Return the names a Service has inside the cluster, the full one last."""
+    base = f"{obj['metadata']['name']}.{obj['metadata']['namespace']}"
+    return [base, f"{base}.svc", f"{base}.{_LOCAL}"]
 
 
 def _child(obj: Object, api_version: str, kind: str, spec: Object) -> Object:
@@ -282,63 +275,3 @@ def _revision(obj: Object, number: int) -> Object:
         },
         "spec": template["spec"],
     }
-
-
-_CLUSTER = "cluster.local"
-_LOCAL = f"svc.{_CLUSTER}"
-_DEFAULT_TEMPLATE = "{{.Name}}.{{.Namespace}}.{{.Domain}}"
-_VARIABLE = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
-
-
-class BadTemplate(ValueError):
-    """A name template that uses more of Go's template language than variables."""
-
-
-class Domains:
-    """Names hosts by the settings in Serving's ConfigMaps."""
-
-    def __init__(self, config: Informer) -> None:
-        self._config = config
-
-    def domain(self, labels: dict[str, str] | None) -> str:
-        """Return the domain of a Service: the entry of config-domain with the best selector."""
-        best, weight = _LOCAL, -1
-        for domain, text in sorted(configmaps.data(self._config, "config-domain").items()):
-            selector = (yaml.safe_load(text) or {}).get("selector") or {} if text else {}
-            matching = all((labels or {}).get(k) == v for k, v in selector.items())
-            if matching and len(selector) > weight:
-                best, weight = domain, len(selector)
-        return best
-
-    def is_local(self, service: dict[str, Any]) -> bool:
-        """Tell whether a Service is reachable from inside the cluster only."""
-        labels = service["metadata"].get("labels") or {}
-        return labels.get(names.VISIBILITY) == "cluster-local" or self.domain(labels) == _LOCAL
-
-    def external(self, service: dict[str, Any]) -> str:
-        """Return the public host of a Service.
-
-        Raises:
-            BadTemplate: the template cannot be filled in.
-        """
-        metadata = service["metadata"]
-        settings = configmaps.data(self._config, "config-network")
-        values = {
-            "Name": metadata["name"],
-            "Namespace": metadata["namespace"],
-            "Domain": self.domain(metadata.get("labels")),
-        }
-        return _fill(settings.get("domain-template", _DEFAULT_TEMPLATE), values)
-
-    @staticmethod
-    def local(service: dict[str, Any]) -> list[str]:
-        """Return the names a Service has inside the cluster, the full one last."""
-        base = f"{service['metadata']['name']}.{service['metadata']['namespace']}"
-        return [base, f"{base}.svc", f"{base}.svc.{_CLUSTER}"]
-
-
-def _fill(template: str, values: dict[str, str]) -> str:
-    filled = _VARIABLE.sub(lambda found: values.get(found[1], found[0]), template)
-    if "{{" in filled:
-        raise BadTemplate(f"name template {template!r}: only variables are understood")
-    return filled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from streamops_sandbox.knative.admission import WebhookServer, standard_webhooks
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.knative.serving.defaults import Defaulter
-from streamops_sandbox.knative.serving.validation import Validator, validate_config
+from streamops_sandbox.knative.serving.validation import Validator
 from streamops_sandbox.node.context import ContainerContext
 
 _KINDS = [
@@ -31,7 +31,7 @@ async def main(ctx: ContainerContext) -> int:
         config = await process.follow("v1", "ConfigMap", process.namespace)
         webhooks = standard_webhooks(
             "serving.knative.dev", _KINDS,
-            default=Defaulter(config), validate=Validator(config), validate_config=validate_config,
+            default=Defaulter(config), validate=Validator(config),
         )  # fmt: skip
         server = WebhookServer(process, f"{ctx.env['WEBHOOK_NAME']}-certs", webhooks)
         return await process.run(server.serve())
