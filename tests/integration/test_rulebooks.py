@@ -259,14 +259,19 @@ def eventing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
         yield kube
 
 
+SERVICE = "kubernetes.io/service-name=broker-ingress"
+
+
 def ingress(kube: Kube, space: str) -> str:
     """Address of the Broker's ingress as this machine reaches it."""
 
     def look() -> str | None:
-        found = kube.get("v1", "Endpoints", "broker-ingress", "knative-eventing")
-        for subset in (found or {}).get("subsets") or []:
-            address, port = subset["addresses"][0]["ip"], subset["ports"][0]["port"]
-            return f"http://{address}:{port}/{space}/default"
+        client = kube.connect()
+        slices = client.resource("discovery.k8s.io/v1", "EndpointSlice")
+        for part in client.list(slices, "knative-eventing", label_selector=SERVICE):
+            for endpoint in part.get("endpoints") or []:
+                address, port = endpoint["addresses"][0], part["ports"][0]["port"]
+                return f"http://{address}:{port}/{space}/default"
         return None
 
     return str(until(look, "the Broker's ingress has an endpoint"))

@@ -1,18 +1,16 @@
-"""EndpointSlices and Endpoints of Services: which pods answer for them."""
+"""EndpointSlices of Services: which pods answer for them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Controller, owner_reference
+from streamops_sandbox.controller import Controller, Key, owner_reference
 from streamops_sandbox.controllers.workloads import is_ready
 from streamops_sandbox.label_selectors import matches_map
 from streamops_sandbox.object_writes import delete, patch
-
-Object = dict[str, Any]
+from streamops_sandbox.objects import Object
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -21,20 +19,20 @@ _SLICE = "discovery.k8s.io/v1"
 
 
 class EndpointsController(Controller):
-    """Keeps the EndpointSlices and the Endpoints of Services with a selector."""
+    """Keeps the EndpointSlices of Services with a selector."""
 
     def __init__(self, client: Client) -> None:
         super().__init__(client)
         self._services = self.watch(client.informer("v1", "Service"))
         self._pods = self.watch(client.informer("v1", "Pod"), self._services_of)
         self._slices = self.watch(client.informer(_SLICE, "EndpointSlice"), _service_of)
-        self._endpoints = self.watch(client.informer("v1", "Endpoints"))
 
     async def reconcile(self, namespace: str | None, name: str) -> None:
         """Reconcile a Service's endpoints."""
         service = self._services.get(name, namespace)
         if service is None or service["metadata"].get("deletionTimestamp"):
-            await self._remove(namespace or "", name)
+            for part in self._slices_of(namespace, name):
+                await delete(self.client, part)
             return
         spec = service["spec"]
         if not spec.get("selector") or spec.get("type") == "ExternalName":
@@ -46,9 +44,8 @@ class EndpointsController(Controller):
         ]
         pods.sort(key=lambda pod: pod["metadata"]["name"])
         await self._write_slices(service, _slices(service, pods))
-        await self._write_endpoints(service, _subsets(service, pods))
 
-    def _services_of(self, pod: Object) -> list[tuple[str | None, str]]:
+    def _services_of(self, pod: Object) -> list[Key]:
         # The labels a pod had before are not known here: all selectors of the namespace count
         # that match now, and all Services that have the pod as an endpoint.
         metadata = pod["metadata"]
@@ -77,24 +74,7 @@ class EndpointsController(Controller):
             if part["metadata"]["name"] not in names:
                 await delete(self.client, part)
 
-    async def _write_endpoints(self, service: Object, subsets: list[Object]) -> None:
-        metadata = service["metadata"]
-        known = self._endpoints.get(metadata["name"], metadata["namespace"])
-        if known is None:
-            labels = {**(metadata.get("labels") or {})}
-            labels["endpoints.kubernetes.io/managed-by"] = "endpoint-controller"
-            place = {"name": metadata["name"], "namespace": metadata["namespace"], "labels": labels}
-            made = {"apiVersion": "v1", "kind": "Endpoints", "metadata": place, "subsets": subsets}
-            await self.client.create(made)
-        elif (known.get("subsets") or []) != subsets:
-            await patch(self.client, known, {"subsets": subsets})
-
-    async def _remove(self, namespace: str, name: str) -> None:
-        endpoints = self._endpoints.get(name, namespace)
-        for obj in [*self._slices_of(namespace, name), *([endpoints] if endpoints else [])]:
-            await delete(self.client, obj)
-
-    def _slices_of(self, namespace: str, name: str) -> list[Object]:
+    def _slices_of(self, namespace: str | None, name: str) -> list[Object]:
         return [
             part
             for part in self._slices.list(namespace)
@@ -103,7 +83,7 @@ class EndpointsController(Controller):
         ]
 
 
-def _service_of(part: Object) -> list[tuple[str | None, str]]:
+def _service_of(part: Object) -> list[Key]:
     name = (part["metadata"].get("labels") or {}).get(SERVICE_LABEL)
     return [(part["metadata"]["namespace"], name)] if name else []
 
@@ -142,7 +122,7 @@ def _container_port(pod: Object, name: str) -> int | None:
 
 
 def _by_ports(service: Object, pods: list[Object]) -> dict[str, tuple[list[Object], list[Object]]]:
-    """Group pods by the ports they offer."""
+    """Group pods by the ports they offer, since a slice has the same for all."""
     groups: dict[str, tuple[list[Object], list[Object]]] = {}
     for pod in pods:
         ports = _ports(service, pod)
@@ -179,8 +159,8 @@ def _slices(service: Object, pods: list[Object]) -> list[Object]:
 
 
 def _endpoint(service: Object, pod: Object) -> Object:
-    serving = is_ready(pod)
-    terminating = bool(pod["metadata"].get("deletionTimestamp"))
+    metadata, spec, serving = pod["metadata"], pod["spec"], is_ready(pod)
+    terminating = bool(metadata.get("deletionTimestamp"))
     always = bool(service["spec"].get("publishNotReadyAddresses"))
     endpoint: Object = {
         "addresses": [pod["status"]["podIP"]],
@@ -189,51 +169,12 @@ def _endpoint(service: Object, pod: Object) -> Object:
             "serving": serving,
             "terminating": terminating,
         },
-        "nodeName": pod["spec"]["nodeName"],
-        "targetRef": _target(pod),
+        "nodeName": spec["nodeName"],
+        "targetRef": {
+            "kind": "Pod",
+            **{key: metadata[key] for key in ("name", "namespace", "uid")},
+        },
     }
-    if _named(service, pod):
-        endpoint["hostname"] = pod["spec"]["hostname"]
+    if spec.get("hostname") and spec.get("subdomain") == service["metadata"]["name"]:
+        endpoint["hostname"] = spec["hostname"]
     return endpoint
-
-
-def _subsets(service: Object, pods: list[Object]) -> list[Object]:
-    always = bool(service["spec"].get("publishNotReadyAddresses"))
-    subsets = []
-    for ports, members in _by_ports(service, pods).values():
-        subset: Object = {}
-        for pod in members:
-            terminating = pod["metadata"].get("deletionTimestamp")
-            if terminating and not always:
-                continue
-            ready = always or is_ready(pod)
-            address: Object = {
-                "ip": pod["status"]["podIP"],
-                "nodeName": pod["spec"]["nodeName"],
-                "targetRef": _target(pod),
-            }
-            if _named(service, pod):
-                address["hostname"] = pod["spec"]["hostname"]
-            subset.setdefault("addresses" if ready else "notReadyAddresses", []).append(address)
-        if subset:
-            # The old API writes no empty names.
-            subset["ports"] = [
-                {key: value for key, value in port.items() if value != ""} for port in ports
-            ]
-            subsets.append(subset)
-    return subsets
-
-
-def _named(service: Object, pod: Object) -> bool:
-    spec = pod["spec"]
-    return bool(spec.get("hostname")) and spec.get("subdomain") == service["metadata"]["name"]
-
-
-def _target(pod: Object) -> Object:
-    metadata = pod["metadata"]
-    return {
-        "kind": "Pod",
-        "name": metadata["name"],
-        "namespace": metadata["namespace"],
-        "uid": metadata["uid"],
-    }

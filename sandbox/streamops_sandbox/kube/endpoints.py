@@ -1,14 +1,13 @@
-"""From a Service to a pod's address, by EndpointSlices or Endpoints."""
+"""From a Service to a pod's address, by EndpointSlices."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Any
 
 from streamops_sandbox.kube.api import Api
+from streamops_sandbox.objects import Object
 
-Json = dict[str, Any]
 _SERVICE_LABEL = "kubernetes.io/service-name"
 
 
@@ -32,8 +31,8 @@ def resolve_service(api: Api, namespace: str, name: str, port: int | str) -> tup
     return random.choice(found)  # noqa: S311 - spreads load
 
 
-def _port(spec: Json, wanted: int | str) -> Json | None:
-    ports: list[Json] = spec.get("ports") or []
+def _port(spec: Object, wanted: int | str) -> Object | None:
+    ports: list[Object] = spec.get("ports") or []
     text = str(wanted)
     if not text:
         return ports[0] if len(ports) == 1 else None
@@ -44,22 +43,12 @@ def _port(spec: Json, wanted: int | str) -> Json | None:
 
 
 def _ready(api: Api, namespace: str, name: str, port_name: str) -> Iterator[tuple[str, int]]:
-    slices = [
-        item.load()
-        for item in api.store.collection("endpointslices.discovery.k8s.io").items(namespace)
-        if item.labels.get(_SERVICE_LABEL) == name
-    ]
-    for item in slices:
+    for stored in api.store.collection("endpointslices.discovery.k8s.io").items(namespace):
+        if stored.labels.get(_SERVICE_LABEL) != name:
+            continue
+        item = stored.load()
         ports = [p["port"] for p in item.get("ports") or [] if p.get("name", "") == port_name]
         for endpoint in item.get("endpoints") or []:
             if ports and (endpoint.get("conditions") or {}).get("ready", True):
                 for address in endpoint.get("addresses") or []:
                     yield address, ports[0]
-    if slices:
-        return
-    stored = api.get("endpoints", namespace, name)
-    for subset in (stored.load() if stored else {}).get("subsets") or []:
-        ports = [p["port"] for p in subset.get("ports") or [] if p.get("name", "") == port_name]
-        for address in subset.get("addresses") or []:
-            if ports:
-                yield address["ip"], ports[0]

@@ -9,23 +9,26 @@ from __future__ import annotations
 import yaml
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Key, Object
+from streamops_sandbox.controller import Key, key_of
 from streamops_sandbox.knative.conditions import Conditions, find, is_true
 from streamops_sandbox.knative.eventing import names
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.knative.reconciler import Reconciler
 from streamops_sandbox.knative.resolver import Unresolved, resolve
 from streamops_sandbox.node.context import ContainerContext
+from streamops_sandbox.objects import Object
 
 _OIDC_OFF = "authentication-oidc feature not yet supported for this Broker class"
 _NO_DEAD_LETTERS = ("DeadLetterSinkNotConfigured", "No dead letter sink is configured.")
 _CHANNEL = "InMemoryChannel"
+_PORT = 80
+_AGAIN_SECONDS = 0.5
 
 
 async def main(ctx: ContainerContext) -> int:
     """Run cmd/mtchannel_broker, the controller of Brokers and their Triggers."""
     async with Process(ctx) as process:
-        brokers = BrokerReconciler(process.client, process.namespace)
+        brokers = BrokerReconciler(process)
         triggers = TriggerReconciler(process.client)
         await process.answer_probes()
         return await process.run(brokers.run(), triggers.run())
@@ -43,7 +46,7 @@ class _WithDeliveries(Reconciler):
             conditions.true(kind, *_NO_DEAD_LETTERS)
             return False
         try:
-            address = await resolve(self.tracker, sink, _key(obj)[0] or "", key=_key(obj))
+            address = await resolve(self.tracker, sink, key_of(obj)[0] or "", key=key_of(obj))
         except Unresolved as error:
             conditions.false(kind, "Unable to get the DeadLetterSink's URI", str(error))
             return False
@@ -66,11 +69,10 @@ class BrokerReconciler(_WithDeliveries):
         "TriggerChannelReady",
     )
 
-    def __init__(self, client: Client, system_namespace: str) -> None:
-        super().__init__(client)
-        self._system = system_namespace
-        self._endpoints = client.informer("v1", "Endpoints", system_namespace)
-        self.watch(self._endpoints, self._on_endpoints)
+    def __init__(self, process: Process) -> None:
+        super().__init__(process.client)
+        self._system = process.namespace
+        self._resolve = process.ctx.resolve
 
     def mine(self, obj: Object) -> bool:
         """Tell whether the Broker is of this class."""
@@ -83,11 +85,11 @@ class BrokerReconciler(_WithDeliveries):
             conditions.false("TriggerChannelReady", *problem)
             return
         conditions.true("TriggerChannelReady")
-        self._check_endpoints(conditions, names.FILTER_SERVICE, "FilterReady")
-        self._check_endpoints(conditions, names.INGRESS_SERVICE, "IngressReady")
+        self._check_service(obj, conditions, names.FILTER_SERVICE, "FilterReady")
+        self._check_service(obj, conditions, names.INGRESS_SERVICE, "IngressReady")
         await self.resolve_dead_letter_sink(obj, conditions)
         conditions.true("EventPoliciesReady", "DefaultAuthorizationMode")
-        url = f"http://{names.host(names.INGRESS_SERVICE, self._system)}/{'/'.join(map(str, _key(obj)))}"
+        url = f"http://{names.host(names.INGRESS_SERVICE, self._system)}/{'/'.join(map(str, key_of(obj)))}"
         obj["status"]["address"] = {"name": "http", "url": url}
         conditions.true("Addressable")
 
@@ -98,7 +100,7 @@ class BrokerReconciler(_WithDeliveries):
             return reason, f"spec.config: {reference.get('kind')!r} is not a ConfigMap"
         namespace = reference.get("namespace") or obj["metadata"]["namespace"]
         name = reference["name"]
-        config = await self.tracker.get("v1", "ConfigMap", namespace, name, key=_key(obj))
+        config = await self.tracker.get("v1", "ConfigMap", namespace, name, key=key_of(obj))
         text = ((config or {}).get("data") or {}).get("channel-template-spec")
         if text is None:
             return reason, f"ConfigMap {namespace}/{name} has no channel-template-spec"
@@ -107,18 +109,14 @@ class BrokerReconciler(_WithDeliveries):
             return "NotModelled", f"the sandbox models Brokers on an {_CHANNEL}, not on a {kind}"
         return None
 
-    def _check_endpoints(self, conditions: Conditions, service: str, kind: str) -> None:
-        found = self._endpoints.get(service, self._system) or {}
-        if any(subset.get("addresses") for subset in found.get("subsets") or []):
+    def _check_service(self, obj: Object, conditions: Conditions, service: str, kind: str) -> None:
+        """Mark whether a Service of the data plane has a ready endpoint; looks again if it has none."""
+        if self._resolve(names.host(service, self._system), _PORT) is not None:
             conditions.true(kind)
-        else:
-            message = f'Endpoints "{service}" are unavailable.'
-            conditions.false(kind, "EndpointsUnavailable", message)
-
-    def _on_endpoints(self, endpoints: Object) -> list[Key]:
-        if endpoints["metadata"]["name"] in (names.INGRESS_SERVICE, names.FILTER_SERVICE):
-            return [_key(obj) for obj in self.objects.list()]
-        return []
+            return
+        message = f'Endpoints "{service}" are unavailable.'
+        conditions.false(kind, "EndpointsUnavailable", message)
+        self.requeue_after(*key_of(obj), _AGAIN_SECONDS)
 
 
 class TriggerReconciler(_WithDeliveries):
@@ -165,7 +163,7 @@ class TriggerReconciler(_WithDeliveries):
         status, spec = obj["status"], obj["spec"]
         try:
             subscriber = spec["subscriber"]
-            address = await resolve(self.tracker, subscriber, _key(obj)[0] or "", key=_key(obj))
+            address = await resolve(self.tracker, subscriber, key_of(obj)[0] or "", key=key_of(obj))
         except Unresolved as error:
             status.pop("subscriberUri", None)
             reason = "Unable to get the Subscriber's URI"
@@ -182,7 +180,7 @@ class TriggerReconciler(_WithDeliveries):
     def _of_broker(self, broker: Object) -> list[Key]:
         metadata = broker["metadata"]
         return [
-            _key(trigger)
+            key_of(trigger)
             for trigger in self.objects.list(metadata["namespace"])
             if trigger["spec"].get("broker") == metadata["name"]
         ]
@@ -191,7 +189,3 @@ class TriggerReconciler(_WithDeliveries):
 def _is_ours(broker: Object) -> bool:
     annotations = broker["metadata"].get("annotations") or {}
     return bool(annotations.get(names.BROKER_CLASS) == names.MT_BROKER)
-
-
-def _key(obj: Object) -> Key:
-    return obj["metadata"]["namespace"], obj["metadata"]["name"]
