@@ -7,6 +7,7 @@ or the names of the service, and come from no origin.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -54,6 +55,7 @@ def guard(*names: str) -> Any:
     return middleware
 
 
+@functools.lru_cache(maxsize=64)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)

@@ -75,14 +75,13 @@ def aggregate(api: Api) -> None:
 
 
 def _aggregate_once(api: Api) -> bool:
-    roles = [stored.load() for stored in api.store.collection(_COLLECTION).items()]
     changed = False
-    for role in roles:
-        chosen = (role.get("aggregationRule") or {}).get("clusterRoleSelectors")
-        if not chosen:
+    for stored in list(api.store.collection(_COLLECTION).items()):
+        if b'"aggregationRule"' not in stored.raw:
             continue
-        rules = _collected(role, roles, chosen)
-        if rules != (role.get("rules") or []):
+        role = stored.load()
+        rules = _collected(api, role)
+        if rules not in (None, role.get("rules") or []):
             fields: Object = {"f:rules": {}}
             entries = managed.read(role["metadata"].get("managedFields"))
             others = managed.surrender(entries, fields)
@@ -95,15 +94,16 @@ def _aggregate_once(api: Api) -> bool:
     return changed
 
 
-def _collected(target: Object, roles: list[Object], chosen: list[Object]) -> list[Object]:
+def _collected(api: Api, target: Object) -> list[Object] | None:
+    """Return the rules of all roles that another one is made of; None where it is made of none."""
+    chosen = (target.get("aggregationRule") or {}).get("clusterRoleSelectors")
+    if not chosen:
+        return None
     rules: list[Object] = []
     for selector in map(selectors.from_object, chosen):
-        for role in roles:
-            metadata = role["metadata"]
-            if metadata["name"] == target["metadata"]["name"]:
-                continue
-            if selector.matches(metadata.get("labels") or {}):
-                rules += [rule for rule in role.get("rules") or [] if rule not in rules]
+        for stored in api.store.collection(_COLLECTION).items():
+            if stored.name != target["metadata"]["name"] and selector.matches(stored.labels):
+                rules += [rule for rule in stored.load().get("rules") or [] if rule not in rules]
     return rules
 
 
