@@ -28,7 +28,9 @@ pytestmark = [
 @pytest.mark.timeout(600)
 def test_bindings_settle_to_what_real_knative_settles_to(recorded_cluster):
     names = [case["name"] for case in json.loads(RECORDING.read_text())]
-    groups = sorted({re.match(r"[^/]+/?", name)[0] for name in names})
+    groups = {re.match(r"[^/]+/?", name)[0] for name in names}
+    # One that has another in its name is replayed with it, or both would use the same namespaces.
+    groups = sorted(g for g in groups if not any(other in g for other in groups - {g}))
 
     def replay(group):
         command = [sys.executable, RECORDING.with_name("replay.py"), recorded_cluster.kubeconfig]
