@@ -210,6 +210,21 @@ def test_pods_have_the_secret_to_pull_with(installed: Offline) -> None:
         assert secret["type"] == "kubernetes.io/dockerconfigjson"
 
 
+def test_the_names_in_the_registry_are_printed_as_the_guide_says(installed: Offline) -> None:
+    given = json.loads(installed.variables)
+    options = {
+        "path": given["knative_eventing_bundle"],
+        "registry": given["knative_eventing_bundle_registry"],
+        "docker_config": given["knative_eventing_bundle_login"]["docker_config"],
+    }
+    module = "streamops.knative.knative_bundle_push"
+    command = ("ansible", "localhost", "-m", module, "-a", json.dumps(options), "--check")
+    printed = "".join(installed.run(*command).stdout.split())  # lines may be folded
+    assert re.search(r'"?changed"?:false', printed)
+    for image in given["twitter_pipeline_images"].values():
+        assert image in printed
+
+
 def test_another_release_than_the_bundle_s_is_refused_before_anything_is_touched(
     installed: Offline,
 ) -> None:

@@ -7,8 +7,12 @@ not read counts as fine: the run itself reports it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from ansible_collections.streamops.knative.plugins.module_utils._airgap import contents
+from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive import Archive
+from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
 from ansible_collections.streamops.knative.plugins.module_utils._knative import bundle
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
     Installed,
@@ -73,6 +77,7 @@ def problems(
     installs = "knative_eventing" in present
     if installs:
         found += _installation(client, values)
+        found += _platforms(client, values)
     if "twitter_pipeline" in present:
         if not installs:
             found += _knative(client, values)
@@ -138,6 +143,27 @@ def _installation(client: Client, values: Values) -> list[str]:
     """Why the role knative_eventing cannot install or upgrade."""
     desired = _desired_state(values)
     return [_renamed(text) for text in bundle.refusals(client, desired, installed(client))]
+
+
+def _platforms(client: Client, values: Values) -> list[str]:
+    """Why no node of the cluster runs the images of the bundle."""
+    if not values.get("knative_eventing_bundle"):
+        return []
+    path = Path(values["knative_eventing_bundle"]).expanduser().absolute()
+    try:
+        offered = contents.read(Archive.read(path)).platforms
+    except BundleError:  # the check of the variables reports it
+        return []
+    nodes: list[Object] = permitted(lambda: client.list(client.resource("v1", "Node")), [])
+    described = [(node.get("status") or {}).get("nodeInfo") or {} for node in nodes]
+    present = {f"{info.get('operatingSystem')}/{info.get('architecture')}" for info in described}
+    if not offered or not nodes or present & set(offered):
+        return []
+    return [
+        f"knative_eventing_bundle: {path} is for {', '.join(offered)}, and the cluster's nodes are"
+        f" {', '.join(sorted(present))}: make it with their platforms in"
+        " knative_eventing_bundle_platforms"
+    ]
 
 
 def _desired_state(values: Values) -> bundle.DesiredState:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from support.airgap import ENVOY, QUEUE, Release, push
+from support.kube import api_server
 from support.registries import Registry, debian_registry, proxy
 
 from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
@@ -18,7 +19,15 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci.registry im
     Connection,
     Repository,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines import consistency
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
+    cluster_checks,
+    consistency,
+)
+
+NODE_INFO = (
+    *("machineID", "systemUUID", "bootID", "kernelVersion", "osImage"),
+    *("containerRuntimeVersion", "kubeletVersion", "kubeProxyVersion"),
+)
 
 
 @pytest.fixture
@@ -184,6 +193,40 @@ def test_preflight_refuses_what_the_bundle_cannot_do(bundle: Path) -> None:
     ]
     (found,) = consistency.knative_eventing(values | {"knative_eventing_bundle": __file__})
     assert found.startswith(f"knative_eventing_bundle: {__file__} is not a bundle")
+
+
+def test_preflight_refuses_a_bundle_for_other_nodes(bundle: Path, tmp_path: Path) -> None:
+    values = {
+        "knative_eventing_state": "present",
+        "knative_eventing_scope": "tests",
+        "knative_eventing_components": ["serving", "kourier"],
+        "knative_eventing_version": "1.23.0",
+        "knative_eventing_serving_version": "1.23.0",
+        "knative_eventing_kourier_version": "1.23.0",
+        "knative_eventing_folder": "",
+        "knative_eventing_adopt": False,
+        "knative_eventing_bundle": str(bundle),
+    }
+    with api_server(tmp_path) as kube:
+
+        def found() -> list[str]:
+            return cluster_checks.problems(kube.connect(), ["knative_eventing"], values)
+
+        def add_node(architecture: str) -> None:
+            node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": architecture}}
+            kube.apply(node)
+            info = dict.fromkeys(NODE_INFO, "x")
+            info |= {"operatingSystem": "linux", "architecture": architecture}
+            kube.set_status(node, {"nodeInfo": info})
+
+        assert found() == [], "nodes may come later"
+        add_node("arm64")
+        (refused,) = found()
+        assert (
+            "is for linux/amd64, and the cluster's nodes are linux/arm64: make it with" in refused
+        )
+        add_node("amd64")
+        assert found() == [], "a node selector may choose"
 
 
 def test_the_bundle_has_no_tag_to_pull_by(bundle: Path, registry: Registry) -> None:
