@@ -208,6 +208,11 @@ def _bundle_problems(components: list[str], values: Values) -> list[str]:
             "knative_eventing_folder: the release files are taken from knative_eventing_bundle; leave"
             " one of them empty"
         )
+    if values.get("knative_eventing_registry"):
+        found.append(
+            "knative_eventing_registry: with knative_eventing_bundle images are pulled from"
+            " knative_eventing_bundle_registry; leave it empty"
+        )
     if not values.get("knative_eventing_bundle_registry"):
         found.append(
             "knative_eventing_bundle_registry: required with knative_eventing_bundle; the registry that"

@@ -180,12 +180,14 @@ def test_preflight_refuses_what_the_bundle_cannot_do(bundle: Path) -> None:
         "knative_eventing_bundle_registry": "",
         "knative_eventing_bundle_pull_login": {"username": "reader"},
         "knative_eventing_folder": "/srv",
+        "knative_eventing_registry": "mirror.example.com",
         "knative_eventing_components": ["serving", "eventing"],
         "knative_eventing_serving_version": "1.22.0",
     }
     found = consistency.knative_eventing(values | wrong)
     assert [text.partition(":")[0] for text in found] == [
         "knative_eventing_folder",
+        "knative_eventing_registry",
         "knative_eventing_bundle_registry",
         "knative_eventing_bundle_pull_login",
         "knative_eventing_serving_version",
