@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.kube import Kube, api_server, definition
+from support.kube import Kube, api_server, definition, deployment, namespace
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative import releases
 from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
@@ -76,18 +76,23 @@ def test_missing_permissions_and_an_old_kubernetes_are_told_together(
 def test_other_images_are_run_in_place_of_those_that_are_written(
     kube: Kube, tmp_path: Path
 ) -> None:
-    for name in ("serving-crds", "serving-core"):
+    for name in ("serving-crds", "serving-core", "serving-post-install-jobs"):
         (tmp_path / f"{name}.yaml").write_text(
             release.render("knative/serving", "1.23.0", name) or ""
         )
     path = "knative-releases/knative.dev/serving/cmd"
     images = {
-        f"gcr.io/{path}/{name}:v1.23.0": f"local/{path}/{name}:2" for name in ("queue", "webhook")
+        f"gcr.io/{path}/{name}:v1.23.0": f"local/{path}/{name}:2"
+        for name in ("queue", "webhook", "migrate")
     }
+    older = deployment("an-old-one", "knative-serving")  # so that there is something to migrate
+    older["metadata"]["labels"] = {"app.kubernetes.io/version": "1.22.0"}
+    kube.apply(namespace("knative-serving"), older)
     foreseen = kube.run(
         TASK, check=True, diff=True, components=["serving"], serving_version="1.23.0",
-        folder=str(tmp_path), references=images,
+        folder=str(tmp_path), references=images, adopt=True,
     )  # fmt: skip
+    kube.apply(older, state="absent")
     diff = json.dumps(foreseen.result["diff"])
     for old, new in images.items():
         assert old not in diff
