@@ -37,7 +37,9 @@ def check_request(method: str, url: str, body: Any = None) -> None:
             raise Invalid(f"{parts.path} has no parameter {name}")
         _validate(_typed(value, _resolved(parameters[name]["schema"])), parameters[name]["schema"])
     names = [name for name, _ in given]
-    missing = {n for n, p in parameters.items() if p.get("required")} - set(names)
+    missing = {n for n, p in parameters.items() if p.get("required") and p["in"] == "query"} - {
+        *names
+    }
     if missing or len(names) != len(set(names)):
         raise Invalid(f"parameters missing: {missing}, or given twice: {names}")
     for pair in (("start_time", "since_id"), ("end_time", "until_id")):
@@ -65,10 +67,11 @@ def check_answer(method: str, url: str, status: int, content_type: str, body: An
 
 
 def _operation(method: str, path: str) -> dict[str, Any]:
-    try:
-        return document()["paths"][path][method.lower()]
-    except KeyError:
-        raise Invalid(f"X has no {method} {path}") from None
+    templates = (path, f"{path.rpartition('/')[0]}/{{id}}")
+    for template in templates:
+        if found := document()["paths"].get(template, {}).get(method.lower()):
+            return found
+    raise Invalid(f"X has no {method} {path}")
 
 
 def _resolved(schema: dict[str, Any]) -> dict[str, Any]:

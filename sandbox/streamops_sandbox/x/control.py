@@ -32,9 +32,16 @@ def application(x: X) -> web.Application:
         posts = [x.publish(entry, matches_all=matching == "all") for entry in entries]
         return [str(post.id) for post in posts]
 
-    def delete(_: None, id: str) -> None:
-        if not id.isdecimal() or not x.posts.delete(int(id)):
+    def delete(_: None, id: str, reason: str = "deleted") -> None:
+        post = x.posts.find(int(id)) if id.isdecimal() else None
+        if post is None:
             raise web.HTTPNotFound(text="there is no such post\n")
+        x.compliance.note(post, reason)
+        x.posts.delete(post.id)
+
+    def set_compliance(body: Object) -> None:
+        x.compliance.seconds = float(body.get("seconds", 0))
+        x.compliance.failures = int(body.get("failures", 0))
 
     def set_credits(body: Object) -> Object:
         x.bill.credits = body.get("dollars")
@@ -73,6 +80,7 @@ def application(x: X) -> web.Application:
             "PUT /fields": set_spelling,
             "PUT /limits": set_limits,
             "PUT /clock": set_clock,
+            "PUT /compliance": set_compliance,
             "POST /keys": renew_keys,
             "POST /disconnect": lambda _: x.stream.disconnect(),
         }

@@ -1,4 +1,4 @@
-"""X's endpoints: recent search, the filtered stream and its rules, tokens."""
+"""X's endpoints: recent search, the filtered stream and its rules, compliance jobs, tokens."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from streamops_sandbox.x import parameters
 from streamops_sandbox.x.auth import AppKeys, Authenticator, Caller
+from streamops_sandbox.x.compliance import STATUSES, Compliance
 from streamops_sandbox.x.faults import Faults
 from streamops_sandbox.x.limits import Bill, RateLimits
 from streamops_sandbox.x.posts import MEMORY, OWN_POSTS, Post, Posts, Script
@@ -34,6 +35,7 @@ class X:
         self.authenticator = Authenticator(AppKeys.at(self.keys_file), base_url)
         self.posts = Posts(Script.load(posts or OWN_POSTS), self.now())
         self.limits, self.bill, self.faults = RateLimits(), Bill(), Faults()
+        self.compliance = Compliance(base_url, self.now)
         self.rules = Rules()
         self.stream = Stream(self.rules, lambda post_id: self.bill.add([post_id], self.now()))
         self.requests: deque[dict[str, Any]] = deque(maxlen=1000)
@@ -108,16 +110,39 @@ class X:
         headers = self.limits.take("rules-change", self._app_only(request).kind, self.now())
         given = _single(request)
         parameters.known(given, {"dry_run", "delete_all"})
-        try:
-            body = json.loads(await request.text() or "{}")
-        except ValueError as error:
-            raise invalid("body", "", "the body is no JSON") from error
         answer = self.rules.change(
-            body,
+            await _body(request),
             delete_all=given.get("delete_all", "").lower() == "true",
             dry_run=given.get("dry_run", "").lower() == "true",
         )
         return _json(answer, headers, status=201 if "data" in answer else 200)
+
+    async def create_job(self, request: web.Request) -> web.Response:
+        """POST /2/compliance/jobs."""
+        headers = self._for_compliance(request, {"compliance_job.fields"})
+        return _json({"data": self.compliance.create(await _body(request))}, headers)
+
+    async def show_job(self, request: web.Request) -> web.Response:
+        """GET /2/compliance/jobs/{id}."""
+        headers = self._for_compliance(request, {"compliance_job.fields"})
+        return _json({"data": self.compliance.show(request.match_info["id"])}, headers)
+
+    async def list_jobs(self, request: web.Request) -> web.Response:
+        """GET /2/compliance/jobs."""
+        headers = self._for_compliance(request, {"type", "status", "compliance_job.fields"})
+        given = _single(request)
+        if given.get("type") not in ("tweets", "users"):
+            raise invalid("type", given.get("type", ""), "The `type` query parameter is required")
+        if (status := given.get("status")) not in (None, *STATUSES):
+            raise invalid("status", str(status), "The `status` query parameter is not valid")
+        jobs = self.compliance.list(status) if given["type"] == "tweets" else []
+        return _json({"data": jobs, "meta": {"result_count": len(jobs)}}, headers)
+
+    def _for_compliance(self, request: web.Request, names: set[str]) -> dict[str, str]:
+        """Check caller, limit and parameters; return the headers of the answer."""
+        headers = self.limits.take("compliance", self._app_only(request).kind, self.now())
+        parameters.known(_single(request), names)
+        return headers
 
     async def token(self, request: web.Request) -> web.Response:
         """POST /oauth2/token."""
@@ -165,6 +190,13 @@ def _page(found: list[Post], fields: set[str], *, more: bool) -> dict[str, Any]:
         meta["next_token"] = parameters.encode(found[-1].id)
     data = [{name: v for name, v in post.data.items() if name in fields} for post in found]
     return {"data": data, "meta": meta}
+
+
+async def _body(request: web.Request) -> Any:
+    try:
+        return json.loads(await request.text() or "{}")
+    except ValueError as error:
+        raise invalid("body", "", "the body is no JSON") from error
 
 
 def _single(request: web.Request) -> dict[str, str]:

@@ -18,6 +18,7 @@ LIMITS = {
     ("stream", "app"): 50,
     ("rules", "app"): 450,
     ("rules-change", "app"): 100,
+    ("compliance", "app"): 150,
 }
 
 

@@ -140,13 +140,15 @@ class Posts:
             self._posts[existing] = post
         return post
 
-    def delete(self, post_id: int) -> bool:
-        """Take a post away, as its author can; False if there is none."""
+    def find(self, post_id: int) -> Post | None:
+        """Return a post by its id; None if there is none."""
         position = self._find(post_id)
-        if position is None:
-            return False
-        del self._posts[position]
-        return True
+        return None if position is None else self._posts[position]
+
+    def delete(self, post_id: int) -> None:
+        """Take a post away, as its author can."""
+        if (position := self._find(post_id)) is not None:
+            del self._posts[position]
 
     def newest_first(self, above: int, below: int | None) -> Iterator[Post]:
         """Yield the posts with ids between the two, exclusive."""

@@ -57,6 +57,20 @@ def forbidden(reason: str) -> Problem:
     return Problem(403, "Forbidden", reason)
 
 
+def not_found(parameter: str, value: str) -> Problem:
+    """Return the 404 for something that X does not have."""
+    return Problem(
+        404,
+        "Not Found Error",
+        f"Could not find anything with {parameter}: [{value}].",
+        type=_TYPES + "resource-not-found",
+        parameter=parameter,
+        value=value,
+        resource_id=value,
+        resource_type="compliance_job",
+    )
+
+
 def credits_depleted() -> Problem:
     """Return the 402."""
     return Problem(

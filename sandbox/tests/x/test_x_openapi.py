@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(
 SEARCH = "/2/tweets/search/recent"
 STREAM = "/2/tweets/search/stream"
 RULES = STREAM + "/rules"
+JOBS = "/2/compliance/jobs"
 
 
 def _call(x: X, method: str, path: str, *, valid: bool = True, bearer: str = "", **options):
@@ -119,3 +120,38 @@ def test_stream(x: X) -> None:
         line = next(line for line in answer.iter_lines() if line)
     content_type = answer.headers["Content-Type"].partition(";")[0]
     x_openapi.check_answer("GET", path, 200, content_type, json.loads(line))
+
+
+def test_compliance_job(x: X) -> None:
+    kept, gone = x.publish_many(2)
+    x.control("DELETE", f"/posts/{gone}?reason=suspended")
+    x.control("PUT", "/compliance", {"seconds": 600})
+    job = _call(x, "POST", JOBS, json={"type": "tweets", "name": "mine"}).json()["data"]
+    assert job["status"] == "created"
+    assert _call(x, "POST", JOBS, json={"type": "tweets"}).status_code == 400, "one at a time"
+    ids = f"{kept}\n{gone}\n"
+    assert requests.put(job["upload_url"], ids, timeout=10).status_code == 403, "no text/plain"
+    headers = {"Content-Type": "text/plain"}
+    assert requests.put(job["upload_url"], ids, headers=headers, timeout=10).status_code == 200
+    place = f"{JOBS}/{job['id']}"
+    assert _call(x, "GET", place).json()["data"]["status"] == "in_progress"
+    assert requests.get(job["download_url"], timeout=10).status_code == 404
+    x.control("PUT", "/compliance", {"seconds": 0})
+    assert _call(x, "GET", place).json()["data"]["status"] == "complete"
+    [line] = requests.get(job["download_url"], timeout=10).text.splitlines()
+    entry = json.loads(line)
+    assert (entry["id"], entry["action"], entry["reason"]) == (gone, "delete", "suspended")
+    assert requests.get(job["download_url"] + "0", timeout=10).status_code == 403
+    listed = _call(x, "GET", f"{JOBS}?type=tweets&status=complete").json()
+    assert [found["id"] for found in listed["data"]] == [job["id"]]
+    assert _call(x, "GET", f"{JOBS}/1").status_code == 404
+
+
+def test_compliance_job_without_a_list_expires(x: X) -> None:
+    job = _call(x, "POST", JOBS, json={"type": "tweets"}).json()["data"]
+    x.control("PUT", "/clock", {"ahead_seconds": 16 * 60})
+    assert _call(x, "GET", f"{JOBS}/{job['id']}").json()["data"]["status"] == "expired"
+    headers = {"Content-Type": "text/plain"}
+    assert requests.put(job["upload_url"], "1", headers=headers, timeout=10).status_code == 400
+    assert _call(x, "POST", JOBS, json={"type": "tweets"}).status_code == 200
+    assert _call(x, "POST", JOBS, valid=False, json={"type": "posts"}).status_code == 400
