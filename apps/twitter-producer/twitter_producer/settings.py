@@ -124,6 +124,7 @@ class Settings(BaseSettings):
     replay_rate: Annotated[float, Field(ge=0)] = 0
     x_api_url: Url = "https://api.twitter.com"
     x_timeout_seconds: Seconds = 15
+    compliance_interval_seconds: Annotated[float, Field(ge=0)] = 43_200
     jetstream_url: WebSocketUrl = "wss://jetstream2.us-east.bsky.network/subscribe"
     collections: Words = ("app.bsky.feed.post",)
     dids: Words = ()

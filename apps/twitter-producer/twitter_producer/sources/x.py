@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from twitter_producer import credentials
 from twitter_producer.budget import Budget, BudgetSpent, StoredBudget
 from twitter_producer.clock import XClock
+from twitter_producer.compliance import Compliance
+from twitter_producer.compliance_api import ComplianceApi
 from twitter_producer.credential_rotation import CredentialRotation
 from twitter_producer.credentials import CredentialsError
 from twitter_producer.errors import BadRequest, Paused, SourceError, Unusable
-from twitter_producer.progress import Batch, Progress
+from twitter_producer.progress import Batch, Progress, XPost
 from twitter_producer.sources import Context, Source
 from twitter_producer.sources.replay import ReplayReader
 from twitter_producer.sources.search import SearchReader
@@ -43,6 +45,14 @@ class Reader(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Deletions:
+    """Posts that are gone; the progress through the others does not move with them."""
+
+    posts: list[XPost]
+    ended: bool = False
+
+
 class XSource(Source):
     """One of X's readers, with the credentials, X's clock, the day's budget and the progress."""
 
@@ -57,7 +67,7 @@ class XSource(Source):
         )
         self._progress = Progress.begin(self._clock.now())
         self._restored = False
-        self._batch: Batch | None = None
+        self._batch: Batch | Deletions | None = None
         self._answered = False
         self._spending = Spending(
             settings,
@@ -72,11 +82,16 @@ class XSource(Source):
             settings.x_api_url, settings.x_timeout_seconds, self._clock, settings.post_fields
         )
         self._credentials = CredentialRotation(settings, credentials.reader(settings), self._api)
+        self._compliance = Compliance(
+            settings, ComplianceApi(self._api, self._credentials.bearer), self._clock.now
+        )
         self._reader = self._make_reader()
 
     def restore(self, stored: dict[str, Any]) -> None:
         """Resume from a checkpoint's windows, ids and spending."""
         progress, spent = Progress.load(stored), StoredBudget.load(stored["budget"])
+        if "compliance" in stored:
+            self._compliance.load(stored["compliance"])
         self._progress, self._restored = progress, True
         self._budget.restore(spent, progress.next_window)
         log.info("resumes from the checkpoint", extra=progress.describe()[0])
@@ -86,8 +101,11 @@ class XSource(Source):
         self._restored = False
 
     def dump(self) -> dict[str, Any]:
-        """Return windows, ids and spending."""
-        return {**self._progress.dump(), "budget": asdict(self._budget.dump())}
+        """Return windows, ids and spending, and what X is to be asked about deleted posts."""
+        state = {**self._progress.dump(), "budget": asdict(self._budget.dump())}
+        if self._compliance.enabled:
+            state["compliance"] = self._compliance.dump()
+        return state
 
     def describe(self) -> dict[str, Any]:
         """Return query, windows and the day's spending."""
@@ -101,6 +119,7 @@ class XSource(Source):
                 "left": self._budget.left,
                 "dollars": round(self._budget.dollars, 4),
             },
+            **({"compliance": self._compliance.describe()} if self._compliance.enabled else {}),
         }
 
     def log_fields(self) -> dict[str, Any]:
@@ -155,12 +174,16 @@ class XSource(Source):
         if self._credentials.wait_for_change(seconds, self.shutdown, self.heartbeat):
             self._reader.close()
 
-    def read(self) -> Batch:
-        """Return the next posts."""
+    def read(self) -> Batch | Deletions:
+        """Return the next posts, or delivered ones that are gone."""
+        self.heartbeat.beat(self.settings.x_timeout_seconds * 4)
+        if gone := self._compliance.deletions():
+            self._batch = Deletions(gone)
+            return self._batch
         self.heartbeat.beat(self.settings.x_timeout_seconds * 2)
         corrections = self._clock.corrections
         try:
-            self._batch = self._reader.read(self._progress)
+            self._batch = batch = self._reader.read(self._progress)
         except BudgetSpent as spent:
             raise self._paused(spent) from spent
         except BadRequest as error:
@@ -173,11 +196,14 @@ class XSource(Source):
             what = "checkpoint" if unfit else f"query, {self.settings.query!r}"
             raise Unusable(f"X refuses the {what}: {error}") from error
         self._answered = True
-        return self._batch
+        return batch
 
     def commit(self, done: Sequence[bool]) -> bool:
         """Move the windows; reserve the next page in the same write."""
         assert self._batch is not None
+        self._compliance.remember(self._batch.posts, done)
+        if isinstance(self._batch, Deletions):
+            return all(done)
         before = list(self._progress.windows)
         overlap = self.settings.overlap_seconds
         self._progress.advance(self._batch, list(done), overlap, self._budget.day)
