@@ -31,7 +31,7 @@ class StoredBudget:
     """The spending of a UTC day.
 
     `posts` have certainly been billed, and up to `ceiling` may have, or will be; `carried` of these
-    were reserved on the day before, which cost `before` at most.
+    were reserved on the day before, which cost `before` at most. `authors` were billed beside them.
     """
 
     day: str
@@ -39,6 +39,7 @@ class StoredBudget:
     ceiling: int
     before: int = 0
     carried: int = 0
+    authors: int = 0
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> StoredBudget:
@@ -46,9 +47,10 @@ class StoredBudget:
         day = date.fromisoformat(stored["day"]).isoformat() if stored["day"] else ""
         posts, ceiling = int(stored["posts"]), int(stored["ceiling"])
         before, carried = int(stored.get("before", 0)), int(stored.get("carried", 0))
-        if min(posts, ceiling, before, carried) < 0:
-            raise ValueError("a number of posts is negative")
-        return cls(day, posts, ceiling, before, carried)
+        authors = int(stored.get("authors", 0))
+        if min(posts, ceiling, before, carried, authors) < 0:
+            raise ValueError("a number of posts or authors is negative")
+        return cls(day, posts, ceiling, before, carried, authors)
 
 
 @dataclass(eq=False)
@@ -70,7 +72,8 @@ class Budget:
     `posts` have certainly been billed. Besides them each request holds a reservation, from before
     it is made until its answer shows what it really cost; without an answer it stays, and counts.
     `stored` is the part of both that the checkpoint knows: it is written before the request, so
-    that a crash between the bill and the next checkpoint is never forgotten.
+    that a crash between the bill and the next checkpoint is never forgotten. `authors` are counted
+    for the estimate only: each post brings one at most.
     """
 
     limit: int
@@ -78,6 +81,8 @@ class Budget:
     stretch_from: float = 1.0
     day: str = ""
     posts: int = 0
+    authors: int = 0
+    author_price: float = 0.0
     before: int = 0
     stored: int = 0
     set_back: bool = False
@@ -86,6 +91,7 @@ class Budget:
     def restore(self, stored: StoredBudget, window: Window) -> None:
         """Go on from a checkpoint: what was reserved may have been billed, or will be."""
         self.day, self.posts, self.before = stored.day, stored.posts, stored.before
+        self.authors = stored.authors
         self.stored = max(stored.posts, stored.ceiling)
         carried = min(stored.carried, self.stored - self.posts)
         for size, from_before in ((carried, True), (self.stored - self.posts - carried, False)):
@@ -95,7 +101,7 @@ class Budget:
     def dump(self) -> StoredBudget:
         """Return what the checkpoint has to know."""
         carried = sum(held.size for held in self.reservations if held.carried)
-        return StoredBudget(self.day, self.posts, self.stored, self.before, carried)
+        return StoredBudget(self.day, self.posts, self.stored, self.before, carried, self.authors)
 
     def enter_day(self, now: datetime) -> bool:
         """Count from 0 if a new UTC day has begun; a clock set back begins none.
@@ -112,7 +118,7 @@ class Budget:
             return False
         follows = bool(self.day) and date.fromisoformat(self.day) + _DAY == today
         self.before = self.ceiling if follows else 0
-        self.day, self.posts, self.stored = today.isoformat(), 0, 0
+        self.day, self.posts, self.stored, self.authors = today.isoformat(), 0, 0, 0
         self.reservations = [held for held in self.reservations if not held.carried]
         for held in self.reservations:
             held.carried = True
@@ -208,7 +214,7 @@ class Budget:
     @property
     def dollars(self) -> float:
         """Today's estimated bill."""
-        return self.posts * self.price
+        return self.posts * self.price + self.authors * self.author_price
 
     def stretch(self) -> float:
         """Return the factor for the polling interval: 1, growing as the budget runs out."""

@@ -134,13 +134,13 @@ class Progress:
         overlapping = snowflake.earlier(window_after, overlap_seconds)
         return max(overlapping, min(self.floor, window_after))
 
-    def billed(self, post_ids: Iterable[int], day: str) -> int:
-        """Return how many of the posts X bills when it returns them now; records the day."""
-        new = 0
+    def billed(self, post_ids: Iterable[int], day: str) -> set[int]:
+        """Return which of the posts X bills when it returns them now; records the day."""
+        new = set()
         for post_id in post_ids:
             known = next((d for d in (self.seen, self.read) if post_id in d), self._new)
             if known.get(post_id) != day:
-                new += 1
+                new.add(post_id)
                 known[post_id] = day
         return new
 

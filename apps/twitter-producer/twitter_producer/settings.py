@@ -120,6 +120,7 @@ class Settings(BaseSettings):
     max_results: Annotated[int, Field(ge=10, le=100)] = 100
     max_pages: Annotated[int, Field(ge=1, le=100)] = 10
     post_fields: Words = ("created_at", "lang", "note_tweet")
+    author_names: bool = False
     replay_file: Path | None = None
     replay_rate: Annotated[float, Field(ge=0)] = 0
     x_api_url: Url = "https://api.twitter.com"
@@ -158,6 +159,7 @@ class Settings(BaseSettings):
     # What it may cost
     budget_posts: Annotated[int, Field(ge=0)] = 2000
     budget_price: Annotated[float, Field(ge=0)] = 0.005
+    budget_author_price: Annotated[float, Field(ge=0)] = 0.01
     budget_stretch_from: Annotated[float, Field(gt=0, le=1)] = 0.8
 
     # Credentials

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from twitter_producer.budget import SMALLEST_PAGE, Budget, Reservation
 from twitter_producer.clock import XClock
@@ -30,10 +31,13 @@ class Spending:
     heartbeat: Heartbeat
     progress: Progress
     store: Callable[[], None] = field(default=lambda: None)
+    #: Authors that this process knows to be billed today.
+    _authors: set[Any] = field(default_factory=set)
 
     def enter_day(self) -> None:
         """Begin a new count if X's day has changed."""
         if self.budget.enter_day(self.clock.now()):
+            self._authors.clear()
             log.info("a UTC day begins", extra={"day": self.budget.day})
         self.show()
 
@@ -64,7 +68,12 @@ class Spending:
         self.enter_day()  # first: the answer may be the first one of a new day
         today = self.clock.now().date().isoformat()
         billed = self.progress.billed((post.id for post in posts), today)
-        self.budget.settle(held, billed, received)
+        self.budget.settle(held, len(billed), received)
+        if self.settings.author_names:
+            authors = {str(post.data.get("author_id", "")) for post in posts if post.id in billed}
+            new = authors - self._authors - {""}
+            self._authors |= new
+            self.budget.authors += len(new)
         self.show()
 
     def reserve_ahead(self) -> None:

@@ -58,9 +58,9 @@ class SinceIdTooOld(BadRequest):
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a search, newest first as X returned it."""
+    """One page of a search, newest first."""
 
-    posts: list[dict[str, Any]]
+    posts: list[Any]
     next_token: str | None
 
 
@@ -95,6 +95,7 @@ class XApi:
     timeout: float
     clock: XClock
     fields: tuple[str, ...] = ()
+    authors: bool = False
     rate_limit: RateLimit = field(default_factory=RateLimit)
     _client: tweepy.Client | None = None
     _user_auth: bool = False
@@ -154,6 +155,7 @@ class XApi:
             user_auth=self._user_auth,
             max_results=max_results,
             **{self._fields_parameter: self.field_names(self._fields_parameter)},
+            **self.expansions,
             **parameters,
         )
         posts, meta = body.get("data") or [], body.get("meta") or {}
@@ -163,12 +165,21 @@ class XApi:
         if body.get("errors"):
             shown = printable(str(body["errors"]))
             log.warning("X reports problems in its answer", extra={"problems": shown})
+        if self.authors:
+            posts = [with_author(post, body.get("includes")) for post in posts]
         return Page(posts, token or None)
 
     def field_names(self, parameter: str) -> list[str]:
         """Return the fields to ask for as this parameter spells them."""
         spelling = _SPELLINGS[parameter]
         return [spelling.get(name, name) for name in self.fields]
+
+    @property
+    def expansions(self) -> dict[str, str]:
+        """The parameters that ask for the authors, where these are wanted; posts then name theirs."""
+        if not self.authors:
+            return {}
+        return {"expansions": "author_id", "user.fields": "name,username"}
 
     def request(self, method: Any, *args: Any) -> dict[str, Any]:
         """Return the JSON that a method of tweepy's brings; raises SourceError."""
@@ -234,6 +245,25 @@ class XApi:
         self.clock.follow(response.headers.get("Date"))
         self.rate_limit.remaining = number(response.headers.get("x-rate-limit-remaining"))
         self.rate_limit.reset = number(response.headers.get("x-rate-limit-reset"))
+
+
+def with_author(post: Any, includes: Any) -> Any:
+    """Return a post with its author, address and network under the names that all networks share."""
+    if not isinstance(post, dict):
+        return post
+    users = includes.get("users") if isinstance(includes, dict) else None
+    author_id = post.get("author_id")
+    named = (u for u in users if isinstance(u, dict)) if isinstance(users, list) else ()
+    user = next((u for u in named if author_id and u.get("id") == author_id), {})
+    handle = user.get("username")
+    author = {
+        "id": author_id,
+        "name": user.get("name"),
+        "handle": handle,
+        "url": f"https://x.com/{handle}" if handle else None,
+    }
+    url = f"https://x.com/{handle or 'i'}/status/{post.get('id')}"
+    return {**post, "network": "x", "url": url, "author": author}
 
 
 def translate(status: int, reason: str, headers: Mapping[str, str], body: bytes) -> SourceError:

@@ -59,7 +59,7 @@ class X:
         if "query" not in given:
             raise invalid("query", "", "The `query` query parameter is required")
         matches = parse(given["query"], QUERY_LENGTH)
-        fields = parameters.post_fields(given)
+        fields, of_authors = parameters.post_fields(given), parameters.with_authors(given)
         self._appear(now)
         bounds = parameters.Search.read(given, self.posts, now)
         self.bill.check()
@@ -73,7 +73,8 @@ class X:
                 break
             found.append(post)
         self.bill.add((post.id for post in found), now)
-        return _json(_page(found, fields, more=more), headers)
+        page = _page(found, fields, more=more)
+        return _json(page | self._includes(found, of_authors, now), headers)
 
     async def open_stream(self, request: web.Request) -> web.StreamResponse:
         """GET /2/tweets/search/stream."""
@@ -83,11 +84,16 @@ class X:
         for name in ("backfill_minutes", "start_time", "end_time"):
             if name in given:
                 raise not_modelled(f"{name} on the filtered stream")
-        fields = parameters.post_fields(given)
+        fields, of_authors = parameters.post_fields(given), parameters.with_authors(given)
         self.bill.check()
         ticker = asyncio.create_task(self._tick())
         try:
-            return await self.stream.serve(request, headers, fields)
+            return await self.stream.serve(
+                request,
+                headers,
+                fields,
+                lambda post: self._includes([post], of_authors, self.now()),
+            )
         finally:
             ticker.cancel()
 
@@ -161,6 +167,12 @@ class X:
                 "Supported authentication types are [OAuth 2.0 Application-Only]."
             )
         return caller
+
+    def _includes(self, posts: list[Post], fields: set[str], now: datetime) -> dict[str, Any]:
+        """Return, and bill, the authors of posts where these are asked for."""
+        users = self.posts.users(posts, fields) if fields else []
+        self.bill.add_users((user["id"] for user in users), now)
+        return {"includes": {"users": users}} if users else {}
 
     def _appear(self, now: datetime) -> None:
         for post in self.posts.appear(now):

@@ -11,6 +11,7 @@ from streamops_sandbox.x.problems import credits_depleted, too_many_requests
 
 PERIOD_SECONDS = 15 * 60
 PRICE_DOLLARS = 0.005
+USER_PRICE_DOLLARS = 0.010
 #: (endpoint, kind of caller) → requests per 15 minutes; https://docs.x.com/x-api/fundamentals/rate-limits.
 LIMITS = {
     ("search", "app"): 450,
@@ -53,11 +54,12 @@ class RateLimits:
 
 @dataclass
 class Bill:
-    """Posts read, each billed once per UTC day."""
+    """Posts and users read, each billed once per UTC day."""
 
     credits: float | None = None
     reads: int = 0
     billed: dict[str, set[int]] = field(default_factory=dict)
+    users: dict[str, set[str]] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise the 402 when the credits are used up."""
@@ -74,13 +76,23 @@ class Bill:
         if self.credits is not None:
             self.credits -= len(new) * PRICE_DOLLARS
 
+    def add_users(self, user_ids: Iterable[str], now: datetime) -> None:
+        """Bill users that are about to be returned with posts."""
+        today = self.users.setdefault(now.astimezone(UTC).date().isoformat(), set())
+        new = set(user_ids) - today
+        today |= new
+        if self.credits is not None:
+            self.credits -= len(new) * USER_PRICE_DOLLARS
+
     def report(self) -> dict[str, Any]:
         """Return the bill."""
         days = {day: len(ids) for day, ids in self.billed.items()}
-        dollars = round(sum(days.values()) * PRICE_DOLLARS, 6)
+        users = sum(map(len, self.users.values()))
+        dollars = round(sum(days.values()) * PRICE_DOLLARS + users * USER_PRICE_DOLLARS, 6)
         return {
             "reads": self.reads,
             "billed": sum(days.values()),
+            "users": users,
             "by_day": days,
             "dollars": dollars,
             "credits": self.credits,

@@ -25,6 +25,12 @@ FIELDS = {
     "referenced_posts", "referenced_tweets", "reply_settings", "scopes", "source", "suggested_source_links",
     "suggested_source_links_with_counts", "text", "username", "withheld",
 }  # fmt: skip
+USER_FIELDS = {
+    "confirmed_email", "connection_status", "created_at", "description", "entities", "id", "is_identity_verified",
+    "location", "name", "parody", "profile_banner_url", "profile_image_url", "protected", "public_metrics",
+    "receives_your_dm", "subscribes_to_you", "subscription", "subscription_type", "url", "username", "verified",
+    "verified_followers_count", "verified_type", "withheld",
+}  # fmt: skip
 POST_FIELDS = ("post.fields", "tweet.fields")
 #: Two names of one field: a post is shown with the one that it was published with.
 _WHOLE_TEXT = {"note_post", "note_tweet"}
@@ -58,11 +64,24 @@ def post_fields(given: Mapping[str, str]) -> set[str]:
                 if field not in FIELDS:
                     raise invalid(name, field, f"The `{name}` value [{field}] is not valid")
             shown |= set(wanted)
+    if given.get("expansions") == "author_id":
+        shown.add("author_id")
     if shown & _WHOLE_TEXT:
         shown |= _WHOLE_TEXT
-    if "expansions" in given:
-        raise not_modelled("expansions")
     return shown
+
+
+def with_authors(given: Mapping[str, str]) -> set[str]:
+    """Return the fields of authors to show; none where these are not asked for."""
+    wanted = given.get("user.fields", "").split(",") if "user.fields" in given else []
+    for field in wanted:
+        if field not in USER_FIELDS:
+            raise invalid("user.fields", field, f"The `user.fields` value [{field}] is not valid")
+    if "expansions" not in given:
+        return set()
+    if given["expansions"] != "author_id":
+        raise not_modelled("expansions but author_id")
+    return {"id", "name", "username", *wanted}
 
 
 @dataclass(frozen=True)

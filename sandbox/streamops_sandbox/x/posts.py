@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, insort
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ class Script:
     `start` of them are there from the beginning (default: all), then one appears `every` so many
     seconds; with `repeat` they start over. Posts without an id get one when they appear, with the
     other fields that X adds. `matching` is "all" (default: the posts were the answer to a query
-    that is not in the file, so they match any) or "text" (the query decides).
+    that is not in the file, so they match any) or "text" (the query decides). `includes` has the
+    posts' `users`, as in X's own form.
     """
 
     data: list[dict[str, Any]]
@@ -58,6 +59,7 @@ class Script:
     every: float = 0.0
     repeat: bool = False
     matching: str = "all"
+    includes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Script:
@@ -73,7 +75,7 @@ class Script:
             post_id = entry.get("id", "1") if isinstance(entry, dict) else None
             if not (isinstance(post_id, str) and post_id.isdecimal()):
                 raise PostsError(f"{path}: post {number} has no id of digits")
-        known = {"start", "every", "repeat", "matching"}
+        known = {"start", "every", "repeat", "matching", "includes"}
         return cls(content["data"], **{key: content[key] for key in known & content.keys()})
 
 
@@ -86,6 +88,7 @@ class Posts:
         self._number = 0
         start = len(script.data) if script.start is None else script.start
         self._next_at = now + timedelta(seconds=script.every)
+        self._users = {user["id"]: user for user in script.includes.get("users", [])}
         for position in range(start):
             age = timedelta(seconds=max(script.every, 1.0) * (start - position))
             self._publish_next(now - (age if script.every else timedelta(0)))
@@ -139,6 +142,13 @@ class Posts:
         else:
             self._posts[existing] = post
         return post
+
+    def users(self, posts: Iterable[Post], fields: set[str]) -> list[dict[str, Any]]:
+        """Return the authors of posts, those that no file names under made-up names."""
+        ids = dict.fromkeys(str(i) for post in posts if (i := post.data.get("author_id")))
+        made = ({"id": i, "name": f"User {i}", "username": f"user{i}"[:15]} for i in ids)
+        known = [self._users.get(user["id"], user) for user in made]
+        return [{name: v for name, v in user.items() if name in fields} for user in known]
 
     def find(self, post_id: int) -> Post | None:
         """Return a post by its id; None if there is none."""

@@ -151,7 +151,11 @@ class Stream:
             self._queue.put_nowait(None)
 
     async def serve(
-        self, request: web.Request, headers: dict[str, str], fields: set[str]
+        self,
+        request: web.Request,
+        headers: dict[str, str],
+        fields: set[str],
+        includes: Callable[[Post], dict[str, Any]],
     ) -> web.StreamResponse:
         """Stream until either side closes; raises the 429 for a second connection."""
         if self._queue is not None:
@@ -168,7 +172,7 @@ class Stream:
         response.content_type = "application/json"
         try:
             await response.prepare(request)
-            await self._send(request, response, queue, fields)
+            await self._send(request, response, queue, fields, includes)
         except ConnectionResetError:
             pass  # the client has gone, which is how streams end
         finally:
@@ -181,6 +185,7 @@ class Stream:
         response: web.StreamResponse,
         queue: asyncio.Queue[Post | None],
         fields: set[str],
+        includes: Callable[[Post], dict[str, Any]],
     ) -> None:
         await response.write(b"\r\n")
         quiet = 0.0
@@ -199,6 +204,7 @@ class Stream:
             rules = self._rules.matching(post)
             if rules:
                 shown = {name: value for name, value in post.data.items() if name in fields}
-                line = json.dumps({"data": shown, "matching_rules": rules}, ensure_ascii=False)
+                message = {"data": shown, **includes(post), "matching_rules": rules}
+                line = json.dumps(message, ensure_ascii=False)
                 self._bill(post.id)
                 await response.write(line.encode("utf-8", "backslashreplace") + b"\r\n")

@@ -155,3 +155,18 @@ def test_compliance_job_without_a_list_expires(x: X) -> None:
     assert requests.put(job["upload_url"], "1", headers=headers, timeout=10).status_code == 400
     assert _call(x, "POST", JOBS, json={"type": "tweets"}).status_code == 200
     assert _call(x, "POST", JOBS, valid=False, json={"type": "posts"}).status_code == 400
+
+
+def test_authors_come_with_the_posts_and_are_billed_once_a_day(x: X) -> None:
+    x.publish(*({"text": "post", "author_id": author} for author in ("7", "7", "8")))
+    query = f"{SEARCH}?query=post&expansions=author_id&user.fields=name,username,created_at"
+    users = _call(x, "GET", query).json()["includes"]["users"]
+    assert [user["id"] for user in users] == ["8", "7"]
+    assert set(users[0]) >= {"id", "name", "username"}
+    _call(x, "GET", query)
+    assert (x.bill()["users"], x.bill()["dollars"]) == (2, 0.035)
+    assert "includes" not in _call(x, "GET", f"{SEARCH}?query=post").json()
+    bad = f"{SEARCH}?query=post&expansions=author_id&user.fields=secrets"
+    assert _call(x, "GET", bad, valid=False).status_code == 400
+    media = f"{SEARCH}?query=post&expansions=attachments.media_keys"
+    assert _call(x, "GET", media).status_code == 501

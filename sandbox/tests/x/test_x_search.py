@@ -124,7 +124,7 @@ def test_queries_that_x_refuses(clients, query: str, part: str) -> None:
 def test_what_is_not_modelled_is_said(x: X, clients) -> None:
     for call in (
         lambda: clients.app().search_recent_tweets("knative url:example.com"),
-        lambda: clients.app().search_recent_tweets("knative", expansions=["author_id"]),
+        lambda: clients.app().search_recent_tweets("knative", expansions=["geo.place_id"]),
         lambda: clients.app().search_recent_tweets("knative", sort_order="relevancy"),
         lambda: clients.app().get_tweet(1),
     ):

@@ -174,6 +174,38 @@ def test_whole_text_of_a_long_post_is_delivered(kit: Kit) -> None:
     assert sink.received[0].data["note_tweet"]["text"] == whole
 
 
+@pytest.mark.parametrize("source", ["search", "stream"])
+def test_authors_are_named_and_counted_where_that_is_wanted(kit: Kit, source: str) -> None:
+    x, sink = kit.x(), kit.sink()
+    names = kit.searching(x, sink, source=source, author_names="true", overlap_seconds=1)
+    producer = kit.producer(**names)
+    if source == "stream":
+        producer.saying("the stream is open")
+    ids = x.publish(*({"text": "knative", "author_id": author} for author in ("7", "7", "8")))
+    x.publish({"text": "knative without an author"})
+    wait_for(lambda: len(sink.received) == 4, explain=lambda: str(producer.log))
+    first = sink.received[0].data
+    assert first["author"] == {
+        "id": "7",
+        "name": "User 7",
+        "handle": "user7",
+        "url": "https://x.com/user7",
+    }
+    assert (first["network"], first["text"]) == ("x", "knative")
+    assert first["url"] == f"https://x.com/user7/status/{ids[0]}"
+    last = sink.received[3].data
+    assert last["author"] == {"id": None, "name": None, "handle": None, "url": None}
+    assert last["url"] == f"https://x.com/i/status/{last['id']}"
+    assert x.bill()["users"] == 2
+    budget = requests.get(producer.url + "/status", timeout=5).json()["budget"]
+    assert (budget["posts"], budget["authors"], budget["dollars"]) == (4, 2, 0.04)
+    assert producer.stop() == 0
+    kit.producer(**names)
+    wait_for(lambda: kit.producers[-1].saying("resumes"))
+    status = requests.get(kit.producers[-1].url + "/status", timeout=5).json()
+    assert status["budget"]["authors"] == 2, "it is kept"
+
+
 def test_too_old_checkpoint_goes_on_from_the_oldest_id_that_x_takes(kit: Kit) -> None:
     x, sink = kit.x(), kit.sink()
     _store_checkpoint(kit, after=_id_made(9 * 24 * 3600))

@@ -411,9 +411,9 @@ def test_delivery_broken_off_leaves_what_was_not_delivered() -> None:
     assert _windows(progress) == [(10, None), (1, 10)]
     assert sorted(i >> 22 for i in progress.seen) == [30]
     assert sorted(i >> 22 for i in progress.read) == [20, 40]
-    assert progress.billed([20 << 22, 30 << 22, 50 << 22], DAY) == 1
-    assert progress.billed([20 << 22, 30 << 22], "2026-05-05") == 2
-    assert progress.billed([20 << 22, 30 << 22], "2026-05-05") == 0
+    assert progress.billed([20 << 22, 30 << 22, 50 << 22], DAY) == {50 << 22}
+    assert progress.billed([20 << 22, 30 << 22], "2026-05-05") == {20 << 22, 30 << 22}
+    assert progress.billed([20 << 22, 30 << 22], "2026-05-05") == set()
 
 
 def test_delivery_broken_off_in_the_overlap_does_not_move_the_window_backwards() -> None:

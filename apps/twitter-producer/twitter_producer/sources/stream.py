@@ -28,7 +28,7 @@ from twitter_producer.shutdown import Shutdown
 from twitter_producer.sources.posts import posts
 from twitter_producer.sources.search import SearchReader
 from twitter_producer.spending import Spending
-from twitter_producer.x import TWEEPY_URL, XApi, translate
+from twitter_producer.x import TWEEPY_URL, XApi, translate, with_author
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +242,10 @@ class _Connection(threading.Thread):
     def _open(self) -> requests.Response:
         return self._session.get(
             TWEEPY_URL + "/2/tweets/search/stream",
-            params={"tweet.fields": ",".join(self._api.field_names("tweet.fields"))},
+            params={
+                "tweet.fields": ",".join(self._api.field_names("tweet.fields")),
+                **self._api.expansions,
+            },
             stream=True,
             timeout=(self._api.timeout, _SILENCE_SECONDS),
         )
@@ -259,7 +262,10 @@ class _Connection(threading.Thread):
         rules = message.get("matching_rules")
         rules = rules if isinstance(rules, list) else []
         if any(isinstance(rule, dict) and rule.get("tag") == self._tag for rule in rules):
-            self._hand_over(message["data"])
+            post = message["data"]
+            if self._api.authors:
+                post = with_author(post, message.get("includes"))
+            self._hand_over(post)
         if self.allowance is not None and self.allowance <= 0:
             self._end(None)
 

@@ -63,7 +63,10 @@ class XSource(Source):
         settings = self.settings
         self._clock = XClock()
         self._budget = Budget(
-            settings.budget_posts, settings.budget_price, settings.budget_stretch_from
+            settings.budget_posts,
+            settings.budget_price,
+            settings.budget_stretch_from,
+            author_price=settings.budget_author_price,
         )
         self._progress = Progress.begin(self._clock.now())
         self._restored = False
@@ -79,7 +82,11 @@ class XSource(Source):
             self.save,
         )
         self._api = XApi(
-            settings.x_api_url, settings.x_timeout_seconds, self._clock, settings.post_fields
+            settings.x_api_url,
+            settings.x_timeout_seconds,
+            self._clock,
+            settings.post_fields,
+            authors=settings.author_names,
         )
         self._credentials = CredentialRotation(settings, credentials.reader(settings), self._api)
         self._compliance = Compliance(
@@ -115,6 +122,7 @@ class XSource(Source):
             "budget": {
                 "day": self._budget.day,
                 "posts": self._budget.posts,
+                **({"authors": self._budget.authors} if self.settings.author_names else {}),
                 "unanswered": self._budget.reserved,
                 "left": self._budget.left,
                 "dollars": round(self._budget.dollars, 4),
