@@ -26,13 +26,20 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")
 _RESERVED = {"or", "and"}
 
 
-def build(topics: Sequence[str], languages: Sequence[str], excludes: Sequence[str]) -> str:
-    """Return the query that matches any topic, in any of the languages, without the excludes.
+def build(
+    topics: Sequence[str],
+    languages: Sequence[str],
+    excludes: Sequence[str],
+    authors: Sequence[str] = (),
+) -> str:
+    """Return the query for any topic by any author, in any of the languages, without the excludes.
 
     X's operators stay operators; an exclude may be written with its minus. Raises ValueError naming
     the value that X's language cannot express there.
     """
-    parts = [_any([_topic(topic) for topic in topics])]
+    parts = [_any([_topic(topic) for topic in topics])] if topics else []
+    if authors:
+        parts.append(_any([f"from:{author.removeprefix('@')}" for author in authors]))
     for language in languages:
         if not _LANGUAGE.fullmatch(language):
             raise ValueError(f"{language!r} is not a language code such as en or zh-TW")

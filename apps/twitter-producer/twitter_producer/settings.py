@@ -36,7 +36,12 @@ EVENT_TYPES = {
 _MOST_FEEDS_IN_CONFIGMAP = 500
 _HASHTAG = re.compile(r"#?\w{1,100}")
 _COLLECTION = re.compile(r"[a-zA-Z0-9-]{1,63}(\.[a-zA-Z0-9-]{1,63}){1,8}(\.\*)?")
-_DID = re.compile(r"did:[a-z]{1,20}:[A-Za-z0-9._:%-]{1,200}")
+#: How each network names an author, with an example for the message; feeds have free names.
+_AUTHORS = {
+    "jetstream": (re.compile(r"did:[a-z]{1,20}:[A-Za-z0-9._:%-]{1,200}"), "did:plc:abc123"),
+    "mastodon": (re.compile(r"@?\w{1,64}(@[\w.:-]{1,253})?"), "ada@example.social"),
+    **dict.fromkeys(X_SOURCES, (re.compile(r"@?\w{1,20}", re.A), "knativeproject")),
+}
 #: The specification recommends up to 20 characters; more are valid.
 _EXTENSION = re.compile(r"[a-z0-9]{1,100}")
 _LONGEST_SHOWN = 1000
@@ -112,6 +117,7 @@ class Settings(BaseSettings):
     topics: Words = ()
     languages: Words = ()
     excludes: Words = ()
+    authors: Words = ()
     query_max_length: Annotated[int, Field(ge=1, le=4096)] = 512
     query: str = ""
     poll_interval_seconds: Seconds = 30
@@ -128,7 +134,6 @@ class Settings(BaseSettings):
     compliance_interval_seconds: Annotated[float, Field(ge=0)] = 43_200
     jetstream_url: WebSocketUrl = "wss://jetstream2.us-east.bsky.network/subscribe"
     collections: Words = ("app.bsky.feed.post",)
-    dids: Words = ()
     mastodon_url: Url = "https://mastodon.social"
     source_token_file: Path | None = None
     feeds: Words = ()
@@ -213,13 +218,28 @@ class Settings(BaseSettings):
 
     # The checks across fields stand at the later field, so that all problems show up together.
 
+    @field_validator("authors")
+    @classmethod
+    def _authors_are_the_networks(
+        cls, authors: tuple[str, ...], info: ValidationInfo
+    ) -> tuple[str, ...]:
+        source = str(info.data.get("source"))
+        if source in _AUTHORS:
+            pattern, example = _AUTHORS[source]
+            for author in authors:
+                if not pattern.fullmatch(author):
+                    raise ValueError(f"{author!r} is not an account such as {example}")
+        wanted = authors or info.data.get("topics") or info.data.get("languages")
+        if source == "jetstream" and not wanted:
+            raise ValueError("that would be every post: set TOPICS, LANGUAGES or AUTHORS")
+        return authors
+
     @field_validator("query")
     @classmethod
     def _query_fits_x(cls, query: str, info: ValidationInfo) -> str:
         given = info.data
-        topics, languages, excludes = (
-            given.get(name, ()) for name in ("topics", "languages", "excludes")
-        )
+        names = ("topics", "languages", "excludes", "authors")
+        topics, languages, excludes, authors = (given.get(name, ()) for name in names)
         source = given.get("source")
         if source not in X_SOURCES:
             if query:
@@ -227,12 +247,13 @@ class Settings(BaseSettings):
             return query
         if source == "replay":
             return query
-        if query and (topics or languages or excludes):
-            raise ValueError("QUERY stands alone: leave out TOPICS, LANGUAGES and EXCLUDES")
-        if not query and not topics:
-            raise ValueError("name what to look for: set TOPICS (or QUERY)")
+        if query and (topics or languages or excludes or authors):
+            raise ValueError("QUERY stands alone: leave out TOPICS, LANGUAGES, EXCLUDES, AUTHORS")
+        if not query and not topics and not authors:
+            raise ValueError("name what to look for: set TOPICS or AUTHORS (or QUERY)")
         return queries.check(
-            query or queries.build(topics, languages, excludes), given.get("query_max_length", 512)
+            query or queries.build(topics, languages, excludes, authors),
+            given.get("query_max_length", 512),
         )
 
     @field_validator("replay_file")
@@ -263,17 +284,6 @@ class Settings(BaseSettings):
             if not _COLLECTION.fullmatch(name):
                 raise ValueError(f"{name!r} is not a collection such as app.bsky.feed.post")
         return names
-
-    @field_validator("dids")
-    @classmethod
-    def _jetstream_is_narrowed(cls, dids: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        for did in dids:
-            if not _DID.fullmatch(did):
-                raise ValueError(f"{did!r} is not an account's id such as did:plc:abc123")
-        wanted = dids or info.data.get("topics") or info.data.get("languages")
-        if info.data.get("source") == "jetstream" and not wanted:
-            raise ValueError("that would be every post: set TOPICS, LANGUAGES or DIDS")
-        return dids
 
     @field_validator("feeds_file")
     @classmethod

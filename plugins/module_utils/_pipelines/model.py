@@ -397,7 +397,7 @@ def _query_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     if query:
         if len(query) > longest:
             found.append(_too_long(f"{prefix}query", len(query), longest))
-    elif pipeline.get("topics") == []:
+    elif pipeline.get("topics") == [] and not (pipeline.get("environment") or {}).get("AUTHORS"):
         found.append(f"{prefix}topics: name at least one, or give {prefix}query")
     elif not found and (length := _shortest_query(terms)) > longest:
         together = f"{prefix}topics, with languages and excludes"
@@ -424,7 +424,7 @@ def _source_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     if source == "feed" and not pipeline.get("feeds"):
         found.append(f"{prefix}feeds: name the URL of at least one feed to read")
     environment = pipeline.get("environment") or {}
-    narrowed = topics or pipeline.get("languages") or environment.get("DIDS")
+    narrowed = topics or pipeline.get("languages") or environment.get("AUTHORS")
     if source == "jetstream" and not narrowed:
         found.append(f"{prefix}topics: without topics and languages every post is read; name some")
     return found

@@ -38,7 +38,7 @@ class Feeds:
         control.router.add_post("/feeds/{name}/deletions", self.add_deletions)
 
     def publish(self, name: str, entry: dict[str, Any]) -> str:
-        """Publish an entry, `{"text": …}`; return its id."""
+        """Publish an entry, `{"text": …, "author": …}`; return its id."""
         entries = self._entries.setdefault(name, [])
         number = len(entries) + 1
         made = entry.get("published", datetime.now(UTC).isoformat())
@@ -83,7 +83,7 @@ class Feeds:
         items = "".join(
             f"<entry><id>{html.escape(e['id'])}</id><title>{name}</title>"
             f"<updated>{e['published']}</updated><published>{e['published']}</published>"
-            f"<author><name>The sandbox</name></author>"
+            f"<author><name>{html.escape(_author(e))}</name></author>"
             f'<content type="text">{html.escape(str(e.get("text", "")))}</content></entry>'
             for e in entries
         )
@@ -101,7 +101,7 @@ class Feeds:
                 "url": f"{self._base_url}/entries/{e['id']}",
                 "content_text": e.get("text", ""),
                 "date_published": e["published"],
-                "authors": [{"name": "The sandbox"}],
+                "authors": [{"name": _author(e)}],
             }
             for e in entries
         ]
@@ -126,3 +126,7 @@ class Feeds:
             self._entries[name] = [entry for entry in entries if entry["id"] != ref]
             self._deleted.setdefault(name, []).append((ref, datetime.now(UTC)))
         return web.json_response({})
+
+
+def _author(entry: dict[str, Any]) -> str:
+    return str(entry.get("author", "The sandbox"))

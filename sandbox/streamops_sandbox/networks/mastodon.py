@@ -54,12 +54,12 @@ class Mastodon:
         control.router.add_post("/mastodon/disconnect", self.disconnect)
 
     def publish(self, entry: dict[str, Any]) -> str:
-        """Publish a status, `{"text": …, "lang": …}` or Mastodon's own fields; return its id."""
+        """Publish a status, `{"text": …, "lang": …, "acct": …}` or Mastodon's own; return its id."""
         now = time.time()
         number = int(now * 1000) << 16
         while number in self._statuses:
             number += 1
-        text = str(entry.get("text", ""))
+        text, account = str(entry.get("text", "")), str(entry.get("acct", "sandbox"))
         status = {
             "id": str(number),
             "created_at": datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z"),
@@ -74,17 +74,17 @@ class Mastodon:
             "tags": [{"name": t, "url": f"{self._base_url}/tags/{t}"} for t in _tags(text)],
             "account": {
                 "id": "1",
-                "username": "sandbox",
-                "acct": "sandbox",
+                "username": account.partition("@")[0],
+                "acct": account,
                 "display_name": "The sandbox",
-                "url": f"{self._base_url}/@sandbox",
+                "url": f"{self._base_url}/@{account}",
             },
             "media_attachments": [],
             "mentions": [],
             "emojis": [],
         }
         self._statuses[number] = status | {
-            k: v for k, v in entry.items() if k not in ("text", "lang")
+            k: v for k, v in entry.items() if k not in ("text", "lang", "acct")
         }
         if len(self._statuses) > _MOST_STATUSES:
             del self._statuses[next(iter(self._statuses))]

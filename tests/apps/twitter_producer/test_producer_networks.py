@@ -125,6 +125,30 @@ def test_jetstream_connects_again_from_its_cursor(kit: Kit, networks: Networks) 
     assert networks.control("GET", "/jetstream")["connections"] == 2
 
 
+AUTHORS = {
+    "jetstream": ("did:plc:ada", {"did": "did:plc:ada"}, {"did": "did:plc:bob"}),
+    "mastodon": ("@Ada@HOST,bob@a.example", {"acct": "ada"}, {"acct": "ada@b.example"}),
+    "feed": ("ada Lovelace", {"author": "Ada Lovelace"}, {"author": "Bob"}),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_only_posts_of_the_authors_are_delivered(kit: Kit, networks: Networks, source: str) -> None:
+    sink = kit.sink()
+    authors, wanted, other = AUTHORS[source]
+    authors = authors.replace("HOST", networks.url.removeprefix("http://"))
+    ids = networks.post(
+        PLACES[source],
+        {"text": "#knative not ours", **other},
+        {"text": "#knative ours", **wanted},
+    )
+    producer = kit.producer(**networks.settings(source, sink, authors=authors))
+    wait_for(lambda: sink.received, explain=lambda: str(producer.log))
+    ids += networks.post(PLACES[source], {"text": "#knative ours too", **wanted})
+    wait_for(lambda: len(sink.received) == 2, explain=lambda: str(producer.log))
+    assert sink.ids == ids[1:]
+
+
 def test_mastodon_with_a_token_does_not_wait_for_the_interval(kit: Kit, networks: Networks) -> None:
     sink = kit.sink()
     settings = networks.settings(
@@ -214,7 +238,8 @@ def test_feeds_do_not_hold_each_other_up(kit: Kit, networks: Networks) -> None:
     [
         ("jetstream", {"topics": ""}, "that would be every post"),
         ("jetstream", {"jetstream_url": "https://x"}, "is not a URL such as wss://"),
-        ("jetstream", {"dids": "bob"}, "is not an account's id"),
+        ("jetstream", {"authors": "bob"}, "is not an account such as did:plc:"),
+        ("mastodon", {"authors": "two words"}, "is not an account such as ada@"),
         ("jetstream", {"collections": "posts"}, "is not a collection"),
         ("jetstream", {"query": "knative lang:en"}, "QUERY is in X's language"),
         ("jetstream", {"run_once": "true"}, "a stream never ends"),

@@ -110,6 +110,7 @@ class FeedSource(Source):
         settings = self.settings
         self._feeds = {url: _Feed(url) for url in settings.feed_urls}
         self._filter = TextFilter(settings.topics, settings.languages, settings.excludes)
+        self._authors = {author.casefold() for author in settings.authors}
         self._trust = trusted_authorities()
         self._pool = ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="feed")
         self._running: dict[Future[tuple[_Document | None, float]], _Feed] = {}
@@ -299,6 +300,8 @@ class FeedSource(Source):
                     posts.append((entry.at or time.time(), entry.post(feed.url, key)))
                 continue
             if not feed.read and (entry.at or 0.0) < oldest:
+                continue
+            if self._authors and str(entry.author.get("name")).casefold() not in self._authors:
                 continue
             # Most feeds do not say their language: then every one of LANGUAGES may be meant.
             languages = [entry.language] if entry.language else self.settings.languages

@@ -226,7 +226,7 @@ class _Reader(threading.Thread):
     def _open(self) -> ClientConnection:
         settings = self._settings
         wanted = [("wantedCollections", name) for name in settings.collections]
-        wanted += [("wantedDids", did) for did in settings.dids]
+        wanted += [("wantedDids", did) for did in settings.authors]
         query = urlencode(
             [*wanted, ("cursor", self._cursor), ("maxMessageSizeBytes", _LONGEST_MESSAGE)]
         )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from mastodon import Mastodon, StreamListener
@@ -72,6 +73,9 @@ class MastodonSource(Source):
         settings = self.settings
         self._tags = [topic.removeprefix("#") for topic in settings.topics]
         self._filter = TextFilter((), settings.languages, settings.excludes)
+        own = f"@{urlsplit(settings.mastodon_url).netloc.lower()}"  # left out in its own names
+        names = (author.removeprefix("@").lower() for author in settings.authors)
+        self._authors = {name.removesuffix(own) for name in names}
         self._cursors: dict[str, str] = {}
         self._delivered = DeliveredIds()
         self._watched: deque[str] = deque(maxlen=_MOST_WATCHED)
@@ -233,6 +237,8 @@ class MastodonSource(Source):
         """Return the post in a status; None if it is not wanted."""
         native = json.loads(json.dumps(status, default=_text))
         text, account = text_of(str(native.get("content") or "")), native.get("account") or {}
+        if self._authors and str(account.get("acct")).lower() not in self._authors:
+            return None
         if native.get("in_reply_to_id") and "replies" in self._filter.excludes:
             return None
         if not self._filter.matches(text, [native.get("language")]):
