@@ -123,6 +123,7 @@ matrix: .cache/test.stamp ## Units, sanity and the ways in with the oldest and n
 
 soak: .cache/test.stamp ## More rounds of faults on producer and modules; FAULT_ROUNDS and FAULT_SEED set them
 	@FAULT_ROUNDS=$${FAULT_ROUNDS:-300} pytest -s tests/apps/twitter_producer/test_producer_faults.py \
+	  tests/apps/twitter_producer/test_producer_source_faults.py \
 	  tests/integration/test_google_faults.py tests/integration/test_kubernetes_faults.py
 
 docs: .cache/test.stamp ## The guides and the reference as pages in build/docs/html

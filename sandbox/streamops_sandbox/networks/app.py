@@ -58,7 +58,12 @@ def create_app(*, home: Path, base_url: str, publishing: bool = True) -> web.App
         yield
         task.cancel()
 
+    async def clear_faults(_request: web.Request) -> web.Response:
+        faults.waiting.clear()
+        return web.json_response({})
+
     control.router.add_post("/faults", add_fault)
+    control.router.add_delete("/faults", clear_faults)
     app[CONTROL] = control
     if publishing:
         app.cleanup_ctx.append(publish)

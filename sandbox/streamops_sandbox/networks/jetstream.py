@@ -6,6 +6,7 @@ Contract: https://github.com/bluesky-social/jetstream (README, pkg/models, pkg/s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import re
@@ -144,7 +145,8 @@ class Jetstream:
         """Break the connections off."""
         for socket in tuple(self._sockets):
             if (transport := socket.get_extra_info("socket")) is not None:
-                transport.shutdown(2)
+                with contextlib.suppress(OSError):  # it has closed by itself
+                    transport.shutdown(2)
         return web.json_response({})
 
     async def _hang_up(self, _app: web.Application) -> None:
