@@ -47,6 +47,7 @@ class CheckpointWriter:
         self._shutdown, self._heartbeat = shutdown, heartbeat
         self._writer = f"{settings.pod_name}/{secrets.token_hex(4)}"
         self._saved = ""
+        self._saved_state: dict[str, Any] | None = None
 
     def restore(self, use: Callable[[dict[str, Any]], None]) -> bool:
         """Give the stored state to `use`; False where a first start is due.
@@ -77,12 +78,13 @@ class CheckpointWriter:
 
     def save(self, state: dict[str, Any]) -> None:
         """Store the state if it has changed; StoreError if that fails during the shutdown."""
-        text = checkpoint.text(state, self._network, self._writer)
-        if text == self._saved:
+        if state is self._saved_state:  # a large one is not written out to find that
             return
-        self._retry(lambda: self._store.save(text))
-        self._saved = text
-        self._metrics.checkpoints.inc()
+        text = checkpoint.text(state, self._network, self._writer)
+        if text != self._saved:
+            self._retry(lambda: self._store.save(text))
+            self._metrics.checkpoints.inc()
+        self._saved, self._saved_state = text, state
 
     def _retry(self, access: Callable[[], T]) -> T:
         tries = 0

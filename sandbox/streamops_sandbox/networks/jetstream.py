@@ -34,6 +34,8 @@ class Jetstream:
         self._keys = itertools.count(1)
         self._sockets: set[web.WebSocketResponse] = set()
         self.connections = 0
+        self._load: asyncio.Task[None] | None = None
+        self._matching: list[str] = []
 
     def add_to(self, app: web.Application, control: web.Application) -> None:
         """Add the routes."""
@@ -44,6 +46,7 @@ class Jetstream:
         control.router.add_post("/jetstream/deletions", self.add_deletions)
         control.router.add_post("/jetstream/accounts", self.add_account)
         control.router.add_post("/jetstream/disconnect", self.disconnect)
+        control.router.add_put("/jetstream/load", self.set_load)
 
     def publish(self, entry: dict[str, Any]) -> str:
         """Publish a post, `{"text": …, "langs": […], "did": …, "handle": …}`; return its URI."""
@@ -141,6 +144,30 @@ class Jetstream:
         self._add("", entry["did"], event)
         return web.json_response({})
 
+    async def set_load(self, request: web.Request) -> web.Response:
+        """Publish posts without end; answers with the URIs of those in the load before that match.
+
+        `{"per_second": 5000, "one_in": 50, "text": "knative"}`: so many, one of so many with the
+        text. 0 a second: no more.
+        """
+        load = await request.json()
+        if self._load is not None:
+            self._load.cancel()
+        matching, self._matching = self._matching, []
+        self._load = asyncio.create_task(self._publish(load)) if load["per_second"] else None
+        return web.json_response(matching)
+
+    async def _publish(self, load: dict[str, Any]) -> None:
+        began, count = time.monotonic(), 0
+        while True:
+            while count < (time.monotonic() - began) * load["per_second"]:
+                count += 1
+                if count % load["one_in"]:
+                    self.publish({"text": f"nothing of interest, number {count}, said at length"})
+                else:
+                    self._matching.append(self.publish({"text": f"{load['text']} {count}"}))
+            await asyncio.sleep(0.005)
+
     async def disconnect(self, _request: web.Request) -> web.Response:
         """Break the connections off."""
         for socket in tuple(self._sockets):
@@ -150,6 +177,8 @@ class Jetstream:
         return web.json_response({})
 
     async def _hang_up(self, _app: web.Application) -> None:
+        if self._load is not None:
+            self._load.cancel()
         for socket in tuple(self._sockets):
             await socket.close()
 

@@ -25,6 +25,7 @@ from twitter_producer.feed_entries import HASH_LENGTH, NETWORK, Entry, NotAFeed,
 from twitter_producer.http_answers import printable, retry_after
 from twitter_producer.posts import Post
 from twitter_producer.settings import without_secrets
+from twitter_producer.snapshot import Snapshot
 from twitter_producer.sources import Context, Source
 from twitter_producer.text_filter import TextFilter
 
@@ -39,6 +40,8 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REMEMBERED = 500
 #: Entries that a feed lists no longer are remembered for its tombstones, and where it wavers.
 _MOST_UNLISTED = 50
+#: Thousands of feeds make a checkpoint of megabytes, which is not written after each of them.
+_CHECKPOINT_SECONDS = 5.0
 _DAY_SECONDS = 86_400.0
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=([0-9]{1,9})")
 
@@ -116,6 +119,10 @@ class FeedSource(Source):
         self._running: dict[Future[tuple[_Document | None, float]], _Feed] = {}
         self._ready: list[_Document] = []
         self._batch: FeedBatch | None = None
+        self._snapshot = Snapshot(
+            lambda: {"feeds": {url: feed.dump() for url, feed in self._feeds.items() if feed.read}},
+            min(_CHECKPOINT_SECONDS, len(self._feeds) / 100),
+        )
         # Not all of them at once, also when there are thousands.
         spread = min(settings.feed_interval_seconds, len(self._feeds) * 0.05)
         now = time.monotonic()
@@ -135,8 +142,12 @@ class FeedSource(Source):
         """Start with the entries of the look-back; those without a time count as old."""
 
     def dump(self) -> dict[str, Any]:
-        """Return the feeds that have been read."""
-        return {"feeds": {url: feed.dump() for url, feed in self._feeds.items() if feed.read}}
+        """Return the feeds that have been read, as they were some seconds ago at most."""
+        return self._snapshot.get()
+
+    def release(self) -> None:
+        """Make the next dump the present state."""
+        self._snapshot.forget()
 
     def describe(self) -> dict[str, Any]:
         """Return how many feeds are read, fail, or are gone."""

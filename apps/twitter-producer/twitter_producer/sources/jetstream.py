@@ -32,6 +32,7 @@ from twitter_producer.errors import (
 from twitter_producer.http_answers import printable, retry_after
 from twitter_producer.posts import Post
 from twitter_producer.settings import Settings
+from twitter_producer.snapshot import Snapshot
 from twitter_producer.sources import Context, Source
 from twitter_producer.text_filter import TextFilter
 
@@ -46,8 +47,11 @@ _LONGEST_MESSAGE = 128 << 10
 #: Without a post that matches, the cursor moves after so many messages.
 _MARK_EVERY = 500
 _MOST_HANDLES = 10_000
-#: A checkpoint is some 200 kB, so it is not written with each batch; duplicates after a crash only.
+#: A checkpoint is some 200 kB, so it is not written with each batch.
 _CHECKPOINT_SECONDS = 5.0
+#: Cursors are in order on one server, and servers' clocks some seconds apart: so far back it is read
+#: again. Thousands of messages a second are too many for more.
+_MOST_OVERLAP_SECONDS = 5.0
 _SECOND = 1_000_000
 _DEFAULT_COLLECTION = "app.bsky.feed.post"
 
@@ -73,7 +77,10 @@ class JetstreamSource(Source):
         self._delivered = DeliveredIds()
         self._reader: _Reader | None = None
         self._batch: JetstreamBatch | None = None
-        self._snapshot: tuple[float, dict[str, Any]] | None = None
+        self._snapshot = Snapshot(
+            lambda: {"cursor": self._cursor, "delivered": self._delivered.dump()},
+            _CHECKPOINT_SECONDS,
+        )
 
     def restore(self, stored: dict[str, Any]) -> None:
         """Resume from the cursor."""
@@ -87,15 +94,11 @@ class JetstreamSource(Source):
 
     def dump(self) -> dict[str, Any]:
         """Return cursor and delivered ids, as they were some seconds ago at most."""
-        now = time.monotonic()
-        if self._snapshot is None or now - self._snapshot[0] >= _CHECKPOINT_SECONDS:
-            state = {"cursor": self._cursor, "delivered": self._delivered.dump()}
-            self._snapshot = now, state
-        return self._snapshot[1]
+        return self._snapshot.get()
 
     def release(self) -> None:
         """Make the next dump the present state."""
-        self._snapshot = None
+        self._snapshot.forget()
 
     def describe(self) -> dict[str, Any]:
         """Return the collections and the cursor."""
@@ -169,7 +172,7 @@ class JetstreamSource(Source):
 
     def _connected(self) -> _Reader:
         if self._reader is None:
-            overlap = int(self.settings.overlap_seconds * _SECOND)
+            overlap = int(min(self.settings.overlap_seconds, _MOST_OVERLAP_SECONDS) * _SECOND)
             start = max(0, self._cursor - overlap)
             self._reader = _Reader(self.settings, start, self._delivered)
             self._reader.start()
