@@ -244,11 +244,11 @@ class _Counting:
 
 
 @contextmanager
-def _process(
+def process(
     *command: str, stdout: int = subprocess.PIPE, **settings: str
 ) -> Iterator[subprocess.Popen[str]]:
     path = os.pathsep.join(str(ROOT / part) for part in PATHS)
-    process = subprocess.Popen(
+    started = subprocess.Popen(
         [sys.executable, "-m", *command],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": path, **settings},
         stdout=stdout,
@@ -256,25 +256,31 @@ def _process(
         text=True,
     )
     try:
-        yield process
+        yield started
     finally:
-        process.terminate()
-        process.wait(20)
+        started.terminate()
+        started.wait(20)
 
 
 @contextmanager
-def _x(made: Kit) -> Iterator[X]:
-    """X's stand-in in a process of its own, without posts."""
+def stand_ins(made: Kit) -> Iterator[tuple[dict[str, str], Path]]:
+    """The stand-ins in a process of their own, X's without posts; gives their URLs and their folder."""
     home = Path(tempfile.mkdtemp(dir=made.folder))
     empty = home / "none.json"
     empty.write_text('{"data": []}')
     arguments = (f"--home={home}", "--port=0", f"--posts={empty}", "--report=1")
-    with _process("streamops_sandbox.supervisor", *arguments) as process:
-        assert process.stdout is not None
-        process.stdout.readline()  # written once everything answers
+    with process("streamops_sandbox.supervisor", *arguments) as supervisor:
+        assert supervisor.stdout is not None
+        supervisor.stdout.readline()  # written once everything answers
         state = Home(home).read_state()
         assert state is not None
-        yield X.at(state["urls"]["x"], home)
+        yield state["urls"], home
+
+
+@contextmanager
+def _x(made: Kit) -> Iterator[X]:
+    with stand_ins(made) as (urls, home):
+        yield X.at(urls["x"], home)
 
 
 @contextmanager
@@ -284,7 +290,7 @@ def _viewer(made: Kit) -> Iterator[str]:
     store = Path(tempfile.mkdtemp(dir=made.folder)) / "events.db"
     settings = {"HOST": "127.0.0.1", "PORT": str(port), "STORE": str(store)}
     url = f"http://127.0.0.1:{port}"
-    with _process("event_viewer", stdout=subprocess.DEVNULL, **settings):
+    with process("event_viewer", stdout=subprocess.DEVNULL, **settings):
         wait_for(lambda: _ready(url), 20)
         yield url
 
