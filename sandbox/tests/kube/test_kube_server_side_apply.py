@@ -54,6 +54,16 @@ def test_creates_then_changes_nothing(cluster, path):
     assert "f:replicas" not in owners(made)["one"]["f:spec"], "but nobody owns them"
 
 
+def test_a_repeated_configuration_undoes_what_others_changed(cluster, path):
+    body = deployment("web", container("a"), replicas=2)
+    for _ in range(3):
+        cluster.apply(path, body)
+    patch = {"spec": {"replicas": 5}}
+    cluster.raw("PATCH", path, patch, content_type="application/merge-patch+json")
+    assert cluster.apply(path, body, force="true")["spec"]["replicas"] == 2
+    assert cluster.call("GET", path)["spec"]["replicas"] == 2
+
+
 def test_ownership_has_upstreams_form(cluster, path):
     body = deployment("web", container("a", ports=[{"containerPort": 80}]))
     fields = owners(cluster.apply(path, body))["one"]
