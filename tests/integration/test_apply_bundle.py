@@ -271,6 +271,24 @@ def test_prune_removes_what_left_the_bundle_and_nothing_else(kube: Kube, ns: str
     assert kube.apply(config_map("stays", ns), apply_set=ns, prune=True).result["changed"] is False
 
 
+def test_prune_spares_what_controllers_make_of_members(kube: Kube, ns: str) -> None:
+    """They hand labels on: Knative's Service for a Route has those of the Route, the set's too."""
+    kube.apply(namespace(ns))
+    kube.apply(config_map("stays", ns), apply_set=ns, prune=True)
+    owner = kube.get("v1", "ConfigMap", "stays", ns)
+    assert owner is not None
+    made = config_map("made", ns)
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "controller": True}
+    made["metadata"] |= {
+        "labels": owner["metadata"]["labels"],
+        "ownerReferences": [reference | {key: owner["metadata"][key] for key in ("name", "uid")}],
+    }
+    kube.apply(made)
+    again = kube.apply(config_map("stays", ns), apply_set=ns, prune=True)
+    assert again.actions == {"ConfigMap stays": "unchanged"}
+    assert kube.get("v1", "ConfigMap", "made", ns)
+
+
 def test_a_pruned_kind_and_an_absent_set_leave_nothing(kube: Kube, ns: str) -> None:
     kube.apply(namespace(ns))
     kube.apply(deployment("app", ns), config_map("settings", ns), apply_set=ns, prune=True)

@@ -222,7 +222,9 @@ class ApplySet:
     def _list(self, resource: Resource, namespace: str | None) -> list[Object]:
         ids = ",".join(sorted(self._ids))
         selector = f"{PART_OF}={self.id}" if ids == self.id else f"{PART_OF} in ({ids})"
-        return self._client.list(resource, namespace, label_selector=selector)
+        listed = self._client.list(resource, namespace, label_selector=selector)
+        # Controllers hand labels on to what they make: that is theirs, and goes with its owner.
+        return [obj for obj in listed if not _is_controlled(obj)]
 
     def _served(
         self, group_kind: str, versions: dict[tuple[str, str], Resource]
@@ -310,6 +312,11 @@ def _membership(obj: Object | None) -> str:
 def owner_of(obj: Object | None) -> str:
     """Return the scope that an object carries, or an empty text."""
     return str(((obj or {}).get("metadata", {}).get("labels") or {}).get(SCOPE, ""))
+
+
+def _is_controlled(obj: Object) -> bool:
+    references = obj["metadata"].get("ownerReferences") or []
+    return any(reference.get("controller") for reference in references)
 
 
 def _identity(name: str, namespace: str) -> str:
