@@ -33,6 +33,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._pipelines impor
     consistency,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.variables import plain
+from ansible_collections.streamops.knative.plugins.plugin_utils._plain_output import show
 from ansible_collections.streamops.knative.plugins.plugin_utils._role_reader import (
     ROLE_NAMES,
     RoleReader,
@@ -49,6 +50,9 @@ CLUSTER_ENVIRONMENT = (
 )
 #: The variables in which plays and roles register the results of this action, for later checks.
 REGISTERED = ("_streamops_checked", *(f"_{role}" for role in ROLE_NAMES))
+NO_KEYS = (
+    "No pipeline reads X, so no credentials are needed. None are stored; those stored earlier stay."
+)
 UNAUTHORIZED, FORBIDDEN = 401, 403
 #: Seconds to look at the cluster of another host, and at how many before their own checks have told.
 GLANCE, GLANCES = 3.0, 10
@@ -118,6 +122,9 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=f"Variables of {host} to correct:\n{lines}")
             return result
         shown = {"msg": "Nothing to correct", "_ansible_verbose_override": True}  # few at -v
+        if role_alone == "secrets" and _unneeded(checked[role_alone]):
+            shown["msg"] = NO_KEYS
+            show(variables["inventory_hostname"], f" {NO_KEYS}")  # a task of its own takes time
         kept = {name: before[name] for name in ("cluster", "compared", "renewed", "planned")}
         returned = checked[role_alone] if role_alone else {"roles": checked}
         kept["digests"] = {
@@ -341,8 +348,15 @@ def _prefixed(role: str, variables: Variables) -> Variables:
 def _needs_cluster(role: str, values: Variables) -> bool:
     """Return whether a role's work is in the cluster; Secret Manager needs none, not even one that is gone."""
     if role == "secrets":
-        return values.get("secrets_backend") == "kubernetes"
+        return (
+            values.get("secrets_backend") == "kubernetes" and values.get("secrets_consumers") != []
+        )
     return role != "gcp_cluster"
+
+
+def _unneeded(secrets: Variables) -> bool:
+    """Return whether the role secrets has nothing to store: nobody reads the credentials."""
+    return secrets.get("state") == "present" and not secrets.get("consumers")
 
 
 def _connections(

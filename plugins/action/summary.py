@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants, context
-from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import in_process
+from ansible_collections.streamops.knative.plugins.plugin_utils._plain_output import show
 from ansible_collections.streamops.knative.plugins.plugin_utils._templates import render
 
 COLLECTION = Path(__file__).resolve().parents[2]
 NAME = "streamops.knative"
 #: Options of this action that the module knative_info does not have.
 GIVEN = ("pipelines", "probes", "images", "changes")
-#: Callbacks for people, which own standard output no more than others do.
-PLAIN_CALLBACKS = ("default", "ansible.builtin.default")
 VIEWER_PODS = "app.kubernetes.io/name=event-viewer"
 
 Json = dict[str, Any]
@@ -54,9 +52,7 @@ class ActionModule(in_process("knative_info")):  # type: ignore[misc]  # made wh
             }
         result = {"changed": False, "summary": summary}
         (shown,) = render(self, [{"path": template, "vars": {"found": summary}}], variables)
-        if constants.DEFAULT_STDOUT_CALLBACK in PLAIN_CALLBACKS:
-            # As it is to be read: in a result it would be a JSON string, or folded YAML.
-            Display().display(f"[{variables['inventory_hostname']}]\n{shown['text'].rstrip()}")
+        if show(variables["inventory_hostname"], f"\n{shown['text'].rstrip()}"):
             return result
         return {**result, "msg": shown["text"].splitlines(), "_ansible_verbose_always": True}
 

@@ -38,6 +38,7 @@ ROLE_NAMES = ("gcp_cluster", "knative_eventing", "secrets", "twitter_pipeline")
 READ_TOO = (
     "gcp_cluster_name",
     "knative_eventing_gateway",
+    "_secrets_pipeline_namespaces",
     "kubeconfig",
     "context",
     "kubernetes_login",
@@ -138,6 +139,8 @@ class RoleReader:
         if role == "knative_eventing":
             return consistency.knative_eventing(values)
         if role == "secrets":
+            if values.get("secrets_consumers") == [] and not self._readers_of_x():
+                return []  # nothing is stored
             empty = [
                 name
                 for name in consistency.CREDENTIALS
@@ -147,6 +150,13 @@ class RoleReader:
             return consistency.secrets(values, empty=empty, sharers=self._sharers(values))
         gateway = self.optional("knative_eventing_gateway", "load_balancer")
         return model.problems({**values, f"{model.PREFIX}gateway": gateway})
+
+    def _readers_of_x(self) -> list[str]:
+        """Return the namespaces of the pipelines that read X, as the role finds them."""
+        name = "_secrets_pipeline_namespaces"
+        _options, _defaults, internal = _definition("secrets")
+        found: list[str] = self._templated(name, internal[name])[name]
+        return found
 
     def _sharers(self, values: Variables) -> list[str]:
         """Return the projects of the play's clusters whose secrets are the same ones."""

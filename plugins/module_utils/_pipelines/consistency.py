@@ -141,7 +141,8 @@ def secrets(
         )
     if external and not in_google:
         found.append("secrets_external: true needs secrets_backend: secret_manager")
-    if present and given.get("consumers") == []:
+    # In Kubernetes they are needed for a deletion as well.
+    if (present or not in_google) and given.get("consumers") == []:
         found.append("secrets_consumers is empty: name at least one namespace and service_account")
     if present and not in_google:
         found += [

@@ -50,6 +50,10 @@ LABELS = {
 X_SOURCES = ("search", "stream")
 #: Hashtags of Mastodon: https://docs.joinmastodon.org/user/posting/#hashtags.
 HASHTAG = re.compile(r"#?\w{1,100}")
+#: Operators of X's search, which mean nothing elsewhere: https://docs.x.com/x-api/posts/search/integrate/operators
+X_OPERATOR = re.compile(r"-?(from|to|is|has|lang|url|context|entity|conversation_id|place):\S")
+#: Feeds whose state fits into a ConfigMap, as the producer counts them.
+MOST_FEEDS = 500
 SUBJECTS = {
     "Deployment": ("apps/v1", "Deployment"),
     "DaemonSet": ("apps/v1", "DaemonSet"),
@@ -166,7 +170,7 @@ def problems(variables: Mapping[str, Any]) -> list[str]:
             f"{PREFIX}delete_history: absent deletes the checkpoints of the producers and the viewers with"
             f" their history; confirm that with {PREFIX}delete_history: true"
         )
-    found += _missing(flat) + _exposure_problems(flat, variables)
+    found += _missing(flat, variables) + _exposure_problems(flat, variables)
     found += _pod_problems(flat.get("viewer_pod") or {}, f"{PREFIX}viewer_pod", VIEWER_VOLUMES)
     store = str((flat.get("viewer_environment") or {}).get("STORE") or "")
     given = [entry.get("name") for entry in (flat.get("viewer_pod") or {}).get("env") or []]
@@ -262,7 +266,7 @@ def _trigger_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> 
     return found
 
 
-def _missing(flat: Mapping[str, Any]) -> list[str]:
+def _missing(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
     """What all pipelines of a host need and do not have."""
     if flat.get("state") == "absent":
         return []
@@ -279,7 +283,11 @@ def _missing(flat: Mapping[str, Any]) -> list[str]:
             f"{PREFIX}registry is empty: the registry and path that images are pushed to, such as"
             f" registry.example.com/streamops; or set {PREFIX}images_engine: none"
         )
-    if flat.get("credentials") == "secret_manager" and flat.get("project") == "":
+    needs_keys = any(
+        _source({**flat, **_given(entry)}) in X_SOURCES for _prefix, entry in _listed(variables)
+    )
+    in_google = flat.get("credentials") == "secret_manager"
+    if needs_keys and in_google and flat.get("project") == "":
         found.append(
             f"{PREFIX}project (or gcp_cluster_project) is empty: the project whose Secret Manager"
             " holds the credentials; or set secrets_backend: kubernetes"
@@ -383,16 +391,17 @@ def _is_label(value: str) -> bool:
 
 def _query_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     found = []
+    on_x = _source(pipeline) in X_SOURCES
     longest = _query_max_length(pipeline)
     terms = {key: list(pipeline.get(key) or []) for key in ("topics", "languages", "excludes")}
     for key, values in terms.items():
         for value in values:
             if "," in value:
                 found.append(f"{prefix}{key}: '{value}' has a comma; make it two entries")
-            if len(value) > longest:
+            if on_x and len(value) > longest:
                 found.append(_too_long(f"{prefix}{key}", len(value), longest))
     query = pipeline.get("query")
-    if _source(pipeline) not in X_SOURCES:
+    if not on_x:
         return found + _source_problems(pipeline, prefix)
     if query:
         if len(query) > longest:
@@ -421,13 +430,31 @@ def _source_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
         ]
     if source == "mastodon" and not topics:
         found.append(f"{prefix}topics: name at least one hashtag to read")
-    if source == "feed" and not pipeline.get("feeds"):
-        found.append(f"{prefix}feeds: name the URL of at least one feed to read")
+    found += [
+        f"{prefix}{key}: '{term}' is an operator of X's; with source: {source} use words"
+        for key in ("topics", "excludes")
+        for term in pipeline.get(key) or []
+        if X_OPERATOR.match(term)
+    ]
     environment = pipeline.get("environment") or {}
+    if source == "feed":
+        found += _feed_problems(list(pipeline.get("feeds") or []), environment, prefix)
     narrowed = topics or pipeline.get("languages") or environment.get("AUTHORS")
     if source == "jetstream" and not narrowed:
         found.append(f"{prefix}topics: without topics and languages every post is read; name some")
     return found
+
+
+def _feed_problems(feeds: list[str], environment: Mapping[str, Any], prefix: str) -> list[str]:
+    """Return why these feeds cannot be read."""
+    if not feeds and not environment.get("FEEDS_FILE"):
+        return [f"{prefix}feeds: name the URL of at least one feed to read"]
+    if len(feeds) > MOST_FEEDS and environment.get("STATE", "configmap") == "configmap":
+        return [
+            f"{prefix}feeds: {len(feeds)} are more than the {MOST_FEEDS} whose state fits into a ConfigMap;"
+            f" make several pipelines of them, or set STATE: file and STATE_FILE in {prefix}environment"
+        ]
+    return [f"{prefix}feeds: '{url}' has a comma; write it as %2C" for url in feeds if "," in url]
 
 
 def _query_max_length(pipeline: Mapping[str, Any]) -> int:

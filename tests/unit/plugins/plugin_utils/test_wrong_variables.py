@@ -301,6 +301,57 @@ def test_a_secret_is_never_shown(role, name):
     assert "hidden-value" not in str(reading.published)
 
 
+WITHOUT_KEYS = {
+    f"secrets_x_{name}": "" for name in ("api_key", "api_secret", "access_key", "access_secret")
+}
+FEED = {"name": "blogs", "source": "feed", "namespace": "b"}
+
+
+@pytest.mark.parametrize(
+    "pipelines",
+    [
+        {"twitter_pipeline_source": "jetstream"},
+        {"twitter_pipeline_pipelines": [FEED]},
+        {"twitter_pipeline_source": "mastodon", "twitter_pipeline_pipelines": [{}, FEED]},
+    ],
+)
+@pytest.mark.parametrize("backend", ["secret_manager", "kubernetes"])
+def test_no_credentials_are_needed_where_no_pipeline_reads_x(pipelines, backend):
+    reading = read("secrets", **WITHOUT_KEYS, **pipelines, secrets_backend=backend)
+    assert reading.problems == []
+    assert reading.published["consumers"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "spaces"),
+    [
+        ({"twitter_pipeline_pipelines": [{}, FEED]}, ["streamops"]),
+        (
+            {
+                "twitter_pipeline_source": "jetstream",
+                "twitter_pipeline_pipelines": [
+                    {},
+                    FEED,
+                    {"name": "x", "source": "stream", "namespace": "c"},
+                ],
+            },
+            ["c"],
+        ),
+        # What is removed may be of pipelines that read X before.
+        ({"twitter_pipeline_source": "feed", "secrets_state": "absent"}, ["streamops"]),
+    ],
+)
+def test_only_producers_that_read_x_get_the_credentials(given, spaces):
+    reading = read("secrets", **given)
+    assert reading.problems == []
+    assert [one["namespace"] for one in reading.published["consumers"]] == spaces
+
+
+def test_credentials_are_needed_as_soon_as_one_pipeline_reads_x():
+    found = read("secrets", **WITHOUT_KEYS, twitter_pipeline_pipelines=[FEED, {}]).problems
+    assert [text.partition(" ")[0] for text in found] == list(WITHOUT_KEYS)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [

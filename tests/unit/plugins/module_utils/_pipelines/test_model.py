@@ -203,6 +203,18 @@ def test_nothing_is_wrong_with_no_variables():
         ),
         ({"source": "feed", "feeds": []}, "twitter_pipeline_feeds: name the URL"),
         (
+            {"source": "feed", "feeds": ["https://example.com/a,b.xml"]},
+            "twitter_pipeline_feeds: 'https://example.com/a,b.xml' has a comma",
+        ),
+        (
+            {"source": "feed", "feeds": [f"https://example.com/{n}.xml" for n in range(501)]},
+            "twitter_pipeline_feeds: 501 are more than the 500",
+        ),
+        (
+            {"source": "jetstream", "topics": ["a"], "excludes": ["has:links"]},
+            "twitter_pipeline_excludes: 'has:links' is an operator of X's",
+        ),
+        (
             {"pipelines": [{}, {"name": "a"}, {"name": "a"}]},
             "2 pipelines are called a in namespace streamops",
         ),
@@ -216,6 +228,31 @@ def test_each_contradiction_names_its_variable(variables, said):
     found = problems({f"twitter_pipeline_{name}": value for name, value in variables.items()})
     assert len(found) == 1
     assert said in found[0]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"source": "jetstream", "topics": ["x" * 600, "re:invent"]},
+        {"source": "feed", "topics": [], "feeds": [], "environment": {"FEEDS_FILE": "/feeds/urls"}},
+        {
+            "source": "mastodon",
+            "topics": ["knative"],
+            "project": "",
+            "credentials": "secret_manager",
+        },
+    ],
+)
+def test_what_only_matters_on_x_is_fine_elsewhere(given):
+    assert problems({f"twitter_pipeline_{name}": value for name, value in given.items()}) == []
+
+
+def test_project_is_needed_as_soon_as_one_pipeline_reads_x():
+    without = {"twitter_pipeline_credentials": "secret_manager", "twitter_pipeline_project": ""}
+    feed = {"name": "b", "source": "feed", "feeds": ["https://example.com/a.xml"]}
+    assert problems({**without, "twitter_pipeline_pipelines": [feed]}) == []
+    (said,) = problems({**without, "twitter_pipeline_pipelines": [feed, {"name": "a"}]})
+    assert said.startswith("twitter_pipeline_project (or gcp_cluster_project) is empty")
 
 
 def test_a_longer_query_is_fine_where_the_producer_was_told_so():
