@@ -290,6 +290,145 @@ def test_markup_shows_as_text(start: Start, event: Make, page: Page) -> None:
     assert page.evaluate("document.querySelectorAll('img[src=x], [onerror]').length") == 0
 
 
+CARDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (
+        {
+            "source": "https://x.com",
+            "data": {
+                "id": "1590000000000000001",
+                "text": "By @ada &amp; co: #Knative, ada@example.com, C#1 https://example.com/#x",
+                "author": {"name": "Ada Example", "username": "ada"},
+            },
+        },
+        {
+            "title": "Ada Example",
+            "Ada Example": "https://x.com/ada",
+            "@ada": "https://x.com/ada",
+            "#Knative": "https://x.com/hashtag/Knative",
+            "https://example.com/#x": "https://example.com/#x",
+            "Open on X": "https://x.com/i/status/1590000000000000001",
+            "Reply": "https://x.com/intent/post?in_reply_to=1590000000000000001",
+            "Repost": "https://x.com/intent/retweet?tweet_id=1590000000000000001",
+            "Like": "https://x.com/intent/like?tweet_id=1590000000000000001",
+        },
+    ),
+    (
+        {"source": "https://x.com", "data": {"id": "2", "text": "by an id", "author_id": "77"}},
+        {"title": "User 77", "User 77": "https://x.com/i/user/77"},
+    ),
+    ({"source": "https://x.com", "data": {"id": "3", "text": "by nobody"}}, {"title": "Post on X"}),
+    (
+        {
+            "source": "https://bsky.app",
+            "data": {
+                "id": "at://did:plc:abc/app.bsky.feed.post/3k",
+                "network": "bluesky",
+                "text": "#CloudEvents with @grace.example.com",
+                "url": "https://bsky.app/profile/did:plc:abc/post/3k",
+                "author": {
+                    "id": "did:plc:abc",
+                    "name": None,
+                    "handle": "ada.example.com",
+                    "url": "https://bsky.app/profile/did:plc:abc",
+                },
+            },
+        },
+        {
+            "title": "@ada.example.com",
+            "@ada.example.com": "https://bsky.app/profile/did:plc:abc",
+            "#CloudEvents": "https://bsky.app/hashtag/CloudEvents",
+            "@grace.example.com": "https://bsky.app/profile/grace.example.com",
+            "Open on Bluesky": "https://bsky.app/profile/did:plc:abc/post/3k",
+        },
+    ),
+    (
+        {
+            "source": "https://mastodon.example.com",
+            "data": {
+                "id": "115",
+                "network": "mastodon",
+                "text": "The end of the film, @ada@example.org #Films",
+                "url": "https://mastodon.example.com/@ada/115",
+                "author": {
+                    "id": "1",
+                    "name": "Ada",
+                    "handle": "ada@example.org",
+                    "url": "https://example.org/@ada",
+                },
+                "mastodon": {"spoiler_text": "Gives the end away"},
+            },
+        },
+        {
+            "title": "Ada",
+            "warning": "Gives the end away",
+            "Ada": "https://example.org/@ada",
+            "@ada@example.org": "https://example.org/@ada",
+            "#Films": "https://mastodon.example.com/tags/Films",
+            "Open on Mastodon": "https://mastodon.example.com/@ada/115",
+        },
+    ),
+    (
+        {
+            "source": "https://blog.example.com/feed.xml",
+            "data": {
+                "id": "urn:1",
+                "network": "feed",
+                "text": "A #headline, no hashtag",
+                "url": "javascript:alert(1)",
+                "author": {"name": "The blog", "handle": None, "url": "javascript:alert(2)"},
+            },
+        },
+        {"title": "The blog"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("carried", "shown"), CARDS, ids=lambda one: one.get("title", ""))
+def test_card_shows_a_post_as_its_network_asks_for(
+    start: Start, page: Page, carried: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    """The way to the author, the network's mark, hashtags and mentions as links, the time as the way to the post."""
+    viewer = start()
+    data = {"created_at": "2026-01-31T12:00:00Z", "lang": "en", **carried["data"]}
+    event = {
+        "specversion": "1.0",
+        "id": data["id"],
+        "type": "post",
+        "datacontenttype": "application/json",
+    }
+    viewer.send({**event, "source": carried["source"], "data": data})
+    page.goto(viewer.url)
+    network = data.get("network", "x")
+    row = rows(page).first
+    expect(row.locator("strong")).to_have_text(shown["title"])
+    expect(row.locator(f".mark.{network}")).to_have_count(1)
+    warning = shown.get("warning")
+    if warning:
+        expect(row).to_contain_text(warning)
+        expect(row).not_to_contain_text(data["text"])
+    row.click()
+    card = page.get_by_role("complementary").get_by_role("article")
+    expect(card.locator("header > .mark")).to_have_class(f"mark {network}")
+    text = card.locator("p")
+    if warning:
+        expect(text).to_be_hidden()
+        card.get_by_text(warning).click()
+    expect(text).to_be_visible()
+    expect(text).to_have_text(data["text"].replace("&amp;", "&"))
+    links = card.get_by_role("link").evaluate_all(
+        "(all) => all.map((one) => [one.textContent, one.getAttribute('href')])"
+    )
+    wanted = {label: href for label, href in shown.items() if label not in ("title", "warning")}
+    moment = card.locator("time").text_content()
+    way = next((href for label, href in wanted.items() if label.startswith("Open on")), None)
+    assert (moment in dict(links)) == (network != "feed")
+    if way:
+        assert dict(links)[moment] == way
+    ours = {label for label, _ in links} - set(wanted) - {moment}
+    assert wanted.items() <= dict(links).items()
+    assert ours <= {"Open on X", "Reply", "Repost", "Like"}
+
+
 def test_rejected_requests_with_reasons(start: Start, page: Page) -> None:
     viewer = start()
     viewer.post(data=b"{broken", headers={"content-type": "application/cloudevents+json"})

@@ -1,31 +1,76 @@
 // What an event says: posts as posts, anything else by its data.
 
 import { h, isLink, link, linked, plural, time } from "./dom.js";
+import { mark } from "./marks.js";
 
 const ENTITIES = { "&amp;": "&", "&lt;": "<", "&gt;": ">" };
-const NETWORKS = { bluesky: "Bluesky", mastodon: "Mastodon", feed: "the web" };
+/** Each network's name, and where its hashtags and people are; `origin` is the event's source. */
+const NETWORKS = {
+  x: {
+    name: "X",
+    tag: (tag) => `https://x.com/hashtag/${tag}`,
+    mention: /^@(\w{1,15})/,
+    person: ([, name]) => `https://x.com/${name}`,
+  },
+  bluesky: {
+    name: "Bluesky",
+    tag: (tag) => `https://bsky.app/hashtag/${tag}`,
+    mention: /^@([a-z0-9-]+(?:\.[a-z0-9-]+)+)/i,
+    person: ([, handle]) => `https://bsky.app/profile/${handle}`,
+  },
+  mastodon: {
+    name: "Mastodon",
+    tag: (tag, origin) => `${origin}/tags/${tag}`,
+    mention: /^@(\w+)@([a-z0-9-]+(?:\.[a-z0-9-]+)+)/i,
+    person: ([, name, host]) => `https://${host}/@${name}`,
+  },
+  feed: { name: "the web" },
+};
+const TAG = /^#([\p{L}\p{N}_]*[\p{L}_][\p{L}\p{N}_]*)/u;
+/** A hashtag or a mention that begins a word. */
+const MARKED = /(?<![\p{L}\p{N}_/&.@#])([#@][\p{L}\p{N}_][\p{L}\p{N}_.@-]*)/u;
 const HUES = 6;
 const TEXT = 400;
 const graphemes = new Intl.Segmenter();
 
-/** The post an event carries ({text, author, name, time, language, address}), or null. */
+const text = (value) => (typeof value === "string" ? value : "");
+const address = (value) => (isLink(text(value)) ? value : "");
+
+/** The post an event carries, or null: its text and time, its author, its network and addresses there. */
 export function postOf(event) {
   const data = event.data?.data ?? event.data;
-  const network = NETWORKS[data?.network];
   if (typeof data?.text !== "string") return null;
-  if (!network && !/^\d{1,20}$/.test(String(data.id ?? ""))) return null;
+  const known = Object.hasOwn(NETWORKS, data.network ?? "");
+  if (!known && !/^\d{1,20}$/.test(String(data.id ?? ""))) return null;
+  const network = known ? data.network : "x";
   const user = data.author ?? data.user ?? event.data?.includes?.users?.[0] ?? {};
-  const name = user.username ?? user.screen_name ?? user.handle;
-  return {
+  const post = {
+    network,
     // X escapes these three in a post's text.
-    text: network ? data.text : data.text.replace(/&(amp|lt|gt);/g, (entity) => ENTITIES[entity]),
-    author: name ? `@${String(name).replace(/^@/, "")}` : data.author_id ? `User ${data.author_id}` : "",
-    name: typeof user.name === "string" ? user.name : "",
+    text: network === "x" ? data.text.replace(/&(amp|lt|gt);/g, (entity) => ENTITIES[entity]) : data.text,
+    warning: text(data.mastodon?.spoiler_text),
     time: data.created_at ?? event.time ?? "",
-    language: typeof data.lang === "string" ? data.lang : "",
-    network: network ?? "X",
-    address: network ? (isLink(String(data.url)) ? data.url : "") : `https://x.com/i/status/${data.id}`,
+    language: text(data.lang),
+    origin: event.source.replace(/\/$/, ""),
+    id: String(data.id),
   };
+  if (network === "x") return { ...post, ...authorOnX(user, data.author_id), address: `https://x.com/i/status/${data.id}` };
+  const handle = text(user.handle);
+  return {
+    ...post,
+    name: text(user.name),
+    author: handle ? `@${handle.replace(/^@/, "")}` : text(user.id),
+    profile: address(user.url),
+    address: address(data.url),
+  };
+}
+
+/** Only with an expansion X names the author; else there may be the id. */
+function authorOnX(user, id) {
+  const handle = text(user.username ?? user.screen_name ?? user.handle).replace(/^@/, "");
+  if (handle) return { name: text(user.name), author: `@${handle}`, profile: `https://x.com/${encodeURIComponent(handle)}` };
+  if (/^\d{1,20}$/.test(id ?? "")) return { name: "", author: `User ${id}`, profile: `https://x.com/i/user/${id}` };
+  return { name: text(user.name), author: "", profile: "" };
 }
 
 /** What a deletion takes out of the list, as source and id; "" for any other event. */
@@ -43,9 +88,9 @@ export function brief({ seq, received, event }) {
     id,
     type,
     removes: removes(event),
-    post: post && { name: post.name, author: post.author },
-    title: (post && (post.name || post.author)) || (event.subject ?? id),
-    text: (post ? post.text : summary(event)).slice(0, TEXT),
+    post: post && { name: post.name, author: post.author, network: post.network },
+    title: post ? post.name || post.author || `Post on ${NETWORKS[post.network].name}` : (event.subject ?? id),
+    text: (post ? post.warning || post.text : summary(event)).slice(0, TEXT),
   };
 }
 
@@ -58,21 +103,28 @@ function summary({ data, data_base64: base64 }) {
   return typeof data.text === "string" ? data.text : JSON.stringify(data);
 }
 
-/** A round picture with the author's initial, in the author's colour; braces where none is known. */
+/** A round picture with the author's initial and the network's mark; braces for what is no post. */
 export function avatar(post) {
-  if (!post?.author) return h("span", { className: "avatar other", "aria-hidden": "true" }, "{ }");
-  const hue = [...post.author].reduce((sum, one) => (sum * 7 + one.codePointAt(0)) % 9973, 7) % HUES;
-  const name = (post.name || post.author).replace(/^@/, "");
-  const [first] = graphemes.segment(name);
+  if (!post) return h("span", { className: "avatar other", "aria-hidden": "true" }, "{ }");
+  const who = post.name || post.author;
+  if (!who) return h("span", { className: "avatar other", "aria-hidden": "true" }, mark(post.network));
+  const hue = [...(post.author || who)].reduce((sum, one) => (sum * 7 + one.codePointAt(0)) % 9973, 7) % HUES;
+  const [first] = graphemes.segment(who.replace(/^@|^did:plc:/, ""));
   return h(
     "span",
     { className: `avatar hue-${hue}`, "aria-hidden": "true" },
     (first?.segment ?? "?").toUpperCase(),
+    mark(post.network),
   );
 }
 
-/** A post as people know it. */
+/** A post as its network wants it shown: author, whole text with its links, time, and the way there. */
 export function card(post) {
+  const { name } = NETWORKS[post.network];
+  const person = (label, properties) =>
+    post.profile ? h("a", { href: post.profile, target: "_blank", rel: "noopener noreferrer", ...properties }, label) : h("span", properties, label);
+  const said = h("p", { lang: post.language, dir: "auto" }, ...linked(post.text).flatMap((node) => marked(node, post)));
+  const moment = post.time ? time(post.time, true) : null;
   return h(
     "article",
     { className: "post" },
@@ -80,16 +132,40 @@ export function card(post) {
       "header",
       {},
       avatar(post),
-      post.name || post.author ? h("strong", {}, post.name || post.author) : null,
-      post.name ? h("span", { className: "quiet" }, post.author) : null,
+      h(
+        "span",
+        { className: "author" },
+        post.name || post.author ? person(h("strong", { dir: "auto" }, post.name || post.author)) : h("strong", {}, `Post on ${name}`),
+        post.name && post.author ? person(post.author, { className: "quiet" }) : null,
+      ),
+      mark(post.network),
     ),
-    h("p", { lang: post.language, dir: "auto" }, ...linked(post.text)),
+    // What its author has put behind a warning is shown to those who ask for it.
+    post.warning ? h("details", {}, h("summary", { dir: "auto" }, post.warning), said) : said,
     h(
       "footer",
       { className: "quiet" },
-      post.time ? time(post.time, true) : null,
-      h("span", { className: "badge" }, post.network),
-      post.address ? link(post.address, `Open on ${post.network}`) : null,
+      moment && post.address ? link(post.address, moment) : moment,
+      post.address ? link(post.address, `Open on ${name}`) : h("span", {}, `From ${name}`),
+      ...(post.network === "x" ? actions(post.id) : []),
     ),
   );
+}
+
+/** What X wants to be possible with each post. */
+const actions = (id) =>
+  [["Reply", `post?in_reply_to=${id}`], ["Repost", `retweet?tweet_id=${id}`], ["Like", `like?tweet_id=${id}`]]
+    .map(([label, intent]) => link(`https://x.com/intent/${intent}`, label));
+
+/** The nodes of a text with its hashtags and mentions as links; other nodes as they are. */
+function marked(node, { network, origin }) {
+  if (node.nodeType !== Node.TEXT_NODE) return [node];
+  const { tag, mention, person } = NETWORKS[network];
+  return node.data.split(MARKED).flatMap((part, index) => {
+    if (index % 2 === 0) return part ? [part] : [];
+    const found = (part[0] === "#" ? tag && TAG : mention)?.exec(part);
+    if (!found) return [part];
+    const target = part[0] === "#" ? tag(encodeURIComponent(found[1]), origin) : person(found);
+    return isLink(target) ? [link(target, found[0]), part.slice(found[0].length)] : [part];
+  });
 }
