@@ -28,6 +28,7 @@ from event_viewer.http import (
     header,
     json_answer,
 )
+from event_viewer.pipelines import Pipelines
 from event_viewer.reading import Reader
 from event_viewer.replay import Replayer
 from event_viewer.store.interface import MAX_PAGE, Query, Rejection, rfc3339
@@ -52,7 +53,13 @@ class Api:
     """Handlers of the API's operations; their rights have been checked."""
 
     def __init__(
-        self, reader: Reader, writer: Writer, auth: Auth, replayer: Replayer, room: Room
+        self,
+        reader: Reader,
+        writer: Writer,
+        auth: Auth,
+        replayer: Replayer,
+        room: Room,
+        pipelines: Pipelines,
     ) -> None:
         self.reader = reader
         self.writer = writer
@@ -60,6 +67,7 @@ class Api:
         self.auth = auth
         self.replayer = replayer
         self.room = room
+        self.pipeline_statuses = pipelines
 
     async def metrics(self, _request: Request) -> ASGIApp:
         """`GET /metrics`."""
@@ -80,6 +88,7 @@ class Api:
                 "replay": replayer.enabled and set(Right) <= rights,
                 "sinks": sinks,
                 "any_sink": "*" in replayer.allowed,
+                "pipelines": self.pipeline_statuses.enabled,
             },
             headers=NO_STORE,
         )
@@ -180,6 +189,11 @@ class Api:
         limit = _integer(request, "limit", 100, 0, MOST_REMOVALS)
         found = await self.reader.run(lambda: self.store.removals(limit))
         return json_answer({"removals": msgspec.to_builtins(found)}, headers=NO_STORE)
+
+    async def pipelines(self, _request: Request) -> ASGIApp:
+        """`GET /api/pipelines`."""
+        found = await self.pipeline_statuses.read()
+        return json_answer({"pipelines": found}, headers=NO_STORE)
 
     async def rejected(self, request: Request) -> ASGIApp:
         """`GET /api/rejected`."""

@@ -17,6 +17,7 @@ from event_viewer.auth import PUBLIC, READ, READ_WRITE, WRITE, Auth
 from event_viewer.event_log import EventLog
 from event_viewer.http import Answer, Room
 from event_viewer.page import create_page
+from event_viewer.pipelines import Pipelines
 from event_viewer.reading import Reader
 from event_viewer.receiver import Receiver, permit_delivery
 from event_viewer.replay import Replayer
@@ -72,7 +73,7 @@ class Application:
             self.hub.notify,
         )
         auth = Auth(settings)
-        api = Api(reader, self.writer, auth, Replayer(settings), room)
+        api = Api(reader, self.writer, auth, Replayer(settings), room, Pipelines(settings))
         receiver = Receiver(settings, self.writer)
         served = routes(auth, api, self.hub, receiver, self.healthz, self.readyz)
         self.router.routes = [*served]
@@ -151,6 +152,7 @@ def routes(
             GET=Operation(READ, answering(api.removals)),
             POST=Operation(READ_WRITE, answering(api.remove)),
         ),
+        resource("/api/pipelines", GET=Operation(READ, answering(api.pipelines))),
         resource("/api/stats", GET=Operation(READ, answering(api.stats))),
         resource("/api/stream", GET=Operation(READ, hub, head=False)),
         resource("/api/replay", POST=Operation(READ_WRITE, answering(api.replay))),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import re
-import socket
 import threading
 from urllib.parse import unquote, urlsplit
 
+from event_viewer import outgoing
 from event_viewer.http import Problem
 from event_viewer.settings import Settings
 
@@ -49,28 +47,14 @@ class Replayer:
         if not self._slots.acquire(blocking=False):
             raise Problem(429, "other replays are running; try again later")
         try:
-            return target, self._post(target, event)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            status, _ = outgoing.request(
+                "POST", target, body=event, headers=HEADERS, timeout=self.timeout
+            )
+        except outgoing.ERRORS as error:
             raise Problem(502, f"{target} cannot be reached: {error}") from None
         finally:
             self._slots.release()
-
-    def _post(self, target: str, event: bytes) -> int:
-        parts = urlsplit(target)
-        is_https = parts.scheme == "https"
-        kind = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=self.timeout)
-        # The connection's own timeout starts anew with each byte that arrives.
-        timer = threading.Timer(self.timeout, _shut_down, [connection])
-        timer.daemon = True
-        timer.start()
-        try:
-            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("POST", path, event, HEADERS)
-            return connection.getresponse().status
-        finally:
-            timer.cancel()
-            connection.close()
+        return target, status
 
     def _is_allowed(self, sink: str) -> bool:
         if not _URL(sink):
@@ -104,9 +88,3 @@ def _covers(allowed: str, sink: str) -> bool:
     if {".", ".."} & set(re.split(r"[/\\;]", path)):
         return False
     return here.path.startswith(there.path.rstrip("/") + "/")
-
-
-def _shut_down(connection: http.client.HTTPConnection) -> None:
-    """End whatever is being read or written."""
-    with contextlib.suppress(OSError, AttributeError):  # it is not connected, or closed already
-        connection.sock.shutdown(socket.SHUT_RDWR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import urllib.parse
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,12 +38,25 @@ def _split(value: object) -> object:
     return value
 
 
-def _http_url(value: str) -> str:
-    if value and value != "*":
+def is_http_url(value: str) -> bool:
+    """Return whether a text is a URL of http or https."""
+    try:
         parts = urllib.parse.urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("is not a valid http or https URL")
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _http_url(value: str) -> str:
+    if value and value != "*" and not is_http_url(value):
+        raise ValueError("is not a valid http or https URL")
     return value
+
+
+def _readable_file(path: Path | None) -> Path | None:
+    if path is not None and not os.access(path, os.R_OK):
+        raise ValueError(f"cannot read {path}")
+    return path
 
 
 def _secret_file(path: Path | None) -> Path | None:
@@ -62,6 +76,7 @@ Networks = Annotated[
 Url = Annotated[str, AfterValidator(_http_url)]
 Urls = Annotated[tuple[Url, ...], NoDecode, BeforeValidator(_split)]
 SecretFile = Annotated[Path | None, AfterValidator(_secret_file)]
+ReadableFile = Annotated[Path | None, AfterValidator(_readable_file)]
 Seconds = Annotated[float, Field(ge=0.1, le=3600)]
 
 
@@ -106,6 +121,7 @@ class Settings(BaseSettings):
     replay_timeout_seconds: Seconds = 10
 
     # Operations
+    pipelines_file: ReadableFile = None
     host: str = "0.0.0.0"  # noqa: S104 - a container's port is reached through the pod's address
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     workers: Annotated[int, Field(ge=1, le=64)] = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from twitter_producer import error_policy, events
 from twitter_producer.checkpoint_writer import CheckpointWriter
 from twitter_producer.dead_letter import destination
 from twitter_producer.delivery import Deliverer
+from twitter_producer.delivery_rate import DeliveryRate
 from twitter_producer.errors import Paused, Refused, SourceError, Unavailable, Unusable
 from twitter_producer.lag import Lag
 from twitter_producer.metrics import Metrics
@@ -66,10 +68,12 @@ class Producer:
             holds_lease,
         )
         self._lag = Lag(self._source.now, self.metrics.seconds_behind)
+        self._rate = DeliveryRate()
         self._failures = 0
         self._answered = False
         self._problem: SourceError | None = None
         self._prepared = False
+        self._standing_by = False
         self._restoring: str | None = "the checkpoint has not been read yet"
         self._pausing: str | None = None
 
@@ -83,6 +87,7 @@ class Producer:
     def stand_by(self) -> None:
         """Count as ready although another process holds the Lease, or no rollout would end."""
         self._restoring = None
+        self._standing_by = True
 
     @property
     def trouble(self) -> str | None:
@@ -91,11 +96,15 @@ class Producer:
         return f"the loop is {late:.0f} s late" if late > 0 else None
 
     def status(self) -> dict[str, Any]:
-        """Return the state for people."""
+        """Return the state for people, and for the event viewer."""
         counters = ("polls", "posts", "delivered", "retried", "dead_lettered", "duplicates")
+        behind = self._lag.seconds()
         return {
             "pipeline": self._settings.pipeline,
             "source": self._settings.source,
+            "standing_by": self._standing_by,
+            "per_minute": round(self._rate.per_minute(), 1),
+            "seconds_behind": None if math.isnan(behind) else round(behind, 1),
             "sink": self._sink.shown,
             "event_source": self._settings.event_source,
             "state": self.starting or self._deliverer.problem or self._pausing or "running",
@@ -138,6 +147,7 @@ class Producer:
 
     def run(self) -> int:
         """Run until the shutdown (or, for one pass, the end); return the exit code."""
+        self._standing_by = False
         try:
             return self._run()
         except Conflict as error:
@@ -203,6 +213,7 @@ class Producer:
         asked_at = self._source.now() - timedelta(seconds=time.monotonic() - began)
         self._failures, self._answered, self._pausing, self._problem = 0, True, None, None
         done = self._deliverer.deliver(batch.posts)
+        self._rate.count(sum(done))
         more = self._source.commit(done)
         self._save()
         self._log_batch(batch, done, time.monotonic() - began)

@@ -36,9 +36,11 @@ SYSTEM_PREFIXES = ("kube-", "openshift-", "gke-", "gmp-")
 
 #: Workloads that may have several pods, of which one reads.
 REPLICATED = ("Deployment", "StatefulSet")
+#: Workloads that read once what is new, and end.
+ONCE = ("Job", "CronJob")
 #: Names of the volumes that the role itself makes.
 PRODUCER_VOLUMES = ("tmp", "credentials", "sink-token")
-VIEWER_VOLUMES = ("tmp", "data", "tokens")
+VIEWER_VOLUMES = ("tmp", "data", "tokens", "pipelines")
 
 VIEWER = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "event-viewer"}
 LABELS = {
@@ -73,7 +75,8 @@ def resolve(pipelines: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any])
     SinkBinding (None for a ContainerSource, which binds itself); `once` for Jobs; `viewed` when
     every event, a probe too, reaches the namespace's viewer; `to_viewer` when the producer itself
     sends to it; `triggers_viewer` when a Trigger does; `needs_keys` when its source is X; `reads`
-    with the URLs that its source reads.
+    with the URLs that its source reads; `status` with the name of the Service at which the viewer asks
+    the producer for its status, and its `url` (empty where there is nobody to answer or to ask).
     """
     return [_resolve({**defaults, **_given(pipeline)}) for pipeline in pipelines]
 
@@ -97,7 +100,7 @@ def _resolve(pipeline: Pipeline) -> Pipeline:
         "broker": broker,
         "extensions": as_strings(pipeline.get("extensions") or {}),
         "labels": labels,
-        "once": pipeline["workload"] in ("Job", "CronJob"),
+        "once": pipeline["workload"] in ONCE,
         "sink": {**sink, **{key: value for key, value in trust.items() if value}},
         "subject": _subject(pipeline, labels),
         "viewed": _viewed(pipeline),
@@ -106,7 +109,16 @@ def _resolve(pipeline: Pipeline) -> Pipeline:
         and any(not trigger.get("sink") for trigger in pipeline["triggers"]),
         "needs_keys": _source(pipeline) in X_SOURCES,
         "reads": _reads(pipeline),
+        "status": _status(pipeline),
     }
+
+
+def _status(pipeline: Pipeline) -> dict[str, str]:
+    if pipeline["workload"] in ONCE or not pipeline["viewer"]:
+        return {}
+    # A Knative Service has a Service of its own name already.
+    name = f"{pipeline['name']}-status"
+    return {"name": name, "url": f"http://{name}.{pipeline['namespace']}.svc.cluster.local/status"}
 
 
 def _reads(pipeline: Pipeline) -> list[str]:
@@ -339,7 +351,7 @@ def _contradictions(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     workload = pipeline.get("workload", "Deployment")
     if pipeline.get("subject_by") == "selector" and workload == "ContainerSource":
         found.append(f"{prefix}subject_by: a ContainerSource binds itself; leave it at name")
-    if pipeline.get("source") in ("stream", "jetstream") and workload in ("Job", "CronJob"):
+    if pipeline.get("source") in ("stream", "jetstream") and workload in ONCE:
         found.append(f"{prefix}source: a {workload} reads once what is new; a stream never ends")
     found += _pod_problems(pipeline.get("pod") or {}, f"{prefix}pod", PRODUCER_VOLUMES)
     replicas = pipeline.get("replicas")

@@ -98,6 +98,8 @@ def _unused(values: Mapping[str, Any]) -> set[tuple[str, str]]:
     )
     if not any(tokens):
         found.add(("", "secrets"))
+        if not any(pipeline["status"] for pipeline in pipelines):
+            found.add(("", "services"))
     return found
 
 

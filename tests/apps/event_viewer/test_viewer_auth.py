@@ -76,6 +76,7 @@ def test_open_by_default(start: Start, event: Make) -> None:
         "replay": False,
         "sinks": [],
         "any_sink": False,
+        "pipelines": False,
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from apps.event_viewer.viewer_support import ROOT, Start, Viewer, free_port, wait_until
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from support.http_server import Answer, answering
 
 Make = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.needs("chromium")
@@ -427,6 +428,60 @@ def test_card_shows_a_post_as_its_network_asks_for(
     ours = {label for label, _ in links} - set(wanted) - {moment}
     assert wanted.items() <= dict(links).items()
     assert ours <= {"Open on X", "Reply", "Repost", "Like"}
+
+
+def test_pipelines_tell_how_they_are(start: Start, page: Page, tmp_path: Path) -> None:
+    told = {
+        "/search": {
+            "pipeline": "twitter", "source": "search", "state": "running", "query": "knative lang:en",
+            "per_minute": 2.5, "seconds_behind": 12.0, "counters": {"delivered": 40.0},
+            "budget": {"posts": 40, "left": 1960, "dollars": 0.2},
+        },
+        "/feed": {
+            "pipeline": "blogs", "source": "feed", "state": "running", "per_minute": 0.0,
+            "seconds_behind": 7300.0, "counters": {"delivered": 3.0},
+            "reading": {"problem": "feeds do not answer: refused"},
+        },
+    }  # fmt: skip
+
+    def answer(_method: str, path: str, *_: Any) -> Answer:
+        return (200, {}, json.dumps(told[path]).encode()) if path in told else (404, {}, b"")
+
+    with answering(answer) as server:
+        (tmp_path / "urls").write_text("\n".join(server.url + path for path in (*told, "/gone")))
+        viewer = start(PIPELINES_FILE=tmp_path / "urls")
+        page.goto(viewer.url)
+        page.get_by_role("link", name="Pipelines").click()
+        twitter = page.get_by_role("article", name="twitter")
+        for text in (
+            "X, recent search",
+            "knative lang:en",
+            "2.5 a minute",
+            "12 seconds",
+            "running",
+        ):
+            expect(twitter).to_contain_text(text)
+        expect(twitter).to_contain_text("1,960 posts left today; 40 posts read, US$0.20")
+        blogs = page.get_by_role("article", name="blogs")
+        for text in ("Feeds", "2 hours", "cost nothing", "feeds do not answer: refused"):
+            expect(blogs).to_contain_text(text)
+        gone = page.get_by_role("article", name=f"{server.url}/gone")
+        expect(gone).to_contain_text("the producer answered 404")
+        # It is kept live, and stands in the address.
+        told["/search"]["per_minute"] = 7.0
+        expect(twitter).to_contain_text("7 a minute")
+        page.reload()
+        expect(twitter).to_contain_text("7 a minute")
+        expect(page.locator("#filters")).to_be_hidden()
+        assert page.evaluate("document.documentElement.scrollWidth") == 1200
+        page.get_by_role("link", name="Received").click()
+        expect(page.locator("#pipelines")).to_be_hidden()
+
+
+def test_no_pipelines_without_the_setting(start: Start, page: Page) -> None:
+    page.goto(start().url)
+    expect(page.locator("#state")).to_have_text("Live")
+    expect(page.get_by_role("link", name="Pipelines")).to_be_hidden()
 
 
 def test_rejected_requests_with_reasons(start: Start, page: Page) -> None:

@@ -1,12 +1,13 @@
 // What is shown, as the page's address tells it: filters, the view, the event opened, a pause.
 
+export const VIEWS = ["events", "rejected", "pipelines"];
 export const FILTERS = ["text", "type", "source"];
 
 export function read() {
   const parameters = new URLSearchParams(location.search);
   return {
     filters: Object.fromEntries(FILTERS.map((name) => [name, parameters.get(name) ?? ""])),
-    view: parameters.get("view") === "rejected" ? "rejected" : "events",
+    view: VIEWS.includes(parameters.get("view")) ? parameters.get("view") : "events",
     event: parameters.get("event"),
     paused: parameters.has("paused"),
   };

@@ -35,6 +35,7 @@ const query = (parameters) =>
 export const session = () => json("/api/session");
 export const logIn = (token) => post("/api/session", { token });
 export const stats = () => json("/api/stats");
+export const pipelines = () => json("/api/pipelines");
 export const rejected = () => json("/api/rejected?limit=200");
 export const events = (filters, cursor, limit) =>
   json(`/api/events?${query({ ...filters, cursor, limit })}`);

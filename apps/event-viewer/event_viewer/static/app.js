@@ -1,11 +1,12 @@
 // The page: what is shown is told by its address, and kept live by the stream.
 
-import { eventName, FILTERS, isFiltered, read, sourceAndId, write } from "./address.js";
+import { eventName, FILTERS, isFiltered, read, sourceAndId, VIEWS, write } from "./address.js";
 import * as api from "./api.js";
 import * as detail from "./detail.js";
 import { $, h, plural } from "./dom.js";
 import * as empty from "./empty.js";
 import { EventList, MOST } from "./list.js";
+import * as pipelinesView from "./pipelines.js";
 import { brief } from "./post.js";
 import * as rate from "./rate.js";
 import * as rejectedView from "./rejected.js";
@@ -13,6 +14,7 @@ import * as rejectedView from "./rejected.js";
 const PAGE = 500;
 const RETRY_MS = 3000;
 const STATS_MS = 3000;
+const PIPELINES_MS = 5000;
 const STATS_AFTER_NEWS_MS = 1500;
 const GATHER_MS = 40;
 const TYPING_MS = 250;
@@ -205,17 +207,26 @@ function showFilters() {
 }
 
 function showView() {
-  const isRejected = state.view === "rejected";
-  $("events").hidden = isRejected;
-  $("filters").hidden = isRejected;
-  $("rejected").hidden = !isRejected;
-  $("view-events").href = write({ ...state, view: "events", event: null });
-  $("view-rejected").href = write({ ...state, view: "rejected", event: null });
-  const [shown, other] = isRejected ? ["view-rejected", "view-events"] : ["view-events", "view-rejected"];
-  $(shown).setAttribute("aria-current", "page");
-  $(other).removeAttribute("aria-current");
-  if (isRejected) showRejected();
+  $("filters").hidden = state.view !== "events";
+  for (const view of VIEWS) {
+    $(view).hidden = view !== state.view;
+    const way = $(`view-${view}`);
+    way.href = write({ ...state, view, event: null });
+    if (view === state.view) way.setAttribute("aria-current", "page");
+    else way.removeAttribute("aria-current");
+  }
+  if (state.view === "rejected") showRejected();
+  else if (state.view === "pipelines") showPipelines();
   else list.render(true);
+}
+
+async function showPipelines() {
+  if (document.hidden || state.view !== "pipelines") return;
+  try {
+    pipelinesView.show($("pipelines"), (await api.pipelines()).pipelines);
+  } catch (problem) {
+    await trouble(problem);
+  }
 }
 
 async function showRejected() {
@@ -401,6 +412,7 @@ addEventListener("keydown", (press) => {
 document.addEventListener("visibilitychange", () => {
   showTitle();
   showStats();
+  showPipelines();
 });
 
 try {
@@ -408,6 +420,7 @@ try {
 } catch {
   // Shown as what it is by the first page of events.
 }
+$("view-pipelines").hidden = !session.pipelines;
 showFilters();
 showView();
 showPause();
@@ -415,3 +428,4 @@ await start();
 await showDetail();
 await showStats();
 setInterval(showStats, STATS_MS);
+setInterval(showPipelines, PIPELINES_MS);

@@ -255,6 +255,22 @@ def test_project_is_needed_as_soon_as_one_pipeline_reads_x():
     assert said.startswith("twitter_pipeline_project (or gcp_cluster_project) is empty")
 
 
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({}, "http://twitter-status.streamops.svc.cluster.local/status"),
+        (
+            {"workload": "KnativeService"},
+            "http://twitter-status.streamops.svc.cluster.local/status",
+        ),
+        ({"workload": "CronJob"}, None),
+        ({"viewer": False}, None),
+    ],
+)
+def test_viewer_asks_producers_that_go_on(given, url):
+    assert one(**given)["status"].get("url") == url
+
+
 def test_a_longer_query_is_fine_where_the_producer_was_told_so():
     given = {"twitter_pipeline_topics": ["x" * 600]}
     raised = given | {"twitter_pipeline_environment": {"QUERY_MAX_LENGTH": 1024}}
