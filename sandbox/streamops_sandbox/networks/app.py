@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -53,15 +54,19 @@ def create_app(*, home: Path, base_url: str, publishing: bool = True) -> web.App
             raise web.HTTPBadRequest(text=f"{error}\n") from error
         return web.json_response({})
 
-    async def publish(_app: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(_publish(jetstream, mastodon, feeds))
-        yield
-        task.cancel()
+    async def show_faults(_request: web.Request) -> web.Response:
+        return web.json_response([asdict(fault) for fault in faults.waiting])
 
     async def clear_faults(_request: web.Request) -> web.Response:
         faults.waiting.clear()
         return web.json_response({})
 
+    async def publish(_app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(_publish(jetstream, mastodon, feeds))
+        yield
+        task.cancel()
+
+    control.router.add_get("/faults", show_faults)
     control.router.add_post("/faults", add_fault)
     control.router.add_delete("/faults", clear_faults)
     app[CONTROL] = control
