@@ -79,9 +79,10 @@ class Site:
         kinds = self.run("kubectl", "api-resources", "--verbs=list", "-o", "name").stdout.split()
         wanted = ",".join(sorted(set(kinds) - VOLATILE))
         listed = self.run("kubectl", "get", wanted, "-A", "--no-headers", "-o", COLUMNS).stdout
-        return {" ".join(line.split()) for line in listed.splitlines()} | self._secrets()
+        return {" ".join(line.split()) for line in listed.splitlines()} | self.secrets()
 
-    def _secrets(self) -> set[str]:
+    def secrets(self) -> set[str]:
+        """Names of the secrets in Secret Manager."""
         key = str(self.home / "service-account.json")
         credentials = Credentials.from_service_account_file(key, scopes=[CLOUD_PLATFORM])
         url = f"{self.state['urls']['google']}/v1/projects/sandbox-project/secrets"
