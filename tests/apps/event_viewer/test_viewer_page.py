@@ -614,15 +614,18 @@ def test_a_large_event(start: Start, event: Make, page: Page) -> None:
     not AXE.is_file(), reason=f"needs axe-core: npm ci --prefix {HERE.relative_to(ROOT)}"
 )
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
-def test_accessible(start: Start, page: Page, scheme: Any, width: int) -> None:
-    viewer = start(REPLAY_SINK="http://localhost:1/")
+def test_accessible(start: Start, page: Page, tmp_path: Path, scheme: Any, width: int) -> None:
+    (tmp_path / "urls").write_text("http://127.0.0.1:1/status")
+    viewer = start(REPLAY_SINK="http://localhost:1/", PIPELINES_FILE=tmp_path / "urls")
     fill(viewer)
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 760})
-    for state in ("events", "detail", "rejected", "empty"):
-        page.goto(
-            viewer.url + {"rejected": "/?view=rejected", "empty": "/?text=none"}.get(state, "/")
-        )
+    addresses = {"empty": "/?text=none"}
+    addresses |= {view: f"/?view={view}" for view in ("rejected", "pipelines")}
+    for state in ("events", "detail", "rejected", "empty", "pipelines"):
+        page.goto(viewer.url + addresses.get(state, "/"))
+        if state == "pipelines":
+            expect(page.get_by_role("article")).to_contain_text("cannot be reached")
         if state == "detail":
             rows(page).nth(3).click()
             expect(page.get_by_role("complementary").locator("pre")).to_be_visible()
