@@ -74,20 +74,16 @@ class UnexpectedAnswer(GcpError):
         )
 
 
-class OperationError(GcpError):
-    """Google accepted a request, and its long-running operation is not known to have succeeded."""
+class OperationFailed(GcpError):
+    """A long-running operation ended with an error."""
 
 
-class OperationFailed(OperationError):
-    """It ended with an error."""
+class OperationTimeout(GcpError):
+    """A long-running operation is not done in the time given; it goes on at Google's."""
 
 
-class OperationTimeout(OperationError):
-    """It is not done in the time given; it goes on at Google's."""
-
-
-class OperationLost(OperationError):
-    """Google does not tell how it goes."""
+class OperationLost(GcpError):
+    """Google does not tell how a long-running operation goes."""
 
     def __init__(self, name: str, cause: GcpError) -> None:
         super().__init__(

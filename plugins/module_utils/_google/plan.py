@@ -7,7 +7,7 @@ whose answer was lost, the state is read again and the plan made anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,6 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     ConfigError,
     Conflict,
     GcpError,
-    OperationError,
     UnexpectedAnswer,
     Unreachable,
 )
@@ -53,29 +52,34 @@ class Plan:
 def carry_out(session: Session, plan: Plan, make: Callable[[], Plan]) -> tuple[Plan, list[str]]:
     """Take the steps; the last plan, and the changes that were made in all.
 
-    A GcpError has in its `result` what was changed before it. A step whose outcome is not known
-    counts as changed, and the message says so.
+    A GcpError has in its `result` what was changed before it. A step counts from its first write on
+    that Google accepted; one whose outcome is not known counts as changed, and the message says so.
     """
     done: list[str] = []
     in_doubt: list[str] = []
     is_stale = False
 
+    def note(words: Iterable[str]) -> None:
+        done.extend(text for text in words if text not in done)
+
     def attempt() -> Plan:
         nonlocal plan, in_doubt, is_stale
         if is_stale:
             plan = make()
-            done.extend(text for text in in_doubt if text not in plan.changes)
+            note(text for text in in_doubt if text not in plan.changes)
             in_doubt = []
         is_stale = True
         for words, step in plan.steps:
+            writes = session.writes
             try:
                 step()
             except GcpError as error:
-                if isinstance(error, OperationError):
-                    done.extend(words)
-                in_doubt = words if is_ambiguous(error) else []
+                if session.writes > writes:
+                    note(words)
+                elif is_ambiguous(error):
+                    in_doubt = words
                 raise
-            done.extend(words)
+            note(words)
         return plan
 
     try:
@@ -84,7 +88,7 @@ def carry_out(session: Session, plan: Plan, make: Callable[[], Plan]) -> tuple[P
         if in_doubt:
             doubt = "; ".join(in_doubt)
             error.args = (f"{error} Whether this was done is not known: {doubt}. Run this again.",)
-            done.extend(in_doubt)
+            note(in_doubt)
         error.result = {"changed": bool(done), "changes": done}
         raise
 

@@ -116,9 +116,9 @@ class Settings:
 class Session:
     """Calls Google's APIs as one caller; safe to use from several threads.
 
-    `requests` counts what was sent; `sleep` waits between attempts (seconds). In `check_mode` an API
-    that is not enabled has nothing in it: a run enables it first; `warnings` say so. `progress` takes
-    a sentence while a long-running operation goes on.
+    `requests` counts what was sent, `writes` the writes that Google accepted; `sleep` waits between
+    attempts (seconds). In `check_mode` an API that is not enabled has nothing in it: a run enables it
+    first; `warnings` say so. `progress` takes a sentence while a long-running operation goes on.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Session:
         )
         self._ahead = timedelta()
         self.caller = ""
-        self.requests = 0
+        self.requests = self.writes = 0
         self.warnings: dict[str, None] = {}  # in order, each once
         self.check_mode = check_mode
         #: Whether a step of the plan is to enable an API first, which is empty until then.
@@ -387,7 +387,8 @@ class Session:
                 answers.check(called, request, answer, items)
             return answer
 
-        repeatable = method in ("GET", "PUT", "DELETE") or called.endswith(":getIamPolicy")
+        reading = method == "GET" or called.endswith(":getIamPolicy")
+        repeatable = reading or method in ("PUT", "DELETE")
         try:
             answer = self._retries.send(attempt, repeatable=repeatable)
         except NoAnswer as error:
@@ -397,6 +398,8 @@ class Session:
             raise ConfigError(str(error)) from error
         if answer.status >= 400:
             raise self._error(answer, request)
+        with self._lock:
+            self.writes += not reading
         body: Json = answer.json
         return body
 

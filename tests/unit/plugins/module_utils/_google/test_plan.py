@@ -11,7 +11,6 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.auth imp
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
     Aborted,
     GcpError,
-    OperationTimeout,
     PermissionDenied,
     UnexpectedAnswer,
     Unreachable,
@@ -82,11 +81,6 @@ def test_what_was_refused_does_not_count_as_changed(session: Session) -> None:
     refused = PermissionDenied(403, {"error": {"message": "no"}}, "POST x")
     error = result_of(session, World(refused, made_before_error=False))
     assert error.result == {"changed": False, "changes": []}
-
-
-def test_an_operation_that_goes_on_counts_as_changed(session: Session) -> None:
-    error = result_of(session, World(OperationTimeout("still running")))
-    assert error.result == {"changed": True, "changes": ["make a"]}
 
 
 def test_a_conflict_is_planned_anew(session: Session) -> None:

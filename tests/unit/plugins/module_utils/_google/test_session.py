@@ -16,8 +16,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     Aborted,
     ApiError,
     ConfigError,
+    GcpError,
     NotFound,
-    OperationLost,
     PermissionDenied,
     QuotaExceeded,
     ServiceDisabled,
@@ -46,6 +46,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.session 
 
 #: An answer that has what most of them have.
 X = {"name": "x", "status": "DONE"}
+OPERATION = {"name": "projects/p/locations/l/operations/1"}
 SERVICE = {"name": "projects/12/services/x", "parent": "projects/12", "state": "ENABLED"}
 VERSION = {
     "name": "projects/1/secrets/s/versions/1",
@@ -393,17 +394,31 @@ def test_a_standard_operation_and_its_failure(server: Server, session: Session) 
         session.wait_lro("serviceusage", failed, 5)
 
 
-def test_an_operation_that_is_not_told_of_any_more_counts_as_begun(server: Server) -> None:
+@pytest.mark.parametrize(
+    ("answers", "problem"),
+    [
+        ([(200, OPERATION, {}), busy(503)], "Whether the operation 1 succeeded is not known"),
+        ([(200, {**OPERATION, "done": True}, {}), busy(503)], "UNAVAILABLE"),
+        ([(200, {**OPERATION, "done": True}, {}), (0, "", {})], "cannot be reached"),
+    ],
+)
+def test_a_step_counts_from_its_first_accepted_write_on(
+    server: Server, answers: Answers, problem: str
+) -> None:
     auth = AuthOptions(auth_kind="accesstoken", scopes=(), access_token="t")
-    session = Session(Settings(endpoint=server.url, retries=0), auth)
-    server.answers = [busy(503)]
+    session = Session(Settings(project="p", endpoint=server.url, retries=0), auth)
+    server.answers = answers
+
+    def create() -> None:
+        path = "v1/projects/p/locations/l/repositories"
+        session.wait_lro("artifactregistry", session.post("artifactregistry", path, {}), 5)
+        session.get("artifactregistry", f"{path}/x")
+
     plan = Plan()
-    plan.add("create x", lambda: session.wait_lro("serviceusage", {"name": "operations/1"}, 5))
-    with pytest.raises(
-        OperationLost, match="Whether the operation 1 succeeded is not known"
-    ) as lost:
+    plan.add("create x", create)
+    with pytest.raises(GcpError, match=problem) as failed:
         carry_out(session, plan, lambda: plan)
-    assert lost.value.result == {"changed": True, "changes": ["create x"]}
+    assert failed.value.result == {"changed": True, "changes": ["create x"]}
 
 
 def test_one_service_can_be_elsewhere() -> None:
