@@ -39,6 +39,22 @@ options:
       - With a tag only, the registry is asked each time what it names.
     type: str
     required: true
+  copy:
+    description:
+      - Further files and folders that go into the image beside the application, as C(COPY) in a Containerfile.
+      - A folder's own C(.containerignore) or C(.dockerignore) says which of its files are left out.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      src:
+        description: A file or folder.
+        type: path
+        required: true
+      dest:
+        description: Its absolute path in the image.
+        type: str
+        required: true
   requirements:
     description:
       - Requirement files of the dependencies, relative to O(path). Only wheels are installed. Hashes are verified.
@@ -279,6 +295,12 @@ TASK = Task(
         "tags": strings(default=["latest"]),
         "path": option("path", required=True),
         "base": option(required=True),
+        "copy": option(
+            "list",
+            elements="dict",
+            default=[],
+            options={"src": option("path", required=True), "dest": option(required=True)},
+        ),
         "requirements": strings(),
         "constraints": strings(),
         "platforms": strings(default=[]),

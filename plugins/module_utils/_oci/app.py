@@ -20,13 +20,16 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci.text_files 
 IGNORE_FILES = (".containerignore", ".dockerignore")
 
 
-def read_app(folder: Path, target: str, allow_secrets: Sequence[str]) -> list[Entry]:
+def read_app(
+    folder: Path, target: str, allow_secrets: Sequence[str], option: str = "path"
+) -> list[Entry]:
     """The folder's files as entries below `target` (absolute path in the image).
 
-    `allow_secrets` holds patterns of paths that may go out although they look like secrets.
+    `allow_secrets` holds patterns of paths that may go out although they look like secrets; `option` names
+    the folder's option in messages.
     """
     if not folder.is_dir():
-        raise OptionError(f"path: {folder} is not a folder")
+        raise OptionError(f"{option}: {folder} is not a folder")
     rules = IgnoreRules(_ignore_lines(folder))
     entries: list[Entry] = []
     problems: list[str] = []
@@ -50,13 +53,28 @@ def read_app(folder: Path, target: str, allow_secrets: Sequence[str]) -> list[En
             problems.append(f"{name} is neither a file, a folder nor a link")
     if problems:
         raise FolderError(
-            f"path: {folder} must not go into an image as it is: {'; '.join(problems)}. Remove these,"
+            f"{option}: {folder} must not go into an image as it is: {'; '.join(problems)}. Remove these,"
             f" or name them in {folder / '.dockerignore'}; secrets that are meant to be there are"
             " allowed by the option allow_secrets."
         )
     if not entries:
-        raise FolderError(f"path: {folder} holds no file that is not ignored")
+        raise FolderError(f"{option}: {folder} holds no file that is not ignored")
     return entries
+
+
+def read_copy(source: Path, target: str, allow_secrets: Sequence[str], option: str) -> list[Entry]:
+    """A file at `target`, or a folder's files below it, as `read_app` reads them."""
+    if not source.is_file():
+        return read_app(source, target, allow_secrets, option)
+    content = source.read_bytes()
+    secret = find_secret(source.name, content)
+    if secret and not any(fnmatchcase(source.name, pattern) for pattern in allow_secrets):
+        raise FolderError(
+            f"{option}: {source} looks like a secret ({secret}); where it is meant to be in the image, name"
+            " it in the option allow_secrets"
+        )
+    executable = bool(source.stat().st_mode & stat.S_IXUSR)
+    return [Entry(target.strip("/"), content, executable)]
 
 
 def _ignore_lines(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.app import read_app
+from ansible_collections.streamops.knative.plugins.module_utils._oci.app import read_app, read_copy
 from ansible_collections.streamops.knative.plugins.module_utils._oci.cache import Cache
 from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import OptionError
 from ansible_collections.streamops.knative.plugins.module_utils._oci.image import (
@@ -44,9 +44,13 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to build: folders and files of the controller, places in the image."""
+    """What to build: folders and files of the controller, places in the image.
+
+    `copies` are further files and folders with their absolute paths in the image.
+    """
 
     folder: Path
+    copies: Sequence[tuple[Path, str]]
     requirements: Sequence[Path]
     constraints: Sequence[Path]
     app_path: str
@@ -91,11 +95,13 @@ class Builder:
 
     def _app_layer(self) -> Added:
         if self._app is None:
-            entries = read_app(self.recipe.folder, self.recipe.app_path, self.recipe.allow_secrets)
-            layer = self._write(entries)
-            self._app = Added(
-                "application", layer, f"{len(entries)} files in {self.recipe.app_path}"
-            )
+            recipe = self.recipe
+            entries = read_app(recipe.folder, recipe.app_path, recipe.allow_secrets)
+            note = f"{len(entries)} files in {recipe.app_path}"
+            for number, (source, target) in enumerate(recipe.copies):
+                option = f"copy[{number}].src"
+                entries += read_copy(source, target, recipe.allow_secrets, option)
+            self._app = Added("application", self._write(entries), note)
         return self._app
 
     def _dependencies(self, platform: Platform, base: Base) -> Added:

@@ -107,8 +107,14 @@ def _recipe(options: Json) -> Recipe:
     for option in ("app_path", "dependencies_path"):
         if not options[option].startswith("/") or options[option].strip("/") == "":
             raise OptionError(f"{option}: '{options[option]}' is not an absolute path below /")
+    for number, entry in enumerate(options["copy"]):
+        if not entry["dest"].startswith("/") or entry["dest"].strip("/") == "":
+            raise OptionError(
+                f"copy[{number}].dest: '{entry['dest']}' is not an absolute path below /"
+            )
     return Recipe(
         folder=folder,
+        copies=[(Path(entry["src"]).absolute(), entry["dest"]) for entry in options["copy"]],
         requirements=files("requirements", "requirements.txt"),
         constraints=files("constraints", "constraints.txt"),
         app_path=options["app_path"].rstrip("/"),

@@ -19,6 +19,7 @@ from referencing import Resource
 from referencing.jsonschema import DRAFT4
 from support.registries import Registry, debian_registry, sandbox_registry
 
+from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import OciError
 from streamops_sandbox.node.images import make_root, process, pull
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,6 +63,32 @@ def test_the_node_pulls_and_runs_it(build, tmp_path: Path) -> None:
     )
     assert done.stdout == "hello 42 now\n"
     assert image.user == "65532:65532"
+
+
+def test_copied_files_are_in_the_image_and_in_its_diff(build, tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "first.yml").write_text("[]\n")
+    copies = [
+        {"src": str(rules), "dest": "/opt/rules"},
+        {"src": str(rules / "first.yml"), "dest": "/etc/one"},
+    ]
+    result = build(copy=copies)
+    image = asyncio.run(pull(result["image"], store=tmp_path / "store"))
+    assert (image.rootfs / "opt/rules/first.yml").read_text() == "[]\n"
+    assert (image.rootfs / "etc/one").read_text() == "[]\n"
+    assert not build(copy=copies)["changed"]
+    (rules / "second.yml").write_text("[]\n")
+    changed = build(copy=copies, check=True, diff=True)
+    assert changed["changed"]
+    assert "opt/rules/second.yml" in changed["diff"]["after"]
+    assert "opt/rules/second.yml" not in changed["diff"]["before"]
+
+
+@pytest.mark.parametrize("dest", ["etc", "/", ""])
+def test_a_copy_needs_an_absolute_place(build, dest: str) -> None:
+    with pytest.raises(OciError, match=r"copy\[0\]\.dest: .* is not an absolute path below /"):
+        build(copy=[{"src": build.options["path"], "dest": dest}])
 
 
 def test_again_there_is_nothing_to_do(build) -> None:

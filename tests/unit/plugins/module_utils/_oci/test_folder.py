@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.app import read_app
+from ansible_collections.streamops.knative.plugins.module_utils._oci.app import (
+    read_app,
+    read_copy,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._oci.dockerignore import IgnoreRules
 from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
     FolderError,
@@ -183,3 +186,22 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FolderError, match="no file"):
         names(tmp_path / "empty")
+
+
+def test_a_copied_file_is_at_its_place_and_a_folder_below_it(tmp_path: Path) -> None:
+    path = folder(tmp_path, {"run.sh": "#!/bin/sh", "sub/rules.yml": "[]", "sub/rules.log": ""})
+    (path / "sub/.containerignore").write_text("*.log\n.containerignore\n")
+    (path / "run.sh").chmod(0o755)
+    (file,) = read_copy(path / "run.sh", "/usr/bin/start", (), "copy[0].src")
+    assert (file.path, file.content, file.executable) == ("usr/bin/start", b"#!/bin/sh", True)
+    entries = read_copy(path / "sub", "/etc/rules", (), "copy[1].src")
+    assert [entry.path for entry in entries] == ["etc/rules/rules.yml"]
+
+
+def test_what_cannot_be_copied_is_named_by_its_option(tmp_path: Path) -> None:
+    path = folder(tmp_path, {"server.key": "x"})
+    with pytest.raises(FolderError, match=r"^copy\[0\]\.src: .*server\.key looks like a secret"):
+        read_copy(path / "server.key", "/etc/server.key", (), "copy[0].src")
+    assert read_copy(path / "server.key", "/etc/server.key", ("*.key",), "copy[0].src")
+    with pytest.raises(OptionError, match=r"^copy\[1\]\.src: .*none is not a folder"):
+        read_copy(path / "none", "/etc", (), "copy[1].src")
