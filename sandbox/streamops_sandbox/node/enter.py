@@ -22,6 +22,9 @@ _MS_BIND_REC = 4096 | 16384
 _MS_PRIVATE_REC = 1 << 18 | 16384
 _PR_SET_NO_NEW_PRIVS = 38
 _OPEN_TO_ALL = 0o005
+_MS_NOSUID_NOEXEC = 2 | 8
+#: What a pseudo-terminal takes, both of the same mount.
+_TERMINALS = ("/dev/ptmx", "/dev/pts")
 
 _MNT_DETACH = 2
 _OLD_ROOT = ".old-root"
@@ -76,8 +79,19 @@ class View:
             if folder != "/":
                 os.mkdir(self._top + folder)
             self._fill(folder)
+        if "/dev" in self._ways:
+            self._make_terminals()
         for target, source in sorted(self._targets.items()):
             self._show(source, target)
+
+    def _make_terminals(self) -> None:
+        """Give programs pseudo-terminals of their own: this machine's do not open from another /dev."""
+        multiplexer, folder = (self._top + path for path in _TERMINALS)
+        os.mkdir(folder)
+        options = b"newinstance,ptmxmode=0666,mode=0620"
+        done = _libc.mount(b"devpts", os.fsencode(folder), b"devpts", _MS_NOSUID_NOEXEC, options)
+        _check(done, f"mount {folder}")
+        os.symlink("pts/ptmx", multiplexer)
 
     def _fill(self, folder: str) -> None:
         try:
@@ -88,7 +102,7 @@ class View:
         if folder in self._targets or mode & _OPEN_TO_ALL != _OPEN_TO_ALL:
             return
         for entry in entries:
-            if entry.path in self._ways or entry.path in self._targets:
+            if entry.path in (*self._ways, *self._targets, *_TERMINALS):
                 continue
             if entry.is_symlink():
                 os.symlink(os.readlink(entry.path), self._top + entry.path)

@@ -50,6 +50,7 @@ found = {
     "kills": [tries(lambda: kill(pid)) for pid in others],
     "effective": [line for line in open("/proc/self/status") if line.startswith("CapEff")],
     "token": tries(lambda: len(open("/var/run/secrets/kubernetes.io/serviceaccount/token").read()) > 100),
+    "terminal": tries(lambda: len(os.openpty())),
     "written": [tries(lambda: open(f"{path}/written", "w").write("x")) for path in ("/tmp", "/data", "/etc")],
 }
 print(json.dumps(found))
@@ -87,6 +88,7 @@ def test_a_container_has_no_rights_on_the_machine(cluster: Cluster, namespace: s
     assert "control.sock" not in found["home"]
     assert found["written"] == ["1", "1", "PermissionError"]
     assert found["token"] == "True"
+    assert found["terminal"] == "2"
     assert not Path("/data/written").exists()
 
 
