@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
+from ansible_rulebook.validators import Validate
 from support.event_source import BINARY, Rulebook, free_port, until
 from support.kube import Kube, api_server, cluster, custom, definition, eventing_release, namespace
 from support.site import ROOT
@@ -35,7 +37,7 @@ PLAYBOOK = """
   gather_facts: false
   tasks:
     - ansible.builtin.copy:
-        dest: "{{ playbook_dir }}/done-{{ ansible_eda.event.meta.uuid }}.json"
+        dest: "{{ done }}/done-{{ ansible_eda.event.meta.uuid }}.json"
         content: "{{ ansible_eda.event | to_json }}"
     - ansible.builtin.debug:
         msg: "text is {{ (ansible_eda.event.data | default({})).text | default('') }}"
@@ -49,8 +51,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts rulebooks, by name or content, with an inventory of this machine."""
     inventory = tmp_path / "inventory.yml"
     host = {"ansible_connection": "local", "ansible_python_interpreter": shutil.which("python")}
+    host["done"] = str(tmp_path)
     inventory.write_text(json.dumps({"all": {"hosts": {"here": host}}}))
-    (tmp_path / "playbook.yml").write_text(PLAYBOOK)
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "playbooks" / "playbook.yml").write_text(PLAYBOOK)
     started: list[Rulebook] = []
 
     def run(rulebook: Any, *arguments: str, **variables: Any) -> Rulebook:
@@ -109,7 +113,7 @@ def test_a_post_that_matches_starts_a_playbook(start: Start, tmp_path: Path) -> 
         *("--id", "1", "--persistence-id", "posts"),
         port=port,
         pattern="please (restart|help)",
-        playbook=str(tmp_path / "playbook.yml"),
+        playbook=str(tmp_path / "playbooks" / "playbook.yml"),
     )
     listening(rulebook, port)
     proof = tmp_path / "injected"
@@ -154,7 +158,7 @@ def test_a_binding_that_stays_unready_starts_a_playbook(
             kubeconfig=str(kube.kubeconfig),
             not_ready_seconds=1,
             state_file=str(tmp_path / "bindings.db"),
-            playbook=str(tmp_path / "playbook.yml"),
+            playbook=str(tmp_path / "playbooks" / "playbook.yml"),
         )
         binding = {**custom("SinkBinding", "b", "team"), "apiVersion": "sources.knative.dev/v1"}
         kube.apply(binding)
@@ -164,6 +168,41 @@ def test_a_binding_that_stays_unready_starts_a_playbook(
         assert (event["change"], event["namespace"], event["name"]) == ("NOT_READY", "team", "b")
         assert "NoAddressable" in event["reason"]
         rulebook.stop()
+
+
+def test_an_unready_binding_has_the_pipelines_verified(
+    eventing: Kube, start: Start, tmp_path: Path
+) -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "name": "nowhere"}
+    binding = {**custom("SinkBinding", "b", "bound"), "apiVersion": "sources.knative.dev/v1"}
+    subject = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "namespace": "bound",
+        "name": "twitter",
+    }
+    binding["spec"] = {"subject": subject, "sink": {"ref": service}}
+    eventing.apply(namespace("bound"), binding)
+    pipeline = {"namespace": "bound", "sink": {"ref": service}, "viewer": False}
+    host = {
+        "kubeconfig": str(eventing.kubeconfig),
+        "twitter_pipeline_credentials": "kubernetes",
+        "twitter_pipeline_registry": "registry.example.com/streamops",
+        **{f"twitter_pipeline_{name}": value for name, value in pipeline.items()},
+    }
+    inventory = {"knative_clusters": {"hosts": {"here": host}}}
+    (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
+    rulebook = start(
+        "streamops.knative.bindings", kubeconfig=str(eventing.kubeconfig), not_ready_seconds=1
+    )
+    rulebook.wait_for(r"twitter_pipeline_sink\.ref: there is no Service nowhere in namespace bound")
+    assert "Verify the pipelines end to end" in rulebook.output
+
+
+@pytest.mark.parametrize("path", sorted(RULEBOOKS.glob("*.yml")), ids=lambda path: path.stem)
+def test_a_copy_of_a_rulebook_is_valid(path: Path) -> None:
+    """ansible-rulebook does not validate those of collections, but what somebody makes of one."""
+    Validate.rulebook(yaml.safe_load(path.read_text()))
 
 
 def test_every_rulebook_is_tested() -> None:
@@ -177,6 +216,7 @@ def test_every_rulebook_is_tested() -> None:
 @pytest.mark.parametrize(
     ("rulebook", "words"),
     [
+        ("- name: [", "while parsing a flow"),
         ([{"name": "x"}], "'hosts' is a required property"),
         (rules({"streamops.knative.cloudevent": {"port": 1}}), "streamops.knative.cloudevent"),
         (rules({"someone.missing.source": {"port": 1}}), "someone.missing.source"),
@@ -188,10 +228,23 @@ def test_every_rulebook_is_tested() -> None:
         ),
     ],
 )
-def test_what_cannot_run_ends_with_the_reason(start: Start, rulebook: Any, words: str) -> None:
+def test_what_cannot_run_ends_with_the_reason(
+    start: Start, tmp_path: Path, rulebook: Any, words: str
+) -> None:
+    if isinstance(rulebook, str):
+        (tmp_path / "broken.yml").write_text(rulebook)
+        rulebook = str(tmp_path / "broken.yml")
     running = start(rulebook)
     assert running.ended(120) != 0
     assert words in running.output
+
+
+def test_without_java_it_ends_with_the_reason(tmp_path: Path) -> None:
+    running = Rulebook(tmp_path, rules(events(free_port())))
+    # The folder of ansible-rulebook itself has no Java.
+    running.start(PATH=str(Path(sys.executable).parent), JAVA_HOME="")
+    assert running.ended(120) != 0
+    assert "Java executable or JAVA_HOME environment variable not found" in running.output
 
 
 def test_a_port_in_use_ends_the_rulebook(start: Start) -> None:
