@@ -28,13 +28,13 @@ options:
       - The role that will run. Its variables are returned by their names; a role registers them to use them.
       - Mutually exclusive with O(roles); one of them is required.
     type: str
-    choices: [gcp_cluster, knative_eventing, secrets, twitter_pipeline]
+    choices: [gcp_cluster, knative_eventing, secrets, twitter_pipeline, event_driven]
   roles:
     description:
       - The roles that will run, checked together.
     type: list
     elements: str
-    choices: [gcp_cluster, knative_eventing, secrets, twitter_pipeline]
+    choices: [gcp_cluster, knative_eventing, secrets, twitter_pipeline, event_driven]
   renew_credentials:
     description:
       - Whether the kubeconfig of a cluster that the role P(streamops.knative.gcp_cluster#role) manages is written

@@ -27,13 +27,14 @@ except ImportError:  # before ansible-core 2.19 every text is a template
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
     consistency,
     model,
+    rulebooks,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
     variables as role_variables,
 )
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
-ROLE_NAMES = ("gcp_cluster", "knative_eventing", "secrets", "twitter_pipeline")
+ROLE_NAMES = ("gcp_cluster", "knative_eventing", "secrets", "twitter_pipeline", "event_driven")
 #: Variables that the checks read beside those of a role.
 READ_TOO = (
     "gcp_cluster_name",
@@ -148,6 +149,9 @@ class RoleReader:
                 and not any(text.startswith(f"secrets_x_{name}:") for text in found)
             ]
             return consistency.secrets(values, empty=empty, sharers=self._sharers(values))
+        if role == "event_driven":
+            with contextlib.chdir(self._loader.get_basedir()):
+                return rulebooks.problems(values, _rulebooks())
         gateway = self.optional("knative_eventing_gateway", "load_balancer")
         return model.problems({**values, f"{model.PREFIX}gateway": gateway})
 
@@ -219,6 +223,13 @@ def rules_of(role: str) -> list[dict[str, Any]]:
         return []
     found: list[dict[str, Any]] = _yaml(role, "files/rights.yml")["rules"]
     return found
+
+
+@cache
+def _rulebooks() -> list[str]:
+    """Return the full names of this collection's rulebooks."""
+    files = (ROLES.parent / "extensions/eda/rulebooks").glob("*.yml")
+    return sorted(f"{rulebooks.COLLECTION}.{path.stem}" for path in files)
 
 
 @cache

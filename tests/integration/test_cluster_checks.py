@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.kube import Kube, api_server, definition, deployment, namespace
+from support.kube import Kube, api_server, custom, definition, deployment, namespace
 
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.cluster_checks import (
     problems,
@@ -47,6 +47,11 @@ VALUES: dict[str, Any] = {
     "twitter_pipeline_viewer": True,
     "twitter_pipeline_pod": {},
     "twitter_pipeline_viewer_pod": {},
+    "event_driven_state": "present",
+    "event_driven_scope": "tests",
+    "event_driven_name": "event-driven",
+    "event_driven_namespace": "streamops",
+    "event_driven_broker": "twitter",
 }
 
 
@@ -213,3 +218,22 @@ def test_sinks_that_the_run_brings_or_that_exist_are_fine(bare: Kube) -> None:
     assert found(bare, SITE, sink=service("there", "default")) == []
     assert found(bare, SITE, delivery="broker", dead_letter={"ref": viewer}) == []
     assert found(bare, SITE, sink={"uri": "http://example.com"}) == []
+
+
+def test_a_rulebook_needs_the_broker_whose_events_it_gets(
+    bare: Kube, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (said,) = problems(bare.connect(), ["event_driven"], VALUES)
+    assert said.startswith("event_driven_broker: Knative Eventing is not installed")
+    with api_server(tmp_path_factory.mktemp("brokers")) as kube:
+        kube.apply(definition("Broker", "eventing.knative.dev"), namespace("streamops"))
+        (said,) = problems(kube.connect(), ["event_driven"], VALUES)
+        assert said.startswith("event_driven_broker: there is no Broker twitter in namespace")
+        silent = VALUES | {"event_driven_broker": ""}
+        assert problems(kube.connect(), ["event_driven"], silent) == []
+        broker = {
+            **custom("Broker", "twitter", "streamops"),
+            "apiVersion": "eventing.knative.dev/v1",
+        }
+        kube.apply(broker, wait=False)
+        assert problems(kube.connect(), ["event_driven"], VALUES) == []

@@ -75,12 +75,14 @@ class Transport:
         accept: str = "application/json",
         headers: Mapping[str, str] | None = None,
         repeatable: bool | None = None,
+        as_text: bool = False,
     ) -> Any:
-        """Send one request, again after transient failures; return the parsed JSON answer.
+        """Send one request, again after transient failures; return the parsed JSON answer, or its text.
 
         The body decides what is JSON, not the content type: API servers send the index of
         /openapi/v3 as text/plain. `repeatable` is whether the request does no harm when it is carried
-        out twice; by default all are (applies, merge patches and deletes are idempotent) but POST.
+        out twice; by default all are (applies, merge patches and deletes are idempotent) but POST. `as_text`
+        is for what is not JSON, such as logs.
 
         Raises ApiError for a status of 400 and more, Unreachable when there is no answer or one
         that is not JSON.
@@ -102,7 +104,7 @@ class Transport:
             answer = self._send(config, method, target, fields, payload)
             if answer.status == 401 and self._renew(config):
                 answer = self._send(self._config, method, target, fields, payload)
-            if answer.status < 300:
+            if answer.status < 300 and not as_text:
                 answer.json  # noqa: B018 - one that is cut is as good as none
             return answer
 
@@ -110,7 +112,7 @@ class Transport:
             answer = self.retries.send(
                 attempt, repeatable=method != "POST" if repeatable is None else repeatable
             )
-            return self._parsed(answer, path, repeated=attempts > 1)
+            return self._parsed(answer, path, repeated=attempts > 1, as_text=as_text)
         except NoAnswer as error:
             advice = _ADVICE[error.cause]
             raise Unreachable(
@@ -196,9 +198,11 @@ class Transport:
                 self._config = renewed
             return True
 
-    def _parsed(self, answer: Answer, path: str, *, repeated: bool) -> Any:
+    def _parsed(self, answer: Answer, path: str, *, repeated: bool, as_text: bool = False) -> Any:
         for warning in answer.headers.getlist("Warning"):
             self.warnings[_warning_text(warning)] = None
+        if answer.status < 300 and as_text:
+            return answer.data.decode(errors="replace")
         if answer.status < 300:
             if not _is_of_the_api(answer.json, path):
                 raise NoAnswer(

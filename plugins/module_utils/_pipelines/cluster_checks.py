@@ -83,6 +83,8 @@ def problems(
             found += _knative(client, values)
         found += _sinks(client, values, installs=installs)
         found += _features(client, values)
+    if "event_driven" in present and values["event_driven_broker"]:
+        found += _events(client, values, made="twitter_pipeline" in present)
     return found
 
 
@@ -122,6 +124,8 @@ def _namespaces(roles: Collection[str], values: Values) -> Iterator[tuple[str, s
     if "twitter_pipeline" in roles:
         for prefix, pipeline in numbered(values):
             yield f"{prefix}namespace", pipeline["namespace"]
+    if "event_driven" in roles:
+        yield "event_driven_namespace", values["event_driven_namespace"]
     if "secrets" in roles and values["secrets_backend"] == "kubernetes":
         for index, consumer in enumerate(values["secrets_consumers"]):
             yield f"secrets_consumers[{index}].namespace", consumer["namespace"]
@@ -270,6 +274,28 @@ def _gated(pod: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"env[{index}].valueFrom.{kind}" for kind in kinds if kind in FEATURES)
     for index, volume in enumerate(pod.get("volumes") or []):
         yield from (f"volumes[{index}].{kind}" for kind in volume if kind in FEATURES)
+
+
+# -- the rulebook's Broker -------------------------------------------------------------------
+
+
+def _events(client: Client, values: Values, *, made: bool) -> list[str]:
+    """Return why a rulebook would get no events; `made` is whether this run makes pipelines' Brokers."""
+    name, namespace = values["event_driven_broker"], values["event_driven_namespace"]
+    try:
+        there = _read(client, "eventing.knative.dev/v1", "Broker", name, namespace)
+    except UnknownKind:
+        return [
+            "event_driven_broker: Knative Eventing is not installed. Run playbooks/eventing.yml (or site.yml)"
+            " first"
+        ]
+    if there is not None or made:
+        return []
+    return [
+        f"event_driven_broker: there is no Broker {name} in namespace {namespace}. A pipeline with"
+        " twitter_pipeline_delivery: broker makes one of its name; for a rulebook that gets no events set it"
+        ' to ""'
+    ]
 
 
 # -- sinks -----------------------------------------------------------------------------------

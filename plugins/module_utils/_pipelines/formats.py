@@ -327,15 +327,16 @@ _TIMEOUTS = dict.fromkeys(
         "gcp_cluster_wait_timeout", "knative_eventing_timeout", "twitter_pipeline_timeout",
         "knative_eventing_bundle_timeout",
         "twitter_pipeline_images_timeout", "twitter_pipeline_credentials_refresh",
-        "twitter_pipeline_interval",
+        "twitter_pipeline_interval", "event_driven_timeout", "event_driven_images_timeout",
     ),
     SECONDS,
 )  # fmt: skip
 _SINKS = {
-    f"twitter_pipeline_{place}{key}": check
+    f"{place}{key}": check
     for place in (
-        "sink.", "dead_letter.", "triggers[].sink.", "broker.delivery.deadLetterSink.",
-        "triggers[].delivery.deadLetterSink.",
+        "twitter_pipeline_sink.", "twitter_pipeline_dead_letter.", "twitter_pipeline_triggers[].sink.",
+        "twitter_pipeline_broker.delivery.deadLetterSink.",
+        "twitter_pipeline_triggers[].delivery.deadLetterSink.", "event_driven_dead_letter.",
     )
     for key, check in {
         "uri": sink_uri,
@@ -347,8 +348,12 @@ _SINKS = {
     }.items()
 }  # fmt: skip
 _DELIVERIES = {
-    f"twitter_pipeline_{place}{key}": check
-    for place in ("broker.delivery.", "triggers[].delivery.")
+    f"{place}{key}": check
+    for place in (
+        "twitter_pipeline_broker.delivery.",
+        "twitter_pipeline_triggers[].delivery.",
+        "event_driven_delivery.",
+    )
     for key, check in {
         "retry": between(0, 2**31 - 1),
         "backoffDelay": duration,
@@ -379,8 +384,26 @@ _POD: dict[str, Format] = {
     "volumeMounts[].subPath": filled,
 }  # fmt: skip
 _PODS = {
-    f"twitter_pipeline_{pod}.{key}": check for pod in ("pod", "viewer_pod") for key, check in _POD.items()
-}  # fmt: skip
+    f"{pod}.{key}": check
+    for pod in ("twitter_pipeline_pod", "twitter_pipeline_viewer_pod", "event_driven_pod")
+    for key, check in _POD.items()
+}
+#: Of the roles that build images.
+_IMAGES: dict[str, Format] = {
+    "registry": optional(registry),
+    "service_account_file": optional(existing_file),
+    "service_account": SUBDOMAIN,
+    "service_account_annotations": texts,
+    "network_policy_from[]": LABEL,
+    "resources.requests": resources,
+    "resources.limits": resources,
+    "scope": SCOPE,
+    "images_base": image,
+    "images_tags[]": matches(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a tag, for example 1.0"),
+    "images_platforms[]": PLATFORM,
+    "images_annotations": texts,
+    "images_docker_config": optional(existing_file),
+}
 #: By canonical name: entries of lists as `NAME[]`, keys of mappings behind a dot, and what belongs to a pipeline
 #: under the name of its flat variable.
 FORMATS: dict[str, Format] = {
@@ -388,6 +411,15 @@ FORMATS: dict[str, Format] = {
     **_TIMEOUTS,
     **_SINKS,
     **_DELIVERIES,
+    **{f"{role}_{key}": check for role in ("twitter_pipeline", "event_driven") for key, check in _IMAGES.items()},
+    "event_driven_filters[]": filter_expression,
+    "event_driven_secrets[]": SUBDOMAIN,
+    "event_driven_broker": optional(LABEL),
+    "event_driven_project": optional(existing_folder),
+    "event_driven_image": optional(image),
+    "event_driven_images_python_version": optional(
+        matches(r"\d+\.\d+(\.\d+)?", "a version of Python, for example 3.12")
+    ),
     "gcp_cluster_project": optional(PROJECT),
     "gcp_cluster_location": optional(LOCATION),
     "gcp_cluster_endpoint": optional(http_url),
@@ -480,8 +512,7 @@ FORMATS: dict[str, Format] = {
     "secrets_keep_versions": between(1, 1000),
     "secrets_grace_period": between(0),
     "secrets_kubernetes_name": SUBDOMAIN,
-    "twitter_pipeline_scope": SCOPE,
-    **{f"{role}_login.host": http_url for role in ("knative_eventing", "secrets", "twitter_pipeline")},
+    **{f"{role}_login.host": http_url for role in ("knative_eventing", "secrets", "twitter_pipeline", "event_driven")},
     "twitter_pipeline_schedule": cron,
     "twitter_pipeline_topics[]": filled,
     "twitter_pipeline_excludes[]": filled,
@@ -496,12 +527,9 @@ FORMATS: dict[str, Format] = {
     "twitter_pipeline_broker.class": filled,
     "twitter_pipeline_triggers[].name": TRIGGER_NAME,
     "twitter_pipeline_triggers[].filters[]": filter_expression,
-    "twitter_pipeline_resources.requests": resources,
-    "twitter_pipeline_resources.limits": resources,
     "twitter_pipeline_environment": environment,
     "twitter_pipeline_replicas": between(1, 100),
     "twitter_pipeline_viewer_replicas": between(1, 100),
-    "twitter_pipeline_service_account_annotations": texts,
     "twitter_pipeline_x_api_url": http_url,
     "twitter_pipeline_jetstream_url": matches(
         r"wss?://[^\s/]+(/\S*)?", "a WebSocket's URL, for example wss://jetstream2.us-east.bsky.network/subscribe"
@@ -511,21 +539,12 @@ FORMATS: dict[str, Format] = {
     "twitter_pipeline_secret_manager_url": http_url,
     "twitter_pipeline_credentials_secret": SUBDOMAIN,
     "twitter_pipeline_project": optional(PROJECT),
-    "twitter_pipeline_service_account": SUBDOMAIN,
-    "twitter_pipeline_service_account_file": optional(existing_file),
-    "twitter_pipeline_network_policy_from[]": LABEL,
     "twitter_pipeline_viewer_environment": environment,
     "twitter_pipeline_viewer_resources.requests": resources,
     "twitter_pipeline_viewer_resources.limits": resources,
-    "twitter_pipeline_registry": optional(registry),
     "twitter_pipeline_images.producer": image,
     "twitter_pipeline_images.viewer": image,
-    "twitter_pipeline_images_base": image,
     "twitter_pipeline_images_apps": existing_folder,
-    "twitter_pipeline_images_tags[]": matches(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a tag, for example 1.0"),
-    "twitter_pipeline_images_platforms[]": PLATFORM,
-    "twitter_pipeline_images_annotations": texts,
-    "twitter_pipeline_images_docker_config": optional(existing_file),
 }  # fmt: skip
 for _name in ("api_key", "api_secret", "access_key", "access_secret"):
     FORMATS[f"secrets_names.{_name}"] = matches(

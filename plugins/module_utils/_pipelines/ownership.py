@@ -43,6 +43,7 @@ REMEDIES = {
     ),
     "secrets": "choose another secrets_kubernetes_name or namespaces of your own",
     "twitter_pipeline": "give the pipelines names and namespaces of their own",
+    "event_driven": "give the rulebook an event_driven_name of its own",
 }
 
 
@@ -55,6 +56,9 @@ def problems(client: Client, roles: Collection[str], values: Values) -> list[str
         spaces = [consumer["namespace"] for consumer in values["secrets_consumers"]]
         name = f"streamops-{values['secrets_kubernetes_name']}"
         found += _open(client, "secrets", values, name, spaces)[1]
+    if "event_driven" in roles:
+        name = f"streamops-rulebook-{values['event_driven_name']}"
+        found += _open(client, "event_driven", values, name, [values["event_driven_namespace"]])[1]
     if "twitter_pipeline" in roles:
         pipelines = [pipeline for _prefix, pipeline in numbered(values)]
         spaces = [pipeline["namespace"] for pipeline in pipelines]

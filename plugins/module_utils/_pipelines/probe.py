@@ -235,7 +235,7 @@ class _Search:
         """Have a producer send the probe; the same one again where an answer was lost."""
         pod = pods.ready(self._client)
         if pod is None:
-            return f"no producer to send it: {_pods_said(self._client, pods)}"
+            return f"no producer to send it: {pods_said(self._client, pods)}"
         self.sender = pod["metadata"]["name"]
         try:
             self.answer = pods.request(self._client, pod, "POST", "/probe", body={"id": self._id})
@@ -258,7 +258,7 @@ class _Search:
         """Find the probe in the viewer."""
         pod = viewer.ready(self._client)
         if pod is None:
-            return _pods_said(self._client, viewer)
+            return pods_said(self._client, viewer)
         self.reader = pod["metadata"]["name"]
         try:
             query = {"type": PROBE_TYPE, "limit": PAGE}
@@ -302,7 +302,7 @@ def _lost_after_sink(
 
 def _after_sink(client: Client, viewer: Pods, answer: Mapping[str, Any], timeout: float) -> str:
     if viewer.ready(client) is None:
-        return f"the sink {answer['sink']} took it, but {_pods_said(client, viewer)}"
+        return f"the sink {answer['sink']} took it, but {pods_said(client, viewer)}"
     hints = [
         f"the sink {answer['sink']} took it with status {answer['status']}, but after {timeout:g} s"
         f" no viewer ({viewer.selector} in {viewer.namespace}) shows it"
@@ -314,7 +314,7 @@ def _after_sink(client: Client, viewer: Pods, answer: Mapping[str, Any], timeout
     except UnknownKind:
         triggers = []
     for trigger in triggers:
-        problem = _not_ready(trigger)
+        problem = not_ready(trigger)
         if problem:
             hints.append(f"Trigger {trigger['metadata']['name']} is not ready: {problem}")
     if len(hints) == 1:
@@ -330,14 +330,16 @@ def _is_ready(pod: Object) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-def _not_ready(item: Object) -> str:
+def not_ready(item: Object) -> str:
+    """Return why an object is not ready, "" where it is."""
     for condition in (item.get("status") or {}).get("conditions") or []:
         if condition["type"] == "Ready" and condition["status"] != "True":
             return str(condition.get("message") or condition.get("reason") or "no reason given")
     return ""
 
 
-def _pods_said(client: Client, pods: Pods) -> str:
+def pods_said(client: Client, pods: Pods) -> str:
+    """Return what keeps pods from being ready, and where to look."""
     found = pods.all(client)
     if not found:
         return f"there is no pod with the labels {pods.selector} in namespace {pods.namespace}"

@@ -20,7 +20,7 @@ OPTIONS = {
     role: yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"][
         "main"
     ]["options"]
-    for role in ("gcp_cluster", "knative_eventing", "secrets", "twitter_pipeline")
+    for role in ("event_driven", "gcp_cluster", "knative_eventing", "secrets", "twitter_pipeline")
 }
 RIGHT = {
     "omit": "__omit_place_holder__",
@@ -34,6 +34,7 @@ RIGHT = {
     "secrets_x_access_secret": "another-secret",
     "twitter_pipeline_registry": "registry.example.com/streamops",
     "twitter_pipeline_images_apps": str(ROLES.parent / "apps"),
+    "event_driven_rulebook": "streamops.knative.posts",
 }
 
 #: For each type, values of other types.
@@ -75,6 +76,23 @@ GENERATED += [
 
 #: What people write, by variable.
 WRITTEN = {
+    "event_driven_name": ["Rules", "a_b", "", "a" * 41],
+    "event_driven_namespace": ["Stream Ops", "", "default", "knative-eventing"],
+    "event_driven_rulebook": ["", "posts", "streamops.knative.post", "rules/posts.yml"],
+    "event_driven_broker": ["Twitter", "a b"],
+    "event_driven_filters": [{"exact": {"type": "a"}}, [{"exactly": {"type": "a"}}]],
+    "event_driven_delivery": [{"retry": "often"}, {"backoffDelay": "1s"}, {"retries": 3}],
+    "event_driven_dead_letter": [{"uri": "a"}, {"ref": {"kind": "Service", "name": "a"}}],
+    "event_driven_secrets": ["ssh-key", ["SSH Key"]],
+    "event_driven_rules": [[{"resources": ["pods"], "verbs": ["get"]}]],
+    "event_driven_project": ["/nonexistent/rules"],
+    "event_driven_image": ["rules:1.0 beta", "https://a/b"],
+    "event_driven_registry": ["https://registry.example.com/a", ""],
+    "event_driven_images_base": ["python:3.13 slim"],
+    "event_driven_images_python_version": ["three"],
+    "event_driven_resources": [{"requests": {"cpu": "lots"}}],
+    "event_driven_pod": [{"env": [{"name": "a b", "value": "c"}]}, {"hostNetwork": True}],
+    "event_driven_timeout": [0, "5m"],
     "gcp_cluster_name": ["Streamops", "-a", "a" * 41, "a_b"],
     "gcp_cluster_project": ["My Project", "p"],
     "gcp_cluster_location": ["Europe", "europe_west1", "europe-west1-d-x"],

@@ -1,0 +1,10 @@
+# SPDX-FileCopyrightText: The streamops.knative contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
+"""Action plugin of streamops.knative.rulebook_probe."""
+
+from __future__ import annotations
+
+from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import in_process
+
+ActionModule = in_process("rulebook_probe")
