@@ -564,7 +564,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "selection_mode": {"type": "str", "choices": ["", *SELECTION_MODES], "default": ""},
     "registry": {"type": "str", "default": ""},
     "images": {"type": "dict", "default": {}},
-    "image_pull_secrets": {"type": "list", "elements": "str", "default": []},
+    # Names of Secrets
+    "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "domain": {"type": "str", "default": ""},
     "gateway": {
         "type": "dict",
