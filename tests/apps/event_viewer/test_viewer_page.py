@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -317,6 +318,32 @@ CARDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"source": "https://x.com", "data": {"id": "2", "text": "by an id", "author_id": "77"}},
         {"title": "User 77", "User 77": "https://x.com/i/user/77"},
     ),
+    # As the producer has it with AUTHOR_NAMES, where X has told the name, and where it has not.
+    (
+        {
+            "source": "https://x.com",
+            "data": {
+                "id": "4",
+                "network": "x",
+                "text": "a name &lt;3",
+                "url": "https://x.com/ada/status/4",
+                "author": {"id": "7", "name": "Ada", "handle": "ada", "url": "https://x.com/ada"},
+            },
+        },
+        {"title": "Ada", "Ada": "https://x.com/ada", "@ada": "https://x.com/ada"},
+    ),
+    (
+        {
+            "source": "https://x.com",
+            "data": {
+                "id": "5",
+                "network": "x",
+                "text": "no name",
+                "author": {"id": "78", "name": None, "handle": None, "url": None},
+            },
+        },
+        {"title": "User 78", "User 78": "https://x.com/i/user/78"},
+    ),
     ({"source": "https://x.com", "data": {"id": "3", "text": "by nobody"}}, {"title": "Post on X"}),
     (
         {
@@ -415,7 +442,7 @@ def test_card_shows_a_post_as_its_network_asks_for(
         expect(text).to_be_hidden()
         card.get_by_text(warning).click()
     expect(text).to_be_visible()
-    expect(text).to_have_text(data["text"].replace("&amp;", "&"))
+    expect(text).to_have_text(html.unescape(data["text"]))
     links = card.get_by_role("link").evaluate_all(
         "(all) => all.map((one) => [one.textContent, one.getAttribute('href')])"
     )

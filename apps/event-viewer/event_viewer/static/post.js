@@ -54,7 +54,7 @@ export function postOf(event) {
     origin: event.source.replace(/\/$/, ""),
     id: String(data.id),
   };
-  if (network === "x") return { ...post, ...authorOnX(user, data.author_id), address: `https://x.com/i/status/${data.id}` };
+  if (network === "x") return { ...post, ...authorOnX(user, data.author_id ?? user.id), address: `https://x.com/i/status/${data.id}` };
   const handle = text(user.handle);
   return {
     ...post,
