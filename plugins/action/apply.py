@@ -14,15 +14,11 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import expand
-from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
-from ansible_collections.streamops.knative.plugins.module_utils._yaml import decode
-from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import dump, in_process
-from ansible_collections.streamops.knative.plugins.plugin_utils._templates import (
-    Text,
-    not_text,
-    render,
-)
+from ..module_utils._kubernetes.manifests import expand
+from ..module_utils._module.errors import TaskError
+from ..module_utils._yaml import decode
+from ..plugin_utils._in_process import dump, in_process
+from ..plugin_utils._templates import Text, not_text, render
 
 VAULT = b"$ANSIBLE_VAULT"
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import in_process
-from ansible_collections.streamops.knative.plugins.plugin_utils._templates import render
+from ..plugin_utils._in_process import in_process
+from ..plugin_utils._templates import render
 
 PARTS = ("base", "bindings", "producers")
 

@@ -17,28 +17,13 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
-    CONNECTION,
-    client_for,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    ApiError,
-    ConfigError,
-    KubeError,
-    Unreachable,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
-    cluster_checks,
-    consistency,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.variables import plain
-from ansible_collections.streamops.knative.plugins.plugin_utils._plain_output import show
-from ansible_collections.streamops.knative.plugins.plugin_utils._role_reader import (
-    ROLE_NAMES,
-    RoleReader,
-    rules_of,
-)
+from ..module_utils._kubernetes.argspec import CONNECTION, client_for
+from ..module_utils._kubernetes.client import Client
+from ..module_utils._kubernetes.errors import ApiError, ConfigError, KubeError, Unreachable
+from ..module_utils._pipelines import cluster_checks, consistency
+from ..module_utils._pipelines.variables import plain
+from ..plugin_utils._plain_output import show
+from ..plugin_utils._role_reader import ROLE_NAMES, RoleReader, rules_of
 
 CLUSTER_VARIABLES = ("gcp_cluster_name", "kubeconfig", "context", "kubernetes_login")
 #: What names a cluster without a variable: an AAP credential or the like, and the pod this runs in.

@@ -13,9 +13,9 @@ from typing import Any
 from ansible import constants, context
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.streamops.knative.plugins.plugin_utils._in_process import in_process
-from ansible_collections.streamops.knative.plugins.plugin_utils._plain_output import show
-from ansible_collections.streamops.knative.plugins.plugin_utils._templates import render
+from ..plugin_utils._in_process import in_process
+from ..plugin_utils._plain_output import show
+from ..plugin_utils._templates import render
 
 COLLECTION = Path(__file__).resolve().parents[2]
 NAME = "streamops.knative"

@@ -49,7 +49,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.egress import egress
+from ..module_utils._pipelines.egress import egress
 
 
 class FilterModule:

@@ -149,16 +149,10 @@ from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.argspec import session
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
-    ConfigError,
-    GcpError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.gke.cluster import (
-    Clusters,
-    trimmed,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
+from ..module_utils._google.argspec import session
+from ..module_utils._google.errors import ConfigError, GcpError
+from ..module_utils._google.gke.cluster import Clusters, trimmed
+from ..module_utils._module.text import require_texts
 
 #: Options that are handed to the session, and on to the roles as variables where they are set.
 AUTH = (

@@ -41,7 +41,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.streamops.knative.plugins.plugin_utils._role_reader import RoleReader
+from ..plugin_utils._role_reader import RoleReader
 
 
 class LookupModule(LookupBase):

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.streamops.knative.plugins.module_utils._yaml import documents
+from ._yaml import documents
 
 #: What an argument spec takes from an option's documentation.
 _SPEC_KEYS = ("type", "elements", "choices", "default", "required", "no_log")

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
+from ._module.errors import TaskError
 
 try:
     import yaml

@@ -361,7 +361,7 @@ pending:
   type: dict
 """
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_task import TASK
+from ..module_utils._kubernetes.apply_task import TASK
 
 
 def main() -> None:

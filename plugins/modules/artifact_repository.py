@@ -98,17 +98,11 @@ import functools
 import re
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
-    ConfigError,
-    NotFound,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.plan import (
-    Plan,
-    merged_labels,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ..module_utils._google import policy as policies
+from ..module_utils._google.errors import ConfigError, NotFound
+from ..module_utils._google.plan import Plan, merged_labels
+from ..module_utils._google.session import Session
+from ..module_utils._google.task import GcpTask
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _LOCATION = re.compile(r"[a-z]+(-[a-z]+\d+)?")

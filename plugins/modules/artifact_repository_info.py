@@ -47,9 +47,9 @@ repositories:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import NotFound
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ..module_utils._google.errors import NotFound
+from ..module_utils._google.session import Session
+from ..module_utils._google.task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:

@@ -124,11 +124,11 @@ import functools
 import re
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
-from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ..module_utils._google import policy as policies
+from ..module_utils._google.errors import ConfigError
+from ..module_utils._google.plan import Plan
+from ..module_utils._google.session import Session
+from ..module_utils._google.task import GcpTask
 
 _ROLE = re.compile(r"(roles|projects/[^/]+/roles|organizations/\d+/roles)/[\w.]+")
 

@@ -53,9 +53,9 @@ bindings:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ..module_utils._google import policy as policies
+from ..module_utils._google.session import Session
+from ..module_utils._google.task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:

@@ -238,23 +238,16 @@ secrets:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._google import services
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
-from ansible_collections.streamops.knative.plugins.module_utils._google.payload import to_bytes
-from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
-from ansible_collections.streamops.knative.plugins.module_utils._google.secret_manager import (
-    Identity,
-    Secrets,
-    Wanted,
-    check_name,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
-from ansible_collections.streamops.knative.plugins.module_utils._google.timestamps import (
-    require_times,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
+from ..module_utils._google import policy as policies
+from ..module_utils._google import services
+from ..module_utils._google.errors import ConfigError
+from ..module_utils._google.payload import to_bytes
+from ..module_utils._google.plan import Plan
+from ..module_utils._google.secret_manager import Identity, Secrets, Wanted, check_name
+from ..module_utils._google.session import Session
+from ..module_utils._google.task import GcpTask
+from ..module_utils._google.timestamps import require_times
+from ..module_utils._module.text import require_texts
 
 API = "secretmanager.googleapis.com"
 ENABLED_WITHIN = 300  # seconds

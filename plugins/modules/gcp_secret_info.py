@@ -64,15 +64,9 @@ secrets:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.secret_manager import (
-    Secrets,
-    check_name,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import (
-    Session,
-    map_parallel,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ..module_utils._google.secret_manager import Secrets, check_name
+from ..module_utils._google.session import Session, map_parallel
+from ..module_utils._google.task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:

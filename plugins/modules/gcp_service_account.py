@@ -92,14 +92,12 @@ unique_id:
 import contextlib
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._google import (
-    service_account as accounts,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import NotFound
-from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ..module_utils._google import policy as policies
+from ..module_utils._google import service_account as accounts
+from ..module_utils._google.errors import NotFound
+from ..module_utils._google.plan import Plan
+from ..module_utils._google.session import Session
+from ..module_utils._google.task import GcpTask
 
 #: Seconds after which a new account is taken to be known.
 KNOWN_WITHIN = 60

@@ -55,15 +55,10 @@ service_accounts:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._google import (
-    service_account as accounts,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import (
-    Session,
-    map_parallel,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ..module_utils._google import policy as policies
+from ..module_utils._google import service_account as accounts
+from ..module_utils._google.session import Session, map_parallel
+from ..module_utils._google.task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:

@@ -75,17 +75,11 @@ project_number:
 import functools
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
-    FailedPrecondition,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
-from ansible_collections.streamops.knative.plugins.module_utils._google.services import (
-    check_names,
-    plan_enabling,
-    states,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ..module_utils._google.errors import FailedPrecondition
+from ..module_utils._google.plan import Plan
+from ..module_utils._google.services import check_names, plan_enabling, states
+from ..module_utils._google.session import Session
+from ..module_utils._google.task import GcpTask
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:

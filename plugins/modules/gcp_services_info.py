@@ -48,13 +48,9 @@ services:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.services import (
-    check_names,
-    enabled,
-    states,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ..module_utils._google.services import check_names, enabled, states
+from ..module_utils._google.session import Session
+from ..module_utils._google.task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:

@@ -209,10 +209,10 @@ planned:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.gke.cluster import Clusters
-from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ..module_utils._google.gke.cluster import Clusters
+from ..module_utils._google.plan import Plan
+from ..module_utils._google.session import Session
+from ..module_utils._google.task import GcpTask
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:

@@ -46,15 +46,10 @@ clusters:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.gke.cluster import (
-    Clusters,
-    trimmed,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.gke.settings import (
-    check_name,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ..module_utils._google.gke.cluster import Clusters, trimmed
+from ..module_utils._google.gke.settings import check_name
+from ..module_utils._google.session import Session
+from ..module_utils._google.task import GcpTask
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:

@@ -114,17 +114,13 @@ token_renewed:
 import os
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
-from ansible_collections.streamops.knative.plugins.module_utils._google.gke import (
-    kubeconfig as files,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.gke.cluster import Clusters
-from ansible_collections.streamops.knative.plugins.module_utils._google.gke.settings import (
-    check_name,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.task import GcpTask
+from ..module_utils._google.errors import ConfigError
+from ..module_utils._google.gke import kubeconfig as files
+from ..module_utils._google.gke.cluster import Clusters
+from ..module_utils._google.gke.settings import check_name
+from ..module_utils._google.plan import Plan
+from ..module_utils._google.session import Session
+from ..module_utils._google.task import GcpTask
 
 #: Options that tell where a token comes from.
 SOURCE = (

@@ -425,41 +425,21 @@ upgrade_findings:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative import gateway
-from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import DesiredState
-from ansible_collections.streamops.knative.plugins.module_utils._knative.customization import (
-    SELECTION_MODES,
-    Settings,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.installer import Installer
-from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
-    PROJECTS,
-    UPSTREAM,
-    Source,
-    versions,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.upgrade_traps import (
-    described,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_run import (
-    summarize,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
-    CONNECTION,
-    connect,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import deletions
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
-    cache_dir,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    KubeError,
-    accounting,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
-from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
+from ..module_utils._knative import gateway
+from ..module_utils._knative.bundle import DesiredState
+from ..module_utils._knative.customization import SELECTION_MODES, Settings
+from ..module_utils._knative.installer import Installer
+from ..module_utils._knative.releases import PROJECTS, UPSTREAM, Source, versions
+from ..module_utils._knative.upgrade_traps import described
+from ..module_utils._kubernetes.apply_run import summarize
+from ..module_utils._kubernetes.argspec import CONNECTION, connect
+from ..module_utils._kubernetes.client import Client
+from ..module_utils._kubernetes.delete import deletions
+from ..module_utils._kubernetes.download import cache_dir
+from ..module_utils._kubernetes.errors import KubeError, accounting
+from ..module_utils._module.progress import paced
+from ..module_utils._module.task import Run, Task
+from ..module_utils._module.text import require_texts
 
 #: Options that are fields of `Settings`.
 SETTINGS = (

@@ -152,33 +152,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.collect import (
-    Collector,
-    Order,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.resolve import Resolver
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.transfer import Transfer
-from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
-    PROJECTS,
-    UPSTREAM,
-    Source,
-    versions,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
-    Downloader,
-    cache_dir,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
-from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
-from ansible_collections.streamops.knative.plugins.module_utils._oci.argspec import (
-    CONNECTION,
-    option,
-    strings,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.connect import open_repository
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import OptionError
-from ansible_collections.streamops.knative.plugins.module_utils._oci.platform import Platform
+from ..module_utils._airgap.collect import Collector, Order
+from ..module_utils._airgap.resolve import Resolver
+from ..module_utils._airgap.transfer import Transfer
+from ..module_utils._knative.releases import PROJECTS, UPSTREAM, Source, versions
+from ..module_utils._kubernetes.download import Downloader, cache_dir
+from ..module_utils._module.progress import paced
+from ..module_utils._module.task import Run, Task
+from ..module_utils._module.text import require_texts
+from ..module_utils._oci.argspec import CONNECTION, option, strings
+from ..module_utils._oci.connect import open_repository
+from ..module_utils._oci.errors import OptionError
+from ..module_utils._oci.platform import Platform
 
 ANONYMOUS = {"auth": "auto", "username": None, "password": None}
 

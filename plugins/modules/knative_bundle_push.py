@@ -132,29 +132,17 @@ bytes:
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._airgap import contents
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive import Archive
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.transfer import Transfer
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.upload import (
-    Uploader,
-    release_folder,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
-    PROJECTS,
-    Version,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
-    cache_dir,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
-from ansible_collections.streamops.knative.plugins.module_utils._oci.argspec import (
-    REGISTRY,
-    option,
-    strings,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.connect import open_repository
+from ..module_utils._airgap import contents
+from ..module_utils._airgap.archive import Archive
+from ..module_utils._airgap.errors import BundleError
+from ..module_utils._airgap.transfer import Transfer
+from ..module_utils._airgap.upload import Uploader, release_folder
+from ..module_utils._knative.releases import PROJECTS, Version
+from ..module_utils._kubernetes.download import cache_dir
+from ..module_utils._module.progress import paced
+from ..module_utils._module.task import Run, Task
+from ..module_utils._oci.argspec import REGISTRY, option, strings
+from ..module_utils._oci.connect import open_repository
 
 
 def work(run: Run) -> dict[str, Any]:

@@ -159,30 +159,15 @@ services:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative import gateway
-from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
-    Installed,
-    installed,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
-    PROJECTS,
-    Version,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.upgrade_traps import (
-    described,
-    findings,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
-    CONNECTION,
-    connect,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    permitted,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
+from ..module_utils._knative import gateway
+from ..module_utils._knative.installation import Installed, installed
+from ..module_utils._knative.releases import PROJECTS, Version
+from ..module_utils._knative.upgrade_traps import described, findings
+from ..module_utils._kubernetes.argspec import CONNECTION, connect
+from ..module_utils._kubernetes.client import Client, permitted
+from ..module_utils._kubernetes.errors import KubeError
+from ..module_utils._module.progress import paced
+from ..module_utils._module.task import Run, Task
 
 VISIBILITY = "networking.knative.dev/visibility"
 LOCAL = "cluster-local"

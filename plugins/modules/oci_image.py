@@ -268,15 +268,9 @@ pushed:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
-from ansible_collections.streamops.knative.plugins.module_utils._oci.argspec import (
-    REGISTRY,
-    option,
-    strings,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.image_run import (
-    run as make,
-)
+from ..module_utils._module.task import Run, Task
+from ..module_utils._oci.argspec import REGISTRY, option, strings
+from ..module_utils._oci.image_run import run as make
 
 
 def work(run: Run) -> dict[str, Any]:

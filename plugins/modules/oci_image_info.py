@@ -56,12 +56,10 @@ image:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
-from ansible_collections.streamops.knative.plugins.module_utils._oci.argspec import REGISTRY, option
-from ansible_collections.streamops.knative.plugins.module_utils._oci.connect import (
-    open_repository,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
+from ..module_utils._module.task import Run, Task
+from ..module_utils._oci.argspec import REGISTRY, option
+from ..module_utils._oci.connect import open_repository
+from ..module_utils._oci.reference import Reference
 
 
 def work(run: Run) -> dict[str, Any]:

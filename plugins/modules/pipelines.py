@@ -96,26 +96,13 @@ objects:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_run import (
-    summarize,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
-    CONNECTION,
-    connect,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
-    Manifests,
-    Source,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.namespaces import (
-    CREATE,
-    MODES,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.deployment import (
-    Deployment,
-)
+from ..module_utils._kubernetes.apply_run import summarize
+from ..module_utils._kubernetes.argspec import CONNECTION, connect
+from ..module_utils._kubernetes.manifests import Manifests, Source
+from ..module_utils._kubernetes.namespaces import CREATE, MODES
+from ..module_utils._module.progress import paced
+from ..module_utils._module.task import Run, Task
+from ..module_utils._pipelines.deployment import Deployment
 
 PARTS = ("base", "bindings", "producers")
 # The action plugin gives the rendered texts, which may hold secrets, in place of the names.

@@ -69,11 +69,8 @@ resources:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
-    CONNECTION,
-    connect,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
+from ..module_utils._kubernetes.argspec import CONNECTION, connect
+from ..module_utils._module.task import Run, Task
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "api_version": {"type": "str", "default": "v1"},

@@ -90,16 +90,11 @@ hops:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
-    CONNECTION,
-    connect,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.probe import Pods
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.rulebook_probe import (
-    probe,
-)
+from ..module_utils._kubernetes.argspec import CONNECTION, connect
+from ..module_utils._module.progress import paced
+from ..module_utils._module.task import Run, Task
+from ..module_utils._pipelines.probe import Pods
+from ..module_utils._pipelines.rulebook_probe import probe
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "namespace": {"type": "str", "required": True},

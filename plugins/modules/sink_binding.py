@@ -157,7 +157,7 @@ subjects:
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative.sink_binding import (
+from ..module_utils._knative.sink_binding import (
     BindingError,
     Waiter,
     check_sink,
@@ -165,14 +165,11 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.sink_bi
     delete,
     write,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
-    CONNECTION,
-    connect,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Object
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import accounting
-from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
+from ..module_utils._kubernetes.argspec import CONNECTION, connect
+from ..module_utils._kubernetes.client import Object
+from ..module_utils._kubernetes.errors import accounting
+from ..module_utils._module.progress import paced
+from ..module_utils._module.task import Run, Task
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},

@@ -28,9 +28,9 @@ from ansible.module_utils.common import json as ansible_json
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.streamops.knative.plugins.module_utils._http.errors import SettingError
-from ansible_collections.streamops.knative.plugins.module_utils._http.tls import public_context
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Task
+from ..module_utils._http.errors import SettingError
+from ..module_utils._http.tls import public_context
+from ..module_utils._module.task import Task
 
 COLLECTION = "streamops.knative"
 _PROFILE = "legacy"  # how ansible-core 2.19 and later exchange values with modules

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
+from .errors import BundleError
 
 #: The checksums of all other members but the format's own mark, as `sha256sum -c` reads them.
 CHECKSUMS = "SHA256SUMS"

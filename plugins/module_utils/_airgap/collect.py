@@ -10,50 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._airgap import contents as listing
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive import (
-    Archive,
-    Plan,
-    Section,
-    blob_name,
-    intact,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.contents import (
-    Contents,
-    Image,
-    release_file,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.draft import (
-    Draft,
-    remains,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.resolve import (
-    Resolved,
-    Resolver,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.transfer import (
-    Transfer,
-    write_error,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.images import references
-from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
-    Source,
-    Version,
-    check_components,
-    projects_of,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
-    Download,
-    Downloader,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
-    Manifests,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
-from ansible_collections.streamops.knative.plugins.module_utils._oci.image import INDEX_TYPE
-from ansible_collections.streamops.knative.plugins.module_utils._oci.platform import Platform
+from .._knative.images import references
+from .._knative.releases import Source, Version, check_components, projects_of
+from .._kubernetes.download import Download, Downloader
+from .._kubernetes.errors import KubeError
+from .._kubernetes.manifests import Manifests
+from .._module.errors import TaskError
+from .._oci.image import INDEX_TYPE
+from .._oci.platform import Platform
+from . import contents as listing
+from .archive import Archive, Plan, Section, blob_name, intact
+from .contents import Contents, Image, release_file
+from .draft import Draft, remains
+from .errors import BundleError
+from .resolve import Resolved, Resolver
+from .transfer import Transfer, write_error
 
 Json = dict[str, Any]
 _MEBIBYTE = 1 << 20

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive import Archive
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
+from .archive import Archive
+from .errors import BundleError
 
 LIST = "bundle.json"
 INDEX = "index.json"

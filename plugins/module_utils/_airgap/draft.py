@@ -7,13 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive import (
-    Archive,
-    Plan,
-    intact,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.transfer import write_error
+from .archive import Archive, Plan, intact
+from .errors import BundleError
+from .transfer import write_error
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
+from .._module.errors import TaskError
 
 
 class BundleError(TaskError):

@@ -7,18 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
-from ansible_collections.streamops.knative.plugins.module_utils._oci.image import (
-    INDEX_TYPE,
-    Document,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.platform import Platform
-from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
-from ansible_collections.streamops.knative.plugins.module_utils._oci.registry import (
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    Repository,
-)
+from .._oci.image import INDEX_TYPE, Document
+from .._oci.platform import Platform
+from .._oci.reference import Reference
+from .._oci.registry import INDEX_TYPES, MANIFEST_TYPES, Repository
+from .errors import BundleError
 
 Json = dict[str, Any]
 _ATTESTATION = "unknown/unknown"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
+from .errors import BundleError
 
 T = TypeVar("T")
 

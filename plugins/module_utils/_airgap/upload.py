@@ -12,27 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._airgap import contents as listing
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive import (
-    Archive,
-    blob_name,
-    problems,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.contents import (
-    Contents,
-    Image,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.transfer import Transfer
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
-    write_whole,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
-from ansible_collections.streamops.knative.plugins.module_utils._oci.registry import (
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    Repository,
-)
+from .._kubernetes.download import write_whole
+from .._oci.reference import Reference
+from .._oci.registry import INDEX_TYPES, MANIFEST_TYPES, Repository
+from . import contents as listing
+from .archive import Archive, blob_name, problems
+from .contents import Contents, Image
+from .errors import BundleError
+from .transfer import Transfer
 
 Json = dict[str, Any]
 _TAG_DIGITS = 12

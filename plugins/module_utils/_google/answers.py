@@ -10,10 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
-    UnexpectedAnswer,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._http.client import Answer
+from .._http.client import Answer
+from .errors import UnexpectedAnswer
 
 Json = dict[str, Any]
 

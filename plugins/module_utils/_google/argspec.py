@@ -13,17 +13,9 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.common.parameters import env_fallback
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.auth import (
-    CLOUD_PLATFORM,
-    USERINFO_EMAIL,
-    AuthOptions,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import (
-    SERVICES,
-    Session,
-    Settings,
-)
+from .auth import CLOUD_PLATFORM, USERINFO_EMAIL, AuthOptions
+from .errors import ConfigError
+from .session import SERVICES, Session, Settings
 
 #: A project's ID, or its number (https://cloud.google.com/resource-manager/docs/creating-managing-projects).
 PROJECT = re.compile(r"([a-z][a-z0-9.-]{0,61}:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|\d{6,19}")

@@ -13,13 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
-    ConfigError,
-    CredentialsError,
-    TokenUnavailable,
-    from_answer,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.http_client import Http
+from .errors import ConfigError, CredentialsError, TokenUnavailable, from_answer
+from .http_client import Http
 
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 USERINFO_EMAIL = "https://www.googleapis.com/auth/userinfo.email"

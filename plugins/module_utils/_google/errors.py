@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
+from .._module.errors import TaskError
 
 _TYPE = "type.googleapis.com/google.rpc."
 

@@ -9,12 +9,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._http.client import (
-    Answer,
-    HttpClient,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._http.errors import NoAnswer
-from ansible_collections.streamops.knative.plugins.module_utils._http.tls import public_context
+from .._http.client import Answer, HttpClient
+from .._http.errors import NoAnswer
+from .._http.tls import public_context
 
 LARGEST_ANSWER = 64 << 20  # bytes
 

@@ -9,12 +9,8 @@ import base64
 import binascii
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
-    ConfigError,
-    GcpError,
-    UnexpectedAnswer,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._yaml import type_name
+from .._yaml import type_name
+from .errors import ConfigError, GcpError, UnexpectedAnswer
 
 Json = dict[str, Any]
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
+from .._module.text import require_texts
+from .errors import (
     ApiError,
     ConfigError,
     Conflict,
@@ -19,8 +20,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     UnexpectedAnswer,
     Unreachable,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
+from .session import Session
 
 Json = dict[str, Any]
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from .errors import ConfigError
+from .session import Session
 
 Json = dict[str, Any]
 VERSION = 3

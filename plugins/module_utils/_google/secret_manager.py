@@ -14,30 +14,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google import policy as policies
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
-    ConfigError,
-    FailedPrecondition,
-    NotFound,
-    PermissionDenied,
-    UnexpectedAnswer,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.payload import (
-    payload,
-    verified,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.plan import (
-    Plan,
-    merged_labels,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import (
-    Session,
-    map_parallel,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.timestamps import (
-    is_time,
-    moment,
-)
+from . import policy as policies
+from .errors import ConfigError, FailedPrecondition, NotFound, PermissionDenied, UnexpectedAnswer
+from .payload import payload, verified
+from .plan import Plan, merged_labels
+from .session import Session, map_parallel
+from .timestamps import is_time, moment
 
 Json = dict[str, Any]
 

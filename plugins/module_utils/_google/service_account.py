@@ -8,11 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
-    ConfigError,
-    NotFound,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from .errors import ConfigError, NotFound
+from .session import Session
 
 _NAME = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
 

@@ -11,12 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
-    ConfigError,
-    UnexpectedAnswer,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from .errors import ConfigError, UnexpectedAnswer
+from .plan import Plan
+from .session import Session
 
 MAX_READ_AT_ONCE = 30
 MAX_PER_PAGE = 200

@@ -13,15 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from ansible_collections.streamops.knative.plugins.module_utils._google import answers
-from ansible_collections.streamops.knative.plugins.module_utils._google.auth import (
-    AuthOptions,
-    Credentials,
-    access_token,
-    credentials,
-    refresh,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
+from .._http.client import USER_AGENT, Answer
+from .._http.errors import Cause, NoAnswer, SettingError
+from .._http.retries import LONGEST_ASKED_PAUSE, Retries, http_date, retry_after
+from .._http.tls import CA_VARIABLES
+from . import answers
+from .auth import AuthOptions, Credentials, access_token, credentials, refresh
+from .errors import (
     ApiError,
     ConfigError,
     GcpError,
@@ -38,23 +36,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     is_rate,
     retry_delay,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._google.http_client import Http
-from ansible_collections.streamops.knative.plugins.module_utils._http.client import (
-    USER_AGENT,
-    Answer,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
-    Cause,
-    NoAnswer,
-    SettingError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._http.retries import (
-    LONGEST_ASKED_PAUSE,
-    Retries,
-    http_date,
-    retry_after,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._http.tls import CA_VARIABLES
+from .http_client import Http
 
 Json = dict[str, Any]
 _Result = TypeVar("_Result")

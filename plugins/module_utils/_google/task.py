@@ -6,14 +6,11 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.argspec import (
-    GOOGLE,
-    session,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan, carry_out
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
-from ansible_collections.streamops.knative.plugins.module_utils._yaml import dump
+from .._module.task import Run, Task
+from .._yaml import dump
+from .argspec import GOOGLE, session
+from .plan import Plan, carry_out
+from .session import Session
 
 Json = dict[str, Any]
 

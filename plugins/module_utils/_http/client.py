@@ -13,12 +13,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, Union
 from urllib.parse import unquote, urlsplit
 
-from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
-    Cause,
-    NoAnswer,
-    SettingError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._http.proxies import proxy_for
+from .errors import Cause, NoAnswer, SettingError
+from .proxies import proxy_for
 
 if TYPE_CHECKING:
     from urllib3 import HTTPHeaderDict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
+from .._module.errors import TaskError
 
 
 class Cause(Enum):

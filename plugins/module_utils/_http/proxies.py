@@ -6,7 +6,7 @@ import ipaddress
 import urllib.request
 from urllib.parse import urlsplit
 
-from ansible_collections.streamops.knative.plugins.module_utils._http.errors import SettingError
+from .errors import SettingError
 
 SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from ansible_collections.streamops.knative.plugins.module_utils._http.client import Answer
-from ansible_collections.streamops.knative.plugins.module_utils._http.errors import NoAnswer
+from .client import Answer
+from .errors import NoAnswer
 
 NOT_CARRIED_OUT = (429, 503)
 PERHAPS_CARRIED_OUT = (502, 504)

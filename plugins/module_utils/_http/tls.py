@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ansible_collections.streamops.knative.plugins.module_utils._http.errors import SettingError
+from .errors import SettingError
 
 #: Files of certificate authorities to trust instead of the system's, in the order of precedence.
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")

@@ -1,1 +1,1 @@
-from ansible_collections.streamops.knative.plugins.module_utils._module import minimum_python  # noqa: F401
+from .._module import minimum_python  # noqa: F401

@@ -8,27 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative import (
-    installation as cluster,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.customization import (
-    Settings,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
-    PROJECTS,
-    Files,
-    Source,
-    Version,
-    check_components,
-    projects_of,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.upgrade_traps import (
-    Finding,
-    findings,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
+from .._kubernetes.client import Client
+from .._kubernetes.errors import KubeError
+from .._kubernetes.manifests import Refused
+from . import installation as cluster
+from .customization import Settings
+from .releases import PROJECTS, Files, Source, Version, check_components, projects_of
+from .upgrade_traps import Finding, findings
 
 Object = dict[str, Any]
 PULL_SECRET = "streamops-registry"  # noqa: S105 - a name

@@ -15,19 +15,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative.image_overrides import (
-    Replacement,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.images import (
-    references,
-    replaced,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.suggestion import meant
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    permitted,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import merge
+from .._kubernetes.client import Client, permitted
+from .._kubernetes.patches import merge
+from .image_overrides import Replacement
+from .images import references, replaced
+from .suggestion import meant
 
 Object = dict[str, Any]
 ALL = "all"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.polling import poll
+from .._kubernetes.client import Client
+from .._kubernetes.errors import KubeError
+from .._kubernetes.polling import poll
 
 Object = dict[str, Any]
 HTTP_PORT = "http2"  # its name in Kourier's Service

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative.images import is_reference
-from ansible_collections.streamops.knative.plugins.module_utils._knative.suggestion import meant
+from .images import is_reference
+from .suggestion import meant
 
 
 def repository(reference: str) -> str:

@@ -6,16 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
-    PROJECTS,
-    Version,
-    minimum_kubernetes,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import PART_OF
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    permitted,
-)
+from .._kubernetes.apply import PART_OF
+from .._kubernetes.client import Client, permitted
+from .releases import PROJECTS, Version, minimum_kubernetes
 
 Object = dict[str, Any]
 VERSION_LABEL = "app.kubernetes.io/version"

@@ -8,60 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
-    PULL_SECRET,
-    SILENT,
-    DesiredState,
-    Plan,
-    plan,
-    pull_secrets,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.customization import (
-    LIMITS,
-    Customization,
-    missing,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.images import replaced
-from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
-    RECORD,
-    installed,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
-    PROJECTS,
-    Files,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
-    Key,
-    Settings,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_run import (
-    Options,
-    Result,
-    absent,
-    present,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import deletions
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
-    Downloader,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    KubeError,
-    accounting,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.managed_fields import (
-    record,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
-    Manifests,
-    Refused,
-    Source,
-    read,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import Patch
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.readiness import (
-    Condition,
-)
+from .._kubernetes.apply import Key, Settings
+from .._kubernetes.apply_run import Options, Result, absent, present
+from .._kubernetes.client import Client
+from .._kubernetes.delete import deletions
+from .._kubernetes.download import Downloader
+from .._kubernetes.errors import KubeError, accounting
+from .._kubernetes.managed_fields import record
+from .._kubernetes.manifests import Manifests, Refused, Source, read
+from .._kubernetes.patches import Patch
+from .._kubernetes.readiness import Condition
+from .bundle import PULL_SECRET, SILENT, DesiredState, Plan, plan, pull_secrets
+from .customization import LIMITS, Customization, missing
+from .images import replaced
+from .installation import RECORD, installed
+from .releases import PROJECTS, Files
 
 Object = dict[str, Any]
 APPLY_SET = "streamops-knative"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
+from .._kubernetes.errors import KubeError
 
 UPSTREAM = "https://github.com"
 _VERSION = re.compile(r"^(?:knative-)?v?(\d+)\.(\d+)\.(\d+)$")

@@ -12,26 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative.extensions import (
-    as_strings,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.extensions import (
-    problems as extension_problems,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    FORBIDDEN,
-    Client,
-    Object,
-    Resource,
-    UnknownKind,
-    permitted,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    ApiError,
-    KubeError,
-    accounting,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.polling import poll
+from .._kubernetes.client import FORBIDDEN, Client, Object, Resource, UnknownKind, permitted
+from .._kubernetes.errors import ApiError, KubeError, accounting
+from .._kubernetes.polling import poll
+from .extensions import as_strings
+from .extensions import problems as extension_problems
 
 API_VERSION = "sources.knative.dev/v1"
 WEBHOOK = "sinkbindings.webhook.sources.knative.dev"

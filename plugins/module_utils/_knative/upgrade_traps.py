@@ -10,12 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import Version
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    Object,
-    permitted,
-)
+from .._kubernetes.client import Client, Object, permitted
+from .releases import Version
 
 SERVICE_LABEL = "serving.knative.dev/service"
 NETWORKING = "networking.knative.dev"

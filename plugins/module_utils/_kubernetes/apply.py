@@ -15,35 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import order
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    Resource,
-    UnknownKind,
-    close_kinds,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.diff import changed
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    ApiError,
-    KubeError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.managed_fields import (
-    is_applied,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
-    Refused,
-    Source,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.polling import poll
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.schema import (
-    Schemas,
-    crd_problems,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.takeover import (
-    client_side_entries,
-    migrated,
-    without_left_out,
-)
+from . import order
+from .client import Client, Resource, UnknownKind, close_kinds
+from .diff import changed
+from .errors import ApiError, KubeError
+from .managed_fields import is_applied
+from .manifests import Refused, Source
+from .polling import poll
+from .schema import Schemas, crd_problems
+from .takeover import client_side_entries, migrated, without_left_out
 
 Object = dict[str, Any]
 Key = tuple[str, str, str, str]  # group, kind, namespace, name

@@ -7,41 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
-    Applier,
-    Bundle,
-    Interrupted,
-    Item,
-    Key,
-    Settings,
-    StillFailing,
-    resolve,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_set import (
-    ApplySet,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    Resource,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import Deleter
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.diff import difference
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Source
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.namespaces import (
-    claim,
-    missing,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import (
-    Patch,
-    patched,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.readiness import (
-    Condition,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.wait import (
-    Waiter,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run
+from .._module.task import Run
+from .apply import Applier, Bundle, Interrupted, Item, Key, Settings, StillFailing, resolve
+from .apply_set import ApplySet
+from .client import Client, Resource
+from .delete import Deleter
+from .diff import difference
+from .manifests import Source
+from .namespaces import claim, missing
+from .patches import Patch, patched
+from .readiness import Condition
+from .wait import Waiter
 
 Progress = Callable[[str], None]
 

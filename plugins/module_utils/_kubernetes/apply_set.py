@@ -16,20 +16,11 @@ import hashlib
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
-    PART_OF,
-    Applier,
-    Bundle,
-    Item,
-    Key,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    Resource,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import live_item
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import ApiError
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
+from .apply import PART_OF, Applier, Bundle, Item, Key
+from .client import Client, Resource
+from .delete import live_item
+from .errors import ApiError
+from .manifests import Refused
 
 Object = dict[str, Any]
 PREFIX = "applyset.kubernetes.io"

@@ -5,39 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import json_path
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import Settings
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_run import (
-    Options,
-    absent,
-    present,
-    summarize,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.argspec import (
-    CONNECTION,
-    connect,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import deletions
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
-    Downloader,
-    cache_dir,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
-    Manifests,
-    Source,
-    read,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.namespaces import (
-    APPLY,
-    MODES,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import Patch
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.readiness import (
-    Condition,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.progress import paced
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
+from .._module.progress import paced
+from .._module.task import Run, Task
+from . import json_path
+from .apply import Settings
+from .apply_run import Options, absent, present, summarize
+from .argspec import CONNECTION, connect
+from .delete import deletions
+from .download import Downloader, cache_dir
+from .errors import KubeError
+from .manifests import Manifests, Source, read
+from .namespaces import APPLY, MODES
+from .patches import Patch
+from .readiness import Condition
 
 _TEXT = {"type": "str", "default": ""}
 BUNDLE: dict[str, dict[str, Any]] = {

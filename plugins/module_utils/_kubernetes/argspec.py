@@ -11,12 +11,10 @@ from typing import Any
 
 from ansible.module_utils.common.parameters import env_fallback
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.config import load
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.transport import (
-    Transport,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run
+from .._module.task import Run
+from .client import Client
+from .config import load
+from .transport import Transport
 
 
 def _option(variable: str, **spec: Any) -> dict[str, Any]:

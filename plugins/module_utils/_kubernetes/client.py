@@ -12,13 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    ApiError,
-    KubeError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.transport import (
-    Transport,
-)
+from .errors import ApiError, KubeError
+from .transport import Transport
 
 APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
 JSON_PATCH = "application/json-patch+json"

@@ -15,19 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import (
-    exec_plugin,
-    google_tokens,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    ConfigError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._yaml import (
-    InvalidYaml,
-    decode,
-    documents,
-    type_name,
-)
+from .._yaml import InvalidYaml, decode, documents, type_name
+from . import exec_plugin, google_tokens
+from .errors import ConfigError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 

@@ -7,28 +7,11 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
-    PART_OF,
-    Applier,
-    Bundle,
-    Interrupted,
-    Item,
-    Key,
-    Settings,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    Resource,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    ApiError,
-    KubeError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.namespaces import (
-    is_foreign,
-    release,
-)
+from .apply import PART_OF, Applier, Bundle, Interrupted, Item, Key, Settings
+from .client import Client, Resource
+from .errors import ApiError, KubeError
+from .manifests import Refused
+from .namespaces import is_foreign, release
 
 Object = dict[str, Any]
 POLL_FIRST, POLL_MOST = 0.1, 1.0  # seconds between two looks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._yaml import dump
+from .._yaml import dump
 
 Object = dict[str, Any]
 MASK = "********"

@@ -8,20 +8,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.streamops.knative.plugins.module_utils._http.client import (
-    REDIRECTS,
-    HttpClient,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
-    NoAnswer,
-    SettingError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._http.retries import Retries
-from ansible_collections.streamops.knative.plugins.module_utils._http.tls import public_context
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._module.cache_folder import (
-    cache_folder,
-)
+from .._http.client import REDIRECTS, HttpClient
+from .._http.errors import NoAnswer, SettingError
+from .._http.retries import Retries
+from .._http.tls import public_context
+from .._module.cache_folder import cache_folder
+from .errors import KubeError
 
 LARGEST_FILE = 64 << 20  # bytes
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._http.retries import ETCD
-from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
+from .._http.retries import ETCD
+from .._module.errors import TaskError
 
 
 class KubeError(TaskError):

@@ -13,9 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    ConfigError,
-)
+from .errors import ConfigError
 
 TIMEOUT = 60.0  # seconds
 EXTENSION = "client.authentication.k8s.io/exec"

@@ -11,10 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    ConfigError,
-    Unreachable,
-)
+from .errors import ConfigError, Unreachable
 
 #: Name of the extension: `expires` (RFC 3339) and `google` (options of Google's modules).
 EXTENSION = "streamops.knative"
@@ -46,10 +43,7 @@ def credentials(options: Mapping[str, Any]) -> Credentials:
     # Late, since few clusters need it.
     from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: PLC0415
 
-    from ansible_collections.streamops.knative.plugins.module_utils._google import (  # noqa: PLC0415
-        argspec,
-        errors,
-    )
+    from .._google import argspec, errors  # noqa: PLC0415
 
     checked = ArgumentSpecValidator(argspec.GOOGLE).validate(dict(options))
     if checked.error_messages:

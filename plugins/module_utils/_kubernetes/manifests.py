@@ -13,17 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
-    Download,
-    Downloader,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._yaml import (
-    InvalidYaml,
-    decode,
-    documents,
-    type_name,
-)
+from .._yaml import InvalidYaml, decode, documents, type_name
+from .download import Download, Downloader
+from .errors import KubeError
 
 SUFFIXES = (".yaml", ".yml", ".json")
 #: Metadata that only the server sets; an object that has some of it was exported from a cluster.

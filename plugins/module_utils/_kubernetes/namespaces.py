@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
-    Bundle,
-    Item,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
+from .apply import Bundle, Item
+from .client import Client
 
 Object = dict[str, Any]
 CREATED = "streamops.knative/created"

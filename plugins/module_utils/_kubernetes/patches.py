@@ -6,10 +6,7 @@ import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
-    Refused,
-    Source,
-)
+from .manifests import Refused, Source
 
 Object = dict[str, Any]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import json_path
+from . import json_path
 
 Object = dict[str, Any]
 

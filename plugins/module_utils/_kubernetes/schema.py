@@ -13,8 +13,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import ApiError
+from .client import Client
+from .errors import ApiError
 
 Object = dict[str, Any]
 _TYPES: dict[str, type | tuple[type, ...]] = {

@@ -12,25 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from ansible_collections.streamops.knative.plugins.module_utils._http.client import (
-    Answer,
-    HttpClient,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
-    Cause,
-    NoAnswer,
-    SettingError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._http.retries import Retries
-from ansible_collections.streamops.knative.plugins.module_utils._http.tls import private_context
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.config import (
-    ClusterConfig,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    ApiError,
-    ConfigError,
-    Unreachable,
-)
+from .._http.client import Answer, HttpClient
+from .._http.errors import Cause, NoAnswer, SettingError
+from .._http.retries import Retries
+from .._http.tls import private_context
+from .config import ClusterConfig
+from .errors import ApiError, ConfigError, Unreachable
 
 LARGEST_LINE = 8 << 20  # bytes of one event of a watch; etcd takes objects of 1.5 MB
 EXPIRY_MARGIN = timedelta(seconds=30)  # by which credentials are renewed before they expire

@@ -7,21 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
-    Applier,
-    Item,
-    Key,
-    served_kinds,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    Resource,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    ApiError,
-    KubeError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.readiness import (
+from .apply import Applier, Item, Key, served_kinds
+from .client import Client, Resource
+from .errors import ApiError, KubeError
+from .readiness import (
     READY,
     Condition,
     Verdict,

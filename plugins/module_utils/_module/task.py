@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
+from .errors import TaskError
 
 
 def _ignore(_sentence: str) -> None:

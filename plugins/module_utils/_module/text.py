@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
+from .errors import TaskError
 
 
 def require_texts(option: str, values: Mapping[Any, Any], error: type[TaskError]) -> dict[str, str]:

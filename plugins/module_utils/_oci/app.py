@@ -8,14 +8,11 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.dockerignore import IgnoreRules
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
-    FolderError,
-    OptionError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.layer import Entry
-from ansible_collections.streamops.knative.plugins.module_utils._oci.secret_files import find_secret
-from ansible_collections.streamops.knative.plugins.module_utils._oci.text_files import read_text
+from .dockerignore import IgnoreRules
+from .errors import FolderError, OptionError
+from .layer import Entry
+from .secret_files import find_secret
+from .text_files import read_text
 
 IGNORE_FILES = (".containerignore", ".dockerignore")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.argspec import GOOGLE
+from .._google.argspec import GOOGLE
 
 
 def option(kind: str = "str", **more: Any) -> dict[str, Any]:

@@ -6,18 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.cache import Cache
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
-    OptionError,
-    RegistryError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.image import Base
-from ansible_collections.streamops.knative.plugins.module_utils._oci.platform import Platform
-from ansible_collections.streamops.knative.plugins.module_utils._oci.registry import (
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    Repository,
-)
+from .cache import Cache
+from .errors import OptionError, RegistryError
+from .image import Base
+from .platform import Platform
+from .registry import INDEX_TYPES, MANIFEST_TYPES, Repository
 
 _DEFAULT_PLATFORM = "linux/amd64"
 

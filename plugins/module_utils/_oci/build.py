@@ -12,31 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.app import read_app, read_copy
-from ansible_collections.streamops.knative.plugins.module_utils._oci.cache import Cache
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import OptionError
-from ansible_collections.streamops.knative.plugins.module_utils._oci.image import (
-    Added,
-    Base,
-    Image,
-    Settings,
-    assemble,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.layer import (
-    Entry,
-    Layer,
-    write_layer,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.platform import Platform
-from ansible_collections.streamops.knative.plugins.module_utils._oci.requirements import (
-    Line,
-    read_requirements,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.wheels import (
-    Target,
-    fetch_wheels,
-    wheel_entries,
-)
+from .app import read_app, read_copy
+from .cache import Cache
+from .errors import OptionError
+from .image import Added, Base, Image, Settings, assemble
+from .layer import Entry, Layer, write_layer
+from .platform import Platform
+from .requirements import Line, read_requirements
+from .wheels import Target, fetch_wheels, wheel_entries
 
 #: Raised when the same input gives other bytes than before.
 _FORMAT = 1

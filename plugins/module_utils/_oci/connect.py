@@ -7,21 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.argspec import session
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import GcpError
-from ansible_collections.streamops.knative.plugins.module_utils._oci.credentials import (
-    Credentials,
-    find_credentials,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
-    OptionError,
-    RegistryError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
-from ansible_collections.streamops.knative.plugins.module_utils._oci.registry import (
-    Connection,
-    Repository,
-)
+from .._google.argspec import session
+from .._google.errors import GcpError
+from .credentials import Credentials, find_credentials
+from .errors import OptionError, RegistryError
+from .reference import Reference
+from .registry import Connection, Repository
 
 #: Artifact Registry and the older Container Registry.
 _GOOGLE = re.compile(r"([a-z0-9-]+-)?docker\.pkg\.dev|([a-z]+\.)?gcr\.io")

@@ -16,11 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import OptionError
-from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import (
-    DOCKER_HUB,
-    Reference,
-)
+from .errors import OptionError
+from .reference import DOCKER_HUB, Reference
 
 #: The names that Docker Hub has had.
 _HUB = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")

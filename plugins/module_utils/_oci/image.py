@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.layer import Layer
-from ansible_collections.streamops.knative.plugins.module_utils._oci.platform import Platform
+from .layer import Layer
+from .platform import Platform
 
 Json = dict[str, Any]
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"

@@ -10,30 +10,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from ansible_collections.streamops.knative.plugins.module_utils._module.cache_folder import (
-    cache_folder,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
-from ansible_collections.streamops.knative.plugins.module_utils._oci.base_image import find_base
-from ansible_collections.streamops.knative.plugins.module_utils._oci.build import Builder, Recipe
-from ansible_collections.streamops.knative.plugins.module_utils._oci.cache import Cache
-from ansible_collections.streamops.knative.plugins.module_utils._oci.connect import open_repository
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import OptionError
-from ansible_collections.streamops.knative.plugins.module_utils._oci.image import (
-    CREATED_BY,
-    Document,
-    Image,
-    Settings,
-    index,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.platform import Platform
-from ansible_collections.streamops.knative.plugins.module_utils._oci.push import Pusher, State
-from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import (
-    Reference,
-    check_tag,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.registry import Repository
-from ansible_collections.streamops.knative.plugins.module_utils._yaml import dump
+from .._module.cache_folder import cache_folder
+from .._module.text import require_texts
+from .._yaml import dump
+from .base_image import find_base
+from .build import Builder, Recipe
+from .cache import Cache
+from .connect import open_repository
+from .errors import OptionError
+from .image import CREATED_BY, Document, Image, Settings, index
+from .platform import Platform
+from .push import Pusher, State
+from .reference import Reference, check_tag
+from .registry import Repository
 
 Json = dict[str, Any]
 _DIFF_LAYER_LIMIT = 20_000_000  # bytes; a larger application layer is not fetched for a diff

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import OptionError
+from .errors import OptionError
 
 #: OCI's (Go's) name of an architecture -> that of `uname -m`.
 _MACHINES = {

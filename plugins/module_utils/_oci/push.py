@@ -8,13 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.cache import Cache
-from ansible_collections.streamops.knative.plugins.module_utils._oci.image import (
-    Document,
-    Image,
-    same_content,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.registry import Repository
+from .cache import Cache
+from .image import Document, Image, same_content
+from .registry import Repository
 
 Json = dict[str, Any]
 

@@ -17,29 +17,14 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
-from ansible_collections.streamops.knative.plugins.module_utils._http.client import (
-    Answer,
-    HttpClient,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
-    Cause,
-    NoAnswer,
-    SettingError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._http.retries import Retries
-from ansible_collections.streamops.knative.plugins.module_utils._http.tls import (
-    private_context,
-    public_context,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.credentials import Credentials
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
-    OptionError,
-    RegistryError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
-from ansible_collections.streamops.knative.plugins.module_utils._oci.registry_auth import (
-    Authorization,
-)
+from .._http.client import Answer, HttpClient
+from .._http.errors import Cause, NoAnswer, SettingError
+from .._http.retries import Retries
+from .._http.tls import private_context, public_context
+from .credentials import Credentials
+from .errors import OptionError, RegistryError
+from .reference import Reference
+from .registry_auth import Authorization
 
 Json = dict[str, Any]
 

@@ -12,12 +12,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from ansible_collections.streamops.knative.plugins.module_utils._http.client import Answer
-from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
-    Cause,
-    NoAnswer,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.credentials import Credentials
+from .._http.client import Answer
+from .._http.errors import Cause, NoAnswer
+from .credentials import Credentials
 
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _CLIENT_ID = "streamops.knative"

@@ -18,8 +18,8 @@ try:
 except ImportError:  # read_requirements reports it
     Requirement = None  # type: ignore[assignment,misc]  # stands for the missing library
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import OptionError
-from ansible_collections.streamops.knative.plugins.module_utils._oci.text_files import read_text
+from .errors import OptionError
+from .text_files import read_text
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.text_files import encoding_of
+from .text_files import encoding_of
 
 _NAMES = (
     ".env",

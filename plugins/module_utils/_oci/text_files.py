@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import OptionError
+from .errors import OptionError
 
 #: UTF-32's marks begin with those of UTF-16, so they come first.
 _MARKS = (

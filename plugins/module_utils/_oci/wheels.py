@@ -21,12 +21,9 @@ try:
 except ImportError:  # read_requirements reports it
     Requirement = None  # type: ignore[assignment,misc]  # stands for the missing library
 
-from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
-    OptionError,
-    WheelError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._oci.layer import Entry
-from ansible_collections.streamops.knative.plugins.module_utils._oci.requirements import Line
+from .errors import OptionError, WheelError
+from .layer import Entry
+from .requirements import Line
 
 #: Where pip would put things, or whether it may run at all: not for a download.
 _NOT_FOR_PIP = ("PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV")

@@ -10,38 +10,16 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._airgap import contents
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive import Archive
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
-from ansible_collections.streamops.knative.plugins.module_utils._knative import bundle
-from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
-    Installed,
-    installed,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
-    COMPONENTS,
-    PROJECTS,
-    Source,
-    Version,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    Object,
-    UnknownKind,
-    permitted,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    ApiError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
-    ownership,
-    rights,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import (
-    VIEWER,
-    Pipeline,
-    numbered,
-)
+from .._airgap import contents
+from .._airgap.archive import Archive
+from .._airgap.errors import BundleError
+from .._knative import bundle
+from .._knative.installation import Installed, installed
+from .._knative.releases import COMPONENTS, PROJECTS, Source, Version
+from .._kubernetes.client import Client, Object, UnknownKind, permitted
+from .._kubernetes.errors import ApiError
+from . import ownership, rights
+from .model import VIEWER, Pipeline, numbered
 
 #: The oldest releases whose SinkBindings, Brokers and Services have everything the templates use.
 OLDEST = {"serving": Version(1, 21, 0), "eventing": Version(1, 21, 0)}

@@ -7,21 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative import sink_binding
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import Settings
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_run import (
-    Options,
-    Result,
-    absent,
-    present,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    Resource,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.delete import deletions
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Source
+from .._knative import sink_binding
+from .._kubernetes.apply import Settings
+from .._kubernetes.apply_run import Options, Result, absent, present
+from .._kubernetes.client import Client, Resource
+from .._kubernetes.delete import deletions
+from .._kubernetes.errors import KubeError
+from .._kubernetes.manifests import Source
 
 APPLY_SET = "twitter-pipeline"
 PRODUCERS = f"{APPLY_SET}-producers"

@@ -10,12 +10,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative.extensions import (
-    as_strings,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.extensions import (
-    problems as extension_problems,
-)
+from .._knative.extensions import as_strings
+from .._knative.extensions import problems as extension_problems
 
 Pipeline = dict[str, Any]
 PREFIX = "twitter_pipeline_"

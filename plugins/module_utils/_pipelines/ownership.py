@@ -8,28 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative.installer import (
-    APPLY_SET as KNATIVE,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply import (
-    Applier,
-    Item,
-    Settings,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_set import (
-    ApplySet,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import ApiError
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.deployment import (
-    APPLY_SET,
-    PRODUCERS,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import (
-    VIEWER,
-    numbered,
-)
+from .._knative.installer import APPLY_SET as KNATIVE
+from .._kubernetes.apply import Applier, Item, Settings
+from .._kubernetes.apply_set import ApplySet
+from .._kubernetes.client import Client
+from .._kubernetes.errors import ApiError
+from .._kubernetes.manifests import Refused
+from .deployment import APPLY_SET, PRODUCERS
+from .model import VIEWER, numbered
 
 Values = Mapping[str, Any]
 

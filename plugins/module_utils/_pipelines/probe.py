@@ -16,16 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    Object,
-    UnknownKind,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import (
-    ApiError,
-    KubeError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.polling import poll
+from .._kubernetes.client import Client, Object, UnknownKind
+from .._kubernetes.errors import ApiError, KubeError
+from .._kubernetes.polling import poll
 
 PROBE_TYPE = "com.streamops.probe"
 POLL_SECONDS = 0.2

@@ -8,14 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    Object,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import (
-    SUBJECTS,
-    numbered,
-)
+from .._kubernetes.client import Client, Object
+from .model import SUBJECTS, numbered
 
 Rules = Iterable[Mapping[str, Any]]
 Right = tuple[str, str, str]  # API group, resource, verb

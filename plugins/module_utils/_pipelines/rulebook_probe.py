@@ -14,20 +14,10 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import (
-    Client,
-    Object,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import ApiError
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.polling import poll
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.probe import (
-    POLL_SECONDS,
-    Lost,
-    Path,
-    Pods,
-    not_ready,
-    pods_said,
-)
+from .._kubernetes.client import Client, Object
+from .._kubernetes.errors import ApiError
+from .._kubernetes.polling import poll
+from .probe import POLL_SECONDS, Lost, Path, Pods, not_ready, pods_said
 
 #: Its rule is in the collection's rulebooks, and in the README of the role event_driven for others.
 PROBE_TYPE = "com.streamops.rulebook.probe"

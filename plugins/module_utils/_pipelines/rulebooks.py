@@ -12,19 +12,9 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import (
-    DNS_LABEL,
-    NAME_MAX_LENGTH,
-    is_system,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.rulebook_probe import (
-    PROBE_TYPE,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._yaml import (
-    InvalidYaml,
-    decode,
-    documents,
-)
+from .._yaml import InvalidYaml, decode, documents
+from .model import DNS_LABEL, NAME_MAX_LENGTH, is_system
+from .rulebook_probe import PROBE_TYPE
 
 PREFIX = "event_driven_"
 COLLECTION = "streamops.knative"

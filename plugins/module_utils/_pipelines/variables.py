@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.formats import FORMATS
+from .formats import FORMATS
 
 #: Prefixes that other software uses too: a foreign variable is refused only when it looks like a misspelling.
 SHARED_PREFIXES = ("secrets_",)

@@ -7,18 +7,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
-    ConfigError,
-    FailedPrecondition,
-    GcpError,
-    NotFound,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.gke import settings
-from ansible_collections.streamops.knative.plugins.module_utils._google.plan import (
-    Plan,
-    merged_labels,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
+from ..errors import ConfigError, FailedPrecondition, GcpError, NotFound
+from ..plan import Plan, merged_labels
+from ..session import Session
+from . import settings
 
 Json = dict[str, Any]
 

@@ -19,14 +19,8 @@ try:
 except ImportError:
     yaml = None  # type: ignore[assignment]  # stands for the missing module
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
-    ConfigError,
-    GcpError,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._google.timestamps import (
-    is_time,
-    moment,
-)
+from ..errors import ConfigError, GcpError
+from ..timestamps import is_time, moment
 
 Json = dict[str, Any]
 

@@ -13,14 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._google.errors import ConfigError
-from ansible_collections.streamops.knative.plugins.module_utils._google.session import Session
-from ansible_collections.streamops.knative.plugins.module_utils._google.timestamps import (
-    check_times,
-    is_time,
-    moment,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._module.text import require_texts
+from ..._module.text import require_texts
+from ..errors import ConfigError
+from ..session import Session
+from ..timestamps import check_times, is_time, moment
 
 Json = dict[str, Any]
 
