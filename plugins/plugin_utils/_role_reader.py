@@ -153,7 +153,9 @@ class RoleReader:
             with contextlib.chdir(self._loader.get_basedir()):
                 return rulebooks.problems(values, _rulebooks())
         gateway = self.optional("knative_eventing_gateway", "load_balancer")
-        return model.problems({**values, f"{model.PREFIX}gateway": gateway})
+        option = f"{model.PREFIX}secret_names"
+        names = consistency.names_of_secrets(option, values[option]) if option in values else []
+        return [*names, *model.problems({**values, f"{model.PREFIX}gateway": gateway})]
 
     def _readers_of_x(self) -> list[str]:
         """Return the namespaces of the pipelines that read X, as the role finds them."""

@@ -335,6 +335,27 @@ def test_kubernetes_secrets(play: Play) -> None:
     assert core.read_namespace("one").metadata.name == "one", "the namespace stays"
 
 
+def test_bearer_is_stored_instead_of_the_keys(play: Play) -> None:
+    bearer = {**dict.fromkeys(VALUES, ""), "secrets_x_bearer_token": f"{MARK}-bearer"}
+    variables = {"roles": ("secrets",), **bearer}
+    before = {secret["id"] for secret in play.secrets()}
+    assert recap(play.run(**variables))["failed"] == 0
+    assert {secret["id"] for secret in play.secrets()} - before == {"twitter-bearer-token"}
+    assert recap(play.run(**variables))["changed"] == 0
+    in_kubernetes = {**variables, "secrets_backend": "kubernetes"}
+    assert recap(play.run(**in_kubernetes))["failed"] == 0
+    core = client.CoreV1Api(config.new_client_from_config(str(play.folder / "kubeconfig")))
+    data = core.read_namespaced_secret("twitter-credentials", "streamops").data
+    assert {k: base64.b64decode(v).decode() for k, v in data.items()} == {
+        "bearer_token": f"{MARK}-bearer"
+    }
+    named = play.run(**{**variables, "secrets_names": {"bearer_token": "b", "api_key": "a"}})
+    assert "all four, or bearer_token alone" in " ".join(named.stdout.split())
+    external = {"secrets_names": {"bearer_token": "its-bearer"}, "secrets_external": True}
+    assert recap(play.run(**{**variables, **external}))["failed"] == 0
+    assert "its-bearer" in {secret["id"] for secret in play.secrets()}
+
+
 def test_everything_that_is_missing_is_named_at_once(play: Play) -> None:
     result = play.run(roles=("secrets",), **dict.fromkeys(VALUES, ""))
     for name in VALUES:

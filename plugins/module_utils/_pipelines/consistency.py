@@ -24,7 +24,10 @@ from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model
 Values = Mapping[str, Any]
 
 ACCOUNT = ".iam.gserviceaccount.com"
-CREDENTIALS = ("api_key", "api_secret", "access_key", "access_secret")
+#: The credentials of an app that acts for a user, and the one of an app that acts for itself.
+KEYS = ("api_key", "api_secret", "access_key", "access_secret")
+BEARER = "bearer_token"
+CREDENTIALS = (*KEYS, BEARER)
 #: ConfigMaps of the releases up to 1.23, by project. Those of later ones are not known here.
 CONFIG_MAPS = {
     "serving": (
@@ -129,10 +132,12 @@ def secrets(
     present, external = given.get("state") == "present", given.get("external")
     in_google = given.get("backend") == "secret_manager"
     found = []
+    names = given.get("names") or {}
     if present and not external:
+        needed = KEYS if BEARER in empty and BEARER not in names else (BEARER,)
         found += [
             f"secrets_x_{name} is empty: set it from a vault, the environment or a lookup"
-            for name in CREDENTIALS
+            for name in needed
             if name in empty
         ]
     if in_google and not given.get("project"):
@@ -156,10 +161,18 @@ def secrets(
             f"secrets_purge_grants: hosts of several projects ({', '.join(sharers)}) share the secrets of"
             f" {given.get('project')}, and each would take away what the others grant; set it to false"
         )
-    names = list((given.get("names") or {}).values())
-    if len(set(names)) < len(names):
-        found.append("secrets_names: the four names have to differ")
+    if "names" in given:
+        found += names_of_secrets("secrets_names", names)
+    if len(set(names.values())) < len(names):
+        found.append("secrets_names: the names have to differ")
     return found
+
+
+def names_of_secrets(option: str, names: Values) -> list[str]:
+    """Return what is wrong with the credentials that an option names: the four, or the bearer alone."""
+    if set(names) in ({*KEYS}, {BEARER}):
+        return []
+    return [f"{option}: name {', '.join(KEYS)}, all four, or {BEARER} alone"]
 
 
 def knative_eventing(values: Values) -> list[str]:

@@ -546,7 +546,7 @@ FORMATS: dict[str, Format] = {
     "twitter_pipeline_images.viewer": image,
     "twitter_pipeline_images_apps": existing_folder,
 }  # fmt: skip
-for _name in ("api_key", "api_secret", "access_key", "access_secret"):
+for _name in ("api_key", "api_secret", "access_key", "access_secret", "bearer_token"):
     FORMATS[f"secrets_names.{_name}"] = matches(
         r"[A-Za-z0-9_-]{1,255}", "a name of a secret (letters, digits, _ and -)"
     )

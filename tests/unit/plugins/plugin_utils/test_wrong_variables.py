@@ -180,6 +180,8 @@ WRITTEN = {
         {"api_key": "a", "api_secret": "a", "access_key": "b", "access_secret": "c"},
         {"api_key": "a b", "api_secret": "b", "access_key": "c", "access_secret": "d"},
         {"api_key": "a"},
+        {"bearer_token": "a", "api_key": "b"},
+        {"bearer_token": "a b"},
     ],
     "secrets_project": ["My Project"],
     "secrets_keep_versions": [0],
