@@ -20,7 +20,7 @@ from .errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from .session import Session
+from .session import AMBIGUOUS, Session
 
 Json = dict[str, Any]
 
@@ -70,13 +70,13 @@ def carry_out(session: Session, plan: Plan, make: Callable[[], Plan]) -> tuple[P
             in_doubt = []
         is_stale = True
         for words, step in plan.steps:
-            writes = session.writes
+            accepted, doubtful = session.writes_accepted, session.writes_in_doubt
             try:
                 step()
-            except GcpError as error:
-                if session.writes > writes:
+            except GcpError:
+                if session.writes_accepted > accepted:
                     note(words)
-                elif is_ambiguous(error):
+                elif session.writes_in_doubt > doubtful:
                     in_doubt = words
                 raise
             note(words)
@@ -97,7 +97,7 @@ def is_ambiguous(error: GcpError) -> bool:
     """Whether the request may have been carried out although it failed."""
     if isinstance(error, Unreachable | UnexpectedAnswer):
         return error.sent
-    return isinstance(error, ApiError) and error.code in (500, 502, 504)
+    return isinstance(error, ApiError) and error.code in AMBIGUOUS
 
 
 def merged_labels(current: Json, wanted: Json, *, purge: bool) -> dict[str, str]:

@@ -56,7 +56,9 @@ SERVICES: Mapping[str, str] = {
 }
 #: A request that got one of these was not carried out, so it can be sent again whatever it asks.
 NOT_CARRIED_OUT = (429, 503)
-TRANSIENT = (*NOT_CARRIED_OUT, 500, 502, 504)
+#: With these it may have been.
+AMBIGUOUS = (500, 502, 504)
+TRANSIENT = (*NOT_CARRIED_OUT, *AMBIGUOUS)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
 #: Seconds for which one request is sent again; quotas per minute need more than one of them.
 RETRY_SECONDS = 300.0
@@ -98,9 +100,10 @@ class Settings:
 class Session:
     """Calls Google's APIs as one caller; safe to use from several threads.
 
-    `requests` counts what was sent, `writes` the writes that Google accepted; `sleep` waits between
-    attempts (seconds). In `check_mode` an API that is not enabled has nothing in it: a run enables it
-    first; `warnings` say so. `progress` takes a sentence while a long-running operation goes on.
+    `requests` counts what was sent, `writes_accepted` the writes that Google accepted and
+    `writes_in_doubt` those that it may have accepted, repeated ones too; `sleep` waits between attempts
+    (seconds). In `check_mode` an API that is not enabled has nothing in it: a run enables it first;
+    `warnings` say so. `progress` takes a sentence while a long-running operation goes on.
     """
 
     def __init__(
@@ -134,7 +137,7 @@ class Session:
         )
         self._ahead = timedelta()
         self.caller = ""
-        self.requests = self.writes = 0
+        self.requests = self.writes_accepted = self.writes_in_doubt = 0
         self.warnings: dict[str, None] = {}  # in order, each once
         self.check_mode = check_mode
         #: Whether a step of the plan is to enable an API first, which is empty until then.
@@ -357,6 +360,8 @@ class Session:
         request = f"{method} {url.partition('?')[0]}"
         is_renewed = False
 
+        reading = method == "GET" or called.endswith(":getIamPolicy")
+
         def attempt() -> Answer:
             nonlocal is_renewed
             token = self.token()
@@ -369,10 +374,19 @@ class Session:
                 answers.check(called, request, answer, items)
             return answer
 
-        reading = method == "GET" or called.endswith(":getIamPolicy")
+        def attempt_to_write() -> Answer:
+            try:
+                answer = attempt()
+            except (NoAnswer, UnexpectedAnswer) as error:
+                self._note_doubt(error.sent)
+                raise
+            self._note_doubt(answer.status in AMBIGUOUS)
+            return answer
+
         repeatable = reading or method in ("PUT", "DELETE")
         try:
-            answer = self._retries.send(attempt, repeatable=repeatable)
+            sent = attempt if reading else attempt_to_write
+            answer = self._retries.send(sent, repeatable=repeatable)
         except NoAnswer as error:
             advice = _ADVICE.get(error.cause, _NETWORK)
             raise Unreachable(f"{error}. {advice}", sent=error.sent) from error
@@ -381,9 +395,13 @@ class Session:
         if answer.status >= 400:
             raise self._error(answer, request)
         with self._lock:
-            self.writes += not reading
+            self.writes_accepted += not reading
         body: Json = answer.json
         return body
+
+    def _note_doubt(self, in_doubt: bool) -> None:
+        with self._lock:
+            self.writes_in_doubt += in_doubt
 
     def _send_once(self, method: str, url: str, payload: bytes | None, token: str) -> Answer:
         headers = {

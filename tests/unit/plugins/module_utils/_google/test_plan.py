@@ -15,7 +15,11 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.errors i
     UnexpectedAnswer,
     Unreachable,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._google.plan import Plan, carry_out
+from ansible_collections.streamops.knative.plugins.module_utils._google.plan import (
+    Plan,
+    carry_out,
+    is_ambiguous,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._google.session import (
     Session,
     Settings,
@@ -27,8 +31,9 @@ LOST = (Unreachable("lost"), UnexpectedAnswer("POST x", "a page"))
 class World:
     """Two things to make, and what happens to the requests that make the first."""
 
-    def __init__(self, *errors: GcpError, made_before_error: bool = True) -> None:
+    def __init__(self, session: Session, *errors: GcpError, made_before_error: bool = True) -> None:
         self.there: set[str] = set()
+        self._session = session
         self._errors = list(errors)
         self._made_before_error = made_before_error
 
@@ -44,6 +49,7 @@ class World:
         if error is None or self._made_before_error:
             self.there.add(name)
         if error:
+            self._session.writes_in_doubt += is_ambiguous(error)
             raise error
 
 
@@ -64,14 +70,14 @@ def result_of(session: Session, world: World) -> Any:
 def test_a_write_whose_answer_was_lost_is_read_back(
     session: Session, error: GcpError, made: bool
 ) -> None:
-    world = World(error, made_before_error=made)
+    world = World(session, error, made_before_error=made)
     _plan, changes = carry_out(session, world.plan(), world.plan)
     assert changes == ["make a", "make b"]
     assert world.there == {"a", "b"}
 
 
 def test_what_may_have_been_done_counts_as_changed(session: Session) -> None:
-    world = World(*[LOST[0]] * 3, made_before_error=False)
+    world = World(session, *[LOST[0]] * 3, made_before_error=False)
     error = result_of(session, world)
     assert error.result == {"changed": True, "changes": ["make a"]}
     assert "Whether this was done is not known: make a." in str(error)
@@ -79,11 +85,11 @@ def test_what_may_have_been_done_counts_as_changed(session: Session) -> None:
 
 def test_what_was_refused_does_not_count_as_changed(session: Session) -> None:
     refused = PermissionDenied(403, {"error": {"message": "no"}}, "POST x")
-    error = result_of(session, World(refused, made_before_error=False))
+    error = result_of(session, World(session, refused, made_before_error=False))
     assert error.result == {"changed": False, "changes": []}
 
 
 def test_a_conflict_is_planned_anew(session: Session) -> None:
     stale = Aborted(409, {"error": {"message": "etag"}}, "POST x")
-    world = World(stale, made_before_error=False)
+    world = World(session, stale, made_before_error=False)
     assert carry_out(session, world.plan(), world.plan)[1] == ["make a", "make b"]

@@ -394,6 +394,29 @@ def test_a_standard_operation_and_its_failure(server: Server, session: Session) 
         session.wait_lro("serviceusage", failed, 5)
 
 
+def test_a_write_that_was_repeated_after_a_lost_answer_is_in_doubt(
+    server: Server, session: Session
+) -> None:
+    refused = {"error": {"code": 400, "message": "running incompatible operation op"}}
+    server.answers = [(0, "", {}), (400, refused, {})]
+    plan = Plan()
+    plan.add("change x", lambda: session.put("container", "v1/projects/p/locations/l/x", {}))
+    with pytest.raises(ApiError, match="Whether this was done is not known: change x") as failed:
+        carry_out(session, plan, lambda: plan)
+    assert failed.value.result == {"changed": True, "changes": ["change x"]}
+
+
+def test_a_reading_that_is_lost_before_a_write_changes_nothing(server: Server) -> None:
+    auth = AuthOptions(auth_kind="accesstoken", scopes=(), access_token="t")
+    session = Session(Settings(project="p", endpoint=server.url, retries=0), auth)
+    server.answers = [(0, "", {})]
+    plan = Plan()
+    plan.add("change x", lambda: session.get("container", "v1/projects/p/locations/l/x"))
+    with pytest.raises(Unreachable) as failed:
+        carry_out(session, plan, lambda: plan)
+    assert failed.value.result == {"changed": False, "changes": []}
+
+
 @pytest.mark.parametrize(
     ("answers", "problem"),
     [
