@@ -49,6 +49,48 @@ options:
         a mapping.
     type: dict
     default: {}
+  bundle:
+    description:
+      - A file that M(streamops.knative.knative_bundle) has made. Its images are pushed to O(bundle.registry), as
+        M(streamops.knative.knative_bundle_push) does, and Knative is installed from there and from the release
+        files in it, without the internet.
+    type: dict
+    suboptions:
+      path:
+        description: The file.
+        type: path
+        required: true
+      registry:
+        description: Registry, and path in it, that the images are pushed below.
+        type: str
+        required: true
+      username:
+        description: User to push as.
+        type: str
+      password:
+        description: Password to push with.
+        type: str
+      docker_config:
+        description: File with the logins of registries. The default is Docker's and Podman's own.
+        type: path
+      ca_cert:
+        description: File with certificate authorities of the registry.
+        type: path
+      validate_certs:
+        description: Whether the registry's certificate is verified.
+        type: bool
+        default: true
+      plain_http:
+        description: Whether the registry is spoken to without TLS; the default is only one on this machine.
+        type: bool
+      parallel:
+        description: How many images are pushed at a time.
+        type: int
+        default: 4
+      timeout:
+        description: Seconds that the push may take.
+        type: float
+        default: 3600
   pull_login:
     description:
       - How nodes log in to the registry that the images are pulled from. A Secret with it is put into each namespace
@@ -400,6 +442,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+pushed:
+  description: Images of O(bundle) that the registry lacked, by their names there.
+  returned: with O(bundle)
+  type: list
+  elements: str
 objects:
   description: One entry an object, as M(streamops.knative.apply) returns them.
   returned: success
@@ -425,6 +472,7 @@ upgrade_findings:
 
 from typing import Any
 
+from ..module_utils._airgap.push import push
 from ..module_utils._knative import gateway
 from ..module_utils._knative.bundle import DesiredState
 from ..module_utils._knative.customization import SELECTION_MODES, Settings
@@ -440,11 +488,17 @@ from ..module_utils._kubernetes.errors import KubeError, accounting
 from ..module_utils._module.progress import paced
 from ..module_utils._module.task import Run, Task
 from ..module_utils._module.text import require_texts
+from ..module_utils._oci.argspec import REGISTRY
 
 #: Options that are fields of `Settings`.
 SETTINGS = (
     *("workloads", "services", "pod_disruption_budgets", "namespace_metadata", "broker_class"),
     *("selection_mode", "registry", "images", "image_pull_secrets"),
+)
+#: What of a registry's options the bundle's takes; the rest has its defaults.
+REGISTRY_OPTIONS = (
+    *("username", "password", "docker_config"),
+    *("ca_cert", "validate_certs", "plain_http"),
 )
 SSLIP = "sslip.io"  # resolves ADDRESS.sslip.io to the address
 _METADATA = {"labels": {"type": "dict"}, "annotations": {"type": "dict"}}
@@ -508,6 +562,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "folder": {"type": "path"},
     "checksums": {"type": "dict", "default": {}},
     "references": {"type": "dict", "default": {}},
+    "bundle": {
+        "type": "dict",
+        "options": {
+            "path": {"type": "path", "required": True},
+            "registry": {"type": "str", "required": True},
+            **{name: REGISTRY[name] for name in REGISTRY_OPTIONS},
+            "parallel": {"type": "int", "default": 4},
+            "timeout": {"type": "float", "default": 3600.0},
+        },
+    },
     "pull_login": {
         "type": "dict",
         "options": {
@@ -603,17 +667,35 @@ def work(run: Run) -> dict[str, Any]:
     )
     if params["state"] == "absent":
         return summarize(run, client, installer.remove(params["leader_buckets"]))
-    desired = desired_state(params)
-    made, results = installer.install(desired, monitors=params["monitors"])
-    changed = any(result.changed for result in results) and not run.check_mode
+    pushed = push_bundle(run) if params["bundle"] else {}
+    desired = desired_state(params | pushed)
+    missing = pushed.get("pushed", [])
+    changed = bool(missing) and not run.check_mode
+    with accounting(changed=changed, dry_run=run.check_mode):
+        made, results = installer.install(desired, monitors=params["monitors"])
+    changed = changed or (any(result.changed for result in results) and not run.check_mode)
     with accounting(changed=changed, dry_run=run.check_mode):
         results.append(installer.configure(desired, domain(run, client)))
+    summary = summarize(run, client, results)
     returned = {
+        "changed": summary["changed"] or bool(missing),
+        "pushed": missing,
         "installed": made.installed,
         "takes_over": made.takes_over,
         "upgrade_findings": described(made.upgrade_findings),
     }
-    return {**summarize(run, client, results), **returned}
+    return {**summary, **returned}
+
+
+def push_bundle(run: Run) -> dict[str, Any]:
+    """Push the bundle's images; return what the installation takes from it, and what was `pushed`."""
+    params = run.params
+    given = {name: params[name] for name in ("components", "cache_dir")}
+    given |= {f"{name}_version": params[f"{name}_version"] for name in PROJECTS}
+    defaults = {name: spec.get("default") for name, spec in REGISTRY.items()}
+    made = push(run, {**defaults, **params["bundle"], **given})
+    references = {**params["references"], **made["images"]}
+    return {"folder": made["folder"], "references": references, "pushed": made["pushed"]}
 
 
 def domain(run: Run, client: Client) -> str:

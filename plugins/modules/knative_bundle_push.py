@@ -129,64 +129,13 @@ bytes:
   type: int
 """
 
-from pathlib import Path
-from typing import Any
-
-from ..module_utils._airgap import contents
-from ..module_utils._airgap.archive import Archive
-from ..module_utils._airgap.errors import BundleError
-from ..module_utils._airgap.transfer import Transfer
-from ..module_utils._airgap.upload import Uploader, release_folder
-from ..module_utils._knative.releases import PROJECTS, Version
-from ..module_utils._kubernetes.download import cache_dir
-from ..module_utils._module.progress import paced
-from ..module_utils._module.task import Run, Task
+from ..module_utils._airgap.push import push
+from ..module_utils._knative.releases import PROJECTS
+from ..module_utils._module.task import Task
 from ..module_utils._oci.argspec import REGISTRY, option, strings
-from ..module_utils._oci.connect import open_repository
-
-
-def work(run: Run) -> dict[str, Any]:
-    """Make the registry hold the images of the bundle."""
-    params = run.params
-    archive = Archive.read(Path(params["path"]).absolute())
-    bundle = contents.read(archive)
-    options = {name: f"{name}_version" for name in PROJECTS}
-    wanted = {
-        name: str(Version.parse(params[version], version))
-        for name, version in options.items()
-        if params[version]
-    }
-    if found := contents.mismatches(bundle, params["components"], wanted):
-        raise BundleError("\n".join([f"path: {archive.path} is another bundle:", *found]))
-    uploader = Uploader(
-        archive,
-        bundle,
-        params["registry"].rstrip("/"),
-        lambda reference: open_repository(reference, reference, params),
-        Transfer("pushed", params["timeout"], paced(run.progress)),
-        max(1, params["parallel"]),
-    )
-    missing = uploader.missing()
-    if missing:
-        uploader.verify()
-    folder = release_folder(archive, bundle, cache_dir(params["cache_dir"]))
-    if not run.check_mode:
-        uploader.push(missing)
-    references = uploader.references()
-    return {
-        "changed": bool(missing),
-        "images": references,
-        "folder": str(folder),
-        "components": bundle.components,
-        "versions": bundle.versions,
-        "platforms": bundle.platforms,
-        "pushed": [references[one.image.reference] for one in missing],
-        "bytes": sum(one.size for one in missing),
-    }
-
 
 TASK = Task(
-    work,
+    lambda run: push(run, run.params),
     {
         **REGISTRY,
         **{f"{name}_version": option() for name in PROJECTS},

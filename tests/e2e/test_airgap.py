@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 import subprocess
 from collections.abc import Iterator
@@ -22,14 +21,14 @@ from support.upstream import Upstream
 from ansible_collections.streamops.knative.plugins.module_utils._oci.image_run import run
 from ansible_collections.streamops.knative.plugins.modules.oci_image import TASK
 from streamops_sandbox.knative import release
-from streamops_sandbox.registry.base_image import ARCHITECTURES
+from streamops_sandbox.oci import architecture
 
 pytestmark = [
     sandbox_only("it makes images of its own for a release"),
     pytest.mark.needs("kubectl"),
     pytest.mark.timeout(700),
 ]
-PLATFORM = f"linux/{ARCHITECTURES[platform.machine()]}"
+PLATFORM = f"linux/{architecture()}"
 APPS = {
     "producer": ("twitter-producer", "twitter_producer"),
     "viewer": ("event-viewer", "event_viewer"),
