@@ -223,6 +223,10 @@ def several(site: Site, authority: str) -> Any:
         "secrets_consumers": consumers,
         **SHARED,
     }
+    # Several ask each second.
+    control_socket.call(
+        Home(Path(site.state["home"])), "PUT", "/x/limits", {"search/user": 1_000_000}
+    )
     tags = ("--tags", "secrets,twitter_pipeline")
     output = site.play("site.yml", *tags, "-e", json.dumps(variables)).stdout
     assert recap(output)["sandbox"]["failed"] == 0
@@ -512,8 +516,6 @@ def test_tokens_and_their_rotation(several: Site) -> None:
         written["streamops"] += publish(several, f"guarded {text}")
         written[SPACE] += publish(several, f"brokered {text}")
 
-    home = Home(Path(several.state["home"]))
-    control_socket.call(home, "PUT", "/x/limits", {"search/user": 100_000})  # asked each second
     try:
         first, _write = play(1)
         publish_both("one")
