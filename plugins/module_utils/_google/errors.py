@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .._module.errors import TaskError
+# Absolute: pylint of ansible-test does not follow a relative import to the base of an exception.
+from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
 
 _TYPE = "type.googleapis.com/google.rpc."
 

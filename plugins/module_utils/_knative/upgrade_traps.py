@@ -215,7 +215,7 @@ def _deprecated(client: Client) -> Findings:
             continue
         spec = definition["spec"]
         # As it is stored: other versions take the webhook that converts.
-        stored = next(version["name"] for version in spec["versions"] if version["storage"])
+        (stored,) = (version["name"] for version in spec["versions"] if version["storage"])
         for item in _all(client, f"{spec['group']}/{stored}", spec["names"]["kind"]):
             writers = [
                 entry.get("manager", "somebody")

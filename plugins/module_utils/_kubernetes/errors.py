@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+# Absolute: pylint of ansible-test does not follow a relative import to the base of an exception.
+from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
+
 from .._http.retries import ETCD
-from .._module.errors import TaskError
 
 
 class KubeError(TaskError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .._module.errors import TaskError
+# Absolute: pylint of ansible-test does not follow a relative import to the base of an exception.
+from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
 
 
 class OciError(TaskError):
