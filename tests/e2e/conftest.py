@@ -18,15 +18,9 @@ POSTS = ROOT.parent / "shared" / "x-api" / "recorded-posts.json"
 EVERYTHING = json.dumps({"twitter_pipeline_languages": [], "twitter_pipeline_excludes": []})
 
 
-#: Files whose tests take turns on one site, beside the one that takes it down in the end.
-SHARERS = ("test_pipelines.py", "test_teams.py")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together, and give those on the site the time that its set-up takes."""
+    """Give the tests on the site the time that its set-up takes on a busy machine."""
     for item in items:
-        group = "site" if item.path.name in SHARERS else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
         if "machine" in getattr(item, "fixturenames", ()) and not item.get_closest_marker(
             "timeout"
         ):
