@@ -6,6 +6,7 @@ One table of runs, with every option that changes something, for every module th
 from __future__ import annotations
 
 import importlib
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,7 +83,8 @@ def test_what_is_left_half_done_is_finished_by_the_next_run(
             )
             broken = other.run_quickly(case.module, **case.options, request_retries=0)
             if broken.get("failed"):
-                assert "Broken off." in broken["msg"], broken
+                # What the run before has begun may go on, unseen yet.
+                assert re.search(r"Broken off\.|ALREADY_EXISTS", broken["msg"]), broken
                 assert broken["changed"] is bool(broken["changes"])
             other.control("DELETE", "faults")
         done(other, case.module, case.options)
