@@ -134,10 +134,11 @@ class IngressReconciler(Reconciler):
             for rule in obj["spec"].get("rules") or []:
                 backend = _backend(rule)
                 found["backends"]["/".join(backend)] = self._addresses_of(*backend)
+                route = {"backend": "/".join(backend), "headers": _added_headers(rule)}
                 for host in rule["hosts"]:
-                    found["internal"][host] = "/".join(backend)
+                    found["internal"][host] = route
                     if rule.get("visibility") != "ClusterLocal":
-                        found["external"][host] = "/".join(backend)
+                        found["external"][host] = route
         return found
 
     def _addresses_of(self, namespace: str, service: str) -> list[str]:
@@ -165,6 +166,15 @@ def _backend(rule: Object) -> tuple[str, str]:
     """Return namespace and name of the Service a rule leads to: Services' Ingresses split nothing."""
     split = rule["http"]["paths"][0]["splits"][0]
     return split["serviceNamespace"], split["serviceName"]
+
+
+def _added_headers(rule: Object) -> dict[str, str]:
+    """Return what requests get on the way: Knative's own activator looks there for the revision."""
+    path = rule["http"]["paths"][0]
+    return {
+        **(path.get("appendHeaders") or {}),
+        **(path["splits"][0].get("appendHeaders") or {}),
+    }
 
 
 def _service(part: Object) -> str:

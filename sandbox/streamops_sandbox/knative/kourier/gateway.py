@@ -96,15 +96,16 @@ class Gateway:
             return web.Response(status=200 if self._snapshot["version"] else 503)
         return await self._route(request, self._snapshot["internal"])
 
-    async def _route(self, request: web.BaseRequest, hosts: dict[str, str]) -> web.StreamResponse:
-        backend = hosts.get(request.url.host or "")
-        if backend is None:
+    async def _route(self, request: web.BaseRequest, hosts: Object) -> web.StreamResponse:
+        route = hosts.get(request.url.host or "")
+        if route is None:
             return web.Response(status=404)
-        addresses = self._snapshot["backends"][backend]
+        addresses = self._snapshot["backends"][route["backend"]]
         if not addresses:
             return web.Response(status=503, text="no healthy upstream")
         address = addresses[next(self._turn) % len(addresses)]
         headers = {
+            **route["headers"],
             "X-Forwarded-For": request.remote or "",
             "X-Forwarded-Proto": "http",
             "X-Request-Id": request.headers.get("X-Request-Id") or str(uuid.uuid4()),
