@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.kube import Kube, api_server, custom, definition, deployment, namespace
+from support.sandbox import until
 
 from ansible_collections.streamops.knative.plugins.module_utils._pipelines.cluster_checks import (
     problems,
@@ -227,8 +228,11 @@ def test_a_rulebook_needs_the_broker_whose_events_it_gets(
     assert said.startswith("event_driven_broker: Knative Eventing is not installed")
     with api_server(tmp_path_factory.mktemp("brokers")) as kube:
         kube.apply(definition("Broker", "eventing.knative.dev"), namespace("streamops"))
-        (said,) = problems(kube.connect(), ["event_driven"], VALUES)
-        assert said.startswith("event_driven_broker: there is no Broker twitter in namespace")
+        missing = "event_driven_broker: there is no Broker twitter in namespace"
+        until(  # a definition takes a moment to be served
+            lambda: problems(kube.connect(), ["event_driven"], VALUES)[0].startswith(missing),
+            missing,
+        )
         silent = VALUES | {"event_driven_broker": ""}
         assert problems(kube.connect(), ["event_driven"], silent) == []
         broker = {
