@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -235,12 +235,18 @@ class _Counting:
             self.count += 1
             return web.Response(status=202)
 
-        def make(_url: str) -> web.Application:
-            app = web.Application()
-            app.router.add_post("/", take)
-            return app
+        self.url = serve_sink(made, take)
 
-        self.url = made.loop.serve(make) + "/"
+
+def serve_sink(made: Kit, take: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> str:
+    """Serve what takes events, and return its URL."""
+
+    def make(_url: str) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/", take)
+        return app
+
+    return made.loop.serve(make) + "/"
 
 
 @contextmanager

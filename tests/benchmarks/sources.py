@@ -25,7 +25,7 @@ from typing import Any
 import requests
 from aiohttp import web
 from benchmarks._harness import Result, processor_seconds, resident_mib
-from benchmarks.producer import stand_ins
+from benchmarks.producer import serve_sink, stand_ins
 from support.producer import Kit, Producer, kit, wait_for
 
 from streamops_sandbox import control_socket
@@ -77,12 +77,7 @@ class _Arrivals:
             self.lags.append(time.time() - data.get("bluesky", {}).get("time_us", 0) / 1e6)
             return web.Response(status=202)
 
-        def make(_url: str) -> web.Application:
-            app = web.Application()
-            app.router.add_post("/", take)
-            return app
-
-        self.url = made.loop.serve(make) + "/"
+        self.url = serve_sink(made, take)
 
 
 def _firehose(made: Kit) -> dict[str, Any]:

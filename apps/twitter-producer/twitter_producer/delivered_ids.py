@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection
 from struct import iter_unpack, pack
 
 #: Bounded, since a ConfigMap holds 1 MiB: these take 215 kB of it.
@@ -34,15 +34,24 @@ class DeliveredIds:
 
     def dump(self) -> str:
         """Return the hashes as text, oldest first."""
-        return base64.b64encode(pack(f">{len(self._hashes)}Q", *self._hashes)).decode()
+        return packed(self._hashes)
 
     def load(self, text: str) -> None:
         """Take over what `dump` returned; ValueError if it is not that."""
-        content = base64.b64decode(text, validate=True)
-        if len(content) % 8:
-            raise ValueError("the delivered ids are cut off")
-        hashes: Sequence[int] = [key for (key,) in iter_unpack(">Q", content)]
-        self._hashes = dict.fromkeys(hashes[-self._most :])
+        self._hashes = dict.fromkeys(unpacked(text)[-self._most :])
+
+
+def packed(numbers: Collection[int]) -> str:
+    """Return numbers of 64 bits as base64."""
+    return base64.b64encode(pack(f">{len(numbers)}Q", *numbers)).decode()
+
+
+def unpacked(text: str) -> list[int]:
+    """Return the numbers that `packed` was given; ValueError if the text is not of it."""
+    content = base64.b64decode(text, validate=True)
+    if len(content) % 8:
+        raise ValueError("the delivered ids are cut off")
+    return [number for (number,) in iter_unpack(">Q", content)]
 
 
 def digest(text: str) -> bytes:

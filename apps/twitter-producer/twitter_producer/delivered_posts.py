@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from array import array
 from collections.abc import Collection
-from struct import iter_unpack, pack
+
+from twitter_producer.delivered_ids import packed, unpacked
 
 #: Bounded, since a ConfigMap holds 1 MiB: these take 427 kB of it, and what else a checkpoint has
 #: 450 kB at most.
@@ -38,12 +38,8 @@ class DeliveredPosts:
 
     def dump(self) -> str:
         """Return the ids as text, oldest first."""
-        return base64.b64encode(pack(f">{len(self._ids)}Q", *self._ids)).decode()
+        return packed(self._ids)
 
     def load(self, text: str) -> None:
         """Take over what `dump` returned; ValueError if it is not that."""
-        content = base64.b64decode(text, validate=True)
-        if len(content) % 8:
-            raise ValueError("the ids of delivered posts are cut off")
-        self._ids = array("Q", (key for (key,) in iter_unpack(">Q", content)))
-        del self._ids[: -self._most]
+        self._ids = array("Q", unpacked(text)[-self._most :])
