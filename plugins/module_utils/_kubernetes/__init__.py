@@ -1,1 +1,1 @@
-from .._module import minimum_python  # noqa: F401
+from .._module import minimum_python  # noqa: F401 - imported for its check of the Python

@@ -41,9 +41,9 @@ def credentials(options: Mapping[str, Any]) -> Credentials:
     Raises ConfigError where Google refuses it, Unreachable where Google does not answer.
     """
     # Late, since few clusters need it.
-    from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: PLC0415
+    from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: PLC0415 - late
 
-    from .._google import argspec, errors  # noqa: PLC0415
+    from .._google import argspec, errors  # noqa: PLC0415 - late
 
     checked = ArgumentSpecValidator(argspec.GOOGLE).validate(dict(options))
     if checked.error_messages:
