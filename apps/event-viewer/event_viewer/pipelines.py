@@ -57,7 +57,7 @@ _decode = msgspec.json.Decoder(_Status).decode
 
 
 class Pipelines:
-    """Asks the producers named in PIPELINES_FILE for their status when somebody wants to see it."""
+    """Requests the status of the producers in PIPELINES_FILE, on demand."""
 
     def __init__(self, settings: Settings) -> None:
         self.file = settings.pipelines_file

@@ -1,4 +1,4 @@
-// The pipelines that end here, as their producers tell of themselves.
+// The view Pipelines: the status of each producer that sends to this viewer.
 
 import { h, plural } from "./dom.js";
 import { mark } from "./marks.js";

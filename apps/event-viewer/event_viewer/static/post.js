@@ -103,7 +103,7 @@ function summary({ data, data_base64: base64 }) {
   return typeof data.text === "string" ? data.text : JSON.stringify(data);
 }
 
-/** A round picture with the author's initial and the network's mark; braces for what is no post. */
+/** An avatar with the author's initial and the network's mark; braces for other events. */
 export function avatar(post) {
   if (!post) return h("span", { className: "avatar other", "aria-hidden": "true" }, "{ }");
   const who = post.name || post.author;
@@ -118,7 +118,7 @@ export function avatar(post) {
   );
 }
 
-/** A post as its network wants it shown: author, whole text with its links, time, and the way there. */
+/** A post by its network's display rules: author, full text with links, time, link to the post. */
 export function card(post) {
   const { name } = NETWORKS[post.network];
   const person = (label, properties) =>
