@@ -203,9 +203,10 @@ def test_repositories(google: Google) -> None:
     api_ = api(google, "artifactregistry", "v1").projects().locations()
     repositories = api_.repositories()
     parent = f"{PARENT}/locations/europe-west1"
-    operation = repositories.create(
-        parent=parent, repositoryId="images", body={"format": "DOCKER"}
-    ).execute()
+    create = repositories.create(parent=parent, repositoryId="images", body={"format": "DOCKER"})
+    operation = create.execute()
+    with pytest.raises(HttpError, match="already exists"):  # while it is being created, too
+        create.execute()
     finished(lambda: api_.operations().get(name=operation["name"]).execute())
     name = f"{parent}/repositories/images"
     changed = repositories.patch(

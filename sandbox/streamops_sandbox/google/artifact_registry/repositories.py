@@ -53,7 +53,7 @@ class ArtifactRegistry:
                 f" digits and hyphens, and end with a letter or digit: {repository_id!r}",
             )
         name = f"{parent}/repositories/{repository_id}"
-        if name in self._repositories:
+        if name in self._repositories or self._operations.running(name):
             raise GoogleError("ALREADY_EXISTS", "the repository already exists")
         if call.body.get("format") in (None, "FORMAT_UNSPECIFIED"):
             raise invalid("repository.format", "the format is required")
