@@ -615,6 +615,7 @@ def test_on_a_phone(start: Start, event: Make, page: Page) -> None:
     viewer.send_batch([event(number, data=f"number {number};") for number in range(100)])
     page.set_viewport_size({"width": 390, "height": 780})
     page.goto(viewer.url)
+    expect(rows(page).first).to_contain_text("number 99;")
     page.get_by_role("listbox").evaluate("(list) => { list.scrollTop = 3000; }")
     row = page.locator(".row", has_text="number 61;")
     expect(row).to_be_in_viewport()
