@@ -318,6 +318,17 @@ CARDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"source": "https://x.com", "data": {"id": "2", "text": "by an id", "author_id": "77"}},
         {"title": "User 77", "User 77": "https://x.com/i/user/77"},
     ),
+    (
+        {
+            "source": "https://x.com",
+            "data": {
+                "id": "3",
+                "text": "the first 280 characters …",
+                "note_tweet": {"text": "the first 280 characters &amp; the #Rest"},
+            },
+        },
+        {"title": "Post on X", "#Rest": "https://x.com/hashtag/Rest"},
+    ),
     # As the producer has it with AUTHOR_NAMES, where X has told the name, and where it has not.
     (
         {
@@ -442,7 +453,7 @@ def test_card_shows_a_post_as_its_network_asks_for(
         expect(text).to_be_hidden()
         card.get_by_text(warning).click()
     expect(text).to_be_visible()
-    expect(text).to_have_text(html.unescape(data["text"]))
+    expect(text).to_have_text(html.unescape(data.get("note_tweet", data)["text"]))
     links = card.get_by_role("link").evaluate_all(
         "(all) => all.map((one) => [one.textContent, one.getAttribute('href')])"
     )

@@ -46,8 +46,7 @@ export function postOf(event) {
   const user = data.author ?? data.user ?? event.data?.includes?.users?.[0] ?? {};
   const post = {
     network,
-    // X escapes these three in a post's text.
-    text: network === "x" ? data.text.replace(/&(amp|lt|gt);/g, (entity) => ENTITIES[entity]) : data.text,
+    text: network === "x" ? textOnX(data) : data.text,
     warning: text(data.mastodon?.spoiler_text),
     time: data.created_at ?? event.time ?? "",
     language: text(data.lang),
@@ -63,6 +62,12 @@ export function postOf(event) {
     profile: address(user.url),
     address: address(data.url),
   };
+}
+
+/** X shortens a long post's `text`, and escapes three characters of it. */
+function textOnX(data) {
+  const whole = text(data.note_tweet?.text) || text(data.note_post?.text) || data.text;
+  return whole.replace(/&(amp|lt|gt);/g, (entity) => ENTITIES[entity]);
 }
 
 /** Only with an expansion X names the author; else there may be the id. */
