@@ -34,11 +34,15 @@ def digest_of(content: bytes) -> str:
 
 @dataclass
 class Repository:
-    """One repository: digests of its blobs, content and media type of its manifests, its tags."""
+    """One repository: digests of its blobs, content and media type of its manifests, its tags.
+
+    `referrers` are the digests of manifests by that of their subject.
+    """
 
     blobs: set[str] = field(default_factory=set)
     manifests: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    referrers: dict[str, dict[str, None]] = field(default_factory=dict)
 
 
 class Content:
@@ -113,8 +117,10 @@ class Content:
         content, media_type = repository.manifests[digest]
         return content, digest, media_type
 
-    def put_manifest(self, name: str, reference: str, content: bytes, media_type: str) -> str:
-        """Store a manifest by its digest or under a tag; returns the digest."""
+    def put_manifest(
+        self, name: str, reference: str, content: bytes, media_type: str, subject: str = ""
+    ) -> str:
+        """Store a manifest by its digest or under a tag, as a referrer of its subject; returns the digest."""
         digest = digest_of(content)
         if ":" not in reference:
             if not oci.TAG.fullmatch(reference):
@@ -123,6 +129,8 @@ class Content:
             raise RegistryError("DIGEST_INVALID", {"expected": reference, "actual": digest})
         repository = self._own(name)
         repository.manifests[digest] = (content, media_type)
+        if subject:
+            repository.referrers.setdefault(subject, {})[digest] = None
         if ":" not in reference:
             repository.tags[reference] = digest
         return digest
@@ -135,4 +143,6 @@ class Content:
             del repository.tags[reference]
         else:
             del repository.manifests[digest]
+            for listed in repository.referrers.values():
+                listed.pop(digest, None)
             repository.tags = {tag: d for tag, d in repository.tags.items() if d != digest}

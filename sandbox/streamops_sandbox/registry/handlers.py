@@ -33,6 +33,7 @@ class Handlers:
             web.get("/v2/{name:.+}/manifests/{reference}", self._get_manifest),
             web.put("/v2/{name:.+}/manifests/{reference}", self._put_manifest),
             web.delete("/v2/{name:.+}/manifests/{reference}", self._delete_manifest),
+            web.get("/v2/{name:.+}/referrers/{digest}", self._referrers),
             web.post("/v2/{name:.+}/blobs/uploads/", self._start_upload),
             web.patch("/v2/{name:.+}/blobs/uploads/{upload}", self._append_to_upload),
             web.put("/v2/{name:.+}/blobs/uploads/{upload}", self._end_upload),
@@ -138,8 +139,33 @@ class Handlers:
         if missing:
             raise RegistryError("MANIFEST_BLOB_UNKNOWN", {"digests": missing})
         reference = request.match_info["reference"]
-        digest = self._content.put_manifest(name, reference, content, media_type)
-        return _created(name, "manifests", digest)
+        subject = _subject(content)
+        digest = self._content.put_manifest(name, reference, content, media_type, subject)
+        answer = _created(name, "manifests", digest)
+        if subject:
+            answer.headers["OCI-Subject"] = subject
+        return answer
+
+    async def _referrers(self, request: web.Request) -> web.Response:
+        """List what refers to a manifest, which need not be here, of one type where one is asked for."""
+        name = self._allow(request, "pull")
+        subject, kind = (
+            check_digest(request.match_info["digest"]),
+            request.query.get("artifactType"),
+        )
+        repository = self._content.repository(name)
+        entries = [
+            _described(digest, *repository.manifests[digest])
+            for digest in repository.referrers.get(subject, ())
+        ]
+        headers = {"OCI-Filters-Applied": "artifactType"} if kind else {}
+        index = {
+            "schemaVersion": 2,
+            "mediaType": INDEXES[0],
+            "manifests": [one for one in entries if kind in (None, one["artifactType"])],
+        }
+        content = json.dumps(index).encode()
+        return web.Response(body=content, headers=headers, content_type=INDEXES[0])
 
     async def _delete_manifest(self, request: web.Request) -> web.Response:
         """Remove a tag, or a manifest with all its tags."""
@@ -166,6 +192,29 @@ class Handlers:
 def _created(name: str, kind: str, digest: str) -> web.Response:
     headers = {"Location": f"/v2/{name}/{kind}/{digest}", "Docker-Content-Digest": digest}
     return web.Response(status=201, headers=headers)
+
+
+def _subject(content: bytes) -> str:
+    """Return the digest of what a manifest refers to, empty for nothing."""
+    subject = json.loads(content).get("subject")
+    if subject is None:
+        return ""
+    if not isinstance(subject, dict):
+        raise RegistryError("MANIFEST_INVALID", {"reason": "subject is not a descriptor"})
+    return check_digest(str(subject.get("digest")))
+
+
+def _described(digest: str, content: bytes, media_type: str) -> dict[str, Any]:
+    """Return a manifest's entry in the list of referrers."""
+    manifest = json.loads(content)
+    config = manifest.get("config") or {}
+    found = {
+        "mediaType": media_type,
+        "digest": digest,
+        "size": len(content),
+        "artifactType": manifest.get("artifactType") or config.get("mediaType", ""),
+    }
+    return found | ({"annotations": notes} if (notes := manifest.get("annotations")) else {})
 
 
 def _references(content: bytes, media_type: str) -> list[str]:

@@ -220,3 +220,31 @@ def test_base_image_is_the_same_at_every_start(tmp_path: Path) -> None:
             head = session.head("/v2/library/python/manifests/3-slim")
             digests.add(head.headers["Docker-Content-Digest"])
     assert len(digests) == 1
+
+
+def test_referrers_are_listed_by_their_subject_until_they_are_deleted(registry: Registry) -> None:
+    session = Session(registry, "a")
+    digest = session.push_manifest("a", "v1").headers["Docker-Content-Digest"]
+    assert session.get(f"/v2/a/referrers/{digest}").json()["manifests"] == []
+    subject = {"mediaType": MANIFEST, "digest": digest, "size": 1}
+    typed = session.push_manifest("a", "one", subject=subject, artifactType="application/sbom")
+    noted = session.push_manifest("a", "two", subject=subject, annotations={"b": "c"})
+    assert typed.headers["OCI-Subject"] == digest
+    answer = session.get(f"/v2/a/referrers/{digest}")
+    assert answer.headers["Content-Type"] == "application/vnd.oci.image.index.v1+json"
+    first, second = answer.json()["manifests"]
+    assert (first["artifactType"], "annotations" in first) == ("application/sbom", False)
+    assert (second["artifactType"], second["annotations"]) == ("application/x", {"b": "c"})
+    kind = {"artifactType": "application/sbom"}
+    filtered = session.get(f"/v2/a/referrers/{digest}", params=kind)
+    assert filtered.headers["OCI-Filters-Applied"] == "artifactType"
+    assert filtered.json()["manifests"] == [first]
+    session.delete(f"/v2/a/manifests/{typed.headers['Docker-Content-Digest']}")
+    listed = session.get(f"/v2/a/referrers/{digest}").json()["manifests"]
+    assert [one["digest"] for one in listed] == [noted.headers["Docker-Content-Digest"]]
+
+
+@pytest.mark.parametrize("subject", ["sha256:short", {"digest": "md5:1"}, []])
+def test_a_subject_that_is_not_a_descriptor_is_refused(registry: Registry, subject: object) -> None:
+    answer = Session(registry, "a").push_manifest("a", "one", subject=subject)
+    assert answer.status_code == 400
