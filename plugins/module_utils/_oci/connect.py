@@ -14,6 +14,9 @@ from .errors import OptionError, RegistryError
 from .reference import Reference
 from .registry import Connection, Repository
 
+#: Options to read other registries with than the one that a module is about. What is public there is read by those
+#: without credentials, too.
+ANONYMOUS = {"auth": "auto", "username": None, "password": None, "anonymous": True}
 #: Artifact Registry and the older Container Registry.
 _GOOGLE = re.compile(r"([a-z0-9-]+-)?docker\.pkg\.dev|([a-z]+\.)?gcr\.io")
 #: The user name with which Google's registries take an access token.
@@ -44,7 +47,8 @@ def _credentials(
         try:
             return Credentials(_GOOGLE_USER, session(options).token())
         except GcpError as error:
-            raise RegistryError(f"{reference.registry}: {error}") from error
+            if not options.get("anonymous"):
+                raise RegistryError(f"{reference.registry}: {error}") from error
     for file in _configurations(options["docker_config"]):
         if found := find_credentials(file, reference):
             return found
