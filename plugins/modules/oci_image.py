@@ -129,14 +129,31 @@ options:
     default: {}
   annotations:
     description:
-      - Annotations of the manifest (and index), such as C(org.opencontainers.image.source) and
-        C(org.opencontainers.image.revision).
+      - Annotations of the manifest (and index), such as C(org.opencontainers.image.source).
+      - C(org.opencontainers.image.base.digest) is there by itself; so is C(org.opencontainers.image.revision), the
+        newest commit that changed something in O(path), where all of it is committed. An image that has the same
+        content as an earlier commit is left as it is.
     type: dict
     default: {}
   source_date_epoch:
     description:
       - Seconds since 1970 that the image states as its time of creation. Default is E(SOURCE_DATE_EPOCH), else 0.
     type: int
+  sbom:
+    description:
+      - Whether a bill of materials (CycloneDX) is attached to the image of each platform, as a referrer of OCI 1.1.
+        It names the base, and every wheel with its digest.
+    type: bool
+    default: true
+  signing_key:
+    description:
+      - File with a private key in PEM. With it the image, and that of each platform, are signed, in the form that
+        C(cosign verify --key) takes. The signature is a referrer, and under the tag that cosign looks for.
+      - An image that the key has signed already is not signed again.
+    type: path
+  signing_key_password:
+    description: Password of O(signing_key).
+    type: str
   compression:
     description:
       - How layers are packed. The bytes that V(gzip) gives are the same wherever zlib is (zlib-ng packs
@@ -177,6 +194,7 @@ attributes:
 requirements:
   - packaging
   - pip
+  - cryptography, with O(signing_key)
 seealso:
   - name: Image format specification
     description: What is built.
@@ -244,6 +262,19 @@ size:
   description: Bytes of the layers that were added to the base, as they are in the registry.
   returned: success
   type: int
+attached:
+  description: What was attached to the image, or in check mode would be.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    type:
+      description: Type of the artifact.
+      type: str
+      sample: application/vnd.cyclonedx+json
+    subject:
+      description: Digest of the image, or of that of one platform.
+      type: str
 pushed:
   description: What was sent.
   returned: success
@@ -312,6 +343,9 @@ TASK = Task(
         "labels": option("dict", default={}),
         "annotations": option("dict", default={}),
         "source_date_epoch": option("int"),
+        "sbom": option("bool", default=True),
+        "signing_key": option("path", no_log=False),  # a path
+        "signing_key_password": option(no_log=True),
         "compression": option(choices=["gzip", "none"], default="gzip"),
         "allow_secrets": strings(default=[], no_log=False),  # patterns of file names
         "cache": option("path"),

@@ -21,8 +21,8 @@ from .platform import Platform
 from .requirements import Line, read_requirements
 from .wheels import Target, fetch_wheels, wheel_entries
 
-#: Raised when the same input gives other bytes than before.
-_FORMAT = 1
+#: Raised when the same input gives other bytes, or another entry of the cache, than before.
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Recipe:
 class Builder:
     """Builds one recipe, for as many platforms as are asked for.
 
-    `files` maps the digests of layers that were built to where they are; `warnings` is for people.
+    `files` maps the digests of layers that were built to where they are, `packages` has what the dependencies'
+    layers hold; `warnings` is for people.
     """
 
     def __init__(self, recipe: Recipe, cache: Cache, progress: Callable[[str], None]) -> None:
@@ -56,6 +57,7 @@ class Builder:
         self.cache = cache
         self.progress = progress
         self.files: dict[str, Path] = {}
+        self.packages: dict[Platform, list[dict[str, str]]] = {}
         self.warnings: list[str] = []
         self._app: Added | None = None
 
@@ -103,6 +105,7 @@ class Builder:
                 self.cache.put("layer", key, known)
         layer = Layer(**known["layer"])
         self.files[layer.digest] = self.cache.path("blob", layer.digest)
+        self.packages[platform] = known["packages"]
         os.utime(self.files[layer.digest])
         if known["loose"]:
             self.warnings.append(
@@ -122,6 +125,7 @@ class Builder:
             pinned = {line.name for line in [*lines, *constraints] if line.pinned}
             return {
                 "layer": layer.as_dict(),
+                "packages": [wheel.package() for wheel in wheels],
                 "pins": [wheel.pin for wheel in wheels],
                 "loose": [wheel.name for wheel in wheels if wheel.name not in pinned],
             }

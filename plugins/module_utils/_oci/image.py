@@ -24,6 +24,8 @@ _OCI_TYPES = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": "application/vnd.oci.image.layer.v1.tar+gzip"
 }
 CREATED_BY = "streamops.knative.oci_image"
+REVISION = "org.opencontainers.image.revision"
+_BASE_DIGEST = "org.opencontainers.image.base.digest"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ class Base:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the configuration says beside the base's. None leaves what the base has."""
+    """What the configuration says beside the base's. None leaves what the base has.
+
+    `revision` is the commit that was found, which the annotations may name another one in place of.
+    """
 
     env: Mapping[str, str] = field(default_factory=dict)
     entrypoint: Sequence[str] | None = None
@@ -53,7 +58,13 @@ class Settings:
     stop_signal: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    revision: str = ""
     epoch: int = 0
+
+    def annotated(self, base: str) -> dict[str, str]:
+        """The annotations of what is built on a base of this digest."""
+        found = {REVISION: self.revision} if self.revision else {}
+        return {_BASE_DIGEST: base, **found, **self.annotations}
 
 
 @dataclass(frozen=True)
@@ -127,9 +138,8 @@ def assemble(platform: Platform, base: Base, added: Sequence[Added], settings: S
         },
     )
     annotations = {
-        "org.opencontainers.image.base.digest": base.digest,
         "org.opencontainers.image.created": created,
-        **settings.annotations,
+        **settings.annotated(base.digest),
     }
     layers = [{**layer, "mediaType": _oci_type(layer["mediaType"])} for layer in base.layers]
     manifest = Document.of(
@@ -145,8 +155,8 @@ def assemble(platform: Platform, base: Base, added: Sequence[Added], settings: S
     return Image(platform, base, added, config, manifest)
 
 
-def index(images: Sequence[Image], settings: Settings) -> Document:
-    """The index of an image for several platforms."""
+def index(images: Sequence[Image], settings: Settings, base: str) -> Document:
+    """The index of an image for several platforms; `base` is the digest of the base's index."""
     entries = [
         {
             **image.manifest.descriptor(),
@@ -154,22 +164,30 @@ def index(images: Sequence[Image], settings: Settings) -> Document:
         }
         for image in images
     ]
-    value: Json = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}
-    if settings.annotations:
-        value["annotations"] = dict(settings.annotations)
+    value: Json = {
+        "schemaVersion": 2,
+        "mediaType": INDEX_TYPE,
+        "manifests": entries,
+        "annotations": settings.annotated(base),
+    }
     return Document.of(INDEX_TYPE, value)
 
 
-def same_content(mine: Json, other: Json) -> bool:
+def same_content(mine: Json, other: Json, *, any_revision: bool = False) -> bool:
     """Whether two manifests are of one image, however their layers were compressed.
 
-    The configuration's digest covers the diff IDs, so layers need not be compared.
+    The configuration's digest covers the diff IDs, so layers need not be compared. With `any_revision` the
+    commits that they name may differ: each has these files.
     """
-    return _without_layers(mine) == _without_layers(other)
+    return _compared(mine, any_revision) == _compared(other, any_revision)
 
 
-def _without_layers(manifest: Json) -> Json:
-    return {key: value for key, value in manifest.items() if key != "layers"}
+def _compared(manifest: Json, any_revision: bool) -> Json:
+    found = {key: value for key, value in manifest.items() if key != "layers"}
+    if any_revision:
+        notes = manifest.get("annotations") or {}
+        found["annotations"] = {key: text for key, text in notes.items() if key != REVISION}
+    return found
 
 
 def _container_config(base: Base, settings: Settings) -> Json:

@@ -13,16 +13,20 @@ from typing import Any, cast
 from .._module.cache_folder import cache_folder
 from .._module.text import require_texts
 from .._yaml import dump
+from .attachments import attach_missing
 from .base_image import find_base
 from .build import Builder, Recipe
 from .cache import Cache
 from .connect import open_repository
 from .errors import OptionError
-from .image import CREATED_BY, Document, Image, Settings, index
+from .image import CREATED_BY, REVISION, Document, Image, Settings, index
 from .platform import Platform
 from .push import Pusher, State
 from .reference import Reference, check_tag
 from .registry import Repository
+from .revision import committed_revision
+from .sbom import bill_of_materials
+from .signing import SigningKey
 
 Json = dict[str, Any]
 _DIFF_LAYER_LIMIT = 20_000_000  # bytes; a larger application layer is not fetched for a diff
@@ -41,31 +45,55 @@ def run(
     `progress` takes a sentence about what is going to take time.
     """
     target, base = _repositories(options)
+    key = _signing_key(options)
     tags = [check_tag(tag) for tag in options["tags"]]
     if not tags:
         raise OptionError("tags: at least one is needed")
     cache = Cache(Path(options["cache"] or _default_cache()))
-    builder = Builder(_recipe(options), cache, progress)
+    recipe = _recipe(options)
+    builder = Builder(recipe, cache, progress)
     platforms = [Platform.parse(text) for text in options["platforms"]]
-    settings = _settings(options)
+    settings = _settings(options, recipe)
     base_digest, bases = find_base(base, cache, platforms)
     images = [builder.build(platform, bases[platform], settings) for platform in sorted(bases)]
-    document = images[0].manifest if len(images) == 1 else index(images, settings)
+    document = images[0].manifest if len(images) == 1 else index(images, settings, base_digest)
 
     pusher = Pusher(target, base, cache, progress)
     state = pusher.state(tags)
     digest = document.digest
-    if pusher.same(state, document, images):
+    if pusher.same(state, document, images, any_revision=REVISION not in settings.annotations):
         digest = str(state.digest)
     changed = not state.is_at(digest)
-    result: Json = {"changed": changed, "warnings": builder.warnings}
-    if diff:
-        result["diff"] = _diff(pusher, builder, state, images, base_digest) if changed else _NONE
+    difference = _diff(pusher, builder, state, images, base_digest) if changed and diff else _NONE
     if changed and not check:
         pusher.push(images, document, tags, builder.files)
         digest = document.digest
     name = target.reference.repository
+    own = [document.descriptor(), *(image.manifest.descriptor() for image in images)]
+    top, *parts = own if changed or digest == document.digest else state.descriptors()
+    bills = (
+        [
+            bill_of_materials(
+                name,
+                part,
+                image.base.digest,
+                builder.packages.get(image.platform, []),
+                settings.epoch,
+            )
+            for image, part in zip(images, parts or [top], strict=True)
+        ]
+        if options["sbom"]
+        else []
+    )
+    signed = list({one["digest"]: one for one in (top, *parts)}.values())
+    attached = attach_missing(target, bills, key, signed, check=check)
+    if attached and not changed:
+        difference = {"before": "", "after": dump({"attached": attached})}
+    result: Json = {"changed": changed or bool(attached), "warnings": builder.warnings}
+    if diff:
+        result["diff"] = difference
     return result | {
+        "attached": attached,
         "image": f"{name}@{digest}",
         "digest": digest,
         "tags": [f"{name}:{tag}" for tag in tags],
@@ -116,7 +144,13 @@ def _recipe(options: Json) -> Recipe:
     )
 
 
-def _settings(options: Json) -> Settings:
+def _signing_key(options: Json) -> SigningKey | None:
+    if not options["signing_key"]:
+        return None
+    return SigningKey(Path(options["signing_key"]), options["signing_key_password"] or "")
+
+
+def _settings(options: Json, recipe: Recipe) -> Settings:
     epoch = options["source_date_epoch"]
     if epoch is None:
         given = os.environ.get("SOURCE_DATE_EPOCH", "0")
@@ -137,6 +171,7 @@ def _settings(options: Json) -> Settings:
         stop_signal=options["stop_signal"],
         labels=texts("labels"),
         annotations=texts("annotations"),
+        revision=committed_revision([recipe.folder, *(source for source, _dest in recipe.copies)]),
         epoch=epoch,
     )
 

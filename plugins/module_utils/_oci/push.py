@@ -27,15 +27,22 @@ class Pushed:
 
 @dataclass(frozen=True)
 class State:
-    """What a repository has: for each tag the digest it names, and the manifest at the first one."""
+    """What a repository has: for each tag the digest it names, and the manifest at the first one, with its size."""
 
     tags: Mapping[str, str | None]
     digest: str | None
     manifest: Json
+    size: int = 0
 
     def is_at(self, digest: str) -> bool:
         """Whether every tag names this digest."""
         return all(found == digest for found in self.tags.values())
+
+    def descriptors(self) -> list[Json]:
+        """The descriptor of the manifest and, of an index, those of its manifests."""
+        kind = self.manifest["mediaType"]
+        top = {"mediaType": kind, "digest": self.digest, "size": self.size}
+        return [top, *self.manifest.get("manifests", [])]
 
 
 class Pusher:
@@ -63,22 +70,26 @@ class Pusher:
             *([manifest["config"]] if "config" in manifest else []),
         ]
         self._there.update(blob["digest"] for blob in blobs)
-        return State(digests, digests[tags[0]], manifest)
+        return State(digests, digests[tags[0]], manifest, len(found[0]) if found else 0)
 
-    def same(self, state: State, document: Document, images: Sequence[Image]) -> bool:
+    def same(
+        self, state: State, document: Document, images: Sequence[Image], *, any_revision: bool
+    ) -> bool:
         """Whether the first tag's image is this one, whatever zlib packed its layers."""
         if state.digest == document.digest:
             return True
         if not state.manifest or state.manifest.get("mediaType") != document.media_type:
             return False
         if len(images) == 1 and "layers" in state.manifest:
-            return same_content(document.value(), state.manifest)
+            return same_content(document.value(), state.manifest, any_revision=any_revision)
         theirs = state.manifest.get("manifests", [])
         if len(theirs) != len(images):
             return False
         for image, entry in zip(images, theirs, strict=True):
             found = self.target.manifest(entry["digest"])
-            if not found or not same_content(image.manifest.value(), json.loads(found[0])):
+            if not found or not same_content(
+                image.manifest.value(), json.loads(found[0]), any_revision=any_revision
+            ):
                 return False
         return True
 

@@ -42,6 +42,10 @@ _TRANSIENT = (429, 500, 502, 503, 504)
 _FIRST_WAIT = 0.25  # seconds, doubled each time
 _RETRY_SECONDS = 120.0
 _REDIRECTS = 5
+#: What registries answer to a path that they do not know, besides 404.
+_UNKNOWN_PATH = (400, 405, 501)
+_PAGES = 20
+_NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 #: Bytes; registries take no larger manifests, and configurations are smaller than that.
 _MAX_DOCUMENT = 4 << 20
 
@@ -135,6 +139,29 @@ class Repository:
         found = self.manifest(tag)
         return found[1] if found else None
 
+    def referrers(self, digest: str) -> list[Json] | None:
+        """The descriptors of what refers to a manifest; None where the registry does not list it."""
+        found: list[Json] = []
+        url = f"{self._url}/referrers/{digest}"
+        for _page in range(_PAGES):
+            try:
+                answer = self._send("GET", url, {"Accept": INDEX_TYPES[0]})
+                value = json.loads(answer.data) if answer.status == 200 else None
+            except RegistryError as error:
+                if error.status not in _UNKNOWN_PATH:
+                    raise
+                return None
+            except ValueError:
+                return None
+            if not isinstance(value, dict) or not isinstance(value.get("manifests"), list):
+                return None
+            found += filter(_is_descriptor, value["manifests"])
+            following = _NEXT.match(answer.headers.get("Link", ""))
+            if not following:
+                break
+            url = urljoin(url, following[1])
+        return found
+
     def has_blob(self, digest: str, size: int) -> bool:
         """Whether the repository has a blob."""
         answer = self._send("HEAD", f"/blobs/{digest}")
@@ -205,8 +232,11 @@ class Repository:
             else:
                 return
 
-    def push_manifest(self, content: bytes, media_type: str, target: str) -> None:
-        """Store a manifest under a tag or its digest; a tag changes in this one step."""
+    def push_manifest(self, content: bytes, media_type: str, target: str) -> str:
+        """Store a manifest under a tag or its digest; a tag changes in this one step.
+
+        Returns the digest of the manifest that the registry lists it as a referrer of, empty for none.
+        """
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         headers = {"Content-Type": media_type}
         answer = self._send("PUT", f"/manifests/{target}", headers, content)
@@ -214,6 +244,7 @@ class Repository:
         stored = answer.headers.get("Docker-Content-Digest") or self.resolve(target)
         if stored != digest:
             raise _wrong_digest(self.reference, digest, str(stored))
+        return answer.headers.get("OCI-Subject", "")
 
     # Requests
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import email
+import hashlib
 import os
 import re
 import subprocess
@@ -78,6 +79,14 @@ class Wheel:
     def pin(self) -> str:
         """NAME==VERSION."""
         return f"{self.name}=={self._metadata['Version']}"
+
+    def package(self) -> dict[str, str]:
+        """What a bill of materials says of it."""
+        with self.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found = {"name": self.name, "version": str(self._metadata["Version"]), "sha256": digest}
+        stated = self._metadata["License-Expression"]
+        return found | ({"license": str(stated)} if stated else {})
 
     def needs(self, extras: frozenset[str], markers: Mapping[str, str]) -> Iterator[Requirement]:
         """What it requires in an environment, with these extras."""

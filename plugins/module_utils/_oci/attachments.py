@@ -1,0 +1,39 @@
+"""What is attached to an image that was built: a bill of materials for each platform, and signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .referrers import Artifact, attach, list_referrers
+from .registry import Repository
+from .sbom import is_bill
+from .signatures import ARTIFACT_TYPE
+from .signing import SigningKey
+
+Json = dict[str, Any]
+
+
+def attach_missing(
+    repository: Repository,
+    bills: Sequence[Artifact],
+    key: SigningKey | None,
+    images: Sequence[Json],
+    *,
+    check: bool,
+) -> list[Json]:
+    """Attach the bills, and signatures of the images (descriptors), that are not there; return them."""
+    done = []
+    for bill in bills:
+        value = bill.manifest.value()
+        subject = value["subject"]["digest"]
+        if not any(map(is_bill, list_referrers(repository, subject))):
+            if not check:
+                attach(repository, bill)
+            done.append({"type": value["artifactType"], "subject": subject})
+    for image in images if key else ():
+        if key and not key.has_signed(repository, image["digest"]):
+            if not check:
+                attach(repository, key.sign(repository, image))
+            done.append({"type": ARTIFACT_TYPE, "subject": image["digest"]})
+    return done
