@@ -15,11 +15,13 @@ description:
   - Refuses, all reasons at once, what cannot work; a Kubernetes that is too old, an upgrade of more
     than one minor release, a step back, an installation managed by others, missing
     permissions, missing files.
+  - Verifies the signatures of the releases' images before anything is applied (O(verify)).
   - Before an upgrade, warns of every object that the new release makes fail or behave otherwise.
 extends_documentation_fragment:
   - streamops.knative.kubernetes
   - streamops.knative.attributes
   - streamops.knative.releases
+  - streamops.knative.signatures
 attributes:
   check_mode:
     support: full
@@ -447,6 +449,11 @@ pushed:
   returned: with O(bundle)
   type: list
   elements: str
+verified:
+  description: Images whose signatures were verified now; not those that were verified before.
+  returned: with O(state=present)
+  type: list
+  elements: str
 objects:
   description: One entry an object, as M(streamops.knative.apply) returns them.
   returned: success
@@ -470,6 +477,7 @@ upgrade_findings:
   elements: dict
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..module_utils._airgap.push import push
@@ -478,6 +486,7 @@ from ..module_utils._knative.bundle import DesiredState
 from ..module_utils._knative.customization import SELECTION_MODES, Settings
 from ..module_utils._knative.installer import Installer
 from ..module_utils._knative.releases import PROJECTS, UPSTREAM, Source, versions
+from ..module_utils._knative.signers import SIGNERS
 from ..module_utils._knative.upgrade_traps import described
 from ..module_utils._kubernetes.apply_run import summarize
 from ..module_utils._kubernetes.argspec import CONNECTION, connect
@@ -488,7 +497,9 @@ from ..module_utils._kubernetes.errors import KubeError, accounting
 from ..module_utils._module.progress import paced
 from ..module_utils._module.task import Run, Task
 from ..module_utils._module.text import require_texts
-from ..module_utils._oci.argspec import REGISTRY
+from ..module_utils._oci.argspec import REGISTRY, SIGNATURES
+from ..module_utils._oci.trust_root import is_available
+from ..module_utils._oci.verification import Pulled, Verification
 
 #: Options that are fields of `Settings`.
 SETTINGS = (
@@ -562,6 +573,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "folder": {"type": "path"},
     "checksums": {"type": "dict", "default": {}},
     "references": {"type": "dict", "default": {}},
+    **SIGNATURES,
     "bundle": {
         "type": "dict",
         "options": {
@@ -669,10 +681,13 @@ def work(run: Run) -> dict[str, Any]:
         return summarize(run, client, installer.remove(params["leader_buckets"]))
     pushed = push_bundle(run) if params["bundle"] else {}
     desired = desired_state(params | pushed)
+    images = Images(params, pushed)
     missing = pushed.get("pushed", [])
     changed = bool(missing) and not run.check_mode
     with accounting(changed=changed, dry_run=run.check_mode):
-        made, results = installer.install(desired, monitors=params["monitors"])
+        made, results = installer.install(
+            desired, monitors=params["monitors"], verify=images.verify if images.wanted else None
+        )
     changed = changed or (any(result.changed for result in results) and not run.check_mode)
     with accounting(changed=changed, dry_run=run.check_mode):
         results.append(installer.configure(desired, domain(run, client)))
@@ -680,6 +695,7 @@ def work(run: Run) -> dict[str, Any]:
     returned = {
         "changed": summary["changed"] or bool(missing),
         "pushed": missing,
+        "verified": [*pushed.get("verified", []), *images.verified],
         "installed": made.installed,
         "takes_over": made.takes_over,
         "upgrade_findings": described(made.upgrade_findings),
@@ -690,12 +706,47 @@ def work(run: Run) -> dict[str, Any]:
 def push_bundle(run: Run) -> dict[str, Any]:
     """Push the bundle's images; return what the installation takes from it, and what was `pushed`."""
     params = run.params
-    given = {name: params[name] for name in ("components", "cache_dir")}
+    given = {name: params[name] for name in ("components", "cache_dir", *SIGNATURES)}
     given |= {f"{name}_version": params[f"{name}_version"] for name in PROJECTS}
     defaults = {name: spec.get("default") for name, spec in REGISTRY.items()}
     made = push(run, {**defaults, **params["bundle"], **given})
     references = {**params["references"], **made["images"]}
-    return {"folder": made["folder"], "references": references, "pushed": made["pushed"]}
+    return {
+        **{key: made[key] for key in ("folder", "pushed", "verified")},
+        "references": references,
+    }
+
+
+class Images:
+    """The images of the releases, of which the `pushed` ones were verified in the bundle.
+
+    By default signatures are verified where the images come straight from upstream.
+    """
+
+    def __init__(self, params: dict[str, Any], pushed: Mapping[str, Any]) -> None:
+        self._params = params
+        self._pushed = set(pushed.get("references", {}).values())
+        self.verified: list[str] = []
+        self.wanted: bool = params["verify"]
+        if self.wanted is None:
+            places = ("folder", "references", "registry", "bundle")
+            elsewhere = any(params[place] for place in places) or params["mirror"] != UPSTREAM
+            self.wanted = not elsewhere and is_available()
+
+    def verify(self, images: Mapping[str, str]) -> None:
+        """Verify the signatures of images, given as what each name is pulled by; raise SignatureError."""
+        params = self._params
+        defaults = {name: spec.get("default") for name, spec in REGISTRY.items()}
+        options = {**defaults, **{name: params[name] for name in (*SIGNATURES, "request_timeout")}}
+        verification = Verification.of(options, SIGNERS, cache_dir(params["cache_dir"]))
+        own = set(params["images"].values())
+        self.verified = verification.verify(
+            Pulled(
+                reference if reference in own else name, reference, required=reference not in own
+            )
+            for name, reference in sorted(images.items())
+            if reference not in self._pushed
+        )
 
 
 def domain(run: Run, client: Client) -> str:

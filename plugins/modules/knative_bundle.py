@@ -18,6 +18,7 @@ description:
     M(streamops.knative.knative_bundle_push) on the other side. No container engine, no root.
   - Every image is taken by its digest; a tag is resolved once, when the bundle is made. The same releases give
     the same bytes.
+  - Where signatures are verified (O(verify)), the bundle gets them, with the trust root.
   - An interrupted run leaves C(PATH.part), and the next one goes on there. What is there already, in it or in an
     older bundle at the same path, is verified by its digest and not fetched again. The bundle appears when it is
     complete.
@@ -73,6 +74,7 @@ extends_documentation_fragment:
   - streamops.knative.google
   - streamops.knative.registry.connection
   - streamops.knative.releases
+  - streamops.knative.signatures
 attributes:
   check_mode:
     support: full
@@ -156,16 +158,17 @@ from ..module_utils._airgap.collect import Collector, Order
 from ..module_utils._airgap.resolve import Resolver
 from ..module_utils._airgap.transfer import Transfer
 from ..module_utils._knative.releases import PROJECTS, UPSTREAM, Source, versions
+from ..module_utils._knative.signers import SIGNERS
 from ..module_utils._kubernetes.download import Downloader, cache_dir
 from ..module_utils._module.progress import paced
 from ..module_utils._module.task import Run, Task
 from ..module_utils._module.text import require_texts
-from ..module_utils._oci.argspec import CONNECTION, option, strings
-from ..module_utils._oci.connect import open_repository
+from ..module_utils._oci.argspec import CONNECTION, SIGNATURES, option, strings
+from ..module_utils._oci.connect import ANONYMOUS, open_repository
 from ..module_utils._oci.errors import OptionError
 from ..module_utils._oci.platform import Platform
-
-ANONYMOUS = {"auth": "auto", "username": None, "password": None}
+from ..module_utils._oci.trust_root import is_available
+from ..module_utils._oci.verification import Verification
 
 
 def work(run: Run) -> dict[str, Any]:
@@ -177,7 +180,8 @@ def work(run: Run) -> dict[str, Any]:
         require_texts("registry_mirrors", params["registry_mirrors"], OptionError),
         platforms,
     )
-    downloader = Downloader(cache_dir(params["cache_dir"]), timeout=params["request_timeout"])
+    cache = cache_dir(params["cache_dir"])
+    downloader = Downloader(cache, timeout=params["request_timeout"])
     collector = Collector(
         resolver=resolver,
         downloader=downloader,
@@ -185,6 +189,7 @@ def work(run: Run) -> dict[str, Any]:
         size_limit=params["size_limit"],
         workers=max(1, params["parallel"]),
         check_mode=run.check_mode,
+        verification=Verification.of(params, SIGNERS, cache) if verifies(params) else None,
     )
     order = Order(
         components=params["components"],
@@ -208,10 +213,19 @@ def work(run: Run) -> dict[str, Any]:
     }
 
 
+def verifies(params: dict[str, Any]) -> bool:
+    """Return whether signatures are verified: by default where the images come straight from upstream."""
+    if params["verify"] is not None:
+        return bool(params["verify"])
+    elsewhere = params["folder"] or params["registry_mirrors"] or params["mirror"] != UPSTREAM
+    return not elsewhere and is_available()
+
+
 TASK = Task(
     work,
     {
         **CONNECTION,
+        **SIGNATURES,
         **{f"{name}_version": option() for name in PROJECTS},
         "components": strings(required=True),
         "path": option("path", required=True),

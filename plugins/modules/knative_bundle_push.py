@@ -16,6 +16,7 @@ description:
   - Brings the images of a bundle that M(streamops.knative.knative_bundle) has made into a registry; what is there
     already is not sent. Then returns what M(streamops.knative.knative) needs to install from it, which are the
     folder of the release files, and each image's new name.
+  - Verifies the signatures in a bundle that was made with them, without the internet.
   - Refuses a bundle that is damaged, naming each part, or that is of other releases, before anything is pushed.
 options:
   path:
@@ -59,6 +60,7 @@ extends_documentation_fragment:
   - streamops.knative.google
   - streamops.knative.registry
   - streamops.knative.registry.connection
+  - streamops.knative.signatures
 attributes:
   check_mode:
     support: full
@@ -118,6 +120,11 @@ platforms:
   returned: success
   type: list
   elements: str
+verified:
+  description: Images, as they are called in the bundle, whose signatures were verified now.
+  returned: success
+  type: list
+  elements: str
 pushed:
   description: Images that the registry lacked, by their names there.
   returned: success
@@ -132,12 +139,13 @@ bytes:
 from ..module_utils._airgap.push import push
 from ..module_utils._knative.releases import PROJECTS
 from ..module_utils._module.task import Task
-from ..module_utils._oci.argspec import REGISTRY, option, strings
+from ..module_utils._oci.argspec import REGISTRY, SIGNATURES, option, strings
 
 TASK = Task(
     lambda run: push(run, run.params),
     {
         **REGISTRY,
+        **SIGNATURES,
         **{f"{name}_version": option() for name in PROJECTS},
         "path": option("path", required=True),
         "registry": option(required=True),

@@ -18,7 +18,9 @@ from .._kubernetes.manifests import Manifests
 from .._module.errors import TaskError
 from .._oci.image import INDEX_TYPE
 from .._oci.platform import Platform
+from .._oci.verification import Verification
 from . import contents as listing
+from . import signed
 from .archive import Archive, Plan, Section, blob_name, intact
 from .contents import Contents, Image, release_file
 from .draft import Draft, remains
@@ -54,7 +56,10 @@ class Collected:
 
 @dataclass(frozen=True)
 class Collector:
-    """Makes bundles; `size_limit` in MiB, `workers` images or blobs at a time."""
+    """Makes bundles; `size_limit` in MiB, `workers` images or blobs at a time.
+
+    With a `verification` the images' signatures are checked, and collected as well.
+    """
 
     resolver: Resolver
     downloader: Downloader
@@ -62,6 +67,7 @@ class Collector:
     size_limit: float
     workers: int
     check_mode: bool
+    verification: Verification | None = None
 
     def collect(self, order: Order, path: Path) -> Collected:
         """Make `path` the bundle of an order; raises BundleError with all problems of a step."""
@@ -74,7 +80,12 @@ class Collector:
         files = self._files(order)
         images, used_by = self._images(order, files)
         contents = _contents(order, files, images, used_by)
-        plan = _plan(contents, files, images)
+        signatures = {}
+        if self.verification:
+            self.transfer.note("verifying signatures")
+            earlier = [Archive.read_remains(one) for one in remains(path)]
+            signatures = signed.collect(self.verification, images, used_by, earlier)
+        plan = _plan(contents, {**files, **signatures}, images)
         self._check_size(plan)
         if self.check_mode:
             have = _stored(remains(path), plan)

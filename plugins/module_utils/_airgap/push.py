@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from .._knative.releases import PROJECTS, Version
+from .._knative.signers import SIGNERS
 from .._kubernetes.download import cache_dir
 from .._module.progress import paced
 from .._module.task import Run
 from .._oci.connect import open_repository
-from . import contents
+from .._oci.trust_root import is_available
+from .._oci.verification import Verification
+from . import contents, signed
 from .archive import Archive
 from .errors import BundleError
 from .transfer import Transfer
@@ -32,6 +35,8 @@ def push(run: Run, params: dict[str, Any]) -> dict[str, Any]:
     }
     if found := contents.mismatches(bundle, params["components"], wanted):
         raise BundleError("\n".join([f"path: {archive.path} is another bundle:", *found]))
+    cache = cache_dir(params["cache_dir"])
+    verified = _verified(params, archive, bundle, cache)
     uploader = Uploader(
         archive,
         bundle,
@@ -43,7 +48,7 @@ def push(run: Run, params: dict[str, Any]) -> dict[str, Any]:
     missing = uploader.missing()
     if missing:
         uploader.verify()
-    folder = release_folder(archive, bundle, cache_dir(params["cache_dir"]))
+    folder = release_folder(archive, bundle, cache)
     if not run.check_mode:
         uploader.push(missing)
     references = uploader.references()
@@ -54,6 +59,17 @@ def push(run: Run, params: dict[str, Any]) -> dict[str, Any]:
         "components": bundle.components,
         "versions": bundle.versions,
         "platforms": bundle.platforms,
+        "verified": verified,
         "pushed": [references[one.image.reference] for one in missing],
         "bytes": sum(one.size for one in missing),
     }
+
+
+def _verified(
+    params: dict[str, Any], archive: Archive, bundle: contents.Contents, cache: Path
+) -> list[str]:
+    """Return the images whose signatures were verified now: by default where there are some to verify."""
+    wanted = params["verify"]
+    if wanted is None:
+        wanted = signed.has_signatures(archive) and is_available()
+    return signed.verify(Verification.of(params, SIGNERS, cache), archive, bundle) if wanted else []

@@ -84,6 +84,8 @@ class Resolver:
         for entry in chosen:
             self._take_manifest(image, _document(image.repository, entry["digest"]))
         image.platforms = wanted or sorted(entries)
+        # A signature is of this one, whatever is taken of it.
+        image.documents[index.digest] = index
         if len(wanted) == 1:
             image.top = image.documents[chosen[0]["digest"]]
         elif wanted and len(wanted) < len(entries):

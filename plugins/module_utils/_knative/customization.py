@@ -161,6 +161,10 @@ class Customization:
 
     # -- changes -----------------------------------------------------------------------------
 
+    def pulled(self, reference: str) -> str:
+        """Return the reference that an image is pulled by, in place of one of the release's."""
+        return self._images(reference)
+
     def changed(self, definition: Object) -> Object:
         """Return an object with the settings in place; itself where none is about it."""
         kind, name = definition["kind"], definition["metadata"]["name"]

@@ -20,13 +20,15 @@ from .._kubernetes.patches import Patch
 from .._kubernetes.readiness import Condition
 from .bundle import PULL_SECRET, SILENT, DesiredState, Plan, plan, pull_secrets
 from .customization import LIMITS, Customization, missing
-from .images import replaced
+from .images import references, replaced
 from .installation import RECORD, installed
 from .releases import PROJECTS, Files
 
 Object = dict[str, Any]
 APPLY_SET = "streamops-knative"
 MIGRATIONS = f"{APPLY_SET}-migrations"
+#: Checks images, given as what each one that the releases name is pulled by; raises TaskError for those refused.
+Verify = Callable[[Mapping[str, str]], None]
 CONFIGURATION_MANAGER = "streamops.knative-configuration"
 SCRAPED = ("serving", "eventing")
 _ADAPTER = "pingsource-mt-adapter"
@@ -48,7 +50,9 @@ class Installer:
     #: What earlier tasks delete, which in check mode is still there.
     planned_deletions: frozenset[Key] = frozenset()
 
-    def install(self, desired: DesiredState, *, monitors: bool) -> tuple[Plan, list[Result]]:
+    def install(
+        self, desired: DesiredState, *, monitors: bool, verify: Verify | None = None
+    ) -> tuple[Plan, list[Result]]:
         """Apply the releases, wait until they run, then run the migrations of an upgrade.
 
         Raises Refused before, Interrupted or NotReady after something changed.
@@ -56,8 +60,10 @@ class Installer:
         made = plan(self.client, desired)
         for warning in made.warnings:
             self.warn(warning)
-        release = self._read(made.install, desired.references)
-        additional = self._read(_files(desired.additional_manifests), {})
+        written = self._read(made.install)
+        jobs = self._read(made.post_install)
+        release = _referring(written, desired.references)
+        additional = self._read(_files(desired.additional_manifests))
         settings = desired.settings
         if desired.pull_login:
             additional += _sources("Secrets to pull images with", pull_secrets(desired))
@@ -69,6 +75,9 @@ class Installer:
         )
         if problems:
             raise Refused(problems)
+        if verify:
+            names = {name for one in (*written, *jobs) for name in references(one.definition)}
+            verify({name: custom.pulled(desired.references.get(name, name)) for name in names})
         release = self._started(_customized(custom, release))
         if made.takes_over:
             release = self._without_foreign_limits(release)
@@ -94,14 +103,14 @@ class Installer:
                 self.progress,
             )
         ]
-        if made.post_install.urls or made.post_install.paths:
+        if jobs:
             migrations = Options(
                 apply_set=MIGRATIONS, apply_set_scope=self.scope, wait_timeout=self.timeout
             )
             with accounting(
                 changed=results[0].changed and not self.check_mode, dry_run=self.check_mode
             ):
-                jobs = _customized(custom, self._read(made.post_install, desired.references))
+                jobs = _customized(custom, _referring(jobs, desired.references))
                 results.append(
                     present(self.client, jobs, self._settings(), migrations, self.progress)
                 )
@@ -206,20 +215,24 @@ class Installer:
             planned_deletions=self.planned_deletions,
         )
 
-    def _read(self, files: Files, references: Mapping[str, str]) -> list[Source]:
-        """Return the objects of files, with other references in place of those of images."""
+    def _read(self, files: Files) -> list[Source]:
+        """Return the objects of files."""
         downloader = Downloader(self.cache_dir, timeout=self.request_timeout)
         manifests = Manifests()
         read(manifests, contents=[], files=files.paths, urls=files.urls, downloader=downloader)
         for warning in [*downloader.warnings, *manifests.warnings]:
             self.warn(warning)
-        sources = manifests.result()
-        if not references:
-            return sources
-        return [
-            replace(source, definition=replaced(source.definition, lambda r: references.get(r, r)))
-            for source in sources
-        ]
+        return manifests.result()
+
+
+def _referring(sources: list[Source], instead: Mapping[str, str]) -> list[Source]:
+    """Return objects with other references in place of those of images."""
+    if not instead:
+        return sources
+    return [
+        replace(source, definition=replaced(source.definition, lambda r: instead.get(r, r)))
+        for source in sources
+    ]
 
 
 def _customized(custom: Customization, sources: list[Source]) -> list[Source]:

@@ -34,3 +34,20 @@ REGISTRY: dict[str, dict[str, Any]] = {
     "username": option(),
     "password": option(no_log=True),
 }
+#: Whether and by whom images have to be signed; documented in the doc fragment `streamops.knative.signatures`.
+SIGNATURES: dict[str, dict[str, Any]] = {
+    "verify": option("bool"),
+    "signers": option(
+        "list",
+        elements="dict",
+        default=[],
+        options={
+            "images": option(required=True),
+            "identity": option(),
+            "issuer": option(),
+            "key": option("path", no_log=False),  # a public key's file
+            "unsigned": option("bool", default=False),
+        },
+    ),
+    "trust_root": option("path"),
+}

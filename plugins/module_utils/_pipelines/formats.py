@@ -456,6 +456,8 @@ FORMATS: dict[str, Format] = {
     "knative_eventing_mirror": http_url,
     "knative_eventing_folder": optional(existing_folder),
     "knative_eventing_bundle": optional(existing_file),
+    "knative_eventing_verify_signers[].key": optional(existing_file),
+    "knative_eventing_verify_trust_root": optional(existing_file),
     "knative_eventing_bundle_registry": optional(registry),
     "knative_eventing_bundle_images[]": image,
     "knative_eventing_bundle_platforms[]": PLATFORM,
