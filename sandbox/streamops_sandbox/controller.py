@@ -30,6 +30,8 @@ class Controller:
 
     #: How many different objects are reconciled at the same time.
     workers = 4
+    #: For how many seconds the changes of a watched object are collected into one reconciliation.
+    settle_seconds = 0.0
 
     def __init__(self, client: Client, name: str | None = None) -> None:
         self.client = client
@@ -55,7 +57,10 @@ class Controller:
 
         def on_event(_: str, obj: Object) -> None:
             for key in keys(obj) if keys else [key_of(obj)]:
-                self.enqueue(*key)
+                if self.settle_seconds:
+                    self.requeue_after(*key, self.settle_seconds)
+                else:
+                    self.enqueue(*key)
 
         return self._register(informer, on_event)
 

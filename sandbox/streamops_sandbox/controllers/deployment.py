@@ -35,6 +35,9 @@ _NOT_COPIED = {"kubectl.kubernetes.io/last-applied-configuration", REVISION}
 class DeploymentController(Controller):
     """Rolls Deployments out."""
 
+    # Who writes a Deployment often writes it again at once.
+    settle_seconds = 0.025
+
     def __init__(self, client: Client, events: EventRecorder) -> None:
         super().__init__(client)
         self._events = events
