@@ -47,6 +47,7 @@ def builtin_resources() -> Iterator[Resource]:
                 subresources=tuple(row.get("sub") or ()),
                 selectable_fields=tuple(row.get("selectable") or ()),
                 deprecation=row.get("deprecation", ""),
+                unmodelled=row.get("unmodelled", False),
                 definition=definitions().definition_name(gvk),
             )
             shared = _SHARED.get(api_version)

@@ -105,6 +105,16 @@ def decode_object(data: bytes, content_type: str, kind: str) -> tuple[Object, li
         raise errors.unsupported_media_type([JSON, YAML, protobuf.MEDIA_TYPE])
     try:
         value = loads(data) if media == JSON else load_yaml(data)
+        value = {} if value is None else value
+        wrong = (
+            [k for k in ("apiVersion", "kind") if not isinstance(value.get(k, ""), str)]
+            if (isinstance(value, dict))
+            else []
+        )
+        if wrong:
+            found = json_type(value[wrong[0]])
+            text = f"json: cannot unmarshal {found} into Go struct field .{wrong[0]} of type string"
+            raise ParseError(text)
         if isinstance(value, dict):
             return value, _duplicates(data) if media == JSON else _yaml_duplicates(data)
         go_struct = (

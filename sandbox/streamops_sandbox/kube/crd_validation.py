@@ -5,12 +5,16 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 
 from __future__ import annotations
 
+import re
+
 from streamops_sandbox.kube import cel, custom_objects, custom_schema, names
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.webhook_configurations import client_config
 from streamops_sandbox.objects import Object
 
 _SCOPES = ("Cluster", "Namespaced")
+_TYPES = ("array", "boolean", "integer", "number", "object", "string")
+_REASONS = ("FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 #: What may not be used at all, and why.
 _FORBIDDEN = {
@@ -42,6 +46,12 @@ def validate(obj: Object, found: Causes) -> None:
         found.problems("spec.group", group, text)
     if spec.get("scope") not in _SCOPES:
         found.unsupported("spec.scope", spec.get("scope", ""), _SCOPES)
+    if spec.get("preserveUnknownFields"):
+        why = (
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in "
+            "spec.versions[*].schema instead"
+        )
+        found.invalid("spec.preserveUnknownFields", True, why)
     _versions(versions, found)
     _names(chosen, found)
     _conversion(spec.get("conversion") or {}, found)
@@ -58,6 +68,17 @@ def _versions(versions: list[Object], found: Causes) -> None:
             found.invalid("spec.versions", name, "must contain unique version names")
         seen.add(name)
         found.problems(f"{field}.name", name, names.dns_1035_label(name))
+        if version.get("deprecationWarning") is not None and not version.get("deprecated"):
+            text = "can only be set for deprecated versions"
+            found.invalid(f"{field}.deprecationWarning", version["deprecationWarning"], text)
+        for number, item in enumerate(version.get("selectableFields") or []):
+            path, root = (
+                item.get("jsonPath", ""),
+                (version.get("schema") or {}).get("openAPIV3Schema"),
+            )
+            if not _leads_somewhere(path, root or {}):
+                text = "is an invalid path: does not refer to a valid field"
+                found.invalid(f"spec.selectableFields[{number}].jsonPath", path, text)
         if not (version.get("schema") or {}).get("openAPIV3Schema"):
             found.required(f"{field}.schema.openAPIV3Schema")
     if sum(bool(version.get("storage")) for version in versions) != 1:
@@ -78,6 +99,8 @@ def _names(chosen: Object, found: Causes) -> None:
             found.required(f"spec.names.{key}")
         elif value:
             found.problems(f"spec.names.{key}", value, problems)
+    for index, name in enumerate(chosen.get("shortNames") or []):
+        found.problems(f"spec.names.shortNames[{index}]", name, names.dns_1035_label(name))
     if chosen.get("kind") and chosen.get("kind") == chosen.get("listKind"):
         text = "kind and listKind may not be the same"
         found.invalid("spec.names.listKind", chosen["listKind"], text)
@@ -93,6 +116,9 @@ def _conversion(conversion: Object, found: Causes) -> None:
             client_config(webhook["clientConfig"], "spec.conversion.webhookClientConfig", found, {})
         if not webhook.get("conversionReviewVersions"):
             found.required("spec.conversion.conversionReviewVersions")
+    elif webhook.get("conversionReviewVersions"):
+        text = "should not be set when strategy is not set to Webhook"
+        found.forbidden("spec.conversion.conversionReviewVersions", text)
     found.one_of(conversion, "strategy", "spec.conversion", ("None", "Webhook"))
 
 
@@ -168,9 +194,22 @@ def _structural(node: Object, field: str, found: Causes, place: str) -> None:
     )
     if not node.get("type") and not free:
         found.required(f"{field}.type", f"must not be empty {place}")
-    if node.get("type") and node.get("x-kubernetes-int-or-string"):
-        text = "must be empty if x-kubernetes-int-or-string is true"
-        found.forbidden(f"{field}.type", text)
+    if node.get("type") not in (None, "", *_TYPES):
+        found.unsupported(f"{field}.type", node["type"], _TYPES)
+    if isinstance(node.get("pattern"), str):
+        try:
+            re.compile(node["pattern"])
+        except re.error as error:
+            text = f"must be a valid regular expression, but isn't: {error}"
+            found.invalid(f"{field}.pattern", node["pattern"], text)
+    kept = node.get("properties") or node.get("x-kubernetes-preserve-unknown-fields")
+    if node.get("x-kubernetes-embedded-resource") and not kept:
+        text = (
+            "must not be empty if x-kubernetes-embedded-resource is true without "
+            "x-kubernetes-preserve-unknown-fields"
+        )
+        found.required(f"{field}.properties", text)
+    found.one_of(node, "x-kubernetes-map-type", field, ("atomic", "granular"))
     if node.get("properties") and node.get("additionalProperties"):
         text = "additionalProperties and properties are mutual exclusive"
         found.forbidden(f"{field}.additionalProperties", text)
@@ -191,8 +230,12 @@ def _structural(node: Object, field: str, found: Causes, place: str) -> None:
     if isinstance(node.get("additionalProperties"), dict):
         text = "for specified object fields"
         _structural(node["additionalProperties"], f"{field}.additionalProperties", found, text)
-    if "default" in node:
-        causes = custom_objects.validate(node["default"], custom_schema.compile_node(node))
+    if node.get("default") is not None:
+        schema, unknown = custom_schema.compile_node(node), list[str]()
+        custom_objects.prune(node["default"], schema, "", unknown)
+        if unknown:
+            found.invalid(f"{field}.default", node["default"], "must not have unknown fields")
+        causes = custom_objects.validate(node["default"], schema)
         found += [{**cause, "field": f"{field}.default"} for cause in causes]
     for index, rule in enumerate(node.get("x-kubernetes-validations") or []):
         _rule(rule, node, f"{field}.x-kubernetes-validations[{index}]", found)
@@ -208,6 +251,13 @@ def _list_type(node: Object, field: str, found: Causes) -> None:
     elif keys and kind != "map":
         found.forbidden(path, "must not be specified if x-kubernetes-list-type is not map")
     items = node.get("items") or {}
+    if (
+        kind == "set"
+        and items.get("type") == "object"
+        and items.get("x-kubernetes-map-type") != "atomic"
+    ):
+        text = "must be atomic as item of a list with x-kubernetes-list-type=set"
+        found.invalid(f"{field}.items.x-kubernetes-map-type", None, text)
     for index, key in enumerate(keys if kind == "map" else []):
         if key not in (items.get("properties") or {}):
             found.invalid(f"{path}[{index}]", key, "entries must all be names of item properties")
@@ -224,12 +274,25 @@ def _branch(node: Object, field: str, found: Causes) -> None:
         _branch(child, f"{field}.properties[{key}]", found)
 
 
+def _leads_somewhere(path: str, node: Object) -> bool:
+    for key in path.strip(".").split("."):
+        child = (node.get("properties") or {}).get(key) or node.get("additionalProperties")
+        if not isinstance(child, dict):
+            return False
+        node = child
+    return True
+
+
 def _rule(rule: Object, node: Object, field: str, found: Causes) -> None:
     text = rule.get("rule", "")
     if not text.strip():
         found.required(f"{field}.rule", "rule is not specified")
         return
     variables = custom_objects.rule_variables(custom_schema.compile_node(node))
+    found.one_of(rule, "reason", field, _REASONS)
+    path = rule.get("fieldPath", "")
+    if path and not _leads_somewhere(path, node):
+        found.invalid(f"{field}.fieldPath", path, "must be a valid path")
     problem = cel.problem(text, variables)
     if problem:
         shown = {

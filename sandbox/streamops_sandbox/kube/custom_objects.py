@@ -95,9 +95,27 @@ def validate(value: Any, node: Schema, path: str = "", old: Any = _ABSENT) -> li
     """
     found: list[Object] = []
     _validate(value, node, path, old, found)
-    if not found:
+    if not any(cause["reason"] in _BLOCKING for cause in found):
         _evaluate_rules(value, node, path, old, found)
+    elif _has_rules(node):
+        text = (
+            "some validation rules were not checked because the object was invalid; correct the "
+            "existing errors to complete validation"
+        )
+        found.append(errors.cause("FieldValueInvalid", "<nil>", f"Invalid value: null: {text}"))
     return found
+
+
+#: Violations with which rules in CEL are not evaluated.
+_BLOCKING = tuple(
+    f"FieldValue{word}"
+    for word in ("Required", "NotSupported", "TooLong", "TooMany", "TypeInvalid")
+)
+
+
+def _has_rules(node: Schema | None) -> bool:
+    children = (*node.properties.values(), node.items, node.additional) if node else ()
+    return node is not None and (bool(node.rules) or any(map(_has_rules, children)))
 
 
 def _evaluate_rules(value: Any, node: Schema, path: str, old: Any, found: list[Object]) -> None:
@@ -223,7 +241,7 @@ def _validate(value: Any, node: Schema, path: str, old: Any, found: list[Object]
 
 def _below(path: str, key: str, node: Schema) -> str:
     if key not in node.properties and node.additional is not None:
-        return f"{path}[{key}]" if path else key
+        return f"{path}.{key}" if path else key
     return f"{path}.{key}" if path else key
 
 
@@ -262,8 +280,15 @@ def _check(value: Any, checks: Object, path: str, found: list[Object]) -> None:
             _check_combination(value, keyword, bound, path, found)
         else:
             message = _broken(value, keyword, bound, checks)
-            if message:
-                found.append(_invalid(path, value, f"{path} in body {message}"))
+            if message and keyword == "maxLength":
+                text = f"Too long: may not be more than {bound} bytes"
+                found.append(errors.cause("FieldValueTooLong", path, text))
+            elif message and keyword in ("maxItems", "maxProperties"):
+                text = f"Too many: {len(value)}: must have at most {bound} items"
+                found.append(errors.cause("FieldValueTooMany", path, text))
+            elif message:
+                kind = "FieldValueTypeInvalid" if keyword == "format" else "FieldValueInvalid"
+                found.append(_invalid(path, value, f"{path} in body {message}", kind))
 
 
 @lru_cache(maxsize=512)

@@ -35,7 +35,7 @@ _OMITTED_ZEROS = frozenset(
 #: Texts for which empty is a value.
 _KEPT_EMPTY = frozenset(
     {"appProtocol", "fieldPath", "hostname", "localhostProfile", "name", "namespace", "nodeName",
-     "service", "storageClassName", "type", "volumeName"}
+     "service", "storageClassName", "timeZone", "type", "volumeName"}
 )  # fmt: skip
 
 
@@ -113,7 +113,8 @@ class Decoder:
                 raise _mismatch(value, node, path, owner)
             return _text(value, node) if node.checks else value
         if type_ == s.INTEGER:
-            good = kind is int
+            bits = 63 if (node.checks or {}).get("format") == "int64" else 31
+            good = kind is int and -(2**bits) <= value < 2**bits
         elif type_ == s.BOOLEAN:
             good = kind is bool
         elif type_ == s.NUMBER:
@@ -162,6 +163,8 @@ def _time(value: str, *, micro: bool) -> str:
     try:
         if not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", value):
             raise ValueError
+        if micro and not re.search(r"\.\d{6}(Z|[-+])", value):
+            raise ValueError
         moment = timestamps.parse(value).astimezone(UTC)
     except ValueError as error:
         text = f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"'
@@ -178,7 +181,7 @@ def _quantity(value: Any) -> str:
 
 def _mismatch(value: Any, node: Schema, path: str, owner: str) -> DecodeError:
     found = _JSON_TYPES.get(type(value), "number")
-    if isinstance(value, float):
+    if isinstance(value, float) or (node.type == s.INTEGER and found == "number"):
         found = f"number {value}"
     place = re.sub(r"\[\d+\]", "", path)
     if node.type not in (s.OBJECT, s.MAP, s.ARRAY) and owner in (

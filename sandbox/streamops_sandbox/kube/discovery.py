@@ -48,7 +48,7 @@ _GROUP_ORDER = (
     "authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io", "networking.k8s.io",
     "policy", "rbac.authorization.k8s.io", "storage.k8s.io", "admissionregistration.k8s.io",
     "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io",
-    "discovery.k8s.io",
+    "discovery.k8s.io", "resource.k8s.io", "flowcontrol.apiserver.k8s.io",
 )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def _plain(resource: Resource) -> Object:
         "verbs": list(resource.verbs),
         **_names(resource),
     }
-    if "list" in resource.verbs:
+    if "list" in resource.verbs and resource.kind != "ComponentStatus":
         item["storageVersionHash"] = _storage_hash(resource)
     return item
 
@@ -95,6 +95,8 @@ def _storage_hash(resource: Resource) -> str:
     group, _, version = resource.storage_version.rpartition("/")
     if resource.kind == "CustomResourceDefinition":
         version = "v1beta1"  # what a real server still keeps them in
+    if resource.plural.startswith("mutatingadmissionpolic"):
+        version = "v1beta1"
     digest = hashlib.sha256(f"{group}/{version}/{resource.kind}".encode()).digest()
     return base64.b64encode(digest[:8]).decode()
 

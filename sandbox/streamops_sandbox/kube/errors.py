@@ -91,10 +91,10 @@ def no_such_path() -> StatusError:
     return StatusError(404, "NotFound", "the server could not find the requested resource")
 
 
-def method_not_allowed(method: str) -> StatusError:
+def method_not_allowed() -> StatusError:
     """405: the resource does not take this verb."""
     message = "the server does not allow this method on the requested resource"
-    return StatusError(405, "MethodNotAllowed", message, details={"method": method})
+    return StatusError(405, "MethodNotAllowed", message, details={})
 
 
 def not_acceptable(accepted: Sequence[str]) -> StatusError:

@@ -88,8 +88,10 @@ class HandlerChain:
                 extra[unquote(key[len(_EXTRA) :]).lower()] = headers.getall(key)
         if not name:
             if groups or extra:
-                raise errors.internal(
-                    "requested [{Group  " + (groups or [""])[0] + "}] without impersonating a user"
+                listed = ", ".join(f'"{group}"' for group in groups)
+                raise errors.bad_request(
+                    f'requested &user.DefaultInfo{{Name:"", UID:"", Groups:[]string{{{listed}}}, '
+                    "Extra:map[string][]string(nil)} without impersonating a user name"
                 )
             return user
         parts = name.split(":")

@@ -78,7 +78,7 @@ def page(
     elif query.get("resourceVersionMatch") == "Exact":
         exact = number(query, "resourceVersion")
     elif number(query, "resourceVersion") > revision:
-        raise _too_large(number(query, "resourceVersion"), revision)
+        raise too_large(number(query, "resourceVersion"), revision)
     if exact is None or exact == revision:
         candidates = list(collection.items(chosen.namespace))
     else:
@@ -151,7 +151,8 @@ def bad_version(text: str) -> str:
     return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
 
 
-def _too_large(wanted: int, revision: int) -> errors.StatusError:
+def too_large(wanted: int, revision: int) -> errors.StatusError:
+    """504: a resource version is from the future."""
     return errors.StatusError(
         504,
         "Timeout",

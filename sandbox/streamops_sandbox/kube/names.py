@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import secrets
 
@@ -45,7 +46,7 @@ _TWO_SLASHES_RULE = (
     + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
 )
 
-_LABEL_KINDS = frozenset({"Namespace", "Service"})
+_LABEL_KINDS = {"": ("Namespace", "Service"), "apps": ("StatefulSet",)}
 #: Kinds whose names become parts of other names, with the longest they may have.
 _SHORT_NAMES = {"CronJob": 52}
 #: RBAC names only have to fit into a path.
@@ -62,7 +63,7 @@ def problems(name: str, *, group: str, kind: str) -> list[str]:
     """Return what is wrong with an object's name; empty for a valid one."""
     if group in _PATH_SEGMENT_GROUPS:
         return path_segment(name)
-    if group == "" and kind in _LABEL_KINDS:
+    if kind in _LABEL_KINDS.get(group, ()):
         return dns_label(name)
     limit = _SHORT_NAMES.get(kind, 253) if group == "batch" else 253
     if limit < len(name) <= 253 and not subdomain(name):
@@ -100,6 +101,17 @@ def port_name(text: str) -> list[str]:
     if text.startswith("-") or text.endswith("-"):
         found.append("must not begin or end with a hyphen")
     return found
+
+
+def network(text: str) -> list[str]:
+    """Return what is wrong with a range of addresses."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+    return (
+        [] if "/" in text else ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+    )
 
 
 def _check(

@@ -34,10 +34,12 @@ class NonResource:
     ) -> web.StreamResponse:
         """Answer one GET; raises a 404 for a path nobody knows."""
         parts = info.path.strip("/").split("/")
-        if request.method not in ("GET", "HEAD"):
-            raise errors.method_not_allowed(request.method)
-        if parts[0] in _HEALTH:
+        if parts[0] in _HEALTH and (len(parts) == 1 or parts[1:] in (["ping"], ["log"], ["etcd"])):
             return web.Response(text="ok")
+        if parts[0] in _HEALTH:
+            raise errors.NoSuchRoute
+        if request.method not in ("GET", "HEAD") and parts[0] != "apis":
+            raise errors.method_not_allowed()
         if parts[0] == "version":
             return _json(version())
         if parts[0] in ("api", "apis"):

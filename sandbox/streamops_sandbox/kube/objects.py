@@ -58,7 +58,8 @@ class Objects:
         metadata = obj["metadata"]
         check_namespace(metadata, resource, namespace)
         if metadata.get("resourceVersion") and not applied:
-            raise errors.bad_request("resourceVersion should not be set on objects to be created")
+            text = "resourceVersion should not be set on objects to be created"
+            raise errors.StatusError(500, "", text)
         generation = metadata.get("generation")
         for key in ("resourceVersion", "selfLink", *_KEPT):
             metadata.pop(key, None)
@@ -144,7 +145,7 @@ class Objects:
         """One attempt; None when the stored object is no longer the one it started from."""
         unchanged = applied and (new is old or managed.same_but_times(old, new))
         if not unchanged:
-            shaping.check_type(new, resource, self._api)
+            shaping.check_type(new, resource, self._api, patched=write.patched)
             new = shaping.shape(new, resource, self._api, write)
         self._check_identity(new, stored, resource, write)
         new = _keep(new, old, resource, subresource)
@@ -179,7 +180,7 @@ class Objects:
     ) -> None:
         """Check that the new state is of the same object, and made from its latest version."""
         metadata = new["metadata"]
-        if not metadata.get("name") and not write.patched:
+        if not metadata.get("name"):
             raise errors.bad_request(
                 f"the name of the object ({stored.name} based on URL) was undeterminable: name must be "
                 "provided"
@@ -308,7 +309,7 @@ def check_namespace(metadata: Object, resource: Resource, namespace: str) -> Non
     if not resource.namespaced:
         metadata.pop("namespace", None)
         return
-    if metadata.get("namespace", namespace) != namespace:
+    if metadata.get("namespace") not in (None, "", namespace):
         raise errors.bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
         )

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from streamops_sandbox.kube import builtin_schemas, errors
+from streamops_sandbox.kube import builtin_schemas
 from streamops_sandbox.kube.resources import Registry, Resource
 from streamops_sandbox.objects import Object
 
@@ -50,7 +50,7 @@ class OpenApi:
             index = orjson.dumps({"paths": paths})
             return web.Response(body=index, content_type="text/plain", charset="utf-8")
         if "/".join(parts) not in paths:
-            raise errors.no_such_path()
+            return web.Response(status=404)
         document = self._document(*(["", parts[1]] if parts[0] == "api" else parts[1:]))
         return web.Response(body=orjson.dumps(document), content_type="application/json")
 

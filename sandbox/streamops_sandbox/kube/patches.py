@@ -30,11 +30,17 @@ def json_patch(target: Object, patch: Any) -> Object:
             f"error decoding patch: json: cannot unmarshal {found} into Go value of type "
             "[]handlers.jsonPatchOp"
         )
+    for operation in patch:
+        if not isinstance(operation, dict):
+            found = {str: "string", list: "array", bool: "bool"}.get(type(operation), "number")
+            raise errors.bad_request(
+                f"error decoding patch: json: cannot unmarshal {found} into Go value of type "
+                "handlers.jsonPatchOp"
+            )
     try:
-        # Go's library replaces what is not there.
         result: Object = target
         for operation in patch:
-            result = _json_operation(result, operation)
+            result = _json_operation(result, _as_go_reads(operation))
     except (
         jsonpatch.JsonPatchException,
         jsonpointer.JsonPointerException,
@@ -53,11 +59,26 @@ def json_patch(target: Object, patch: Any) -> Object:
 def _json_operation(target: Object, operation: Object) -> Object:
     try:
         applied: Object = jsonpatch.JsonPatch([operation]).apply(target)
-    except jsonpatch.JsonPatchConflict:
-        if operation.get("op") != "replace":
+    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError):
+        # Go's library replaces what is not there, copies it as null and finds it equal to null.
+        name, value = operation.get("op"), operation.get("value")
+        if name == "test" and "value" in operation and value is None:
+            return target
+        if name == "copy":
+            value = None
+        elif name != "replace":
             raise
-        applied = jsonpatch.JsonPatch([{**operation, "op": "add"}]).apply(target)
+        added = {"op": "add", "path": operation["path"], "value": value}
+        applied = jsonpatch.JsonPatch([added]).apply(target)
     return applied
+
+
+def _as_go_reads(operation: Object) -> Object:
+    """Return an operation with null for a missing value; what precedes the first slash does not count."""
+    path = operation.get("path")
+    if isinstance(path, str) and path and not path.startswith("/") and "/" in path:
+        operation = {**operation, "path": path[path.index("/") :]}
+    return {"value": None, **operation} if operation.get("op") in ("add", "replace") else operation
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -93,10 +114,13 @@ def _merge_map(target: Object, patch: Object, node: Schema) -> Object:
             500, "", f"unknown patch type: {directive} in map: {_go_map(patch)}"
         )
     retained = patch.get(_RETAIN_KEYS)
+    if retained is not None and not isinstance(retained, list):
+        raise errors.bad_request("invalid patch format of retainKeys")
     if retained is not None:
         target = {key: value for key, value in target.items() if key in retained}
     for key, value in patch.items():
         if key in (_DIRECTIVE, _RETAIN_KEYS) or key.startswith(_ORDER):
+            _check_order(key, value, patch, node)
             continue
         if key.startswith(_DELETE_PRIMITIVE):
             field = key.removeprefix(_DELETE_PRIMITIVE)
@@ -116,6 +140,23 @@ def _merge_map(target: Object, patch: Object, node: Schema) -> Object:
             child = node.child(field) or FREE
             target[field] = _ordered(target[field], order, target[field], child)
     return target
+
+
+def _check_order(key: str, order: Any, patch: Object, node: Schema) -> None:
+    """Check that a stated order names the items that are patched."""
+    field = key.removeprefix(_ORDER)
+    merge_key = (node.child(field) or FREE).merge_key
+    if not key.startswith(_ORDER) or not merge_key or field not in patch:
+        return
+    listed = [item.get(merge_key) for item in order]
+    items = [item for item in patch[field] if _DIRECTIVE not in item]
+    if any(item.get(merge_key) not in listed for item in items):
+        raise errors.StatusError(
+            500,
+            "",
+            f"The order in patch list:\n{_go_map(items)}\n doesn't match {_ORDER[:-1]} list:\n"
+            f"{_go_map(order)}\n",
+        )
 
 
 def _merge_value(target: Any, value: Any, node: Schema) -> Any:

@@ -51,6 +51,8 @@ class Resource:
     to_storage: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     #: What writers and readers of a deprecated type are warned with.
     deprecation: str = ""
+    #: Whether writes are refused, since nothing acts on the objects.
+    unmodelled: bool = False
     _schema: Schema | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

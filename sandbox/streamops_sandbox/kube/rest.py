@@ -90,7 +90,12 @@ class Call:
         validation = query.get("fieldValidation") or "Warn"
         if validation not in ("Strict", "Warn", "Ignore"):
             found.unsupported("fieldValidation", validation, ("", "Ignore", "Strict", "Warn"))
-        if found and not self.info.verb.startswith("delete"):
+        if found and self.info.verb.startswith("delete"):
+            options, found = (
+                "DeleteOptions",
+                Causes(one for one in found if one["field"] == "dryRun"),
+            )
+        if found:
             raise errors.invalid("meta.k8s.io", options, "", found)
         self.write.dry_run = bool(dry_run)
         self.write.field_validation = validation
@@ -114,14 +119,14 @@ class Call:
         self.write.duplicates = found
         return obj
 
-    def answer(self, code: int, obj: Object) -> web.Response:
-        """Return an object as the answer, in the form asked for."""
+    def answer(self, code: int, obj: Object | bytes) -> web.Response:
+        """Return an object, or its JSON, as the answer in the form asked for."""
         form = negotiation.form(self.request.headers.get("Accept", ""))
-        if form in (negotiation.TABLE, negotiation.METADATA) and obj.get("kind") != "Status":
-            body = negotiation.render_object(obj, form, self.resource, self.query)
-        else:
-            body = orjson.dumps(obj)
-        return self.answer_bytes(code, body)
+        if form in (negotiation.TABLE, negotiation.METADATA):
+            obj = orjson.loads(obj) if isinstance(obj, bytes) else obj
+            if obj.get("kind") != "Status":
+                obj = negotiation.render_object(obj, form, self.resource, self.query)
+        return self.answer_bytes(code, obj if isinstance(obj, bytes) else orjson.dumps(obj))
 
     def answer_bytes(self, code: int, body: bytes) -> web.Response:
         """Return JSON as the answer, or YAML where that is asked for, with the warnings there are."""
@@ -168,9 +173,14 @@ class Rest:
         if resource.namespaced and not info.namespace and info.verb not in ("list", "watch"):
             if info.verb == "create" and resource.verbs == ("create",):
                 raise errors.bad_request("an empty namespace may not be set during creation")
-            raise errors.method_not_allowed(info.verb)
+            raise errors.no_such_path() if info.name else errors.method_not_allowed()
         if not resource.namespaced and info.namespace and info.plural != "namespaces":
             raise errors.no_such_path()
+        if resource.verbs == ("create",) and info.name:
+            raise errors.no_such_path()
+        named = bool(info.name) if info.verb in ("create", "update", "patch") else None
+        if request.method == "HEAD" or (not info.subresource and named is (info.verb == "create")):
+            raise errors.method_not_allowed()
         call = Call(request, info, resource, user, self._context)
         if info.subresource:
             return await self._subresource(call)
@@ -179,7 +189,9 @@ class Rest:
             await call.read_write()
             return await special(call)
         if info.verb not in resource.verbs or info.verb not in self._verbs:
-            raise errors.method_not_allowed(info.verb)
+            raise errors.method_not_allowed()
+        if resource.unmodelled and info.verb in ("create", "update", "patch"):
+            raise errors.not_implemented(resource.plural)
         if resource.deprecation and info.verb in ("get", "list", "watch"):
             call.write.warnings.append(resource.deprecation)
         return await self._verbs[info.verb](call)
@@ -198,7 +210,7 @@ class Rest:
             return await handler(call)
         if info.subresource in ("status", "finalize"):
             if info.verb not in ("get", "update", "patch"):
-                raise errors.method_not_allowed(info.verb)
+                raise errors.method_not_allowed()
             return await self._verbs[info.verb](call)
         raise errors.not_implemented(f"{resource.plural}/{info.subresource}")
 
@@ -211,6 +223,12 @@ class Rest:
         version = call.query.get("resourceVersion") or "0"
         if not version.isdigit():
             raise errors.StatusError(500, "", listing.bad_version(version))
+        if int(version) > self._context.api.store.revision:
+            raise listing.too_large(int(version), self._context.api.store.revision)
+        if requestinfo.flag(call.query.get("export")):
+            raise errors.bad_request(
+                "the export parameter, deprecated since v1.14, is no longer supported"
+            )
         stored = self._context.api.require(call.resource, self._namespace(call), call.info.name)
         raw = conversion.raw(stored, call.resource)
         form = negotiation.form(call.request.headers.get("Accept", ""))
@@ -222,6 +240,7 @@ class Rest:
     async def _list(self, call: Call) -> web.StreamResponse:
         api, resource = self._context.api, call.resource
         chosen = listing.selection(call.query, resource, self._namespace(call))
+        listing.integer(call.query, "timeoutSeconds")
         found = listing.page(api.collection(resource), chosen, call.query, api.store.revision)
         form = negotiation.form(call.request.headers.get("Accept", ""))
         raws = [conversion.raw(item, resource) for item in found.items]
@@ -325,6 +344,13 @@ def delete_options(call: Call) -> Object:
     options: Object = {}
     if call.body.strip():
         options = call.object("DeleteOptions")
+        kind = options.get("kind", "DeleteOptions")
+        if kind not in ("DeleteOptions", call.resource.kind):
+            scheme = 'in scheme "pkg/runtime/scheme.go:111"'
+            text = (
+                f'no kind "{kind}" is registered for version "{options.get("apiVersion")}" {scheme}'
+            )
+            raise errors.bad_request(text)
         schema = builtin_schemas.definitions().named(_DELETE_OPTIONS)
         try:
             options = decoding.Decoder(keep_empty=True).conform(options, schema)

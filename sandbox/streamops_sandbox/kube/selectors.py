@@ -10,18 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamops_sandbox import label_selectors
-from streamops_sandbox.kube import errors
+from streamops_sandbox.kube import errors, names
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.resources import Resource
 
 Labels = Mapping[str, str]
 
-_REQUIREMENT = re.compile(
-    r"\s*(?P<absent>!)?\s*(?P<key>[^\s,=!()<>]+)\s*"
-    r"(?:(?P<op>==|=|!=|<|>)\s*(?P<value>[^\s,()]*)|\s(?P<setop>in|notin)\s*\((?P<set>[^)]*)\))?"
-    r"\s*(?:,|$)"
-)
+_TOKEN = re.compile(r"\s*(==|!=|[=!<>(),]|[^\s=!<>(),]+|\Z)")
+_NO_NAMES = ("", "=", "==", "!=", "!", "<", ">", "(", ")", ",")
 _OPERATORS = {
     "in": "In",
     "notin": "NotIn",
@@ -52,27 +49,71 @@ def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
     return LabelSelector(selector or {})
 
 
+class _Parser:
+    """Recursive descent over the tokens of a label selector; "" is the end of the string."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens = [found[1] for found in _TOKEN.finditer(text)] + [""]
+        self._next = 0
+
+    def _take(self, expected: str, *allowed: str, sign: str = ", ") -> str:
+        """Return the next token: a name, or where some are named, one of those; raises a 400."""
+        token = self._tokens[self._next]
+        if token not in allowed if allowed else token in _NO_NAMES:
+            raise _unparsed(f"found '{token}'{sign}expected: {expected}")
+        self._next += 1
+        return token
+
+    def parse(self) -> list[dict[str, Any]]:
+        """Return all requirements."""
+        found: list[dict[str, Any]] = []
+        while self._tokens[self._next] or found:
+            found.append(self._requirement(first=not found))
+            if not self._take("',' or 'end of string'", ",", ""):
+                break
+        return found
+
+    def _requirement(self, *, first: bool) -> dict[str, Any]:
+        absent = self._tokens[self._next] == "!"
+        self._next += absent
+        start = "!, identifier, or 'end of string'" if first else "identifier after ','"
+        key = self._take("identifier" if absent else start)
+        for problem in names.label_key_problems(key):
+            raise _unparsed(f'<nil>: Invalid value: "{key}": {problem}')
+        if absent or self._tokens[self._next] in ("", ","):
+            operator, values = "DoesNotExist" if absent else "Exists", []
+        else:
+            token = self._take("in, notin, =, ==, !=, gt, lt", *_OPERATORS)
+            operator, values = _OPERATORS[token], self._values(token)
+        for index, value in enumerate(values):
+            if operator in ("Gt", "Lt") and not value.isdigit():
+                why = "for 'Gt', 'Lt' operators, the value must be an integer"
+                raise _unparsed(f'values[{index}]: Invalid value: "{value}": {why}')
+            for problem in names.label_value_problems(value):
+                raise _unparsed(f'values[{index}][{key}]: Invalid value: "{value}": {problem}')
+        return {"key": key, "operator": operator, "values": values}
+
+    def _values(self, operator: str) -> list[str]:
+        if operator not in ("in", "notin"):
+            return [""] if self._tokens[self._next] in ("", ",") else [self._take("identifier")]
+        self._take("'('", "(", sign=" ")
+        values = []
+        while self._tokens[self._next] != ")":
+            is_empty = self._tokens[self._next] == ","
+            values.append("" if is_empty else self._take("',', ')' or identifier"))
+            if self._tokens[self._next] != ")":
+                self._take("',' or ')'", ",")
+        self._next += 1
+        return sorted(set(values))
+
+
+def _unparsed(why: str) -> errors.StatusError:
+    return errors.bad_request(f"unable to parse requirement: {why}")
+
+
 def parse_labels(text: str) -> LabelSelector:
     """Parse `a=b,c in (d,e),!f`; raises a 400."""
-    expressions = []
-    position = 0
-    while position < len(text):
-        found = _REQUIREMENT.match(text, position)
-        if not found or found.end() == position:
-            raise errors.bad_request(
-                f"unable to parse requirement: found '{text[position:]}', expected: identifier or !"
-            )
-        operator = found["op"] or found["setop"]
-        given = (found["set"] or "").split(",") if found["setop"] else [found["value"] or ""]
-        absent = "DoesNotExist" if found["absent"] else "Exists"
-        expressions.append(
-            {
-                "key": found["key"],
-                "operator": _OPERATORS[operator] if operator else absent,
-                "values": [value.strip() for value in given] if operator else [],
-            }
-        )
-        position = found.end()
+    expressions = _Parser(text).parse() if text.strip() else []
     return LabelSelector({"matchExpressions": expressions} if expressions else {})
 
 

@@ -14,20 +14,38 @@ from streamops_sandbox.objects import Object
 
 #: How often an update of a built-in kind judges the metadata: once for every layer that does.
 _METADATA_CHECKS = 4
+_MAX_ANNOTATIONS = 256 * 1024
+_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 _OWNER_FIELDS = {
     "apiVersion": "version must not be empty", "kind": "must not be empty",
     "name": "must not be empty", "uid": "must not be empty",
 }  # fmt: skip
 
 
-def check_type(obj: Object, resource: Resource, api: Api) -> None:
-    """Check that the body's apiVersion and kind are those of the path; raises a 400."""
+def check_type(obj: Object, resource: Resource, api: Api, *, patched: bool = False) -> None:
+    """Check that the body's apiVersion and kind are those of the path; raises a 400 or 422."""
+    try:
+        _check_type(obj, resource, api)
+    except errors.StatusError as error:
+        if patched and not resource.custom:
+            raise _bad_patch(obj, error.message) from error
+        raise
+
+
+def _check_type(obj: Object, resource: Resource, api: Api) -> None:
     kind, version = obj.get("kind"), obj.get("apiVersion")
     if not kind and not resource.custom:
         kind = resource.kind
     if resource.custom and not kind:
         raise errors.bad_request(f"Object 'Kind' is missing in '{orjson.dumps(obj).decode()}'")
-    if version and version != resource.api_version and kind == resource.kind:
+    if resource.custom and kind != resource.kind and version == resource.api_version:
+        found = Causes()
+        found.invalid("kind", kind, f"must be {resource.kind}")
+        name = (obj.get("metadata") or {}).get("name", "")
+        raise errors.invalid(resource.group, str(kind), name, found)
+    stated = version or resource.custom
+    if stated and version != resource.api_version and kind == resource.kind:
+        version = version or ""
         group, _, short = version.rpartition("/")
         if resource.custom or api.registry.has_version(group, short):
             text = (
@@ -128,13 +146,22 @@ def _check_metadata(metadata: Object, resource: Resource, found: Causes) -> None
     problems = names.problems(name, group=resource.group, kind=resource.kind)
     found.problems("metadata.name", name, problems)
     found.labels("metadata.labels", metadata.get("labels"))
-    for key in metadata.get("annotations") or {}:
+    annotations = metadata.get("annotations") or {}
+    for key in annotations:
         found.problems("metadata.annotations", key, names.label_key_problems(key.lower()))
+    if sum(len(key) + len(value) for key, value in annotations.items()) > _MAX_ANNOTATIONS:
+        found.too_long("metadata.annotations", _MAX_ANNOTATIONS)
     owners = metadata.get("ownerReferences") or []
     for owner in owners:
         for field, text in _OWNER_FIELDS.items():
             if not owner.get(field):
                 found.invalid(f"metadata.ownerReferences.{field}", "", text)
+        if owner.get("apiVersion", "").count("/") > 1:
+            text = _OWNER_FIELDS["apiVersion"]
+            found.invalid("metadata.ownerReferences.apiVersion", owner["apiVersion"], text)
+        if (owner.get("apiVersion"), owner.get("kind")) == ("v1", "Event"):
+            text = "/v1, Kind=Event is disallowed from being an owner"
+            found.invalid("metadata.ownerReferences", owner, text)
     controllers = [
         f"{owner.get('kind')}/{owner.get('name')}" for owner in owners if owner.get("controller")
     ]
@@ -146,6 +173,10 @@ def _check_metadata(metadata: Object, resource: Resource, found: Causes) -> None
         found.invalid("metadata.ownerReferences", owners, text)
     for finalizer in metadata.get("finalizers") or []:
         found.problems("metadata.finalizers", finalizer, names.label_key_problems(finalizer))
+    for index, finalizer in enumerate(metadata.get("finalizers") or []):
+        if "/" not in finalizer and finalizer not in _FINALIZERS and not resource.custom:
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            found.invalid(f"metadata.finalizers[{index}]", finalizer, text)
 
 
 def _check_metadata_update(metadata: Object, old: Object, found: Causes) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from streamops_sandbox import timestamps
-from streamops_sandbox.kube import builtin_schemas, jsonpath
+from streamops_sandbox.kube import builtin_schemas, errors, jsonpath
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.objects import Object
 
@@ -35,6 +35,11 @@ def table(
     objects: list[Object], metadata: Object, resource: Resource, include: str, *, headers: bool
 ) -> Object:
     """Return the `Table` of some objects; `include` is None, Metadata (the default) or Object."""
+    if include not in ("", "None", "Metadata", "Object"):
+        raise errors.bad_request(
+            "Unable to convert to Table as requested: includeObject: Invalid value: "
+            f"\"{include}\": must be 'Metadata', 'Object', 'None', or empty"
+        )
     kind = objects[0].get("kind") if objects else ""
     if resource.custom and kind != "Scale":
         columns = _custom(resource)
@@ -209,7 +214,7 @@ def _subjects(kind: str) -> Read:
     def read(obj: Object) -> str:
         found = [item for item in obj.get("subjects") or [] if item.get("kind") == kind]
         space = kind == "ServiceAccount"
-        return ", ".join(f"{item['namespace']}/" * space + item["name"] for item in found)
+        return ", ".join(f"{item.get('namespace', '')}/" * space + item["name"] for item in found)
 
     return read
 

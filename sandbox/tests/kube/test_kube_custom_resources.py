@@ -162,8 +162,8 @@ def test_tells_all_violations_at_once(cluster, path):
     assert messages["spec.when"] == (
         'Invalid value: "yesterday": spec.when in body must be of type date-time: "yesterday"'
     )
-    assert messages["spec.flags[a]"] == (
-        'Invalid value: "string": spec.flags[a] in body must be of type boolean: "string"'
+    assert messages["spec.flags.a"] == (
+        'Invalid value: "string": spec.flags.a in body must be of type boolean: "string"'
     )
     assert messages["spec.parts[0].name"] == "Required value"
     assert set(messages) >= {"spec.name", "spec.port", "spec.parts", "spec.parts[2]"}

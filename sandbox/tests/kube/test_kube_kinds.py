@@ -119,7 +119,7 @@ def _rule(**path):
         (
             "apps/v1 deployments",
             {"spec": {**workload()["spec"], "strategy": {"type": "Slowly"}, "minReadySeconds": -1}},
-            {"spec.strategy.type", "spec.minReadySeconds"},
+            {"spec.strategy", "spec.minReadySeconds"},
         ),
         (
             "apps/v1 daemonsets",
@@ -244,11 +244,23 @@ def test_evictions_respect_budgets(in_namespace):
         "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "a"}}},
     }
     in_namespace("POST", "policy/v1", "poddisruptionbudgets", budget)
+    running = {"metadata": {"name": "p"}, "status": {"phase": "Running"}}
+    in_namespace("PUT", "v1", "pods", running | {"spec": body["spec"]}, name="p/status")
     status = in_namespace("POST", "v1", "pods", {}, name="p/eviction", code=429)
     assert status["reason"] == "TooManyRequests"
     in_namespace("DELETE", "policy/v1", "poddisruptionbudgets", name="b")
     in_namespace("POST", "v1", "pods", {}, name="p/eviction")
     in_namespace("GET", "v1", "pods", name="p", code=404)
+
+
+def test_a_pod_that_does_not_run_yet_is_evicted_whatever_the_budget(in_namespace):
+    body = {"metadata": {"name": "p", "labels": {"app": "a"}}, "spec": pod_template()["spec"]}
+    in_namespace("POST", "v1", "pods", body)
+    spec = {"minAvailable": 1, "selector": {"matchLabels": {"app": "a"}}}
+    in_namespace(
+        "POST", "policy/v1", "poddisruptionbudgets", {"metadata": {"name": "b"}, "spec": spec}
+    )
+    in_namespace("POST", "v1", "pods", {}, name="p/eviction", code=201)
 
 
 def test_immutable_config(in_namespace):

@@ -273,3 +273,82 @@ def test_reads_can_be_throttled(empty_cluster):
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
     assert answer.json()["reason"] == "TooManyRequests"
     assert empty_cluster.raw("GET", "/api/v1/namespaces").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("spec", "container", "field"),
+    [
+        ({}, {"livenessProbe": {"httpGet": {"port": 80, "scheme": "FTP"}}}, "livenessProbe.httpGet.scheme"),
+        ({}, {"lifecycle": {"preStop": {"sleep": {"seconds": 100}}}}, "lifecycle.preStop.sleep"),
+        ({}, {"resources": {"requests": {"x.io/gpu": "1"}}}, "resources.limits"),
+        ({}, {"envFrom": [{"prefix": "a=", "secretRef": {"name": "s"}}]}, "envFrom[0].prefix"),
+        ({}, {"volumeDevices": [{"name": "x", "devicePath": "/d"}]}, "volumeDevices[0].name"),
+        ({}, {"securityContext": {"appArmorProfile": {"type": "Odd"}}}, "securityContext.appArmorProfile.type"),
+        ({"volumes": [{"name": "v", "nfs": {"server": "s", "path": "x"}}]}, {}, "spec.volumes[0].nfs.path"),
+        ({"volumes": [{"name": "v", "downwardAPI": {"items": [{"path": "a"}]}}]}, {}, "spec.volumes[0].downwardAPI"),
+        ({"hostUsers": False, "hostPID": True}, {}, "spec.HostPID"),
+        ({"schedulingGates": [{"name": "a"}, {"name": "a"}]}, {}, "spec.schedulingGates[1]"),
+        ({"hostAliases": [{"ip": "x"}]}, {}, "spec.hostAliases[0].ip"),
+        ({"dnsConfig": {"options": [{"value": "1"}]}}, {}, "spec.dnsConfig.options[0]"),
+    ],
+)  # fmt: skip
+def test_pod_specs_are_judged_in_all_their_parts(post, spec, container, field):
+    body = pod(**container)
+    body["spec"] |= spec
+    causes = post("pods", body, code=422)["details"]["causes"]
+    place = field if field.startswith("spec.") else f"spec.containers[0].{field}"
+    assert place in [cause["field"] for cause in causes]
+
+
+@pytest.mark.parametrize(
+    ("selector", "why"),
+    [
+        ("a===", "found '=', expected: identifier"),
+        ("a b", "found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+        ("a in", "found '' expected: '('"),
+        ("a>x", "the value must be an integer"),
+        ("a=b c", "expected: ',' or 'end of string'"),
+        ("A_//x", "a valid label key must consist of"),
+    ],
+)
+def test_label_selectors_are_parsed_to_the_end(cluster, namespace, selector, why):
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    status = cluster.call("GET", path, code=400, labelSelector=selector)
+    assert status["message"].startswith("unable to parse requirement: ")
+    assert why in status["message"]
+
+
+def test_types_that_nothing_acts_on_are_listed_and_refuse_writes(cluster):
+    groups = {group["name"] for group in cluster.call("GET", "/apis")["groups"]}
+    assert groups >= {"apiregistration.k8s.io", "flowcontrol.apiserver.k8s.io", "resource.k8s.io"}
+    path = "/apis/apiregistration.k8s.io/v1/apiservices"
+    assert cluster.call("GET", path)["items"] == []
+    status = cluster.call("POST", path, {"metadata": {"name": "v1.x.example"}}, code=501)
+    assert "does not model apiservices" in status["message"]
+
+
+def test_methods_a_path_does_not_take(cluster, namespace):
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    for method, at in (("PUT", path), ("PATCH", path), ("POST", f"{path}/c")):
+        cluster.call(method, at, {}, code=405, content_type="application/json")
+    cluster.call("GET", "/api/v1/pods/x", code=404)
+
+
+def test_what_a_service_has_of_its_old_type_goes(post, cluster, namespace):
+    spec = {"type": "LoadBalancer", "ports": [{"port": 80}]}
+    post("services", {"metadata": {"name": "v"}, "spec": spec})
+    path = f"/api/v1/namespaces/{namespace}/services/v"
+    merge = {"content_type": "application/merge-patch+json"}
+    changed = cluster.call("PATCH", path, {"spec": {"type": "ClusterIP"}}, **merge)["spec"]
+    gone = {"allocateLoadBalancerNodePorts", "externalTrafficPolicy"}
+    assert not gone & changed.keys()
+    assert "nodePort" not in changed["ports"][0]
+
+
+def test_a_claim_is_protected_until_it_is_deleted(post, cluster, namespace):
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    made = post("persistentvolumeclaims", {"metadata": {"name": "c"}, "spec": spec})
+    assert made["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
+    path = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/c"
+    assert "deletionTimestamp" in cluster.call("DELETE", path)["metadata"]
+    cluster.call("GET", path, code=404)

@@ -45,10 +45,12 @@ class Escalation:
             role = review.obj.get("roleRef") or {}
             verb, name = "bind", role.get("name", "")
             plural = "roles" if role.get("kind") == "Role" else "clusterroles"
-            rules = self._rules(plural, review.namespace, name)
+            rules = None
         wanted = Attributes(verb, _GROUP, plural, "", review.namespace, name)
         if self._authorizer.decide(user, wanted).allowed:
             return None
+        if rules is None:
+            rules = self._rules(plural, review.namespace, name)
         held = [rule for rule, _ in self._authorizer.rules(user, review.namespace)]
         missing = [
             part

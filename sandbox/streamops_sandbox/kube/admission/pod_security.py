@@ -6,12 +6,14 @@ k8s.io/pod-security-admission/policy.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api, Review
 from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.kinds.pod_validation import PROBES
 from streamops_sandbox.objects import Object
 
 #: Returns what a pod spec breaks of one rule, in words.
@@ -96,6 +98,12 @@ def _check_labels(namespace: Object) -> None:
         if level not in _LEVELS:
             text = f"must be one of {', '.join(_LEVELS)}"
             found.invalid(f"metadata.labels[{_PREFIX}{mode}]", level, text)
+        version = (namespace["metadata"].get("labels") or {}).get(
+            f"{_PREFIX}{mode}-version", "latest"
+        )
+        if version != "latest" and not re.fullmatch(r"v1\.\d+", version):
+            field = f"metadata.labels[{_PREFIX}{mode}-version]"
+            found.invalid(field, version, 'must be "latest" or "v1.x"')
     if found:
         raise errors.invalid("", "Namespace", namespace["metadata"].get("name", ""), found)
 
@@ -239,6 +247,41 @@ def _non_root(spec: Object) -> str:
     return "; ".join(found)
 
 
+def _proc_mount(spec: Object) -> str:
+    """A pod with users of its own may see all of /proc."""
+    return "" if spec.get("hostUsers") is False else _unmasked(spec)
+
+
+def _app_armor(spec: Object) -> str:
+    text = 'must not set AppArmor profile type to "Unconfined"'
+
+    def bad(context: Object) -> bool:
+        return (context.get("appArmorProfile") or {}).get("type") == "Unconfined"
+
+    who = ["pod"] if bad(_security(spec)) else []
+    who += filter(None, [_offending(spec, bad)])
+    return f"{' and '.join(who)} {text}" if who else ""
+
+
+def _probed_hosts(spec: Object) -> str:
+    names, hosts = [], []
+    for container in _containers(spec):
+        handlers = [container.get(key) or {} for key in PROBES]
+        handlers += (container.get("lifecycle") or {}).values()
+        found = [
+            (handler.get(key) or {}).get("host")
+            for handler in handlers
+            for key in ("httpGet", "tcpSocket")
+        ]
+        used = [host for host in found if host not in (None, "", "127.0.0.1", "::1", "localhost")]
+        names += [container.get("name", "")] if used else []
+        hosts += used
+    if not names:
+        return ""
+    verb, plural = ("use", "s") if len(names) > 1 else ("uses", "s" if len(hosts) > 1 else "")
+    return f"{_named('container', names)} {verb} probe or lifecycle host{plural} {_quoted(hosts)}"
+
+
 def _user(spec: Object) -> str:
     found = ["pod must not set runAsUser=0"] if _security(spec).get("runAsUser") == 0 else []
     return ", ".join([*found, *filter(None, [_root_user(spec)])])
@@ -263,7 +306,7 @@ _root_user = _each("must not set runAsUser=0", lambda context: context.get("runA
 _privileged = _each(
     "must not set securityContext.privileged=true", lambda context: bool(context.get("privileged"))
 )
-_proc_mount = _each(
+_unmasked = _each(
     'must not set securityContext.procMount to "Unmasked"',
     lambda context: context.get("procMount", "Default") != "Default",
 )
@@ -272,20 +315,23 @@ _escalation = _each(
     lambda context: context.get("allowPrivilegeEscalation") is not False,
 )
 _SHARED = (
+    ("forbidden AppArmor profile", _app_armor),
     ("host namespaces", _host_namespaces),
     ("hostPort", _host_ports),
+    ("probe or lifecycle host", _probed_hosts),
     ("privileged", _privileged),
     ("procMount", _proc_mount),
     ("seLinuxOptions", _selinux),
     ("forbidden sysctls", _sysctls),
 )
 _BASELINE = (
-    ("non-default capabilities", _capabilities),
     _SHARED[0],
+    ("non-default capabilities", _capabilities),
+    _SHARED[1],
     ("hostPath volumes", _host_paths),
-    *_SHARED[1:5],
+    *_SHARED[2:7],
     ("seccompProfile", _baseline_seccomp),
-    _SHARED[5],
+    _SHARED[7],
 )
 _RESTRICTED = (
     *_SHARED,

@@ -54,17 +54,36 @@ class PodAdmission:
             _mount_token(spec)
 
     def _priority(self, spec: Object, review: Review) -> None:
-        wanted = spec.get("priorityClassName")
-        spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
-        spec["priority"] = 0
+        wanted, policy, number = spec.get("priorityClassName"), "PreemptLowerPriority", 0
         if wanted:
             stored = self._api.get("priorityclasses.scheduling.k8s.io", "", wanted)
             if stored is None:
                 why = f"no PriorityClass with name {wanted} was found"
                 raise errors.forbidden("", "pods", review.name, why)
             found = stored.load()
-            spec["priority"] = found.get("value", 0)
-            spec["preemptionPolicy"] = found.get("preemptionPolicy", spec["preemptionPolicy"])
+            number = found.get("value", 0)
+            policy = found.get("preemptionPolicy", policy)
+        for key, shown, value in (
+            ("priority", "integer value of priority", number),
+            ("preemptionPolicy", "string value of PreemptionPolicy", policy),
+        ):
+            if spec.get(key) not in (None, value):
+                why = (
+                    f"the {shown} ({spec[key]}) must not be provided in pod spec; priority admission "
+                    f"controller computed {value} from the given PriorityClass name"
+                )
+                raise errors.forbidden("", "pods", review.name, why)
+            spec[key] = value
+        self._runtime_class(spec, review)
+
+    def _runtime_class(self, spec: Object, review: Review) -> None:
+        wanted, why = spec.get("runtimeClassName"), ""
+        if wanted and self._api.get("runtimeclasses.node.k8s.io", "", wanted) is None:
+            why = f'RuntimeClass "{wanted}" not found'
+        elif spec.get("overhead") and not wanted:
+            why = "Pod Overhead set without corresponding RuntimeClass defined Overhead"
+        if why:
+            raise errors.forbidden("", "pods", review.name, f"pod rejected: {why}")
 
 
 def _mount_token(spec: Object) -> None:

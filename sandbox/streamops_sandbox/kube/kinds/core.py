@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from streamops_sandbox import timestamps
+from streamops_sandbox.kube import codec
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
 from streamops_sandbox.kube.kinds.pod_validation import CONFIG_KEY_RULE
@@ -54,13 +55,11 @@ class Namespaces(Strategy):
 def config_keys(_: Any, __: str, found: Causes, obj: Object) -> None:
     """Check a ConfigMap's keys and size; a key is in one of the two maps only."""
     data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
-    for field, values, other in (("data", data, binary), ("binaryData", binary, data)):
+    for field, values in (("data", data), ("binaryData", binary)):
         for key in values:
             _check_key(field, key, found)
-            if key in other:
-                other_field = "binaryData" if field == "data" else "data"
-                why = f"duplicate of key present in {other_field}"
-                found.invalid(f"{field}[{key}]", key, why)
+            if field == "data" and key in binary:
+                found.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
     _check_size({**data, **binary}, "", found)
 
 
@@ -118,6 +117,11 @@ def secret(_: Any, __: str, found: Causes, obj: Object) -> None:
     for key in _SECRET_KEYS.get(kind, ()):
         if key not in data:
             found.required(f"data[{key}]")
+        elif "docker" in kind:
+            try:
+                codec.loads(base64.b64decode(data[key]))
+            except codec.ParseError as error:
+                found.invalid(f"data[{key}]", "<secret contents redacted>", str(error))
     if kind == "kubernetes.io/basic-auth" and not data.keys() & {"username", "password"}:
         found.required("data[username]")
         found.required("data[password]")
@@ -156,12 +160,35 @@ def complete_limit(item: Object) -> None:
 
 
 @function
-def limit(item: Object, path: str, found: Causes, _: Object) -> None:
+def limits(items: list[Object] | None, field: str, found: Causes, _: Object) -> None:
+    """Check the limits of each type, of which there is one."""
+    seen: set[str] = set()
+    for index, item in enumerate(items or []):
+        path, kind = f"{field}[{index}]", item.get("type", "")
+        if "/" not in kind and kind not in ("Pod", "Container", "PersistentVolumeClaim"):
+            why = "must be a standard limit type or fully qualified"
+            found.invalid(f"{path}.type", kind, why)
+        if kind in seen:
+            found.duplicate(f"{path}.type", kind)
+        seen.add(kind)
+        _limit(item, path, found)
+
+
+def _limit(item: Object, path: str, found: Causes) -> None:
     """Check that the bounds and the defaults of each resource fit."""
     if item.get("type") == "Pod":
         for key in ("default", "defaultRequest"):
             if item.get(key):
                 found.forbidden(f"{path}.{key}", "may not be specified when `type` is 'Pod'")
+    if item.get("type") == "PersistentVolumeClaim" and not any(
+        (item.get(key) or {}).get("storage") for key in ("min", "max")
+    ):
+        why = "either minimum or maximum storage value is required, but neither was provided"
+        found.required(f"{path}.limits", why)
+    for name, ratio in (item.get("maxLimitRequestRatio") or {}).items():
+        if parse(ratio) < 1:
+            place = f"{path}.maxLimitRequestRatio[{name}]"
+            found.invalid(place, ratio, f"ratio {ratio} is less than 1")
     for name in sorted({name for key in _BOUNDS for name in item.get(key) or {}}):
         for field, shown, less, more, text in _LIMIT_ORDER:
             low, high = ((item.get(key) or {}).get(name) for key in (less, more))
@@ -191,13 +218,43 @@ _LIMIT_ORDER = (
 
 
 @function
-def quota(hard: Object | None, field: str, found: Causes, _: Object) -> None:
-    """Check a quota's amounts."""
-    for name, amount in (hard or {}).items():
+def quota(spec: Object | None, field: str, found: Causes, _: Object) -> None:
+    """Check a quota's amounts and scopes."""
+    hard, scopes = ((spec or {}).get(key) or {} for key in ("hard", "scopes"))
+    for name, amount in hard.items():
+        place = f"{field}.hard[{name}]"
+        if "/" not in name and name not in (*_COMPUTED, *_COUNTED):
+            found.invalid(place, name, "must be a standard resource type or fully qualified")
+            found.invalid(place, name, "must be a standard resource for quota")
         if parse(amount) < 0:
-            found.invalid(f"{field}[{name}]", amount, "must be greater than or equal to 0")
-        elif "." not in name and name not in ("cpu", "memory", "storage") and parse(amount) % 1:
-            found.invalid(f"{field}[{name}]", amount, "must be an integer")
+            found.invalid(place, amount, "must be greater than or equal to 0")
+        if name in _COUNTED and parse(amount) % 1:
+            found.invalid(place, amount, "must be an integer")
+    place = f"{field}.scopes"
+    for scope in scopes:
+        if scope not in _SCOPES:
+            found.invalid(place, scopes, "unsupported scope")
+        for name in sorted(hard):
+            allowed = ("pods",) if scope == "BestEffort" else ("pods", *_COMPUTED)
+            if name in (*_COMPUTED, *_COUNTED) and name not in allowed:
+                found.invalid(place, scopes, "unsupported scope applied to resource")
+    for pair in ({"BestEffort", "NotBestEffort"}, {"Terminating", "NotTerminating"}):
+        if pair <= set(scopes):
+            found.invalid(place, scopes, "conflicting scopes")
+
+
+_COMPUTED = (
+    "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.storage",
+    "requests.ephemeral-storage", "limits.cpu", "limits.memory", "limits.ephemeral-storage",
+)  # fmt: skip
+_COUNTED = (
+    "pods", "resourcequotas", "services", "replicationcontrollers", "secrets", "configmaps",
+    "persistentvolumeclaims", "services.nodeports", "services.loadbalancers",
+)  # fmt: skip
+_SCOPES = (
+    "BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass",
+    "Terminating", "VolumeAttributesClass",
+)  # fmt: skip
 
 
 class ResourceQuotas(Strategy):
@@ -206,6 +263,14 @@ class ResourceQuotas(Strategy):
     def written(self, obj: Object, old: Object | None, api: Api) -> None:
         """Count what the namespace uses."""
         api.quotas.refresh(obj["metadata"]["namespace"])
+
+
+@function
+def event_object(reference: Object | None, field: str, found: Causes, event: Object) -> None:
+    """Check that an event is where its object is."""
+    place = (reference or {}).get("namespace", "")
+    if place and place != event["metadata"].get("namespace"):
+        found.invalid(f"{field}.namespace", place, "does not match event.namespace")
 
 
 class Events(Strategy):

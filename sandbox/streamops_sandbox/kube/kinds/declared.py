@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
@@ -168,9 +169,11 @@ def _positive(value: Any, field: str, found: Causes, argument: Any) -> None:
         found.invalid(field, value, argument)
 
 
-def _trimmed(value: Any, field: str, found: Causes, _: Any) -> None:
-    if value != value.strip():
-        found.invalid(field, value, "must not have leading or trailing whitespace")
+def _ip(value: Any, field: str, found: Causes, _: Any) -> None:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        found.invalid(field, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
 
 
 def _named(problems: Callable[[str], list[str]]) -> Function:
@@ -181,10 +184,16 @@ def _named(problems: Callable[[str], list[str]]) -> Function:
 
 #: Checks of a value that is there, by their word.
 _CHECKS: dict[str, Function] = {
+    "unset": lambda _, field, found, why: found.forbidden(field, why),
+    "absent": lambda value, field, found, why: found.invalid(field, value, why),
+    "at_most": lambda value, field, found, limit: (
+        found.invalid(field, value, limit[1]) if value > limit[0] else None
+    ),
     "one_of": _one_of,
     "least": _least,
     "positive": _positive,
-    "trimmed": _trimmed,
+    "ip": _ip,
+    "qualified": _named(names.label_key_problems),
     "between": lambda value, field, found, bounds: found.between(field, value, *bounds),
     "labels": lambda value, field, found, _: found.labels(field, value),
     "selector": lambda value, field, found, _: found.selector(field, value),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
+from streamops_sandbox import timestamps
 from streamops_sandbox.kube.kinds import pod_validation
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler
@@ -27,6 +28,8 @@ _FIXED = (
 @filler
 def complete_pod(spec: Object) -> None:
     """Fill in what of a pod spec follows from other fields."""
+    if spec.get("terminationGracePeriodSeconds", 0) < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     if account:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
@@ -55,16 +58,35 @@ class Pods(Strategy):
     def prepare_create(self, obj: Object, api: Api) -> None:
         """Set the phase Pending and the quality of service."""
         obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(obj["spec"])}
+        if obj["spec"].get("schedulingGates"):
+            condition = {
+                "type": "PodScheduled", "status": "False", "lastTransitionTime": timestamps.now(),
+                "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+            }  # fmt: skip
+            obj["status"]["conditions"] = [condition]
 
     def validate(self, obj: Object, found: Causes) -> None:
         """Check the pod spec."""
         pod_validation.validate(obj["spec"], "spec", found, obj["metadata"], "metadata.")
+        for index, container in enumerate(obj["spec"].get("containers") or []):
+            image, field = container.get("image", ""), f"spec.containers[{index}].image"
+            if image != image.strip():
+                found.invalid(field, image, "must not have leading or trailing whitespace")
         if obj["spec"].get("ephemeralContainers"):
             found.forbidden("spec.ephemeralContainers", "cannot be set on create")
 
     def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Allow changes of images, deadlines, tolerations and gates only."""
-        if _fixed(obj["spec"], old["spec"]) != _fixed(old["spec"], old["spec"]):
+        spec, before = obj["spec"], old["spec"]
+        gates = [gate["name"] for gate in before.get("schedulingGates") or []]
+        for index, gate in enumerate(spec.get("schedulingGates") or []):
+            if gate["name"] not in gates:
+                why = f"only deletion is allowed, but found new scheduling gate '{gate['name']}'"
+                found.forbidden(f"spec.schedulingGates[{index}].name", why)
+        if len(spec["containers"]) != len(before["containers"]):
+            found.forbidden("spec.containers", "pod updates may not add or remove containers")
+        elif _fixed(spec, before) != _fixed(before, before):
             found.forbidden("spec", _FIXED)
 
     def warnings(self, obj: Object) -> list[str]:
@@ -75,7 +97,12 @@ class Pods(Strategy):
 def _fixed(spec: Object, reference: Object) -> Object:
     """Return a pod spec with everything that may change taken from a reference."""
     result = copy.copy(spec)
-    for key in ("activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"):
+    changeable = ["activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"]
+    if reference.get("schedulingGates"):  # what narrows the choice of nodes may still come
+        selected = result.get("nodeSelector") or {}
+        narrowed = (reference.get("nodeSelector") or {}).items() <= selected.items()
+        changeable += ["nodeSelector"] if narrowed else []
+    for key in changeable:
         result.pop(key, None)
         if key in reference:
             result[key] = reference[key]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 from streamops_sandbox import timestamps
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.kube.kinds.strategy import Strategy
+from streamops_sandbox.kube.kinds.workloads import PERCENT_RULE
+from streamops_sandbox.kube.quantity import parse
 from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
@@ -27,8 +30,10 @@ def scaling_bounds(spec: Object, field: str, found: Causes, _: Object) -> None:
     low, high = spec["minReplicas"], spec.get("maxReplicas", 0)
     if low < 1:
         found.invalid(f"{field}.minReplicas", low, "must be greater than or equal to 1")
-    if high < 1:
+    if high == 0:
         found.required(f"{field}.maxReplicas", "must be set and greater than 0")
+    elif high < 0:
+        found.invalid(f"{field}.maxReplicas", high, "must be greater than or equal to 1")
     if high < low:
         why = "must be greater than or equal to `minReplicas`"
         found.invalid(f"{field}.maxReplicas", high, why)
@@ -83,25 +88,72 @@ def certificate_request(request: str | None, field: str, found: Causes, _: Objec
 
 
 @function
-def claim_size(spec: Object, field: str, found: Causes, _: Object) -> None:
-    """Check that a volume claim asks for some storage."""
-    if not ((spec.get("resources") or {}).get("requests") or {}).get("storage"):
+def share(amount: Any, field: str, found: Causes, _: Object) -> None:
+    """Check a number of pods, or a part of them."""
+    if not isinstance(amount, str):
+        return
+    if not re.fullmatch(r"\d+%", amount):
+        found.invalid(field, amount, PERCENT_RULE)
+    elif int(amount[:-1]) > 100:
+        found.invalid(field, amount, "must not be greater than 100%")
+
+
+@function
+def claim(spec: Object, field: str, found: Causes, _: Object) -> None:
+    """Check how a volume is used, and that a claim asks for some storage."""
+    known = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+    for mode in spec.get("accessModes") or []:
+        if mode not in known:
+            found.unsupported(f"{field}.accessModes", mode, known)
+    size = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    if size is None:
         found.required(f"{field}.resources[storage]")
+    elif parse(size) <= 0:
+        found.invalid(f"{field}.resources[storage]", size, "must be greater than zero")
 
 
-class PersistentVolumeClaims(Strategy):
-    """Claims, which stay Pending: nothing here provisions storage."""
-
-    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
-        """Refuse changes of all but the requested size."""
-        kept, was = ({**one["spec"], "resources": 0, "volumeName": 0} for one in (obj, old))
-        if kept != was:
-            found.forbidden("spec", _CLAIM_FIXED)
+@function
+def class_parameters(parameters: Object | None, field: str, found: Causes, _: Object) -> None:
+    """Check that each parameter of a storage class has a name."""
+    if "" in (parameters or {}):
+        found.invalid(field, "", "field can not be empty.")
 
 
-class PersistentVolumes(Strategy):
-    """Volumes, which nobody binds."""
+class Storage(Strategy):
+    """Claims and volumes, which stay unbound: nothing here provisions storage.
+
+    They are protected while they are in use, and nothing uses them; so a deletion has no more than to end that.
+    """
+
+    def __init__(self, rules: Object | None = None, *, finalizer: str) -> None:
+        super().__init__(rules)
+        self._finalizer = finalizer
 
     def prepare_create(self, obj: Object, api: Api) -> None:
-        """Start unbound."""
-        obj["status"] = {"phase": "Pending", "lastPhaseTransitionTime": timestamps.now()}
+        """Start unbound and protected."""
+        super().prepare_create(obj, api)
+        if obj["kind"] == "PersistentVolume":
+            obj["status"]["lastPhaseTransitionTime"] = timestamps.now()
+        metadata = obj["metadata"]
+        kept = [item for item in metadata.get("finalizers") or [] if item != self._finalizer]
+        metadata["finalizers"] = [*kept, self._finalizer]
+
+    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
+        """Refuse changes of a claim, but of the requested size."""
+        kept, was = ({**one["spec"], "resources": 0, "volumeName": 0} for one in (obj, old))
+        if obj["kind"] == "PersistentVolumeClaim" and kept != was:
+            found.forbidden("spec", _CLAIM_FIXED)
+
+    def written(self, obj: Object, old: Object | None, api: Api) -> None:
+        """End the protection of what is being deleted."""
+        metadata = obj["metadata"]
+        if not metadata.get("deletionTimestamp") or self._finalizer not in metadata.get(
+            "finalizers", []
+        ):
+            return
+        kind = "persistentvolumeclaims" if "namespace" in metadata else "persistentvolumes"
+        rest = [item for item in metadata["finalizers"] if item != self._finalizer]
+        if rest:
+            api.store.put(kind, {**obj, "metadata": {**metadata, "finalizers": rest}})
+        else:
+            api.store.remove(kind, metadata.get("namespace", ""), metadata["name"])

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
 _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
+_MAX_AFFINITY = 86400
+#: Fields that only some types have.
+_TYPE_FIELDS = {
+    "allocateLoadBalancerNodePorts": ("LoadBalancer",), "loadBalancerClass": ("LoadBalancer",),
+    "healthCheckNodePort": ("LoadBalancer",), "externalTrafficPolicy": _WITH_NODE_PORTS,
+}  # fmt: skip
 
 
 class Services(Strategy):
@@ -43,8 +49,15 @@ class Services(Strategy):
             for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
                 if key not in spec and key in before:
                     spec[key] = before[key]
-        if before.get("healthCheckNodePort"):
+        if before.get("healthCheckNodePort") and spec["type"] == "LoadBalancer":
             spec.setdefault("healthCheckNodePort", before["healthCheckNodePort"])
+        for key, wanted in _TYPE_FIELDS.items():
+            if (
+                spec.get(key) == before.get(key)
+                and before["type"] in wanted
+                and spec["type"] not in wanted
+            ):
+                spec.pop(key, None)
         had = {_identity(port): port.get("nodePort") for port in before.get("ports") or []}
         if spec["type"] in _WITH_NODE_PORTS:
             for port in spec.get("ports") or []:
@@ -118,9 +131,16 @@ def complete_port(port: Object) -> None:
 def service_ports(spec: Object, field: str, found: Causes, _: Object) -> None:
     """Check that a Service has ports or a name, and its ports."""
     ports, kind = spec.get("ports") or [], spec["type"]
-    if not ports and spec.get("clusterIP") != "None" and kind != "ExternalName":
+    headless = spec.get("clusterIP") == "None"
+    if not ports and not headless and kind != "ExternalName":
         found.required(f"{field}.ports")
+    if headless and kind in _WITH_NODE_PORTS:
+        why = f"may not be set to 'None' for {kind} services"
+        found.invalid(f"{field}.clusterIPs[0]", "None", why)
     if kind == "ExternalName":
+        for key in ("clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            if spec.get(key) or (key == "clusterIPs" and spec.get("clusterIP")):
+                found.forbidden(f"{field}.{key}", "may not be set for ExternalName services")
         found.name(f"{field}.externalName", spec.get("externalName", "").removesuffix("."))
     seen: set[Any] = set()
     for index, port in enumerate(ports):
@@ -137,25 +157,92 @@ def service_ports(spec: Object, field: str, found: Causes, _: Object) -> None:
         target = port.get("targetPort")
         if isinstance(target, str):
             found.problems(f"{place}.targetPort", target, names.port_name(target))
-        elif kind != "ExternalName":
+        else:
             found.between(f"{place}.targetPort", target or 0, 1, 65535)
-        if port.get("nodePort") and kind in ("ClusterIP", "ExternalName"):
-            found.forbidden(f"{place}.nodePort", f"may not be used when `type` is '{kind}'")
-    pairs: set[Any] = set()
-    for index, port in enumerate(ports):
+        protocol = port.get("appProtocol")
+        if protocol is not None:
+            found.problems(f"{place}.appProtocol", protocol, names.label_key_problems(protocol))
+
+
+@function
+def service_families(spec: Object, field: str, found: Causes, _: Object) -> None:
+    """Check a Service's address families."""
+    if spec["type"] == "ExternalName":
+        return
+    addresses = spec.get("clusterIPs") or []
+    if spec.get("clusterIP") and addresses and addresses[0] != spec["clusterIP"]:
+        found.invalid(f"{field}.clusterIPs", addresses, "first value must match `clusterIP`")
+    for index, family in enumerate(spec.get("ipFamilies") or []):
+        if family not in ("IPv4", "IPv6"):
+            found.unsupported(f"{field}.ipFamilies[{index}]", family, ("IPv4", "IPv6"))
+    policies = ("PreferDualStack", "RequireDualStack", "SingleStack")
+    found.one_of(spec, "ipFamilyPolicy", field, policies)
+    known = not found and spec.get("clusterIP") != "None"
+    if known and "IPv6" in (spec.get("ipFamilies") or [])[:1]:
+        why = "not configured on this cluster"
+        found.invalid(f"{field}.ipFamilies[0]", "IPv6", why)
+    if known and spec.get("ipFamilyPolicy") == "RequireDualStack":
+        why = "this cluster is not configured for dual-stack services"
+        found.invalid(f"{field}.ipFamilyPolicy", "RequireDualStack", why)
+
+
+@function
+def affinity_timeout(seconds: int | None, field: str, found: Causes, _: Object) -> None:
+    """Check for how long a client stays with a pod."""
+    if seconds is not None and not 0 < seconds <= _MAX_AFFINITY:
+        found.invalid(field, seconds, f"must be greater than 0 and less than {_MAX_AFFINITY}")
+
+
+@function
+def not_loopback(address: str, field: str, found: Causes, _: Object) -> None:
+    """Check that an address leads somewhere."""
+    if address.startswith("127."):
+        why = "may not be in the loopback range (127.0.0.0/8, ::1/128)"
+        found.invalid(field, address, why)
+
+
+@function
+def service_pairs(ports: list[Object] | None, field: str, found: Causes, service: Object) -> None:
+    """Check that ports are stated once, and node ports only where there are some."""
+    kind, pairs = service["spec"]["type"], set()
+    for index, port in enumerate(ports or []):
+        if port.get("nodePort") and kind == "ClusterIP":
+            why = f"may not be used when `type` is '{kind}'"
+            found.forbidden(f"{field}[{index}].nodePort", why)
         pair = (port.get("protocol"), port.get("port"))
         if pair in pairs:
-            shown = {"port": pair[1], "protocol": pair[0]}
-            found.duplicate(f"{field}.ports[{index}]", shown)
+            found.duplicate(f"{field}[{index}]", {"port": pair[1], "protocol": pair[0]})
         pairs.add(pair)
+
+
+@function
+def source_ranges(ranges: list[str] | None, field: str, found: Causes, service: Object) -> None:
+    """Check who may use a load balancer."""
+    field = field.replace(".load", ".Load")  # as upstream
+    if ranges and service["spec"]["type"] != "LoadBalancer":
+        found.forbidden(field, "may only be used when `type` is 'LoadBalancer'")
+    for index, item in enumerate(ranges or []):
+        found.problems(f"{field}[{index}]", item, names.network(item))
 
 
 @function
 def external_policy(policy: str | None, field: str, found: Causes, service: Object) -> None:
     """Check that only what is reached from outside has a policy for that."""
     spec = service["spec"]
-    if policy and spec["type"] not in _WITH_NODE_PORTS and not spec.get("externalIPs"):
+    if spec["type"] in _WITH_NODE_PORTS or spec.get("externalIPs"):
+        if policy not in ("Cluster", "Local", None):
+            found.unsupported(field, policy, ("Cluster", "Local"))
+    elif policy:
         found.invalid(field, policy, "may only be set for externally-accessible services")
+
+
+@function
+def health_port(port: int | None, field: str, found: Causes, service: Object) -> None:
+    """Check that only what needs it has a port for health checks."""
+    spec = service["spec"]
+    if port and (spec["type"], spec.get("externalTrafficPolicy")) != ("LoadBalancer", "Local"):
+        why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        found.invalid(field, port, why)
 
 
 def _identity(port: Object) -> tuple[Any, Any]:

@@ -50,8 +50,10 @@ def strategies(*, service_network: str) -> dict[str, Strategy]:
         "namespaces": core.Namespaces,
         "resourcequotas": core.ResourceQuotas,
         "secrets": core.Secrets,
-        "persistentvolumeclaims": policies.PersistentVolumeClaims,
-        "persistentvolumes": policies.PersistentVolumes,
+        "persistentvolumeclaims": partial(
+            policies.Storage, finalizer="kubernetes.io/pvc-protection"
+        ),
+        "persistentvolumes": partial(policies.Storage, finalizer="kubernetes.io/pv-protection"),
         "pods": pods.Pods,
         "services": partial(services.Services, network=service_network),
         "customresourcedefinitions.apiextensions.k8s.io": crds.CustomResourceDefinitions,

@@ -100,6 +100,10 @@ def match_condition(condition: Object, field: str, found: Causes, _: Object) -> 
     """Check one of a webhook's match conditions."""
     if not condition.get("name"):
         found.required(f"{field}.name")
+    else:
+        found.problems(
+            f"{field}.name", condition["name"], names.label_key_problems(condition["name"])
+        )
     expression = condition.get("expression", "")
     if not expression.strip():
         found.required(f"{field}.expression")

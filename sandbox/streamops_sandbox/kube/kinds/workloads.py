@@ -6,7 +6,7 @@ import zoneinfo
 from typing import TYPE_CHECKING, Any
 
 from streamops_sandbox.cron import Schedule
-from streamops_sandbox.kube import names, selectors
+from streamops_sandbox.kube import errors, names, selectors
 from streamops_sandbox.kube.kinds import pod_validation
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
@@ -28,7 +28,7 @@ _HOST_NAME = (
     "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "
     "a DNS label is recommended: "
 )
-_PERCENT_RULE = (
+PERCENT_RULE = (
     "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  "
     "or '93%', regex used for validation is '[0-9]+%')"
 )
@@ -60,6 +60,7 @@ def template_selector(spec: Object, field: str, found: Causes, _: Object) -> Non
             why = "empty selector is invalid for deployment"
             found.invalid(f"{field}.selector", selector, why)
         if len(found) > before:
+            found.invalid(f"{field}.selector", selector, "invalid label selector")
             return
     labels = (spec["template"].get("metadata") or {}).get("labels")
     # Without a selector nothing matches, as with labels.Nothing().
@@ -83,6 +84,10 @@ def long_running_template(template: Object, field: str, found: Causes, root: Obj
     policy = template["spec"].get("restartPolicy")
     if policy in ("OnFailure", "Never"):
         found.unsupported(f"{field}.spec.restartPolicy", policy, ("Always",))
+    if template["spec"].get("activeDeadlineSeconds") is not None:
+        kind = root["kind"] if root["kind"] in ("StatefulSet", "DaemonSet") else "ReplicaSet"
+        why = f"activeDeadlineSeconds in {kind} is not Supported"
+        found.forbidden(f"{field}.spec.activeDeadlineSeconds", why)
     if template["spec"].get("ephemeralContainers"):
         why = "ephemeral containers not allowed in pod template"
         found.forbidden(f"{field}.spec.ephemeralContainers", why)
@@ -91,6 +96,7 @@ def long_running_template(template: Object, field: str, found: Causes, root: Obj
 @function
 def rollout(strategy: Object, field: str, found: Causes, _: Object) -> None:
     """Check a Deployment's strategy."""
+    _check_kind(strategy, field, found, ("Recreate", "RollingUpdate"))
     rolling, field = strategy.get("rollingUpdate"), f"{field}.rollingUpdate"
     if strategy["type"] == "Recreate" and rolling:
         found.forbidden(field, "may not be specified when strategy `type` is 'Recreate'")
@@ -100,7 +106,7 @@ def rollout(strategy: Object, field: str, found: Causes, _: Object) -> None:
     for key in ("maxUnavailable", "maxSurge"):
         value = rolling.get(key, 0)
         if isinstance(value, str) and not (value.endswith("%") and value[:-1].isdigit()):
-            found.invalid(f"{field}.{key}", value, _PERCENT_RULE)
+            found.invalid(f"{field}.{key}", value, PERCENT_RULE)
         found.not_negative(rolling, field, key)
     _check_movement(rolling, field, found, "may not be 0 when `maxSurge` is 0")
     unavailable = rolling.get("maxUnavailable")
@@ -137,10 +143,23 @@ def stateful_update(update: Object, field: str, found: Causes, _: Object) -> Non
 
 @function
 def daemon_update(update: Object, field: str, found: Causes, _: Object) -> None:
-    """Check that a DaemonSet's rolling update can move."""
-    if update["type"] == "RollingUpdate":
-        why = "cannot be 0 when maxSurge is 0"
-        _check_movement(update.get("rollingUpdate") or {}, f"{field}.rollingUpdate", found, why)
+    """Check that a DaemonSet's rolling update can move, and in one way."""
+    _check_kind(update, field, found, ("RollingUpdate", "OnDelete"))
+    if update["type"] != "RollingUpdate":
+        return
+    rolling, field = update.get("rollingUpdate") or {}, f"{field}.rollingUpdate"
+    none = [rolling.get(key) in (0, "0%", None) for key in ("maxUnavailable", "maxSurge")]
+    if all(none):
+        found.required(f"{field}.maxUnavailable", "cannot be 0 when maxSurge is 0")
+    elif not any(none):
+        why = "may not be set when maxUnavailable is non-zero"
+        found.invalid(f"{field}.maxSurge", rolling["maxSurge"], why)
+
+
+def _check_kind(update: Object, field: str, found: Causes, kinds: tuple[str, ...]) -> None:
+    if update["type"] not in kinds:
+        shown = {"Type": update["type"], "RollingUpdate": update.get("rollingUpdate")}
+        found.unsupported(field, shown, kinds)
 
 
 class StatefulSets(Workload):
@@ -188,7 +207,45 @@ def complete_job(job: Object) -> None:
 def ending_restart_policy(policy: str | None, field: str, found: Causes, _: Object) -> None:
     """Check that pods which shall end are not always restarted."""
     if policy == "Always" or not policy:
-        found.unsupported(field, policy or "", ("OnFailure", "Never"))
+        found.required(field, 'valid values: "OnFailure", "Never"')
+
+
+@function
+def domain_path(path: str | None, field: str, found: Causes, _: Object) -> None:
+    """Check a path below a domain, which says who does something."""
+    if path is not None and not all(path.partition("/")):
+        found.invalid(field, path, 'must be a domain-prefixed path (such as "acme.io/foo")')
+
+
+@function
+def exit_codes(rule: Object | None, field: str, found: Causes, _: Object) -> None:
+    """Check the exit codes of a pod failure policy."""
+    if rule is None:
+        return
+    values = rule.get("values") or []
+    if not values:
+        found.invalid(f"{field}.values", values, "at least one value is required")
+    for index, value in enumerate(values):
+        if rule.get("operator") == "In" and value == 0:
+            found.invalid(f"{field}.values[{index}]", value, "must not be 0 for the In operator")
+        if value in values[:index]:
+            found.duplicate(f"{field}.values[{index}]", value)
+    if values != sorted(values):
+        found.invalid(f"{field}.values", values, "must be ordered")
+
+
+@function
+def failure_rules(rules: list[Object] | None, field: str, found: Causes, _: Object) -> None:
+    """Check that each rule of a pod failure policy says when it holds."""
+    for index, rule in enumerate(rules or []):
+        both = (rule.get("onExitCodes") is not None) + bool(rule.get("onPodConditions"))
+        if both != 1:
+            count = "both OnExitCodes and OnPodConditions is not supported"
+            why = count if both else "one of OnExitCodes and OnPodConditions is required"
+            cause = errors.cause(
+                "FieldValueInvalid", f"{field}[{index}]", f"Invalid value: specifying {why}"
+            )
+            found.append(cause)
 
 
 @function
@@ -268,12 +325,16 @@ def time_zone(zone: str | None, field: str, found: Causes, _: Object) -> None:
     """Check a time zone's name."""
     if zone is None:
         return
-    try:
-        known = zone.lower() not in ("", "local") and bool(zoneinfo.ZoneInfo(zone))
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        known = False
-    if not known:
-        found.invalid(field, zone, f"unknown time zone {zone}")
+    if not zone:
+        found.invalid(field, zone, "timeZone must be nil or non-empty string")
+    elif zone.lower() == "local":
+        why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+        found.invalid(field, zone, why)
+    else:
+        try:
+            zoneinfo.ZoneInfo(zone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            found.invalid(field, zone, f"unknown time zone {zone}")
 
 
 @function

@@ -26,10 +26,18 @@ class AccessReviews:
         spec = review.get("spec") or {}
         kind = call.resource.kind
         resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+        found = Causes()
         if (resource is None) == (other is None):
-            found = Causes()
             why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
             found.invalid("spec.resourceAttributes", None, why)
+        local = kind == "LocalSubjectAccessReview"
+        place = (resource or {}).get("namespace")
+        if kind != "SelfSubjectAccessReview" and not (spec.get("user") or spec.get("groups")):
+            found.invalid("spec.user", "", "at least one of user or group must be specified")
+        elif local and place != call.info.namespace:
+            why = "must match metadata.namespace"
+            found.invalid("spec.resourceAttributes.namespace", place or "", why)
+        if found:
             raise errors.invalid("authorization.k8s.io", "", "", found)
         user = call.user
         if kind != "SelfSubjectAccessReview":
@@ -38,12 +46,6 @@ class AccessReviews:
                 tuple(spec.get("groups") or ()),
                 spec.get("uid", ""),
                 spec.get("extra") or {},
-            )
-        if kind == "LocalSubjectAccessReview" and (resource or {}).get("namespace") != (
-            call.info.namespace
-        ):
-            raise errors.bad_request(
-                "spec.resourceAttributes.namespace must match namespace: " + call.info.namespace
             )
         decision = self._authorizer.decide(user, _attributes(resource, other))
         status: Object = {"allowed": decision.allowed}

@@ -6,7 +6,6 @@ from aiohttp import web
 
 from streamops_sandbox import timestamps
 from streamops_sandbox.kube import errors, selectors
-from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.rest import Call
 from streamops_sandbox.objects import Object
 
@@ -16,14 +15,16 @@ _DISRUPTION_BUDGETS = "poddisruptionbudgets.policy"
 async def bind(call: Call) -> web.StreamResponse:
     """Assign a pod to a node."""
     if call.info.verb != "create":
-        raise errors.method_not_allowed(call.info.verb)
+        raise errors.method_not_allowed()
     body = call.object("Binding")
     name = call.info.name or (body.get("metadata") or {}).get("name", "")
     node = (body.get("target") or {}).get("name")
+    kind = (body.get("target") or {}).get("kind") or "Node"
+    if kind != "Node":
+        why = f'target.kind: Unsupported value: "{kind}": supported values: "Node", "<empty>"'
+        raise errors.StatusError(500, "", why)
     if not node:
-        found = Causes()
-        found.required("target.name")
-        raise errors.invalid("", "Binding", name, found)
+        raise errors.StatusError(500, "", "target.name: Required value")
     pods = call.server.api.registry.find("", "v1", "pods")
     assert pods is not None
 
@@ -54,7 +55,7 @@ async def bind(call: Call) -> web.StreamResponse:
 async def evict(call: Call) -> web.StreamResponse:
     """Delete a pod unless that would break a disruption budget."""
     if call.info.verb != "create":
-        raise errors.method_not_allowed(call.info.verb)
+        raise errors.method_not_allowed()
     body = call.object("Eviction") if call.body.strip() else {}
     namespace, name = call.info.namespace, call.info.name
     if (body.get("metadata") or {}).get("name", name) != name:
@@ -63,6 +64,8 @@ async def evict(call: Call) -> web.StreamResponse:
     for stored in call.server.api.store.collection(_DISRUPTION_BUDGETS).items(namespace):
         budget = stored.load()
         selector = selectors.from_object((budget.get("spec") or {}).get("selector"))
+        if pod.load()["status"].get("phase") in ("Pending", "Succeeded", "Failed"):
+            break  # what does not run is not disrupted
         if selector and selector.matches(pod.labels):
             allowed = (budget.get("status") or {}).get("disruptionsAllowed", 0)
             if allowed <= 0:

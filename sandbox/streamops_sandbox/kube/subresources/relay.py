@@ -92,7 +92,7 @@ class Relay:
     async def logs(self, call: Call) -> web.StreamResponse:
         """Answer pods/log with what the node's kubelet has; its errors become a Status."""
         if call.info.verb != "get":
-            raise errors.method_not_allowed(call.info.verb)
+            raise errors.method_not_allowed()
         namespace, name = call.info.namespace, call.info.name
         pod = call.server.api.require(call.resource, namespace, name).load()
         container = _container(pod, call.query.get("container", ""))

@@ -35,7 +35,7 @@ async def serve(call: Call) -> web.StreamResponse:
     if info.verb == "get":
         return call.answer(200, _scale(present, resource))
     if info.verb not in ("update", "patch"):
-        raise errors.method_not_allowed(info.verb)
+        raise errors.method_not_allowed()
 
     applied = info.verb == "patch" and codec.media_type(call.content_type()) == codec.APPLY_YAML
     if applied:
@@ -63,7 +63,16 @@ async def serve(call: Call) -> web.StreamResponse:
 
 def _wanted(call: Call, present: Object) -> Object:
     if call.info.verb == "update":
-        return call.object("Scale")
+        wanted, name = call.object("Scale"), call.info.name
+        kind = wanted.get("kind", "Scale")
+        if kind != "Scale":
+            why = f"converting (v1.{kind}) to (autoscaling.Scale): unknown conversion"
+            raise errors.bad_request(f'{kind} in version "v1" cannot be handled as a Scale: {why}')
+        given = (wanted.get("metadata") or {}).get("name", name)
+        if given != name:
+            why = f"the name of the object ({given}) does not match the name on the URL ({name})"
+            raise errors.bad_request(why)
+        return wanted
     kind = codec.media_type(call.content_type())
     schema = definitions().of_kind(("autoscaling", "v1", "Scale"))
     return patching.parse_patch(kind, call.body, schema)(present)
@@ -118,7 +127,7 @@ def _set(obj: Object, path: str, value: Any) -> None:
 
 def _scale(obj: Object, resource: Resource) -> Object:
     paths = _paths(resource)
-    metadata = obj["metadata"]
+    metadata, replicas = obj["metadata"], _get(obj, paths["specReplicasPath"]) or 0
     status: Object = {"replicas": _get(obj, paths.get("statusReplicasPath", "")) or 0}
     selector = _selector(obj, paths)
     if selector:
@@ -131,7 +140,7 @@ def _scale(obj: Object, resource: Resource) -> Object:
             for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
             if key in metadata
         },
-        "spec": {"replicas": _get(obj, paths["specReplicasPath"]) or 0},
+        "spec": {"replicas": replicas} if replicas or resource.custom else {},
         "status": status,
     }
 

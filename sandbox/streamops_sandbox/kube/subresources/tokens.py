@@ -32,7 +32,7 @@ class TokenRequests:
     async def __call__(self, call: Call) -> web.StreamResponse:
         """POST of a TokenRequest."""
         if call.info.verb != "create":
-            raise errors.method_not_allowed(call.info.verb)
+            raise errors.method_not_allowed()
         namespace, name = call.info.namespace, call.info.name
         account = call.server.api.require(call.resource, namespace, name)
         request = call.object("TokenRequest") if call.body.strip() else {}
