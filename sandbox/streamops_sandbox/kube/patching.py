@@ -8,7 +8,15 @@ from typing import Any
 
 import orjson
 
-from streamops_sandbox.kube import codec, decoding, errors, managed, patches, requestinfo
+from streamops_sandbox.kube import (
+    codec,
+    conversion,
+    decoding,
+    errors,
+    managed,
+    patches,
+    requestinfo,
+)
 from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.api import Api, Write
 from streamops_sandbox.kube.merge import TypedError
@@ -39,8 +47,8 @@ class Patching:
         query: Mapping[str, str],
         write: Write,
         subresource: str,
-    ) -> tuple[int, Object]:
-        """Apply a patch; returns the HTTP code and the object."""
+    ) -> tuple[int, Object | bytes]:
+        """Apply a patch; returns the HTTP code and the object, as JSON where it is at hand."""
         kind = codec.media_type(content_type)
         if kind == codec.APPLY_YAML:
             return await self._apply(resource, namespace, name, body, query, write, subresource)
@@ -64,7 +72,7 @@ class Patching:
         query: Mapping[str, str],
         write: Write,
         subresource: str,
-    ) -> tuple[int, Object]:
+    ) -> tuple[int, Object | bytes]:
         collection = self._api.collection(resource)
         stored = collection.get(namespace, name)
         configuration = cache(lambda: _configuration(body, resource, name, query))
@@ -95,6 +103,7 @@ class Patching:
         )
         if stored is not None and collection.get(namespace, name) is stored and not write.dry_run:
             stored.no_op = request
+            return 200, conversion.raw(stored, resource)
         return 200, result
 
 

@@ -211,6 +211,7 @@ class Hook:
         self.name: str = source["name"]
         self.client: Object = source["clientConfig"]
         self.rules: list[Object] = source.get("rules") or []
+        self.groups = {group for rule in self.rules for group in rule.get("apiGroups") or []}
         self.namespaces = selectors.from_object(source.get("namespaceSelector"))
         self.objects = selectors.from_object(source.get("objectSelector"))
         self.ignore_failure = source["failurePolicy"] == "Ignore"
@@ -233,8 +234,10 @@ class Matcher:
 
     def matching(self, review: Review) -> Iterator[tuple[Hook, Resource]]:
         """Yield the hooks to call, in order, each with the version of the type it wants to see."""
+        group = review.resource.group
         for hook in self._current():
-            if self._selects(hook, review):
+            of_group = group in hook.groups or "*" in hook.groups
+            if of_group and self._selects(hook, review):
                 version = self._version(hook, review)
                 if version is not None:
                     yield hook, version
