@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import time
 import urllib.request
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from support.molecule import ROLES
 from support.processes import processes_mentioning
-from support.site import ROOT, Site, changed_tasks, recap
+from support.site import COLLECTION, ROOT, Site, changed_tasks, recap
 
 #: A way to all hosts that is none for ours.
 ELSEWHERE = {
@@ -32,6 +34,54 @@ GIVEN = {
     "twitter_pipeline_kubeconfig": "{{ kubeconfig }}",
     "twitter_pipeline_registry": "{{ sandbox_registry }}/streamops",
 }
+
+
+@dataclass
+class Build:
+    """A site and how it came about: what `--check` foresaw, what the run did, what was there before."""
+
+    site: Site
+    foreseen_without_cluster: str = ""
+    foreseen: str = ""
+    output: str = ""
+    progress: str = ""
+    before: set[str] = field(default_factory=set)
+
+
+@pytest.fixture(scope="module")
+def installed(machine, collections):
+    """The same sandbox for somebody who has no checkout: the collection, built and installed.
+
+    In that folder no ansible.cfg leads to the checkout, so what the artifact lacks is missing here.
+    """
+    environment = machine.environment | {"ANSIBLE_COLLECTIONS_PATH": str(collections)}
+    return Site(machine.home, environment, machine.variables, cwd=collections)
+
+
+@pytest.fixture(scope="module")
+def build(machine, installed):
+    """The whole site on a cluster that was empty, run once: by the collection that was installed."""
+    built = Build(machine)
+    inventory = installed.cwd / COLLECTION / "inventories/sandbox"
+
+    def play(name, *arguments):
+        command = ("ansible-playbook", "-i", str(inventory), f"streamops.knative.{name}")
+        return installed.run(*command, "-e", installed.variables, *arguments)
+
+    built.foreseen_without_cluster = play("site", "--check", "--diff").stdout
+    play("cluster")
+    if shutil.which("kubectl"):
+        built.before = machine.everything()
+    built.foreseen = play("site", "--check", "--diff").stdout
+    done = play("site")
+    built.output, built.progress = done.stdout, done.stderr
+    return built
+
+
+@pytest.fixture(scope="module")
+def site(build):
+    """A sandbox with the whole site on it."""
+    return build.site
 
 
 def viewer_url(site):
