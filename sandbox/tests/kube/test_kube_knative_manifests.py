@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,14 @@ def revision(cluster):
     return cluster.call("GET", "/api/v1/namespaces")["metadata"]["resourceVersion"]
 
 
+@cache
 def manifest(name):
     """A release's file without the empty rules of aggregated roles, which belong to a controller once it has run."""
-    documents = list(yaml.safe_load_all((FOLDER / f"{name}.yaml").read_text()))
+    documents = list(yaml.load_all((FOLDER / f"{name}.yaml").read_text(), yaml.CSafeLoader))
     for document in filter(None, documents):
         if document.get("aggregationRule"):
             document.pop("rules", None)
-    return yaml.safe_dump_all(filter(None, documents))
+    return yaml.dump_all(filter(None, documents), Dumper=yaml.CSafeDumper)
 
 
 @pytest.mark.parametrize(
