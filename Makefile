@@ -11,6 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start hundreds of Python processes, and none of them should compile all of our code anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Nothing outside the checkout is written to.
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export SANDBOX_HOME ?= $(CURDIR)/.sandbox
