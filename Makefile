@@ -123,8 +123,9 @@ programs: .cache/test.stamp
 matrix: .cache/test.stamp ## Units, sanity and the ways in with the oldest and newest ansible-core
 	@tests/matrix.sh $(ARGS)
 
-soak: .cache/test.stamp ## More rounds of faults on producer and modules; FAULT_ROUNDS and FAULT_SEED set them
-	@FAULT_ROUNDS=$${FAULT_ROUNDS:-300} pytest -s tests/apps/twitter_producer/test_producer_faults.py \
+soak: .cache/test.stamp ## More rounds of faults on producer and modules, longer loads on the viewer; FAULT_ROUNDS and FAULT_SEED set them
+	@FAULT_ROUNDS=$${FAULT_ROUNDS:-300} VIEWER_LOAD_SECONDS=$${VIEWER_LOAD_SECONDS:-60} pytest -s \
+	  tests/apps/event_viewer/test_viewer_loads.py tests/apps/twitter_producer/test_producer_faults.py \
 	  tests/apps/twitter_producer/test_producer_source_faults.py \
 	  tests/integration/test_google_faults.py tests/integration/test_kubernetes_faults.py
 

@@ -45,7 +45,7 @@ from ansible_collections.streamops.knative.plugins.modules import knative as kna
 from streamops_sandbox.knative import release
 
 #: FAULT_ROUNDS=300 for a long run. A round is three runs of apply, or seven of the other modules.
-ROUNDS = int(os.environ.get("FAULT_ROUNDS", "40"))
+ROUNDS = int(os.environ.get("FAULT_ROUNDS", "12"))
 SETS = {"apply": ROUNDS, "others": ROUNDS * 3 // 5}
 SHARE = 0.2
 
