@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps.event_viewer.viewer_support import OpenStore, Start, Stream, wait_until
+from apps.event_viewer.viewer_support import OpenStore, Start, Stream, Viewer, wait_until
 
 from event_viewer.cloudevents import Event
 from event_viewer.store import removal
@@ -195,8 +195,8 @@ def test_operator_removes_an_event_and_an_author(start: Start, event: Make) -> N
         ({"source": "/s", "id": "not kept"}, 404),
     ],
 )
-def test_removal_that_cannot_be_is_refused(start: Start, body: Any, status: int) -> None:
-    assert start().post("/api/removals", json=body).status_code == status
+def test_removal_that_cannot_be_is_refused(viewer: Viewer, body: Any, status: int) -> None:
+    assert viewer.post("/api/removals", json=body).status_code == status
 
 
 def test_removal_needs_both_rights(start: Start) -> None:

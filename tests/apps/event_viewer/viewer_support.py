@@ -35,6 +35,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @dataclasses.dataclass
 class Viewer:
     """A viewer's process and how to talk to it."""
@@ -108,8 +113,8 @@ def redis_server(folder: Path, port: int | None = None) -> Iterator[str]:
         cwd=folder,
         stdout=subprocess.DEVNULL,
     ) as process:
-        time.sleep(0.3)
         try:
+            wait_until(lambda: accepts(port))
             yield f"redis://127.0.0.1:{port}/0"
         finally:
             process.terminate()
