@@ -14,7 +14,7 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import pytest
-from apps.event_viewer.viewer_support import Start, free_port, wait_until
+from apps.event_viewer.viewer_support import Start, Viewer, free_port, running, wait_until
 from support.http_server import serving
 
 Make = Callable[..., dict[str, Any]]
@@ -135,6 +135,13 @@ def test_tokens_are_rotated_one_after_the_other(start: Start, tmp_path: Path) ->
     assert status("new") == 200
 
 
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
+    """A viewer that everybody has to show something to."""
+    with running(tmp_path_factory.mktemp("closed")) as starter:
+        yield starter(READ_TOKEN="reader", PROXY_TOKEN="proxy", USER_HEADER="X-User")
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -151,12 +158,11 @@ def test_tokens_are_rotated_one_after_the_other(start: Start, tmp_path: Path) ->
         b"X-Forwarded-For: \377",
     ],
 )
-def test_credentials_of_any_bytes_are_refused(start: Start, header: bytes) -> None:
-    viewer = start(READ_TOKEN="reader", PROXY_TOKEN="proxy", USER_HEADER="X-User")
+def test_credentials_of_any_bytes_are_refused(closed: Viewer, header: bytes) -> None:
     end = b"\r\nHost: a\r\nConnection: close\r\n\r\n"
-    answer = viewer.raw(b"GET /api/events HTTP/1.1\r\n" + header + end, 3)
+    answer = closed.raw(b"GET /api/events HTTP/1.1\r\n" + header + end, 3)
     assert answer.startswith(b"HTTP/1.1 401"), answer
-    answer = viewer.raw(b"POST /api/session HTTP/1.1\r\n" + header + end, 3)
+    answer = closed.raw(b"POST /api/session HTTP/1.1\r\n" + header + end, 3)
     assert answer.startswith((b"HTTP/1.1 415", b"HTTP/1.1 403")), answer
 
 
