@@ -24,14 +24,8 @@ try:
 except ImportError:  # before ansible-core 2.19 every text is a template
     trust_as_template = str
 
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
-    consistency,
-    model,
-    rulebooks,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines import (
-    variables as role_variables,
-)
+from ..module_utils._pipelines import consistency, model, rulebooks
+from ..module_utils._pipelines import variables as role_variables
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 ROLE_NAMES = ("gcp_cluster", "knative_eventing", "secrets", "twitter_pipeline", "event_driven")

@@ -11,15 +11,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.streamops.knative.plugins.module_utils._airgap import contents
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive import Archive
-from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
-from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import (
-    COMPONENTS,
-    check_components,
-)
-from ansible_collections.streamops.knative.plugins.module_utils._knative.suggestion import meant
-from ansible_collections.streamops.knative.plugins.module_utils._pipelines.model import is_system
+from .._airgap import contents
+from .._airgap.archive import Archive
+from .._airgap.errors import BundleError
+from .._knative.releases import COMPONENTS, check_components
+from .._knative.suggestion import meant
+from .model import is_system
 
 Values = Mapping[str, Any]
 
