@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,23 +84,34 @@ def test_changes_with_the_object_before_and_after(kube: Kube, ns: str, watch: Wa
 def test_selectors_and_changes(kube: Kube, ns: str, watch: Watching) -> None:
     labelled = config_map("labelled", ns)
     labelled["metadata"]["labels"] = {"app": "x"}
-    kube.apply(labelled, config_map("plain", ns))
+    kube.apply(labelled)
     by_label = watch(label_selectors=["app=x"])
     by_name = watch(name="plain", changes=["DELETED"])
     sees(by_label, ("ADDED", "labelled"))
-    time.sleep(0.5)
     resource = kube.client.resource("v1", "ConfigMap")
-    kube.client.delete(resource, "plain", ns)
     kube.client.delete(resource, "labelled", ns)
-    sees(by_name, ("DELETED", "plain"))
+
+    def is_deleted() -> bool:
+        kube.apply(config_map("plain", ns))
+        kube.client.delete(resource, "plain", ns)
+        return bool(seen(by_name))
+
+    until(is_deleted, "a deletion after the watch began is seen")
+    sees(by_label, ("ADDED", "labelled"), ("DELETED", "labelled"))
+    assert set(seen(by_name)) == {("DELETED", "plain")}
 
 
 def test_objects_that_are_there_need_not_be_events(kube: Kube, ns: str, watch: Watching) -> None:
     kube.apply(config_map("old", ns))
     source = watch(existing=False)
-    time.sleep(1)
-    kube.apply(config_map("new", ns))
-    sees(source, ("ADDED", "new"))
+    numbers = itertools.count()
+
+    def is_seen() -> bool:
+        kube.apply(config_map(f"new-{next(numbers)}", ns))
+        return bool(seen(source))
+
+    until(is_seen, "an object made after the watch began is seen")
+    assert all(name.startswith("new-") for _change, name in seen(source))
 
 
 def test_a_restart_goes_on_where_it_was(

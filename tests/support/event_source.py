@@ -53,11 +53,12 @@ def plugin(name: str) -> dict[str, Any]:
 class Source:
     """A plugin running in a thread; `events` is what it put into the queue.
 
-    While `room` is not set the queue is full. `error` is what `main` raised.
+    While `room` is not set the queue is full, and what is `offered` waits. `error` is what `main` raised.
     """
 
     def __init__(self, plugin_name: str, /, **options: Any) -> None:
         self.events: list[dict[str, Any]] = []
+        self.offered: list[dict[str, Any]] = []
         self.room = threading.Event()
         self.room.set()
         self.error: BaseException | None = None
@@ -69,6 +70,7 @@ class Source:
         self._thread.start()
 
     async def put(self, event: Any) -> None:
+        self.offered.append(event)
         while not self.room.is_set():  # noqa: ASYNC110 - set from another thread
             await asyncio.sleep(0.01)
         self.events.append(event)
