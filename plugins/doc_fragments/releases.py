@@ -17,6 +17,12 @@ options:
   kourier_version:
     description: Release of Kourier. Required with it.
     type: str
+  net_gateway_api_version:
+    description: Release of net-gateway-api. Required with it.
+    type: str
+  net_istio_version:
+    description: Release of net-istio. Required with it.
+    type: str
   eventing_version:
     description: Release of Eventing. Required with components of it.
     type: str

@@ -40,8 +40,8 @@ options:
     default: present
   components:
     description: >-
-      What to install; V(serving), V(kourier), V(hpa), V(eventing), V(in-memory-channel),
-      V(mt-channel-broker).
+      What to install; V(serving), one ingress of V(kourier), V(net-gateway-api) and V(net-istio), V(hpa), V(eventing),
+      V(in-memory-channel), V(mt-channel-broker).
     type: list
     elements: str
   references:
@@ -485,7 +485,7 @@ from ..module_utils._knative import gateway
 from ..module_utils._knative.bundle import DesiredState
 from ..module_utils._knative.customization import SELECTION_MODES, Settings
 from ..module_utils._knative.installer import Installer
-from ..module_utils._knative.releases import PROJECTS, UPSTREAM, Source, versions
+from ..module_utils._knative.releases import PROJECTS, UPSTREAM, Source, ingress_of, versions
 from ..module_utils._knative.signers import SIGNERS
 from ..module_utils._knative.upgrade_traps import described
 from ..module_utils._kubernetes.apply_run import summarize
@@ -755,12 +755,12 @@ def domain(run: Run, client: Client) -> str:
     if name != SSLIP:
         return name
     options = run.params["gateway"]
-    kourier = "kourier" in run.params["components"]
     found = gateway.wait(
         client,
-        options["access"] if kourier else "none",
+        options["access"],
         options["address"],
         None,
+        ingress=ingress_of(run.params["components"]),
         timeout=0 if run.check_mode else run.params["wait_timeout"],
         progress=paced(run.progress),
     )

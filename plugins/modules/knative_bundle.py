@@ -29,8 +29,8 @@ options:
     required: true
   components:
     description: >-
-      What the bundle is for; V(serving), V(kourier), V(hpa), V(eventing), V(in-memory-channel),
-      V(mt-channel-broker).
+      What the bundle is for; V(serving), one ingress of V(kourier), V(net-gateway-api) and V(net-istio), V(hpa),
+      V(eventing), V(in-memory-channel), V(mt-channel-broker).
     type: list
     elements: str
     required: true

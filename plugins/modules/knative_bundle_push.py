@@ -40,6 +40,12 @@ options:
   kourier_version:
     description: Release of Kourier, likewise.
     type: str
+  net_gateway_api_version:
+    description: Release of net-gateway-api, likewise.
+    type: str
+  net_istio_version:
+    description: Release of net-istio, likewise.
+    type: str
   eventing_version:
     description: Release of Eventing, likewise.
     type: str

@@ -10,8 +10,8 @@ version_added: 1.0.0
 author:
   - The streamops.knative contributors (@streamops)
 description:
-  - Returns the versions that are installed, the domain, and the address and port of Kourier's
-    gateway.
+  - Returns the versions that are installed, the domain, and the address and port of the gateway; Kourier's, or the one
+    that the ConfigMap of net-gateway-api or net-istio names.
 extends_documentation_fragment:
   - streamops.knative.kubernetes
   - streamops.knative.attributes
@@ -93,6 +93,12 @@ foreign:
   returned: success
   type: list
   elements: str
+ingress:
+  description: >-
+    Component by which services are routed, as V(kourier); empty where C(config-network) names none of those that this
+    collection installs.
+  returned: success
+  type: str
 domain:
   description: Default domain of services; empty if none is set.
   returned: success
@@ -219,6 +225,7 @@ def info(run: Run) -> dict[str, Any]:
         "kubernetes": client.version().get("gitVersion", "unknown"),
         "installed": versions,
         "foreign": [name for name, part in parts.items() if not part.ours],
+        "ingress": permitted(lambda: gateway.installed_ingress(client), ""),
         "domain": permitted(lambda: gateway.default_domain(client), ""),
         "gateway": endpoint,
         **endpoint,

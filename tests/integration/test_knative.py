@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.ingresses import GATEWAY, GATEWAY_API, ISTIO, ISTIOD, exposed, of
 from support.kube import Kube, api_server, definition, deployment, namespace
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative import releases
+from ansible_collections.streamops.knative.plugins.module_utils._knative import gateway, releases
 from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
     DesiredState,
     refusals,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._knative.ingress_gateways import (
+    API_VERSION,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._knative.installation import (
     is_autopilot,
+)
+from ansible_collections.streamops.knative.plugins.module_utils._knative.prerequisites import (
+    missing_prerequisites,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import Version
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
@@ -124,3 +132,87 @@ def test_what_the_operator_governs_is_left_to_it(kube: Kube) -> None:
     assert "The Knative Operator governs this installation" in told
     assert "KnativeServing default/serving" in told
     kube.apply(crd, governed, state="absent")
+
+
+# -- ingresses by others' gateways -----------------------------------------------------------
+
+
+def test_an_ingress_without_what_it_needs_is_refused_with_what_is_missing(kube: Kube) -> None:
+    def lacking(ingress: str, **options: Any) -> list[str]:
+        components = ["serving", ingress]
+        config: Any = {"serving": options} if options else {}
+        return missing_prerequisites(kube.connect(), components, config)
+
+    (kinds,) = lacking("net-istio")
+    assert kinds.startswith(
+        "components: net-istio needs Gateway (networking.istio.io), VirtualService"
+    )
+    assert "install Istio with an ingress gateway (istioctl install" in kinds
+    told = refusal(
+        kube,
+        components=["serving", "net-istio"],
+        net_istio_version="1.23.0",
+        mirror="http://127.0.0.1:1",
+    )
+    assert kinds in told, "before anything is downloaded"
+
+    kube.apply(*ISTIO, namespace("istio-system"))
+    service, istiod = lacking("net-istio")
+    assert service == (
+        "config.serving.config-istio: external-gateways names the Service istio-system/istio-ingressgateway,"
+        " which the cluster does not have: create it, or name another there"
+    )
+    assert (
+        "net-istio needs Istio's control plane, and no namespace has a Deployment labelled"
+        in istiod
+    )
+    kube.apply(exposed("istio-ingressgateway"), ISTIOD)
+    assert lacking("net-istio") == []
+
+    (kinds,) = lacking("net-gateway-api")
+    assert "GatewayClass (gateway.networking.k8s.io/v1)" in kinds
+    assert "ReferenceGrant (gateway.networking.k8s.io/v1beta1)" in kinds
+    assert "standard-install.yaml of https://github.com/kubernetes-sigs/gateway-api" in kinds
+    kube.apply(*GATEWAY_API)
+    missing = lacking("net-gateway-api")
+    assert [text.partition(", which")[0] for text in missing] == [
+        f"config.serving.config-gateway: {names}"
+        for names in (
+            "external-gateways names the GatewayClass istio",
+            "external-gateways names the Gateway istio-system/knative-gateway",
+            "local-gateways names the GatewayClass istio",
+            "local-gateways names the Gateway istio-system/knative-local-gateway",
+            "local-gateways names the Service istio-system/knative-local-gateway",
+        )
+    ]
+    kube.apply(of("GatewayClass", "istio", "", API_VERSION, spec={}), GATEWAY)
+    gateways = "[{class: istio, gateway: istio-system/knative-gateway}]"
+    config = {"external-gateways": gateways, "local-gateways": gateways}
+    assert lacking("net-gateway-api", **{"config-gateway": config}) == []
+    (wrong,) = lacking(
+        "net-gateway-api", **{"config-gateway": {**config, "local-gateways": "istio"}}
+    )
+    assert wrong.startswith("config.serving.config-gateway: local-gateways is not a list")
+
+
+def test_the_gateway_of_others_is_found_where_the_ingress_names_it(kube: Kube) -> None:
+    client = kube.connect()
+    kube.apply(*ISTIO, *GATEWAY_API, namespace("istio-system"), namespace("knative-serving"))
+    public = exposed("istio-ingressgateway")
+    kube.apply(public, GATEWAY)
+    found = partial(gateway.find, client, "load_balancer")
+    assert found(ingress="net-istio") == gateway.Gateway("", 80), "no address yet"
+    kube.set_status(public, {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}})
+    assert found(ingress="net-istio") == gateway.Gateway("192.0.2.7", 80)
+    assert found(ingress="net-gateway-api") == gateway.Gateway("192.0.2.7", 80)
+    on_nodes = gateway.find(client, "node_port", "198.51.100.1", ingress="net-istio")
+    assert on_nodes == gateway.Gateway("198.51.100.1", 31080)
+    kube.set_status(GATEWAY, {"addresses": [{"type": "Hostname", "value": "lb.example.com"}]})
+    elsewhere = {"external-gateways": "[{class: istio, gateway: istio-system/knative-gateway}]"}
+    kube.apply(of("ConfigMap", "config-gateway", "knative-serving", data=elsewhere))
+    assert found(ingress="net-gateway-api") == gateway.Gateway("lb.example.com", 8080)
+    assert found(ingress="") == gateway.Gateway(), "nothing routes"
+    for name, ingress in (("istio", "net-istio"), ("gateway-api", "net-gateway-api"), ("ours", "")):
+        data = {"ingress-class": f"{name}.ingress.networking.knative.dev"}
+        kube.apply(of("ConfigMap", "config-network", "knative-serving", data=data))
+        assert gateway.installed_ingress(client) == ingress

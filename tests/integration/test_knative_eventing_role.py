@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.ingresses import GATEWAY, GATEWAY_API, ISTIO, ISTIOD, exposed, of
 from support.kube import (
     KNATIVE,
     Kube,
@@ -20,6 +21,7 @@ from support.kube import (
     config_map,
     definition,
     deployment,
+    namespace,
     sandbox_only,
 )
 from support.site import BIN, ROOT, recap
@@ -30,9 +32,12 @@ REPOSITORIES = {
     "knative/serving": ("1.22.0", "1.23.0"),
     "knative/eventing": ("1.22.2", "1.23.0"),
     "knative-extensions/net-kourier": ("1.22.0", "1.23.0"),
+    "knative-extensions/net-gateway-api": ("1.23.0",),
+    "knative-extensions/net-istio": ("1.23.0",),
 }
 FILES = (
     *("serving-crds", "serving-core", "serving-hpa", "serving-post-install-jobs", "kourier"),
+    *("net-gateway-api", "net-istio"),
     *("eventing-crds", "eventing-core", "in-memory-channel", "mt-channel-broker"),
     "eventing-post-install",
 )
@@ -266,6 +271,77 @@ def test_configuration_components_and_ownership(role: Role) -> None:
     assert role.kube.get("v1", "Namespace", "knative-eventing") is None
     monitors = ("monitoring.coreos.com/v1", "PodMonitor", "knative-serving", "knative-serving")
     assert role.kube.get(*monitors), "made where the Prometheus Operator is"
+
+
+@stand_ins
+@pytest.mark.timeout(280)
+def test_the_ingress_is_changed_and_only_its_own_objects_go(role: Role) -> None:
+    def ingress() -> str:
+        return role.data("config-network", "knative-serving")["ingress-class"].partition(".")[0]
+
+    def workloads() -> set[str]:
+        client = role.kube.connect()
+        listed = client.list(client.resource("apps/v1", "Deployment"))
+        return {name for item in listed if "-" in (name := item["metadata"]["name"])}
+
+    istio = {"knative_eventing_components": ["serving", "net-istio"]}
+    # Its gateway's Service has an address, which becomes the domain.
+    gateway_api = {
+        "knative_eventing_components": ["serving", "net-gateway-api"],
+        "knative_eventing_domain": "sslip.io",
+        "knative_eventing_gateway": "load_balancer",
+        "knative_eventing_gateway_address": "192.0.2.1",
+        "knative_eventing_config": {
+            "serving": {
+                "config-gateway": dict.fromkeys(
+                    ("external-gateways", "local-gateways"),
+                    "[{class: istio, gateway: istio-system/knative-gateway,"
+                    " service: istio-system/istio-ingressgateway}]",
+                )
+            }
+        },
+    }
+    role.changes(knative_eventing_components=["serving", "kourier"])
+    kourier = {"3scale-kourier-gateway", "net-kourier-controller"}
+    assert workloads() == kourier
+
+    refused = role.refusal(**istio)
+    assert "knative_eventing_components: net-istio needs Gateway (networking.istio.io)" in refused
+    role.kube.apply(*ISTIO, *GATEWAY_API, namespace("istio-system"), wait=True)
+    theirs = [exposed("istio-ingressgateway"), ISTIOD, GATEWAY]
+    role.kube.apply(*theirs, of("GatewayClass", "istio", "", GATEWAY["apiVersion"], spec={}))
+    assert "gateway_node_port: is set of Kourier's Service" in role.refusal(
+        knative_eventing_gateway_node_port=31081, **istio
+    )
+    assert ingress() == "kourier", "nothing was touched"
+
+    foreseen = role.run("--check", **istio)
+    assert recap(foreseen.stdout)["localhost"]["changed"] == 1, foreseen.stdout
+    assert workloads() == kourier
+    changed = role.run(**istio)
+    assert recap(changed.stdout)["localhost"]["changed"] == 1, changed.stdout
+    assert ingress() == "istio"
+    assert workloads() == {"net-istio-controller", "net-istio-webhook"}
+    assert role.kube.get("v1", "Namespace", "kourier-system") is None
+    assert role.data("config-domain", "knative-serving")["localhost"] == ""
+    assert "port: 31080" in changed.stdout, "of Istio's Service"
+    assert role.changes(**istio) == 0
+    local = ("v1", "Service", "knative-local-gateway", "istio-system")
+    assert role.kube.get(*local)
+
+    assert role.changes(**gateway_api) == 1
+    assert ingress() == "gateway-api"
+    assert workloads() == {"net-gateway-api-controller", "net-gateway-api-webhook"}
+    assert "192.0.2.1.sslip.io" in role.data("config-domain", "knative-serving")
+    assert role.kube.get(*local) is None
+    for item in theirs:
+        metadata = item["metadata"]
+        left = role.kube.get(item["apiVersion"], item["kind"], metadata["name"], "istio-system")
+        assert left, metadata
+        assert "applyset.kubernetes.io/part-of" not in (left["metadata"].get("labels") or {})
+    assert role.changes(**gateway_api) == 0
+    role.changes(knative_eventing_state="absent")
+    assert role.kube.get("v1", "Service", "istio-ingressgateway", "istio-system")
 
 
 #: One setting of each kind, by variable.

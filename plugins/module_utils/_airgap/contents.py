@@ -15,7 +15,7 @@ LIST = "bundle.json"
 INDEX = "index.json"
 _FORMAT = 1
 _DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
-_FILE = re.compile(r"releases/[a-z]+-[0-9.]+/([a-z0-9-]+\.yaml)")
+_FILE = re.compile(r"releases/[a-z_]+-[0-9.]+/([a-z0-9-]+\.yaml)")
 
 
 @dataclass(frozen=True)

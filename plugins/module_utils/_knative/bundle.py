@@ -13,12 +13,21 @@ from .._kubernetes.errors import KubeError
 from .._kubernetes.manifests import Refused
 from . import installation as cluster
 from .customization import Settings
-from .releases import PROJECTS, Files, Source, Version, check_components, projects_of
+from .prerequisites import missing_prerequisites
+from .releases import (
+    COMPONENTS,
+    PROJECTS,
+    Files,
+    Source,
+    Version,
+    check_components,
+    ingress_of,
+    projects_of,
+)
 from .upgrade_traps import Finding, findings
 
 Object = dict[str, Any]
 PULL_SECRET = "streamops-registry"  # noqa: S105 - a name
-KOURIER_CLASS = "kourier.ingress.networking.knative.dev"
 #: A pod that fits no node makes Autopilot add one. Serving would take it for a failure and give the revision up.
 AUTOPILOT = {"pod-is-always-schedulable": "true"}
 # Webhooks whose running program writes the rules; those in the files are only a first guess at them, and
@@ -27,8 +36,17 @@ SELF_RULED = {
     "serving": ("webhook.serving.knative.dev", "validation.webhook.serving.knative.dev"),
     "eventing": ("webhook.eventing.knative.dev", "validation.webhook.eventing.knative.dev"),
 }
-# Kinds of the releases that no controller reports on in an installation without cert-manager, or ever.
+# Kinds of the releases that no controller reports on in an installation without cert-manager, or ever. Istio's
+# schemas have conditions for all its kinds, and Istio sets them of some only.
 SILENT = (
+    *(
+        {"kind": kind, "api_version": f"{kind_group}/{version}", "type": ""}
+        for kind, kind_group in (
+            ("Gateway", "networking.istio.io"),
+            ("PeerAuthentication", "security.istio.io"),
+        )
+        for version in ("v1", "v1beta1", "v1alpha3")
+    ),
     {"kind": "Certificate", "api_version": "networking.internal.knative.dev/v1alpha1", "type": ""},
     {"kind": "Image", "api_version": "caching.internal.knative.dev/v1alpha1", "type": ""},
 )
@@ -145,7 +163,7 @@ def plan(client: Client, desired: DesiredState) -> Plan:
     unknown = [
         cluster.unknown_minimum(project, desired.versions[project])
         for project in desired.projects
-        if project != "kourier"
+        if PROJECTS[project].is_core
     ]
     return Plan(
         install=install,
@@ -180,9 +198,10 @@ def refusals(
             cluster.upgrade_problem(project, have, want),
             desired.source.contradiction(project, want),
         ]
-        if project != "kourier":
+        if PROJECTS[project].is_core:
             problems.append(cluster.kubernetes_problem(client, project, want))
     problems += _ownership_problems(client, desired, found)
+    problems += missing_prerequisites(client, desired.components, desired.config)
     missing = cluster.missing_permissions(client)
     if missing:
         problems.append(
@@ -241,15 +260,12 @@ def patches(desired: DesiredState) -> list[Object]:
         if project in desired.projects
         for name, data in maps.items()
     ]
-    if "kourier" in desired.components:
-        changes.append(
-            _patch(
-                "ConfigMap",
-                "config-network",
-                {"data": {"ingress-class": KOURIER_CLASS}},
-                PROJECTS["serving"].namespace,
-            )
-        )
+    ingress = ingress_of(desired.components)
+    if ingress:
+        data = {"ingress-class": COMPONENTS[ingress].ingress_class}
+        namespace = PROJECTS["serving"].namespace
+        changes.append(_patch("ConfigMap", "config-network", {"data": data}, namespace))
+    if ingress == "kourier":
         changes += _gateway(desired.gateway)
     for project in desired.projects:
         for name in SELF_RULED.get(project, ()):
@@ -275,10 +291,10 @@ def pull_secrets(desired: DesiredState) -> list[Object]:
             "apiVersion": "v1",
             "kind": "Secret",
             "type": "kubernetes.io/dockerconfigjson",
-            "metadata": {"name": PULL_SECRET, "namespace": PROJECTS[name].namespace},
+            "metadata": {"name": PULL_SECRET, "namespace": namespace},
             "data": {".dockerconfigjson": base64.b64encode(config.encode()).decode()},
         }
-        for name in desired.projects
+        for namespace in dict.fromkeys(PROJECTS[name].namespace for name in desired.projects)
     ]
 
 

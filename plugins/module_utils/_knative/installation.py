@@ -8,7 +8,7 @@ from typing import Any
 
 from .._kubernetes.apply import PART_OF
 from .._kubernetes.client import Client, permitted
-from .releases import PROJECTS, Version, minimum_kubernetes
+from .releases import PROJECTS, Version, minimum_kubernetes, project_of_deployment
 
 Object = dict[str, Any]
 VERSION_LABEL = "app.kubernetes.io/version"
@@ -44,13 +44,13 @@ class Installed:
 
 def installed(client: Client) -> dict[str, Installed]:
     """What is there, by project; a project without Deployments is not there."""
-    deployments = client.resource("apps/v1", "Deployment")
-    found: dict[str, Installed] = {}
-    for project in PROJECTS.values():
-        listed = client.list(deployments, project.namespace)
-        if listed:
-            found[project.name] = _describe(listed)
-    return found
+    resource = client.resource("apps/v1", "Deployment")
+    found: dict[str, list[Object]] = {name: [] for name in PROJECTS}
+    for namespace in dict.fromkeys(project.namespace for project in PROJECTS.values()):
+        for deployment in client.list(resource, namespace):
+            name = deployment["metadata"]["name"]
+            found[project_of_deployment(namespace, name)].append(deployment)
+    return {name: _describe(listed) for name, listed in found.items() if listed}
 
 
 def _describe(deployments: list[Object]) -> Installed:

@@ -53,23 +53,52 @@ class Component:
     project: str
     files: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    #: Of an ingress, the class that services have to have for it.
+    ingress_class: str = ""
 
 
 @dataclass(frozen=True)
 class Project:
-    """What is released together."""
+    """What is released together.
+
+    Its Deployments are those whose names begin with `deployments`; without that, those that are left in its
+    namespace.
+    """
 
     name: str
     repository: str
     namespace: str
     post_install: str = ""
+    deployments: tuple[str, ...] = ()
+
+    @property
+    def is_core(self) -> bool:
+        """Whether it is Serving or Eventing, which the others extend."""
+        return not self.deployments
 
 
 PROJECTS = {
     project.name: project
     for project in (
         Project("serving", "knative/serving", "knative-serving", "serving-post-install-jobs.yaml"),
-        Project("kourier", "knative-extensions/net-kourier", "kourier-system"),
+        Project(
+            "kourier",
+            "knative-extensions/net-kourier",
+            "kourier-system",
+            deployments=("net-kourier-", "3scale-kourier-"),
+        ),
+        Project(
+            "net_gateway_api",
+            "knative-extensions/net-gateway-api",
+            "knative-serving",
+            deployments=("net-gateway-api-",),
+        ),
+        Project(
+            "net_istio",
+            "knative-extensions/net-istio",
+            "knative-serving",
+            deployments=("net-istio-",),
+        ),
         Project("eventing", "knative/eventing", "knative-eventing", "eventing-post-install.yaml"),
     )
 }
@@ -77,7 +106,27 @@ COMPONENTS = {
     component.name: component
     for component in (
         Component("serving", "serving", ("serving-crds.yaml", "serving-core.yaml")),
-        Component("kourier", "kourier", ("kourier.yaml",), needs=("serving",)),
+        Component(
+            "kourier",
+            "kourier",
+            ("kourier.yaml",),
+            needs=("serving",),
+            ingress_class="kourier.ingress.networking.knative.dev",
+        ),
+        Component(
+            "net-gateway-api",
+            "net_gateway_api",
+            ("net-gateway-api.yaml",),
+            needs=("serving",),
+            ingress_class="gateway-api.ingress.networking.knative.dev",
+        ),
+        Component(
+            "net-istio",
+            "net_istio",
+            ("net-istio.yaml",),
+            needs=("serving",),
+            ingress_class="istio.ingress.networking.knative.dev",
+        ),
         Component("hpa", "serving", ("serving-hpa.yaml",), needs=("serving",)),
         Component("eventing", "eventing", ("eventing-crds.yaml", "eventing-core.yaml")),
         Component(
@@ -87,6 +136,12 @@ COMPONENTS = {
             "mt-channel-broker", "eventing", ("mt-channel-broker.yaml",), needs=("eventing",)
         ),
     )
+}
+#: Components of which an installation has at most one, by the class that services have to have for it.
+INGRESSES = {
+    component.ingress_class: component.name
+    for component in COMPONENTS.values()
+    if component.ingress_class
 }
 #: Minor release of Kubernetes 1.x that each minor release of Knative 1.x needs at least.
 _KUBERNETES = {
@@ -121,7 +176,25 @@ def check_components(names: Iterable[str]) -> list[str]:
         for need in COMPONENTS[name].needs if name in COMPONENTS else ():
             if need not in chosen:
                 problems.append(f"components: '{name}' needs '{need}': add it, or leave both out")
+    ingresses = [name for name in chosen if name in INGRESSES.values()]
+    if len(ingresses) > 1:
+        problems.append(
+            f"components: {' and '.join(ingresses)} are ingresses, and Knative routes services by one:"
+            " keep one of them"
+        )
     return problems
+
+
+def ingress_of(components: Iterable[str]) -> str:
+    """Return the component by which services are reached; empty where there is none."""
+    return next((name for name in components if name in INGRESSES.values()), "")
+
+
+def project_of_deployment(namespace: str, name: str) -> str:
+    """Return the project that a Deployment in one of Knative's namespaces belongs to."""
+    named = [project for project in PROJECTS.values() if name.startswith(project.deployments)]
+    there = [project for project in PROJECTS.values() if project.namespace == namespace]
+    return [*named, *there][0].name
 
 
 def versions(params: Mapping[str, Any]) -> dict[str, Version]:

@@ -15,7 +15,7 @@ from .._airgap.archive import Archive
 from .._airgap.errors import BundleError
 from .._knative import bundle
 from .._knative.installation import Installed, installed
-from .._knative.releases import COMPONENTS, PROJECTS, Source, Version
+from .._knative.releases import COMPONENTS, PROJECTS, Source, Version, projects_of
 from .._kubernetes.client import Client, Object, UnknownKind, permitted
 from .._kubernetes.errors import ApiError
 from . import ownership, rights
@@ -25,9 +25,8 @@ from .model import VIEWER, Pipeline, numbered
 OLDEST = {"serving": Version(1, 21, 0), "eventing": Version(1, 21, 0)}
 #: Options of the module `knative` by the role's variables, for messages.
 VARIABLES = {
+    **{f"{project}_version": f"knative_eventing_{project}_version" for project in PROJECTS},
     "eventing_version": "knative_eventing_version",
-    "serving_version": "knative_eventing_serving_version",
-    "kourier_version": "knative_eventing_kourier_version",
     "components": "knative_eventing_components",
 }
 
@@ -149,14 +148,16 @@ def _platforms(client: Client, values: Values) -> list[str]:
 
 
 def _desired_state(values: Values) -> bundle.DesiredState:
-    options = {project: f"{project}_version" for project in PROJECTS}
+    # Unknown ones are refused by the role's specification.
+    components = [name for name in values["knative_eventing_components"] if name in COMPONENTS]
+    variables = {name: VARIABLES[f"{name}_version"] for name in projects_of(components)}
     return bundle.DesiredState(
-        # Unknown ones are refused by the role's specification.
-        components=[name for name in values["knative_eventing_components"] if name in COMPONENTS],
+        components=components,
         versions={
-            project: Version.parse(values[VARIABLES[option]], VARIABLES[option])
-            for project, option in options.items()
+            project: Version.parse(values[variable], variable)
+            for project, variable in variables.items()
         },
+        config=values.get("knative_eventing_config") or {},
         source=Source(folder=values["knative_eventing_folder"]),
         adopt=bool(values["knative_eventing_adopt"]),
     )
@@ -166,6 +167,8 @@ def _renamed(problem: str) -> str:
     option, _separator, text = problem.partition(": ")
     if option in VARIABLES:
         return f"{VARIABLES[option]}: {text}"
+    if option.startswith("config."):
+        return f"knative_eventing_{problem}"
     return f"knative_eventing_state: {problem.replace('set adopt', 'set knative_eventing_adopt')}"
 
 

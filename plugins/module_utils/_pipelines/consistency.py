@@ -14,8 +14,9 @@ from typing import Any
 from .._airgap import contents
 from .._airgap.archive import Archive
 from .._airgap.errors import BundleError
-from .._knative.releases import COMPONENTS, check_components
+from .._knative.releases import COMPONENTS, PROJECTS, check_components, ingress_of
 from .._knative.suggestion import meant
+from .cluster_checks import VARIABLES
 from .model import is_system
 
 Values = Mapping[str, Any]
@@ -30,7 +31,7 @@ CONFIG_MAPS = {
     "serving": (
         "config-autoscaler", "config-certmanager", "config-defaults", "config-deployment", "config-domain",
         "config-features", "config-gc", "config-leader-election", "config-logging", "config-network",
-        "config-observability", "config-tracing", "config-kourier",
+        "config-observability", "config-tracing", "config-kourier", "config-gateway", "config-istio",
     ),
     "kourier": ("kourier-bootstrap",),
     "eventing": (
@@ -44,6 +45,8 @@ CONFIG_MAPS = {
 WORKLOADS = {
     "serving": ("activator", "autoscaler", "controller", "webhook"),
     "kourier": ("3scale-kourier-gateway", "net-kourier-controller"),
+    "net-gateway-api": ("net-gateway-api-controller", "net-gateway-api-webhook"),
+    "net-istio": ("net-istio-controller", "net-istio-webhook"),
     "hpa": ("autoscaler-hpa",),
     "eventing": (
         *("eventing-controller", "eventing-webhook", "job-sink", "pingsource-mt-adapter"),
@@ -53,11 +56,7 @@ WORKLOADS = {
     "mt-channel-broker": ("mt-broker-controller", "mt-broker-filter", "mt-broker-ingress"),
 }
 KNOWN_MINOR = 23
-VERSIONS = {
-    "serving": "knative_eventing_serving_version",
-    "kourier": "knative_eventing_kourier_version",
-    "eventing": "knative_eventing_version",
-}
+VERSIONS = {project: VARIABLES[f"{project}_version"] for project in PROJECTS}
 
 
 def gcp_cluster(values: Values, *, key_file: str = "") -> list[str]:
@@ -185,6 +184,7 @@ def knative_eventing(values: Values) -> list[str]:
             "knative_eventing_components is empty: name at least one, or set the state to absent"
         )
     found += _bundle_problems(components, values)
+    found += _gateway_problems(components, values)
     config = values.get("knative_eventing_config") or {}
     for project, maps in config.items():
         known = CONFIG_MAPS.get(project, ()) if _is_known(project, values) else ()
@@ -206,6 +206,23 @@ def knative_eventing(values: Values) -> list[str]:
                     f" '{name}'; {meant(name, known)}"
                 )
     return found
+
+
+def _gateway_problems(components: list[str], values: Values) -> list[str]:
+    """Return which options are about Kourier's gateway, where another ingress was chosen."""
+    ingress = ingress_of(components)
+    if ingress in ("", "kourier"):
+        return []
+    return [
+        f"knative_eventing_{name}: is set of Kourier's Service, and {ingress} routes by a gateway of the"
+        " cluster's own: set it there"
+        for name, default in (
+            ("gateway_service_type", "LoadBalancer"),
+            ("gateway_node_port", 0),
+            ("gateway_annotations", {}),
+        )
+        if values.get(f"knative_eventing_{name}", default) != default
+    ]
 
 
 def _bundle_problems(components: list[str], values: Values) -> list[str]:

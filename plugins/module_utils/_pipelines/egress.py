@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 Rule = dict[str, Any]
 DNS: Rule = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
 #: Where the addresses of Knative's Services and Brokers lead: gateway, activator, Broker's ingress.
-KNATIVE = ("knative-eventing", "knative-serving", "kourier-system")
+KNATIVE = ("knative-eventing", "knative-serving", "kourier-system", "istio-system")
 DEFAULT_PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "ws": 80, "wss": 443}
 
 

@@ -453,6 +453,8 @@ FORMATS: dict[str, Format] = {
     "knative_eventing_version": RELEASE,
     "knative_eventing_serving_version": RELEASE,
     "knative_eventing_kourier_version": RELEASE,
+    "knative_eventing_net_gateway_api_version": RELEASE,
+    "knative_eventing_net_istio_version": RELEASE,
     "knative_eventing_mirror": http_url,
     "knative_eventing_folder": optional(existing_folder),
     "knative_eventing_bundle": optional(existing_file),
@@ -477,7 +479,7 @@ FORMATS: dict[str, Format] = {
         (
             f"keyed by PROJECT-VERSION/FILE, for example serving-1.23.0/serving-core.yaml; {key} is not"
             for key in value
-            if not re.fullmatch(r"(serving|kourier|eventing)-\d+\.\d+\.\d+/[a-z0-9-]+\.yaml", key)
+            if not re.fullmatch(r"[a-z_]+-\d+\.\d+\.\d+/[a-z0-9-]+\.yaml", key)
         ),
         "",
     ),

@@ -7,6 +7,7 @@ import re
 
 from streamops_sandbox.node.context import ContainerContext, Program
 
+_NETWORKING = "networking.internal.knative.dev"
 #: The image's path, as ko names them, to the module and function that run it, with its argument.
 _PROGRAMS = {
     "envoyproxy/envoy": "kourier.gateway:main",
@@ -21,6 +22,12 @@ _PROGRAMS = {
     "knative.dev/eventing/cmd/mtping": "unmodelled:idle:8080",
     "knative.dev/eventing/cmd/requestreply": "unmodelled:idle:HTTP_PORT",
     "knative.dev/eventing/cmd/webhook": "eventing.webhook:main",
+    "knative.dev/net-gateway-api/cmd/controller": "unmodelled:idle:8080",
+    "knative.dev/net-gateway-api/cmd/webhook": f"unmodelled:webhook:config.webhook.gateway-api.{_NETWORKING}",
+    "knative.dev/net-istio/cmd/controller": "unmodelled:idle:8080",
+    "knative.dev/net-istio/cmd/webhook": (
+        f"unmodelled:webhook:config.webhook.istio.{_NETWORKING}:webhook.istio.{_NETWORKING}"
+    ),
     "knative.dev/net-kourier/cmd/kourier": "kourier.controller:main",
     "knative.dev/pkg/apiextensions/storageversion/cmd/migrate": "migrate:main",
     "knative.dev/serving/cmd/activator": "unmodelled:idle:8012",

@@ -15,7 +15,7 @@ from streamops_sandbox.knative.reconciler import Reconciler
 from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.objects import Object
 
-_HEALTH_PATHS = ("/healthz", "/readyz")
+_HEALTH_PATHS = ("/healthz", "/readyz", "/readiness")
 _CHANNELS = ("messaging.knative.dev", ["v1"], "inmemorychannels")
 
 
@@ -52,6 +52,22 @@ async def _answer(request: web.BaseRequest) -> web.StreamResponse:
     if is_probe(request) or (request.path in _HEALTH_PATHS and request.method == "GET"):
         return web.Response()
     return web.Response(status=501, text="not modelled by the sandbox\n")
+
+
+async def webhook(ctx: ContainerContext, *names: str) -> int:
+    """Run a webhook that registers under these names of configurations, and is never asked: it has no rules."""
+
+    async def unchanged(request: Request) -> Object:
+        obj: Object = request.get("object") or {}
+        return obj
+
+    registered = [
+        Webhook(name, not name.startswith(("config.", "validation.")), f"/{name}", unchanged, dict)
+        for name in names
+    ]
+    async with Process(ctx) as process:
+        server = WebhookServer(process, f"{ctx.env['WEBHOOK_NAME']}-certs", registered)
+        return await process.run(server.serve())
 
 
 async def channel_controller(ctx: ContainerContext) -> int:

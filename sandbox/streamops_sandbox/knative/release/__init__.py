@@ -30,6 +30,8 @@ REPOSITORIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "knative/eventing": (("1.22.2", "1.23.0"), _EVENTING),
     "knative/serving": (("1.22.0", "1.23.0"), _SERVING),
     "knative-extensions/net-kourier": (("1.22.0", "1.23.0"), ("kourier",)),
+    "knative-extensions/net-gateway-api": (("1.23.0",), ("net-gateway-api",)),
+    "knative-extensions/net-istio": (("1.23.0",), ("net-istio",)),
 }
 
 

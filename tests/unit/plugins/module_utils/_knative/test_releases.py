@@ -21,11 +21,14 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     Source,
     Version,
     check_components,
+    ingress_of,
     minimum_kubernetes,
+    project_of_deployment,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
 
+ALL = [name for name in COMPONENTS if name not in ("net-gateway-api", "net-istio")]
 VERSIONS = {
     "serving": Version(1, 23, 0),
     "kourier": Version(1, 23, 0),
@@ -78,11 +81,54 @@ def test_the_oldest_kubernetes_of_an_unknown_release_is_unknown(version: Version
 
 
 def test_components_need_each_other() -> None:
-    assert check_components(COMPONENTS) == []
+    assert check_components(ALL) == []
     assert check_components(["kourier"]) == [
         "components: 'kourier' needs 'serving': add it, or leave both out"
     ]
     assert "'istio' is unknown; there are serving, kourier" in check_components(["istio"])[0]
+
+
+def test_services_are_routed_by_one_ingress() -> None:
+    assert check_components(["serving", "kourier", "net-istio"]) == [
+        "components: kourier and net-istio are ingresses, and Knative routes services by one: keep one of them"
+    ]
+    assert [ingress_of(["serving", name]) for name in ("kourier", "net-istio", "hpa")] == [
+        "kourier",
+        "net-istio",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "project"),
+    [
+        ("knative-serving", "activator", "serving"),
+        ("knative-serving", "net-kourier-controller", "kourier"),
+        ("kourier-system", "3scale-kourier-gateway", "kourier"),
+        ("kourier-system", "something-else", "kourier"),
+        ("knative-serving", "net-istio-webhook", "net_istio"),
+        ("knative-serving", "net-gateway-api-controller", "net_gateway_api"),
+        ("knative-eventing", "eventing-controller", "eventing"),
+    ],
+)
+def test_deployments_belong_to_a_project(namespace: str, name: str, project: str) -> None:
+    assert project_of_deployment(namespace, name) == project
+
+
+@pytest.mark.parametrize(
+    ("ingress", "ingress_class"),
+    [
+        ("kourier", "kourier.ingress.networking.knative.dev"),
+        ("net-gateway-api", "gateway-api.ingress.networking.knative.dev"),
+        ("net-istio", "istio.ingress.networking.knative.dev"),
+    ],
+)
+def test_the_ingress_class_is_that_of_the_chosen_ingress(ingress: str, ingress_class: str) -> None:
+    changes = patches(desired(components=["serving", ingress], versions={}))
+    network = [change for change in changes if change["name"] == "config-network"]
+    assert [change["merge"]["data"]["ingress-class"] for change in network] == [ingress_class]
+    services = [change for change in changes if change["kind"] == "Service"]
+    assert bool(services) == (ingress == "kourier"), "only Kourier brings a gateway"
 
 
 def test_urls_have_upstream_s_layout_also_on_a_mirror() -> None:
@@ -114,7 +160,7 @@ def test_a_folder_has_to_hold_what_is_asked_for(tmp_path: Path) -> None:
 
 
 def desired(**changes: Any) -> DesiredState:
-    options = {"components": list(COMPONENTS), "versions": VERSIONS, "source": Source()}
+    options = {"components": ALL, "versions": VERSIONS, "source": Source()}
     return DesiredState(**{**options, **changes})
 
 

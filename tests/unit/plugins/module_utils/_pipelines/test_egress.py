@@ -47,6 +47,7 @@ def test_a_service_opens_its_namespace_and_those_its_address_leads_through():
     assert ports(rules) == []
     assert spaces(rules) == [
         "events",
+        "istio-system",
         "knative-eventing",
         "knative-serving",
         "kourier-system",
