@@ -26,6 +26,12 @@ options:
   eventing_version:
     description: Release of Eventing. Required with components of it.
     type: str
+  kafka_broker_version:
+    description: Release of eventing-kafka-broker. Required with components of it.
+    type: str
+  rabbitmq_broker_version:
+    description: Release of eventing-rabbitmq. Required with it.
+    type: str
   mirror:
     description: Where the releases are, with the paths they have on GitHub.
     type: str

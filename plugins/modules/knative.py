@@ -41,7 +41,8 @@ options:
   components:
     description: >-
       What to install; V(serving), one ingress of V(kourier), V(net-gateway-api) and V(net-istio), V(hpa), V(eventing),
-      V(in-memory-channel), V(mt-channel-broker).
+      V(in-memory-channel), V(mt-channel-broker), V(kafka-controller), V(kafka-broker), V(kafka-channel),
+      V(kafka-sink), V(kafka-source), V(rabbitmq-broker).
     type: list
     elements: str
   references:
@@ -122,6 +123,30 @@ options:
         ConfigMap.
     type: dict
     default: {}
+  kafka:
+    description:
+      - How Brokers of class V(Kafka) and KafkaChannels reach Kafka, in C(kafka-broker-config) and
+        C(kafka-channel-config).
+      - A Service of the cluster that does not exist or has no ready endpoint is refused, as is a Secret that lacks what
+        its protocol needs. An address outside the cluster is not tried, as the nodes may reach it and others not.
+    type: dict
+    suboptions:
+      bootstrap_servers:
+        description: HOST:PORT of each. Required with the components V(kafka-broker) and V(kafka-channel).
+        type: list
+        elements: str
+        default: []
+      auth_secret:
+        description: >-
+          Secret in the namespace C(knative-eventing) with C(protocol) and the credentials that it needs; C(user),
+          C(password), C(sasl.mechanism), C(ca.crt), C(user.crt), C(user.key).
+        type: str
+      topic_partitions:
+        description: Partitions of the topics of Brokers; upstream's default is 10.
+        type: int
+      topic_replication_factor:
+        description: Replicas of the topics of Brokers; upstream's default is 3.
+        type: int
   workloads:
     description:
       - Settings of Deployments and StatefulSets. The fields are those of the Knative Operator.
@@ -438,6 +463,16 @@ EXAMPLES = r"""
       - name: activator
         replicas: 3
 
+- name: Install Eventing with Brokers on Kafka
+  streamops.knative.knative:
+    components: [eventing, kafka-controller, kafka-broker]
+    eventing_version: 1.23.0
+    kafka_broker_version: 1.23.1
+    kafka:
+      bootstrap_servers: [my-cluster-kafka-bootstrap.kafka:9092]
+      auth_secret: kafka-credentials
+    broker_class: Kafka
+
 - name: Remove Knative
   streamops.knative.knative:
     state: absent
@@ -594,6 +629,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "adopt": {"type": "bool", "default": False},
     "config": {"type": "dict", "default": {}},
+    "kafka": {
+        "type": "dict",
+        "options": {
+            "bootstrap_servers": {"type": "list", "elements": "str", "default": []},
+            "auth_secret": {"type": "str", "no_log": False},  # its name
+            "topic_partitions": {"type": "int"},
+            "topic_replication_factor": {"type": "int"},
+        },
+    },
     "workloads": {"type": "list", "elements": "dict", "default": [], "options": _WORKLOAD},
     "services": {"type": "list", "elements": "dict", "default": [], "options": _NAMED},
     "pod_disruption_budgets": {
@@ -656,6 +700,7 @@ def desired_state(params: dict[str, Any]) -> DesiredState:
         additional_manifests=params["additional_manifests"],
         autopilot=params["autopilot"],
         gateway=params["gateway"],
+        kafka=params["kafka"] or {},
         references=require_texts("references", params["references"], KubeError),
         pull_login=params["pull_login"] or {},
     )
@@ -761,6 +806,7 @@ def domain(run: Run, client: Client) -> str:
         options["address"],
         None,
         ingress=ingress_of(run.params["components"]),
+        config=run.params["config"],
         timeout=0 if run.check_mode else run.params["wait_timeout"],
         progress=paced(run.progress),
     )

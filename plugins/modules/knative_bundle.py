@@ -30,7 +30,8 @@ options:
   components:
     description: >-
       What the bundle is for; V(serving), one ingress of V(kourier), V(net-gateway-api) and V(net-istio), V(hpa),
-      V(eventing), V(in-memory-channel), V(mt-channel-broker).
+      V(eventing), V(in-memory-channel), V(mt-channel-broker), V(kafka-controller), V(kafka-broker), V(kafka-channel),
+      V(kafka-sink), V(kafka-source), V(rabbitmq-broker).
     type: list
     elements: str
     required: true

@@ -49,6 +49,12 @@ options:
   eventing_version:
     description: Release of Eventing, likewise.
     type: str
+  kafka_broker_version:
+    description: Release of eventing-kafka-broker, likewise.
+    type: str
+  rabbitmq_broker_version:
+    description: Release of eventing-rabbitmq, likewise.
+    type: str
   parallel:
     description: How many images are pushed at a time.
     type: int

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 from support.kube import Kube
-from support.site import ROOT, Site, recap
+from support.site import PATIENCE, ROOT, Site, recap
 from support.tls import issue
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import ApiError
@@ -89,6 +90,20 @@ PIPELINES: list[dict[str, Any]] = [
         "workload": "CronJob",
         "schedule": "0 0 1 1 *",
     },
+]
+#: Of Kafka the sandbox only wants a connection; the real lane runs upstream's programs, and has none for Kafka.
+KAFKA = {
+    "name": "kafka",
+    "namespace": SPACE,
+    "topics": ["kafka"],
+    "delivery": "broker",
+    "broker": {"class": "Kafka"},
+    "interval": 1,
+}
+ON_STAND_INS = PATIENCE == 1
+COMPONENTS = [
+    *("serving", "kourier", "eventing", "in-memory-channel", "mt-channel-broker"),
+    *("kafka-controller", "kafka-broker"),
 ]
 ACCOUNT = "twitter-producer"
 ACCOUNT_ANNOTATIONS = {"example.com/identity": "streams"}
@@ -215,7 +230,7 @@ def several(site: Site, authority: str) -> Any:
     """More pipelines, in a namespace of their own; what has a sink by URI has its authorities too."""
     pipelines = [
         pipeline | ({"sink_ca_certs": authority} if "sink" in pipeline else {})
-        for pipeline in PIPELINES
+        for pipeline in (*PIPELINES, *([KAFKA] if ON_STAND_INS else []))
     ]
     consumers = [{"namespace": space, "service_account": ACCOUNT} for space in ("streamops", SPACE)]
     variables = json.loads(site.variables) | {
@@ -228,9 +243,20 @@ def several(site: Site, authority: str) -> Any:
         Home(Path(site.state["home"])), "PUT", "/x/limits", {"search/user": 1_000_000}
     )
     tags = ("--tags", "secrets,twitter_pipeline")
+    stop = contextlib.ExitStack()
+    if ON_STAND_INS:
+        kafka = stop.enter_context(socket.create_server(("127.0.0.1", 0)))
+        variables |= {
+            "knative_eventing_components": COMPONENTS,
+            "knative_eventing_kafka": {
+                "bootstrap_servers": [f"127.0.0.1:{kafka.getsockname()[1]}"]
+            },
+        }
+        site.play("playbooks/eventing.yml", "-e", json.dumps(variables))
     output = site.play("site.yml", *tags, "-e", json.dumps(variables)).stdout
     assert recap(output)["sandbox"]["failed"] == 0
     yield site
+    stop.close()
     refused = site.play("site.yml", *tags, "-e", site.variables, check=False)
     assert refused.returncode != 0
     assert "the checkpoint in ConfigMap elsewhere/brokered-state" in refused.stdout
@@ -295,6 +321,18 @@ def test_killing_the_viewer_behind_a_broker_loses_nothing(several: Site) -> None
         "-o", "jsonpath={.items[0].status.containerStatuses[*].restartCount}",
     ).stdout  # fmt: skip
     assert "2" in restarts.split()
+
+
+@pytest.mark.skipif(not ON_STAND_INS, reason="there is no Kafka on the real lane")
+def test_events_go_through_a_broker_of_class_kafka(several: Site) -> None:
+    broker = json.loads(
+        several.run("kubectl", "-n", SPACE, "get", "broker", "kafka", "-o", "json").stdout
+    )
+    assert broker["metadata"]["annotations"]["eventing.knative.dev/broker.class"] == "Kafka"
+    assert broker["spec"]["config"]["name"] == "kafka-broker-config", "of the class by itself"
+    assert "//kafka-broker-ingress.knative-eventing." in broker["status"]["address"]["url"]
+    (identifier,) = publish(several, "kafka")
+    until(lambda: identifier in events(several), "the post in the viewer")
 
 
 def test_a_sink_by_uri_with_authorities_and_overrides(several: Site, authority: str) -> None:

@@ -221,6 +221,26 @@ def test_sinks_that_the_run_brings_or_that_exist_are_fine(bare: Kube) -> None:
     assert found(bare, SITE, sink={"uri": "http://example.com"}) == []
 
 
+def test_a_class_of_brokers_needs_its_component(bare: Kube) -> None:
+    kafka = {"delivery": "broker", "broker": {"class": "Kafka"}}
+    (said,) = found(bare, SITE, **kafka)
+    assert said.startswith("twitter_pipeline_broker.class: Kafka needs the component kafka-broker")
+    assert said in found(bare, PIPELINE, **kafka)
+    components = ["eventing", "serving", "kourier", "kafka-controller", "kafka-broker"]
+    enabled = VALUES | {
+        "knative_eventing_components": components,
+        "knative_eventing_kafka_broker_version": "1.23.1",
+        "knative_eventing_kafka": {"bootstrap_servers": ["kafka.example.com:9092"]},
+    }
+    given = {f"twitter_pipeline_{name}": value for name, value in kafka.items()}
+    assert problems(bare.connect(), SITE, enabled | given) == []
+    unreachable = {"knative_eventing_kafka": {"bootstrap_servers": ["kafka.messaging.svc:9092"]}}
+    (said,) = problems(bare.connect(), SITE, enabled | unreachable)
+    assert said.startswith(
+        "knative_eventing_kafka.bootstrap_servers: kafka.messaging.svc:9092 cannot be reached"
+    )
+
+
 def test_a_rulebook_needs_the_broker_whose_events_it_gets(
     bare: Kube, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

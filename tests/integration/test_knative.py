@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ingresses import GATEWAY, GATEWAY_API, ISTIO, ISTIOD, exposed, of
 from support.kube import Kube, api_server, definition, deployment, namespace
+from support.prerequisites import GATEWAY, GATEWAY_API, ISTIO, ISTIOD, exposed, of
 
-from ansible_collections.streamops.knative.plugins.module_utils._knative import gateway, releases
+from ansible_collections.streamops.knative.plugins.module_utils._knative import (
+    gateway,
+    kafka,
+    releases,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle import (
     DesiredState,
     refusals,
@@ -216,3 +220,69 @@ def test_the_gateway_of_others_is_found_where_the_ingress_names_it(kube: Kube) -
         data = {"ingress-class": f"{name}.ingress.networking.knative.dev"}
         kube.apply(of("ConfigMap", "config-network", "knative-serving", data=data))
         assert gateway.installed_ingress(client) == ingress
+
+
+# -- Kafka -----------------------------------------------------------------------------------
+
+BOOTSTRAP = "kafka.messaging:9092"
+
+
+def test_kafka_that_cannot_be_reached_is_refused(kube: Kube) -> None:
+    def told(**options: Any) -> list[str]:
+        return kafka.problems(kube.connect(), ["eventing", "kafka-broker"], options)
+
+    assert kafka.problems(kube.connect(), ["eventing", "kafka-sink"], {}) == []
+    (required,) = told()
+    assert required.startswith("kafka.bootstrap_servers: required with kafka-broker: HOST:PORT")
+    assert told(bootstrap_servers=["kafka.example.com:9092", "192.0.2.1:9092"]) == []
+    (nowhere,) = told(bootstrap_servers=["kafka.messaging.svc.cluster.local:9092"])
+    assert "there is no Service kafka in namespace messaging: start Kafka first" in nowhere
+    kube.apply(
+        namespace("messaging"),
+        of("Service", "kafka", "messaging", spec={"ports": [{"port": 9092}]}),
+    )
+    (port,) = told(bootstrap_servers=["kafka.messaging:9093"])
+    assert "the Service messaging/kafka has no port 9093; its ports are 9092" in port
+    (idle,) = told(bootstrap_servers=[BOOTSTRAP])
+    assert "the Service messaging/kafka has no ready endpoint: see why Kafka's pods" in idle
+    endpoints = of(
+        "EndpointSlice", "kafka-1", "messaging", "discovery.k8s.io/v1", addressType="IPv4"
+    )
+    endpoints["metadata"]["labels"] = {"kubernetes.io/service-name": "kafka"}
+    for ready in (False, True):
+        endpoints["endpoints"] = [{"addresses": ["192.0.2.9"], "conditions": {"ready": ready}}]
+        kube.apply(endpoints)
+        assert bool(told(bootstrap_servers=[BOOTSTRAP])) is not ready
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (None, "does not exist: create it first"),
+        ({}, "its key protocol has to be one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
+        (
+            {"protocol": "SASL_SSL", "user": "a"},
+            "lacks sasl.mechanism, password, which SASL_SSL needs",
+        ),
+        ({"protocol": "SSL"}, "lacks user.crt, user.key, which SSL needs (or user.skip: true"),
+        ({"protocol": "SSL", "user.skip": "true"}, ""),
+        ({"protocol": "SASL_SSL", "user": "a", "password": "b", "sasl.mechanism": "PLAIN"}, ""),
+        ({"protocol": "PLAINTEXT"}, ""),
+    ],
+)
+def test_credentials_that_kafka_s_protocol_lacks_are_named(
+    kube: Kube, data: dict[str, str] | None, said: str
+) -> None:
+    secret = of("Secret", "sasl", "knative-eventing", stringData=data or {})
+    kube.apply(namespace("knative-eventing"))
+    kube.apply(secret, state="absent")
+    if data is not None:
+        kube.apply(secret)
+    options = {"bootstrap_servers": ["kafka.example.com:9092"], "auth_secret": "sasl"}
+    found = kafka.problems(kube.connect(), ["kafka-channel"], options)
+    assert len(found) == bool(said)
+    if said:
+        assert found[0].startswith(
+            "kafka.auth_secret: the Secret sasl in namespace knative-eventing"
+        )
+        assert said in found[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ingresses import GATEWAY, GATEWAY_API, ISTIO, ISTIOD, exposed, of
 from support.kube import (
     KNATIVE,
     Kube,
@@ -24,6 +24,7 @@ from support.kube import (
     namespace,
     sandbox_only,
 )
+from support.prerequisites import GATEWAY, GATEWAY_API, ISTIO, ISTIOD, RABBITMQ, exposed, of
 from support.site import BIN, ROOT, recap
 
 from streamops_sandbox.knative import release
@@ -34,10 +35,14 @@ REPOSITORIES = {
     "knative-extensions/net-kourier": ("1.22.0", "1.23.0"),
     "knative-extensions/net-gateway-api": ("1.23.0",),
     "knative-extensions/net-istio": ("1.23.0",),
+    "knative-extensions/eventing-kafka-broker": ("1.22.0", "1.23.1"),
+    "knative-extensions/eventing-rabbitmq": ("1.19.6",),
 }
 FILES = (
     *("serving-crds", "serving-core", "serving-hpa", "serving-post-install-jobs", "kourier"),
-    *("net-gateway-api", "net-istio"),
+    *("net-gateway-api", "net-istio", "rabbitmq-broker"),
+    *(f"eventing-kafka-{part}" for part in ("controller", "broker", "channel", "sink", "source")),
+    "eventing-kafka-post-install",
     *("eventing-crds", "eventing-core", "in-memory-channel", "mt-channel-broker"),
     "eventing-post-install",
 )
@@ -285,21 +290,14 @@ def test_the_ingress_is_changed_and_only_its_own_objects_go(role: Role) -> None:
         return {name for item in listed if "-" in (name := item["metadata"]["name"])}
 
     istio = {"knative_eventing_components": ["serving", "net-istio"]}
-    # Its gateway's Service has an address, which becomes the domain.
+    theirs = "{class: istio, gateway: istio-system/knative-gateway, service: istio-system/istio-ingressgateway}"
+    gateways = dict.fromkeys(("external-gateways", "local-gateways"), f"[{theirs}]")
     gateway_api = {
         "knative_eventing_components": ["serving", "net-gateway-api"],
         "knative_eventing_domain": "sslip.io",
         "knative_eventing_gateway": "load_balancer",
         "knative_eventing_gateway_address": "192.0.2.1",
-        "knative_eventing_config": {
-            "serving": {
-                "config-gateway": dict.fromkeys(
-                    ("external-gateways", "local-gateways"),
-                    "[{class: istio, gateway: istio-system/knative-gateway,"
-                    " service: istio-system/istio-ingressgateway}]",
-                )
-            }
-        },
+        "knative_eventing_config": {"serving": {"config-gateway": gateways}},
     }
     role.changes(knative_eventing_components=["serving", "kourier"])
     kourier = {"3scale-kourier-gateway", "net-kourier-controller"}
@@ -308,9 +306,9 @@ def test_the_ingress_is_changed_and_only_its_own_objects_go(role: Role) -> None:
     refused = role.refusal(**istio)
     assert "knative_eventing_components: net-istio needs Gateway (networking.istio.io)" in refused
     role.kube.apply(*ISTIO, *GATEWAY_API, namespace("istio-system"), wait=True)
-    theirs = [exposed("istio-ingressgateway"), ISTIOD, GATEWAY]
-    role.kube.apply(*theirs, of("GatewayClass", "istio", "", GATEWAY["apiVersion"], spec={}))
-    assert "gateway_node_port: is set of Kourier's Service" in role.refusal(
+    others = [exposed("istio-ingressgateway"), ISTIOD, GATEWAY]
+    role.kube.apply(*others, of("GatewayClass", "istio", "", GATEWAY["apiVersion"], spec={}))
+    assert "gateway_node_port: a setting of Kourier's Service" in role.refusal(
         knative_eventing_gateway_node_port=31081, **istio
     )
     assert ingress() == "kourier", "nothing was touched"
@@ -334,7 +332,7 @@ def test_the_ingress_is_changed_and_only_its_own_objects_go(role: Role) -> None:
     assert workloads() == {"net-gateway-api-controller", "net-gateway-api-webhook"}
     assert "192.0.2.1.sslip.io" in role.data("config-domain", "knative-serving")
     assert role.kube.get(*local) is None
-    for item in theirs:
+    for item in others:
         metadata = item["metadata"]
         left = role.kube.get(item["apiVersion"], item["kind"], metadata["name"], "istio-system")
         assert left, metadata
@@ -342,6 +340,98 @@ def test_the_ingress_is_changed_and_only_its_own_objects_go(role: Role) -> None:
     assert role.changes(**gateway_api) == 0
     role.changes(knative_eventing_state="absent")
     assert role.kube.get("v1", "Service", "istio-ingressgateway", "istio-system")
+
+
+#: A Kafka as far as the sandbox wants one: something that takes connections.
+KAFKA = [
+    namespace("messaging"),
+    of("Service", "kafka", "messaging", spec={"ports": [{"port": 9092}]}),
+]
+ON_KAFKA = {**BROKER, "metadata": {"name": "durable", "namespace": "default"}}
+
+
+@stand_ins
+@pytest.mark.timeout(280)
+def test_brokers_on_kafka_and_rabbitmq_install_themselves(role: Role) -> None:
+    kafka = [f"kafka-{part}" for part in ("controller", "broker", "channel", "sink", "source")]
+    given: dict[str, Any] = {
+        "knative_eventing_components": ["eventing", *kafka, "rabbitmq-broker"],
+        "knative_eventing_kafka": {
+            "bootstrap_servers": ["kafka.messaging:9092"],
+            "auth_secret": "kafka-credentials",
+            "topic_partitions": 4,
+            "topic_replication_factor": 1,
+        },
+        "knative_eventing_kafka_broker_version": "1.22.0",
+        "knative_eventing_broker_class": "Kafka",
+    }
+    refused = role.refusal(**given)
+    for said in (
+        "knative_eventing_components: rabbitmq-broker needs RabbitmqCluster (rabbitmq.com/v1beta1)",
+        "knative_eventing_kafka.bootstrap_servers: kafka.messaging:9092 cannot be reached",
+        "knative_eventing_kafka.auth_secret: the Secret kafka-credentials in namespace",
+    ):
+        assert said in refused
+    unknown = role.refusal(
+        knative_eventing_components=["eventing", "kafka-controller"],
+        knative_eventing_kafka_broker_version="1.23.77",
+    )
+    assert "knative-v1.23.77/eventing-kafka-controller.yaml" in unknown
+    assert role.kube.get("v1", "Namespace", "knative-eventing") is None, "nothing was touched"
+
+    secret = of("Secret", "kafka-credentials", "knative-eventing")
+    secret["stringData"] = {"protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN"}
+    secret["stringData"] |= {"user": "knative", "password": "a secret of Kafka's"}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoints = of("EndpointSlice", "kafka-1", "messaging", "discovery.k8s.io/v1")
+        endpoints["metadata"]["labels"] = {"kubernetes.io/service-name": "kafka"}
+        endpoints |= {
+            "addressType": "IPv4",
+            "ports": [{"port": listener.getsockname()[1]}],
+            "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+        }
+        role.kube.apply(*KAFKA, endpoints, namespace("knative-eventing"), secret)
+        role.kube.apply(*RABBITMQ, wait=True)
+
+        foreseen = role.changes("--check", **given)
+        done = role.run(**given)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert recap(done.stdout)["localhost"]["changed"] == foreseen == 1
+        assert "a secret of Kafka's" not in done.stdout + done.stderr
+        assert role.data("kafka-broker-config", "knative-eventing") == {
+            "bootstrap.servers": "kafka.messaging:9092",
+            "auth.secret.ref.name": "kafka-credentials",
+            "default.topic.partitions": "4",
+            "default.topic.replication.factor": "1",
+        }
+        assert role.changes(**given) == 0
+        role.kube.apply(ON_KAFKA, wait=True, wait_timeout=60)
+    made = role.kube.get("eventing.knative.dev/v1", "Broker", "durable", "default")
+    assert made is not None
+    assert made["metadata"]["annotations"]["eventing.knative.dev/broker.class"] == "Kafka"
+    assert made["spec"]["config"]["name"] == "kafka-broker-config", "as the defaults say"
+
+    given["knative_eventing_kafka_broker_version"] = "1.23.1"
+    assert role.changes(**given) == 1
+    jobs = role.kube.connect()
+    names = [job["metadata"]["name"] for job in jobs.list(jobs.resource("batch/v1", "Job"))]
+    assert any(name.startswith("knative-kafka-storage-version-migrator-") for name in names)
+    assert role.data("streamops-knative-release", "knative-eventing") == {
+        "eventing": "1.23.0",
+        "kafka_broker": "1.23.1",
+    }
+    assert role.changes(**given) == 0
+
+    role.kube.apply(ON_KAFKA, state="absent", wait=True)
+    without = {**given, "knative_eventing_components": ["eventing", "rabbitmq-broker"]}
+    del without["knative_eventing_kafka"], without["knative_eventing_broker_class"]
+    assert role.changes(**without) == 1
+    client = role.kube.connect()
+    listed = client.list(client.resource("apps/v1", "Deployment"), "knative-eventing")
+    left = {item["metadata"]["name"] for item in listed}
+    assert left >= {"eventing-controller", "rabbitmq-broker-controller", "rabbitmq-broker-webhook"}
+    assert not any(name.startswith("kafka-") for name in left)
+    assert ("sources.knative.dev/v1", "KafkaSource") not in client.resources()
 
 
 #: One setting of each kind, by variable.

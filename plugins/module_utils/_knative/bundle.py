@@ -12,6 +12,7 @@ from .._kubernetes.client import Client
 from .._kubernetes.errors import KubeError
 from .._kubernetes.manifests import Refused
 from . import installation as cluster
+from . import kafka
 from .customization import Settings
 from .prerequisites import missing_prerequisites
 from .releases import (
@@ -114,6 +115,8 @@ class DesiredState:
     #: Whether the cluster is a GKE Autopilot one; None where the cluster is to say it.
     autopilot: bool | None = None
     gateway: Object = field(default_factory=dict)
+    #: How Kafka is reached, as in the option `kafka` of the module.
+    kafka: Object = field(default_factory=dict)
     #: Of images, by those they replace, as these are written in the releases.
     references: dict[str, str] = field(default_factory=dict)
     #: `registry`, `username` and `password` to pull images with, or nothing.
@@ -202,6 +205,7 @@ def refusals(
             problems.append(cluster.kubernetes_problem(client, project, want))
     problems += _ownership_problems(client, desired, found)
     problems += missing_prerequisites(client, desired.components, desired.config)
+    problems += kafka.problems(client, desired.components, desired.kafka)
     missing = cluster.missing_permissions(client)
     if missing:
         problems.append(
@@ -267,6 +271,12 @@ def patches(desired: DesiredState) -> list[Object]:
         changes.append(_patch("ConfigMap", "config-network", {"data": data}, namespace))
     if ingress == "kourier":
         changes += _gateway(desired.gateway)
+    if "kafka_broker" in desired.projects:
+        namespace = PROJECTS["kafka_broker"].namespace
+        changes += [
+            _patch("ConfigMap", name, {"data": data}, namespace)
+            for name, data in kafka.config_maps(desired.kafka).items()
+        ]
     for project in desired.projects:
         for name in SELF_RULED.get(project, ()):
             kind = "Validating" if name.startswith("validation.") else "Mutating"

@@ -19,6 +19,7 @@ from .._kubernetes.client import Client, permitted
 from .._kubernetes.patches import merge
 from .image_overrides import Replacement
 from .images import references, replaced
+from .kafka import BROKER_CONFIG
 from .suggestion import meant
 
 Object = dict[str, Any]
@@ -32,7 +33,7 @@ _POD_FIELDS = ("tolerations", "affinity", "topologySpreadConstraints")
 LIMITS = ("minAvailable", "maxUnavailable")
 _PROBES = {"livenessProbes": "livenessProbe", "readinessProbes": "readinessProbe"}
 #: ConfigMaps with the defaults of brokers, by the classes that do not take those of the in-memory channel.
-_BROKER_CONFIG = {"Kafka": "kafka-broker-config"}
+_BROKER_CONFIG = {"Kafka": BROKER_CONFIG}
 _BROKER_DEFAULTS = "config-br-defaults"
 _CERTIFICATES = "/custom-certs"
 _MOST_PODS = 100

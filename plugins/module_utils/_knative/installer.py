@@ -31,7 +31,11 @@ MIGRATIONS = f"{APPLY_SET}-migrations"
 Verify = Callable[[Mapping[str, str]], None]
 CONFIGURATION_MANAGER = "streamops.knative-configuration"
 SCRAPED = ("serving", "eventing")
-_ADAPTER = "pingsource-mt-adapter"
+#: Workloads whose pods a controller starts when they are needed.
+_SCALED = {
+    "pingsource-mt-adapter": "Deployment",
+    **{f"kafka-{part}-dispatcher": "StatefulSet" for part in ("broker", "channel", "source")},
+}
 
 
 @dataclass(frozen=True)
@@ -121,11 +125,12 @@ class Installer:
 
         A manager of its own owns both, so that the releases' values and these do not get in each other's way.
         """
-        objects = [
-            _config_map(RECORD, PROJECTS[name].namespace, {name: str(desired.versions[name])})
-            for name in SCRAPED
-            if name in desired.components
-        ]
+        records: dict[str, dict[str, str]] = {}
+        for name in desired.projects:
+            if PROJECTS[name].post_install:
+                found = records.setdefault(PROJECTS[name].namespace, {})
+                found[name] = str(desired.versions[name])
+        objects = [_config_map(RECORD, namespace, data) for namespace, data in records.items()]
         if "serving" in desired.components:
             namespace = PROJECTS["serving"].namespace
             objects.append(_config_map("config-domain", namespace, {domain: ""} if domain else {}))
@@ -166,24 +171,20 @@ class Installer:
         return results
 
     def _started(self, sources: list[Source]) -> list[Source]:
-        """Return the sources without what Eventing's controller has set of the adapter it starts when needed.
+        """Return the sources without what controllers have set of the workloads that they start when needed.
 
-        It writes the number of pods and the values of variables, and owns them from then on.
+        They write the number of pods, some the values of variables, and own them from then on.
         """
-        for number, source in enumerate(sources):
-            metadata = source.definition["metadata"]
-            if (source.definition["kind"], metadata["name"]) == ("Deployment", _ADAPTER):
-                resource = self.client.resource("apps/v1", "Deployment")
-                live = self.client.get(resource, _ADAPTER, metadata["namespace"])
-                applied = record(live, self._settings().field_manager) if live else None
-                if applied:
-                    left = _without_lost(source.definition, applied["fieldsV1"]["f:spec"])
-                    return [
-                        *sources[:number],
-                        replace(source, definition=left),
-                        *sources[number + 1 :],
-                    ]
-        return sources
+        return [replace(source, definition=self._ours(source.definition)) for source in sources]
+
+    def _ours(self, definition: Object) -> Object:
+        metadata, kind = definition["metadata"], definition["kind"]
+        if _SCALED.get(metadata["name"]) != kind:
+            return definition
+        resource = self.client.resource("apps/v1", kind)
+        live = self.client.get(resource, metadata["name"], metadata["namespace"])
+        applied = record(live, self._settings().field_manager) if live else None
+        return _without_lost(definition, applied["fieldsV1"]["f:spec"]) if applied else definition
 
     def _without_foreign_limits(self, sources: list[Source]) -> list[Source]:
         """Take the limits that others have set of budgets away, where ours are of the other kind.
@@ -240,7 +241,7 @@ def _customized(custom: Customization, sources: list[Source]) -> list[Source]:
 
 
 def _without_lost(definition: Object, owned: Object) -> Object:
-    """Return a Deployment without the number of pods and the variables' values that others own meanwhile.
+    """Return a workload without the number of pods and the variables' values that others own meanwhile.
 
     `owned` are the fields of its `spec` that are still ours, as managedFields has them.
     """
@@ -252,9 +253,9 @@ def _without_lost(definition: Object, owned: Object) -> Object:
         {"name": entry["name"]}
         if variables.get(_key(entry), {}).keys() == {".", "f:name"}
         else entry
-        for entry in container["env"]
+        for entry in container.get("env") or []
     ]
-    pod = {**template["spec"], "containers": [{**container, "env": env}]}
+    pod = {**template["spec"], "containers": [{**container, **({"env": env} if env else {})}]}
     spec = {**definition["spec"], "template": {**template, "spec": pod}}
     if "f:replicas" not in owned:
         spec.pop("replicas", None)

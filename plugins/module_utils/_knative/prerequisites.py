@@ -5,16 +5,13 @@ What the caller may not read counts as present.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator
 
 from .._kubernetes.client import Client, Object, permitted
 from .._kubernetes.errors import KubeError
 from . import ingress_gateways
-from .ingress_gateways import API_VERSION, CONFIG_MAPS, EXTERNAL, LOCAL, IngressGateway
-from .releases import PROJECTS
+from .ingress_gateways import API_VERSION, CONFIG_MAPS, EXTERNAL, LOCAL, Config, IngressGateway
 
-Config = Mapping[str, Mapping[str, Mapping[str, Any]]]
 #: Kinds by component, as (API group with or without version, kind), and how to get them.
 _KINDS = {
     "net-gateway-api": (
@@ -27,6 +24,14 @@ _KINDS = {
         "install the standard channel of the Gateway API (standard-install.yaml of"
         " https://github.com/kubernetes-sigs/gateway-api/releases) and an implementation such as Istio,"
         " Contour or Envoy Gateway",
+    ),
+    "rabbitmq-broker": (
+        tuple(
+            ("rabbitmq.com/v1beta1", kind)
+            for kind in ("RabbitmqCluster", "Exchange", "Queue", "Binding")
+        ),
+        "install RabbitMQ's cluster operator (https://github.com/rabbitmq/cluster-operator/releases) and its"
+        " messaging topology operator (https://github.com/rabbitmq/messaging-topology-operator/releases)",
     ),
     "net-istio": (
         (
@@ -69,7 +74,7 @@ def _missing_kinds(client: Client, component: str) -> list[str]:
 def _missing_gateways(client: Client, ingress: str, config: Config) -> Iterator[str]:
     name = CONFIG_MAPS[ingress]
     option = f"config.serving.{name}"
-    data = _effective(client, name, config)
+    data = ingress_gateways.configuration(client, ingress, config)
     for key in (EXTERNAL, LOCAL):
         try:
             entries = ingress_gateways.read(ingress, key, data)
@@ -89,32 +94,26 @@ def _missing_gateways(client: Client, ingress: str, config: Config) -> Iterator[
         )
 
 
-def _effective(client: Client, name: str, config: Config) -> dict[str, Any]:
-    """Return the data of a ConfigMap of Serving as it will be: what is asked for on top of what is there."""
-    resource, namespace = client.resource("v1", "ConfigMap"), PROJECTS["serving"].namespace
-    there = permitted(lambda: client.get(resource, name, namespace), None) or {}
-    return {**(there.get("data") or {}), **(config.get("serving", {}).get(name) or {})}
-
-
 def _absent(client: Client, entry: IngressGateway) -> Iterator[str]:
     if entry.class_name:
-        found = _get(client, API_VERSION, "GatewayClass", entry.class_name)
+        found = look_up(client, API_VERSION, "GatewayClass", entry.class_name)
         if found is None:
             yield f"the GatewayClass {entry.class_name}"
     for api_version, kind, reference in (
         (API_VERSION, "Gateway", entry.gateway),
         ("v1", "Service", entry.service),
     ):
-        if reference and _get(client, api_version, kind, reference[1], reference[0]) is None:
+        if reference and look_up(client, api_version, kind, reference[1], reference[0]) is None:
             yield f"the {kind} {'/'.join(reference)}"
 
 
-def _get(
+def look_up(
     client: Client, api_version: str, kind: str, name: str, namespace: str | None = None
 ) -> Object | None:
     """Return an object, None where there is none, or an empty one where it may not be read."""
     resource = client.resource(api_version, kind)
-    return permitted(lambda: client.get(resource, name, namespace), {})
+    unknown: Object | None = {}
+    return permitted(lambda: client.get(resource, name, namespace), unknown)
 
 
 def _runs_istio(client: Client) -> bool:

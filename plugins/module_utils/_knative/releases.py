@@ -100,6 +100,19 @@ PROJECTS = {
             deployments=("net-istio-",),
         ),
         Project("eventing", "knative/eventing", "knative-eventing", "eventing-post-install.yaml"),
+        Project(
+            "kafka_broker",
+            "knative-extensions/eventing-kafka-broker",
+            "knative-eventing",
+            "eventing-kafka-post-install.yaml",
+            deployments=("kafka-",),
+        ),
+        Project(
+            "rabbitmq_broker",
+            "knative-extensions/eventing-rabbitmq",
+            "knative-eventing",
+            deployments=("rabbitmq-",),
+        ),
     )
 }
 COMPONENTS = {
@@ -134,6 +147,24 @@ COMPONENTS = {
         ),
         Component(
             "mt-channel-broker", "eventing", ("mt-channel-broker.yaml",), needs=("eventing",)
+        ),
+        Component(
+            "kafka-controller",
+            "kafka_broker",
+            ("eventing-kafka-controller.yaml",),
+            needs=("eventing",),
+        ),
+        *(
+            Component(
+                f"kafka-{part}",
+                "kafka_broker",
+                (f"eventing-kafka-{part}.yaml",),
+                needs=("kafka-controller",),
+            )
+            for part in ("broker", "channel", "sink", "source")
+        ),
+        Component(
+            "rabbitmq-broker", "rabbitmq_broker", ("rabbitmq-broker.yaml",), needs=("eventing",)
         ),
     )
 }

@@ -58,6 +58,7 @@ def problems(
     if "twitter_pipeline" in present:
         if not installs:
             found += _knative(client, values)
+        found += _broker_classes(client, values, installs=installs)
         found += _sinks(client, values, installs=installs)
         found += _features(client, values)
     if "event_driven" in present and values["event_driven_broker"]:
@@ -158,6 +159,7 @@ def _desired_state(values: Values) -> bundle.DesiredState:
             for project, variable in variables.items()
         },
         config=values.get("knative_eventing_config") or {},
+        kafka=values.get("knative_eventing_kafka") or {},
         source=Source(folder=values["knative_eventing_folder"]),
         adopt=bool(values["knative_eventing_adopt"]),
     )
@@ -167,7 +169,7 @@ def _renamed(problem: str) -> str:
     option, _separator, text = problem.partition(": ")
     if option in VARIABLES:
         return f"{VARIABLES[option]}: {text}"
-    if option.startswith("config."):
+    if option.startswith(("config.", "kafka.")):
         return f"knative_eventing_{problem}"
     return f"knative_eventing_state: {problem.replace('set adopt', 'set knative_eventing_adopt')}"
 
@@ -205,6 +207,34 @@ def _kinds(pipeline: Pipeline) -> Iterator[tuple[str, tuple[str, str]]]:
         yield "eventing", ("eventing.knative.dev/v1", "Trigger")
     if pipeline["viewer"] or pipeline["workload"] == "KnativeService":
         yield "serving", ("serving.knative.dev/v1", "Service")
+
+
+#: By class of Brokers, the component that delivers for it and a Deployment of that.
+DATA_PLANES = {
+    "Kafka": ("kafka-broker", "kafka-broker-receiver"),
+    "RabbitMQBroker": ("rabbitmq-broker", "rabbitmq-broker-controller"),
+}
+
+
+def _broker_classes(client: Client, values: Values, *, installs: bool) -> list[str]:
+    """Return which pipelines' Brokers nobody would make work."""
+    found = []
+    for prefix, pipeline in numbered(values):
+        name = pipeline["broker"].get("class", "")
+        component, deployment = DATA_PLANES.get(name, ("", ""))
+        if not component:
+            continue
+        if installs:
+            lacking = component not in values["knative_eventing_components"]
+        else:
+            space = PROJECTS["eventing"].namespace
+            lacking = _read(client, "apps/v1", "Deployment", deployment, space) is None
+        if lacking:
+            found.append(
+                f"{prefix}broker.class: {name} needs the component {component}: add it to"
+                " knative_eventing_components and run playbooks/eventing.yml (or site.yml)"
+            )
+    return found
 
 
 #: Keys of config-features that let a Knative Service take parts of a pod.

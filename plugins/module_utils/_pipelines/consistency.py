@@ -16,7 +16,7 @@ from .._airgap.archive import Archive
 from .._airgap.errors import BundleError
 from .._knative.releases import COMPONENTS, PROJECTS, check_components, ingress_of
 from .._knative.suggestion import meant
-from .cluster_checks import VARIABLES
+from .cluster_checks import DATA_PLANES, VARIABLES
 from .model import is_system
 
 Values = Mapping[str, Any]
@@ -39,6 +39,11 @@ CONFIG_MAPS = {
         "config-kreference-mapping", "config-leader-election", "config-logging", "config-observability",
         "config-ping-defaults", "config-sugar", "config-tracing", "default-ch-webhook",
         "eventing-integrations-images", "eventing-transformations-images",
+        "kafka-broker-config", "kafka-channel-config", "kafka-config-logging",
+        "config-kafka-autoscaler", "config-kafka-broker-data-plane", "config-kafka-channel-data-plane",
+        "config-kafka-descheduler", "config-kafka-features", "config-kafka-leader-election",
+        "config-kafka-scheduler", "config-kafka-sink-data-plane", "config-kafka-source-data-plane",
+        "config-kafka-source-defaults",
     ),
 }  # fmt: skip
 #: Deployments and StatefulSets by component.
@@ -54,6 +59,12 @@ WORKLOADS = {
     ),
     "in-memory-channel": ("imc-controller", "imc-dispatcher"),
     "mt-channel-broker": ("mt-broker-controller", "mt-broker-filter", "mt-broker-ingress"),
+    "kafka-controller": ("kafka-controller", "kafka-webhook-eventing"),
+    "kafka-broker": ("kafka-broker-dispatcher", "kafka-broker-receiver"),
+    "kafka-channel": ("kafka-channel-dispatcher", "kafka-channel-receiver"),
+    "kafka-sink": ("kafka-sink-receiver",),
+    "kafka-source": ("kafka-source-dispatcher",),
+    "rabbitmq-broker": ("rabbitmq-broker-controller", "rabbitmq-broker-webhook"),
 }
 KNOWN_MINOR = 23
 VERSIONS = {project: VARIABLES[f"{project}_version"] for project in PROJECTS}
@@ -185,6 +196,13 @@ def knative_eventing(values: Values) -> list[str]:
         )
     found += _bundle_problems(components, values)
     found += _gateway_problems(components, values)
+    broker_class = str(values.get("knative_eventing_broker_class") or "")
+    component = DATA_PLANES.get(broker_class, ("", ""))[0]
+    if component and component not in components:
+        found.append(
+            f"knative_eventing_broker_class: {broker_class} needs the component {component} in"
+            " knative_eventing_components"
+        )
     config = values.get("knative_eventing_config") or {}
     for project, maps in config.items():
         known = CONFIG_MAPS.get(project, ()) if _is_known(project, values) else ()
@@ -214,8 +232,8 @@ def _gateway_problems(components: list[str], values: Values) -> list[str]:
     if ingress in ("", "kourier"):
         return []
     return [
-        f"knative_eventing_{name}: is set of Kourier's Service, and {ingress} routes by a gateway of the"
-        " cluster's own: set it there"
+        f"knative_eventing_{name}: a setting of Kourier's Service; {ingress} routes by a gateway of the"
+        " cluster's own: set it there, and leave this out"
         for name, default in (
             ("gateway_service_type", "LoadBalancer"),
             ("gateway_node_port", 0),

@@ -12,6 +12,8 @@ from typing import Any
 
 from .._knative.extensions import as_strings
 from .._knative.extensions import problems as extension_problems
+from .._knative.kafka import BROKER_CONFIG
+from .._knative.releases import PROJECTS
 
 Pipeline = dict[str, Any]
 PREFIX = "twitter_pipeline_"
@@ -38,6 +40,12 @@ ONCE = ("Job", "CronJob")
 PRODUCER_VOLUMES = ("tmp", "credentials", "sink-token")
 VIEWER_VOLUMES = ("tmp", "data", "tokens", "pipelines")
 
+KAFKA_CONFIG = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "name": BROKER_CONFIG,
+    "namespace": PROJECTS["kafka_broker"].namespace,
+}
 VIEWER = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "event-viewer"}
 LABELS = {
     "app.kubernetes.io/name": "twitter-producer",
@@ -88,6 +96,9 @@ def _resolve(pipeline: Pipeline) -> Pipeline:
     sink = pipeline["sink"] or {"ref": {**VIEWER, "namespace": namespace}}
     if pipeline["delivery"] == "broker":
         broker = {"name": pipeline["name"], "class": "MTChannelBasedBroker", **pipeline["broker"]}
+        if broker["class"] == "Kafka" and not broker.get("config"):
+            # Without one a Broker would get that of Eventing's default class.
+            broker["config"] = dict(KAFKA_CONFIG)
         reference = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker"}
         sink = {"ref": {**reference, "name": broker["name"], "namespace": namespace}}
     trust = {"CACerts": pipeline["sink_ca_certs"], "audience": pipeline["sink_audience"]}
@@ -338,6 +349,12 @@ def _contradictions(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
         found.append(
             f"{prefix}sink: a broker pipeline sends to its Broker; name sinks in {prefix}triggers,"
             f" or set {prefix}delivery: direct"
+        )
+    broker = pipeline.get("broker") or {}
+    if broker.get("class") == "RabbitMQBroker" and not broker.get("config"):
+        found.append(
+            f"{prefix}broker.config: a RabbitMQBroker needs one: a RabbitmqBrokerConfig"
+            " (eventing.knative.dev/v1alpha1) with its namespace, which names the RabbitmqCluster"
         )
     if pipeline.get("dead_letter") and pipeline.get("delivery", "direct") != "broker":
         found.append(

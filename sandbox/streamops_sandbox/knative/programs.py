@@ -8,6 +8,8 @@ import re
 from streamops_sandbox.node.context import ContainerContext, Program
 
 _NETWORKING = "networking.internal.knative.dev"
+_KAFKA = "webhook.kafka.eventing.knative.dev"
+_RABBITMQ = "webhook.rabbitmq.eventing.knative.dev"
 #: The image's path, as ko names them, to the module and function that run it, with its argument.
 _PROGRAMS = {
     "envoyproxy/envoy": "kourier.gateway:main",
@@ -22,6 +24,17 @@ _PROGRAMS = {
     "knative.dev/eventing/cmd/mtping": "unmodelled:idle:8080",
     "knative.dev/eventing/cmd/requestreply": "unmodelled:idle:HTTP_PORT",
     "knative.dev/eventing/cmd/webhook": "eventing.webhook:main",
+    "knative.dev/eventing-kafka-broker/control-plane/cmd/kafka-controller": "eventing.kafka:controller",
+    "knative.dev/eventing-kafka-broker/control-plane/cmd/post-install": "migrate:main",
+    "knative.dev/eventing-kafka-broker/control-plane/cmd/webhook-kafka": (
+        f"unmodelled:webhook:defaulting.{_KAFKA}:pods.defaulting.{_KAFKA}:validation.{_KAFKA}"
+    ),
+    "knative.dev/eventing-rabbitmq/cmd/controller/broker": "unmodelled:idle:8080",
+    "knative.dev/eventing-rabbitmq/cmd/webhook/broker": (
+        f"unmodelled:webhook:defaulting.{_RABBITMQ}:validation.{_RABBITMQ}"
+    ),
+    "knative-kafka-broker-dispatcher-loom": "unmodelled:idle:8080",
+    "knative-kafka-broker-receiver-loom": "eventing.kafka:receiver",
     "knative.dev/net-gateway-api/cmd/controller": "unmodelled:idle:8080",
     "knative.dev/net-gateway-api/cmd/webhook": f"unmodelled:webhook:config.webhook.gateway-api.{_NETWORKING}",
     "knative.dev/net-istio/cmd/controller": "unmodelled:idle:8080",

@@ -58,6 +58,8 @@ class _WithDeliveries(Reconciler):
 class BrokerReconciler(_WithDeliveries):
     """Reconciles Brokers of class MTChannelBasedBroker."""
 
+    broker_class = names.MT_BROKER
+    ingress = names.INGRESS_SERVICE
     api_version = names.EVENTING
     kind = "Broker"
     dependents = (
@@ -76,7 +78,7 @@ class BrokerReconciler(_WithDeliveries):
 
     def mine(self, obj: Object) -> bool:
         """Tell whether the Broker is of this class."""
-        return _is_ours(obj)
+        return _class_of(obj) == self.broker_class
 
     async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
         """Check what the Broker stands on, then hand out its address."""
@@ -85,11 +87,15 @@ class BrokerReconciler(_WithDeliveries):
             conditions.false("TriggerChannelReady", *problem)
             return
         conditions.true("TriggerChannelReady")
-        self._check_service(obj, conditions, names.FILTER_SERVICE, "FilterReady")
-        self._check_service(obj, conditions, names.INGRESS_SERVICE, "IngressReady")
+        self.check_service(obj, conditions, names.FILTER_SERVICE, "FilterReady")
+        self.check_service(obj, conditions, names.INGRESS_SERVICE, "IngressReady")
+        await self.hand_out_address(obj, conditions)
+
+    async def hand_out_address(self, obj: Object, conditions: Conditions) -> None:
+        """Note where the Broker takes events, and where it sends those that it cannot deliver."""
         await self.resolve_dead_letter_sink(obj, conditions)
         conditions.true("EventPoliciesReady", "DefaultAuthorizationMode")
-        url = f"http://{names.host(names.INGRESS_SERVICE, self._system)}/{'/'.join(map(str, key_of(obj)))}"
+        url = f"http://{names.host(self.ingress, self._system)}/{'/'.join(map(str, key_of(obj)))}"
         obj["status"]["address"] = {"name": "http", "url": url}
         conditions.true("Addressable")
 
@@ -109,7 +115,7 @@ class BrokerReconciler(_WithDeliveries):
             return "NotModelled", f"the sandbox models Brokers on an {_CHANNEL}, not on a {kind}"
         return None
 
-    def _check_service(self, obj: Object, conditions: Conditions, service: str, kind: str) -> None:
+    def check_service(self, obj: Object, conditions: Conditions, service: str, kind: str) -> None:
         """Mark whether a Service of the data plane has a ready endpoint; looks again if it has none."""
         if self._resolve(names.host(service, self._system), _PORT) is not None:
             conditions.true(kind)
@@ -120,7 +126,7 @@ class BrokerReconciler(_WithDeliveries):
 
 
 class TriggerReconciler(_WithDeliveries):
-    """Reconciles Triggers of channel-based Brokers: their status tells the filter where to send."""
+    """Reconciles Triggers of Brokers of a class: their status tells the filter where to send."""
 
     api_version = names.EVENTING
     kind = "Trigger"
@@ -133,8 +139,9 @@ class TriggerReconciler(_WithDeliveries):
         "SubscriptionReady",
     )
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, broker_class: str = names.MT_BROKER) -> None:
         super().__init__(client)
+        self._class = broker_class
         self._brokers = self.watch(client.informer(names.EVENTING, "Broker"), self._of_broker)
 
     async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
@@ -146,7 +153,7 @@ class TriggerReconciler(_WithDeliveries):
             message = f'Broker "{name}" does not exist'
             conditions.false("BrokerReady", "BrokerDoesNotExist", message)
             return
-        if not _is_ours(broker):
+        if _class_of(broker) != self._class:
             return
         absent = ("BrokerNotConfigured", "Broker has not yet been reconciled.")
         conditions.mirror("BrokerReady", find(broker), absent=absent)
@@ -186,6 +193,6 @@ class TriggerReconciler(_WithDeliveries):
         ]
 
 
-def _is_ours(broker: Object) -> bool:
-    annotations = broker["metadata"].get("annotations") or {}
-    return bool(annotations.get(names.BROKER_CLASS) == names.MT_BROKER)
+def _class_of(broker: Object) -> str | None:
+    found: str | None = (broker["metadata"].get("annotations") or {}).get(names.BROKER_CLASS)
+    return found

@@ -7,6 +7,7 @@ upstream's dispatcher of in-memory channels does: what is under way when it ends
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -24,6 +25,7 @@ from streamops_sandbox.objects import Object
 #: Extension that counts down how often an event may still enter a Broker.
 _TTL, _FIRST_TTL = "knativebrokerttl", 255
 _ARRIVAL = "knativearrivaltime"
+PassOn = Callable[[Event, str, str], Awaitable[int]]
 _ALLOWED = {"Allow": "POST, OPTIONS"}
 _ORIGINS = {"WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": "*"}
 
@@ -32,7 +34,15 @@ async def ingress(ctx: ContainerContext) -> int:
     """Run the ingress that all Brokers share."""
     async with Process(ctx) as process:
         brokers = await process.follow(names.EVENTING, "Broker")
-        await process.listen(int(ctx.env["INGRESS_PORT"]), Ingress(process, brokers).answer)
+        sender, system = Sender(process.transport), process.namespace
+
+        async def to_filter(event: Event, namespace: str, name: str) -> int:
+            url = f"http://{names.host(names.FILTER_SERVICE, system)}/{namespace}/{name}"
+            return (await sender.send(event, url, Policy())).status
+
+        await process.listen(
+            int(ctx.env["INGRESS_PORT"]), Ingress(process, brokers, to_filter).answer
+        )
         return await process.run()
 
 
@@ -66,13 +76,12 @@ async def _accept(request: web.BaseRequest) -> tuple[str, str, Event] | web.Resp
 
 
 class Ingress:
-    """Accepts events for Brokers at `/NAMESPACE/NAME` and passes them to the filter."""
+    """Accepts events for Brokers at `/NAMESPACE/NAME`; `pass_on` returns the status to answer."""
 
-    def __init__(self, process: Process, brokers: Informer) -> None:
+    def __init__(self, process: Process, brokers: Informer, pass_on: PassOn) -> None:
         self._process = process
         self._brokers = brokers
-        self._sender = Sender(process.transport)
-        self._filter = f"http://{names.host(names.FILTER_SERVICE, process.namespace)}"
+        self._pass_on = pass_on
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Check a request for a valid event and a Broker that exists."""
@@ -94,8 +103,7 @@ class Ingress:
             return web.Response(status=400, headers=_ALLOWED)
         event.attributes[_TTL] = str(left)
         event.attributes[_ARRIVAL] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        answer = await self._sender.send(event, f"{self._filter}/{namespace}/{name}", Policy())
-        return web.Response(status=answer.status, headers=_ALLOWED)
+        return web.Response(status=await self._pass_on(event, namespace, name), headers=_ALLOWED)
 
 
 class TriggerFilter:
@@ -118,15 +126,19 @@ class TriggerFilter:
         if isinstance(found, web.Response):
             return found
         namespace, name, event = found
+        return web.Response(status=await self.take(event, namespace, name))
+
+    async def take(self, event: Event, namespace: str, name: str) -> int:
+        """Begin to deliver an event of a Broker; return the status to answer."""
         broker = self._brokers.get(name, namespace)
         if broker is None:
-            return web.Response(status=404)
+            return 404
         self._process.count("event_count")
         for trigger in self._triggers.list(namespace):
             reference = trigger["spec"].get("brokerRef") or {}
             if (trigger["spec"].get("broker") or reference.get("name")) == name:
                 self._tasks.create_task(self._deliver(event, trigger, broker))
-        return web.Response(status=202)
+        return 202
 
     async def _deliver(self, event: Event, trigger: Object, broker: Object) -> None:
         metadata, status = trigger["metadata"], trigger.get("status") or {}

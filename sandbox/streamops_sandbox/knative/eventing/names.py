@@ -8,9 +8,10 @@ EVENTING = "eventing.knative.dev/v1"
 SOURCES = "sources.knative.dev/v1"
 
 BROKER_CLASS = "eventing.knative.dev/broker.class"
-MT_BROKER = "MTChannelBasedBroker"
+MT_BROKER, KAFKA_BROKER = "MTChannelBasedBroker", "Kafka"
 
 INGRESS_SERVICE, FILTER_SERVICE = "broker-ingress", "broker-filter"
+KAFKA_INGRESS_SERVICE = "kafka-broker-ingress"
 _LONGEST = 63
 
 

@@ -32,6 +32,14 @@ REPOSITORIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "knative-extensions/net-kourier": (("1.22.0", "1.23.0"), ("kourier",)),
     "knative-extensions/net-gateway-api": (("1.23.0",), ("net-gateway-api",)),
     "knative-extensions/net-istio": (("1.23.0",), ("net-istio",)),
+    "knative-extensions/eventing-kafka-broker": (
+        ("1.22.0", "1.23.1"),
+        tuple(
+            f"eventing-kafka-{part}"
+            for part in ("controller", "broker", "channel", "sink", "source", "post-install")
+        ),
+    ),
+    "knative-extensions/eventing-rabbitmq": (("1.19.6",), ("rabbitmq-broker",)),
 }
 
 

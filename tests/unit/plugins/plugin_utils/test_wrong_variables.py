@@ -112,10 +112,27 @@ WRITTEN = {
     "gcp_cluster_workload_identities": [[{"namespace": "A", "service_account": "b"}], [{}]],
     "gcp_cluster_admins": [["a"], [""], ["ada@example.com, bob@example.com"], ["group:"]],
     "gcp_cluster_wait_timeout": [0, -1, "5m"],
-    "knative_eventing_components": [["serveing"], ["kourier"], ["hpa"], []],
+    "knative_eventing_components": [
+        *(["serveing"], ["kourier"], ["hpa"], []),
+        *(["eventing", "kafka-broker"], ["rabbitmq-broker"]),
+        ["serving", "kourier", "net-istio"],
+    ],
     "knative_eventing_version": ["v1.22.2", "1.22", "latest", "knative-v1.22.2", "1.22.2 "],
     "knative_eventing_serving_version": ["v1.23.0", ""],
     "knative_eventing_kourier_version": ["1.23.x"],
+    "knative_eventing_net_gateway_api_version": ["v1.23.0"],
+    "knative_eventing_net_istio_version": ["latest"],
+    "knative_eventing_kafka_broker_version": ["1.23"],
+    "knative_eventing_rabbitmq_broker_version": ["2"],
+    "knative_eventing_kafka": [
+        {"server": "a"},
+        {"bootstrap_servers": ["kafka.messaging"]},
+        {"bootstrap_servers": ["a.kafka:9092,b.kafka:9092"]},
+        {"auth_secret": "My Secret"},
+        {"topic_partitions": 0},
+        {"topic_replication_factor": "three"},
+    ],
+    "knative_eventing_broker_class": ["Kafka", "RabbitMQBroker"],
     "knative_eventing_mirror": ["github.com", "/srv/mirror", "file:///srv"],
     "knative_eventing_folder": ["/nonexistent/releases"],
     "knative_eventing_bundle": ["/nonexistent/knative.tar"],
@@ -329,6 +346,22 @@ def test_a_secret_is_never_shown(role, name):
         assert "hidden-value" not in str(read(role, **{name: value}).problems)
     reading = read(role, **{name: "hidden-value-0123456789"})
     assert "hidden-value" not in str(reading.published)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"knative_eventing_gateway_node_port": 31080},
+        {"knative_eventing_gateway_service_type": "NodePort"},
+        {"knative_eventing_gateway_annotations": {"a": "b"}},
+    ],
+)
+def test_settings_of_kourier_s_service_are_refused_with_another_ingress(given):
+    assert read("knative_eventing", **given).problems == []
+    components = {"knative_eventing_components": ["serving", "net-istio"]}
+    (said,) = read("knative_eventing", **components, **given).problems
+    (name,) = given
+    assert said.startswith(f"{name}: a setting of Kourier's Service; net-istio routes by a gateway")
 
 
 WITHOUT_KEYS = {

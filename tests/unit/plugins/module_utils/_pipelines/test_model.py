@@ -61,6 +61,22 @@ def test_a_broker_pipeline_sends_to_a_broker_of_its_name():
     }
 
 
+def test_a_broker_on_kafka_has_the_configuration_of_its_class():
+    config = one(delivery="broker", broker={"class": "Kafka"})["broker"]["config"]
+    assert (config["name"], config["namespace"]) == ("kafka-broker-config", "knative-eventing")
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "name": "ours", "namespace": "streamops"}
+    given = {"class": "Kafka", "config": other}
+    assert one(delivery="broker", broker=given)["broker"]["config"] == other
+
+
+def test_a_broker_on_rabbitmq_needs_a_configuration():
+    broker = {"class": "RabbitMQBroker"}
+    (said,) = problems({"twitter_pipeline_broker": broker})
+    assert said.startswith("twitter_pipeline_broker.config: a RabbitMQBroker needs one")
+    broker["config"] = {"kind": "RabbitmqBrokerConfig", "name": "rabbit", "namespace": "streamops"}
+    assert problems({"twitter_pipeline_broker": broker}) == []
+
+
 def test_extensions_are_strings_whatever_yaml_made_of_them():
     given = {"tenant": 7, "internal": True, "origin": "test"}
     assert one(extensions=given)["extensions"] == {

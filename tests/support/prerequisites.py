@@ -1,4 +1,4 @@
-"""What net-istio and net-gateway-api need of a cluster, without anything that routes."""
+"""What components need of a cluster that Knative does not bring, without anything that runs."""
 
 from __future__ import annotations
 
@@ -68,6 +68,10 @@ GATEWAY_API = [
     _opened("HTTPRoute", "gateway.networking.k8s.io"),
     _opened("GatewayClass", "gateway.networking.k8s.io", plural="gatewayclasses"),
     _opened("ReferenceGrant", "gateway.networking.k8s.io", "v1beta1"),
+]
+RABBITMQ = [
+    _opened("RabbitmqCluster", "rabbitmq.com", "v1beta1"),
+    *(_opened(kind, "rabbitmq.com", "v1beta1") for kind in ("Exchange", "Queue", "Binding")),
 ]
 GATEWAY = of(
     "Gateway",
