@@ -42,6 +42,10 @@ _SUBRESOURCE_VERBS = {
     "portforward": ("create", "get"),
 }
 _READ_WRITE = ("get", "patch", "update")
+#: The verbs of custom resources, in their order.
+_CUSTOM_VERBS = (
+    "delete", "deletecollection", "get", "list", "patch", "create", "update", "watch",
+)  # fmt: skip
 #: The order of the built-in groups; custom ones follow by name.
 _GROUP_ORDER = (
     "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io",
@@ -78,7 +82,7 @@ def _plain(resource: Resource) -> Object:
         "singularName": resource.singular,
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": list(resource.verbs),
+        "verbs": list(_CUSTOM_VERBS if resource.custom else resource.verbs),
         **_names(resource),
     }
     if "list" in resource.verbs and resource.kind != "ComponentStatus":
@@ -120,12 +124,16 @@ def group(name: str, versions: list[str]) -> Object:
     return {"name": name, "versions": entries, "preferredVersion": entries[0]}
 
 
+def _groups(registry: Registry) -> dict[str, list[str]]:
+    """Return the groups with their versions, in the real server's order; without the core."""
+    found = registry.group_versions()
+    custom = sorted(name for name in found if name and name not in _GROUP_ORDER)
+    return {name: found[name] for name in (*_GROUP_ORDER, *custom) if name in found}
+
+
 def group_list(registry: Registry) -> Object:
     """`APIGroupList`, answered at /apis."""
-    found = registry.group_versions()
-    names = [name for name in _GROUP_ORDER if name in found]
-    names += sorted(name for name in found if name and name not in _GROUP_ORDER)
-    groups = [group(name, found[name]) for name in names]
+    groups = [group(name, versions) for name, versions in _groups(registry).items()]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 
@@ -141,9 +149,7 @@ def core_versions(address: str) -> Object:
 def aggregated(registry: Registry, *, core: bool) -> Object:
     """`APIGroupDiscoveryList`: everything in one answer (apidiscovery.k8s.io/v2)."""
     items = []
-    for name, versions in registry.group_versions().items():
-        if (name == "") is not core:
-            continue
+    for name, versions in ({"": ["v1"]} if core else _groups(registry)).items():
         served = [
             {
                 "version": version,
@@ -165,7 +171,7 @@ def aggregated(registry: Registry, *, core: bool) -> Object:
 def _aggregated(resource: Resource) -> Object:
     item: Object = {
         "resource": resource.plural,
-        "responseKind": _response_kind(resource.group, resource.version, resource.kind),
+        "responseKind": _response_kind(resource),
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular,
         "verbs": list(resource.verbs),
@@ -175,7 +181,7 @@ def _aggregated(resource: Resource) -> Object:
         item["subresources"] = [
             {
                 "subresource": name,
-                "responseKind": _response_kind(*_subresource_kind(resource, name)),
+                "responseKind": _response_kind(resource, name),
                 "verbs": list(_SUBRESOURCE_VERBS.get(name, _READ_WRITE)),
             }
             for name in resource.subresources
@@ -183,5 +189,11 @@ def _aggregated(resource: Resource) -> Object:
     return item
 
 
-def _response_kind(group_name: str, version: str, kind: str) -> Object:
+def _response_kind(resource: Resource, subresource: str = "") -> Object:
+    """Return the kind of an answer; a built-in one of the type's own group and version names neither."""
+    group_name, version, kind = resource.group, resource.version, resource.kind
+    if subresource:
+        group_name, version, kind = _subresource_kind(resource, subresource)
+    if not resource.custom and group_name in ("", resource.group):
+        group_name = version = ""
     return {"group": group_name, "version": version, "kind": kind}

@@ -168,8 +168,10 @@ class Rest:
         """Answer an authorised resource request."""
         resource = self._context.api.registry.find(info.group, info.version, info.plural)
         if resource is None:
-            known = info.group in self._context.api.registry
-            raise errors.no_such_path() if known else errors.NoSuchRoute
+            registry = self._context.api.registry
+            built_in = any(one.group == info.group and not one.custom for one in registry)
+            served = built_in or registry.has_version(info.group, info.version)
+            raise errors.no_such_path() if served else errors.NoSuchRoute
         if resource.namespaced and not info.namespace and info.verb not in ("list", "watch"):
             if info.verb == "create" and resource.verbs == ("create",):
                 raise errors.bad_request("an empty namespace may not be set during creation")

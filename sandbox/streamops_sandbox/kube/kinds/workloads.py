@@ -60,7 +60,8 @@ def template_selector(spec: Object, field: str, found: Causes, _: Object) -> Non
             why = "empty selector is invalid for deployment"
             found.invalid(f"{field}.selector", selector, why)
         if len(found) > before:
-            found.invalid(f"{field}.selector", selector, "invalid label selector")
+            if selector:
+                found.invalid(f"{field}.selector", selector, "invalid label selector")
             return
     labels = (spec["template"].get("metadata") or {}).get("labels")
     # Without a selector nothing matches, as with labels.Nothing().
