@@ -43,6 +43,14 @@ class Causes(list[Object]):
         """Report the second occurrence of a value that has to be unique."""
         self._add("Duplicate", field, f"Duplicate value: {show(value)}")
 
+    def unique(self, field: str, values: Iterable[object]) -> None:
+        """Report each value that came before; `field` has `[]` where the value's place goes."""
+        seen: list[object] = []
+        for index, value in enumerate(values):
+            if value in seen:
+                self.duplicate(field.replace("[]", f"[{index}]"), value)
+            seen.append(value)
+
     def not_found(self, field: str, value: object) -> None:
         """Report a reference to something that is not there."""
         self._add("NotFound", field, f"Not found: {show(value)}")

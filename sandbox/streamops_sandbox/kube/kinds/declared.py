@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import re
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
@@ -169,7 +170,8 @@ def _positive(value: Any, field: str, found: Causes, argument: Any) -> None:
         found.invalid(field, value, argument)
 
 
-def _ip(value: Any, field: str, found: Causes, _: Any) -> None:
+def ip(value: Any, field: str, found: Causes, _: Any = None) -> None:
+    """Check an address."""
     try:
         ipaddress.ip_address(value)
     except ValueError:
@@ -192,7 +194,16 @@ _CHECKS: dict[str, Function] = {
     "one_of": _one_of,
     "least": _least,
     "positive": _positive,
-    "ip": _ip,
+    "ip": ip,
+    "form": lambda value, field, found, form: (
+        None if re.fullmatch(form[0], value) else found.invalid(field, value, form[1])
+    ),
+    "within": lambda value, field, found, bounds: (
+        None if bounds[0] <= value <= bounds[1] else found.invalid(field, value, bounds[2])
+    ),
+    "unique": lambda items, field, found, key: found.unique(
+        f"{field}[].{key}", [item.get(key) for item in items]
+    ),
     "qualified": _named(names.label_key_problems),
     "between": lambda value, field, found, bounds: found.between(field, value, *bounds),
     "labels": lambda value, field, found, _: found.labels(field, value),

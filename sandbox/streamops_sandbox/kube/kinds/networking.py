@@ -6,6 +6,7 @@ import ipaddress
 import re
 
 from streamops_sandbox.kube import names
+from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
 from streamops_sandbox.objects import Object
@@ -116,18 +117,6 @@ def _inside(part: str, whole: str) -> bool:
 
 
 @function
-def slice_ports(ports: list[Object] | None, field: str, found: Causes, _: Object) -> None:
-    """Check the ports of an EndpointSlice."""
-    seen: set[str] = set()
-    for index, port in enumerate(ports or []):
-        place, name = f"{field}[{index}].name", port.get("name", "")
-        found.problems(place, name, names.dns_label(name) if name else ())
-        if name in seen:
-            found.duplicate(place, name)
-        seen.add(name)
-
-
-@function
 def subset(subset: Object, field: str, found: Causes, _: Object) -> None:
     """Check a part of an Endpoints object."""
     addresses = [
@@ -138,11 +127,7 @@ def subset(subset: Object, field: str, found: Causes, _: Object) -> None:
     if not addresses:
         found.required(field, "must specify `addresses` or `notReadyAddresses`")
     for place, address in addresses:
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-            found.invalid(place, address, why)
+        declared.ip(address, place, found)
         if address.startswith("169.254."):
             why = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
             found.invalid(place, address, why)

@@ -648,18 +648,12 @@ def user_namespace(host: bool | None, field: str, found: Causes, spec: Object) -
 @function
 def sysctls(items: list[Object] | None, field: str, found: Causes, _: Object) -> None:
     """Check a pod's kernel parameters."""
-    seen: set[str] = set()
-    for index, item in enumerate(items or []):
-        place, name = f"{field}[{index}].name", item.get("name", "")
-        if not name:
-            found.required(place)
-        elif not re.match(_SYSCTL, name):
-            found.invalid(
-                place, name, f"must have at most 253 characters and match regex {_SYSCTL}"
-            )
-        elif name in seen:
-            found.duplicate(place, name)
-        seen.add(name)
+    chosen = [item.get("name", "") for item in items or []]
+    for index, name in enumerate(chosen):
+        if not re.match(_SYSCTL, name):
+            text = f"must have at most 253 characters and match regex {_SYSCTL}"
+            found.invalid(f"{field}[{index}].name", name, text)
+    found.unique(f"{field}[].name", chosen)
 
 
 @function
@@ -684,13 +678,10 @@ def name_resolution(config: Object | None, field: str, found: Causes, spec: Obje
 @function
 def scheduling_gates(gates: list[Object] | None, field: str, found: Causes, _: Object) -> None:
     """Check what a pod's scheduling waits for."""
-    seen: set[str] = set()
-    for index, gate in enumerate(gates or []):
-        place, name = f"{field}[{index}]", gate.get("name", "")
-        found.problems(place, name, names.label_key_problems(name))
-        if name in seen:
-            found.duplicate(place, name)
-        seen.add(name)
+    chosen = [gate.get("name", "") for gate in gates or []]
+    for index, name in enumerate(chosen):
+        found.problems(f"{field}[{index}]", name, names.label_key_problems(name))
+    found.unique(f"{field}[]", chosen)
 
 
 @function
@@ -701,15 +692,6 @@ def repeated_constraints(items: list[Object] | None, path: str, found: Causes, _
         if pair in pairs[index + 1 :]:
             place = f"{path}[{index}].{{topologyKey, whenUnsatisfiable}}"
             found.duplicate(place, f"{{{pair[0]}, {pair[1]}}}")
-
-
-@function
-def least_domains(number: int | None, field: str, found: Causes, constraint: Object) -> None:
-    """Check that a least number of domains is only of a hard constraint."""
-    action = constraint.get("whenUnsatisfiable", "")
-    if number is not None and action != "DoNotSchedule":
-        why = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"
-        found.invalid(field, number, why)
 
 
 @function

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamops_sandbox import timestamps
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.kube.kinds.strategy import Strategy
-from streamops_sandbox.kube.kinds.workloads import PERCENT_RULE
 from streamops_sandbox.kube.quantity import parse
 from streamops_sandbox.objects import Object
 
@@ -85,17 +83,6 @@ def certificate_request(request: str | None, field: str, found: Causes, _: Objec
     """Check that a signing request holds one."""
     if b"-----BEGIN CERTIFICATE REQUEST" not in base64.b64decode(request or ""):
         found.invalid(field, request or "", "PEM block type must be CERTIFICATE REQUEST")
-
-
-@function
-def share(amount: Any, field: str, found: Causes, _: Object) -> None:
-    """Check a number of pods, or a part of them."""
-    if not isinstance(amount, str):
-        return
-    if not re.fullmatch(r"\d+%", amount):
-        found.invalid(field, amount, PERCENT_RULE)
-    elif int(amount[:-1]) > 100:
-        found.invalid(field, amount, "must not be greater than 100%")
 
 
 @function

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
 _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
-_MAX_AFFINITY = 86400
 #: Fields that only some types have.
 _TYPE_FIELDS = {
     "allocateLoadBalancerNodePorts": ("LoadBalancer",), "loadBalancerClass": ("LoadBalancer",),
@@ -184,13 +183,6 @@ def service_families(spec: Object, field: str, found: Causes, _: Object) -> None
     if known and spec.get("ipFamilyPolicy") == "RequireDualStack":
         why = "this cluster is not configured for dual-stack services"
         found.invalid(f"{field}.ipFamilyPolicy", "RequireDualStack", why)
-
-
-@function
-def affinity_timeout(seconds: int | None, field: str, found: Causes, _: Object) -> None:
-    """Check for how long a client stays with a pod."""
-    if seconds is not None and not 0 < seconds <= _MAX_AFFINITY:
-        found.invalid(field, seconds, f"must be greater than 0 and less than {_MAX_AFFINITY}")
 
 
 @function

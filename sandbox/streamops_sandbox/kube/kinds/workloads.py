@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ _HOST_NAME = (
     "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "
     "a DNS label is recommended: "
 )
-PERCENT_RULE = (
+_PERCENT_RULE = (
     "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  "
     "or '93%', regex used for validation is '[0-9]+%')"
 )
@@ -106,18 +107,26 @@ def rollout(strategy: Object, field: str, found: Causes, _: Object) -> None:
     rolling = rolling or {}
     for key in ("maxUnavailable", "maxSurge"):
         value = rolling.get(key, 0)
-        if isinstance(value, str) and not (value.endswith("%") and value[:-1].isdigit()):
-            found.invalid(f"{field}.{key}", value, PERCENT_RULE)
+        if isinstance(value, str) and not re.fullmatch(r"\d+%", value):
+            found.invalid(f"{field}.{key}", value, _PERCENT_RULE)
         found.not_negative(rolling, field, key)
-    _check_movement(rolling, field, found, "may not be 0 when `maxSurge` is 0")
     unavailable = rolling.get("maxUnavailable")
-    if isinstance(unavailable, str) and unavailable[:-1].isdigit() and int(unavailable[:-1]) > 100:
-        found.invalid(f"{field}.maxUnavailable", unavailable, "must not be greater than 100%")
+    if unavailable in (0, "0%") and rolling.get("maxSurge") in (0, "0%"):
+        why = "may not be 0 when `maxSurge` is 0"
+        found.invalid(f"{field}.maxUnavailable", unavailable, why)
+    if isinstance(unavailable, str) and re.fullmatch(r"\d+%", unavailable):
+        share(unavailable, f"{field}.maxUnavailable", found, {})
 
 
-def _check_movement(rolling: Object, field: str, found: Causes, why: str) -> None:
-    if rolling.get("maxUnavailable") in (0, "0%") and rolling.get("maxSurge") in (0, "0%"):
-        found.invalid(f"{field}.maxUnavailable", rolling["maxUnavailable"], why)
+@function
+def share(amount: int | str | None, field: str, found: Causes, _: Object) -> None:
+    """Check a number of pods, or a part of them."""
+    if not isinstance(amount, str):
+        return
+    if not re.fullmatch(r"\d+%", amount):
+        found.invalid(field, amount, _PERCENT_RULE)
+    elif int(amount[:-1]) > 100:
+        found.invalid(field, amount, "must not be greater than 100%")
 
 
 @function
@@ -209,13 +218,6 @@ def ending_restart_policy(policy: str | None, field: str, found: Causes, _: Obje
     """Check that pods which shall end are not always restarted."""
     if policy == "Always" or not policy:
         found.required(field, 'valid values: "OnFailure", "Never"')
-
-
-@function
-def domain_path(path: str | None, field: str, found: Causes, _: Object) -> None:
-    """Check a path below a domain, which says who does something."""
-    if path is not None and not all(path.partition("/")):
-        found.invalid(field, path, 'must be a domain-prefixed path (such as "acme.io/foo")')
 
 
 @function
