@@ -109,7 +109,7 @@ integration: .cache/test.stamp tools $(PROGRAMS) ## Tests of modules and roles a
 	@$(LANE) pytest -n $(WORKERS) $(SHARING) tests/integration
 
 e2e: .cache/test.stamp tools $(PROGRAMS) ## site.yml, molecule and the pipeline from end to end, or CLUSTER=real
-	@$(LANE) pytest -n $(WORKERS) --dist loadfile tests/e2e
+	@$(LANE) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/e2e
 
 # REAL_SECONDS limits the time: the build stops and is resumed by the next run, and no further test is started.
 real: .cache/test.stamp tools ## Kubernetes' own control plane, Knative's own programs: built, and tests on them
