@@ -235,3 +235,15 @@ def test_another_release_than_the_bundle_s_is_refused_before_anything_is_touched
     assert refused.returncode != 0
     assert "knative_eventing_serving_version: the bundle holds serving 1.23.0, not 1.22.0" in told
     assert recap(refused.stdout)["sandbox"]["changed"] == 0
+
+
+def test_a_bundle_without_signatures_is_refused_where_they_are_asked_for(
+    installed: Offline,
+) -> None:
+    asked = json.dumps(json.loads(installed.variables) | {"knative_eventing_verify": True})
+    refused = installed.play("site.yml", "-e", asked, check=False)
+    told = " ".join((refused.stdout + refused.stderr).split())
+    assert refused.returncode != 0
+    assert "knative_eventing_verify:" in told
+    assert "has no signatures" in told
+    assert recap(refused.stdout)["sandbox"]["changed"] == 0

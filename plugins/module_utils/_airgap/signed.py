@@ -9,7 +9,7 @@ from typing import Any
 from .._oci.reference import Reference
 from .._oci.registry import INDEX_TYPES
 from .._oci.signatures import Signature, SignatureError
-from .._oci.trust_root import TrustRoot
+from .._oci.trust_root import TrustRoot, is_available
 from .._oci.verification import Verification, refused_together
 from .archive import Archive, blob_name
 from .contents import INDEX, Contents, Image
@@ -61,6 +61,15 @@ def collect(
 def has_signatures(archive: Archive) -> bool:
     """Return whether a bundle was made with its images' signatures."""
     return archive.find(SIGNATURES) is not None
+
+
+def unverifiable(archive: Archive | None, *, with_keys: bool) -> str:
+    """Return why signatures, of a bundle or in registries, cannot be verified here; empty where they can."""
+    if not with_keys and not is_available():
+        return "needs the Python package sigstore: pip install sigstore, or set it to false"
+    if archive and not has_signatures(archive):
+        return f"{archive.path} has no signatures: {_AGAIN}, or set it to false"
+    return ""
 
 
 def verify(verification: Verification, archive: Archive, contents: Contents) -> list[str]:

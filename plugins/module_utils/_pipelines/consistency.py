@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from .._airgap import contents
+from .._airgap import contents, signed
 from .._airgap.archive import Archive
 from .._airgap.errors import BundleError
 from .._knative.releases import COMPONENTS, PROJECTS, check_components, ingress_of
@@ -195,6 +195,7 @@ def knative_eventing(values: Values) -> list[str]:
             "knative_eventing_components is empty: name at least one, or set the state to absent"
         )
     found += _bundle_problems(components, values)
+    found += _signature_problems(values)
     found += _gateway_problems(components, values)
     broker_class = str(values.get("knative_eventing_broker_class") or "")
     component = DATA_PLANES.get(broker_class, ("", ""))[0]
@@ -282,6 +283,20 @@ def _bundle_problems(components: list[str], values: Values) -> list[str]:
         name = renamed.get(option, f"knative_eventing_{option}".replace("_path", "_bundle"))
         found.append(f"{name}: {rest}")
     return found
+
+
+def _signature_problems(values: Values) -> list[str]:
+    """Return why the signatures that are asked for cannot be verified."""
+    if not values.get("knative_eventing_verify"):
+        return []
+    path = Path(values.get("knative_eventing_bundle") or "").expanduser().absolute()
+    archive = Archive.read_remains(path) if path.is_file() else None
+    signers = values.get("knative_eventing_verify_signers") or []
+    problem = signed.unverifiable(
+        archive if archive and archive.is_bundle else None,
+        with_keys=any(signer.get("key") for signer in signers),
+    )
+    return [f"knative_eventing_verify: {problem}"] if problem else []
 
 
 def _is_known(project: str, values: Values) -> bool:

@@ -25,6 +25,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive 
 )
 from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import UPSTREAM
+from ansible_collections.streamops.knative.plugins.module_utils._oci import trust_root
 from ansible_collections.streamops.knative.plugins.module_utils._oci.credentials import Credentials
 from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
 from ansible_collections.streamops.knative.plugins.module_utils._oci.registry import (
@@ -34,6 +35,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._oci.registry im
 from ansible_collections.streamops.knative.plugins.module_utils._oci.signatures import (
     SignatureError,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._pipelines import consistency
 from ansible_collections.streamops.knative.plugins.modules import knative, knative_bundle
 
 SIGNATURES, ROOT = "signatures.json", "trusted_root.json"
@@ -165,6 +167,28 @@ def test_a_bundle_without_signatures_is_refused_where_they_are_asked_for(
     with pytest.raises(BundleError, match="has no signatures: make the bundle again"):
         push(path, registry, verify=True)
     assert push(path, registry)["verified"] == []
+
+
+def test_what_cannot_be_verified_is_said_by_the_role_s_first_check(
+    bundle: Path, published: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsigned = tmp_path / "knative.tar"
+    published.collect(unsigned)
+
+    def said(path: Path, **more: Any) -> list[str]:
+        values = {"knative_eventing_verify": True, "knative_eventing_bundle": str(path), **more}
+        found = consistency.knative_eventing(
+            {**values, "knative_eventing_bundle_registry": "r.example.com/k"}
+        )
+        return [text for text in found if text.startswith("knative_eventing_verify:")]
+
+    assert said(bundle) == []
+    assert "has no signatures" in said(unsigned)[0]
+    assert said(unsigned, knative_eventing_verify=False) == []
+    monkeypatch.setattr(trust_root, "find_spec", lambda _name: None)
+    assert "pip install sigstore" in said(bundle)[0]
+    keys = [{"images": "gcr.io/*", "key": "/srv/cosign.pub"}]
+    assert said(bundle, knative_eventing_verify_signers=keys) == []
 
 
 def swapped(bundle: Path, path: Path) -> Path:
