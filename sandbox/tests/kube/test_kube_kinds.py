@@ -53,6 +53,19 @@ def test_service_addresses(in_namespace):
     assert "provided IP is already allocated" in status["message"]
 
 
+def test_pods_in_the_network_of_their_node_have_its_ports_and_templates_none(in_namespace):
+    body = workload(template=pod_template(hostNetwork=True))
+    ports = [{"containerPort": 9090}]
+    body["spec"]["template"]["spec"]["containers"][0]["ports"] = ports
+    template = in_namespace("POST", "apps/v1", "deployments", body)["spec"]["template"]
+    assert template["spec"]["containers"][0]["ports"] == [
+        {"containerPort": 9090, "protocol": "TCP"}
+    ]
+    pod = {"metadata": {"name": "p"}, "spec": body["spec"]["template"]["spec"]}
+    (container,) = in_namespace("POST", "v1", "pods", pod)["spec"]["containers"]
+    assert container["ports"] == [{"containerPort": 9090, "hostPort": 9090, "protocol": "TCP"}]
+
+
 def test_service_keeps_its_address(in_namespace):
     body = {"metadata": {"name": "a"}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}}
     made = in_namespace("POST", "v1", "services", body)

@@ -39,8 +39,6 @@ def complete_pod(spec: Object) -> None:
             resources = container.get("resources") or {}
             if resources.get("limits") and key != "ephemeralContainers":
                 resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
-            for port in container.get("ports") or [] if spec.get("hostNetwork") else []:
-                port.setdefault("hostPort", port.get("containerPort"))
     for volume in spec.get("volumes") or []:
         if not any(key != "name" for key in volume):
             volume["emptyDir"] = {}
@@ -56,7 +54,15 @@ class Pods(Strategy):
     """A group of containers that run together."""
 
     def prepare_create(self, obj: Object, api: Api) -> None:
-        """Set the phase Pending and the quality of service."""
+        """Set the phase Pending and the quality of service; in the node's network, ports are those of the node.
+
+        Templates of pods do not get the latter, since 1.28.
+        """
+        spec = obj["spec"]
+        for key in ("containers", "initContainers") if spec.get("hostNetwork") else ():
+            for container in spec.get(key) or []:
+                for port in container.get("ports") or []:
+                    port.setdefault("hostPort", port["containerPort"])
         obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(obj["spec"])}
         if obj["spec"].get("schedulingGates"):
             condition = {
