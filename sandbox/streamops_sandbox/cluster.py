@@ -19,6 +19,7 @@ import yaml
 
 from streamops_sandbox import eventloop
 from streamops_sandbox.client import Client
+from streamops_sandbox.clusters import VERSION_FILE
 from streamops_sandbox.controllers import manager
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.kube.server import ApiServer
@@ -112,6 +113,7 @@ async def _run(options: argparse.Namespace) -> None:
         options.folder / "kube",
         google_tokeninfo_url=f"{options.google_url}/tokeninfo" if options.google_url else None,
         service_cidr=network.service_cidr,
+        version_file=options.folder / VERSION_FILE,
     )
     try:
         await server.start()

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+#: Below the folder of a cluster: the version of Kubernetes that it reports, where that is not the sandbox's.
+VERSION_FILE = "kubernetes-version"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -93,6 +95,10 @@ class Clusters:
         await _stop(process)
         await asyncio.to_thread(shutil.rmtree, self._home.cluster(name), ignore_errors=True)
         self._changed()
+
+    def set_version(self, name: str, version: str) -> None:
+        """Have a cluster report another version of Kubernetes, as after an upgrade."""
+        (self._home.cluster(name) / VERSION_FILE).write_text(version, encoding="utf-8")
 
     def list(self) -> list[Cluster]:
         """Return the clusters that run, by name."""

@@ -24,7 +24,7 @@ from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
 from streamops_sandbox import control_socket
-from streamops_sandbox.clusters import Cluster, Clusters
+from streamops_sandbox.clusters import VERSION_FILE, Cluster, Clusters
 from streamops_sandbox.google import PROJECT, create_app
 from streamops_sandbox.home import Home
 from streamops_sandbox.kube.server import ApiServer
@@ -45,14 +45,15 @@ class ApiServers(Clusters):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(Home(folder), lambda: None)
-        self._folder = folder
         self._servers: dict[str, tuple[Cluster, ApiServer]] = {}
 
     async def create(self, name: str, google: Mapping[str, str] | None = None) -> Cluster:
         """Start an API server."""
-        folder = self._folder / name
+        folder = self._home.cluster(name)
         tokeninfo = f"{google['url']}/tokeninfo" if google else None
-        server = ApiServer(folder, google_tokeninfo_url=tokeninfo)
+        server = ApiServer(
+            folder, google_tokeninfo_url=tokeninfo, version_file=folder / VERSION_FILE
+        )
         await server.start()
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(server.admin_kubeconfig()))

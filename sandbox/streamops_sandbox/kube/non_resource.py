@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import orjson
 from aiohttp import web
@@ -23,7 +24,14 @@ _JWKS = "/openid/v1/jwks"
 class NonResource:
     """Answers everything outside of resources."""
 
-    def __init__(self, registry: Registry, signer: TokenSigner, openapi: OpenApi) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        signer: TokenSigner,
+        openapi: OpenApi,
+        version_file: Path | None = None,
+    ) -> None:
+        self._version_file = version_file
         self._registry = registry
         self._signer = signer
         self._openapi = openapi
@@ -41,7 +49,7 @@ class NonResource:
         if request.method not in ("GET", "HEAD") and parts[0] != "apis":
             raise errors.method_not_allowed()
         if parts[0] == "version":
-            return _json(version())
+            return _json(self._version())
         if parts[0] in ("api", "apis"):
             return self._discovery(request, parts)
         if parts[:2] == ["openapi", "v3"]:
@@ -60,6 +68,12 @@ class NonResource:
         ]:  # the second version, which kubectl asks for where the third does not help
             raise errors.no_such_path()
         raise errors.NoSuchRoute
+
+    def _version(self) -> Object:
+        """Return the version of a managed cluster, which the file has, or the sandbox's own."""
+        if self._version_file and self._version_file.exists():
+            return version(self._version_file.read_text(encoding="utf-8"))
+        return version(f"{builtin_schemas.kubernetes_version()}-sandbox")
 
     def _discovery(self, request: web.BaseRequest, parts: list[str]) -> web.Response:
         if len(parts) == 1 and negotiation.accepts_aggregated_discovery(
@@ -96,14 +110,13 @@ class NonResource:
         return web.Response(body=cached[1], headers=headers)
 
 
-def version() -> Object:
+def version(full: str) -> Object:
     """`/version`."""
-    full = builtin_schemas.kubernetes_version()
-    major, minor, _ = full.removeprefix("v").split(".")
+    major, minor, _ = full.removeprefix("v").split(".", 2)
     return {
         "major": major,
         "minor": minor,
-        "gitVersion": f"{full}-sandbox",
+        "gitVersion": full,
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",

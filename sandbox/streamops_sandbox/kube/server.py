@@ -63,8 +63,10 @@ class ApiServer:
         port: int = 0,
         google_tokeninfo_url: str | None = None,
         service_cidr: str | None = None,
+        version_file: Path | None = None,
     ) -> None:
         self._folder = Path(data_dir)
+        self._version_file = version_file
         self._host = host
         self._port = port
         self._google_tokeninfo_url = google_tokeninfo_url
@@ -149,7 +151,7 @@ class ApiServer:
             authentication,
             authorizer,
             Rest(self._context, special),
-            NonResource(registry, signer, OpenApi(registry)),
+            NonResource(registry, signer, OpenApi(registry), self._version_file),
         )
         self._front = front
         await self._listen(front, service_ip)

@@ -19,7 +19,15 @@ from streamops_sandbox.google.errors import GoogleError, invalid, not_modelled
 from streamops_sandbox.google.projects import Project, check_labels, is_region
 from streamops_sandbox.objects import Object
 
-VERSIONS = {"RAPID": "1.36.1-gke.1200", "REGULAR": "1.35.4-gke.1400", "STABLE": "1.34.6-gke.1300"}
+#: Versions of Kubernetes by channel, newest first.
+CHANNELS = {
+    "RAPID": ("1.36.1-gke.1200", "1.35.4-gke.1400"),
+    "REGULAR": ("1.35.4-gke.1400", "1.34.6-gke.1300"),
+    "STABLE": ("1.34.6-gke.1300", "1.33.9-gke.1100"),
+    "EXTENDED": ("1.35.4-gke.1400", "1.34.6-gke.1300", "1.33.9-gke.1100"),
+}
+#: The channel of clusters that name none.
+_CHANNEL = "REGULAR"
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _CIDR = re.compile(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}")
 
@@ -49,8 +57,8 @@ def new_cluster(wanted: Object, project: Project, location: str) -> Object:
     else:
         _make_standard(cluster)
     _check_endpoints(cluster)
-    channel = cluster.setdefault("releaseChannel", {"channel": "REGULAR"}).get("channel")
-    version = VERSIONS.get(channel or "", VERSIONS["REGULAR"])
+    channel = cluster.setdefault("releaseChannel", {"channel": _CHANNEL}).get("channel", "")
+    version = _offered(channel, cluster.get("initialClusterVersion", ""))
     cluster["initialClusterVersion"] = cluster["currentMasterVersion"] = version
     cluster["currentNodeVersion"] = version
     zones = [f"{location}-b", f"{location}-c", f"{location}-d"]
@@ -81,6 +89,8 @@ def updated(cluster: Object, update: Object, project: Project) -> Object:
             + (f" Got: {', '.join(sorted(desired))}." if desired else ""),
         )
     name = desired[0]
+    if name == "desiredMasterVersion":
+        return _upgraded(cluster, update[name])
     field = name.removeprefix("desired")
     field = field[0].lower() + field[1:]
     within = "networkConfig" if field in _NETWORK_UPDATES else ""
@@ -102,6 +112,46 @@ def updated(cluster: Object, update: Object, project: Project) -> Object:
     place[field] = _merged(place.get(field, {}), value) if merge else value
     _check_endpoints(result)
     return result
+
+
+def server_config() -> Object:
+    """What a location offers."""
+    every = sorted({version for offered in CHANNELS.values() for version in offered}, reverse=True)
+    return {
+        "defaultClusterVersion": CHANNELS[_CHANNEL][0],
+        "validMasterVersions": every,
+        "validNodeVersions": every,
+        "channels": [
+            {"channel": channel, "defaultVersion": offered[0], "validVersions": list(offered)}
+            for channel, offered in CHANNELS.items()
+        ],
+    }
+
+
+def _offered(channel: str, wanted: str) -> str:
+    """Return the newest version of a channel that an alias such as 1.35 means; "" and "-" are the default."""
+    for version in CHANNELS.get(channel, CHANNELS[_CHANNEL]):
+        if wanted in ("", "-", "latest", version) or version.startswith(
+            (f"{wanted}.", f"{wanted}-")
+        ):
+            return version
+    raise GoogleError(
+        "INVALID_ARGUMENT",
+        f'Version "{wanted}" is invalid: master version "{wanted}" is unsupported.',
+    )
+
+
+def _upgraded(cluster: Object, wanted: str) -> Object:
+    """Return a copy of the cluster with another version of its control plane."""
+    version = _offered(cluster["releaseChannel"].get("channel", ""), wanted)
+    now, then = (int(text.split(".")[1]) for text in (cluster["currentMasterVersion"], version))
+    if not now <= then <= now + 1:
+        raise GoogleError(
+            "INVALID_ARGUMENT",
+            f'Master cannot be upgraded to "{version}": cannot upgrade the master more than one minor'
+            " version at a time, or downgrade it.",
+        )
+    return {**cluster, "currentMasterVersion": version}
 
 
 def with_labels(cluster: Object, labels: dict[str, str], given: str) -> Object:
@@ -151,7 +201,7 @@ def new_node_pool(wanted: Object, cluster: Object) -> Object:
     config.setdefault("imageType", "COS_CONTAINERD")
     config.setdefault("serviceAccount", "default")
     pool.setdefault("management", {"autoUpgrade": True, "autoRepair": True})
-    pool.setdefault("version", cluster.get("currentMasterVersion", VERSIONS["REGULAR"]))
+    pool.setdefault("version", cluster.get("currentMasterVersion", CHANNELS[_CHANNEL][0]))
     pool.setdefault("initialNodeCount", 1)
     pool["status"] = "RUNNING"
     return pool

@@ -88,6 +88,15 @@ class Container:
         ]
         return {"clusters": found} if found else {}
 
+    @serves("container.projects.locations.getServerConfig")
+    async def server_config(self, call: Call) -> Object:
+        """Read which versions of Kubernetes there are."""
+        project = call.project()
+        require_location(call.parts[3])
+        # As for the list: it takes a permission on clusters of the project.
+        call.require("container.clusters.list", call.resource, project)
+        return rules.server_config()
+
     @serves("container.projects.locations.clusters.update")
     async def update(self, call: Call) -> Object:
         """Change one field."""
@@ -177,6 +186,7 @@ class Container:
                 "location": cluster.location,
             }
             running = await self._manager.create(cluster.runs_as, place)
+            self._report_version(cluster)
         except (RuntimeError, ValueError) as error:
             raise GoogleError("INTERNAL", f"The cluster did not start: {error}") from error
         endpoint = urlsplit(running.url).netloc
@@ -198,7 +208,11 @@ class Container:
 
     async def _become(self, cluster: GkeCluster, fields: Object) -> Object:
         cluster.fields = {**fields, "status": "RUNNING"}
+        self._report_version(cluster)
         return {}
+
+    def _report_version(self, cluster: GkeCluster) -> None:
+        self._manager.set_version(cluster.runs_as, f"v{cluster.fields['currentMasterVersion']}")
 
     async def _remove(self, cluster: GkeCluster) -> Object:
         try:
