@@ -17,6 +17,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._google.gke import versions
 from ..module_utils._kubernetes.argspec import CONNECTION, client_for
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.errors import ApiError, ConfigError, KubeError, Unreachable
@@ -35,6 +36,17 @@ CLUSTER_ENVIRONMENT = (
 )
 #: The variables in which plays and roles register the results of this action, for later checks.
 REGISTERED = ("_streamops_checked", *(f"_{role}" for role in ROLE_NAMES))
+#: Variables of the role gcp_cluster that are options of the modules about it.
+GOOGLE = (
+    "name",
+    "location",
+    "project",
+    "auth_kind",
+    "endpoint",
+    "service_account_file",
+    "service_account_email",
+    "impersonate_service_account",
+)
 NO_KEYS = (
     "No pipeline reads X, so no credentials are needed. None are stored; those stored earlier stay."
 )
@@ -92,6 +104,12 @@ class ActionModule(ActionBase):
                 pending = list(dict.fromkeys([*pending, "knative_eventing"]))
                 planned = plain(before["roles"]["knative_eventing"])
                 values = {**_prefixed("knative_eventing", planned), **values}
+            if self._task.check_mode and "gcp_cluster" in before["roles"]:
+                # So is the upgrade of the cluster.
+                values = {
+                    **_prefixed("gcp_cluster", plain(before["roles"]["gcp_cluster"])),
+                    **values,
+                }
             problems, reached, identity = self._live(
                 pending, values, reader, before["planned"], sound=not found
             )
@@ -139,19 +157,22 @@ class ActionModule(ActionBase):
         if reading.problems:
             return {"failed": True, "msg": "\n".join(reading.problems)}
         given = reading.published
-        names = {
-            "name": "name", "location": "location", "project": "project", "path": "kubeconfig",
-            "auth": "kubeconfig_auth", "auth_kind": "auth_kind", "endpoint": "endpoint",
-            "endpoint_type": "endpoint_type", "service_account_file": "service_account_file",
-            "service_account_email": "service_account_email",
-            "impersonate_service_account": "impersonate_service_account",
-        }  # fmt: skip
+        more = {
+            "path": given.get("kubeconfig"),
+            "auth": given.get("kubeconfig_auth"),
+            "endpoint_type": given.get("endpoint_type"),
+            "context": given.get("context") or reader.optional("context"),
+        }
+        return self._google("gke_kubeconfig", given, more, variables)
+
+    def _google(
+        self, module: str, given: Variables, more: Variables, variables: Variables
+    ) -> dict[str, Any]:
+        """Run a module about the host's GKE cluster, with the variables of the role gcp_cluster."""
         task = self._task.copy()
-        task.action = "streamops.knative.gke_kubeconfig"
-        task.args = {option: given[name] for option, name in names.items() if given.get(name)}
-        context = given.get("context") or reader.optional("context")
-        if context:
-            task.args["context"] = context
+        task.action = f"streamops.knative.{module}"
+        options = {**{name: given.get(name) for name in GOOGLE}, **more}
+        task.args = {name: value for name, value in options.items() if value}
         action = self._shared_loader_obj.action_loader.get(
             task.action,
             task=task,
@@ -161,8 +182,8 @@ class ActionModule(ActionBase):
             templar=self._templar,
             shared_loader_obj=self._shared_loader_obj,
         )
-        renewed: dict[str, Any] = action.run(task_vars=variables)
-        return renewed
+        result: dict[str, Any] = action.run(task_vars=variables)
+        return result
 
     # -- the cluster -------------------------------------------------------------------------
 
@@ -177,6 +198,7 @@ class ActionModule(ActionBase):
     ) -> tuple[list[str], list[str], dict[str, str]]:
         """Return what is wrong with the cluster or the way to it, the roles it was checked for, and which it is."""
         found, reached = [], []
+        kubernetes: str | None = None  # empty where there is no cluster yet
         identity: dict[str, str] = {}
         own = {
             name: value
@@ -188,7 +210,7 @@ class ActionModule(ActionBase):
             timeout = self._task.args.get("request_timeout", 10)
             try:
                 client = self._client(options, float(timeout))
-                client.version()
+                kubernetes = client.version().get("gitVersion") or kubernetes
                 if sound:
                     identity = identity or _identity(client)
                     rules = {role: rules_of(role) for role in group if rules_of(role)}
@@ -198,7 +220,29 @@ class ActionModule(ActionBase):
                 if not (_managed(reader.variables) and _renewable(error)):
                     source = _source(error, group[0], options, own)
                     found.append(f"{source}: {str(error).removeprefix('kubeconfig: ')}")
+                elif isinstance(error, ConfigError | Unreachable):
+                    kubernetes = kubernetes or ""
+        if sound and kubernetes is not None and _managed(reader.variables):
+            needed = cluster_checks.needed_kubernetes(roles, values)
+            upgrade = values.get("gcp_cluster_kubernetes_version") or ""
+            have = max(versions.number(text)[:2] for text in (kubernetes, upgrade))
+            if needed and have < needed:
+                found += self._channel(needed, reader)
         return found, reached, identity
+
+    def _channel(self, needed: tuple[int, int], reader: RoleReader) -> list[str]:
+        """Return how the host's GKE cluster gets the Kubernetes that Knative needs.
+
+        Nothing where it has it, or where Google does not answer: what creates the cluster reports that.
+        """
+        given = reader.read("gcp_cluster").published
+        answer = self._google("gke_cluster_info", given, {"versions": True}, reader.variables)
+        if answer.get("failed"):
+            return []
+        (cluster,) = answer["clusters"] or [{}]
+        own = (cluster.get("releaseChannel") or {}).get("channel")
+        channel = given.get("release_channel") or own or versions.DEFAULT_CHANNEL
+        return _upgrade(needed, cluster.get("currentMasterVersion"), channel, answer["versions"])
 
     def _client(self, options: Variables, timeout: float) -> Client:
         """Return a client for what options and the environment name."""
@@ -266,6 +310,41 @@ def _is_same(one: dict[str, str], other: dict[str, str]) -> bool:
     if one.get("uid") and other.get("uid"):
         return one["uid"] == other["uid"]
     return bool(one) and one["server"] == other["server"]
+
+
+def _upgrade(
+    needed: tuple[int, int], have: str | None, channel: str, offered: Mapping[str, list[str]]
+) -> list[str]:
+    """Return what to set for a GKE cluster to have a Kubernetes; nothing where it has, or gets, that."""
+    fitting = {
+        name: [text for text in listed if versions.number(text)[:2] >= needed]
+        for name, listed in offered.items()
+    }
+    here = offered.get(channel) or []
+    if not here or versions.number(have or here[0])[:2] >= needed:
+        return []
+    minor = ".".join(map(str, needed))
+    why = (
+        f"Knative needs Kubernetes {minor}, and the cluster"
+        f" {f'has {have}' if have else f'would get {here[0]}'}"
+    )
+    upgrade = f"gcp_cluster_kubernetes_version: '{minor}'"
+    then = "and run site.yml, or playbooks/cluster.yml first"
+    if fitting.get(channel):
+        return [
+            f"gcp_cluster_kubernetes_version: {why}; the release channel {channel} offers"
+            f" {', '.join(fitting[channel])}: set {upgrade} {then}"
+        ]
+    others = [f"{name} ({', '.join(listed)})" for name, listed in fitting.items() if listed]
+    advice = (
+        f"set it to one that does, {' or '.join(others)}, with {upgrade}, {then}"
+        if others
+        else "choose an older Knative"
+    )
+    return [
+        f"gcp_cluster_release_channel: {why}; the release channel {channel} offers only"
+        f" {', '.join(here)}: {advice}"
+    ]
 
 
 def _registered(variables: Variables) -> Variables:

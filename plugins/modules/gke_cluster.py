@@ -55,6 +55,13 @@ options:
     description: How new the versions are that the cluster is kept at. Without it GKE chooses V(REGULAR).
     type: str
     choices: [RAPID, REGULAR, STABLE, EXTENDED]
+  kubernetes_version:
+    description:
+      - Version of Kubernetes that the control plane shall have at least, such as V(1.35) or V(1.35.4-gke.1400). An
+        older one is upgraded, which the release channel has to offer; a newer one is left as it is. Without it GKE
+        chooses.
+      - Nodes follow by GKE's own upgrades.
+    type: str
   network:
     description: VPC network. Cannot be changed.
     type: str
@@ -233,6 +240,7 @@ TASK = GcpTask(
         "autopilot": {"type": "bool", "default": True},
         "description": {"type": "str"},
         "release_channel": {"choices": ["RAPID", "REGULAR", "STABLE", "EXTENDED"]},
+        "kubernetes_version": {"type": "str"},
         "network": {"type": "str"},
         "subnetwork": {"type": "str"},
         "pods_range": {"type": "str"},

@@ -25,6 +25,10 @@ options:
     description: Region or zone; C(-) means all of them.
     type: str
     default: "-"
+  versions:
+    description: Whether to read which versions of Kubernetes O(location) offers; it has to be one.
+    type: bool
+    default: false
 seealso:
   - module: streamops.knative.gke_cluster
 """
@@ -42,12 +46,19 @@ clusters:
   returned: always
   type: list
   elements: dict
+versions:
+  description: Versions of Kubernetes by release channel, the one that new clusters get first.
+  returned: with O(versions)
+  type: dict
+  sample: {STABLE: [1.34.6-gke.1300, 1.33.9-gke.1100]}
 """
 
 from typing import Any
 
+from ..module_utils._google.errors import ConfigError
 from ..module_utils._google.gke.cluster import Clusters, trimmed
 from ..module_utils._google.gke.settings import check_name
+from ..module_utils._google.gke.versions import channels
 from ..module_utils._google.session import Session
 from ..module_utils._google.task import GcpTask
 
@@ -55,12 +66,17 @@ from ..module_utils._google.task import GcpTask
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
     """The clusters."""
     clusters = Clusters(session, params["location"], wait_timeout=0)
-    name = params["name"]
+    name, offered = params["name"], {}
+    if params["versions"]:
+        if params["location"] == "-":
+            raise ConfigError("versions: they are those of one location: set location as well")
+        offered = {"versions": channels(clusters.server_config())}
     if name and params["location"] != "-":
         check_name(name, params["location"])
         found = clusters.find(name)
-        return {"clusters": [trimmed(found)] if found else []}
-    return {"clusters": [trimmed(c) for c in clusters.all() if name in (None, c["name"])]}
+        return {"clusters": [trimmed(found)] if found else [], **offered}
+    every = [trimmed(c) for c in clusters.all() if name in (None, c["name"])]
+    return {"clusters": every, **offered}
 
 
 TASK = GcpTask(
@@ -68,6 +84,7 @@ TASK = GcpTask(
     options={
         "name": {"type": "str"},
         "location": {"type": "str", "default": "-"},
+        "versions": {"type": "bool", "default": False},
     },
 )
 

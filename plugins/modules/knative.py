@@ -430,6 +430,12 @@ options:
     type: list
     elements: dict
     default: []
+  planned_kubernetes:
+    description:
+      - Version of Kubernetes that earlier tasks upgrade the cluster to. In check mode, where those have only planned
+        it, it counts.
+    type: str
+    default: ''
   leader_buckets:
     description: Number of the autoscaler's leader election buckets, whose Services O(state=absent) removes.
     type: int
@@ -601,6 +607,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "monitors": {"type": "bool", "default": False},
     "delete_resources": {"type": "bool", "default": False},
     "scope": {"type": "str", "default": ""},
+    "planned_kubernetes": {"type": "str", "default": ""},
     "leader_buckets": {"type": "int", "default": 1},
     "planned_deletions": {"type": "list", "elements": "dict", "default": []},
     "wait_timeout": {"type": "float", "default": 300.0},
@@ -701,6 +708,7 @@ def desired_state(params: dict[str, Any]) -> DesiredState:
         autopilot=params["autopilot"],
         gateway=params["gateway"],
         kafka=params["kafka"] or {},
+        planned_kubernetes=params["planned_kubernetes"],
         references=require_texts("references", params["references"], KubeError),
         pull_login=params["pull_login"] or {},
     )
@@ -725,7 +733,8 @@ def work(run: Run) -> dict[str, Any]:
     if params["state"] == "absent":
         return summarize(run, client, installer.remove(params["leader_buckets"]))
     pushed = push_bundle(run) if params["bundle"] else {}
-    desired = desired_state(params | pushed)
+    planned = params["planned_kubernetes"] if run.check_mode else ""
+    desired = desired_state({**params, **pushed, "planned_kubernetes": planned})
     images = Images(params, pushed)
     missing = pushed.get("pushed", [])
     changed = bool(missing) and not run.check_mode

@@ -119,6 +119,39 @@ def test_what_is_shown_is_what_changes_and_nothing_else(google: Google, auto: st
     assert cluster(google, auto)["resourceLabels"] == options["labels"]
 
 
+def test_an_older_control_plane_is_upgraded_to_what_the_channel_offers(
+    google: Google, tmp_path: Path
+) -> None:
+    made = gke(google, "aged", release_channel="STABLE", kubernetes_version="1.34")
+    assert made.get("changes") == ["create cluster aged"], made
+    read = google.run("gke_cluster_info", name="aged", location=LOCATION, versions=True)
+    assert "versions" in read, read
+    assert read["versions"]["STABLE"] == ["1.34.6-gke.1300", "1.33.9-gke.1100"]
+    assert read["clusters"][0]["currentMasterVersion"] == "1.34.6-gke.1300"
+    anywhere = google.run("gke_cluster_info", name="aged", versions=True)
+    assert "versions: they are those of one location" in anywhere["msg"]
+
+    google.calls()
+    refused = gke(google, "aged", kubernetes_version="1.35")
+    assert "the release channel STABLE has no 1.35, but 1.34.6-gke.1300, 1.33.9" in refused["msg"]
+    assert "release_channel to RAPID or REGULAR or EXTENDED, which has 1.35" in refused["msg"]
+    assert not [call for call in google.calls() if call.endswith("update")], "nothing was touched"
+
+    options = {"release_channel": "REGULAR", "kubernetes_version": "1.35"}
+    predicted = gke(google, "aged", **options, _ansible_check_mode=True, _ansible_diff=True)
+    done = gke(google, "aged", **options, _ansible_diff=True)
+    assert done["changes"] == ["change release_channel", "change kubernetes_version"]
+    assert (done["changes"], done["diff"]) == (predicted["changes"], predicted["diff"])
+    assert done["cluster"]["currentMasterVersion"] == "1.35.4-gke.1400"
+    kubeconfig(google, tmp_path / "config", name="aged")
+    api = config.new_client_from_config(str(tmp_path / "config"))
+    assert client.VersionApi(api).get_code().git_version == "v1.35.4-gke.1400"
+    google.calls()
+    assert gke(google, "aged", **options)["changed"] is False
+    assert gke(google, "aged", kubernetes_version="1.34")["changed"] is False, "it is newer"
+    assert {call.rpartition(".")[2] for call in google.calls()} == {"get"}, "nothing else is read"
+
+
 def test_what_cannot_be_changed_is_refused_by_name(google: Google, auto: str) -> None:
     google.calls()
     refused = gke(google, auto, autopilot=False, network="vpc-2", release_channel="RAPID")

@@ -31,7 +31,7 @@ ROUNDS = int(os.environ.get("FAULT_ROUNDS", "20"))
 SEED = int(os.environ.get("FAULT_SEED", str(random.SystemRandom().randrange(10**6))))
 SHARE = 0.2
 TIMEOUT = 1.0  # seconds
-READS = ("get", "list", "access", "batchGet", "getIamPolicy")
+READS = ("get", "list", "access", "batchGet", "getIamPolicy", "getServerConfig")
 PAGE = b"<html><body>Please sign in.</body></html>"
 
 pytestmark = pytest.mark.timeout(120 + 10 * ROUNDS)

@@ -58,7 +58,7 @@ def test_check_mode_says_what_the_run_then_does(google: Google, case: Case) -> N
 
 def writes(google: Google) -> list[str]:
     """The methods that a run called to change something, each once, in order."""
-    reads = ("get", "list", "access", "batchGet", "getIamPolicy")
+    reads = ("get", "list", "access", "batchGet", "getIamPolicy", "getServerConfig")
     called = [m for m in google.calls() if m.rpartition(".")[2] not in reads]
     return list(dict.fromkeys(called))
 

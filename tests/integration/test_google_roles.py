@@ -45,6 +45,7 @@ class Play:
         *arguments: str,
         roles: tuple[str, ...] = ("gcp_cluster", "secrets"),
         hosts: tuple[str, ...] = ("cluster",),
+        tasks: tuple[dict[str, Any], ...] = (),
         **variables: Any,
     ) -> subprocess.CompletedProcess[str]:
         """Run the roles; more variables come by a file, as values do not belong on a command line."""
@@ -58,6 +59,7 @@ class Play:
                 "ansible_python_interpreter": sys.executable,
             },
             "roles": [f"streamops.knative.{role}" for role in roles],
+            "tasks": list(tasks),
         }
         (self.folder / "play.yml").write_text(yaml.safe_dump([play]))
         return subprocess.run(
@@ -389,6 +391,51 @@ def test_absent(play: Play) -> None:
     assert play.google.run("gke_cluster_info")["clusters"] == []
     assert play.secrets() == []
     assert recap(play.run(**variables))["changed"] == 0
+
+
+def test_a_kubernetes_that_knative_is_too_new_for_is_refused_with_the_way_to_upgrade(
+    play: Play,
+) -> None:
+    google = {"name": "old", "location": "europe-west1"}
+    play.google.run("gke_cluster", **google, release_channel="STABLE")
+    play.google.run("gke_kubeconfig", **google, path=str(play.folder / "old"))
+    empty = play.folder / "releases"
+    empty.mkdir()
+    variables = {
+        "gcp_cluster_name": "old",
+        "kubeconfig": str(play.folder / "old"),
+        "knative_eventing_version": "1.24.0",
+        "knative_eventing_serving_version": "1.24.0",
+        "knative_eventing_folder": str(empty),
+    }
+    play.google.calls()
+    refused = play.run(roles=("knative_eventing",), **variables)
+    told = " ".join((refused.stdout + refused.stderr).split())
+    assert (
+        "knative_eventing_serving_version: 1.24.0 needs Kubernetes 1.35, the cluster has"
+        " v1.34.6-gke.1300"
+    ) in told
+    assert (
+        "gcp_cluster_release_channel: Knative needs Kubernetes 1.35, and the cluster has"
+        " 1.34.6-gke.1300; the release channel STABLE offers only 1.34.6-gke.1300,"
+    ) in told
+    assert "REGULAR (1.35.4-gke.1400)" in told
+    assert "gcp_cluster_kubernetes_version: '1.35' and run site.yml" in told.replace(
+        "1.35',", "1.35'"
+    )
+
+    upgrade = {"gcp_cluster_release_channel": "REGULAR", "gcp_cluster_kubernetes_version": "1.35"}
+    both = play.run("--check", roles=("gcp_cluster", "knative_eventing"), **variables, **upgrade)
+    told = " ".join((both.stdout + both.stderr).split())
+    assert "has no serving-crds.yaml" in told, "what is left to refuse"
+    assert "needs Kubernetes" not in told, "check mode counts on the upgrade that it plans"
+
+    before = {"streamops.knative.preflight": {"roles": ["gcp_cluster", "knative_eventing"]}}
+    channel = {"gcp_cluster_name": "new", "gcp_cluster_release_channel": "STABLE"}
+    kubeconfig = str(play.folder / "new")
+    new = play.run(roles=(), tasks=(before,), **{**variables, **channel, "kubeconfig": kubeconfig})
+    told = " ".join((new.stdout + new.stderr).split())
+    assert "and the cluster would get 1.34.6-gke.1300; the release channel STABLE offers" in told
 
 
 def test_the_inventory_plugin(play: Play) -> None:

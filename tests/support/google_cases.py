@@ -190,6 +190,7 @@ CASES = {
         gke(
             description="d",
             release_channel="STABLE",
+            kubernetes_version="1.34",
             network="default",
             subnetwork="default",
             pods_range="pods",
@@ -207,6 +208,7 @@ CASES = {
         "gke_cluster",
         gke(
             release_channel="RAPID",
+            kubernetes_version="1.36",
             authorized_networks=[],
             labels={"c": "d"},
             purge_labels=True,

@@ -40,6 +40,7 @@ _FIELDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
             _OBJECTS["versions"],
         ),
         (r"GET container .*/clusters/[^/]+", _OBJECTS["clusters"]),
+        (r"GET container .*/serverConfig", ("defaultClusterVersion",)),
         (
             r"\w+ container .*",
             ("name", "status"),

@@ -117,6 +117,8 @@ class DesiredState:
     gateway: Object = field(default_factory=dict)
     #: How Kafka is reached, as in the option `kafka` of the module.
     kafka: Object = field(default_factory=dict)
+    #: Version of Kubernetes that the cluster is upgraded to before, if it is known.
+    planned_kubernetes: str = ""
     #: Of images, by those they replace, as these are written in the releases.
     references: dict[str, str] = field(default_factory=dict)
     #: `registry`, `username` and `password` to pull images with, or nothing.
@@ -194,6 +196,7 @@ def refusals(
 ) -> list[str]:
     """What stands against installing it on this cluster, a sentence each; only reads."""
     problems = []
+    kubernetes = cluster.kubernetes_version(client, desired.planned_kubernetes)
     for project in desired.projects:
         want = desired.versions[project]
         have = found[project].version if project in found else None
@@ -202,7 +205,7 @@ def refusals(
             desired.source.contradiction(project, want),
         ]
         if PROJECTS[project].is_core:
-            problems.append(cluster.kubernetes_problem(client, project, want))
+            problems.append(cluster.kubernetes_problem(kubernetes, project, want))
     problems += _ownership_problems(client, desired, found)
     problems += missing_prerequisites(client, desired.components, desired.config)
     problems += kafka.problems(client, desired.components, desired.kafka)

@@ -122,16 +122,26 @@ def upgrade_problem(project: str, have: Version | None, want: Version) -> str:
     return ""
 
 
-def kubernetes_problem(client: Client, project: str, want: Version) -> str:
-    """Why the cluster's Kubernetes is too old; empty when it is not, or when that is unknown."""
-    answer = client.version()
-    match = re.match(r"v?(\d+)\.(\d+)", answer.get("gitVersion", ""))
+def kubernetes_version(client: Client, planned: str) -> str:
+    """Return the version of the cluster's Kubernetes, or a newer one that it is upgraded to before."""
+    have: str = client.version().get("gitVersion", "")
+    return max(have, planned, key=_minor)
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    """Return the minor release of a Kubernetes, as (1, 34); empty when it is unknown."""
+    match = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2])) if match else ()
+
+
+def kubernetes_problem(have: str, project: str, want: Version) -> str:
+    """Why a Kubernetes is too old; empty when it is not, or when that is unknown."""
     need = minimum_kubernetes(want)
-    if not match or need is None or (int(match[1]), int(match[2])) >= need:
+    if not _minor(have) or need is None or _minor(have) >= need:
         return ""
     return (
         f"{project}_version: {want} needs Kubernetes {need[0]}.{need[1]}, the cluster has"
-        f" {answer['gitVersion']}: upgrade the cluster, or choose an older {project}_version"
+        f" {have}: upgrade the cluster, or choose an older {project}_version"
     )
 
 

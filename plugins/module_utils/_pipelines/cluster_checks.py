@@ -15,7 +15,14 @@ from .._airgap.archive import Archive
 from .._airgap.errors import BundleError
 from .._knative import bundle
 from .._knative.installation import Installed, installed
-from .._knative.releases import COMPONENTS, PROJECTS, Source, Version, projects_of
+from .._knative.releases import (
+    COMPONENTS,
+    PROJECTS,
+    Source,
+    Version,
+    minimum_kubernetes,
+    projects_of,
+)
 from .._kubernetes.client import Client, Object, UnknownKind, permitted
 from .._kubernetes.errors import ApiError
 from . import ownership, rights
@@ -162,7 +169,19 @@ def _desired_state(values: Values) -> bundle.DesiredState:
         kafka=values.get("knative_eventing_kafka") or {},
         source=Source(folder=values["knative_eventing_folder"]),
         adopt=bool(values["knative_eventing_adopt"]),
+        # Known where the role that upgrades the cluster is part of the run.
+        planned_kubernetes=values.get("gcp_cluster_kubernetes_version") or "",
     )
+
+
+def needed_kubernetes(roles: Collection[str], values: Values) -> tuple[int, int] | None:
+    """Return the oldest Kubernetes (major, minor) for the Knative asked for; None for none, or where it is unknown."""
+    if "knative_eventing" not in roles or values["knative_eventing_state"] != "present":
+        return None
+    desired = _desired_state(values)
+    projects = [name for name in desired.projects if PROJECTS[name].is_core]
+    known = [minimum_kubernetes(desired.versions[name]) for name in projects]
+    return max(filter(None, known), default=None)
 
 
 def _renamed(problem: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import ConfigError, FailedPrecondition, GcpError, NotFound
 from ..plan import Plan, merged_labels
 from ..session import Session
-from . import settings
+from . import settings, versions
 
 Json = dict[str, Any]
 
@@ -34,6 +34,10 @@ class Clusters:
         """The clusters of the location (`-` for all locations); a warning names zones that are missing."""
         path = f"v1/{self._parent}/clusters"
         return list(self._session.pages("container", path, "clusters", partial=True))
+
+    def server_config(self) -> Json:
+        """Return which versions of Kubernetes the location offers."""
+        return self._session.get("container", f"v1/{self._parent}/serverConfig")
 
     def plan_present(self, params: Json) -> Plan:
         """Steps that make the cluster as the options ask."""
@@ -80,6 +84,10 @@ class Clusters:
     def _plan_creation(self, params: Json, wanted: Json) -> Plan:
         name = params["name"]
         body = settings.new_cluster(params, wanted)
+        if version := params["kubernetes_version"]:
+            channel = params["release_channel"] or versions.DEFAULT_CHANNEL
+            versions.check_offered(version, "", channel, self.server_config())
+            body["initialClusterVersion"] = version
         plan = Plan(after=_shown(body), result={"cluster": {"name": name}, "planned": True})
 
         def create() -> None:
@@ -115,6 +123,7 @@ class Clusters:
                 if not settings.same(setting, value, now):
                     update = functools.partial(self._update, params["name"], setting.update(value))
                     _note(plan, setting.option, now, value, update)
+        self._plan_upgrade(plan, params, current)
         self._plan_labels(plan, params, current)
         self._plan_maintenance(plan, params, current)
         if plan.steps:
@@ -130,6 +139,16 @@ class Clusters:
             plan.result["cluster"] = trimmed(self._require(name))
 
         plan.steps[-1] = (words, end)
+
+    def _plan_upgrade(self, plan: Plan, params: Json, current: Json) -> None:
+        """Upgrade a control plane that is older than asked for; GKE's own upgrades go on from there."""
+        wanted, now = params["kubernetes_version"], current["currentMasterVersion"]
+        if not wanted or versions.number(now) >= versions.number(wanted):
+            return
+        channel = params["release_channel"] or current.get("releaseChannel", {}).get("channel", "")
+        versions.check_offered(wanted, now, channel, self.server_config())
+        update = functools.partial(self._update, params["name"], {"desiredMasterVersion": wanted})
+        _note(plan, "kubernetes_version", now, wanted, update)
 
     def _plan_passthrough(self, plan: Plan, params: Json, current: Json) -> list[str]:
         refused = []

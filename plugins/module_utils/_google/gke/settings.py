@@ -17,6 +17,7 @@ from ..._module.text import require_texts
 from ..errors import ConfigError
 from ..session import Session
 from ..timestamps import check_times, is_time, moment
+from . import versions
 
 Json = dict[str, Any]
 
@@ -28,6 +29,7 @@ _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 OWNED: Mapping[str, str] = {
     "autopilot": "autopilot",
     "description": "description",
+    "initialClusterVersion": "kubernetes_version",
     "location": "location",
     "maintenancePolicy": "maintenance_window",
     "name": "name",
@@ -279,6 +281,7 @@ def check(params: Json) -> None:
     location, pool = params["location"], params["node_pool"] or {}
     require_texts("labels", params["labels"] or {}, ConfigError)
     problems = _name_problems(params["name"], location)
+    problems += versions.check(params["kubernetes_version"] or "")
     if not problems and params["autopilot"] and location.count("-") == 2:
         region = location.rpartition("-")[0]
         problems.append(f"location: Autopilot clusters are regional: {region}, not {location}")
