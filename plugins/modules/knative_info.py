@@ -120,7 +120,9 @@ gateway:
   returned: success
   type: dict
 upgrade_findings:
-  description: Objects that upgrades to the releases of O(upgrade_to) make fail or behave otherwise.
+  description: >-
+    Objects that upgrades to the releases of O(upgrade_to) make fail or behave otherwise, and what changes whatever
+    objects there are.
   returned: success
   type: list
   elements: dict
@@ -132,7 +134,7 @@ upgrade_findings:
       description: Minor release that brings the change.
       type: str
     kind:
-      description: Kind of the object.
+      description: Kind of the object; empty, as its name, for what is about no single one.
       type: str
     namespace:
       description: Namespace of the object.

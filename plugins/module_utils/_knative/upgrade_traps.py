@@ -34,18 +34,27 @@ OPENCENSUS = {
     ),
     "config-tracing": ("backend", "zipkin-endpoint", "sample-rate", "debug"),
 }
-#: Kinds that send events, with the fields of their spec that name where to.
+_SINK = ("spec.sink.uri", "status.sinkUri")
+_DEAD_LETTERS = ("spec.delivery.deadLetterSink.uri", "status.deadLetterSinkUri")
+#: Kinds that send events, with the fields that name where to: as asked for, and as references were resolved.
 SENDERS = {
-    ("sources.knative.dev/v1", "SinkBinding"): ("sink",),
-    ("sources.knative.dev/v1", "ContainerSource"): ("sink",),
-    ("sources.knative.dev/v1", "PingSource"): ("sink",),
-    ("sources.knative.dev/v1", "ApiServerSource"): ("sink",),
-    ("eventing.knative.dev/v1", "Broker"): ("delivery.deadLetterSink",),
-    ("eventing.knative.dev/v1", "Trigger"): ("subscriber", "delivery.deadLetterSink"),
+    ("sources.knative.dev/v1", "SinkBinding"): _SINK,
+    ("sources.knative.dev/v1", "ContainerSource"): _SINK,
+    ("sources.knative.dev/v1", "PingSource"): _SINK,
+    ("sources.knative.dev/v1", "ApiServerSource"): _SINK,
+    ("eventing.knative.dev/v1", "Broker"): _DEAD_LETTERS,
+    ("eventing.knative.dev/v1", "Trigger"): (
+        "spec.subscriber.uri",
+        "status.subscriberUri",
+        *_DEAD_LETTERS,
+    ),
     ("messaging.knative.dev/v1", "Subscription"): (
-        "subscriber",
-        "reply",
-        "delivery.deadLetterSink",
+        "spec.subscriber.uri",
+        "status.physicalSubscription.subscriberUri",
+        "spec.reply.uri",
+        "status.physicalSubscription.replyUri",
+        "spec.delivery.deadLetterSink.uri",
+        "status.physicalSubscription.deadLetterSinkUri",
     ),
 }
 #: Deprecated versions by CustomResourceDefinition, with the one that takes their place.
@@ -57,7 +66,7 @@ DEPRECATED = {
 
 @dataclass(frozen=True)
 class Finding:
-    """An object, and what a release changes for it."""
+    """What a release changes for an object, or, without `kind` and `name`, for a whole installation."""
 
     project: str
     release: str
@@ -69,7 +78,8 @@ class Finding:
     def __str__(self) -> str:
         """Return the sentence for a warning."""
         place = f"{self.namespace}/{self.name}" if self.namespace else self.name
-        return f"{self.project.capitalize()} {self.release}: {self.kind} {place}: {self.problem}"
+        about = f"{self.kind} {place}: " if self.kind else ""
+        return f"{self.project.capitalize()} {self.release}: {about}{self.problem}"
 
 
 def findings(
@@ -77,13 +87,18 @@ def findings(
 ) -> list[Finding]:
     """Return what the upgrades from the installed to the wanted releases meet, in the order of releases."""
     found = []
-    for (project, minor), look in sorted(_TRAPS.items(), key=lambda entry: entry[0][1]):
+    for project, minor in sorted({*_TRAPS, *_NOTES}, key=lambda entry: (entry[1], entry[0])):
         have, want = installed.get(project), wanted.get(project)
-        if have and want and have.major == want.major and have.minor < minor <= want.minor:
+        if not (have and want and have.major == want.major and have.minor < minor <= want.minor):
+            continue
+        release = f"{want.major}.{minor}"
+        if note := _NOTES.get((project, minor)):
+            found.append(Finding(project, release, "", "", "", note))
+        if look := _TRAPS.get((project, minor)):
             found += [
                 Finding(
                     project,
-                    f"{want.major}.{minor}",
+                    release,
                     item["kind"],
                     item["metadata"].get("namespace", ""),
                     item["metadata"]["name"],
@@ -174,11 +189,9 @@ def _https_sinks(client: Client) -> Findings:
     """Eventing 1.22: TLS 1.3 at least, where events are sent to."""
     for (api_version, kind), fields in SENDERS.items():
         for item in _all(client, api_version, kind):
-            uris = [
-                uri
-                for field in fields
-                if (uri := _uri(item.get("spec") or {}, field)).startswith("https://")
-            ]
+            uris = dict.fromkeys(
+                uri for field in fields if (uri := _uri(item, field)).startswith("https://")
+            )
             if uris:
                 yield (
                     item,
@@ -188,9 +201,9 @@ def _https_sinks(client: Client) -> Findings:
                 )
 
 
-def _uri(spec: Object, field: str) -> str:
-    value: Any = spec
-    for key in [*field.split("."), "uri"]:
+def _uri(item: Object, field: str) -> str:
+    value: Any = item
+    for key in field.split("."):
         value = (value or {}).get(key)
     return str(value or "")
 
@@ -239,4 +252,17 @@ _TRAPS: dict[tuple[str, int], Callable[[Client], Findings]] = {
     ("eventing", 22): _https_sinks,
     ("serving", 23): _pod_defaults,
     ("eventing", 23): _deprecated,
+}
+
+_METRICS = "names and labels of metrics change: adapt dashboards and alerts"
+#: What changes whatever objects there are.
+_NOTES: dict[tuple[str, int], str] = {
+    ("serving", 19): f"metrics and traces are OpenTelemetry's, and the {_METRICS}",
+    ("eventing", 19): f"metrics and traces are OpenTelemetry's, and the {_METRICS}",
+    ("serving", 21): _METRICS,
+    ("eventing", 21): _METRICS,
+    ("eventing", 23): (
+        "its programs read EndpointSlices in place of Endpoints: roles of your own for their service accounts have"
+        " to allow get, list and watch of endpointslices.discovery.k8s.io (the release's own roles do)"
+    ),
 }
