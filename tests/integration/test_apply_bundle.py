@@ -57,6 +57,15 @@ def test_creates_in_order_and_repeats_without_a_change(kube: Kube, ns: str) -> N
     assert set(second.actions.values()) == {"unchanged"}
 
 
+def test_nothing_is_read_below_namespaces_that_are_yet_to_be_created(kube: Kube, ns: str) -> None:
+    spaces = [f"{ns}-{number}" for number in range(20)]
+    bundle = [item for space in spaces for item in (namespace(space), config_map("one", space))]
+    first = kube.apply(*bundle)
+    assert set(first.actions.values()) == {"created"}
+    discovery, schemas, listed, tried = 2, 2, 1, len(spaces)
+    assert first.result["requests"] <= discovery + schemas + listed + tried + len(bundle)
+
+
 def test_no_change_costs_one_request_per_kind_and_namespace(kube: Kube, ns: str) -> None:
     many = [config_map(f"map-{number}", ns, key="value") for number in range(30)]
     kube.apply(namespace(ns), *copy.deepcopy(many))

@@ -200,9 +200,22 @@ class Applier:
     # -- read ------------------------------------------------------------------------------
 
     def read(self, bundle: Bundle) -> None:
-        """Fill in `before`: one GET for a single object of a kind and namespace, else one LIST."""
+        """Fill in `before`: one GET for a single object of a kind and namespace, else one LIST.
+
+        The namespaces of the bundle come first: below those that are yet to be created there is nothing to read.
+        """
+        namespaces = [item for item in bundle.items if item.resource.kind == "Namespace"]
+        self._read_all(namespaces)
+        absent = {item.name for item in namespaces if item.before is None}
+        self._read_all(
+            item
+            for item in bundle.items
+            if item.resource.kind != "Namespace" and item.namespace not in absent
+        )
+
+    def _read_all(self, items: Iterable[Item]) -> None:
         groups: dict[tuple[Resource, str | None], list[Item]] = defaultdict(list)
-        for item in bundle.items:
+        for item in items:
             served = (item.resource.api_version, item.resource.kind) in self._client.resources()
             if served and item.before is None:
                 groups[item.resource, item.namespace].append(item)

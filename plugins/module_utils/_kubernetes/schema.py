@@ -37,19 +37,21 @@ class Schemas:
         self._client = client
         self._lock = threading.Lock()  # objects are checked side by side, and a document takes long
         self._documents: dict[str, Object] = {}
+        self._kinds: dict[tuple[str, str], Object | None] = {}
         self._paths: Object | None = None
 
     def problems(self, definition: Object) -> list[str]:
         """What is wrong with an object of a kind the server serves; empty if nothing is known."""
+        api_version, kind = definition["apiVersion"], definition["kind"]
         with self._lock:
-            document = self._document(definition["apiVersion"])
-        schemas: Object = document.get("components", {}).get("schemas", {})
-        group, _slash, version = definition["apiVersion"].rpartition("/")
-        wanted = {"group": group, "version": version, "kind": definition["kind"]}
-        for schema in schemas.values():
-            if wanted in (schema.get(_GVK) or []):
-                return list(violations(definition, schema, schemas))
-        return []
+            schemas = self._document(api_version).get("components", {}).get("schemas", {})
+            if (api_version, kind) not in self._kinds:
+                group, _slash, version = api_version.rpartition("/")
+                wanted = {"group": group, "version": version, "kind": kind}
+                found = (item for item in schemas.values() if wanted in (item.get(_GVK) or []))
+                self._kinds[api_version, kind] = next(found, None)
+        schema = self._kinds[api_version, kind]
+        return list(violations(definition, schema, schemas)) if schema else []
 
     def _document(self, api_version: str) -> Object:
         if self._paths is None:
