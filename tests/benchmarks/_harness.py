@@ -17,6 +17,7 @@ NAMES = (
     "demo",
     "apply_noop",
     "apply_first",
+    "apply_small",
     "knative_install",
     "kube_load",
     "gcp_noop",
