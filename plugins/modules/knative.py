@@ -268,9 +268,6 @@ options:
           failureThreshold:
             description: Number of probes in a row that have to fail.
             type: int
-          terminationGracePeriodSeconds:
-            description: Seconds a container gets to end, after its liveness probe failed.
-            type: int
   services:
     description: Labels and annotations of Services.
     type: list
@@ -555,20 +552,15 @@ REGISTRY_OPTIONS = (
 SSLIP = "sslip.io"  # resolves ADDRESS.sslip.io to the address
 _METADATA = {"labels": {"type": "dict"}, "annotations": {"type": "dict"}}
 _NAMED = {"name": {"type": "str", "required": True}, **_METADATA}
-_PROBE = {
-    "type": "list",
-    "elements": "dict",
-    "default": [],
-    "options": {
-        "container": {"type": "str"},
-        "initialDelaySeconds": {"type": "int"},
-        "periodSeconds": {"type": "int"},
-        "timeoutSeconds": {"type": "int"},
-        "successThreshold": {"type": "int"},
-        "failureThreshold": {"type": "int"},
-        "terminationGracePeriodSeconds": {"type": "int"},
-    },
+_TIMING = {
+    "container": {"type": "str"},
+    "initialDelaySeconds": {"type": "int"},
+    "periodSeconds": {"type": "int"},
+    "timeoutSeconds": {"type": "int"},
+    "successThreshold": {"type": "int"},
+    "failureThreshold": {"type": "int"},
 }
+_PROBE = {"type": "list", "elements": "dict", "default": []}
 _WORKLOAD = {
     **_NAMED,
     "replicas": {"type": "int"},
@@ -596,8 +588,11 @@ _WORKLOAD = {
             "variables": {"type": "list", "elements": "dict", "required": True},
         },
     },
-    "livenessProbes": _PROBE,
-    "readinessProbes": _PROBE,
+    "livenessProbes": {
+        **_PROBE,
+        "options": {**_TIMING, "terminationGracePeriodSeconds": {"type": "int"}},
+    },
+    "readinessProbes": {**_PROBE, "options": _TIMING},
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

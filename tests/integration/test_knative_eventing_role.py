@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
+import random
+import re
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+import yaml
+from support.http_server import serving
 from support.kube import (
     KNATIVE,
     Kube,
@@ -26,6 +33,7 @@ from support.kube import (
 )
 from support.prerequisites import GATEWAY, GATEWAY_API, ISTIO, ISTIOD, RABBITMQ, exposed, of
 from support.site import BIN, ROOT, recap
+from support.tls import issue
 
 from streamops_sandbox.knative import release
 
@@ -93,7 +101,15 @@ class Role:
             "hosts": "localhost",
             "gather_facts": False,
             "roles": ["streamops.knative.knative_eventing"],
-            "tasks": [{"ansible.builtin.debug": {"var": "knative_eventing_endpoint"}}],
+            "tasks": [
+                {"ansible.builtin.debug": {"var": "knative_eventing_endpoint"}},
+                {
+                    "ansible.builtin.debug": {
+                        "msg": "OUTCOME={{ _knative_eventing_result | to_json | b64encode }}"
+                    },
+                    "when": "show_outcome | default(false)",
+                },
+            ],
         }
         self._playbook.write_text(json.dumps([play]))
         self._variables = {
@@ -126,6 +142,14 @@ class Role:
         done = self.run(*arguments, **variables)
         assert done.returncode == 0, done.stdout + done.stderr
         return recap(done.stdout)["localhost"]["changed"]
+
+    def outcome(self, *arguments: str, **variables: Any) -> Object:
+        """Run it; what the task that installs has returned."""
+        done = self.run(*arguments, show_outcome=True, **variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (encoded,) = re.findall(r"OUTCOME=([A-Za-z0-9+/=]+)", done.stdout)
+        outcome: Object = json.loads(base64.b64decode(encoded))
+        return outcome
 
     def refusal(self, *arguments: str, **variables: Any) -> str:
         """Run it; what it says when it fails, as it must."""
@@ -239,6 +263,125 @@ def test_from_installing_over_an_upgrade_to_leaving_nothing(role: Role) -> None:
     assert cluster_scoped(role.kube) == before
     assert "K_SINK" not in environment_of_the_subject(role.kube), "bindings are undone first"
     assert role.changes(knative_eventing_state="absent") == 0
+
+
+class Autopilot(BaseHTTPRequestHandler):
+    """Rewrites workloads as GKE Autopilot does.
+
+    Requests are raised to its minimum, limits are set to them, a runtime profile and tolerations are added, and
+    annotations record what was asked for.
+    """
+
+    LEAST: ClassVar[dict[str, str]] = {"cpu": "50m", "memory": "52Mi", "ephemeral-storage": "1Gi"}
+
+    def do_POST(self) -> None:
+        review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        workload = review["request"]["object"]
+        asked = [
+            {"name": container["name"], "resources": container.get("resources", {})}
+            for container in workload["spec"]["template"]["spec"]["containers"]
+        ]
+        record = {
+            "autopilot.gke.io/resource-adjustment": json.dumps({"input": asked, "modified": True}),
+            "autopilot.gke.io/warden-version": "3.0.1",
+        }
+        annotations = {**(workload["metadata"].get("annotations") or {}), **record}
+        patch = [
+            {"op": "add", "path": "/metadata/annotations", "value": annotations},
+            {"op": "add", "path": "/spec/template/spec", "value": self._pod(workload)},
+        ]
+        answer = {
+            "uid": review["request"]["uid"],
+            "allowed": True,
+            "patchType": "JSONPatch",
+            "patch": base64.b64encode(json.dumps(patch).encode()).decode(),
+        }
+        body = json.dumps({**review, "request": None, "response": answer}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _pod(self, workload: Object) -> Object:
+        pod: Object = workload["spec"]["template"]["spec"]
+        arch = {"key": "kubernetes.io/arch", "operator": "Equal", "value": "amd64"}
+        others = [entry for entry in pod.get("tolerations") or [] if entry != arch]
+        security = {**(pod.get("securityContext") or {})}
+        security.setdefault("seccompProfile", {"type": "RuntimeDefault"})
+        containers = []
+        for container in pod["containers"]:
+            requests = {**self.LEAST, **((container.get("resources") or {}).get("requests") or {})}
+            if requests["cpu"] == "10m":
+                requests["cpu"] = self.LEAST["cpu"]
+            resources = {"requests": requests, "limits": requests}
+            containers.append({**container, "resources": resources})
+        return {
+            **pod,
+            "tolerations": [*others, arch],
+            "securityContext": security,
+            "containers": containers,
+        }
+
+    def log_message(self, *_args: Any) -> None:
+        """Nothing to log in tests."""
+
+
+@contextmanager
+def autopilot(kube: Kube, folder: Path) -> Iterator[None]:
+    """Have workloads of a cluster rewritten."""
+    ca, certificate = issue("localhost", folder)
+    with serving(Autopilot, certificate) as server:
+        kube.apply(
+            {
+                "apiVersion": "admissionregistration.k8s.io/v1",
+                "kind": "MutatingWebhookConfiguration",
+                "metadata": {"name": "workload-defaulter.config.common-webhooks.networking.gke.io"},
+                "webhooks": [
+                    {
+                        "name": "workload-defaulter.common-webhooks.networking.gke.io",
+                        "clientConfig": {
+                            "url": f"https://localhost:{server.server_port}/",
+                            "caBundle": base64.b64encode(ca.encode()).decode(),
+                        },
+                        "rules": [
+                            {
+                                "apiGroups": ["apps"],
+                                "apiVersions": ["v1"],
+                                "operations": ["CREATE", "UPDATE"],
+                                "resources": ["deployments", "statefulsets"],
+                            }
+                        ],
+                        "admissionReviewVersions": ["v1"],
+                        "sideEffects": "None",
+                    }
+                ],
+            }
+        )
+        yield
+
+
+@stand_ins
+@pytest.mark.timeout(280)
+def test_what_autopilot_rewrites_is_no_change(role: Role, tmp_path: Path) -> None:
+    resources = [{"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}]
+    variables = {
+        "knative_eventing_components": ["serving", "kourier"],
+        "knative_eventing_autopilot": True,
+        "knative_eventing_workloads": [{"name": "all", "resources": resources}],
+    }
+    with autopilot(role.kube, tmp_path):
+        assert role.changes(**variables) == 1
+        controller = role.kube.get("apps/v1", "Deployment", "controller", "knative-serving")
+        assert controller is not None
+        (container,) = controller["spec"]["template"]["spec"]["containers"]
+        rewritten = {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "1Gi"}
+        assert container["resources"] == {"requests": rewritten, "limits": rewritten}
+        assert role.changes(**variables) == 0
+        assert role.changes("--check", **variables) == 0
+        resources[0]["requests"]["memory"] = "96Mi"
+        assert role.changes(**variables) == 1
+        assert role.changes(**variables) == 0
 
 
 @stand_ins
@@ -434,45 +577,71 @@ def test_brokers_on_kafka_and_rabbitmq_install_themselves(role: Role) -> None:
     assert ("sources.knative.dev/v1", "KafkaSource") not in client.resources()
 
 
-#: One setting of each kind, by variable.
+#: Every field of a probe that may be set, of both kinds.
+TIMING = {
+    "initialDelaySeconds": 1,
+    "periodSeconds": 7,
+    "timeoutSeconds": 3,
+    "successThreshold": 1,
+    "failureThreshold": 9,
+}
+LIVENESS = {**TIMING, "terminationGracePeriodSeconds": 20}
+AFFINITY = {
+    "nodeAffinity": {
+        "preferredDuringSchedulingIgnoredDuringExecution": [
+            {
+                "weight": 1,
+                "preference": {"matchExpressions": [{"key": "spot", "operator": "DoesNotExist"}]},
+            }
+        ]
+    }
+}
+TOLERATION = {"key": "dedicated", "operator": "Exists"}
+SPREAD = {
+    "maxSkew": 1,
+    "topologyKey": "kubernetes.io/hostname",
+    "whenUnsatisfiable": "ScheduleAnyway",
+}
+#: Every setting, by variable.
 SETTINGS: Object = {
+    "knative_eventing_config": {"serving": {"config-features": {"multi-container": "enabled"}}},
+    "knative_eventing_observability": {"tracing-endpoint": "collector.observability:4317"},
+    "knative_eventing_gateway_service_type": "NodePort",
+    "knative_eventing_gateway_annotations": {"example.com/gateway": "ours"},
     "knative_eventing_workloads": [
         {
             "name": "all",
             "replicas": 2,
             "labels": {"team": "platform"},
-            "tolerations": [{"key": "dedicated", "operator": "Exists"}],
-            "topologySpreadConstraints": [
-                {
-                    "maxSkew": 1,
-                    "topologyKey": "kubernetes.io/hostname",
-                    "whenUnsatisfiable": "ScheduleAnyway",
-                }
-            ],
+            "tolerations": [TOLERATION],
+            "topologySpreadConstraints": [SPREAD],
         },
         {
             "name": "controller",
             "annotations": {"example.com/note": "ours"},
             "nodeSelector": {"kubernetes.io/os": "linux"},
-            "affinity": {
-                "nodeAffinity": {
-                    "preferredDuringSchedulingIgnoredDuringExecution": [
-                        {
-                            "weight": 1,
-                            "preference": {
-                                "matchExpressions": [{"key": "spot", "operator": "DoesNotExist"}]
-                            },
-                        }
-                    ]
-                }
-            },
+            "affinity": AFFINITY,
             "resources": [{"requests": {"cpu": "10m"}, "limits": {"memory": "512Mi"}}],
             "env": [{"container": "controller", "variables": [{"name": "EXTRA", "value": "1"}]}],
-            "readinessProbes": [{"container": "controller", "periodSeconds": 7}],
+            "livenessProbes": [{"container": "controller", **LIVENESS}],
+            "readinessProbes": [{"container": "controller", **TIMING}],
         },
+        {"name": "request-reply", "replicas": 2},
+        # Two pods of one port do not fit on the one node, and this has none before it is needed.
+        {"name": "pingsource-mt-adapter", "hostNetwork": True},
     ],
-    "knative_eventing_services": [{"name": "kourier", "labels": {"exposed": "yes"}}],
-    "knative_eventing_namespace_metadata": {"labels": {"istio-injection": "disabled"}},
+    "knative_eventing_services": [
+        {"name": "all", "annotations": {"example.com/service": "ours"}},
+        {"name": "kourier", "labels": {"exposed": "yes"}},
+    ],
+    "knative_eventing_pod_disruption_budgets": [
+        {"name": "all", "maxUnavailable": "50%"},
+        {"name": "activator-pdb", "minAvailable": "1"},
+    ],
+    "knative_eventing_namespace_metadata": {
+        "labels": {"istio-injection": "disabled"},
+        "annotations": {"example.com/owner": "platform"},
+    },
     "knative_eventing_image_pull_secrets": ["pull"],
     "knative_eventing_custom_certs": {"type": "ConfigMap", "name": "our-ca"},
     "knative_eventing_selection_mode": "inclusion",
@@ -480,6 +649,174 @@ SETTINGS: Object = {
     "knative_eventing_autopilot": True,
     "knative_eventing_registry": "mirror.example.com/knative",
     "knative_eventing_images": {"envoyproxy/envoy": "docker.io/envoyproxy/envoy:v1.37.1"},
+}
+CONTROLLER = "Deployment controller"
+POD = ("spec", "template", "spec")
+CONTAINER = (*POD, "containers", "controller")
+MIRRORED = "mirror.example.com/knative/knative-releases/knative.dev"
+#: Where a setting is in the cluster: (option below knative_eventing_, object, path, value or pattern); None stands
+#: for the test's own port.
+READ_BACK: list[tuple[str, str, tuple[str | int, ...], Any]] = [
+    ("config", "ConfigMap config-features", ("data", "multi-container"), "enabled"),
+    *(
+        ("observability", f"ConfigMap {namespace}/config-observability", ("data", key), value)
+        for namespace in ("knative-serving", "knative-eventing")
+        for key, value in SETTINGS["knative_eventing_observability"].items()
+    ),
+    ("gateway_service_type", "Service kourier", ("spec", "type"), "NodePort"),
+    ("gateway_node_port", "Service kourier", ("spec", "ports", "http2", "nodePort"), None),
+    ("gateway_annotations", "Service kourier", ("annotations", "example.com/gateway"), "ours"),
+    ("workloads.replicas", CONTROLLER, ("spec", "replicas"), 2),
+    ("workloads.replicas", "StatefulSet request-reply", ("spec", "replicas"), 2),
+    (
+        "workloads.replicas",
+        "HorizontalPodAutoscaler activator",
+        ("spec", "minReplicas"),
+        2,
+    ),
+    ("workloads.labels", "Deployment eventing-controller", ("labels", "team"), "platform"),
+    (
+        "workloads.labels",
+        CONTROLLER,
+        ("spec", "template", "metadata", "labels", "team"),
+        "platform",
+    ),
+    ("workloads.annotations", CONTROLLER, ("annotations", "example.com/note"), "ours"),
+    (
+        "workloads.annotations",
+        CONTROLLER,
+        ("spec", "template", "metadata", "annotations", "example.com/note"),
+        "ours",
+    ),
+    ("workloads.nodeSelector", CONTROLLER, (*POD, "nodeSelector"), {"kubernetes.io/os": "linux"}),
+    ("workloads.tolerations", CONTROLLER, (*POD, "tolerations"), [TOLERATION]),
+    ("workloads.affinity", CONTROLLER, (*POD, "affinity"), AFFINITY),
+    (
+        "workloads.topologySpreadConstraints",
+        "StatefulSet request-reply",
+        (*POD, "topologySpreadConstraints", 0, "topologyKey"),
+        "kubernetes.io/hostname",
+    ),
+    ("workloads.hostNetwork", "Deployment pingsource-mt-adapter", (*POD, "hostNetwork"), True),
+    (
+        "workloads.hostNetwork",
+        "Deployment pingsource-mt-adapter",
+        (*POD, "dnsPolicy"),
+        "ClusterFirstWithHostNet",
+    ),
+    (
+        "workloads.resources.requests",
+        CONTROLLER,
+        (*CONTAINER, "resources", "requests", "cpu"),
+        "10m",
+    ),
+    (
+        "workloads.resources.limits",
+        CONTROLLER,
+        (*CONTAINER, "resources", "limits", "memory"),
+        "512Mi",
+    ),
+    ("workloads.env.variables", CONTROLLER, (*CONTAINER, "env", "EXTRA", "value"), "1"),
+    *(
+        (
+            f"workloads.{probe}s.{field}",
+            CONTROLLER,
+            (*CONTAINER, probe, field),
+            value,
+        )
+        for probe, fields in (("livenessProbe", LIVENESS), ("readinessProbe", TIMING))
+        for field, value in fields.items()
+    ),
+    ("services.labels", "Service kourier", ("labels", "exposed"), "yes"),
+    *(
+        ("services.annotations", f"Service {name}", ("annotations", "example.com/service"), "ours")
+        for name in ("kourier", "activator-service", "eventing-webhook")
+    ),
+    (
+        "pod_disruption_budgets.maxUnavailable",
+        "PodDisruptionBudget eventing-webhook",
+        ("spec", "maxUnavailable"),
+        "50%",
+    ),
+    (
+        "pod_disruption_budgets.minAvailable",
+        "PodDisruptionBudget activator-pdb",
+        ("spec", "minAvailable"),
+        1,
+    ),
+    *(
+        (
+            "namespace_metadata.labels",
+            f"Namespace {name}",
+            ("labels", "istio-injection"),
+            "disabled",
+        )
+        for name in ("knative-serving", "knative-eventing", "kourier-system")
+    ),
+    *(
+        (
+            "namespace_metadata.annotations",
+            f"Namespace {name}",
+            ("annotations", "example.com/owner"),
+            "platform",
+        )
+        for name in ("knative-serving", "knative-eventing", "kourier-system")
+    ),
+    ("additional_manifests", "ConfigMap our-ca", ("data", "ca.crt"), "not looked at here"),
+    *(
+        ("image_pull_secrets", name, (*POD, "imagePullSecrets"), [{"name": "pull"}])
+        for name in (CONTROLLER, "Deployment 3scale-kourier-gateway", "StatefulSet request-reply")
+    ),
+    (
+        "custom_certs",
+        CONTROLLER,
+        (*POD, "volumes", "custom-certs-our-ca", "configMap", "name"),
+        "our-ca",
+    ),
+    ("custom_certs", CONTROLLER, (*CONTAINER, "env", "SSL_CERT_DIR", "value"), "/custom-certs"),
+    (
+        "custom_certs",
+        CONTROLLER,
+        (*CONTAINER, "volumeMounts", "custom-certs-our-ca", "mountPath"),
+        "/custom-certs",
+    ),
+    (
+        "selection_mode",
+        "Deployment eventing-webhook",
+        (*POD, "containers", 0, "env", "SINK_BINDING_SELECTION_MODE", "value"),
+        "inclusion",
+    ),
+    (
+        "broker_class",
+        "ConfigMap config-br-defaults",
+        ("data", "default-br-config"),
+        re.compile(r"brokerClass: Mine\n"),
+    ),
+    (
+        "autopilot",
+        "ConfigMap config-deployment",
+        ("data", "pod-is-always-schedulable"),
+        "true",
+    ),
+    ("registry", CONTROLLER, (*CONTAINER, "image"), f"{MIRRORED}/serving/cmd/controller:v1.23.0"),
+    (
+        "registry",
+        "ConfigMap config-deployment",
+        ("data", "queue-sidecar-image"),
+        f"{MIRRORED}/serving/cmd/queue:v1.23.0",
+    ),
+    (
+        "images",
+        "Deployment 3scale-kourier-gateway",
+        (*POD, "containers", 0, "image"),
+        "docker.io/envoyproxy/envoy:v1.37.1",
+    ),
+]
+#: Options that are no settings of what is installed, and those that tests of their own are about.
+ELSEWHERE = {
+    *("state", "kubeconfig", "scope", "context", "login", "timeout", "delete_resources", "adopt"),
+    *("components", "mirror", "folder", "checksums", "cache_dir", "domain", "gateway"),
+    *("gateway_address", "gateway_port", "monitors", "kafka"),
 }
 BROUGHT = [
     *(
@@ -494,14 +831,47 @@ BROUGHT = [
 ]
 
 
+def options(specification: Object, prefix: str = "") -> set[str]:
+    """Return the dotted names of the options in an argument specification that have values."""
+    names: set[str] = set()
+    for name, option in specification.items():
+        below = {k: v for k, v in option.get("options", {}).items() if k not in ("name", "type")}
+        below.pop("container", None)
+        if below:
+            names |= options(below, f"{prefix}{name}.")
+        else:
+            names.add(f"{prefix}{name}")
+    return names
+
+
+def at(value: Any, path: tuple[str | int, ...]) -> Any:
+    """Return what is at a path; entries of lists are meant by their name, or their number."""
+    for key in path:
+        if isinstance(value, list) and isinstance(key, str):
+            (value,) = [entry for entry in value if entry["name"] == key]
+        else:
+            value = value[key]
+    return value
+
+
+def matches(value: Any, expected: Any) -> bool:
+    """Return whether a value is the one expected, or has what a pattern looks for."""
+    if isinstance(expected, re.Pattern):
+        return expected.search(value) is not None
+    return bool(value == expected)
+
+
 def installation(kube: Kube) -> dict[str, Object]:
-    """Return what settings may change, as it was applied, by "Kind name"."""
+    """Return what settings may change, as it was applied, by "Kind name".
+
+    ConfigMaps that several namespaces have are "ConfigMap namespace/name" too.
+    """
     client = kube.connect()
     kinds = [("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("v1", "Service")]
     kinds += [("v1", "ConfigMap"), ("v1", "Namespace")]
     kinds += [("autoscaling/v2", "HorizontalPodAutoscaler"), ("policy/v1", "PodDisruptionBudget")]
     return {
-        f"{item['kind']} {item['metadata']['name']}": {
+        title: {
             "labels": item["metadata"].get("labels"),
             "annotations": {
                 key: value
@@ -512,69 +882,91 @@ def installation(kube: Kube) -> dict[str, Object]:
         }
         for resource in (client.resource(*kind) for kind in kinds)
         for item in client.list(resource)
-        if "knative" in (item["metadata"].get("namespace") or item["metadata"]["name"])
-        or "kourier" in (item["metadata"].get("namespace") or item["metadata"]["name"])
+        for space in [item["metadata"].get("namespace") or item["metadata"]["name"]]
+        if "knative" in space or "kourier" in space
+        for title in (
+            f"{item['kind']} {item['metadata']['name']}",
+            f"{item['kind']} {space}/{item['metadata']['name']}",
+        )
     }
+
+
+def without_ports(found: dict[str, Object]) -> dict[str, Object]:
+    """Leave out the ports on nodes: a Service keeps the one it has."""
+    for title, item in found.items():
+        if title.startswith("Service "):
+            for port in item["spec"]["ports"]:
+                port.pop("nodePort", None)
+    return found
+
+
+def node_port() -> int:
+    """Return a free port of those that Services get on nodes."""
+    with socket.socket() as found:
+        for port in random.sample(range(30000, 32768), 50):
+            with contextlib.suppress(OSError):
+                found.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError("no port is free")
+
+
+def test_each_setting_is_read_back() -> None:
+    path = ROOT / "roles/knative_eventing/meta/argument_specs.yml"
+    specification = yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
+    short = {
+        name: entry
+        for option, entry in specification.items()
+        for name in [option.removeprefix("knative_eventing_")]
+        if not name.startswith(("bundle", "verify")) and not name.endswith("version")
+    }
+    for name in ("config", "login", "kafka"):
+        short[name] = {}  # what they have below is no settings, or has tests of its own
+    known = {setting for setting, _object, _path, _value in READ_BACK}
+    assert options(short) == known | ELSEWHERE
 
 
 @stand_ins
 @pytest.mark.timeout(280)
 def test_settings_are_in_the_cluster_and_go_again(role: Role, tmp_path: Path) -> None:
     role.changes()
-    upstream = installation(role.kube)
+    upstream = without_ports(installation(role.kube))
     absent = role.refusal(**SETTINGS)
     assert "custom_certs: there is no ConfigMap our-ca in namespace knative-serving" in absent
     assert "image_pull_secrets: there is no Secret pull in namespace kourier-system" in absent
     manifests = tmp_path / "brought.json"
     manifests.write_text("\n---\n".join(json.dumps(item) for item in BROUGHT))
-    settings = {**SETTINGS, "knative_eventing_additional_manifests": [str(manifests)]}
+    port = node_port()
+    settings = {
+        **SETTINGS,
+        "knative_eventing_additional_manifests": [str(manifests)],
+        "knative_eventing_gateway_node_port": port,
+    }
 
-    assert role.changes("--check", **settings) == 1
-    assert installation(role.kube) == upstream, "check mode changes nothing"
-    assert role.changes(**settings) == 1
+    foreseen = role.outcome("--check", "--diff", **settings)
+    assert foreseen["changed"] is True
+    assert without_ports(installation(role.kube)) == upstream, "check mode changes nothing"
+    made = role.outcome("--diff", **settings)
+    assert foreseen["objects"] == made["objects"]
+    assert foreseen["diff"] == made["diff"]
     now = installation(role.kube)
-    controller = now["Deployment controller"]
-    pod = controller["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    assert controller["spec"]["replicas"] == 2
-    assert now["HorizontalPodAutoscaler activator"]["spec"]["minReplicas"] == 2
-    assert now["Deployment eventing-controller"]["labels"]["team"] == "platform"
-    assert controller["spec"]["template"]["metadata"]["labels"]["team"] == "platform"
-    assert controller["annotations"]["example.com/note"] == "ours"
-    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux"}
-    assert pod["tolerations"] == [{"key": "dedicated", "operator": "Exists"}]
-    assert "nodeAffinity" in pod["affinity"]
-    (spread,) = pod["topologySpreadConstraints"]
-    assert spread["labelSelector"] == controller["spec"]["selector"]
-    assert container["resources"]["limits"]["memory"] == "512Mi"
-    assert {"name": "EXTRA", "value": "1"} in container["env"]
-    assert {"name": "SSL_CERT_DIR", "value": "/custom-certs"} in container["env"]
-    assert container["readinessProbe"]["periodSeconds"] == 7
-    assert pod["imagePullSecrets"] == [{"name": "pull"}]
-    assert pod["volumes"][-1]["configMap"]["name"] == "our-ca"
-    assert container["image"].startswith("mirror.example.com/knative/knative-releases/")
-    assert now["ConfigMap config-deployment"]["data"]["pod-is-always-schedulable"] == "true"
-    queue = now["ConfigMap config-deployment"]["data"]["queue-sidecar-image"]
-    assert queue.startswith("mirror.example.com/knative/knative-releases/")
-    (envoy,) = now["Deployment 3scale-kourier-gateway"]["spec"]["template"]["spec"]["containers"]
-    assert envoy["image"] == "docker.io/envoyproxy/envoy:v1.37.1"
-    assert now["Service kourier"]["labels"]["exposed"] == "yes"
-    for name in ("knative-serving", "knative-eventing", "kourier-system"):
-        assert now[f"Namespace {name}"]["labels"]["istio-injection"] == "disabled"
-    (webhook,) = now["Deployment eventing-webhook"]["spec"]["template"]["spec"]["containers"]
-    assert {"name": "SINK_BINDING_SELECTION_MODE", "value": "inclusion"} in webhook["env"]
-    assert "brokerClass: Mine" in now["ConfigMap config-br-defaults"]["data"]["default-br-config"]
+    missed = {
+        (setting, name, path): value
+        for setting, name, path, expected in READ_BACK
+        if not matches(value := at(now[name], path), port if expected is None else expected)
+    }
+    assert missed == {}
+    spread = at(now[CONTROLLER], (*POD, "topologySpreadConstraints", 0))
+    assert spread == {**SPREAD, "labelSelector": now[CONTROLLER]["spec"]["selector"]}
     assert role.changes(**settings) == 0
 
     assert role.changes() == 1
-    assert installation(role.kube) == upstream, "upstream's values are back"
+    assert without_ports(installation(role.kube)) == upstream, "upstream's values are back"
     assert role.kube.get("v1", "ConfigMap", "our-ca", "knative-serving") is None
-    unknown = role.refusal(
-        knative_eventing_workloads=[
-            {"name": "webhook", "env": [{"container": "x", "variables": []}]}
-        ]
+    blocking = role.refusal(
+        knative_eventing_pod_disruption_budgets=[{"name": "webhook-pdb", "minAvailable": "80%"}]
     )
-    assert "workloads[0].env[0].container: webhook has no container 'x'" in unknown
+    assert "webhook-pdb with minAvailable: 80% lets none of 1 pods be evicted" in blocking
+    assert without_ports(installation(role.kube)) == upstream, "nothing was touched"
 
 
 @stand_ins

@@ -12,6 +12,12 @@ MASK = "********"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # Written by the server on every change, or by others all the time.
 _BOOKKEEPING = ("resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+# So are these annotations: the number of a rollout, and what GKE Autopilot made of a request.
+_RECORDS = (
+    "deployment.kubernetes.io/revision",
+    "autopilot.gke.io/resource-adjustment",
+    "autopilot.gke.io/warden-version",
+)
 
 
 def changed(before: Object, after: Object) -> bool:
@@ -36,6 +42,10 @@ def _content(obj: Object) -> Object:
         for key, value in obj["metadata"].items()
         if key not in _BOOKKEEPING and key != "managedFields"
     }
+    annotations = content["metadata"].pop("annotations", None) or {}
+    kept = {key: value for key, value in annotations.items() if key not in _RECORDS}
+    if kept:
+        content["metadata"]["annotations"] = kept
     return content
 
 
