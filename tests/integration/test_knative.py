@@ -155,7 +155,7 @@ def test_an_ingress_without_what_it_needs_is_refused_with_what_is_missing(kube: 
     told = refusal(
         kube,
         components=["serving", "net-istio"],
-        net_istio_version="1.23.0",
+        net_istio_version="1.22.1",
         mirror="http://127.0.0.1:1",
     )
     assert kinds in told, "before anything is downloaded"

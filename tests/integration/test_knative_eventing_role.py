@@ -42,7 +42,7 @@ REPOSITORIES = {
     "knative/eventing": ("1.22.2", "1.23.0"),
     "knative-extensions/net-kourier": ("1.22.0", "1.23.0"),
     "knative-extensions/net-gateway-api": ("1.23.0",),
-    "knative-extensions/net-istio": ("1.23.0",),
+    "knative-extensions/net-istio": ("1.22.1",),
     "knative-extensions/eventing-kafka-broker": ("1.22.0", "1.23.1"),
     "knative-extensions/eventing-rabbitmq": ("1.19.6",),
 }

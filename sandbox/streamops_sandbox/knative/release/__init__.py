@@ -31,7 +31,7 @@ REPOSITORIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "knative/serving": (("1.22.0", "1.23.0"), _SERVING),
     "knative-extensions/net-kourier": (("1.22.0", "1.23.0"), ("kourier",)),
     "knative-extensions/net-gateway-api": (("1.23.0",), ("net-gateway-api",)),
-    "knative-extensions/net-istio": (("1.23.0",), ("net-istio",)),
+    "knative-extensions/net-istio": (("1.22.1",), ("net-istio",)),
     "knative-extensions/eventing-kafka-broker": (
         ("1.22.0", "1.23.1"),
         tuple(
