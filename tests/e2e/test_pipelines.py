@@ -91,26 +91,29 @@ PIPELINES: list[dict[str, Any]] = [
         "schedule": "0 0 1 1 *",
     },
 ]
-#: Of Kafka the sandbox only wants a connection; the real lane runs upstream's programs, and has none for Kafka.
-KAFKA = {
-    "name": "kafka",
-    "namespace": SPACE,
-    "topics": ["kafka"],
-    "delivery": "broker",
-    "broker": {"class": "Kafka"},
-    "interval": 1,
-}
-ON_STAND_INS = PATIENCE == 1
-COMPONENTS = [
-    *("serving", "kourier", "eventing", "in-memory-channel", "mt-channel-broker"),
-    *("kafka-controller", "kafka-broker"),
-]
 ACCOUNT = "twitter-producer"
 ACCOUNT_ANNOTATIONS = {"example.com/identity": "streams"}
-SHARED = {
+SHARED: dict[str, Any] = {
     "twitter_pipeline_viewer_pod": SERVED,
     "twitter_pipeline_service_account_annotations": ACCOUNT_ANNOTATIONS,
 }
+ON_STAND_INS = PATIENCE == 1
+#: Of Kafka the sandbox only wants a connection; the real lane runs upstream's programs, and has none for Kafka.
+if ON_STAND_INS:
+    PIPELINES.append(
+        {
+            "name": "kafka",
+            "namespace": SPACE,
+            "topics": ["kafka"],
+            "delivery": "broker",
+            "broker": {"class": "Kafka"},
+            "interval": 1,
+        }
+    )
+    SHARED["knative_eventing_components"] = [
+        *("serving", "kourier", "eventing", "in-memory-channel", "mt-channel-broker"),
+        *("kafka-controller", "kafka-broker"),
+    ]
 
 pytestmark = pytest.mark.needs("kubectl")
 
@@ -230,7 +233,7 @@ def several(site: Site, authority: str) -> Any:
     """More pipelines, in a namespace of their own; what has a sink by URI has its authorities too."""
     pipelines = [
         pipeline | ({"sink_ca_certs": authority} if "sink" in pipeline else {})
-        for pipeline in (*PIPELINES, *([KAFKA] if ON_STAND_INS else []))
+        for pipeline in PIPELINES
     ]
     consumers = [{"namespace": space, "service_account": ACCOUNT} for space in ("streamops", SPACE)]
     variables = json.loads(site.variables) | {
@@ -246,12 +249,8 @@ def several(site: Site, authority: str) -> Any:
     stop = contextlib.ExitStack()
     if ON_STAND_INS:
         kafka = stop.enter_context(socket.create_server(("127.0.0.1", 0)))
-        variables |= {
-            "knative_eventing_components": COMPONENTS,
-            "knative_eventing_kafka": {
-                "bootstrap_servers": [f"127.0.0.1:{kafka.getsockname()[1]}"]
-            },
-        }
+        servers = [f"127.0.0.1:{kafka.getsockname()[1]}"]
+        variables["knative_eventing_kafka"] = {"bootstrap_servers": servers}
         site.play("playbooks/eventing.yml", "-e", json.dumps(variables))
     output = site.play("site.yml", *tags, "-e", json.dumps(variables)).stdout
     assert recap(output)["sandbox"]["failed"] == 0
