@@ -13,7 +13,7 @@ from typing import Any
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api, Review
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kinds.pod_validation import PROBES
+from streamops_sandbox.kube.kinds.pod_containers import PROBES
 from streamops_sandbox.objects import Object
 
 #: Returns what a pod spec breaks of one rule, in words.

@@ -10,7 +10,7 @@ from streamops_sandbox import timestamps
 from streamops_sandbox.kube import codec
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
-from streamops_sandbox.kube.kinds.pod_validation import CONFIG_KEY_RULE
+from streamops_sandbox.kube.kinds.pod_environment import CONFIG_KEY_RULE
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.quantity import parse
 from streamops_sandbox.objects import Object

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from streamops_sandbox import timestamps
-from streamops_sandbox.kube.kinds import pod_validation
+from streamops_sandbox.kube.kinds import pod_specs
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler
 from streamops_sandbox.kube.kinds.strategy import Strategy
@@ -74,7 +74,7 @@ class Pods(Strategy):
 
     def validate(self, obj: Object, found: Causes) -> None:
         """Check the pod spec."""
-        pod_validation.validate(obj["spec"], "spec", found, obj["metadata"], "metadata.")
+        pod_specs.validate(obj["spec"], "spec", found, obj["metadata"], "metadata.")
         for index, container in enumerate(obj["spec"].get("containers") or []):
             image, field = container.get("image", ""), f"spec.containers[{index}].image"
             if image != image.strip():
@@ -97,7 +97,7 @@ class Pods(Strategy):
 
     def warnings(self, obj: Object) -> list[str]:
         """Return the pod spec's warnings."""
-        return pod_validation.warnings(obj["spec"], "spec", obj["metadata"])
+        return pod_specs.warnings(obj["spec"], "spec", obj["metadata"])
 
 
 def _fixed(spec: Object, reference: Object) -> Object:

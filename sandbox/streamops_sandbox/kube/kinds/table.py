@@ -11,6 +11,11 @@ from streamops_sandbox.kube.kinds import (
     core,
     declared,
     networking,  # noqa: F401 - its functions are called by their names
+    pod_containers,  # noqa: F401 - likewise
+    pod_environment,  # noqa: F401 - likewise
+    pod_scheduling,  # noqa: F401 - likewise
+    pod_security_contexts,  # noqa: F401 - likewise
+    pod_volumes,  # noqa: F401 - likewise
     pods,
     policies,
     rbac,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamops_sandbox.cron import Schedule
 from streamops_sandbox.kube import errors, names, selectors
-from streamops_sandbox.kube.kinds import pod_validation
+from streamops_sandbox.kube.kinds import pod_specs
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
 from streamops_sandbox.kube.kinds.strategy import Strategy
@@ -43,7 +43,7 @@ class Workload(Strategy):
         template, name = obj["spec"]["template"], obj["metadata"].get("name", "")
         problems = names.dns_label(name) if name else []
         first = [f"{_HOST_NAME}[{', '.join(problems)}]"] if problems else []
-        return first + pod_validation.warnings(
+        return first + pod_specs.warnings(
             template["spec"], "spec.template.spec", template.get("metadata") or {}
         )
 
@@ -75,7 +75,7 @@ def template_selector(spec: Object, field: str, found: Causes, _: Object) -> Non
 def pod_template(template: Object, field: str, found: Causes, _: Object) -> None:
     """Check a template's pod spec."""
     metadata = template.get("metadata") or {}
-    pod_validation.validate(template["spec"], f"{field}.spec", found, metadata, f"{field}.")
+    pod_specs.validate(template["spec"], f"{field}.spec", found, metadata, f"{field}.")
 
 
 @function

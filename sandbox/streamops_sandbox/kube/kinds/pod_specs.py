@@ -1,0 +1,75 @@
+"""Rules of a pod's spec as a whole, and what is doubtful in it."""
+
+from __future__ import annotations
+
+from streamops_sandbox.kube import names
+from streamops_sandbox.kube.kinds import declared
+from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.kinds.declared import function
+from streamops_sandbox.objects import Object
+
+_SECCOMP_ANNOTATION = "seccomp.security.alpha.kubernetes.io/pod"
+
+
+def validate(
+    spec: Object, field: str, found: Causes, metadata: Object | None = None, meta_field: str = ""
+) -> None:
+    """Collect the violations of a pod spec at a path; `metadata` is the pod's or the template's."""
+    declared.check_shape(spec, "podspec", found, field)
+    profile = ((metadata or {}).get("annotations") or {}).get(_SECCOMP_ANNOTATION)
+    known = ("runtime/default", "docker/default", "unconfined")
+    if profile and profile not in known and not profile.startswith("localhost/"):
+        path = f"{meta_field}annotations.{_SECCOMP_ANNOTATION}"
+        found.invalid(path, profile, "must be a valid seccomp profile")
+
+
+def warnings(spec: Object, field: str, metadata: Object) -> list[str]:
+    """Return what is deprecated or doubtful in a pod spec (kubernetes/pkg/api/pod/warnings.go)."""
+    found = []
+    for key in spec.get("nodeSelector") or {}:
+        name = key.removeprefix("beta.")
+        if key.startswith("beta.kubernetes.io/") and name in (
+            "kubernetes.io/os",
+            "kubernetes.io/arch",
+        ):
+            text = f'deprecated since v1.14; use "{name}" instead'
+            found.append(f"{field}.nodeSelector[{key}]: {text}")
+    for list_name in ("initContainers", "containers"):
+        for index, container in enumerate(spec.get(list_name) or []):
+            seen: set[str] = set()
+            for number, variable in enumerate(container.get("env") or []):
+                if variable.get("name") in seen:
+                    place = f"{field}.{list_name}[{index}].env[{number}]"
+                    text = f'hides previous definition of "{variable["name"]}", which may be dropped when using apply'
+                    found.append(f"{place}: {text}")
+                seen.add(variable.get("name", ""))
+    return found
+
+
+@function
+def name_resolution(config: Object | None, field: str, found: Causes, spec: Object) -> None:
+    """Check a pod's DNS configuration."""
+    servers = (config or {}).get("nameservers") or []
+    if spec.get("dnsPolicy") == "None" and not servers:
+        what = "at least one DNS nameserver" if config else "`dnsConfig`"
+        place = f"{field}.nameservers" if config else field
+        found.required(place, f"must provide {what} when `dnsPolicy` is None")
+        return
+    if len(servers) > 3:
+        found.invalid(f"{field}.nameservers", servers, "must not have more than 3 nameservers")
+    for index, search in enumerate((config or {}).get("searches") or []):
+        place, name = f"{field}.searches[{index}]", search.removesuffix(".")
+        found.problems(place, name, names.subdomain(name.replace("_", "-")) if name else ())
+    for index, option in enumerate((config or {}).get("options") or []):
+        if not option.get("name"):
+            found.required(f"{field}.options[{index}]", "must not be empty")
+
+
+@function
+def operating_system(system: Object | None, field: str, found: Causes, _: Object) -> None:
+    """Check the operating system a pod is for."""
+    name = (system or {}).get("name", "")
+    if system is not None and not name:
+        found.required(f"{field}.name")
+    elif name not in ("", "linux", "windows"):
+        found.unsupported(field, name, ("linux", "windows"))
