@@ -21,6 +21,9 @@ from streamops_sandbox.objects import Object
 Read = Callable[[Object], Any]
 _FILE = Path(__file__).parent / "table_columns.yaml"
 NONE, UNSET = "<none>", "<unset>"
+_ACCESS_MODES = {
+    "ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +143,8 @@ def _builtin() -> dict[str, list[Column]]:
 
 
 def _column(documents: Object, title: str, read: str, text: str, flags: str = "") -> Column:
-    type_ = next((word for word in flags.split() if word != "wide"), "string")
-    form = "name" if title == "Name" else ""
+    type_ = next((word for word in flags.split() if word not in ("wide", "name")), "string")
+    form = "name" if title == "Name" or "name" in flags else ""
     definition = _definition(title, type_, int("wide" in flags), _described(documents, text), form)
     return Column(definition, _reader(read))
 
@@ -414,6 +417,29 @@ def _pod_gates(pod: Object) -> str:
     return f"{sum(1 for gate in gates if gate['conditionType'] in held)}/{len(gates)}"
 
 
+def _quota(kind: str) -> Read:
+    """Return the reader of what is used of limits, or of everything else."""
+
+    def read(obj: Object) -> str:
+        used, hard = (at(obj, f"status.{key}") or {} for key in ("used", "hard"))
+        return ", ".join(
+            f"{name}: {used.get(name, '0')}/{hard[name]}"
+            for name in sorted(hard)
+            if name.startswith("limits.") == bool(kind)
+        )
+
+    return read
+
+
+def _controller(obj: Object) -> str:
+    for owner in obj["metadata"].get("ownerReferences") or []:
+        if owner.get("controller"):
+            group = owner["apiVersion"].rpartition("/")[0]
+            kind = f"{owner['kind'].lower()}.{group}".rstrip(".")
+            return f"{kind}/{owner['name']}"
+    return NONE
+
+
 #: Readers of a whole object.
 _FUNCTIONS: dict[str, Read] = {
     "pod_ready": _pod_ready,
@@ -443,6 +469,15 @@ _FUNCTIONS: dict[str, Read] = {
         f"{at(obj, 'involvedObject.kind') or ''}".lower()
         + f"/{at(obj, 'involvedObject.name') or ''}"
     ),
+    "volume_phase": lambda obj: (
+        "Terminating" if obj["metadata"].get("deletionTimestamp") else at(obj, "status.phase") or ""
+    ),
+    "volume_claim": lambda obj: (
+        "/".join(at(obj, f"spec.claimRef.{key}") or "" for key in ("namespace", "name"))
+        if at(obj, "spec.claimRef")
+        else ""
+    ),
+    "controller": _controller,
     "job_status": _job_status,
     "job_completions": _job_completions,
     "job_duration": _job_duration,
@@ -468,4 +503,15 @@ _FACTORIES: dict[str, Callable[[str], Read]] = {
     "subjects": _subjects,
     "kind_name": _kind_name,
     "node_address": _node_address,
+    "quota": _quota,
+    "bool": lambda path: lambda obj: bool(at(obj, path)),
+    "words": lambda path: lambda obj: ",".join(at(obj, path) or []) or NONE,
+    "audiences": lambda path: (
+        lambda obj: ",".join(item.get("audience", "") for item in at(obj, path) or []) or UNSET
+    ),
+    "access_modes": lambda path: (
+        lambda obj: ",".join(
+            short for name, short in _ACCESS_MODES.items() if name in (at(obj, path) or [])
+        )
+    ),
 }
