@@ -214,9 +214,13 @@ class DeploymentController(Controller):
         }
         status: Object = {key: value for key, value in counts.items() if value}
         status["observedGeneration"] = deployment["metadata"].get("generation", 1)
+        status["terminatingReplicas"] = total("terminatingReplicas")
         conditions = copy.deepcopy(before.get("conditions") or [])
+        if deployment["spec"].get("paused"):  # is told before anything else
+            self._set_progressing(deployment, counts, new, conditions)
         self._set_available(deployment, counts, conditions)
-        self._set_progressing(deployment, counts, new, conditions)
+        if not deployment["spec"].get("paused"):
+            self._set_progressing(deployment, counts, new, conditions)
         failures = [found for one in sets if (found := condition(one, "ReplicaFailure"))]
         conditions = [entry for entry in conditions if entry["type"] != "ReplicaFailure"]
         if failures:

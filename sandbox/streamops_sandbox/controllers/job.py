@@ -162,12 +162,15 @@ class JobController(Controller):
         conditions = copy.deepcopy(before.get("conditions") or [])
         status: Object = {"conditions": conditions}
         if suspended:
-            set_condition(conditions, "Suspended", "True", "JobSuspended", "Job suspended")
+            probed = condition(job, "Suspended").get("lastProbeTime") or now()
+            text = ("True", "JobSuspended", "Job suspended")
+            set_condition(conditions, "Suspended", *text, lastProbeTime=probed)
             active = []
         else:
             status["startTime"] = before.get("startTime") or now()
             if condition(job, "Suspended").get("status") == "True":
-                set_condition(conditions, "Suspended", "False", "JobResumed", "Job resumed")
+                text = ("False", "JobResumed", "Job resumed")
+                set_condition(conditions, "Suspended", *text, lastProbeTime=now())
                 status["startTime"] = now()
         if end is not None:
             kind, reason, message = end

@@ -87,6 +87,9 @@ class ReplicaSetController(Controller):
         }
         status: Object = {key: value for key, value in counts.items() if value}
         status["replicas"] = len(active)
+        status["terminatingReplicas"] = sum(
+            bool(pod["metadata"].get("deletionTimestamp")) for pod in pods
+        )
         status["observedGeneration"] = metadata.get("generation", 1)
         conditions: list[Object] = []
         if failure is not None:
