@@ -18,6 +18,13 @@ ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 _POLICIES = ("Foreground", "Background", "Orphan")
 _POD_GRACE = 30
+#: Kinds whose dependents stay, for compatibility, unless the request says what happens to them.
+_ORPHANING = ("jobs.batch", "replicationcontrollers")
+_PROPAGATION = {"propagationPolicy", "orphanDependents"}
+_KEPT_PODS = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to "
+    "remove them or set propagationPolicy=Orphan to suppress this warning"
+)
 
 
 class Deletion:
@@ -42,6 +49,10 @@ class Deletion:
             raise errors.not_found(resource.group, resource.plural, name)
         obj = current.load()
         grace = _grace_seconds(resource, obj, options)
+        if resource.collection in _ORPHANING and not options.keys() & _PROPAGATION:
+            options = {**options, "propagationPolicy": "Orphan"}
+            if resource.collection == "jobs.batch":
+                write.warnings.append(_KEPT_PODS)
         finalizers = _finalizers(
             obj["metadata"], options, definition=resource.collection == crds.COLLECTION
         )
@@ -63,7 +74,8 @@ class Deletion:
             details = {"name": name, "group": resource.group, "kind": resource.plural, "uid": uid}
             return errors.success(details={key: item for key, item in details.items() if item})
         if resource.collection == "pods":
-            obj["metadata"]["generation"] = obj["metadata"].get("generation", 0) + 1
+            if not obj["metadata"].get("deletionTimestamp"):
+                obj["metadata"]["generation"] = obj["metadata"].get("generation", 0) + 1
             obj["metadata"] |= {
                 "deletionTimestamp": timestamps.now(),
                 "deletionGracePeriodSeconds": 0,
