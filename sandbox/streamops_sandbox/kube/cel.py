@@ -27,13 +27,16 @@ class CelError(ValueError):
     """An expression that does not compile, or whose evaluation fails; the message is CEL's."""
 
 
-def problem(expression: str, variables: Variables) -> str:
-    """Return why an expression does not compile; empty where it does. Raises a 501."""
+def problem(expression: str, variables: Variables, result: str = "BOOL", mistyped: str = "") -> str:
+    """Return why an expression does not compile, or why it has another type; empty where it is fine.
+
+    `mistyped` has a place for the type that it has. Raises a 501.
+    """
     try:
-        _program(expression, variables)
+        kind = _program(expression, variables).return_type().name()
     except CelError as error:
-        return str(error)
-    return ""
+        return f"compilation failed: {error}"
+    return "" if kind in (result, "DYN") else mistyped.format(kind.lower())
 
 
 def evaluate(expression: str, variables: Variables, data: Mapping[str, Any]) -> Any:

@@ -165,6 +165,9 @@ def _columns(columns: list[Object], path: str, found: Causes) -> None:
             found.invalid(f"{field}.type", column["type"], text)
         if not column.get("jsonPath"):
             found.required(f"{field}.JSONPath")
+        elif not column["jsonPath"].startswith("."):
+            text = "must be a simple json path starting with ."
+            found.invalid(f"{field}.JSONPath", column["jsonPath"], text)
 
 
 def _schema(value: Object, path: str, found: Causes) -> None:
@@ -181,7 +184,7 @@ def _schema(value: Object, path: str, found: Causes) -> None:
             break
 
 
-def _structural(node: Object, field: str, found: Causes, place: str) -> None:
+def _structural(node: Object, field: str, found: Causes, place: str, single: str = "") -> None:
     """Check one node and all below it."""
     for key, text in _FORBIDDEN.items():
         if node.get(key) is not None:
@@ -192,7 +195,7 @@ def _structural(node: Object, field: str, found: Causes, place: str) -> None:
     free = node.get("x-kubernetes-preserve-unknown-fields") or node.get(
         "x-kubernetes-int-or-string"
     )
-    if not node.get("type") and not free:
+    if not node.get("type") and not free and not node.get("$ref"):
         found.required(f"{field}.type", f"must not be empty {place}")
     if node.get("type") not in (None, "", *_TYPES):
         found.unsupported(f"{field}.type", node["type"], _TYPES)
@@ -224,12 +227,14 @@ def _structural(node: Object, field: str, found: Causes, place: str) -> None:
         _branch(node["not"], f"{field}.not", found)
     for key, child in (node.get("properties") or {}).items():
         text = "for specified object fields"
-        _structural(child, f"{field}.properties[{key}]", found, text)
+        _structural(child, f"{field}.properties[{key}]", found, text, single)
     if isinstance(node.get("items"), dict):
-        _structural(node["items"], f"{field}.items", found, "for specified array items")
+        lost = single or ("" if node.get("x-kubernetes-list-type") == "map" else field)
+        _structural(node["items"], f"{field}.items", found, "for specified array items", lost)
     if isinstance(node.get("additionalProperties"), dict):
         text = "for specified object fields"
-        _structural(node["additionalProperties"], f"{field}.additionalProperties", found, text)
+        path = f"{field}.additionalProperties"
+        _structural(node["additionalProperties"], path, found, text, single)
     if node.get("default") is not None:
         schema, unknown = custom_schema.compile_node(node), list[str]()
         custom_objects.prune(node["default"], schema, "", unknown)
@@ -238,7 +243,7 @@ def _structural(node: Object, field: str, found: Causes, place: str) -> None:
         causes = custom_objects.validate(node["default"], schema)
         found += [{**cause, "field": f"{field}.default"} for cause in causes]
     for index, rule in enumerate(node.get("x-kubernetes-validations") or []):
-        _rule(rule, node, f"{field}.x-kubernetes-validations[{index}]", found)
+        _rule(rule, node, f"{field}.x-kubernetes-validations[{index}]", found, single)
 
 
 def _list_type(node: Object, field: str, found: Causes) -> None:
@@ -258,9 +263,9 @@ def _list_type(node: Object, field: str, found: Causes) -> None:
     ):
         text = "must be atomic as item of a list with x-kubernetes-list-type=set"
         found.invalid(f"{field}.items.x-kubernetes-map-type", None, text)
-    for index, key in enumerate(keys if kind == "map" else []):
+    for key in keys if kind == "map" else []:
         if key not in (items.get("properties") or {}):
-            found.invalid(f"{path}[{index}]", key, "entries must all be names of item properties")
+            found.invalid(path, keys, "entries must all be names of item properties")
         elif key not in (items.get("required") or []) and "default" not in items["properties"][key]:
             text = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
             found.required(f"{field}.items.properties[{key}].default", text)
@@ -283,7 +288,8 @@ def _leads_somewhere(path: str, node: Object) -> bool:
     return True
 
 
-def _rule(rule: Object, node: Object, field: str, found: Causes) -> None:
+def _rule(rule: Object, node: Object, field: str, found: Causes, single: str) -> None:
+    """Check a rule; `single` is the list around it whose items have no earlier state, if there is one."""
     text = rule.get("rule", "")
     if not text.strip():
         found.required(f"{field}.rule", "rule is not specified")
@@ -293,11 +299,22 @@ def _rule(rule: Object, node: Object, field: str, found: Causes) -> None:
     path = rule.get("fieldPath", "")
     if path and not _leads_somewhere(path, node):
         found.invalid(f"{field}.fieldPath", path, "must be a valid path")
-    problem = cel.problem(text, variables)
+    shown = {
+        "Rule": text, "Message": rule.get("message", ""),
+        "MessageExpression": rule.get("messageExpression", ""), "Reason": rule.get("reason"),
+        "FieldPath": rule.get("fieldPath", ""), "OptionalOldSelf": rule.get("optionalOldSelf"),
+    }  # fmt: skip
+    problem = cel.problem(text, variables, mistyped="cel expression must evaluate to a bool")
     if problem:
-        shown = {
-            "Rule": text, "Message": rule.get("message", ""),
-            "MessageExpression": rule.get("messageExpression", ""), "Reason": rule.get("reason"),
-            "FieldPath": rule.get("fieldPath", ""), "OptionalOldSelf": rule.get("optionalOldSelf"),
-        }  # fmt: skip
-        found.invalid(f"{field}.rule", shown, f"compilation failed: {problem}")
+        found.invalid(f"{field}.rule", shown, problem)
+    message = rule.get("messageExpression")
+    if message:
+        why = "messageExpression must evaluate to a string"
+        problem = cel.problem(message, variables, "STRING", why).replace(
+            "compilation failed", "messageExpression compilation failed"
+        )
+        if problem:
+            found.invalid(f"{field}.messageExpression", shown, problem)
+    if single and re.search(r"\boldSelf\b", text):
+        why = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {single}"
+        found.invalid(f"{field}.rule", text, why)

@@ -21,6 +21,8 @@ def webhooks(webhooks: list[Object] | None, field: str, found: Causes, _: Object
     for index, webhook in enumerate(webhooks or []):
         place, name = f"{field}[{index}]", webhook.get("name", "")
         declared.check_shape(webhook, "webhook", found, place)
+        conditions = [item.get("name") for item in webhook.get("matchConditions") or []]
+        found.unique(f"{place}.matchConditions[].name", conditions)
         if name in seen:
             found.duplicate(f"{place}.name", name)
         seen.add(name)
@@ -59,13 +61,14 @@ def webhook_rule(rule: Object, field: str, found: Causes, _: Object) -> None:
         values = rule.get(key) or []
         if not values:
             found.required(f"{field}.{key}")
-        if len(values) > 1 and "*" in values:
-            what = {"apiGroups": "groups", "apiVersions": "versions"}.get(key, key)
-            text = f"if '*' is present, must not specify other {what}"
+        whole = "*/*" if key == "resources" else "*"
+        if len(values) > 1 and whole in values:
+            what = {"apiGroups": "API groups", "apiVersions": "API versions"}.get(key, key)
+            text = f"if '{whole}' is present, must not specify other {what}"
             found.invalid(f"{field}.{key}", values, text)
-    for index, operation in enumerate(rule.get("operations") or []):
-        if operation not in _OPERATIONS:
-            found.unsupported(f"{field}.operations[{index}]", operation, _OPERATIONS)
+        for index, operation in enumerate(values if key == "operations" else []):
+            if operation not in _OPERATIONS:
+                found.unsupported(f"{field}.operations[{index}]", operation, _OPERATIONS)
     found.one_of(rule, "scope", field, ("*", "Cluster", "Namespaced"))
 
 
@@ -108,6 +111,7 @@ def match_condition(condition: Object, field: str, found: Causes, _: Object) -> 
     if not expression.strip():
         found.required(f"{field}.expression")
         return
-    problem = cel.problem(expression, cel.ADMISSION)
+    mistyped = "must evaluate to bool but got {}"
+    problem = cel.problem(expression, cel.ADMISSION, mistyped=mistyped)
     if problem:
-        found.invalid(f"{field}.expression", expression, f"compilation failed: {problem}")
+        found.invalid(f"{field}.expression", expression, problem)
