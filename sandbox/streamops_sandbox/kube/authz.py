@@ -83,15 +83,15 @@ class Authorizer:
     def rules(self, user: User, namespace: str) -> Iterator[tuple[Object, str]]:
         """All rules that hold for a user in a namespace ("" for the cluster), with their source."""
         for binding in self._items(CLUSTER_BINDINGS, ""):
-            if any(_is_subject(user, subject, "") for subject in binding.get("subjects") or []):
-                yield from self._role_rules(binding, "ClusterRoleBinding")
+            subject = _subject(user, binding, "")
+            if subject:
+                yield from self._role_rules(binding, "ClusterRoleBinding", subject)
         if not namespace:
             return
         for binding in self._items(BINDINGS, namespace):
-            if any(
-                _is_subject(user, subject, namespace) for subject in binding.get("subjects") or []
-            ):
-                yield from self._role_rules(binding, "RoleBinding")
+            subject = _subject(user, binding, namespace)
+            if subject:
+                yield from self._role_rules(binding, "RoleBinding", subject)
 
     def _items(self, collection: str, namespace: str) -> Iterator[Object]:
         for stored in self._api.store.collection(collection).items(namespace):
@@ -101,7 +101,7 @@ class Authorizer:
                 found = self._loaded[key] = stored.load()
             yield found
 
-    def _role_rules(self, binding: Object, kind: str) -> Iterator[tuple[Object, str]]:
+    def _role_rules(self, binding: Object, kind: str, subject: str) -> Iterator[tuple[Object, str]]:
         reference = binding["roleRef"]
         metadata = binding["metadata"]
         space = metadata.get("namespace", "")
@@ -115,9 +115,18 @@ class Authorizer:
                 return
             role = self._loaded[key] = stored.load()
         name = f"{metadata['name']}/{space}" if space else metadata["name"]
-        source = f'RBAC: allowed by {kind} "{name}" of {reference["kind"]} "{reference["name"]}"'
+        source = f'RBAC: allowed by {kind} "{name}" of {reference["kind"]} "{reference["name"]}" to {subject}'
         for rule in role.get("rules") or []:
             yield rule, source
+
+
+def _subject(user: User, binding: Object, namespace: str) -> str:
+    """Return which of a binding's subjects a user is, in words; empty for none."""
+    for subject in binding.get("subjects") or []:
+        if _is_subject(user, subject, namespace):
+            space = subject.get("namespace") if subject["kind"] == "ServiceAccount" else ""
+            return f'{subject["kind"]} "{subject["name"]}{"/" * bool(space)}{space or ""}"'
+    return ""
 
 
 def _is_subject(user: User, subject: Object, namespace: str) -> bool:

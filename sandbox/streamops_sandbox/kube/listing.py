@@ -108,6 +108,8 @@ def check_options(query: Mapping[str, str], *, watch: bool = False) -> None:
         found.forbidden(
             field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
         )
+        if match:
+            found.unsupported(field, match, ("NotOlderThan",))
     elif watch and match and initial is None:
         found.forbidden(
             field,
@@ -122,6 +124,10 @@ def check_options(query: Mapping[str, str], *, watch: bool = False) -> None:
             found.forbidden(
                 field, "resourceVersionMatch is forbidden unless resourceVersion is provided"
             )
+            if query.get("continue"):
+                found.forbidden(
+                    field, "resourceVersionMatch is forbidden when continue is provided"
+                )
         elif match == "Exact" and version == "0":
             found.forbidden(
                 field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'

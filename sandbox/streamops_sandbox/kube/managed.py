@@ -168,10 +168,13 @@ def track_update(
     `live` is None on creation. A client may clear the list by sending `[{}]`.
     """
     new, sent = _take(new)
-    old: Object = {}
+    # A new object of a built-in kind has an empty specification before the first field is set.
+    old: Object = {} if not schema.name or new.get("spec") else {"spec": {}}
     known: list[Object] | None = None
     if live is not None:
         old, known = _take(live)
+    if live is not None and not known and sent in (None, [], [{}]):
+        return new  # what nobody tracks stays so until somebody applies
     if sent == [{}]:
         entries: Entries = {}
     else:

@@ -19,6 +19,7 @@ from streamops_sandbox.objects import Object
 _HEALTH = ("healthz", "livez", "readyz")
 _OPENID = "/.well-known/openid-configuration"
 _JWKS = "/openid/v1/jwks"
+_JWKS_ONLY = "only the following media types are accepted: application/jwk-set+json"
 
 
 class NonResource:
@@ -58,6 +59,9 @@ class NonResource:
             host = request.headers.get("Host", "")
             return _json(self._signer.openid_configuration(f"https://{host}{_JWKS}"))
         if info.path == _JWKS:
+            accepted = request.headers.get("Accept", "*/*")
+            if not any(word in accepted for word in ("*/*", "application/*", "jwk-set")):
+                raise errors.StatusError(406, "NotAcceptable", _JWKS_ONLY)
             return web.Response(
                 body=orjson.dumps(self._signer.jwks()), content_type="application/jwk-set+json"
             )

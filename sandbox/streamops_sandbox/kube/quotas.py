@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from streamops_sandbox.kube import errors, quantity
+from streamops_sandbox.kube import builtin_schemas, errors, managed, quantity
 from streamops_sandbox.objects import Object
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _COUNTED = frozenset(
      "secrets", "services"}
 )  # fmt: skip
 _COMPUTED = ("cpu", "ephemeral-storage", "memory")
+_CONTROLLER = managed.Manager("kube-controller-manager", managed.UPDATE, "v1", "status")
 
 
 class Quotas:
@@ -57,7 +58,11 @@ class Quotas:
             used = {name: _show(amount) for name, amount in self._used(quota).items()}
             status = {"hard": hard, "used": used}
             if status != quota.get("status"):
-                self._store.put(_QUOTAS, {**quota, "status": status})
+                schema = builtin_schemas.definitions().of_kind(("", "v1", "ResourceQuota"))
+                changed = managed.track_update(
+                    quota, {**quota, "status": status}, _CONTROLLER, schema, has_status=True
+                )
+                self._store.put(_QUOTAS, changed)
 
     def _quotas(self, namespace: str) -> list[Object]:
         if not namespace:

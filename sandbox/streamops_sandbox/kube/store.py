@@ -198,12 +198,14 @@ class Store:
     def __init__(self) -> None:
         self.revision = 1
         self._collections: dict[str, Collection] = {}
+        self._dropped: dict[str, int] = {}
 
     def collection(self, name: str) -> Collection:
         """The collection of that name, made when first asked for."""
         found = self._collections.get(name)
         if found is None:
-            found = self._collections[name] = Collection(name, self.revision)
+            # Nothing happened to a collection before it was first asked for, unless it was dropped.
+            found = self._collections[name] = Collection(name, self._dropped.get(name, 1))
         return found
 
     def put(self, collection: str, obj: Object) -> Stored:
@@ -232,6 +234,7 @@ class Store:
 
     def drop(self, collection: str) -> None:
         """Forget a collection that is no longer served, ending its watches."""
+        self._dropped[collection] = self.revision
         found = self._collections.pop(collection, None)
         for watcher in list(found.watchers) if found else []:
             watcher.close()

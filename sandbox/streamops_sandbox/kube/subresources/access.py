@@ -27,7 +27,18 @@ class AccessReviews:
         kind = call.resource.kind
         resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
         found = Causes()
-        if (resource is None) == (other is None):
+        wrong = review.get("kind", kind)
+        if wrong != kind:
+            scheme = 'in scheme "pkg/runtime/scheme.go:111"'
+            version = call.resource.api_version
+            why = f'no kind "{wrong}" is registered for version "{version}" {scheme}'
+            text = f'{wrong} in version "{call.info.version}" cannot be handled as a {kind}: {why}'
+            raise errors.bad_request(text)
+        if resource and other:
+            shown = {"Path": other.get("path", ""), "Verb": other.get("verb", "")}
+            why = "cannot be specified in combination with resourceAttributes"
+            found.invalid("spec.nonResourceAttributes", shown, why)
+        elif (resource is None) == (other is None):
             why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
             found.invalid("spec.resourceAttributes", None, why)
         local = kind == "LocalSubjectAccessReview"
