@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.authn import User
 from streamops_sandbox.kube.kinds.strategy import Strategy
-from streamops_sandbox.kube.kinds.versions import Converted
+from streamops_sandbox.kube.kinds.versions import Converted, NewEvents
 from streamops_sandbox.kube.quotas import Quotas
 from streamops_sandbox.kube.resources import Registry, Resource
 from streamops_sandbox.kube.store import Collection, Store, Stored
@@ -71,7 +71,8 @@ class Api:
             return self._custom
         found = self._strategies.get(resource.collection, _PLAIN)
         if resource.from_storage is not None and resource.to_storage is not None:
-            return Converted(found, resource.from_storage, resource.to_storage)
+            kind = NewEvents if resource.collection == "events" else Converted
+            return kind(found, resource.from_storage, resource.to_storage)
         return found
 
     def collection(self, resource: Resource) -> Collection:

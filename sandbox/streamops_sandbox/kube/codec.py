@@ -116,7 +116,7 @@ def decode_object(data: bytes, content_type: str, kind: str) -> tuple[Object, li
             text = f"json: cannot unmarshal {found} into Go struct field .{wrong[0]} of type string"
             raise ParseError(text)
         if isinstance(value, dict):
-            return value, _duplicates(data) if media == JSON else _yaml_duplicates(data)
+            return value, duplicates(data) if media == JSON else _yaml_duplicates(data)
         go_struct = (
             'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
             'Kind string "json:\\"kind,omitempty\\"" }'
@@ -144,7 +144,7 @@ def _summary(data: bytes) -> str:
     return (head.decode(errors="replace") if head[:1] == b"{" else head.hex()) + end
 
 
-def _duplicates(data: bytes) -> list[str]:
+def duplicates(data: bytes) -> list[str]:
     """Return the fields that a JSON object states more than once."""
     twice: dict[int, tuple[Object, list[str]]] = {}
 

@@ -215,4 +215,6 @@ def report(found: list[str], prefix: str, validation: str, warnings: list[str]) 
         return
     if validation == "Strict":
         raise errors.bad_request(f"{prefix}strict decoding error: {', '.join(found)}")
-    warnings.extend(found)
+    for text in found:
+        lines = text.removeprefix("yaml: unmarshal errors:\n").split("\n")
+        warnings.extend(line.strip() for line in lines)

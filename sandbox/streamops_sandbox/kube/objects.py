@@ -147,7 +147,7 @@ class Objects:
         if not unchanged:
             shaping.check_type(new, resource, self._api, patched=write.patched)
             new = shaping.shape(new, resource, self._api, write)
-        self._check_identity(new, stored, resource, write)
+        self._check_identity(new, stored, resource, write, applied=applied)
         new = _keep(new, old, resource, subresource)
         new = self._track(old, new, resource, write, subresource, applied=applied)
         review = Review(
@@ -176,7 +176,7 @@ class Objects:
         return self._commit(resource, new, kept, old, write)
 
     def _check_identity(
-        self, new: Object, stored: Stored, resource: Resource, write: Write
+        self, new: Object, stored: Stored, resource: Resource, write: Write, *, applied: bool
     ) -> None:
         """Check that the new state is of the same object, and made from its latest version."""
         metadata = new["metadata"]
@@ -198,7 +198,7 @@ class Objects:
             found.invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise errors.invalid(resource.group, resource.plural, stored.name, found)
         if metadata.get("uid") and metadata["uid"] != stored.uid:
-            if write.patched:
+            if write.patched or applied:
                 found = Causes()
                 for _ in range(2):
                     found.invalid("metadata.uid", metadata["uid"], "field is immutable")
@@ -259,7 +259,7 @@ class Objects:
         if not checked:
             # A binding changes what an update may not: the node.
             before = None if review.subresource == "binding" else old
-            shaping.check(obj, before, review.resource, self._api)
+            shaping.check(obj, before, review.resource, self._api, review.subresource)
         if not review.subresource:
             review.write.warnings.extend(self._api.strategy(review.resource).warnings(obj))
         review.obj = obj

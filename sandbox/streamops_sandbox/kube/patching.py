@@ -59,6 +59,8 @@ class Patching:
             raise unsupported(resource)
         write.patched = True
         transform = parse_patch(kind, body, resource.schema)
+        source = "json patch " if kind == patches.JSON_PATCH else ""
+        write.duplicates = [source + text for text in codec.duplicates(body)]
         return 200, await self._objects.update(
             resource, namespace, name, transform, write, subresource=subresource
         )
@@ -236,8 +238,14 @@ def _typed_error(config: Object, resource: Resource, text: str) -> errors.Status
     )
 
 
-_TYPES = {s.STRING: str, s.OBJECT: dict, s.MAP: dict, s.ARRAY: list, s.BOOLEAN: bool}
-_TYPE_NAMES = {s.OBJECT: "map", s.MAP: "map", s.ARRAY: "list", s.BOOLEAN: "boolean"}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    s.STRING: str, s.OBJECT: dict, s.MAP: dict, s.ARRAY: list, s.BOOLEAN: bool,
+    s.INTEGER: (int, float), s.NUMBER: (int, float),
+}  # fmt: skip
+_TYPE_NAMES = {
+    s.OBJECT: "map", s.MAP: "map", s.ARRAY: "list", s.BOOLEAN: "boolean",
+    s.INTEGER: "numeric (int or float)", s.NUMBER: "numeric (int or float)",
+}  # fmt: skip
 
 
 def _check_types(value: Any, node: Schema, path: str, problems: list[str]) -> None:
@@ -246,6 +254,8 @@ def _check_types(value: Any, node: Schema, path: str, problems: list[str]) -> No
     if wanted is not None and value is not None and not isinstance(value, wanted):
         name = _TYPE_NAMES.get(node.type, node.type)
         shown = f"&value.valueUnstructured{{Value:{orjson.dumps(value).decode()}}}"
+        if node.type in (s.INTEGER, s.NUMBER):
+            shown = {str: "string", bool: "boolean", list: "list"}.get(type(value), "map")
         problems.append(f"{path}: expected {name}, got {shown}")
     elif isinstance(value, dict):
         for key, item in value.items():

@@ -89,7 +89,12 @@ def shape(obj: Object, resource: Resource, api: Api, write: Write) -> Object:
         if write.patched:
             raise _bad_patch(typed, str(error)) from error
         raise errors.bad_request(prefix + str(error)) from error
-    found = write.duplicates + [f'unknown field "{path}"' for path in decoder.unknown]
+    unknown = [f'unknown field "{path}"' for path in decoder.unknown]
+    # A field that is unknown is reported once, whatever it says.
+    known = [
+        text for text in write.duplicates if text.replace("duplicate", "unknown", 1) not in unknown
+    ]
+    found = (write.duplicates if write.patched else known) + unknown
     write.duplicates = []
     if found and write.patched and write.field_validation == "Strict":
         raise _bad_patch(typed, f"strict decoding error: {', '.join(found)}")
@@ -115,7 +120,9 @@ def _shape_custom(obj: Object, resource: Resource, decoder: decoding.Decoder) ->
     return result
 
 
-def check(obj: Object, old: Object | None, resource: Resource, api: Api) -> None:
+def check(
+    obj: Object, old: Object | None, resource: Resource, api: Api, subresource: str = ""
+) -> None:
     """Check all rules at once; raises a 422. `old` is the state before an update."""
     found = Causes()
     times = 1
@@ -134,11 +141,14 @@ def check(obj: Object, old: Object | None, resource: Resource, api: Api) -> None
         if not strategy.has_rules:
             _check_required(obj, resource.schema, "", found)
         strategy.validate(obj, found)
+        if subresource == "status":
+            strategy.validate_status(obj, found)
         if old is not None:
             strategy.validate_update(obj, old, found)
     if found:
         name = obj["metadata"].get("name", "")
-        raise errors.invalid(resource.group, resource.kind, name, found)
+        group = "" if resource.collection == "events" else resource.group  # as upstream
+        raise errors.invalid(group, resource.kind, name, found)
 
 
 def _check_metadata(metadata: Object, resource: Resource, found: Causes) -> None:

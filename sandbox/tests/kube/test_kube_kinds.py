@@ -171,8 +171,8 @@ def _rule(**path):
             "v1 services",
             {"spec": {"type": "Inner", "clusterIP": "1.2.3", "ports": [{"port": 0}, {"port": 1}]}},
             {
-                "spec.type", "spec.ports[0].name", "spec.ports[0].port", "spec.ports[0].targetPort",
-                "spec.ports[1].name",
+                "spec.type", "spec.clusterIPs[0]", "spec.ports[0].name", "spec.ports[0].port",
+                "spec.ports[0].targetPort", "spec.ports[1].name",
             },
         ),
         (

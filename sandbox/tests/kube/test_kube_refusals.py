@@ -352,3 +352,118 @@ def test_a_claim_is_protected_until_it_is_deleted(post, cluster, namespace):
     path = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/c"
     assert "deletionTimestamp" in cluster.call("DELETE", path)["metadata"]
     cluster.call("GET", path, code=404)
+
+
+@pytest.mark.parametrize(
+    ("plural", "version", "spec", "status", "fields"),
+    [
+        (
+            "services", "v1", {"type": "LoadBalancer", "ports": [{"port": 80}]},
+            {"loadBalancer": {"ingress": [{"ip": "x"}]}}, {"status.loadBalancer.ingress[0].ip"},
+        ),
+        (
+            "services", "v1", {"ports": [{"port": 80}]},
+            {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}, {"status.loadBalancer.ingress"},
+        ),
+        (
+            "deployments", "apps/v1",
+            {
+                "selector": {"matchLabels": {"a": "b"}}, "replicas": 0, "paused": True,
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": pod()["spec"]},
+            },
+            {"replicas": -1, "readyReplicas": 0}, {"status.replicas", "status.readyReplicas", "status.updatedReplicas",
+                                                   "status.availableReplicas"},
+        ),
+        ("pods", "v1", pod()["spec"], {"podIP": "x"}, {"status.podIPs[0]"}),
+    ],
+)  # fmt: skip
+def test_statuses_are_judged(cluster, namespace, post, plural, version, spec, status, fields):
+    post(plural, {"metadata": {"name": "x"}, "spec": spec}, version=version)
+    root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+    answer = cluster.call(
+        "PATCH", f"{root}/namespaces/{namespace}/{plural}/x/status", {"status": status},
+        content_type="application/merge-patch+json", code=422,
+    )  # fmt: skip
+    assert {cause["field"] for cause in answer["details"]["causes"]} == fields
+
+
+def test_a_job_leaves_its_pods_unless_told_otherwise(cluster, namespace, post):
+    spec = {
+        "suspend": True,
+        "template": {"spec": {"restartPolicy": "Never", **pod()["spec"]}},
+    }
+    path = f"/apis/batch/v1/namespaces/{namespace}/jobs/j"
+    post("jobs", {"metadata": {"name": "j"}, "spec": spec}, version="batch/v1")
+    answer = cluster.raw("DELETE", path)
+    assert answer.json()["metadata"]["finalizers"] == ["orphan"]
+    assert "child pods are preserved by default" in answer.headers["Warning"]
+    post("jobs", {"metadata": {"name": "k"}, "spec": spec}, version="batch/v1")
+    answer = cluster.raw("DELETE", path[:-1] + "k", propagationPolicy="Background")
+    assert answer.json()["status"] == "Success"
+    assert "Warning" not in answer.headers
+
+
+def test_requests_follow_limits_in_pods_and_not_in_templates(post):
+    limited = pod(resources={"limits": {"cpu": "1"}})
+    made = post("pods", limited)["spec"]["containers"][0]["resources"]
+    assert made == {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": limited["spec"]}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    made = post("deployments", {"metadata": {"name": "d"}, "spec": spec}, version="apps/v1")
+    container = made["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"] == {"limits": {"cpu": "1"}}
+
+
+def test_an_event_of_the_new_kind_says_when_and_by_whom(post):
+    event = {"metadata": {"name": "e"}, "type": "Normal", "reason": "R", "regarding": {}}
+    answer = post("events", event, version="events.k8s.io/v1", code=422)
+    assert [cause["field"] for cause in answer["details"]["causes"]] == ["eventTime"]
+    event["eventTime"] = "2026-01-01T00:00:00.000000Z"
+    answer = post("events", event, version="events.k8s.io/v1", code=422)
+    fields = [cause["field"] for cause in answer["details"]["causes"]]
+    assert fields == ["reportingController", "reportingInstance", "action"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        (
+            {"type": "string", "x-kubernetes-validations": [{"rule": "self"}]},
+            "cel expression must evaluate to a bool",
+        ),
+        (
+            {"type": "string", "x-kubernetes-validations": [{"rule": "true", "messageExpression": "1"}]},
+            "messageExpression must evaluate to a string",
+        ),
+        (
+            {"type": "array", "items": {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}},
+            "oldSelf cannot be used on the uncorrelatable portion",
+        ),
+    ],
+)  # fmt: skip
+def test_rules_of_a_definition_have_the_right_type(cluster, schema, text):
+    names = {"plural": "odds", "kind": "Odd"}
+    root = {"type": "object", "properties": {"a": schema}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": root}}
+    spec = {"group": "x.example", "scope": "Namespaced", "names": names, "versions": [version]}
+    answer = cluster.call(
+        "POST", CRDS, {"metadata": {"name": "odds.x.example"}, "spec": spec}, code=422
+    )
+    assert text in answer["message"]
+
+
+def test_a_quota_and_a_claim_are_printed_in_their_columns(cluster, namespace, post):
+    post(
+        "resourcequotas",
+        {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1", "limits.cpu": "2"}}},
+    )
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    post("persistentvolumeclaims", {"metadata": {"name": "c"}, "spec": claim})
+    accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+
+    def cells(plural):
+        path = f"/api/v1/namespaces/{namespace}/{plural}"
+        return cluster.call("GET", path, headers=accept)["rows"][0]["cells"]
+
+    assert cells("resourcequotas")[:3] == ["q", "pods: 0/1", "limits.cpu: 0/2"]
+    assert cells("persistentvolumeclaims")[:7] == ["c", "Pending", "", "", "", "", "<unset>"]

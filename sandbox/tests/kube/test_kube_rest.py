@@ -301,7 +301,7 @@ def test_status_and_spec_are_written_apart(cluster, namespace):
         path,
         {
             "metadata": {"name": "s"},
-            "spec": {"ports": [{"port": 80}]},
+            "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]},
             "status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}},
         },
     )
@@ -309,7 +309,7 @@ def test_status_and_spec_are_written_apart(cluster, namespace):
     made["status"] = {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}
     made["spec"]["ports"][0]["port"] = 81
     after = cluster.call("PUT", f"{path}/s/status", made)
-    assert after["status"]["loadBalancer"]["ingress"] == [{"ip": "1.2.3.4"}]
+    assert after["status"]["loadBalancer"]["ingress"] == [{"ip": "1.2.3.4", "ipMode": "VIP"}]
     assert after["spec"]["ports"][0]["port"] == 80
 
 

@@ -20,10 +20,10 @@ class PodAdmission:
         self._api = api
 
     async def mutate(self, review: Review) -> Object | None:
-        """Complete a pod that is being created."""
+        """Complete a pod that is being created; tolerations are completed later, too."""
         pod = review.obj
         if (
-            review.operation != "CREATE"
+            review.operation not in ("CREATE", "UPDATE")
             or review.resource.collection != "pods"
             or review.subresource
             or pod is None
@@ -31,6 +31,13 @@ class PodAdmission:
         ):
             return None
         spec = dict(pod["spec"])
+        if review.operation == "UPDATE":
+            _tolerations(spec)
+            return (
+                {**pod, "spec": spec}
+                if spec["tolerations"] != pod["spec"].get("tolerations")
+                else None
+            )
         self._service_account(spec, review)
         self._priority(spec, review)
         _tolerations(spec)

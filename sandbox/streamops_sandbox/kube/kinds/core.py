@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
+_EMPTIED = "kubernetes"
 _MAX_DATA = 1024 * 1024
 _EVENT_SECONDS = 3600
 _SWEEP_SECONDS = 60
@@ -43,12 +44,20 @@ class Namespaces(Strategy):
     def prepare_create(self, obj: Object, api: Api) -> None:
         """Guard the content by the finalizer `kubernetes`."""
         self.default(obj)
-        obj["spec"] = {"finalizers": ["kubernetes"]}
+        given = [one for one in (obj.get("spec") or {}).get("finalizers") or [] if one != _EMPTIED]
+        obj["spec"] = {"finalizers": [*given, _EMPTIED]}
         obj["status"] = {"phase": "Active"}
 
     def prepare_update(self, obj: Object, old: Object, api: Api) -> None:
         """Keep the finalizers, which only the finalize subresource changes."""
         obj["spec"] = old.get("spec") or {}
+
+    def validate(self, obj: Object, found: Causes) -> None:
+        """Check the finalizers."""
+        for finalizer in (obj.get("spec") or {}).get("finalizers") or []:
+            if "/" not in finalizer and finalizer != _EMPTIED:
+                why = "name is neither a standard finalizer name nor is it fully qualified"
+                found.invalid("spec.finalizers", finalizer, why)
 
 
 @function

@@ -127,7 +127,10 @@ def subset(subset: Object, field: str, found: Causes, _: Object) -> None:
     if not addresses:
         found.required(field, "must specify `addresses` or `notReadyAddresses`")
     for place, address in addresses:
+        before = len(found)
         declared.ip(address, place, found)
+        if len(found) > before:
+            found.invalid(place, address, "must be a valid IP address")
         if address.startswith("169.254."):
             why = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
             found.invalid(place, address, why)

@@ -133,6 +133,19 @@ def resources(requirements: Object | None, path: str, found: Causes, _: Object) 
         found[-1]["message"] += f": {why}"
 
 
+@function
+def pod_resources(requirements: Object | None, path: str, found: Causes, _: Object) -> None:
+    """Check the limits and requests of a pod as a whole."""
+    limits, requests = ((requirements or {}).get(key) or {} for key in ("limits", "requests"))
+    for kind, amounts in (("limits", limits), ("requests", requests)):
+        for name, amount in amounts.items():
+            if name not in ("cpu", "memory") and not name.startswith("hugepages-"):
+                known = ("cpu", "hugepages-", "memory")
+                found.unsupported(f"{path}.{kind}[{name}]", name, known)
+            if kind == "requests":
+                _against_limit(name, amount, limits.get(name), path, found)
+
+
 def _resource_name(name: str, field: str, found: Causes) -> None:
     found.problems(field, name, names.label_key_problems(name))
     if "/" not in name and name not in _RESOURCES and not name.startswith("hugepages-"):

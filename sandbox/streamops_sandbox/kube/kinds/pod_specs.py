@@ -34,6 +34,10 @@ def warnings(spec: Object, field: str, metadata: Object) -> list[str]:
         ):
             text = f'deprecated since v1.14; use "{name}" instead'
             found.append(f"{field}.nodeSelector[{key}]: {text}")
+    for index, item in enumerate(spec.get("imagePullSecrets") or []):
+        if not item.get("name"):
+            found.append(f'{field}.imagePullSecrets[{index}].name: invalid empty name ""')
+    ports: dict[tuple[object, ...], str] = {}
     for list_name in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(list_name) or []):
             seen: set[str] = set()
@@ -43,6 +47,12 @@ def warnings(spec: Object, field: str, metadata: Object) -> list[str]:
                     text = f'hides previous definition of "{variable["name"]}", which may be dropped when using apply'
                     found.append(f"{place}: {text}")
                 seen.add(variable.get("name", ""))
+            for number, port in enumerate(container.get("ports") or []):
+                keys = ("containerPort", "protocol", "hostIP", "hostPort")
+                place = f"{field}.{list_name}[{index}].ports[{number}]"
+                first = ports.setdefault(tuple(port.get(key) for key in keys), place)
+                if first != place:
+                    found.append(f"{place}: duplicate port definition with {first}")
     return found
 
 
@@ -57,6 +67,8 @@ def name_resolution(config: Object | None, field: str, found: Causes, spec: Obje
         return
     if len(servers) > 3:
         found.invalid(f"{field}.nameservers", servers, "must not have more than 3 nameservers")
+    for index, server in enumerate(servers):
+        declared.ip(server, f"{field}.nameservers[{index}]", found)
     for index, search in enumerate((config or {}).get("searches") or []):
         place, name = f"{field}.searches[{index}]", search.removesuffix(".")
         found.problems(place, name, names.subdomain(name.replace("_", "-")) if name else ())

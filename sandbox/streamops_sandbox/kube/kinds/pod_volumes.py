@@ -115,6 +115,7 @@ _VOLUME_TYPES = (
 _VOLUME_KEYS = {
     "hostPath": ("path",), "secret": ("secretName",), "configMap": ("name",), "nfs": ("server", "path"),
     "persistentVolumeClaim": ("claimName",), "csi": ("driver",), "ephemeral": ("volumeClaimTemplate",),
+    "image": ("reference",),
 }  # fmt: skip
 
 

@@ -6,9 +6,9 @@ import copy
 from typing import TYPE_CHECKING
 
 from streamops_sandbox import timestamps
-from streamops_sandbox.kube.kinds import pod_specs
+from streamops_sandbox.kube.kinds import declared, pod_specs
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kinds.declared import filler
+from streamops_sandbox.kube.kinds.declared import filler, function
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.quantity import parse
 from streamops_sandbox.objects import Object
@@ -36,12 +36,19 @@ def complete_pod(spec: Object) -> None:
     for key in ("containers", "initContainers", "ephemeralContainers"):
         for container in spec.get(key) or []:
             container.setdefault("imagePullPolicy", _pull_policy(container.get("image", "")))
-            resources = container.get("resources") or {}
-            if resources.get("limits") and key != "ephemeralContainers":
-                resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
     for volume in spec.get("volumes") or []:
         if not any(key != "name" for key in volume):
             volume["emptyDir"] = {}
+
+
+@filler
+def complete_requests(spec: Object) -> None:
+    """Fill in a pod's requests, which follow from its limits; those of templates do not."""
+    for key in ("containers", "initContainers"):
+        for container in spec.get(key) or []:
+            resources = container.get("resources") or {}
+            if resources.get("limits"):
+                resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
 
 
 def _pull_policy(image: str) -> str:
@@ -100,6 +107,13 @@ class Pods(Strategy):
         return pod_specs.warnings(obj["spec"], "spec", obj["metadata"])
 
 
+@function
+def pod_address(address: str | None, _: str, found: Causes, __: Object) -> None:
+    """Check a pod's address, which is the first of a list inside the server."""
+    if address:
+        declared.ip(address, "status.podIPs[0]", found)
+
+
 def _fixed(spec: Object, reference: Object) -> Object:
     """Return a pod spec with everything that may change taken from a reference."""
     result = copy.copy(spec)
@@ -125,7 +139,8 @@ def _fixed(spec: Object, reference: Object) -> Object:
 def quality_of_service(spec: Object) -> str:
     """Return BestEffort, Burstable or Guaranteed, by requests and limits."""
     some, guaranteed = False, True
-    for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:
+    containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+    for container in [spec] if spec.get("resources") else containers:
         resources = container.get("resources") or {}
         asked, limited = resources.get("requests") or {}, resources.get("limits") or {}
         for name in _COUNTED:

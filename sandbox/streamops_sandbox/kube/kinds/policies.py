@@ -38,6 +38,15 @@ def scaling_bounds(spec: Object, field: str, found: Causes, _: Object) -> None:
 
 
 @function
+def metrics_to_zero(metrics: list[Object], field: str, found: Causes, scaler: Object) -> None:
+    """Check that what is scaled to zero can be known to be wanted again."""
+    kinds = {metric.get("type") for metric in metrics}
+    if scaler["spec"]["minReplicas"] == 0 and not kinds & {"Object", "External"}:
+        why = "must specify at least one Object or External metric to support scaling to zero replicas"
+        found.forbidden(field, why)
+
+
+@function
 def scale_target(target: Object | None, field: str, found: Causes, _: Object) -> None:
     """Check the API group of what an autoscaler scales."""
     target = target or {}

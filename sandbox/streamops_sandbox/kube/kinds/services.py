@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamops_sandbox.kube import errors, names
 from streamops_sandbox.kube.api import Api
+from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
 from streamops_sandbox.kube.kinds.strategy import Strategy
@@ -18,6 +19,7 @@ from streamops_sandbox.objects import Object
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
+_EXTERNAL_IPS = "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
 _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 #: Fields that only some types have.
 _TYPE_FIELDS = {
@@ -68,6 +70,16 @@ class Services(Strategy):
                 if port.get("nodePort") in kept:
                     del port["nodePort"]
         self._allocate(obj, before, Allocator(api, self._network))
+
+    def warnings(self, obj: Object) -> list[str]:
+        """Warn of what is deprecated."""
+        found = []
+        if obj["spec"].get("externalIPs"):
+            found.append(_EXTERNAL_IPS)
+        if obj["spec"].get("trafficDistribution") == "PreferClose":
+            text = 'spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"'
+            found.append(text)
+        return found
 
     def _allocate(self, obj: Object, before: Object, allocator: Allocator) -> None:
         spec = obj["spec"]
@@ -126,6 +138,36 @@ def complete_port(port: Object) -> None:
         port["targetPort"] = port.get("port")
 
 
+@filler
+def complete_service(service: Object) -> None:
+    """Fill in what follows from other fields, and drop what has no meaning."""
+    spec = service["spec"]
+    if spec["sessionAffinity"] == "None":
+        spec.pop("sessionAffinityConfig", None)
+    if spec.get("externalIPs") and spec["type"] == "ClusterIP":
+        spec.setdefault("externalTrafficPolicy", "Cluster")
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    for item in ingress if spec["type"] == "LoadBalancer" else []:
+        if item.get("ip"):
+            item.setdefault("ipMode", "VIP")
+
+
+@function
+def balancer_status(
+    ingress: list[Object] | None, field: str, found: Causes, service: Object
+) -> None:
+    """Check where a load balancer is."""
+    if ingress and service["spec"]["type"] != "LoadBalancer":
+        found.forbidden(field, "may only be used when `spec.type` is 'LoadBalancer'")
+        return
+    for index, item in enumerate(ingress or []):
+        if item.get("ip"):
+            declared.ip(item["ip"], f"{field}[{index}].ip", found)
+            found.one_of(item, "ipMode", f"{field}[{index}]", ("Proxy", "VIP"))
+        host = item.get("hostname", "")
+        found.problems(f"{field}[{index}].hostname", host, names.subdomain(host) if host else ())
+
+
 @function
 def service_ports(spec: Object, field: str, found: Causes, _: Object) -> None:
     """Check that a Service has ports or a name, and its ports."""
@@ -169,6 +211,9 @@ def service_families(spec: Object, field: str, found: Causes, _: Object) -> None
     if spec["type"] == "ExternalName":
         return
     addresses = spec.get("clusterIPs") or []
+    for index, address in enumerate(addresses or [spec.get("clusterIP")]):
+        if address not in (None, "", "None"):
+            declared.ip(address, f"{field}.clusterIPs[{index}]", found)
     if spec.get("clusterIP") and addresses and addresses[0] != spec["clusterIP"]:
         found.invalid(f"{field}.clusterIPs", addresses, "first value must match `clusterIP`")
     for index, family in enumerate(spec.get("ipFamilies") or []):
@@ -296,11 +341,7 @@ class Allocator:
 
     def address_problem(self, address: str, *, own: set[str]) -> str:
         """What is wrong with a cluster IP somebody chose; empty when it can be had."""
-        try:
-            inside = ipaddress.ip_address(address) in self.network
-        except ValueError:
-            return "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-        if not inside:
+        if ipaddress.ip_address(address) not in self.network:
             return (
                 f"failed to allocate IP {address}: the provided network does not match the current "
                 "range"

@@ -48,6 +48,10 @@ class Strategy:
         """Collect the violations of an object."""
         declared.check(obj, self._rules.get("rules", []), found)
 
+    def validate_status(self, obj: Object, found: Causes) -> None:
+        """Collect the violations of a status that is written."""
+        declared.check(obj, self._rules.get("status_rules", []), found)
+
     def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Collect the violations of a change, besides those of the object itself."""
         for path in self._rules.get("immutable", []):

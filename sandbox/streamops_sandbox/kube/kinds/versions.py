@@ -22,6 +22,7 @@ _EVENT_FIELDS = {
     "firstTimestamp": "deprecatedFirstTimestamp", "lastTimestamp": "deprecatedLastTimestamp",
     "count": "deprecatedCount", "reportingComponent": "reportingController",
 }  # fmt: skip
+_EVENT_REQUIRED = ("reportingController", "reportingInstance", "action", "reason")
 
 
 def _renamed(obj: Object, names: dict[str, str], api_version: str) -> Object:
@@ -113,3 +114,18 @@ class Converted(Strategy):
     def written(self, obj: Object, old: Object | None, api: Api) -> None:
         """React as the version that is kept does."""
         self._kept.written(obj, old, api)
+
+
+class NewEvents(Converted):
+    """Events of events.k8s.io, which is stricter than the core's about new ones."""
+
+    def validate(self, obj: Object, found: Causes) -> None:
+        """Check that the event says when, by whom and what."""
+        super().validate(obj, found)
+        if not obj.get("eventTime"):
+            found.required("eventTime")
+        for key in _EVENT_REQUIRED if obj.get("eventTime") else ():
+            if not obj.get(key):
+                found.required(key)
+        if obj.get("type") not in ("Normal", "Warning"):
+            found.invalid("type", "", f"has invalid value: {obj.get('type', '')}")

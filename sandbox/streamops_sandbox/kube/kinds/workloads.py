@@ -137,6 +137,20 @@ def progress_deadline(seconds: int, field: str, found: Causes, deployment: Objec
 
 
 @function
+def deployment_status(status: Object | None, field: str, found: Causes, _: Object) -> None:
+    """Check that no kind of a Deployment's pods is more than all of them."""
+    status = status or {}
+    keys = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+    total, *parts = (status.get(key, 0) for key in keys)
+    for key, part in zip(keys[1:], parts, strict=True):
+        if part > total:
+            found.invalid(f"{field}.{key}", part, "cannot be greater than status.replicas")
+    if parts[2] > parts[1]:
+        why = "cannot be greater than readyReplicas"
+        found.invalid(f"{field}.availableReplicas", parts[2], why)
+
+
+@function
 def pod_management(policy: str, field: str, found: Causes, _: Object) -> None:
     """Check a StatefulSet's pod management policy."""
     if policy not in ("OrderedReady", "Parallel"):
@@ -249,6 +263,15 @@ def failure_rules(rules: list[Object] | None, field: str, found: Causes, _: Obje
                 "FieldValueInvalid", f"{field}[{index}]", f"Invalid value: specifying {why}"
             )
             found.append(cause)
+
+
+@function
+def generated_selector(selector: Object | None, field: str, found: Causes, job: Object) -> None:
+    """Check that a Job has no more than the selector that was made for it, unless it says to have its own."""
+    made = {_UID_LABELS[0]: job["metadata"].get("uid")}
+    extended = made.items() < ((selector or {}).get("matchLabels") or {}).items()
+    if extended and not job["spec"].get("manualSelector"):
+        found.invalid(field, selector, "`selector` not auto-generated")
 
 
 @function
