@@ -10,11 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .._knative.images import references
 from .._knative.releases import Source, Version, check_components, projects_of
 from .._kubernetes.download import Download, Downloader
 from .._kubernetes.errors import KubeError
-from .._kubernetes.manifests import Manifests
 from .._module.errors import TaskError
 from .._oci.image import INDEX_TYPE
 from .._oci.platform import Platform
@@ -150,15 +148,7 @@ class Collector:
         self, order: Order, files: Mapping[str, bytes]
     ) -> tuple[list[Resolved], dict[str, list[str]]]:
         """Return every image, and by its reference the objects that name it."""
-        manifests = Manifests()
-        for name, text in files.items():
-            manifests.add(name, text)
-        used_by: dict[str, list[str]] = {}
-        for source in manifests.result():
-            definition = source.definition
-            for reference in references(definition):
-                user = f"{definition['kind']} {definition['metadata']['name']}"
-                used_by.setdefault(reference, []).append(user)
+        used_by = listing.users(files)
         names = list(dict.fromkeys([*sorted(used_by), *order.images]))
         problems: list[str] = []
 

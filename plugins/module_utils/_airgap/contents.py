@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .._knative.images import references
+from .._kubernetes.manifests import Manifests
 from .archive import Archive
 from .errors import BundleError
 
@@ -24,7 +26,7 @@ class Image:
 
     `source_digest` is what the reference names where it is from; `digest` is another one where only some of
     its platforms are in the bundle. `size` is that of all its blobs, in bytes. Without `used_by` it is
-    one that was asked for besides the releases'.
+    one that was asked for besides the releases'; `users` says it whatever is written there.
     """
 
     reference: str
@@ -53,6 +55,20 @@ class Contents:
 def release_file(project: str, version: str, name: str) -> str:
     """Return the member name of a release file."""
     return f"releases/{project}-{version}/{name}"
+
+
+def users(files: Mapping[str, bytes]) -> dict[str, list[str]]:
+    """Return the objects in release files that name images, by the references of these."""
+    manifests = Manifests()
+    for name, text in files.items():
+        manifests.add(name, text)
+    found: dict[str, list[str]] = {}
+    for source in manifests.result():
+        definition = source.definition
+        for reference in references(definition):
+            user = f"{definition['kind']} {definition['metadata']['name']}"
+            found.setdefault(reference, []).append(user)
+    return found
 
 
 def read(archive: Archive) -> Contents:

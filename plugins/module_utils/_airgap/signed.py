@@ -12,7 +12,7 @@ from .._oci.signatures import Signature, SignatureError
 from .._oci.trust_root import TrustRoot, is_available
 from .._oci.verification import Verification, refused_together
 from .archive import Archive, blob_name
-from .contents import INDEX, Contents, Image
+from .contents import INDEX, Contents, Image, users
 from .errors import BundleError
 from .resolve import Resolved
 
@@ -51,7 +51,7 @@ def collect(
         found[digest] = [signature.as_dict()]
         return image.name
 
-    refused_together(one, images)
+    refused_together(one, images, "name")
     document = json.dumps(dict(sorted(found.items())), sort_keys=True, indent=1)
     keyless = any(one["bundle"] for entries in found.values() for one in entries)
     root = {TRUST_ROOT: verification.trust_root().content} if keyless else {}
@@ -89,9 +89,11 @@ def verify(verification: Verification, archive: Archive, contents: Contents) -> 
         verification.root = TrustRoot(archive.document(TRUST_ROOT))
     stored = _stored(archive)
     entries = {entry["digest"]: entry for entry in json.loads(archive.document(INDEX))["manifests"]}
+    # Not by the list, which nobody has signed: an image that it says nothing uses would be taken as it is.
+    required = users({name: archive.document(name) for name in contents.files})
 
     def one(image: Image) -> str | None:
-        signer = verification.signer(image.reference, required=bool(image.used_by))
+        signer = verification.signer(image.reference, required=image.reference in required)
         if signer is None:
             return None
         _check_named(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tarfile
@@ -39,6 +40,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._pipelines impor
 from ansible_collections.streamops.knative.plugins.modules import knative, knative_bundle
 
 SIGNATURES, ROOT = "signatures.json", "trusted_root.json"
+STRANGER = "registry.example.com/cmd/queue:1"
 
 
 @dataclass
@@ -139,7 +141,7 @@ def test_an_image_that_is_not_signed_is_named_and_nothing_is_written(
     options = {"signers": [{"images": "docker.io/envoyproxy/*", "identity": "a", "issuer": "b"}]}
     with pytest.raises(SignatureError, match="has no signature of a") as refused:
         signed.collect(tmp_path / "knative.tar", **options)
-    assert ENVOY in str(refused.value)
+    assert f"- {ENVOY}: has no signature of a (b)" in str(refused.value).splitlines()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -230,9 +232,24 @@ def another_part(bundle: Path, path: Path) -> Path:
     return rewritten(bundle, path, bundle_json=json.dumps(listed).encode())
 
 
+def disowned(bundle: Path, path: Path) -> Path:
+    """An image of nobody's, which a release file runs and the list says that nothing does."""
+    archive = Archive.read(bundle)
+    listed = json.loads(archive.document("bundle.json"))
+    for image in listed["images"]:
+        if image["reference"] == QUEUE:
+            image |= {"reference": STRANGER, "used_by": []}
+    (core,) = (name for name in listed["files"] if name.endswith("/serving-core.yaml"))
+    text = archive.document(core).replace(QUEUE.encode(), STRANGER.encode())
+    listed["files"][core] = f"sha256:{hashlib.sha256(text).hexdigest()}"
+    documents = {core: text, "bundle_json": json.dumps(listed).encode()}
+    return rewritten(bundle, path, **documents)
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
+        (disowned, f"{STRANGER}: nobody is named who signs it"),
         (swapped, "it is about sha256:"),
         (lost, "has no signature of"),
         (without_root, "the bundle has no trust root"),
