@@ -183,24 +183,26 @@ class Verification:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def refused_together(work: Callable[[Any], str | None], images: Iterable[Any]) -> list[str]:
+def refused_together(
+    work: Callable[[Any], str | None], images: Iterable[Any], named: str = "reference"
+) -> list[str]:
     """Return what `work` returns for images; raise one SignatureError with those of all that are refused.
 
-    What is no verdict on an image, such as a registry that does not answer, is raised as it is.
+    `named` is the attribute of an image by which it is called. What is no verdict on an image, such as a registry
+    that does not answer, is raised as it is.
     """
 
     def one(image: Any) -> tuple[str | None, str]:
         try:
             return work(image), ""
         except SignatureError as error:
-            return None, f"- {getattr(image, 'reference', image)}: {error}"
+            return None, f"- {getattr(image, named)}: {error}"
 
     with ThreadPoolExecutor(_WORKERS) as pool:
         done = list(pool.map(one, images))
     if problems := sorted({problem for _found, problem in done if problem}):
-        raise SignatureError(
-            f"verify: {len(problems)} images are refused.\n" + "\n".join(problems) + f"\n{_ADVICE}"
-        )
+        number = "1 image is" if len(problems) == 1 else f"{len(problems)} images are"
+        raise SignatureError(f"verify: {number} refused.\n" + "\n".join(problems) + f"\n{_ADVICE}")
     return [found for found, _problem in done if found]
 
 
