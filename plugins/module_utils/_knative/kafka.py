@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import socket
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -22,6 +23,10 @@ _NAMESPACE = PROJECTS["kafka_broker"].namespace
 _CONNECTED = ("kafka-broker", "kafka-channel")
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _SERVICE_LABEL = "kubernetes.io/service-name"
+_IPV6 = re.compile(r"\[[0-9A-Fa-f:.]+\]")
+_LAST_PORT = 65535
+#: The mechanism that takes tokens: of a provider, or of a login module that the Secret names.
+_OAUTH = "OAUTHBEARER"
 
 
 def config_maps(options: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -65,9 +70,10 @@ def _unreachable(client: Client, server: str) -> str:
     """Return why a bootstrap server cannot be reached; empty where it can, or where only the nodes know it."""
     host, _colon, port = server.rpartition(":")
     begin = f"kafka.bootstrap_servers: {server}"
-    labels = host.rstrip(".").split(".")
-    if not host or not port.isdecimal():
+    is_port = port.isdecimal() and 0 < int(port) <= _LAST_PORT
+    if not host or not is_port or (":" in host and not _IPV6.fullmatch(host)):
         return f"{begin} is not HOST:PORT"
+    labels = host.split(".")
     if len(labels) != 2 and labels[2:3] != ["svc"]:
         return ""  # an address outside the cluster, which may be reached from its nodes only
     name, namespace = labels[:2]
@@ -77,16 +83,22 @@ def _unreachable(client: Client, server: str) -> str:
     if service is None:
         if len(labels) == 2 and _resolves(host):
             return ""
+        outside = (
+            f"; a host outside the cluster is written {host}.:{port}" if len(labels) == 2 else ""
+        )
         return (
             f"{begin} cannot be reached: there is no Service {name} in namespace {namespace}: start Kafka"
-            " first, or name the Service of its bootstrap listener"
+            f" first, or name the Service of its bootstrap listener{outside}"
         )
     spec = service["spec"]
+    if spec.get("type") == "ExternalName":
+        return ""
     ports = [entry["port"] for entry in spec.get("ports") or []]
-    if int(port) not in ports:
+    # The name of a headless one leads to its pods, whatever ports it lists.
+    if int(port) not in ports and spec.get("clusterIP") != "None":
         listed = ", ".join(map(str, ports)) or "none"
         return f"{begin} cannot be reached: the Service {namespace}/{name} has no port {port}; its ports are {listed}"
-    if spec.get("type") == "ExternalName" or _has_endpoint(client, name, namespace):
+    if _has_endpoint(client, name, namespace):
         return ""
     return (
         f"{begin} cannot be reached: the Service {namespace}/{name} has no ready endpoint: see why Kafka's pods"
@@ -125,12 +137,15 @@ def _secret_problems(client: Client, name: str) -> Iterator[str]:
     data: dict[str, str] = secret.get("data") or {}
     protocol = _text(data.get("protocol", ""))
     if protocol not in _PROTOCOLS:
-        yield f"{begin}: its key protocol has to be one of {', '.join(_PROTOCOLS)}"
+        space = ", without spaces and line breaks" if protocol.strip() in _PROTOCOLS else ""
+        yield f"{begin}: its key protocol has to be one of {', '.join(_PROTOCOLS)}{space}"
         return
     needed = []
     if protocol.startswith("SASL"):
-        needed += ["sasl.mechanism", "user", "password"]
-    elif protocol == "SSL" and _text(data.get("user.skip", "")) != "true":
+        needed.append("sasl.mechanism")
+        if _text(data.get("sasl.mechanism", "")) != _OAUTH:
+            needed += ["user", "password"]
+    elif protocol == "SSL" and _text(data.get("user.skip", "")).lower() != "true":
         needed += ["user.crt", "user.key"]
     missing = [key for key in needed if not data.get(key)]
     if missing:
@@ -140,6 +155,6 @@ def _secret_problems(client: Client, name: str) -> Iterator[str]:
 
 def _text(encoded: str) -> str:
     try:
-        return base64.b64decode(encoded).decode().strip()
+        return base64.b64decode(encoded).decode()
     except (binascii.Error, ValueError):
         return ""

@@ -458,7 +458,7 @@ FORMATS: dict[str, Format] = {
     "knative_eventing_kafka_broker_version": RELEASE,
     "knative_eventing_rabbitmq_broker_version": RELEASE,
     "knative_eventing_kafka.bootstrap_servers[]": matches(
-        r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\.?:[0-9]{1,5}",
+        r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?):[0-9]{1,5}",
         "HOST:PORT, for example my-cluster-kafka-bootstrap.kafka:9092",
     ),
     "knative_eventing_kafka.auth_secret": optional(SUBDOMAIN),
