@@ -40,6 +40,8 @@ _DEFAULTS: dict[tuple[str, str], list[dict[str, str]]] = {
     ("net-istio", EXTERNAL): [{"service": f"istio-ingressgateway.{_ISTIO}.svc.cluster.local"}],
     ("net-istio", LOCAL): [],  # its release brings the Service
 }
+#: Beginnings of the keys of net-istio's older form, with a gateway's name behind and its Service as the value.
+_OLDER = {EXTERNAL: "gateway.", LOCAL: "local-gateway."}
 Config = Mapping[str, Mapping[str, Mapping[str, Any]]]
 Reference = tuple[str, str]  # namespace and name
 
@@ -72,7 +74,7 @@ def read(ingress: str, key: str, data: Mapping[str, Any]) -> list[IngressGateway
         listed = next((value for _line, value in _yaml.documents(text)), None) if text else None
     except TaskError as error:
         raise KubeError(f"{problem}: {error}") from error
-    entries = _DEFAULTS[ingress, key] if listed is None else listed
+    entries = _of_older_keys(ingress, key, data) if listed is None else listed
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise KubeError(problem)
     try:
@@ -91,6 +93,17 @@ def read(ingress: str, key: str, data: Mapping[str, Any]) -> list[IngressGateway
             f"{problem}: each has {'a service' if ingress == 'net-istio' else 'class and gateway'}; wrong or"
             f" missing is {error}"
         ) from error
+
+
+def _of_older_keys(ingress: str, key: str, data: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the gateways that keys of the older form name, upstream's defaults where there are none."""
+    prefix = _OLDER[key]
+    named = {
+        name: text
+        for name, text in sorted(data.items())
+        if ingress == "net-istio" and name.startswith(prefix) and name != prefix
+    }
+    return [{"service": str(text)} for text in named.values()] or _DEFAULTS[ingress, key]
 
 
 def _pair(text: Any) -> Reference:

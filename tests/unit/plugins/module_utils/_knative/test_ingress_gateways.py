@@ -44,6 +44,16 @@ def test_gateways_are_read_from_yaml() -> None:
     assert read("net-istio", EXTERNAL, {EXTERNAL: "[]"}) == [], "the mesh alone"
 
 
+def test_the_older_keys_of_net_istio_are_read() -> None:
+    older = {
+        "gateway.knative-serving.knative-ingress-gateway": "public.edge.svc.cluster.local",
+        "local-gateway.knative-serving.knative-local-gateway": "inner.edge.svc.cluster.local.",
+    }
+    assert read("net-istio", EXTERNAL, older) == [IngressGateway(("edge", "public"))]
+    assert read("net-istio", LOCAL, older) == [IngressGateway(("edge", "inner"))]
+    assert read("net-gateway-api", EXTERNAL, older) == read("net-gateway-api", EXTERNAL, {})
+
+
 @pytest.mark.parametrize(
     ("ingress", "text", "said"),
     [
