@@ -515,7 +515,7 @@ upgrade_findings:
   elements: dict
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..module_utils._airgap.push import push
@@ -782,18 +782,21 @@ class Images:
             elsewhere = any(params[place] for place in places) or params["mirror"] != UPSTREAM
             self.wanted = not elsewhere and is_available()
 
-    def verify(self, images: Mapping[str, str]) -> None:
-        """Verify the signatures of images, given as what each name is pulled by; raise SignatureError."""
+    def verify(self, images: Mapping[str, str], named: Collection[str]) -> None:
+        """Verify the signatures of images, given as what each name is pulled by; raise SignatureError.
+
+        Those `named` by settings are verified where a signer is known.
+        """
         params = self._params
         defaults = {name: spec.get("default") for name, spec in REGISTRY.items()}
         options = {**defaults, **{name: params[name] for name in (*SIGNATURES, "request_timeout")}}
         verification = Verification.of(options, SIGNERS, cache_dir(params["cache_dir"]))
-        own = set(params["images"].values())
+        own = {*params["images"].values(), *named}
         self.verified = verification.verify(
             Pulled(
                 reference if reference in own else name, reference, required=reference not in own
             )
-            for name, reference in sorted(images.items())
+            for name, reference in sorted([*images.items(), *((name, name) for name in named)])
             if reference not in self._pushed
         )
 

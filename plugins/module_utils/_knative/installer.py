@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from .releases import PROJECTS, Files
 Object = dict[str, Any]
 APPLY_SET = "streamops-knative"
 MIGRATIONS = f"{APPLY_SET}-migrations"
-#: Checks images, given as what each one that the releases name is pulled by; raises TaskError for those refused.
-Verify = Callable[[Mapping[str, str]], None]
+#: Checks images, given as what each one that the releases name is pulled by, and as those that settings put in;
+#: raises TaskError for those refused.
+Verify = Callable[[Mapping[str, str], Collection[str]], None]
 CONFIGURATION_MANAGER = "streamops.knative-configuration"
 SCRAPED = ("serving", "eventing")
 #: Workloads whose pods a controller starts when they are needed.
@@ -79,10 +80,14 @@ class Installer:
         )
         if problems:
             raise Refused(problems)
+        release = _customized(custom, release)
+        named = _images([*written, *jobs])
+        jobs = _customized(custom, _referring(jobs, desired.references))
         if verify:
-            names = {name for one in (*written, *jobs) for name in references(one.definition)}
-            verify({name: custom.pulled(desired.references.get(name, name)) for name in names})
-        release = self._started(_customized(custom, release))
+            pulled = {name: custom.pulled(desired.references.get(name, name)) for name in named}
+            applied = _images([*release, *jobs]) | _patched_images(made.patches)
+            verify(pulled, applied - {*pulled.values()})
+        release = self._started(release)
         if made.takes_over:
             release = self._without_foreign_limits(release)
         sources = [*release, *additional]
@@ -114,7 +119,6 @@ class Installer:
             with accounting(
                 changed=results[0].changed and not self.check_mode, dry_run=self.check_mode
             ):
-                jobs = _customized(custom, _referring(jobs, desired.references))
                 results.append(
                     present(self.client, jobs, self._settings(), migrations, self.progress)
                 )
@@ -238,6 +242,16 @@ def _referring(sources: list[Source], instead: Mapping[str, str]) -> list[Source
 
 def _customized(custom: Customization, sources: list[Source]) -> list[Source]:
     return [replace(source, definition=custom.changed(source.definition)) for source in sources]
+
+
+def _images(sources: Iterable[Source]) -> set[str]:
+    return {name for source in sources for name in references(source.definition)}
+
+
+def _patched_images(patches: Iterable[Object]) -> set[str]:
+    """Return the images that a configuration puts into ConfigMaps."""
+    maps = [patch for patch in patches if patch["kind"] == "ConfigMap"]
+    return {name for one in maps for name in references({"kind": one["kind"], **one["merge"]})}
 
 
 def _without_lost(definition: Object, owned: Object) -> Object:

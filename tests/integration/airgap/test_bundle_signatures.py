@@ -351,4 +351,20 @@ def test_images_are_verified_where_they_are_pulled_from_before_anything_is_appli
     stranger = [{"images": "gcr.io/*", "identity": "a@example.com", "issuer": "https://b"}]
     with pytest.raises(SignatureError, match=r"has 1 signature, none of a@example\.com"):
         kube.run(knative.TASK, **options, signers=stranger)
+    # An image that a setting puts in is asked for as those of the release are.
+    key = tmp_path / "own.pub"
+    key.write_bytes(signing.public_pem(signing.new_key()))
+    own = "gcr.io/example/own/queue:1"
+    settings: tuple[dict[str, Any], ...] = (
+        {"config": {"serving": {"config-deployment": {"queue-sidecar-image": own}}}},
+        {
+            "workloads": [
+                {"name": "activator", "env": [{"variables": [{"name": "IMAGE", "value": own}]}]}
+            ]
+        },
+    )
+    offline = {**options, "signers": [{"images": "*/example/own/*", "key": str(key)}]}
+    for setting in settings:
+        with pytest.raises(SignatureError, match="is pulled by a tag"):
+            kube.run(knative.TASK, check=True, **offline, **setting)
     assert kube.run(knative.TASK, check=True, **options).result["installed"] == {}
