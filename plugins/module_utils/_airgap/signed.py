@@ -136,9 +136,12 @@ def _manifests(archive: Archive, digest: str) -> list[Json]:
     if problem := archive.problem(name, digest):
         raise SignatureError(f"{problem}: copy or make the bundle again")
     try:
-        manifests: list[Json] = json.loads(archive.document(name))["manifests"]
+        index = json.loads(archive.document(name))
+        if index.keys() & {"config", "layers"}:  # a reader may take it for a manifest of its own
+            raise SignatureError(f"{name} is an index and a manifest at once")
+        manifests: list[Json] = index["manifests"]
         return [one for one in manifests if one["digest"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SignatureError(f"{name} is not an index") from error
 
 

@@ -23,11 +23,13 @@ from ansible_collections.streamops.knative.plugins.module_utils._airgap.archive 
     CHECKSUMS,
     Archive,
     Plan,
+    blob_name,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._airgap.errors import BundleError
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import UPSTREAM
 from ansible_collections.streamops.knative.plugins.module_utils._oci import trust_root
 from ansible_collections.streamops.knative.plugins.module_utils._oci.credentials import Credentials
+from ansible_collections.streamops.knative.plugins.module_utils._oci.image import INDEX_TYPE
 from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
 from ansible_collections.streamops.knative.plugins.module_utils._oci.registry import (
     Connection,
@@ -232,6 +234,23 @@ def another_part(bundle: Path, path: Path) -> Path:
     return rewritten(bundle, path, bundle_json=json.dumps(listed).encode())
 
 
+def two_at_once(bundle: Path, path: Path) -> Path:
+    """An index of what is signed, which some readers take for an image with layers of its own."""
+    archive = Archive.read(bundle)
+    listed = json.loads(archive.document("bundle.json"))
+    index = json.loads(archive.document("index.json"))
+    (queue,) = (image for image in listed["images"] if image["reference"] == QUEUE)
+    (part,) = (entry for entry in index["manifests"] if entry["digest"] == queue["digest"])
+    manifest = json.loads(archive.document(blob_name(queue["digest"])))
+    text = json.dumps({**manifest, "mediaType": INDEX_TYPE, "manifests": [part]}).encode()
+    queue["digest"] = f"sha256:{hashlib.sha256(text).hexdigest()}"
+    entry = {"mediaType": INDEX_TYPE, "digest": queue["digest"], "size": len(text)}
+    index["manifests"].append(entry)
+    documents = {"bundle_json": listed, "index_json": index}
+    encoded = {name: json.dumps(value).encode() for name, value in documents.items()}
+    return rewritten(bundle, path, **encoded, **{blob_name(queue["digest"]): text})
+
+
 def disowned(bundle: Path, path: Path) -> Path:
     """An image of nobody's, which a release file runs and the list says that nothing does."""
     archive = Archive.read(bundle)
@@ -249,6 +268,7 @@ def disowned(bundle: Path, path: Path) -> Path:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
+        (two_at_once, "is an index and a manifest at once"),
         (disowned, f"{STRANGER}: nobody is named who signs it"),
         (swapped, "it is about sha256:"),
         (lost, "has no signature of"),
