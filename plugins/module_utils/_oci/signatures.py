@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import OciError, OptionError
 from .referrers import list_referrers
-from .registry import Repository
+from .registry import MANIFEST_TYPES, Repository
 
 try:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -37,6 +37,8 @@ _STATEMENT = "application/vnd.in-toto+json"
 _SIGNED = "https://sigstore.dev/cosign/sign/v1"
 #: An image has one or two; each costs requests.
 _MOST = 20
+#: Of what refers to an image, those that are read; attestations are listed as signatures are.
+_MOST_READ = 100
 
 
 class SignatureError(OciError):
@@ -85,14 +87,17 @@ def signature_tag(digest: str) -> str:
 def find_signatures(repository: Repository, digest: str) -> list[Signature]:
     """Return the signatures of an image that its repository has."""
     found = list(_in_manifest(repository, signature_tag(digest)))
-    for entry in list_referrers(repository, digest):
+    kinds = {ARTIFACT_TYPE: _in_manifest, _BUNDLE_TYPES: _in_bundles}
+    listed = [
+        (read, entry["digest"])
+        for entry in list_referrers(repository, digest)
+        for kind, read in kinds.items()
+        if str(entry.get("artifactType", "")).startswith(kind)
+    ]
+    for read, target in listed[:_MOST_READ]:
         if len(found) >= _MOST:
             break
-        kind = str(entry.get("artifactType", ""))
-        if kind == ARTIFACT_TYPE:
-            found += _in_manifest(repository, entry["digest"])
-        elif kind.startswith(_BUNDLE_TYPES):
-            found += _in_bundles(repository, entry["digest"])
+        found += read(repository, target)
     return list({repr(one): one for one in found}.values())[:_MOST]
 
 
@@ -123,7 +128,9 @@ def _in_bundles(repository: Repository, target: str) -> Iterator[Signature]:
 
 def _layers(repository: Repository, target: str) -> list[Json]:
     found = repository.manifest(target)
-    layers: list[Json] = json.loads(found[0]).get("layers", [])[:_MOST] if found else []
+    if found is None or found[2] not in MANIFEST_TYPES:
+        return []
+    layers: list[Json] = json.loads(found[0]).get("layers", [])[:_MOST]
     return layers
 
 
