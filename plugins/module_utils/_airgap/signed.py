@@ -10,7 +10,7 @@ from .._oci.reference import Reference
 from .._oci.registry import INDEX_TYPES
 from .._oci.signatures import Signature, SignatureError
 from .._oci.trust_root import TrustRoot, is_available
-from .._oci.verification import Verification, refused_together
+from .._oci.verification import Verification, incomplete, refused_together
 from .archive import Archive, blob_name
 from .contents import INDEX, Contents, Image, users
 from .errors import BundleError
@@ -61,6 +61,15 @@ def collect(
 def has_signatures(archive: Archive) -> bool:
     """Return whether a bundle was made with its images' signatures."""
     return archive.find(SIGNATURES) is not None
+
+
+def incomplete_signers(entries: Iterable[Json], option: str) -> list[str]:
+    """Return what entries that say who signs images lack, a sentence each."""
+    return [
+        problem
+        for number, entry in enumerate(entries)
+        if entry.get("images") and (problem := incomplete(entry, f"{option}[{number}]"))
+    ]
 
 
 def unverifiable(archive: Archive | None, *, with_keys: bool) -> str:

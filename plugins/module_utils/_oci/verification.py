@@ -41,14 +41,10 @@ class Signer:
     @classmethod
     def parse(cls, value: Json, option: str) -> Signer:
         """Read an entry of the option; raise OptionError for what is not complete."""
+        if problem := incomplete(value, option):
+            raise OptionError(problem)
         identity, issuer, path = (value.get(name) or "" for name in ("identity", "issuer", "key"))
         unsigned = bool(value.get("unsigned"))
-        if [bool(identity), bool(path), unsigned].count(True) != 1 or bool(identity) != bool(
-            issuer
-        ):
-            raise OptionError(
-                f"{option}: give either identity and issuer, or key, or unsigned: true, for {value['images']}"
-            )
         key = ""
         if path:
             try:
@@ -64,6 +60,16 @@ class Signer:
 
     def __str__(self) -> str:
         return f"{self.identity} ({self.issuer})" if self.identity else "the key that is named"
+
+
+def incomplete(value: Json, option: str) -> str:
+    """Return what an entry of the option lacks; empty where it is complete."""
+    identity, issuer, key, unsigned = (
+        bool(value.get(name)) for name in ("identity", "issuer", "key", "unsigned")
+    )
+    if [identity, key, unsigned].count(True) == 1 and identity == issuer:
+        return ""
+    return f"{option}: give either identity and issuer, or key, or unsigned: true, for {value['images']}"
 
 
 @dataclass(frozen=True)

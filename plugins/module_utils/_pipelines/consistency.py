@@ -287,16 +287,18 @@ def _bundle_problems(components: list[str], values: Values) -> list[str]:
 
 def _signature_problems(values: Values) -> list[str]:
     """Return why the signatures that are asked for cannot be verified."""
+    name = "knative_eventing_verify_signers"
+    signers = values.get(name) or []
+    found = signed.incomplete_signers(signers, name)
     if not values.get("knative_eventing_verify"):
-        return []
+        return found
     path = Path(values.get("knative_eventing_bundle") or "").expanduser().absolute()
     archive = Archive.read_remains(path) if path.is_file() else None
-    signers = values.get("knative_eventing_verify_signers") or []
     problem = signed.unverifiable(
         archive if archive and archive.is_bundle else None,
         with_keys=any(signer.get("key") for signer in signers),
     )
-    return [f"knative_eventing_verify: {problem}"] if problem else []
+    return [*found, f"knative_eventing_verify: {problem}"] if problem else found
 
 
 def _is_known(project: str, values: Values) -> bool:

@@ -132,6 +132,11 @@ WRITTEN = {
         {"topic_partitions": 0},
         {"topic_replication_factor": "three"},
     ],
+    "knative_eventing_verify_signers": [
+        [{"images": "a.example.com/*"}],
+        [{"images": "a.example.com/*", "identity": "b"}],
+        [{"images": "a.example.com/*", "identity": "b", "issuer": "c", "unsigned": True}],
+    ],
     "knative_eventing_broker_class": ["Kafka", "RabbitMQBroker"],
     "knative_eventing_mirror": ["github.com", "/srv/mirror", "file:///srv"],
     "knative_eventing_folder": ["/nonexistent/releases"],
