@@ -14,7 +14,13 @@ from typing import Any
 from .._airgap import contents, signed
 from .._airgap.archive import Archive
 from .._airgap.errors import BundleError
-from .._knative.releases import COMPONENTS, PROJECTS, check_components, ingress_of
+from .._knative.releases import (
+    COMPONENTS,
+    PROJECTS,
+    check_components,
+    ingress_of,
+    projects_of,
+)
 from .._knative.suggestion import meant
 from .cluster_checks import DATA_PLANES, VARIABLES
 from .model import is_system
@@ -46,6 +52,15 @@ CONFIG_MAPS = {
         "config-kafka-source-defaults",
     ),
 }  # fmt: skip
+#: Components by the beginning of the names of ConfigMaps that they bring.
+BROUGHT = {
+    "config-kourier": "kourier",
+    "config-gateway": "net-gateway-api",
+    "config-istio": "net-istio",
+    "config-imc-": "in-memory-channel",
+    "config-kafka-": "kafka-controller",
+    "kafka-": "kafka-controller",
+}
 #: Deployments and StatefulSets by component.
 WORKLOADS = {
     "serving": ("activator", "autoscaler", "controller", "webhook"),
@@ -205,12 +220,19 @@ def knative_eventing(values: Values) -> list[str]:
             " knative_eventing_components"
         )
     config = values.get("knative_eventing_config") or {}
+    chosen = projects_of(components)
     for project, maps in config.items():
         known = CONFIG_MAPS.get(project, ()) if _is_known(project, values) else ()
         for name, data in (maps or {}).items():
             path = f"knative_eventing_config.{project}.{name}"
             if known and name not in known:
                 found.append(f"{path}: {project} has no such ConfigMap; {meant(name, known)}")
+            brings = next((BROUGHT[start] for start in BROUGHT if name.startswith(start)), "")
+            if brings and project in chosen and brings not in components:
+                found.append(
+                    f"{path}: {brings} brings this ConfigMap, and knative_eventing_components does not have"
+                    " it: add it there, or leave the ConfigMap out"
+                )
             if isinstance(data, dict) and "_example" in data:
                 found.append(
                     f"{path}: _example documents the map and is guarded by a checksum: leave it out"

@@ -165,6 +165,8 @@ WRITTEN = {
         {"serving": {"config-features": {"a": ["b"]}}},
         {"serving": {"config-features": "a"}},
         {"serving": {"config-features": {"_example": "a"}}},
+        {"serving": {"config-istio": {"external-gateways": "[]"}}},
+        {"eventing": {"config-kafka-features": {"a": "b"}}},
     ],
     "knative_eventing_observability": [{"metrics-protocol": ["http"]}],
     "knative_eventing_workloads": [
