@@ -779,7 +779,9 @@ class Images:
         self.wanted: bool = params["verify"]
         if self.wanted is None:
             places = ("folder", "references", "registry", "bundle")
-            elsewhere = any(params[place] for place in places) or params["mirror"] != UPSTREAM
+            elsewhere = (
+                any(params[place] for place in places) or params["mirror"].rstrip("/") != UPSTREAM
+            )
             self.wanted = not elsewhere and is_available()
 
     def verify(self, images: Mapping[str, str], named: Collection[str]) -> None:

@@ -218,7 +218,9 @@ def verifies(params: dict[str, Any]) -> bool:
     """Return whether signatures are verified: by default where the images come straight from upstream."""
     if params["verify"] is not None:
         return bool(params["verify"])
-    elsewhere = params["folder"] or params["registry_mirrors"] or params["mirror"] != UPSTREAM
+    elsewhere = (
+        params["folder"] or params["registry_mirrors"] or params["mirror"].rstrip("/") != UPSTREAM
+    )
     return not elsewhere and is_available()
 
 

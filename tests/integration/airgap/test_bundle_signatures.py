@@ -312,6 +312,7 @@ STRAIGHT = {"verify": None, "mirror": UPSTREAM, "folder": None, "registry": "", 
         ({}, True, True),
         ({}, False, False),
         ({"mirror": "https://mirror.example.com"}, True, False),
+        ({"mirror": f"{UPSTREAM}/"}, True, True),
         ({"folder": "/srv/release"}, True, False),
         ({"registry": "registry.example.com"}, True, False),
         ({"bundle": {"path": "/srv/knative.tar"}}, True, False),  # its push verifies
