@@ -819,7 +819,8 @@ def domain(run: Run, client: Client) -> str:
         timeout=0 if run.check_mode else run.params["wait_timeout"],
         progress=paced(run.progress),
     )
-    return f"{found.address or 'address-to-come'}.{SSLIP}"
+    # The colons of an IPv6 address are dashes there.
+    return f"{found.address.replace(':', '-') or 'address-to-come'}.{SSLIP}"
 
 
 TASK = Task(

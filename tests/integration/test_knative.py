@@ -33,7 +33,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.prerequ
 from ansible_collections.streamops.knative.plugins.module_utils._knative.releases import Version
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
 from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
-from ansible_collections.streamops.knative.plugins.modules.knative import TASK
+from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run
+from ansible_collections.streamops.knative.plugins.modules.knative import TASK, domain
 from streamops_sandbox.knative import release
 
 WANTED: dict[str, Any] = {
@@ -54,6 +55,15 @@ def refusal(kube: Kube, **options: Any) -> str:
     with pytest.raises(Refused) as refused:
         kube.run(TASK, **{**WANTED, **options})
     return str(refused.value)
+
+
+def test_the_domain_of_an_address_of_ipv6_has_dashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = gateway.Gateway("2001:db8::7", 80)
+    monkeypatch.setattr(gateway, "wait", lambda *_given, **_options: found)
+    options = {"access": "load_balancer", "address": None}
+    given = {"domain": "sslip.io", "gateway": options, "components": [], "config": {}}
+    client: Any = None
+    assert domain(Run(given, check_mode=True), client) == "2001-db8--7.sslip.io"
 
 
 def test_missing_permissions_and_an_old_kubernetes_are_told_together(
