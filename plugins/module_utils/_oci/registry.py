@@ -394,7 +394,10 @@ class Repository:
         return RegistryError(where, status)
 
     def _no_answer(self, error: NoAnswer) -> RegistryError:
-        advice = {Cause.CERTIFICATE: ". Give the certificate of its CA with ca_cert"}
+        advice = {
+            Cause.CERTIFICATE: ". Give the certificate of its CA with ca_cert where that is an option for"
+            " registries, or a file with it and the public ones in SSL_CERT_FILE"
+        }
         return RegistryError(
             f"{self.reference.registry} does not answer: {error}{advice.get(error.cause, '')}"
         )

@@ -12,6 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from support.http_server import Answer, AnsweringServer, answering
 
+from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
+    Cause,
+    NoAnswer,
+)
 from ansible_collections.streamops.knative.plugins.module_utils._oci.credentials import Credentials
 from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import RegistryError
 from ansible_collections.streamops.knative.plugins.module_utils._oci.reference import Reference
@@ -222,3 +226,15 @@ def test_a_token_server_that_is_none_is_named(server: AnsweringServer, answer: A
     server.answer = lambda _m, path, *_: answer if "token" in path else (401, challenge, b"")
     with pytest.raises(RegistryError, match=r"/token was answered with"):
         repository(server, Credentials("u", "p")).read_blob(DIGEST)
+
+
+def test_a_registry_with_an_authority_of_its_own_is_told_how_to_be_trusted(
+    server: AnsweringServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_given: Any, **_options: Any) -> Any:
+        raise NoAnswer("self-signed certificate", Cause.CERTIFICATE, sent=False)
+
+    asked = repository(server)
+    monkeypatch.setattr(asked, "_request", refuse)
+    with pytest.raises(RegistryError, match=r"with ca_cert where .* in SSL_CERT_FILE"):
+        asked.manifest("1")
