@@ -81,6 +81,22 @@ def test_pod_security_lets_pass_what_its_level_allows(post, label, cluster, name
     assert 'would violate PodSecurity \\"restricted:latest\\"' in answer.headers["Warning"]
 
 
+def test_pods_that_a_new_level_would_refuse_are_named(post, cluster, namespace):
+    for name in ("p", "q"):
+        post("pods", pod(name))
+    post("pods", {"metadata": {"name": "r"}, "spec": RESTRICTED})
+    answer = cluster.raw(
+        "PATCH", f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {ENFORCE: "restricted"}}},
+        content_type="application/merge-patch+json",
+    )  # fmt: skip
+    text = answer.headers["Warning"]
+    assert "violate the new PodSecurity enforce level" in text
+    assert (
+        "p (and 1 other pod): allowPrivilegeEscalation != false, unrestricted capabilities" in text
+    )
+    assert "r:" not in text
+
+
 def test_a_quota_is_counted_and_kept(post, cluster, namespace):
     hard = {"count/configmaps": "1", "requests.cpu": "1"}
     post("resourcequotas", {"metadata": {"name": "q"}, "spec": {"hard": hard}})

@@ -58,6 +58,8 @@ class PodSecurity:
             return
         if collection == "namespaces":
             _check_labels(obj)
+            if review.old is not None:
+                review.write.warnings += self._existing(obj, review.old)
             return
         if collection == "pods":
             if review.old is not None and review.old["spec"] == obj["spec"]:
@@ -82,6 +84,26 @@ class PodSecurity:
         if found:
             text = f'would violate PodSecurity "{warned}:{version}": {found}'
             review.write.warnings.append(text)
+
+    def _existing(self, namespace: Object, old: Object) -> list[str]:
+        """Return a namespace's pods that break a level which is enforced from now on, in words."""
+        (level, version), (before, _) = (
+            _level(item["metadata"].get("labels") or {}, "enforce") for item in (namespace, old)
+        )
+        if _LEVELS.index(level) <= _LEVELS.index(before):
+            return []
+        name, found = namespace["metadata"]["name"], dict[str, list[str]]()
+        for stored in self._api.store.collection("pods").items(name):
+            spec = stored.load()["spec"]
+            broken = ", ".join(reason for reason, check in _checks(level) if check(spec))
+            found.setdefault(broken, []).append(stored.name)
+        found.pop("", None)
+        first = f'existing pods in namespace "{name}" violate the new PodSecurity enforce level'
+        lines = []
+        for broken, (pod, *others) in found.items():
+            more = f" (and {len(others)} other pod{'s' * (len(others) > 1)})" if others else ""
+            lines.append(f"{pod}{more}: {broken}")
+        return [f'{first} "{level}:{version}"', *sorted(lines)] if lines else []
 
 
 def _level(labels: Any, mode: str) -> tuple[str, str]:
@@ -108,13 +130,16 @@ def _check_labels(namespace: Object) -> None:
         raise errors.invalid("", "Namespace", namespace["metadata"].get("name", ""), found)
 
 
+def _checks(level: str) -> Collection[tuple[str, Check]]:
+    return _BASELINE if level == "baseline" else _RESTRICTED
+
+
 def violations(pod: Object, level: str) -> str:
     """Return what a pod (or a template) breaks of a level, in words; empty where it breaks nothing."""
     if level == "privileged":
         return ""
-    checks = _BASELINE if level == "baseline" else _RESTRICTED
     spec = pod.get("spec") or {}
-    found = [f"{reason} ({detail})" for reason, check in checks if (detail := check(spec))]
+    found = [f"{reason} ({detail})" for reason, check in _checks(level) if (detail := check(spec))]
     return ", ".join(found)
 
 
