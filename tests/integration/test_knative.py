@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.kube import Kube, api_server, definition, deployment, namespace
 from support.prerequisites import GATEWAY, GATEWAY_API, ISTIO, ISTIOD, exposed, of
+from support.sandbox import until
 
 from ansible_collections.streamops.knative.plugins.module_utils._knative import (
     gateway,
@@ -171,6 +172,7 @@ def test_an_ingress_without_what_it_needs_is_refused_with_what_is_missing(kube: 
     assert kinds in told, "before anything is downloaded"
 
     kube.apply(*ISTIO, namespace("istio-system"))
+    until(lambda: len(lacking("net-istio")) == 2, "Istio's kinds to be served")
     service, istiod = lacking("net-istio")
     assert service == (
         "config.serving.config-istio: external-gateways names the Service istio-system/istio-ingressgateway,"
@@ -188,6 +190,7 @@ def test_an_ingress_without_what_it_needs_is_refused_with_what_is_missing(kube: 
     assert "ReferenceGrant (gateway.networking.k8s.io/v1beta1)" in kinds
     assert "standard-install.yaml of https://github.com/kubernetes-sigs/gateway-api" in kinds
     kube.apply(*GATEWAY_API)
+    until(lambda: len(lacking("net-gateway-api")) == 5, "the kinds to be served")
     missing = lacking("net-gateway-api")
     assert [text.partition(", which")[0] for text in missing] == [
         f"config.serving.config-gateway: {names}"
@@ -211,7 +214,9 @@ def test_an_ingress_without_what_it_needs_is_refused_with_what_is_missing(kube: 
 
 def test_the_gateway_of_others_is_found_where_the_ingress_names_it(kube: Kube) -> None:
     client = kube.connect()
-    kube.apply(*ISTIO, *GATEWAY_API, namespace("istio-system"), namespace("knative-serving"))
+    kube.apply(
+        *ISTIO, *GATEWAY_API, namespace("istio-system"), namespace("knative-serving"), wait=True
+    )
     public = exposed("istio-ingressgateway")
     kube.apply(public, GATEWAY)
     found = partial(gateway.find, client, "load_balancer")

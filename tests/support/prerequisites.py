@@ -36,6 +36,9 @@ def _opened(kind: str, group: str, version: str = "v1", plural: str = "") -> Obj
     schema = served["schema"]["openAPIV3Schema"]["properties"]
     schema["spec"] = OPEN
     schema["status"]["x-kubernetes-preserve-unknown-fields"] = True
+    if group.endswith(".k8s.io"):
+        approval = "https://github.com/kubernetes-sigs/gateway-api/pull/2466"
+        crd["metadata"]["annotations"] = {"api-approved.kubernetes.io": approval}
     if plural:
         crd["metadata"]["name"] = f"{plural}.{group}"
         crd["spec"]["names"]["plural"] = plural

@@ -12,6 +12,7 @@ from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.webhook_configurations import client_config
 from streamops_sandbox.objects import Object
 
+_APPROVED = "api-approved.kubernetes.io"
 _SCOPES = ("Cluster", "Namespaced")
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _REASONS = ("FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate")
@@ -58,6 +59,21 @@ def validate(obj: Object, found: Causes) -> None:
     _schemas(versions, found)
     if not versions and not (obj.get("status") or {}).get("storedVersions"):
         found.invalid("status.storedVersions", None, "must have at least one stored version")
+    _approval(group, obj["metadata"].get("annotations") or {}, found)
+
+
+def _approval(group: str, annotations: Object, found: Causes) -> None:
+    """Ask for Kubernetes' own approval of its groups, or a word that there is none."""
+    if not f".{group}".endswith((".k8s.io", ".kubernetes.io")):
+        return
+    field, given = f"metadata.annotations[{_APPROVED}]", annotations.get(_APPROVED, "")
+    why = f'protected groups must have approval annotation "{_APPROVED}"'
+    see = ", see https://github.com/kubernetes/enhancements/pull/1111"
+    if not given:
+        found.required(field, why + see)
+    elif not given.startswith("unapproved") and not re.match(r"\w+://[^/]", given):
+        how = ' with either a URL or a reason starting with "unapproved"'
+        found.invalid(field, given, why + how + see)
 
 
 def _versions(versions: list[Object], found: Causes) -> None:

@@ -271,6 +271,27 @@ def test_definitions_are_checked(cluster):
     }
 
 
+@pytest.mark.parametrize(
+    ("approval", "refused"),
+    [
+        ("", "Required value: protected groups must have approval annotation"),
+        ("yes", "with either a URL or a reason starting with"),
+        ("unapproved, for a test", ""),
+        ("https://example.com/pull/1", ""),
+    ],
+)
+def test_groups_of_kubernetes_need_its_approval(cluster, approval, refused):
+    protected = definition("gadgets", "Gadget")
+    protected["metadata"] = {
+        "name": "gadgets.tests.k8s.io",
+        "annotations": {"api-approved.kubernetes.io": approval},
+    }
+    protected["spec"]["group"] = "tests.k8s.io"
+    path = f"{CRDS}?dryRun=All"
+    answer = cluster.call("POST", path, protected, code=422 if refused else 201)
+    assert refused in answer.get("message", "")
+
+
 def test_objects_go_with_their_definition(cluster, namespace):
     cluster.call("POST", CRDS, definition("things", "Thing"))
     path = f"/apis/{GROUP}/v1/namespaces/{namespace}/things"
