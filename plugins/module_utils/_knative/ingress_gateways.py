@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import _yaml
-from .._kubernetes.client import Client, permitted
+from .._kubernetes.client import Client, look_up
 from .._kubernetes.errors import KubeError
 from .._module.errors import TaskError
 from .releases import PROJECTS
@@ -60,10 +60,10 @@ def configuration(client: Client, ingress: str, config: Config) -> dict[str, Any
 
     `config` is the option of the module `knative`. What may not be read counts as empty.
     """
-    name, resource = CONFIG_MAPS[ingress], client.resource("v1", "ConfigMap")
-    there = permitted(lambda: client.get(resource, name, PROJECTS["serving"].namespace), None)
+    name = CONFIG_MAPS[ingress]
+    there = look_up(client, "v1", "ConfigMap", name, PROJECTS["serving"].namespace) or {}
     asked = (config.get("serving") or {}).get(name) or {}
-    return {**((there or {}).get("data") or {}), **asked}
+    return {**(there.get("data") or {}), **asked}
 
 
 def read(ingress: str, key: str, data: Mapping[str, Any]) -> list[IngressGateway]:

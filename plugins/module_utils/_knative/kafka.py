@@ -13,8 +13,7 @@ import socket
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from .._kubernetes.client import Client, Object, permitted
-from .prerequisites import look_up
+from .._kubernetes.client import Client, Object, look_up, permitted
 from .releases import PROJECTS
 
 BROKER_CONFIG, CHANNEL_CONFIG = "kafka-broker-config", "kafka-channel-config"

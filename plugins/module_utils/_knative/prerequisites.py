@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from .._kubernetes.client import Client, Object, permitted
+from .._kubernetes.client import Client, Object, look_up, permitted
 from .._kubernetes.errors import KubeError
 from . import ingress_gateways
 from .ingress_gateways import API_VERSION, CONFIG_MAPS, EXTERNAL, LOCAL, Config, IngressGateway
@@ -59,7 +59,9 @@ def missing_prerequisites(client: Client, components: Collection[str], config: C
 
 
 def _missing_kinds(client: Client, component: str) -> list[str]:
-    kinds, advice = _KINDS.get(component, ((), ""))
+    if component not in _KINDS:
+        return []
+    kinds, advice = _KINDS[component]
     served = set(client.resources())
     served |= {(version.partition("/")[0], kind) for version, kind in served}
     missing = [f"{kind} ({group})" for group, kind in kinds if (group, kind) not in served]
@@ -107,25 +109,14 @@ def _absent(client: Client, entry: IngressGateway) -> Iterator[str]:
             yield f"the {kind} {'/'.join(reference)}"
 
 
-def look_up(
-    client: Client, api_version: str, kind: str, name: str, namespace: str | None = None
-) -> Object | None:
-    """Return an object, None where there is none, or an empty one where it may not be read."""
-    resource = client.resource(api_version, kind)
-    unknown: Object | None = {}
-    return permitted(lambda: client.get(resource, name, namespace), unknown)
-
-
 def _runs_istio(client: Client) -> bool:
     """Return whether Istio's control plane runs in the cluster, or one outside injects into its pods."""
-    nothing: list[Object] = [{}]
-    return any(
-        permitted(lambda: client.list(resource, label_selector=label), nothing)  # noqa: B023
-        for resource, label in (
-            (client.resource("apps/v1", "Deployment"), _ISTIOD),
-            (
-                client.resource("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
-                _INJECTOR,
-            ),
-        )
+
+    def has(api_version: str, kind: str, label: str) -> bool:
+        resource = client.resource(api_version, kind)
+        unknown: list[Object] = [{}]
+        return bool(permitted(lambda: client.list(resource, label_selector=label), unknown))
+
+    return has("apps/v1", "Deployment", _ISTIOD) or has(
+        "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", _INJECTOR
     )

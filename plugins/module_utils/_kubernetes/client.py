@@ -79,6 +79,16 @@ def permitted(look: Callable[[], Found], otherwise: Found) -> Found:
         raise
 
 
+def look_up(
+    client: Client, api_version: str, kind: str, name: str, namespace: str | None = None
+) -> Object | None:
+    """Return an object, None where there is none, or an empty one where the caller may not look."""
+    unknown: Object | None = {}
+    return permitted(
+        lambda: client.get(client.resource(api_version, kind), name, namespace), unknown
+    )
+
+
 class Client:
     """Reads and writes objects of one cluster; safe to use from several threads."""
 

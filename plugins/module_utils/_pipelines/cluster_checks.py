@@ -23,8 +23,7 @@ from .._knative.releases import (
     minimum_kubernetes,
     projects_of,
 )
-from .._kubernetes.client import Client, Object, UnknownKind, permitted
-from .._kubernetes.errors import ApiError
+from .._kubernetes.client import Client, Object, UnknownKind, look_up, permitted
 from . import ownership, rights
 from .model import VIEWER, Pipeline, numbered
 
@@ -95,7 +94,7 @@ def _terminating(client: Client, roles: Collection[str], values: Values) -> list
         needed.setdefault(namespace, variable)
     found = []
     for namespace, variable in needed.items():
-        there = _read(client, "v1", "Namespace", namespace)
+        there = look_up(client, "v1", "Namespace", namespace)
         if there and "deletionTimestamp" in there["metadata"]:
             found.append(
                 f"{variable}: the namespace {namespace} is being deleted{_held(there)}. Wait until"
@@ -247,7 +246,7 @@ def _broker_classes(client: Client, values: Values, *, installs: bool) -> list[s
             lacking = component not in values["knative_eventing_components"]
         else:
             space = PROJECTS["eventing"].namespace
-            lacking = _read(client, "apps/v1", "Deployment", deployment, space) is None
+            lacking = look_up(client, "apps/v1", "Deployment", deployment, space) is None
         if lacking:
             found.append(
                 f"{prefix}broker.class: {name} needs the component {component}: add it to"
@@ -282,7 +281,7 @@ def _features(client: Client, values: Values) -> list[str]:
     needed = [(name, part) for name, pod in pods.items() for part in _gated(pod)]
     if not needed:
         return []
-    there = _read(client, "v1", "ConfigMap", "config-features", PROJECTS["serving"].namespace)
+    there = look_up(client, "v1", "ConfigMap", "config-features", PROJECTS["serving"].namespace)
     if there == {}:  # it may not be read
         return []
     wanted = (values.get("knative_eventing_config") or {}).get("serving") or {}
@@ -313,7 +312,7 @@ def _events(client: Client, values: Values, *, made: bool) -> list[str]:
     """Return why a rulebook would get no events; `made` is whether this run makes pipelines' Brokers."""
     name, namespace = values["event_driven_broker"], values["event_driven_namespace"]
     try:
-        there = _read(client, "eventing.knative.dev/v1", "Broker", name, namespace)
+        there = look_up(client, "eventing.knative.dev/v1", "Broker", name, namespace)
     except UnknownKind:
         return [
             "event_driven_broker: Knative Eventing is not installed. Run playbooks/eventing.yml (or site.yml)"
@@ -341,7 +340,7 @@ def _sinks(client: Client, values: Values, *, installs: bool) -> list[str]:
             namespace = reference.get("namespace") or pipeline["namespace"]
             if (reference["kind"], namespace, reference["name"]) in made:
                 continue
-            if namespace not in own and _read(client, "v1", "Namespace", namespace) is None:
+            if namespace not in own and look_up(client, "v1", "Namespace", namespace) is None:
                 found[f"{prefix}{name}: there is no namespace {namespace}"] = None
                 continue
             problem = _absent(client, reference, namespace, installs=installs)
@@ -381,7 +380,7 @@ def _dead_letter(item: Mapping[str, Any]) -> Any:
 
 def _absent(client: Client, reference: Mapping[str, Any], namespace: str, *, installs: bool) -> str:
     try:
-        there = _read(
+        there = look_up(
             client, reference["apiVersion"], reference["kind"], reference["name"], namespace
         )
     except UnknownKind as error:
@@ -391,18 +390,3 @@ def _absent(client: Client, reference: Mapping[str, Any], namespace: str, *, ins
     if there is None:
         return f"there is no {reference['kind']} {reference['name']} in namespace {namespace}"
     return ""
-
-
-# -- reading ---------------------------------------------------------------------------------
-
-
-def _read(
-    client: Client, api_version: str, kind: str, name: str, namespace: str | None = None
-) -> Object | None:
-    """The object, None when it is not there, or {} when the caller may not look."""
-    try:
-        return client.get(client.resource(api_version, kind), name, namespace)
-    except ApiError as error:
-        if error.status == 403:
-            return {}
-        raise
