@@ -27,11 +27,16 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An application that needs one wheel; pip knows a folder with that wheel and nothing else."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
+    files = {
+        "helper.py": "VALUE = 42\n" * 5000,
+        "helper-1.0.dist-info/METADATA": "Name: helper\nVersion: 1.0\n",
+        "helper-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\n",
+        "helper-1.0.dist-info/RECORD": "helper.py,,\n",
+    }
     with zipfile.ZipFile(wheels / "helper-1.0-py3-none-any.whl", "w") as archive:
-        archive.writestr("helper.py", "VALUE = 42\n" * 5000)
-        archive.writestr("helper-1.0.dist-info/METADATA", "Name: helper\nVersion: 1.0\n")
-        archive.writestr("helper-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
-        archive.writestr("helper-1.0.dist-info/RECORD", "helper.py,,\n")
+        for name, text in files.items():
+            # Without the time, so that it has the bytes of the one that another test has left in the cache.
+            archive.writestr(zipfile.ZipInfo(name), text)
     config = tmp_path / "pip.conf"
     config.write_text(f"[global]\nno-index = true\nfind-links = {wheels}\n")
     for name in ("PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_FIND_LINKS", "SOURCE_DATE_EPOCH"):
