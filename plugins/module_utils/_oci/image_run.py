@@ -7,6 +7,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -53,17 +54,25 @@ def run(
     recipe = _recipe(options)
     builder = Builder(recipe, cache, progress)
     platforms = [Platform.parse(text) for text in options["platforms"]]
-    settings = _settings(options, recipe)
     base_digest, bases = find_base(base, cache, platforms)
-    images = [builder.build(platform, bases[platform], settings) for platform in sorted(bases)]
-    document = images[0].manifest if len(images) == 1 else index(images, settings, base_digest)
 
+    def build(settings: Settings) -> tuple[list[Image], Document]:
+        built = [builder.build(platform, bases[platform], settings) for platform in sorted(bases)]
+        return built, built[0].manifest if len(built) == 1 else index(built, settings, base_digest)
+
+    settings = _settings(options)
+    images, document = build(settings)
     pusher = Pusher(target, base, cache, progress)
     state = pusher.state(tags)
-    digest = document.digest
-    if pusher.same(state, document, images, any_revision=REVISION not in settings.annotations):
-        digest = str(state.digest)
-    changed = not state.is_at(digest)
+    any_revision = REVISION not in settings.annotations
+    same = pusher.same(state, document, images, any_revision=any_revision)
+    changed = not state.is_at(str(state.digest) if same else document.digest)
+    if changed and any_revision:
+        # Only now: in a repository with a long history git takes long to find it.
+        paths = [recipe.folder, *(source for source, _dest in recipe.copies)]
+        settings = replace(settings, revision=committed_revision(paths))
+        images, document = build(settings)
+    digest = str(state.digest) if same else document.digest
     difference = _diff(pusher, builder, state, images, base_digest) if changed and diff else _NONE
     if changed and not check:
         pusher.push(images, document, tags, builder.files)
@@ -71,25 +80,21 @@ def run(
     name = target.reference.repository
     own = [document.descriptor(), *(image.manifest.descriptor() for image in images)]
     top, *parts = own if changed or digest == document.digest else state.descriptors()
-    bills = (
-        [
-            bill_of_materials(
-                name,
-                part,
-                image.base.digest,
-                builder.packages.get(image.platform, []),
-                settings.epoch,
-            )
-            for image, part in zip(images, parts or [top], strict=True)
-        ]
+    bills = [
+        bill_of_materials(
+            name, part, image.base.digest, builder.packages.get(image.platform, []), settings.epoch
+        )
+        for image, part in zip(images, parts or [top], strict=True)
         if options["sbom"]
-        else []
-    )
+    ]
     signed = list({one["digest"]: one for one in (top, *parts)}.values())
     attached = attach_missing(target, bills, key, signed, check=check)
     if attached and not changed:
         difference = {"before": "", "after": dump({"attached": attached})}
-    result: Json = {"changed": changed or bool(attached), "warnings": builder.warnings}
+    result: Json = {
+        "changed": changed or bool(attached),
+        "warnings": [*dict.fromkeys(builder.warnings)],
+    }
     if diff:
         result["diff"] = difference
     return result | {
@@ -150,7 +155,7 @@ def _signing_key(options: Json) -> SigningKey | None:
     return SigningKey(Path(options["signing_key"]), options["signing_key_password"] or "")
 
 
-def _settings(options: Json, recipe: Recipe) -> Settings:
+def _settings(options: Json) -> Settings:
     epoch = options["source_date_epoch"]
     if epoch is None:
         given = os.environ.get("SOURCE_DATE_EPOCH", "0")
@@ -171,7 +176,6 @@ def _settings(options: Json, recipe: Recipe) -> Settings:
         stop_signal=options["stop_signal"],
         labels=texts("labels"),
         annotations=texts("annotations"),
-        revision=committed_revision([recipe.folder, *(source for source, _dest in recipe.copies)]),
         epoch=epoch,
     )
 
