@@ -81,11 +81,11 @@ class Installer:
         if problems:
             raise Refused(problems)
         release = _customized(custom, release)
-        named = _images([*written, *jobs])
-        jobs = _customized(custom, _referring(jobs, desired.references))
+        migrations = _customized(custom, _referring(jobs, desired.references))
         if verify:
+            named = _images([*written, *jobs])
             pulled = {name: custom.pulled(desired.references.get(name, name)) for name in named}
-            applied = _images([*release, *jobs]) | _patched_images(made.patches)
+            applied = _images([*release, *migrations]) | _patched_images(made.patches)
             verify(pulled, applied - {*pulled.values()})
         release = self._started(release)
         if made.takes_over:
@@ -112,15 +112,15 @@ class Installer:
                 self.progress,
             )
         ]
-        if jobs:
-            migrations = Options(
+        if migrations:
+            options = Options(
                 apply_set=MIGRATIONS, apply_set_scope=self.scope, wait_timeout=self.timeout
             )
             with accounting(
                 changed=results[0].changed and not self.check_mode, dry_run=self.check_mode
             ):
                 results.append(
-                    present(self.client, jobs, self._settings(), migrations, self.progress)
+                    present(self.client, migrations, self._settings(), options, self.progress)
                 )
         return made, results
 
