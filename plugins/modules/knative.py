@@ -523,7 +523,14 @@ from ..module_utils._knative import gateway
 from ..module_utils._knative.bundle import DesiredState
 from ..module_utils._knative.customization import SELECTION_MODES, Settings
 from ..module_utils._knative.installer import Installer
-from ..module_utils._knative.releases import PROJECTS, UPSTREAM, Source, ingress_of, versions
+from ..module_utils._knative.releases import (
+    PROJECTS,
+    UPSTREAM,
+    Source,
+    ingress_of,
+    is_upstream,
+    versions,
+)
 from ..module_utils._knative.signers import SIGNERS
 from ..module_utils._knative.upgrade_traps import described
 from ..module_utils._kubernetes.apply_run import summarize
@@ -535,8 +542,8 @@ from ..module_utils._kubernetes.errors import KubeError, accounting
 from ..module_utils._module.progress import paced
 from ..module_utils._module.task import Run, Task
 from ..module_utils._module.text import require_texts
+from ..module_utils._oci import trust_root
 from ..module_utils._oci.argspec import REGISTRY, SIGNATURES
-from ..module_utils._oci.trust_root import is_available
 from ..module_utils._oci.verification import Pulled, Verification
 
 #: Options that are fields of `Settings`.
@@ -776,13 +783,9 @@ class Images:
         self._params = params
         self._pushed = set(pushed.get("references", {}).values())
         self.verified: list[str] = []
-        self.wanted: bool = params["verify"]
-        if self.wanted is None:
-            places = ("folder", "references", "registry", "bundle")
-            elsewhere = (
-                any(params[place] for place in places) or params["mirror"].rstrip("/") != UPSTREAM
-            )
-            self.wanted = not elsewhere and is_available()
+        elsewhere = any(params[name] for name in ("folder", "references", "registry", "bundle"))
+        is_straight = is_upstream(params["mirror"]) and not elsewhere
+        self.wanted = trust_root.verifies(params["verify"], are_expected=is_straight)
 
     def verify(self, images: Mapping[str, str], named: Collection[str]) -> None:
         """Verify the signatures of images, given as what each name is pulled by; raise SignatureError.

@@ -158,17 +158,17 @@ from typing import Any
 from ..module_utils._airgap.collect import Collector, Order
 from ..module_utils._airgap.resolve import Resolver
 from ..module_utils._airgap.transfer import Transfer
-from ..module_utils._knative.releases import PROJECTS, UPSTREAM, Source, versions
+from ..module_utils._knative.releases import PROJECTS, UPSTREAM, Source, is_upstream, versions
 from ..module_utils._knative.signers import SIGNERS
 from ..module_utils._kubernetes.download import Downloader, cache_dir
 from ..module_utils._module.progress import paced
 from ..module_utils._module.task import Run, Task
 from ..module_utils._module.text import require_texts
+from ..module_utils._oci import trust_root
 from ..module_utils._oci.argspec import CONNECTION, SIGNATURES, option, strings
 from ..module_utils._oci.connect import ANONYMOUS, open_repository
 from ..module_utils._oci.errors import OptionError
 from ..module_utils._oci.platform import Platform
-from ..module_utils._oci.trust_root import is_available
 from ..module_utils._oci.verification import Verification
 
 
@@ -216,12 +216,9 @@ def work(run: Run) -> dict[str, Any]:
 
 def verifies(params: dict[str, Any]) -> bool:
     """Return whether signatures are verified: by default where the images come straight from upstream."""
-    if params["verify"] is not None:
-        return bool(params["verify"])
-    elsewhere = (
-        params["folder"] or params["registry_mirrors"] or params["mirror"].rstrip("/") != UPSTREAM
-    )
-    return not elsewhere and is_available()
+    elsewhere = params["folder"] or params["registry_mirrors"]
+    is_straight = is_upstream(params["mirror"]) and not elsewhere
+    return trust_root.verifies(params["verify"], are_expected=is_straight)
 
 
 TASK = Task(

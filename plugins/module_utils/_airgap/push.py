@@ -11,7 +11,7 @@ from .._kubernetes.download import cache_dir
 from .._module.progress import paced
 from .._module.task import Run
 from .._oci.connect import open_repository
-from .._oci.trust_root import is_available
+from .._oci.trust_root import verifies
 from .._oci.verification import Verification
 from . import contents, signed
 from .archive import Archive
@@ -69,7 +69,6 @@ def _verified(
     params: dict[str, Any], archive: Archive, bundle: contents.Contents, cache: Path
 ) -> list[str]:
     """Return the images whose signatures were verified now: by default where there are some to verify."""
-    wanted = params["verify"]
-    if wanted is None:
-        wanted = signed.has_signatures(archive) and is_available()
-    return signed.verify(Verification.of(params, SIGNERS, cache), archive, bundle) if wanted else []
+    if not verifies(params["verify"], are_expected=signed.has_signatures(archive)):
+        return []
+    return signed.verify(Verification.of(params, SIGNERS, cache), archive, bundle)

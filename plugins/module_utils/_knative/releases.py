@@ -216,6 +216,11 @@ def check_components(names: Iterable[str]) -> list[str]:
     return problems
 
 
+def is_upstream(mirror: str) -> bool:
+    """Return whether a mirror is where upstream publishes its releases."""
+    return mirror.rstrip("/") == UPSTREAM
+
+
 def ingress_of(components: Iterable[str]) -> str:
     """Return the component by which services are reached; empty where there is none."""
     return next((name for name in components if name in INGRESSES.values()), "")

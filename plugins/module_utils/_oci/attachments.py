@@ -31,8 +31,10 @@ def attach_missing(
             if not check:
                 attach(repository, bill)
             done.append({"type": value["artifactType"], "subject": subject})
-    for image in images if key else ():
-        if key and not key.has_signed(repository, image["digest"]):
+    if key is None:
+        return done
+    for image in images:
+        if not key.has_signed(repository, image["digest"]):
             if not check:
                 attach(repository, key.sign(repository, image))
             done.append({"type": ARTIFACT_TYPE, "subject": image["digest"]})

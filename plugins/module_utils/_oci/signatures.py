@@ -22,7 +22,7 @@ try:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-except ImportError:  # public_key reports it
+except ImportError:  # require_cryptography reports it
     serialization = None  # type: ignore[assignment]  # stands for the missing library
 
 Json = dict[str, Any]
@@ -163,12 +163,17 @@ def check_statement(kind: str, statement: bytes, digest: str) -> None:
 # Keys
 
 
-def public_key(content: bytes, option: str) -> Any:
-    """Return a public key from PEM; raise OptionError for what is none that images are signed with."""
+def require_cryptography(option: str) -> None:
+    """Raise OptionError where the package is missing that reads keys."""
     if serialization is None:
         raise OptionError(
             f"{option}: needs the Python package cryptography: pip install cryptography"
         )
+
+
+def public_key(content: bytes, option: str) -> Any:
+    """Return a public key from PEM; raise OptionError for what is none that images are signed with."""
+    require_cryptography(option)
     try:
         key = serialization.load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm) as error:

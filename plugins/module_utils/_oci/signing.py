@@ -18,6 +18,7 @@ from .signatures import (
     check_key,
     find_signatures,
     public_key,
+    require_cryptography,
     signature_tag,
 )
 
@@ -25,7 +26,7 @@ try:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-except ImportError:  # public_key reports it
+except ImportError:  # require_cryptography reports it
     serialization = None  # type: ignore[assignment]  # stands for the missing library
 
 Json = dict[str, Any]
@@ -51,10 +52,7 @@ class SigningKey:
         self._public = public_key(self._key.public_key().public_bytes(encoding, form), _OPTION)
 
     def _load(self, path: Path, content: bytes, password: str) -> Any:
-        if serialization is None:
-            raise OptionError(
-                f"{_OPTION}: needs the Python package cryptography: pip install cryptography"
-            )
+        require_cryptography(_OPTION)
         try:
             return serialization.load_pem_private_key(content, password.encode() or None)
         except TypeError as error:  # encrypted without a password, or the other way round

@@ -43,6 +43,11 @@ def is_available() -> bool:
     return find_spec("sigstore") is not None
 
 
+def verifies(wanted: bool | None, *, are_expected: bool) -> bool:
+    """Return whether signatures are verified: as wanted, by default where they are expected and can be."""
+    return are_expected and is_available() if wanted is None else wanted
+
+
 @dataclass(frozen=True)
 class TrustRoot:
     """The JSON of a trust root, and how its log is asked."""
@@ -65,7 +70,7 @@ class TrustRoot:
         """Return that of the public Sigstore, as its signed repository has it now."""
         _require_package()
         from sigstore.errors import Error  # noqa: PLC0415 - takes half a second
-        from sigstore.models import ClientTrustConfig  # noqa: PLC0415
+        from sigstore.models import ClientTrustConfig  # noqa: PLC0415 - takes half a second
 
         try:
             root = ClientTrustConfig.production().trusted_root
@@ -82,7 +87,7 @@ class TrustRoot:
         """
         _require_package()
         from sigstore.models import TrustedRoot  # noqa: PLC0415 - takes half a second
-        from sigstore.verify import Verifier  # noqa: PLC0415
+        from sigstore.verify import Verifier  # noqa: PLC0415 - takes half a second
 
         try:
             value = dict(self._value)
@@ -132,7 +137,7 @@ class TrustRoot:
             raise SignatureError("it was made with a key")
         _require_package()
         from sigstore.models import Bundle  # noqa: PLC0415 - takes half a second
-        from sigstore.verify.policy import Identity  # noqa: PLC0415
+        from sigstore.verify.policy import Identity  # noqa: PLC0415 - takes half a second
 
         policy = Identity(identity=identity, issuer=issuer)
         try:

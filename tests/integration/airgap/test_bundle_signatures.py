@@ -324,8 +324,7 @@ STRAIGHT = {"verify": None, "mirror": UPSTREAM, "folder": None, "registry": "", 
 def test_signatures_are_verified_where_nothing_else_has_to_be_set_up(
     monkeypatch: pytest.MonkeyPatch, elsewhere: dict[str, Any], installed: bool, wanted: bool
 ) -> None:
-    for module in (knative, knative_bundle):
-        monkeypatch.setattr(module, "is_available", lambda: installed)
+    monkeypatch.setattr(trust_root, "is_available", lambda: installed)
     params = {**STRAIGHT, "bundle": None, "registry_mirrors": {}, **elsewhere}
     if "registry_mirrors" not in elsewhere:
         assert knative.Images(params, {}).wanted is wanted
