@@ -198,7 +198,8 @@ class ActionModule(ActionBase):
     ) -> tuple[list[str], list[str], dict[str, str]]:
         """Return what is wrong with the cluster or the way to it, the roles it was checked for, and which it is."""
         found, reached = [], []
-        kubernetes: str | None = None  # empty where there is no cluster yet
+        # The version of Kubernetes: None while it is not known, empty where there is no cluster yet.
+        kubernetes: str | None = None
         identity: dict[str, str] = {}
         own = {
             name: value

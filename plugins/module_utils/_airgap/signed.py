@@ -30,8 +30,8 @@ def collect(
 ) -> dict[str, bytes]:
     """Return the members with the images' signatures and the trust root; raise SignatureError for refused images.
 
-    `required` are the images that somebody has to sign. Signatures of `earlier` bundles are taken over: the log's
-    proof of the same entry is another one each time.
+    An image in `required` is refused without a signature. Signatures of `earlier` bundles are kept, since the log
+    proves the same entry differently each time.
     """
     needed = set(required)
     kept: dict[str, list[Signature]] = {}
@@ -155,7 +155,7 @@ def _manifests(archive: Archive, digest: str) -> list[Json]:
 
 
 def _stored(archive: Archive) -> dict[str, list[Signature]]:
-    """Return the signatures of a bundle by the digests of images; none where there is no sound list."""
+    """Return the signatures of a bundle by the digests of images; nothing where the list is missing or damaged."""
     try:
         value = json.loads(archive.document(SIGNATURES)) if archive.find(SIGNATURES) else {}
         return {

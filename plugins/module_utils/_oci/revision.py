@@ -11,9 +11,9 @@ _SECONDS = 10.0
 
 
 def committed_revision(paths: Sequence[Path]) -> str:
-    """Return the newest commit that changed something at `paths`; empty where they are not as in one.
+    """Return the newest commit that changed something at `paths`; empty where there is none to name.
 
-    That is so outside of a git checkout, with changes that are not committed, and where there is no git.
+    There is none outside of a git checkout, with uncommitted changes, and without git.
     """
     folder = paths[0]
     names = [os.path.relpath(path, folder) for path in paths]
