@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from support.registries import free_port
+from support.ports import free_port
 
 from streamops_sandbox import grpc
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import yaml
 from benchmarks._harness import ROOT, Result
+from support.ports import free_port
 
 ROUNDS = 3
 SECONDS = 4
@@ -136,15 +137,9 @@ def _cpu(pid: int) -> float:
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
-def _port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _alone(source: str, folder: Path) -> float:
     """Microseconds of CPU that a source needs for an event."""
-    port = _port()
+    port = free_port()
     command = [sys.executable, "-c", ALONE, str(_path(source)), str(port)]
     with _process(command, port, folder) as running:
         rates = []
@@ -163,7 +158,7 @@ def run() -> Result:
     rates: dict[str, list[float]] = {"ours": [], "batches": [], "stock": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ours, stock = _port(), _port()
+        ours, stock = free_port(), free_port()
         with (
             _process(_rulebook(OURS, ours, folder), ours, folder),
             _process(_rulebook(STOCK, stock, folder), stock, folder),

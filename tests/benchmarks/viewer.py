@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._harness import ROOT, Result
+from support.ports import free_port
 
 ROUNDS = 3
 SECONDS = 4
@@ -84,9 +85,7 @@ class Server:
     """A server's process; `url` is its address."""
 
     def __init__(self, folder: Path, name: str, arguments: list[str], **environ: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         path = [str(ROOT / "apps" / "event-viewer"), str(folder)]
         environ = {

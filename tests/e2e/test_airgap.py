@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from support.kube import sandbox_only
 from support.offline import loopback_only
-from support.registries import Registry, free_port, sandbox_registry, serve
+from support.ports import free_port
+from support.registries import Registry, sandbox_registry, serve
 from support.site import BIN, ROOT, Site, environment_for, recap
 from support.upstream import Upstream
 

@@ -21,8 +21,8 @@ import pytest
 import yaml
 from support.http_server import serving
 from support.kube import Kube, api_server, config_map, namespace
+from support.ports import free_port
 from support.processes import HEEDING_CTRL_C
-from support.registries import free_port
 from support.site import BIN, ROOT, recap
 from support.tls import issue
 

@@ -25,10 +25,10 @@ from support.event_source import (
     STRUCTURED,
     Receiver,
     Source,
-    free_port,
     receiver,
     until,
 )
+from support.ports import free_port
 from support.tls import issue
 
 EVENT = {"specversion": "1.0", "id": "1", "source": "/test", "type": "t"}

@@ -21,8 +21,9 @@ import pytest
 import requests
 import yaml
 from ansible_rulebook.validators import Validate
-from support.event_source import BINARY, Rulebook, free_port, until
+from support.event_source import BINARY, Rulebook, until
 from support.kube import Kube, api_server, cluster, custom, definition, eventing_release, namespace
+from support.ports import free_port
 from support.site import ROOT
 
 pytestmark = [pytest.mark.needs("java"), pytest.mark.timeout(400)]

@@ -18,6 +18,7 @@ from typing import Any
 
 import requests
 import yaml
+from support.ports import free_port
 from support.site import ROOT
 
 PLUGINS = ROOT / ".collections/ansible_collections/streamops/knative/extensions/eda/plugins"
@@ -29,12 +30,6 @@ BINARY = {
 }
 STRUCTURED = {"content-type": "application/cloudevents+json"}
 BATCH = {"content-type": "application/cloudevents-batch+json"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:

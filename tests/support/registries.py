@@ -7,7 +7,6 @@ import base64
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -18,17 +17,11 @@ from typing import Any
 
 import requests
 from aiohttp import web
+from support.ports import free_port
 
 from streamops_sandbox.registry import create_app
 
 _HOP_BY_HOP = {"host", "content-length", "connection", "transfer-encoding"}
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Registry:

@@ -21,7 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from support.registries import free_port, serve
+from support.ports import free_port
+from support.registries import serve
 
 from ansible_collections.streamops.knative.plugins.module_utils._oci.image import (
     MANIFEST_TYPE,

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.registries import Registry, free_port, sandbox_registry
+from support.ports import free_port
+from support.registries import Registry, sandbox_registry
 
 from streamops_sandbox.node.images import Image, ImageError, pull
 from streamops_sandbox.node.images.image import Reference

@@ -14,8 +14,9 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import pytest
-from apps.event_viewer.viewer_support import Start, Viewer, free_port, running, wait_until
+from apps.event_viewer.viewer_support import Start, Viewer, running, wait_until
 from support.http_server import serving
+from support.ports import free_port
 
 Make = Callable[..., dict[str, Any]]
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps.event_viewer.viewer_support import ROOT, Start, Viewer, free_port, wait_until
+from apps.event_viewer.viewer_support import ROOT, Start, Viewer, wait_until
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.http_server import Answer, answering
+from support.ports import free_port
 
 Make = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.needs("chromium")

@@ -20,11 +20,11 @@ from apps.event_viewer.viewer_support import (
     OpenStore,
     Start,
     Stream,
-    free_port,
     redis_server,
     wait_until,
     workers,
 )
+from support.ports import free_port
 
 from event_viewer.cloudevents import Event
 from event_viewer.reading import MAX_SEARCHES, Reader

@@ -14,10 +14,10 @@ from apps.event_viewer.viewer_support import (
     Start,
     Stream,
     Viewer,
-    free_port,
     memory_mib,
     wait_until,
 )
+from support.ports import free_port
 
 from event_viewer.stream import HEARTBEAT_SECONDS
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import requests
+from support.ports import free_port
 
 from event_viewer.store.interface import Store
 
@@ -27,12 +28,6 @@ ROOT = Path(__file__).resolve().parents[3]
 APP = ROOT / "apps" / "event-viewer"
 STRUCTURED = "application/cloudevents+json; charset=utf-8"
 BATCH = "application/cloudevents-batch+json; charset=utf-8"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def accepts(port: int) -> bool:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.utils import canonicalize_name
-from support.registries import free_port, sandbox_registry
+from support.ports import free_port
+from support.registries import sandbox_registry
 from support.workshop import MODULES, ROOT, Workshop
 
 #: Enough for the program to start, without anything to talk to.

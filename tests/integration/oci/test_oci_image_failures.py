@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from support.registries import debian_registry, free_port, proxy
+from support.ports import free_port
+from support.registries import debian_registry, proxy
 
 from ansible_collections.streamops.knative.plugins.module_utils._oci.errors import (
     FolderError,
