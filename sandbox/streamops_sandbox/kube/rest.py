@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -46,8 +45,6 @@ class ServerContext:
     objects: Objects
     deletion: Deletion
     patching: Patching
-    #: Watches being served; ended when the server stops.
-    watches: set[asyncio.Task[object]] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -265,14 +262,7 @@ class Rest:
         special = form in (negotiation.TABLE, negotiation.METADATA)
         render = negotiation.watch_renderer(form, resource, call.query) if special else None
         watch = Watch(self._context.api.store, resource, chosen, call.query, render)
-        warnings = call.write.warnings
-        task = asyncio.current_task()
-        assert task is not None
-        self._context.watches.add(task)
-        try:
-            return await watch.serve(call.request, warnings)
-        finally:
-            self._context.watches.discard(task)
+        return await watch.serve(call.request, call.write.warnings)
 
     async def _create(self, call: Call) -> web.StreamResponse:
         await call.read_write()

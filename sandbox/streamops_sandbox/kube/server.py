@@ -195,8 +195,7 @@ class ApiServer:
     async def stop(self) -> None:
         """End all watches and close every connection."""
         if self._context is not None:
-            for task in list(self._context.watches):
-                task.cancel()
+            self._context.api.store.end_watches()
         for close in self._closing:
             await close()
         self._closing = []

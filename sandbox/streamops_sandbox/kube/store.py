@@ -236,5 +236,11 @@ class Store:
         """Forget a collection that is no longer served, ending its watches."""
         self._dropped[collection] = self.revision
         found = self._collections.pop(collection, None)
-        for watcher in list(found.watchers) if found else []:
+        for watcher in found.watchers if found else ():
             watcher.close()
+
+    def end_watches(self) -> None:
+        """End the watches of all collections."""
+        for collection in self._collections.values():
+            for watcher in collection.watchers:
+                watcher.close()

@@ -79,7 +79,7 @@ class Watch:
             await response.prepare(request)
             await self._stream(first, watcher, response)
             await response.write_eof()
-        except (ConnectionError, asyncio.CancelledError):
+        except ConnectionError:
             pass  # the client has gone
         finally:
             collection.watchers.discard(watcher)

@@ -5,13 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
+import socket
+import ssl
+import time
+import urllib.parse
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import yaml
 from benchmarks._harness import resident_mib
+from support.kube import api_server
 
 from streamops_sandbox.kube.store import HISTORY
 
@@ -187,3 +195,28 @@ def test_clients_that_do_not_read_cost_no_memory(cluster, configmaps):
 
 def first(answer: requests.Response, count: int) -> list[bytes]:
     return list(itertools.islice(answer.iter_lines(chunk_size=65536), count))
+
+
+def test_a_watch_that_begins_while_the_server_stops_does_not_keep_it(tmp_path: Path) -> None:
+    """A connection may be in its handshake when everything else is told to end."""
+    with api_server(tmp_path) as kube, ExitStack() as stack:
+        user = yaml.safe_load(kube.kubeconfig.read_text())["users"][0]["user"]
+        address = urllib.parse.urlsplit(kube.connect().transport.url)
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        where = (address.hostname, address.port)
+        head = f"Host: {address.netloc}\r\nAuthorization: Bearer {user['token']}\r\n"
+        # The server waits two seconds for the rest of this one.
+        busy = stack.enter_context(context.wrap_socket(socket.create_connection(where, 30)))
+        busy.sendall(
+            f"POST /api/v1/namespaces HTTP/1.1\r\n{head}Content-Length: 9\r\n\r\n".encode()
+        )
+        late = stack.enter_context(socket.create_connection(where, 30))
+        time.sleep(0.5)
+        os.kill(kube.pid, signal.SIGTERM)
+        time.sleep(0.5)
+        with suppress(ConnectionError, ssl.SSLError):  # which is how it may end
+            watching = stack.enter_context(context.wrap_socket(late))
+            watching.sendall(f"GET /api/v1/configmaps?watch=1 HTTP/1.1\r\n{head}\r\n".encode())
+            while watching.recv(65536):
+                pass
