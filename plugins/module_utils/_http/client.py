@@ -96,6 +96,7 @@ class HttpClient:
             self._options["assert_hostname"] = server_name
         self._pools: dict[str, Any] = {}
         self._reading: set[Any] = set()
+        self._closed = False
 
     def request(
         self,
@@ -157,6 +158,9 @@ class HttpClient:
                 preload_content=False,
             )
             self._reading.add(response)
+            if self._closed:  # while the request was under way
+                text = f"{method} {shown(url)} was given up: the client was closed"
+                raise NoAnswer(text, Cause.CONNECTION, sent=True)
             answer = Answer(response.status, response.headers, b"", f"{method} {shown(url)}")
             yield answer, _chunks(response, url, seconds)
             response.drain_conn()
@@ -171,7 +175,8 @@ class HttpClient:
                 response.close()
 
     def close(self) -> None:
-        """Close the connections; a thread that reads an answer is at its end."""
+        """Close the connections for good; a thread that reads an answer is at its end."""
+        self._closed = True
         for pool in list(self._pools.values()):
             pool.clear()
         for response in list(self._reading):

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,26 @@ def test_redirects_are_followed_only_where_they_are_expected(server: str) -> Non
     assert client.request("GET", f"{server}/moved").status == 302
     assert client.request("GET", f"{server}/moved", redirects=1).json == {"ok": True}
     client.close()
+
+
+def test_a_request_that_is_under_way_ends_with_the_client() -> None:
+    """A watch that began while it was to be stopped would be read for minutes."""
+    asked, may_answer = threading.Event(), threading.Event()
+
+    class Slow(Handler):
+        def do_GET(self) -> None:
+            asked.set()
+            may_answer.wait(30)
+            super().do_GET()
+
+    with serving(Slow) as slow, ThreadPoolExecutor() as threads:
+        client = HttpClient(None, timeout=30)
+        answer = threads.submit(client.request, "GET", f"http://127.0.0.1:{slow.server_port}/json")
+        assert asked.wait(30)
+        client.close()
+        may_answer.set()
+        with pytest.raises(NoAnswer, match="the client was closed"):
+            answer.result(30)
 
 
 def test_an_error_names_neither_query_nor_password() -> None:
