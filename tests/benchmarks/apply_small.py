@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 from benchmarks import apply_contenders
-from benchmarks._harness import Result, processor_seconds
+from benchmarks._harness import Result
 from support.kube import Kube, api_server, config_map, deployment, namespace
 
 NAMESPACES, RUNS = 250, 3
@@ -29,13 +29,12 @@ def run() -> Result:
         file.write_text(yaml.safe_dump_all(objects))
         rounds = [(_measure("ours", file), _measure("kubectl", file)) for _ in range(RUNS)]
     small = len(objects) - NAMESPACES
-    ours, server = min(mine for mine, _ in rounds if mine)
+    ours = min(mine for mine, _ in rounds if mine)
     figures: dict[str, float | int | str | None] = {
         "objects": small,
         "namespaces": NAMESPACES,
         "apply_seconds": ours,
         "apply_objects_per_second": small / ours,
-        "apply_server_processor_seconds": server,
         "server": apply_contenders.SERVER,
     }
     said = f"{small} small objects: {small / ours:.0f} a second"
@@ -43,19 +42,15 @@ def run() -> Result:
     if not peers:
         summary = f"{said}; kubectl is not here: skipped"
         return {"name": "apply_small", "summary": summary, "figures": figures, "goals": {}}
-    kubectl, kubectl_server = min(peers)
+    kubectl = min(peers)
     figures |= {
         "kubectl_seconds": kubectl,
         "kubectl_objects_per_second": small / kubectl,
-        "kubectl_server_processor_seconds": kubectl_server,
         "ratio_to_kubectl": kubectl / ours,
     }
     return {
         "name": "apply_small",
-        "summary": (
-            f"{said}, {kubectl / ours:.1f} x kubectl ({small / kubectl:.0f}); of {ours:.1f} s the API server"
-            f" worked {server:.1f} s, of kubectl's {kubectl:.1f} s {kubectl_server:.1f} s"
-        ),
+        "summary": f"{said}, {kubectl / ours:.1f} x kubectl ({small / kubectl:.0f})",
         "figures": figures,
         "goals": {f"{GOAL} x the objects a second of kubectl": kubectl / ours >= GOAL},
     }
@@ -83,15 +78,11 @@ def _namespace(name: str) -> list[Object]:
     ]
 
 
-def _measure(contender: str, file: Path) -> tuple[float, float] | None:
-    """Return seconds of a whole command on a new server, and the server's processor seconds; None without it."""
+def _measure(contender: str, file: Path) -> float | None:
+    """Return seconds of a whole command on a new server; None where the contender is not here."""
     with tempfile.TemporaryDirectory() as folder, api_server(Path(folder) / "kube") as kube:
         measured = _command(contender, Path(folder), kube, file)
-        if measured is None:
-            return None
-        before = processor_seconds(kube.pid) if kube.pid else 0.0
-        seconds = measured()
-        return seconds, (processor_seconds(kube.pid) if kube.pid else 0.0) - before
+        return None if measured is None else measured()
 
 
 def _command(
