@@ -129,6 +129,7 @@ options:
         C(kafka-channel-config).
       - A Service of the cluster that does not exist or has no ready endpoint is refused, as is a Secret that lacks what
         its protocol needs. An address outside the cluster is not tried, as the nodes may reach it and others not.
+      - Refused without the components V(kafka-broker) and V(kafka-channel), as nothing would read it.
     type: dict
     suboptions:
       bootstrap_servers:

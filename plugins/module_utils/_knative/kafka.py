@@ -52,7 +52,8 @@ def problems(client: Client, components: Collection[str], options: Mapping[str, 
     """Return why the chosen components would not reach Kafka, a sentence each."""
     connected = [name for name in _CONNECTED if name in components]
     if not connected:
-        return []
+        unread = f"kafka: none of the components reads it: add {' or '.join(_CONNECTED)} to components, or leave it out"
+        return [unread] if any(options.values()) else []
     servers = options.get("bootstrap_servers") or []
     found = [problem for server in servers if (problem := _unreachable(client, server))]
     if not servers:

@@ -114,6 +114,18 @@ def test_an_address_that_cannot_be_reached_is_refused(server: str, problem: str)
     assert problem in told
 
 
+def test_settings_that_no_component_reads_are_refused() -> None:
+    client: Any = Cluster(services={})
+    options = {"bootstrap_servers": ["ready.kafka:9092"]}
+    (told,) = kafka.problems(client, ["eventing", "kafka-sink"], options)
+    assert told.startswith(
+        "kafka: none of the components reads it: add kafka-broker or kafka-channel"
+    )
+    assert (
+        kafka.problems(client, ["eventing"], {"bootstrap_servers": [], "auth_secret": None}) == []
+    )
+
+
 def test_what_may_not_be_read_is_not_refused() -> None:
     forbidden = ApiError(403, {}, "GET")
     cluster = Cluster(services={"kafka/ready": forbidden}, secret=forbidden)
