@@ -85,7 +85,8 @@ class Installer:
         if verify:
             named = _images([*written, *jobs])
             pulled = {name: custom.pulled(desired.references.get(name, name)) for name in named}
-            applied = _images([*release, *migrations]) | _patched_images(made.patches)
+            applied = _images([*release, *migrations, *additional])
+            applied |= _patched_images(made.patches)
             verify(pulled, applied - {*pulled.values()})
         release = self._started(release)
         if made.takes_over:

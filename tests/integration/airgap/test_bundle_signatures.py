@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support import signing
 from support.airgap import ENVOY, QUEUE, Ran, Release, push
-from support.kube import Kube, api_server
+from support.kube import Kube, api_server, deployment
 from support.registries import Registry, sandbox_registry
 from support.signing import Sigstore, sigstore
 from support.upstream import Upstream
@@ -375,7 +375,10 @@ def test_images_are_verified_where_they_are_pulled_from_before_anything_is_appli
     key = tmp_path / "own.pub"
     key.write_bytes(signing.public_pem(signing.new_key()))
     own = "gcr.io/example/own/queue:1"
+    manifest = tmp_path / "own.yaml"
+    manifest.write_text(json.dumps(deployment("own", image=own)))
     settings: tuple[dict[str, Any], ...] = (
+        {"additional_manifests": [str(manifest)]},
         {"config": {"serving": {"config-deployment": {"queue-sidecar-image": own}}}},
         {
             "workloads": [
