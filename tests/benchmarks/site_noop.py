@@ -29,14 +29,13 @@ FLEET = 10
 CROWD = 30
 RUNS = 2
 MOST_TASKS = 20
+#: By repository: the namespace whose label says which version is installed, and the files.
 RELEASES = {
-    "knative/serving/releases/download/knative-v1.23.0": ("serving-crds", "serving-core"),
-    "knative-extensions/net-kourier/releases/download/knative-v1.23.0": ("kourier",),
-    "knative/eventing/releases/download/knative-v1.23.0": (
-        "eventing-crds",
-        "eventing-core",
-        "in-memory-channel",
-        "mt-channel-broker",
+    "knative/serving": ("knative-serving", ("serving-crds", "serving-core")),
+    "knative-extensions/net-kourier": ("knative-serving", ("kourier",)),
+    "knative/eventing": (
+        "knative-eventing",
+        ("eventing-crds", "eventing-core", "in-memory-channel", "mt-channel-broker"),
     ),
 }
 PIPELINE = "namespace,serviceaccount,role,rolebinding,networkpolicy,ksvc,sinkbinding,deployment,pdb"
@@ -193,11 +192,13 @@ def _peer_inventory(site: Site, folder: Path, clusters: list[str]) -> Path:
     for part in ("knative", "pipeline"):
         (manifests / part).mkdir(parents=True)
     number = 0
-    for path, names in RELEASES.items():
+    for repository, (namespace, names) in RELEASES.items():
+        labels = _kubectl(site, clusters[0], "get", "namespace", namespace)["metadata"]["labels"]
+        release = f"{repository}/releases/download/knative-v{labels['app.kubernetes.io/version']}"
         for name in names:
             number += 1
             with urllib.request.urlopen(
-                f"{site.state['urls']['releases']}/{path}/{name}.yaml"
+                f"{site.state['urls']['releases']}/{release}/{name}.yaml"
             ) as got:
                 # The role's budgets: upstream's block the drain of a node.
                 content = got.read().replace(b"minAvailable: 80%", b"maxUnavailable: 1")
