@@ -20,6 +20,8 @@ from streamops_sandbox.home import Home
 
 #: Where an application keeps the one that controls it.
 CONTROL = web.AppKey("control", web.Application)
+#: What may be published in one request.
+_MAX_BODY_BYTES = 64 << 20
 _SHUTDOWN_SECONDS = 1.0
 
 
@@ -30,7 +32,7 @@ def application(routes: Mapping[str, Callable[..., Any]]) -> web.Application:
     the query hold; it returns what is answered as JSON (None: {}), or a coroutine for that. A
     KeyError, TypeError or ValueError is answered 400.
     """
-    app = web.Application()
+    app = web.Application(client_max_size=_MAX_BODY_BYTES)
     for route, function in routes.items():
         method, path = route.split()
         app.router.add_route(method, path, _handler(function))

@@ -1,6 +1,6 @@
 """The producer with sources that bring much: Jetstream's whole stream, and thousands of feeds.
 
-Jetstream's stand-in publishes 5,000 posts a second, of which one in 50 matches; the producer has its
+Jetstream's stand-in is given 5,000 posts a second, of which one in 50 matches; the producer has its
 default settings and a state file. First its lag, memory and processor time are measured, then it is
 killed 20 times while the posts go on, and what the sink has is compared with what was published. The
 lag of a post is the time from its cursor until the sink has it.
@@ -17,6 +17,7 @@ import os
 import random
 import statistics
 import tempfile
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -32,6 +33,7 @@ from streamops_sandbox import control_socket
 from streamops_sandbox.home import Home
 
 PER_SECOND, ONE_IN, TEXT = 5000, 50, "firehose-benchmark"
+BATCH_SECONDS = 0.02
 STEADY_SECONDS, SETTLE_SECONDS = 30, 5
 KILLS = 20
 FEEDS, ENTRIES = 10_000, 20
@@ -94,18 +96,18 @@ def _firehose(made: Kit) -> dict[str, Any]:
         }
         producer = made.producer(**settings)
         producer.saying("Jetstream is connected")
-        _load(home, PER_SECOND)
-        time.sleep(SETTLE_SECONDS)
-        figures = _steady(producer, sink)
-        for _ in range(KILLS):
-            time.sleep(random.uniform(0.5, 3))
-            producer.kill()
-            producer = made.producer(**settings)
-            producer.saying("Jetstream is connected", 60)
-        began = time.monotonic()
-        wait_for(lambda: sink.lags[-1] < 1, 120)
-        caught_up = time.monotonic() - began
-        published = _load(home, 0)
+        with _Load(home) as load:
+            time.sleep(SETTLE_SECONDS)
+            figures = _steady(producer, sink)
+            for _ in range(KILLS):
+                time.sleep(random.uniform(0.5, 3))
+                producer.kill()
+                producer = made.producer(**settings)
+                producer.saying("Jetstream is connected", 60)
+            began = time.monotonic()
+            wait_for(lambda: sink.lags[-1] < 1, 120)
+            caught_up = time.monotonic() - began
+        published = load.matching
         wait_for(lambda: sink.ids.keys() >= set(published) or not producer.running, 120)
         producer.stop()
     lost = set(published) - sink.ids.keys()
@@ -136,12 +138,39 @@ def _steady(producer: Producer, sink: _Arrivals) -> dict[str, Any]:
     }
 
 
-def _load(home: Path, per_second: int) -> list[str]:
-    """Set the stand-in's load; return the ids of the load before."""
-    body = {"per_second": per_second, "one_in": ONE_IN, "text": TEXT}
-    status, answer = control_socket.call(Home(home), "PUT", "/networks/jetstream/load", body)
-    assert status == 200, answer
-    return answer
+class _Load:
+    """Posts published without end on a thread of its own, until it is left."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = Home(home)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._publish, daemon=True)
+        #: The ids of those that match.
+        self.matching: list[str] = []
+
+    def __enter__(self) -> _Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        self._thread.join(10)
+
+    def _publish(self) -> None:
+        began, count = time.monotonic(), 0
+        while not self._ended.wait(BATCH_SECONDS):
+            due = int((time.monotonic() - began) * PER_SECOND)
+            entries = [
+                {"text": f"nothing of interest, number {number}, said at length"}
+                if number % ONE_IN
+                else {"text": f"{TEXT} {number}"}
+                for number in range(count, due)
+            ]
+            path = "/networks/jetstream/posts"
+            status, ids = control_socket.call(self._home, "POST", path, entries)
+            assert status == 200, ids
+            self.matching += ids[-count % ONE_IN :: ONE_IN]
+            count = due
 
 
 def _feeds(made: Kit) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from streamops_sandbox.control_socket import CONTROL
+from streamops_sandbox import control_socket
 from streamops_sandbox.networks.feeds import Feeds
 from streamops_sandbox.networks.jetstream import Jetstream
 from streamops_sandbox.networks.mastodon import Mastodon
@@ -43,33 +42,17 @@ def create_app(*, home: Path, base_url: str, publishing: bool = True) -> web.App
 
     app = web.Application(middlewares=[guard(), failing], client_max_size=16 << 20)
     jetstream, mastodon, feeds = Jetstream(), Mastodon(home, base_url), Feeds(base_url)
-    control = web.Application(client_max_size=64 << 20)
+    controls = faults.controls()
     for network in (jetstream, mastodon, feeds):
-        network.add_to(app, control)
-
-    async def add_fault(request: web.Request) -> web.Response:
-        try:
-            faults.add(await request.json())
-        except (TypeError, ValueError) as error:
-            raise web.HTTPBadRequest(text=f"{error}\n") from error
-        return web.json_response({})
-
-    async def show_faults(_request: web.Request) -> web.Response:
-        return web.json_response([asdict(fault) for fault in faults.waiting])
-
-    async def clear_faults(_request: web.Request) -> web.Response:
-        faults.waiting.clear()
-        return web.json_response({})
+        network.add_to(app)
+        controls |= network.controls()
+    app[control_socket.CONTROL] = control_socket.application(controls)
 
     async def publish(_app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(_publish(jetstream, mastodon, feeds))
         yield
         task.cancel()
 
-    control.router.add_get("/faults", show_faults)
-    control.router.add_post("/faults", add_fault)
-    control.router.add_delete("/faults", clear_faults)
-    app[CONTROL] = control
     if publishing:
         app.cleanup_ctx.append(publish)
     return app

@@ -9,6 +9,7 @@ import hashlib
 import html
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime, formatdate
 from typing import Any
@@ -30,12 +31,19 @@ class Feeds:
         self._deleted: dict[str, list[tuple[str, datetime]]] = {}
         self.requests: list[dict[str, Any]] = []
 
-    def add_to(self, app: web.Application, control: web.Application) -> None:
+    def add_to(self, app: web.Application) -> None:
         """Add the routes."""
         app.router.add_get("/feeds/{name}.{kind:rss|atom|json}", self.feed)
-        control.router.add_get("/feeds", self.show)
-        control.router.add_post("/feeds/{name}/posts", self.add_posts)
-        control.router.add_post("/feeds/{name}/deletions", self.add_deletions)
+
+    def controls(self) -> dict[str, Callable[..., Any]]:
+        """Return the functions of the control interface."""
+        return {
+            "GET /feeds": lambda _: self.requests,
+            "POST /feeds/{name}/posts": lambda entries, name: [
+                self.publish(name, entry) for entry in entries
+            ],
+            "POST /feeds/{name}/deletions": self._delete,
+        }
 
     def publish(self, name: str, entry: dict[str, Any]) -> str:
         """Publish an entry, `{"text": …, "author": …}`; return its id."""
@@ -108,24 +116,10 @@ class Feeds:
         feed = {"version": "https://jsonfeed.org/version/1.1", "title": name, "items": items}
         return json.dumps(feed), "application/feed+json"
 
-    async def show(self, _request: web.Request) -> web.Response:
-        """List the last requests."""
-        return web.json_response(self.requests)
-
-    async def add_posts(self, request: web.Request) -> web.Response:
-        """Publish entries; answers with their ids."""
-        name = request.match_info["name"]
-        self._entries.setdefault(name, [])
-        return web.json_response([self.publish(name, entry) for entry in await request.json()])
-
-    async def add_deletions(self, request: web.Request) -> web.Response:
-        """Delete entries by their ids; Atom says so."""
-        name = request.match_info["name"]
-        for ref in await request.json():
-            entries = self._entries[name]
-            self._entries[name] = [entry for entry in entries if entry["id"] != ref]
-            self._deleted.setdefault(name, []).append((ref, datetime.now(UTC)))
-        return web.json_response({})
+    def _delete(self, ids: list[str], name: str) -> None:
+        """Delete entries; Atom says so."""
+        self._entries[name] = [e for e in self._entries[name] if e["id"] not in ids]
+        self._deleted.setdefault(name, []).extend((ref, datetime.now(UTC)) for ref in ids)
 
 
 def _author(entry: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import json
 import re
 import time
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -34,19 +35,25 @@ class Jetstream:
         self._keys = itertools.count(1)
         self._sockets: set[web.WebSocketResponse] = set()
         self.connections = 0
-        self._load: asyncio.Task[None] | None = None
-        self._matching: list[str] = []
 
-    def add_to(self, app: web.Application, control: web.Application) -> None:
+    def add_to(self, app: web.Application) -> None:
         """Add the routes."""
         app.router.add_get("/subscribe", self.subscribe)
         app.on_shutdown.append(self._hang_up)
-        control.router.add_get("/jetstream", self.show)
-        control.router.add_post("/jetstream/posts", self.add_posts)
-        control.router.add_post("/jetstream/deletions", self.add_deletions)
-        control.router.add_post("/jetstream/accounts", self.add_account)
-        control.router.add_post("/jetstream/disconnect", self.disconnect)
-        control.router.add_put("/jetstream/load", self.set_load)
+
+    def controls(self) -> dict[str, Callable[..., Any]]:
+        """Return the functions of the control interface."""
+        return {
+            "GET /jetstream": lambda _: {
+                "connections": self.connections,
+                "events": len(self._events),
+                "open": len(self._sockets),
+            },
+            "POST /jetstream/posts": lambda entries: [self.publish(entry) for entry in entries],
+            "POST /jetstream/deletions": self._delete,
+            "POST /jetstream/accounts": self._set_account,
+            "POST /jetstream/disconnect": self._disconnect,
+        }
 
     def publish(self, entry: dict[str, Any]) -> str:
         """Publish a post, `{"text": …, "langs": […], "did": …, "handle": …}`; return its URI."""
@@ -73,16 +80,22 @@ class Jetstream:
         self._add(collection, did, {"kind": "commit", "commit": commit})
         return f"at://{did}/{collection}/{key}"
 
-    def delete(self, uri: str) -> None:
-        """Delete a post."""
-        did, collection, key = uri.removeprefix("at://").split("/")
-        commit = {
-            "rev": f"3rev{next(self._keys):09d}",
-            "operation": "delete",
-            "collection": collection,
-            "rkey": key,
-        }
-        self._add(collection, did, {"kind": "commit", "commit": commit})
+    def _delete(self, uris: list[str]) -> None:
+        for uri in uris:
+            did, collection, key = uri.removeprefix("at://").split("/")
+            commit = {
+                "rev": f"3rev{next(self._keys):09d}",
+                "operation": "delete",
+                "collection": collection,
+                "rkey": key,
+            }
+            self._add(collection, did, {"kind": "commit", "commit": commit})
+
+    def _set_account(self, entry: dict[str, str]) -> None:
+        """Set an account's status: {"did": …, "status": "deleted"}."""
+        account = {"active": False, "did": entry["did"], "seq": 1, "time": _now()}
+        event = {"kind": "account", "account": account | {"status": entry["status"]}}
+        self._add("", entry["did"], event)
 
     def _add(self, collection: str, did: str, event: dict[str, Any]) -> None:
         cursor = max(time.time_ns() // 1000, self._cursors[-1] + 1 if self._cursors else 0)
@@ -121,64 +134,14 @@ class Jetstream:
             self._sockets.discard(socket)
         return socket
 
-    async def show(self, _request: web.Request) -> web.Response:
-        """Count connections and events."""
-        body = {"connections": self.connections, "events": len(self._events)}
-        return web.json_response(body | {"open": len(self._sockets)})
-
-    async def add_posts(self, request: web.Request) -> web.Response:
-        """Publish posts; answers with their URIs."""
-        return web.json_response([self.publish(entry) for entry in await request.json()])
-
-    async def add_deletions(self, request: web.Request) -> web.Response:
-        """Delete posts by their URIs."""
-        for uri in await request.json():
-            self.delete(uri)
-        return web.json_response({})
-
-    async def add_account(self, request: web.Request) -> web.Response:
-        """Set an account's status: {"did": …, "status": "deleted"}."""
-        entry = await request.json()
-        account = {"active": False, "did": entry["did"], "seq": 1, "time": _now()}
-        event = {"kind": "account", "account": account | {"status": entry["status"]}}
-        self._add("", entry["did"], event)
-        return web.json_response({})
-
-    async def set_load(self, request: web.Request) -> web.Response:
-        """Publish posts without end; answers with the URIs of those in the load before that match.
-
-        `{"per_second": 5000, "one_in": 50, "text": "knative"}`: so many, one of so many with the
-        text. 0 a second: no more.
-        """
-        load = await request.json()
-        if self._load is not None:
-            self._load.cancel()
-        matching, self._matching = self._matching, []
-        self._load = asyncio.create_task(self._publish(load)) if load["per_second"] else None
-        return web.json_response(matching)
-
-    async def _publish(self, load: dict[str, Any]) -> None:
-        began, count = time.monotonic(), 0
-        while True:
-            while count < (time.monotonic() - began) * load["per_second"]:
-                count += 1
-                if count % load["one_in"]:
-                    self.publish({"text": f"nothing of interest, number {count}, said at length"})
-                else:
-                    self._matching.append(self.publish({"text": f"{load['text']} {count}"}))
-            await asyncio.sleep(0.005)
-
-    async def disconnect(self, _request: web.Request) -> web.Response:
+    def _disconnect(self, _: None) -> None:
         """Break the connections off."""
         for socket in tuple(self._sockets):
             if (transport := socket.get_extra_info("socket")) is not None:
                 with contextlib.suppress(OSError):  # it has closed by itself
                     transport.shutdown(2)
-        return web.json_response({})
 
     async def _hang_up(self, _app: web.Application) -> None:
-        if self._load is not None:
-            self._load.cancel()
         for socket in tuple(self._sockets):
             await socket.close()
 

@@ -12,6 +12,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class Mastodon:
             token.chmod(0o600)
         self._token = token.read_text().strip()
 
-    def add_to(self, app: web.Application, control: web.Application) -> None:
+    def add_to(self, app: web.Application) -> None:
         """Add the routes."""
         app.router.add_get("/api/v1/timelines/tag/{tag}", self.timeline)
         app.router.add_get("/api/v1/statuses", self.statuses)
@@ -47,11 +48,19 @@ class Mastodon:
         app.router.add_get("/api/v1/instance", self.instance)
         app.router.add_get("/api/v1/streaming/hashtag", self.stream)
         app.on_shutdown.append(self._hang_up)
-        control.router.add_get("/mastodon", self.show)
-        control.router.add_post("/mastodon/posts", self.add_posts)
-        control.router.add_post("/mastodon/deletions", self.add_deletions)
-        control.router.add_put("/mastodon/limit", self.set_limit)
-        control.router.add_post("/mastodon/disconnect", self.disconnect)
+
+    def controls(self) -> dict[str, Callable[..., Any]]:
+        """Return the functions of the control interface."""
+        return {
+            "GET /mastodon": lambda _: {
+                "statuses": len(self._statuses),
+                "listeners": len(self._listeners),
+            },
+            "POST /mastodon/posts": lambda entries: [self.publish(entry) for entry in entries],
+            "POST /mastodon/deletions": self._delete,
+            "PUT /mastodon/limit": self._set_limit,
+            "POST /mastodon/disconnect": lambda _: self._end_streams(),
+        }
 
     def publish(self, entry: dict[str, Any]) -> str:
         """Publish a status, `{"text": …, "lang": …, "acct": …}` or Mastodon's own; return its id."""
@@ -160,36 +169,21 @@ class Mastodon:
         finally:
             self._listeners.pop(queue, None)
 
-    async def show(self, _request: web.Request) -> web.Response:
-        """Count statuses and listeners."""
-        body = {"statuses": len(self._statuses), "listeners": len(self._listeners)}
-        return web.json_response(body)
-
-    async def add_posts(self, request: web.Request) -> web.Response:
-        """Publish statuses; answers with their ids."""
-        return web.json_response([self.publish(entry) for entry in await request.json()])
-
-    async def add_deletions(self, request: web.Request) -> web.Response:
-        """Delete statuses by their ids."""
-        for text in await request.json():
+    def _delete(self, ids: list[str]) -> None:
+        for text in ids:
             status = self._statuses.pop(int(text))
             self._tell("delete", text, _tags(_text(status)))
-        return web.json_response({})
 
-    async def set_limit(self, request: web.Request) -> web.Response:
+    def _set_limit(self, body: dict[str, int]) -> None:
         """Set the requests allowed in a period, and begin one."""
-        self.limit, self._period_ends = int((await request.json())["requests"]), 0.0
-        return web.json_response({})
+        self.limit, self._period_ends = int(body["requests"]), 0.0
 
-    async def disconnect(self, _request: web.Request) -> web.Response:
-        """End the streams."""
+    def _end_streams(self) -> None:
         for queue in self._listeners:
             queue.put_nowait("")
-        return web.json_response({})
 
     async def _hang_up(self, _app: web.Application) -> None:
-        for queue in self._listeners:
-            queue.put_nowait("")
+        self._end_streams()
 
     def _count(self) -> dict[str, str]:
         """Count a request; return the headers that say what is left."""

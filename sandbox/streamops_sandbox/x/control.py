@@ -70,12 +70,11 @@ def application(x: X) -> web.Application:
 
     return control_socket.application(
         {
+            **x.faults.controls(),
             "GET /": show,
             "GET /requests": lambda _: list(x.requests),
             "POST /posts": publish,
             "DELETE /posts/{id}": delete,
-            "POST /faults": x.faults.add,
-            "DELETE /faults": lambda _: x.faults.waiting.clear(),
             "PUT /credits": set_credits,
             "PUT /fields": set_spelling,
             "PUT /limits": set_limits,

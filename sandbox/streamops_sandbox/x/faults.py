@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from http.client import responses
 from typing import Any
 
 from aiohttp import web
 
-from streamops_sandbox.x.problems import Problem, credits_depleted, unavailable
+from streamops_sandbox.x.problems import Problem
 
 KINDS = ("status", "drop", "truncate", "garbage", "delay")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,9 +42,13 @@ class Faults:
     def __init__(self) -> None:
         self.waiting: list[Fault] = []
 
-    def add(self, description: dict[str, Any]) -> None:
-        """Take a fault; TypeError or ValueError if it is none."""
-        self.waiting.append(Fault(**description))
+    def controls(self) -> dict[str, Callable[..., Any]]:
+        """Return the functions that the control interface plans faults with."""
+        return {
+            "GET /faults": lambda _: [asdict(fault) for fault in self.waiting],
+            "POST /faults": lambda description: self.waiting.append(Fault(**description)),
+            "DELETE /faults": lambda _: self.waiting.clear(),
+        }
 
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request, as the first fault that fits it has it."""
@@ -57,7 +62,9 @@ class Faults:
             await asyncio.sleep(fault.seconds)
             return await handler(request)
         if fault.kind == "status":
-            raise _problem(fault)
+            title = responses.get(fault.status, "Error")
+            headers = dict(fault.headers)
+            raise Problem(fault.status, title, f"{title}: on demand", headers=headers)
         if fault.kind == "garbage":
             return web.Response(text="<html>over capacity</html>", content_type="text/html")
         answer: web.StreamResponse = web.Response()
@@ -78,21 +85,3 @@ async def _truncated(request: web.Request, answer: web.StreamResponse) -> web.St
     await partial.prepare(request)
     await partial.write(body[: len(body) // 2])
     return partial
-
-
-def _problem(fault: Fault) -> Problem:
-    if fault.status == 402:
-        return credits_depleted()
-    if fault.status >= 500:
-        problem = unavailable(fault.status)
-    else:
-        titles = {
-            400: "Invalid Request",
-            401: "Unauthorized",
-            403: "Forbidden",
-            429: "Too Many Requests",
-        }
-        title = titles.get(fault.status, "Error")
-        problem = Problem(fault.status, title, f"{title}: on demand")
-    problem.headers = dict(fault.headers)
-    return problem
