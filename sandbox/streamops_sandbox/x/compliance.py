@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from streamops_sandbox.x.posts import Post, first_id, timestamp
-from streamops_sandbox.x.problems import invalid, not_found, not_modelled
+from streamops_sandbox.x.problems import TYPES, Problem, invalid, not_modelled
 
 REASONS = ("deleted", "deactivated", "suspended", "protected", "bounced", "scrub_geo")
 STATUSES = ("created", "in_progress", "failed", "complete", "expired")
@@ -73,7 +73,16 @@ class Compliance:
     def show(self, job_id: str) -> dict[str, Any]:
         """Return a job; raises the 404."""
         if job_id not in self._jobs:
-            raise not_found("id", job_id)
+            raise Problem(
+                404,
+                "Not Found Error",
+                f"Could not find anything with id: [{job_id}].",
+                type=TYPES + "resource-not-found",
+                parameter="id",
+                value=job_id,
+                resource_id=job_id,
+                resource_type="compliance_job",
+            )
         return self._describe(self._jobs[job_id])
 
     def list(self, status: str | None) -> list[dict[str, Any]]:

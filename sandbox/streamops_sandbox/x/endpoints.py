@@ -17,7 +17,7 @@ from streamops_sandbox.x.compliance import STATUSES, Compliance
 from streamops_sandbox.x.faults import Faults
 from streamops_sandbox.x.limits import Bill, RateLimits
 from streamops_sandbox.x.posts import MEMORY, OWN_POSTS, Post, Posts, Script
-from streamops_sandbox.x.problems import forbidden, invalid, not_modelled
+from streamops_sandbox.x.problems import Problem, invalid, not_modelled
 from streamops_sandbox.x.query import parse
 from streamops_sandbox.x.stream import Rules, Stream
 
@@ -162,9 +162,11 @@ class X:
     def _app_only(self, request: web.Request) -> Caller:
         caller = self.authenticator.caller(request)
         if not caller.app_only:
-            raise forbidden(
+            raise Problem(
+                403,
+                "Forbidden",
                 "Authenticating with OAuth 1.0a User Context is forbidden for this endpoint. "
-                "Supported authentication types are [OAuth 2.0 Application-Only]."
+                "Supported authentication types are [OAuth 2.0 Application-Only].",
             )
         return caller
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from streamops_sandbox.x.problems import credits_depleted, too_many_requests
+from streamops_sandbox.x.problems import Problem
 
 PERIOD_SECONDS = 15 * 60
 PRICE_DOLLARS = 0.005
@@ -43,7 +43,7 @@ class RateLimits:
             "x-rate-limit-reset": str(reset),
         }
         if used >= limit:
-            raise too_many_requests(headers)
+            raise Problem(429, "Too Many Requests", "Too Many Requests", headers=headers)
         self._used[key] = (reset, used + 1)
         return headers
 
@@ -64,25 +64,24 @@ class Bill:
     def check(self) -> None:
         """Raise the 402 when the credits are used up."""
         if self.credits is not None and self.credits < PRICE_DOLLARS:
-            raise credits_depleted()
+            text = "Your enrolled account does not have any credits to fulfill this request."
+            raise Problem(402, "CreditsDepleted", text)
 
     def add(self, post_ids: Iterable[int], now: datetime) -> None:
         """Bill posts that are about to be returned."""
-        today = self.billed.setdefault(now.astimezone(UTC).date().isoformat(), set())
         ids = list(post_ids)
         self.reads += len(ids)
-        new = set(ids) - today
-        today |= new
-        if self.credits is not None:
-            self.credits -= len(new) * PRICE_DOLLARS
+        self._charge(self.billed.setdefault(_day(now), set()), ids, PRICE_DOLLARS)
 
     def add_users(self, user_ids: Iterable[str], now: datetime) -> None:
         """Bill users that are about to be returned with posts."""
-        today = self.users.setdefault(now.astimezone(UTC).date().isoformat(), set())
-        new = set(user_ids) - today
-        today |= new
+        self._charge(self.users.setdefault(_day(now), set()), user_ids, USER_PRICE_DOLLARS)
+
+    def _charge(self, today: set[Any], ids: Iterable[Any], price: float) -> None:
+        before = len(today)
+        today.update(ids)
         if self.credits is not None:
-            self.credits -= len(new) * USER_PRICE_DOLLARS
+            self.credits -= (len(today) - before) * price
 
     def report(self) -> dict[str, Any]:
         """Return the bill."""
@@ -97,3 +96,7 @@ class Bill:
             "dollars": dollars,
             "credits": self.credits,
         }
+
+
+def _day(now: datetime) -> str:
+    return now.astimezone(UTC).date().isoformat()

@@ -6,7 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-_TYPES = "https://api.x.com/2/problems/"
+#: What the address of every type of problem begins with.
+TYPES = "https://api.x.com/2/problems/"
 
 
 class Problem(Exception):
@@ -21,7 +22,7 @@ class Problem(Exception):
     def response(self) -> web.Response:
         """Return the answer."""
         content_type = "application/problem+json"
-        if not str(self.body.get("type", "")).startswith(_TYPES):
+        if not str(self.body.get("type", "")).startswith(TYPES):
             # X's document knows no problem type for these: its plain `Error` form fits them.
             content_type = "application/json"
             self.body = {
@@ -40,7 +41,7 @@ def invalid(parameter: str, value: str, message: str) -> Problem:
         400,
         "Invalid Request",
         message,
-        type=_TYPES + "invalid-request",
+        type=TYPES + "invalid-request",
         parameter=parameter,
         value=value,
         errors=[{"parameters": {parameter: [value]}, "message": message}],
@@ -50,44 +51,6 @@ def invalid(parameter: str, value: str, message: str) -> Problem:
 def unauthorized(reason: str) -> Problem:
     """Return the 401."""
     return Problem(401, "Unauthorized", f"Unauthorized: {reason}")
-
-
-def forbidden(reason: str) -> Problem:
-    """Return the 403 for credentials of the wrong kind."""
-    return Problem(403, "Forbidden", reason)
-
-
-def not_found(parameter: str, value: str) -> Problem:
-    """Return the 404 for something that X does not have."""
-    return Problem(
-        404,
-        "Not Found Error",
-        f"Could not find anything with {parameter}: [{value}].",
-        type=_TYPES + "resource-not-found",
-        parameter=parameter,
-        value=value,
-        resource_id=value,
-        resource_type="compliance_job",
-    )
-
-
-def credits_depleted() -> Problem:
-    """Return the 402."""
-    return Problem(
-        402,
-        "CreditsDepleted",
-        "Your enrolled account does not have any credits to fulfill this request.",
-    )
-
-
-def too_many_requests(headers: dict[str, str]) -> Problem:
-    """Return the 429."""
-    return Problem(429, "Too Many Requests", "Too Many Requests", headers=headers)
-
-
-def unavailable(status: int) -> Problem:
-    """Return a 5xx."""
-    return Problem(status, "Service Unavailable", "Over capacity", type=_TYPES + "internal-error")
 
 
 def not_modelled(what: str) -> Problem:

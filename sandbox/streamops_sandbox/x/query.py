@@ -30,27 +30,17 @@ def parse(query: str, max_length: int) -> Matcher:
     if not query:
         raise invalid("query", query, "The `query` query parameter can not be empty")
     if len(query) > max_length:
-        raise invalid(
-            "query",
-            query,
-            f"Rules must be less than or equal to {max_length} characters; this one has {len(query)}",
-        )
+        message = f"Rules must be less than or equal to {max_length} characters"
+        raise invalid("query", query, f"{message}; this one has {len(query)}")
     if query.count('"') % 2:
-        raise invalid(
-            "query", query, "There were errors processing your request: unbalanced quotes"
-        )
+        raise _error(query, "unbalanced quotes")
     tokens = [match[1] for match in _TOKEN.finditer(query)]
     parser = _Parser(query, tokens)
     matcher = parser.alternatives()
     if parser.rest:
-        raise invalid("query", query, "There were errors processing your request: unbalanced )")
+        raise _error(query, "unbalanced )")
     if not parser.standalone:
-        raise invalid(
-            "query",
-            query,
-            "There were errors processing your request: Rules must contain at least one positive, "
-            "non-stopword clause",
-        )
+        raise _error(query, "Rules must contain at least one positive, non-stopword clause")
     return matcher
 
 
@@ -75,7 +65,7 @@ class _Parser:
         while self.rest and self.rest[0] not in ("OR", ")"):
             terms.append(self._term())
         if not terms:
-            raise self._error("a clause is missing")
+            raise _error(self._query, "a clause is missing")
         return lambda post: all(term(post) for term in terms)
 
     def _term(self) -> Matcher:
@@ -83,7 +73,7 @@ class _Parser:
         if token in ("(", "-("):
             matcher = self.alternatives()
             if not self.rest or self.rest.pop(0) != ")":
-                raise self._error("unbalanced (")
+                raise _error(self._query, "unbalanced (")
         else:
             matcher = self._single(token)
         if token.startswith("-"):
@@ -117,11 +107,11 @@ class _Parser:
             return lambda post: re.search(rf"{sign}\w", post.get("text", "")) is not None
         if name in _REAL or name in ("is", "has"):
             raise not_modelled(f"the search operator {name}:{value}")
-        raise self._error(f"unknown operator {name}:")
+        raise _error(self._query, f"unknown operator {name}:")
 
-    def _error(self, reason: str) -> Exception:
-        message = f"There were errors processing your request: {reason}"
-        return invalid("query", self._query, message)
+
+def _error(query: str, reason: str) -> Exception:
+    return invalid("query", query, f"There were errors processing your request: {reason}")
 
 
 def _contains(phrase: str) -> Matcher:

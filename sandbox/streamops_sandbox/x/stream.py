@@ -170,41 +170,29 @@ class Stream:
         self._queue = queue
         response = web.StreamResponse(headers=headers)
         response.content_type = "application/json"
+        quiet = KEEP_ALIVE_SECONDS
         try:
             await response.prepare(request)
-            await self._send(request, response, queue, fields, includes)
+            while request.transport is not None and not request.transport.is_closing():
+                if quiet >= KEEP_ALIVE_SECONDS:
+                    quiet = 0.0
+                    await response.write(b"\r\n")
+                try:
+                    post = await asyncio.wait_for(queue.get(), _LOOK_SECONDS)
+                except TimeoutError:
+                    quiet += _LOOK_SECONDS
+                    continue
+                quiet = 0.0
+                if post is None:
+                    break
+                if rules := self._rules.matching(post):
+                    shown = {name: value for name, value in post.data.items() if name in fields}
+                    message = {"data": shown, **includes(post), "matching_rules": rules}
+                    line = json.dumps(message, ensure_ascii=False)
+                    self._bill(post.id)
+                    await response.write(line.encode("utf-8", "backslashreplace") + b"\r\n")
         except ConnectionResetError:
             pass  # the client has gone, which is how streams end
         finally:
             self._queue = None
         return response
-
-    async def _send(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        queue: asyncio.Queue[Post | None],
-        fields: set[str],
-        includes: Callable[[Post], dict[str, Any]],
-    ) -> None:
-        await response.write(b"\r\n")
-        quiet = 0.0
-        while request.transport is not None and not request.transport.is_closing():
-            try:
-                post = await asyncio.wait_for(queue.get(), _LOOK_SECONDS)
-            except TimeoutError:
-                quiet += _LOOK_SECONDS
-                if quiet >= KEEP_ALIVE_SECONDS:
-                    quiet = 0.0
-                    await response.write(b"\r\n")
-                continue
-            quiet = 0.0
-            if post is None:
-                return
-            rules = self._rules.matching(post)
-            if rules:
-                shown = {name: value for name, value in post.data.items() if name in fields}
-                message = {"data": shown, **includes(post), "matching_rules": rules}
-                line = json.dumps(message, ensure_ascii=False)
-                self._bill(post.id)
-                await response.write(line.encode("utf-8", "backslashreplace") + b"\r\n")
