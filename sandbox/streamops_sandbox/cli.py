@@ -154,10 +154,9 @@ def _wanted_port(option: int | None) -> int:
 def _start(home: Home, options: argparse.Namespace) -> None:
     home.logs.mkdir(parents=True, exist_ok=True)
     log = home.logs / "supervisor.log"
-    reading, writing = os.pipe()
     command = [
         *(sys.executable, "-m", "streamops_sandbox.supervisor", "--home", str(home.path)),
-        *("--port", str(_wanted_port(options.port)), "--report", str(writing)),
+        *("--port", str(_wanted_port(options.port))),
     ]
     for name in options.cluster:
         command += ["--cluster", name]
@@ -167,21 +166,18 @@ def _start(home: Home, options: argparse.Namespace) -> None:
         process = subprocess.Popen(  # noqa: S603 - our own
             command,
             stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdout=subprocess.PIPE,
             stderr=output,
             cwd="/",
             env=_supervisor_environment(home),
-            pass_fds=[writing],
             start_new_session=True,
         )
-    os.close(writing)
+    assert process.stdout is not None
     try:
-        answer = _read_report(reading)
+        answer = _read_report(process.stdout.fileno())
     except BaseException:  # Ctrl-C, too: nothing half started stays
         _stop_supervisor(home, process)
         raise
-    finally:
-        os.close(reading)
     if answer is None:
         process.kill()
         process.wait()

@@ -1,9 +1,9 @@
 """The one process that stays after `sandbox up`: Google, X, registry, releases, and the clusters.
 
 `python -m streamops_sandbox.supervisor --home DIR --port P …` serves the applications from P on, one port each
-(any free ports for 0), starts the clusters, writes `state.json` and reports on the file descriptor
-`--report` in one JSON line: {} or {"error": …}. It stops when nobody reads that: the command that
-started it was interrupted or killed. It is controlled through the socket in its folder:
+(any free ports for 0), starts the clusters, writes `state.json` and prints one JSON line: {} or
+{"error": …}. It stops when nobody reads that: the command that started it was interrupted or killed.
+It is controlled through the socket in its folder:
 GET /status, POST and DELETE /clusters {"name"}, POST /stop, and /google, /x and /networks as those
 document them.
 """
@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import importlib
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -33,6 +35,8 @@ from streamops_sandbox.home import Home, StartError, State, started
 logger = logging.getLogger(__name__)
 
 SERVICES = ("google", "x", "registry", "releases", "networks")
+#: The package of a service, where it is not of its name.
+_MODULES = {"releases": "knative.release"}
 _SHUTDOWN_SECONDS = 1.0
 
 
@@ -98,29 +102,21 @@ class Supervisor:
         self._write_state()
 
     def _application(self, name: str) -> web.Application:
-        # Imported here: each brings what only it needs.
-        base_url, home, options = self._urls[name], self._home.path, self._options
+        module = importlib.import_module(f"streamops_sandbox.{_MODULES.get(name, name)}")
+        options: dict[str, Any] = {}
         if name == "google":
-            from streamops_sandbox import google  # noqa: PLC0415
-
-            return google.create_app(home=home, base_url=base_url, clusters=self.clusters)
-        if name == "x":
-            from streamops_sandbox import x  # noqa: PLC0415
-
-            return x.create_app(home=home, base_url=base_url, posts=options.posts)
-        if name == "registry":
-            from streamops_sandbox import registry  # noqa: PLC0415
-
-            tokeninfo = f"{self._urls['google']}/tokeninfo"
-            return registry.create_app(home=home, base_url=base_url, google_tokeninfo_url=tokeninfo)
-        if name == "networks":
-            from streamops_sandbox import networks  # noqa: PLC0415
-
-            return networks.create_app(home=home, base_url=base_url)
-        from streamops_sandbox.knative import release  # noqa: PLC0415
-
-        self._knative = release.newest(options.releases)
-        return release.create_app(home=home, base_url=base_url, upstream=options.releases)
+            options["clusters"] = self.clusters
+        elif name == "x":
+            options["posts"] = self._options.posts
+        elif name == "registry":
+            options["google_tokeninfo_url"] = f"{self._urls['google']}/tokeninfo"
+        elif name == "releases":
+            options["upstream"] = self._options.releases
+            self._knative = module.newest(self._options.releases)
+        app: web.Application = module.create_app(
+            home=self._home.path, base_url=self._urls[name], **options
+        )
+        return app
 
     async def _create_cluster(self, name: str) -> None:
         try:
@@ -221,7 +217,6 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--cluster", action="append", default=[])
     parser.add_argument("--posts", type=Path)
-    parser.add_argument("--report", type=int, required=True)
     arguments = parser.parse_args()
     os.umask(0o077)
     eventloop.prepare()
@@ -238,19 +233,18 @@ def main() -> int:
     )
 
     def report(answer: State) -> None:
-        with open(arguments.report, "w") as pipe:
-            pipe.write(json.dumps(answer) + "\n")
+        print(json.dumps(answer), flush=True)
+        os.dup2(2, 1)  # the log: the pipe is not read any further
 
     try:
         asyncio.run(eventloop.until_told(_run(options, report)))
-    except StartError as error:
-        with contextlib.suppress(BrokenPipeError):
-            report({"error": str(error)})
-        return 1
     except Exception as error:
-        logger.exception("the sandbox has to stop")
+        text = str(error)
+        if not isinstance(error, StartError):
+            logger.exception("the sandbox has to stop")
+            text = f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):
-            report({"error": f"{type(error).__name__}: {error}"})
+            report({"error": text})
         return 1
     return 0
 

@@ -274,7 +274,7 @@ def stand_ins(made: Kit) -> Iterator[tuple[dict[str, str], Path]]:
     home = Path(tempfile.mkdtemp(dir=made.folder))
     empty = home / "none.json"
     empty.write_text('{"data": []}')
-    arguments = (f"--home={home}", "--port=0", f"--posts={empty}", "--report=1")
+    arguments = (f"--home={home}", "--port=0", f"--posts={empty}")
     with process("streamops_sandbox.supervisor", *arguments) as supervisor:
         assert supervisor.stdout is not None
         supervisor.stdout.readline()  # written once everything answers
