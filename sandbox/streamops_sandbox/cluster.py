@@ -81,7 +81,7 @@ def arguments(description: str | None, program: str | None = None) -> argparse.A
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("--name", default="sandbox")
     parser.add_argument("--folder", required=True, type=lambda folder: Path(folder).resolve())
-    for option in ("url", "project", "project-number", "location"):
+    for option in ("url", "project", "location"):
         parser.add_argument(f"--google-{option}", default="")
     return parser
 
@@ -93,7 +93,6 @@ def google_project(options: argparse.Namespace) -> GoogleProject | None:
     return GoogleProject(
         url=options.google_url,
         project=options.google_project,
-        number=options.google_project_number,
         location=options.google_location,
         cluster=options.name,
     )

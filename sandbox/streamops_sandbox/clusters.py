@@ -64,7 +64,7 @@ class Clusters:
         """Start the cluster `name` and return it once its API server answers.
 
         `google` is its place on Google. With `url`, the base URL of Google's stand-in, it accepts
-        Google access tokens; with `project` (its id), `project-number` and `location`, too, pods get
+        Google access tokens; with `project` (its id) and `location`, too, pods get
         a metadata server and so identities of the project's workload pool. Raises ValueError where
         `name` is taken or no DNS label, RuntimeError (with the end of the log) where the process did
         not start.

@@ -48,7 +48,6 @@ class GoogleProject:
 
     url: str
     project: str
-    number: str
     location: str
     cluster: str
 
@@ -92,14 +91,11 @@ class MetadataServer:
         self._tokens: dict[str, tuple[str, float]] = {}
         app = web.Application(middlewares=[self._for_the_pod, _flavored])
         app.router.add_get("/", _root)
-        for path, text in self._texts().items():
-            app.router.add_get(_PREFIX + path, _say(text))
+        app.router.add_get(f"{_PREFIX}/project/project-id", _say(google.project))
+        app.router.add_get(f"{_PREFIX}/universe/universe-domain", _say("googleapis.com"))
         accounts = f"{_PREFIX}/instance/service-accounts/"
-        app.router.add_get(accounts, self._list_accounts)
         app.router.add_get(accounts + "{account}/", self._describe)
         app.router.add_get(accounts + "{account}/token", self._token)
-        for name in ("email", "scopes", "aliases"):
-            app.router.add_get(accounts + "{account}/" + name, self._field(name))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
 
     async def start(self, host: str) -> str:
@@ -130,38 +126,15 @@ class MetadataServer:
     def _email(self) -> str:
         return self._identity.google_account or self._google.pool
 
-    def _texts(self) -> dict[str, str]:
-        google = self._google
-        return {
-            "/project/project-id": google.project,
-            "/project/numeric-project-id": google.number,
-            "/universe/universe-domain": "googleapis.com",
-            "/universe/universe_domain": "googleapis.com",
-            "/instance/attributes/cluster-name": google.cluster,
-            "/instance/attributes/cluster-location": google.location,
-            "/instance/zone": f"projects/{google.number}/zones/{google.location}",
-        }
-
     def _account(self, request: web.Request) -> Object:
         if request.match_info["account"] not in ("default", self._email):
             raise web.HTTPNotFound(text="service account not defined")
         return {"aliases": ["default"], "email": self._email, "scopes": _SCOPES}
 
-    async def _list_accounts(self, _: web.Request) -> web.Response:
-        return web.Response(text=f"default/\n{self._email}/\n")
-
     async def _describe(self, request: web.Request) -> web.Response:
-        account = self._account(request)
-        if request.query.get("recursive", "").lower() == "true":
-            return web.json_response(account)
-        return web.Response(text="aliases\nemail\nscopes\ntoken\n")
-
-    def _field(self, name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def handle(request: web.Request) -> web.Response:
-            value = self._account(request)[name]
-            return web.Response(text=value if isinstance(value, str) else "\n".join(value))
-
-        return handle
+        if request.query.get("recursive", "").lower() != "true":
+            raise web.HTTPNotImplemented(text="only recursive=true is modelled")
+        return web.json_response(self._account(request))
 
     async def _token(self, request: web.Request) -> web.Response:
         self._account(request)

@@ -182,7 +182,6 @@ class Container:
             place = {
                 "url": self._base_url,
                 "project": cluster.project.project_id,
-                "project-number": cluster.project.number,
                 "location": cluster.location,
             }
             running = await self._manager.create(cluster.runs_as, place)
