@@ -14,6 +14,8 @@ import struct
 from collections.abc import Callable
 from typing import cast
 
+from streamops_sandbox.node.routing import Router, is_cluster_name
+
 #: The addresses of a name of the cluster; None where the name is not one of the cluster's.
 Lookup = Callable[[str], list[str] | None]
 
@@ -109,3 +111,25 @@ def answer(query: bytes, question: Question, addresses: list[str]) -> bytes:
         for address in records
     )
     return header + query[_HEADER.size : question.end] + body
+
+
+def service_addresses(router: Router, host: str) -> list[str] | None:
+    """Return what the name of a Service resolves to; None for a name outside the cluster."""
+    found = router.service_of(host) if is_cluster_name(host) else None
+    if found is None:
+        return [] if is_cluster_name(host) else None
+    service, hostname = found
+    spec, metadata = service["spec"], service["metadata"]
+    if spec.get("type") == "ExternalName":
+        return service_addresses(router, spec["externalName"])
+    if (address := spec.get("clusterIP") or "None") != "None":
+        return [address]
+    not_ready = bool(spec.get("publishNotReadyAddresses"))
+    return [
+        address
+        for part in router.endpoints(metadata["namespace"], metadata["name"])
+        for endpoint in part.get("endpoints") or []
+        if not_ready or (endpoint.get("conditions") or {}).get("ready") is not False
+        if not hostname or endpoint.get("hostname") == hostname
+        for address in endpoint["addresses"]
+    ]

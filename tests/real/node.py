@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from executables import Executable, Executables
-from name_server import NameServer
+from name_server import NameServer, service_addresses
 from pod_network import PodNetwork
 
 from streamops_sandbox.client import Client
@@ -41,10 +42,10 @@ class LaneNode(NodeAgent):
     ) -> None:
         super().__init__(client, kubeconfig, network, config)
         self._pod_network = network
-        self._name_server = NameServer(self.router.addresses)
+        self._name_server = NameServer(functools.partial(service_addresses, self.router))
         self._executables = Executables(config.folder / "images", executables)
         self.images = self._executables
-        self._launcher = LaneLauncher(
+        self.launcher = LaneLauncher(
             self.run_id,
             self.router,
             client.informer("v1", "Service"),

@@ -32,41 +32,20 @@ class Router:
     def __call__(self, host: str, port: int) -> Address | None:
         """Return where to connect to for `host:port`, or None where nothing answers there."""
         for _ in range(_MAX_ALIASES):
-            found = self._service_of(host)
+            found = self.service_of(host)
             if found is None:
-                return None if _is_cluster_name(host) else (host, port)
+                return None if is_cluster_name(host) else (host, port)
             service, hostname = found
             if service["spec"].get("type") != "ExternalName":
                 return self._endpoint(service, port, hostname)
             host = service["spec"]["externalName"].rstrip(".")
         return None
 
-    def addresses(self, host: str) -> list[str] | None:
-        """Return what the name of a Service resolves to; None for a name outside the cluster."""
-        found = self._service_of(host) if _is_cluster_name(host) else None
-        if found is None:
-            return [] if _is_cluster_name(host) else None
-        service, hostname = found
-        spec, metadata = service["spec"], service["metadata"]
-        if spec.get("type") == "ExternalName":
-            return self.addresses(spec["externalName"])
-        if (address := spec.get("clusterIP") or "None") != "None":
-            return [address]
-        not_ready = bool(spec.get("publishNotReadyAddresses"))
-        return [
-            address
-            for part in self.endpoints(metadata["namespace"], metadata["name"])
-            for endpoint in part.get("endpoints") or []
-            if not_ready or (endpoint.get("conditions") or {}).get("ready") is not False
-            if not hostname or endpoint.get("hostname") == hostname
-            for address in endpoint["addresses"]
-        ]
-
     def endpoints(self, namespace: str, name: str) -> list[Object]:
         """Return the EndpointSlices of a Service."""
         return list(self._by_service.get((namespace, name), {}).values())
 
-    def _service_of(self, host: str) -> tuple[Object, str] | None:
+    def service_of(self, host: str) -> tuple[Object, str] | None:
         """Return the Service a host belongs to, and the pod's hostname before it."""
         if host in self._by_address:
             namespace, name = self._by_address[host]
@@ -138,6 +117,7 @@ def _service_parts(host: str) -> list[str]:
     return host.split(".")
 
 
-def _is_cluster_name(host: str) -> bool:
+def is_cluster_name(host: str) -> bool:
+    """Return whether a name is one of the cluster's own domain."""
     host = host.rstrip(".").lower()
     return host.endswith((f".svc.{_DOMAIN}", ".svc"))
