@@ -77,7 +77,7 @@ def test_what_is_left_half_done_is_finished_by_the_next_run(
     with google_sandbox(tmp_path / "other") as other:
         for module, options in case.before:
             done(other, module, options)
-        for fault in ({"method": m, "carriedOut": c} for m in methods for c in (False, True)):
+        for fault in ({"method": m, "carried_out": c} for m in methods for c in (False, True)):
             other.control(
                 "POST", "faults", {**fault, "status": "INTERNAL", "message": "Broken off."}
             )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -31,12 +31,16 @@ class Fault:
     """
 
     method: str
-    status: str
-    message: str
-    times: int
-    details: list[dict[str, Any]]
-    carried_out: bool
-    seconds: float
+    status: str = "UNAVAILABLE"
+    message: str = "The service is currently unavailable."
+    times: int = 1
+    details: list[dict[str, Any]] = field(default_factory=list)
+    carried_out: bool = False
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.status not in (*HTTP_STATUS, "OK"):
+            raise ValueError(f"status is one of {sorted(HTTP_STATUS)}")
 
 
 class Control:
@@ -60,9 +64,11 @@ class Control:
             {
                 "GET /calls": lambda _: {"calls": self.calls},
                 "DELETE /calls": lambda _: self.calls.clear(),
-                "POST /faults": self._add_fault,
+                "POST /faults": lambda body: self._faults.append(Fault(**body)),
                 "DELETE /faults": self._clear_faults,
-                "POST /operation-faults": self._add_operation_fault,
+                "POST /operation-faults": lambda body: self._operations.faults.append(
+                    OperationFault(**body)
+                ),
                 "POST /projects": self._add_project,
                 "PUT /pages": self._set_pages,
                 "POST /principals": self._add_principal,
@@ -81,7 +87,7 @@ class Control:
         )
         del self.calls[:-1000]
         fault = self._fault(call)
-        if fault and not fault.carried_out:
+        if fault and fault.status != "OK" and not fault.carried_out:
             raise GoogleError(fault.status, fault.message, fault.details)
         answer = await handler(call)
         if fault:
@@ -97,31 +103,9 @@ class Control:
                 return fault
         return None
 
-    def _add_fault(self, body: Object) -> None:
-        status = body.get("status", "UNAVAILABLE")
-        if status not in (*HTTP_STATUS, "OK"):
-            raise ValueError(f"status is one of {sorted(HTTP_STATUS)}")
-        self._faults.append(
-            Fault(
-                method=body["method"],
-                status=status,
-                message=body.get("message", "The service is currently unavailable."),
-                times=int(body.get("times", 1)),
-                details=body.get("details", []),
-                carried_out=status == "OK" or bool(body.get("carriedOut", False)),
-                seconds=float(body.get("seconds", 0)),
-            )
-        )
-
     def _clear_faults(self, _: None) -> None:
         self._faults.clear()
         self._operations.faults.clear()
-
-    def _add_operation_fault(self, body: Object) -> None:
-        """The next operation of a type takes longer, or fails where a message is given."""
-        self._operations.faults.append(
-            OperationFault(body["type"], body.get("message", ""), float(body.get("seconds", 0)))
-        )
 
     def _add_project(self, body: Object) -> Object:
         project = self._state.add_project(

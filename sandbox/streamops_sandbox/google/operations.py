@@ -29,8 +29,8 @@ class OperationFault:
     """How the next operation of a type ends, or that it hangs: planned by a test."""
 
     type: str
-    message: str
-    seconds: float
+    message: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
