@@ -1,10 +1,9 @@
-"""What every program needs: an API client of its own, listeners on the pod's address, metrics."""
+"""What every program needs: an API client of its own, listeners on the pod's address."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Self
 
@@ -20,8 +19,6 @@ from streamops_sandbox.node.context import ContainerContext
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-#: Ports upstream's images listen on for Prometheus, by whichever their Deployment declares.
-_METRICS_PORTS = (9090, 9092, 9000)
 _DRAIN_SECONDS = 2.0
 
 
@@ -29,8 +26,7 @@ class Process:
     """A running program; leaving the context closes all it opened.
 
     `client` talks to the API server as the pod's service account (not with `api=False`);
-    `transport` sends HTTP requests to names of the cluster; `metrics` are counters shown at
-    `/metrics`.
+    `transport` sends HTTP requests to names of the cluster.
     """
 
     client: Client
@@ -40,7 +36,6 @@ class Process:
         self.ctx = ctx
         self._api = api
         self.namespace = ctx.env.get("SYSTEM_NAMESPACE") or ctx.namespace
-        self.metrics: dict[str, float] = {"process_start_time_seconds": time.time()}
         self._runners: list[web.ServerRunner] = []
         self._grpc: list[Server] = []
 
@@ -50,9 +45,6 @@ class Process:
                 self.ctx.kubeconfig, user_agent=f"{self.ctx.name}/{self.ctx.pod}"
             )
         self.transport = Transport(self.ctx.resolve)
-        for port in self.ctx.ports:
-            if port["containerPort"] in _METRICS_PORTS:
-                await self.listen(port["containerPort"], self._metrics)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -91,10 +83,6 @@ class Process:
         await informer.synced()
         return informer
 
-    def count(self, name: str, amount: float = 1) -> None:
-        """Add to a counter; `name` may carry Prometheus labels."""
-        self.metrics[name] = self.metrics.get(name, 0) + amount
-
     async def run(self, *work: Coroutine[Any, Any, None]) -> int:
         """Run until cancelled; the first piece of work that fails ends the program."""
         self.ctx.log(f"{self.ctx.name} started")
@@ -104,12 +92,6 @@ class Process:
             if not work:
                 await asyncio.Event().wait()
         return 0
-
-    async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path != "/metrics":
-            return web.Response(status=404)
-        lines = [f"{name} {value:g}\n" for name, value in sorted(self.metrics.items())]
-        return web.Response(text="".join(lines), content_type="text/plain")
 
 
 async def healthy(_request: web.BaseRequest) -> web.Response:

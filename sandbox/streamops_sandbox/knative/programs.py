@@ -47,7 +47,7 @@ _PROGRAMS = {
     "knative.dev/serving/cmd/autoscaler": "unmodelled:idle:8080",
     "knative.dev/serving/cmd/autoscaler-hpa": "unmodelled:idle:8080",
     "knative.dev/serving/cmd/controller": "serving.controller:main",
-    "knative.dev/serving/cmd/default-domain": "serving.default_domain:main",
+    "knative.dev/serving/cmd/default-domain": "unmodelled:fail",
     "knative.dev/serving/cmd/migrate": "migrate:main",
     "knative.dev/serving/cmd/queue": "unmodelled:idle:8012",
     "knative.dev/serving/cmd/webhook": "serving.webhook:main",

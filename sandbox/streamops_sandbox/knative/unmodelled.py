@@ -56,37 +56,38 @@ async def _answer(request: web.BaseRequest) -> web.StreamResponse:
 
 async def webhook(ctx: ContainerContext, *names: str) -> int:
     """Run a webhook that registers under these names of configurations, and is never asked: it has no rules."""
-
-    async def unchanged(request: Request) -> Object:
-        obj: Object = request.get("object") or {}
-        return obj
-
     registered = [
-        Webhook(name, not name.startswith(("config.", "validation.")), f"/{name}", unchanged, dict)
+        Webhook(name, not name.startswith(("config.", "validation.")), f"/{name}", _unchanged, dict)
         for name in names
     ]
     async with Process(ctx) as process:
-        server = WebhookServer(process, f"{ctx.env['WEBHOOK_NAME']}-certs", registered)
-        return await process.run(server.serve())
+        return await process.run(_server(process, registered).serve())
 
 
 async def channel_controller(ctx: ContainerContext) -> int:
     """Run cmd/in_memory/channel_controller: its webhooks let every channel pass as it is."""
-
-    async def unchanged(request: Request) -> Object:
-        obj: Object = request.get("object") or {}
-        return obj
-
-    def webhook(name: str, path: str, *, mutating: bool) -> Webhook:
-        settings = {"rules": rules([_CHANNELS], ["CREATE", "UPDATE"])}
-        return Webhook(name, mutating, path, unchanged, lambda: settings)
-
+    name = "inmemorychannel.eventing.knative.dev"
+    settings = {"rules": rules([_CHANNELS], ["CREATE", "UPDATE"])}
+    webhooks = [
+        Webhook(name, True, "/defaulting", _unchanged, lambda: settings),
+        Webhook(f"validation.{name}", False, "/resource-validation", _unchanged, lambda: settings),
+    ]
     async with Process(ctx) as process:
-        name = "inmemorychannel.eventing.knative.dev"
-        webhooks = [
-            webhook(name, "/defaulting", mutating=True),
-            webhook(f"validation.{name}", "/resource-validation", mutating=False),
-        ]
-        server = WebhookServer(process, f"{ctx.env['WEBHOOK_NAME']}-certs", webhooks)
         kinds = [("messaging.knative.dev/v1", "InMemoryChannel")]
+        server = _server(process, webhooks)
         return await process.run(server.serve(), *unmodelled(process.client, kinds))
+
+
+async def fail(ctx: ContainerContext) -> int:
+    """Run a program of a Job: it fails and its log says why."""
+    ctx.log(f"the sandbox does not model {ctx.image}")
+    return 1
+
+
+async def _unchanged(request: Request) -> Object:
+    obj: Object = request.get("object") or {}
+    return obj
+
+
+def _server(process: Process, webhooks: list[Webhook]) -> WebhookServer:
+    return WebhookServer(process, f"{process.ctx.env['WEBHOOK_NAME']}-certs", webhooks)

@@ -20,12 +20,12 @@ class ContainerContext:
 
     `root` is the folder below which the container's volumes are mounted: a volumeMount at
     `/etc/certs` is the folder `root/etc/certs`. `env` and `args` are resolved: references
-    replaced, service account token and the node's own variables included; `args` is `command`
-    and `args` of the container spec, without the image's entrypoint. `ports` is the container
-    spec's. The program binds exactly `pod_ip`. `kubeconfig` gives access as the pod's service
-    account, by a token file which the node keeps fresh. `log` writes one line to the container's
-    log. The program runs until it is cancelled, which is its SIGTERM; what it returns is the exit
-    code, an exception is a crash (exit code 1, traceback in the log).
+    replaced, service account token and the node's own variables included; `args` is `command` and
+    `args` of the container spec, without the image's entrypoint. The program binds exactly
+    `pod_ip`. `kubeconfig` gives access as the pod's service account, by a token file which the
+    node keeps fresh. `log` writes one line to the container's log. The program runs until it is
+    cancelled, which is its SIGTERM; what it returns is the exit code, an exception is a crash
+    (exit code 1, traceback in the log).
     """
 
     image: str
@@ -35,7 +35,6 @@ class ContainerContext:
     pod_ip: str
     env: dict[str, str]
     args: list[str]
-    ports: list[dict[str, Any]]
     root: Path
     kubeconfig: dict[str, Any]
     log: Callable[[str], None]

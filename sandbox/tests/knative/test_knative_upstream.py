@@ -18,7 +18,6 @@ FILES = [
     "in-memory-channel",
     "mt-channel-broker",
     "serving-hpa",
-    "serving-default-domain",
 ]
 NAMESPACES = ("knative-serving", "knative-eventing", "kourier-system")
 
@@ -34,16 +33,9 @@ def test_upstream_manifests_install_and_work(bare_cluster):
     cluster = bare_cluster
     begun = time.monotonic()
     for name in FILES:
-        if name == "serving-default-domain":
-            cluster.wait("condition=Available", "deployment/webhook", namespace="knative-serving")
         cluster.install((MANIFESTS / f"{name}.yaml").read_text())
     cluster.rolled_out(*NAMESPACES)
     print(f"installed and rolled out in {time.monotonic() - begun:.1f} s")
-
-    # The default-domain Job writes the domain made of the gateway's address.
-    cluster.wait("condition=Complete", "job/default-domain", namespace="knative-serving")
-    domain = cluster.get("v1", "ConfigMap", "config-domain", "knative-serving")
-    assert domain["data"]["127.0.0.1.sslip.io"] == ""
 
     for webhook in cluster.list("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"):
         for entry in webhook["webhooks"]:

@@ -92,7 +92,6 @@ class Ingress:
             return found
         namespace, name, event = found
         broker = self._brokers.get(name, namespace)
-        self._process.count("event_count")
         if broker is None:
             return web.Response(status=404, headers=_ALLOWED)
         if not (broker.get("status") or {}).get("address"):
@@ -133,7 +132,6 @@ class TriggerFilter:
         broker = self._brokers.get(name, namespace)
         if broker is None:
             return 404
-        self._process.count("event_count")
         for trigger in self._triggers.list(namespace):
             reference = trigger["spec"].get("brokerRef") or {}
             if (trigger["spec"].get("broker") or reference.get("name")) == name:
@@ -167,7 +165,6 @@ class TriggerFilter:
         if sink:
             answer = await self._sender.send(dead_letter(event, target, failure), sink, policy)
         if not answer.ok:
-            self._process.count("event_lost_total")
             self._process.ctx.log(
                 f"event {event.attributes['id']} lost: {sink or target} answered {answer.status}"
             )

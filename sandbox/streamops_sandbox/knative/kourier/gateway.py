@@ -110,7 +110,6 @@ class Gateway:
             "X-Forwarded-Proto": "http",
             "X-Request-Id": request.headers.get("X-Request-Id") or str(uuid.uuid4()),
         }
-        self._process.count("envoy_http_downstream_rq_total")
         try:
             return await forward(request, self._process.transport, address, headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
