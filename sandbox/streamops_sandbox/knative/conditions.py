@@ -98,11 +98,8 @@ class Conditions:
             self._set(self._happy, "True")
 
     def _set(self, kind: str, status: str, reason: str = "", message: str = "") -> None:
-        new: Condition = {"type": kind, "status": status}
-        if reason:
-            new["reason"] = reason
-        if message:
-            new["message"] = message
+        fields = {"type": kind, "status": status, "reason": reason, "message": message}
+        new: Condition = {name: value for name, value in fields.items() if value}
         if kind != self._happy and kind not in self._dependents:
             new["severity"] = "Info"
         old = self.get(kind)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from streamops_sandbox.client import ApiError, Client
-from streamops_sandbox.controller import Controller, Key, controller_of, key_of
+from streamops_sandbox.controller import Controller, Key, controller_of, key_of, owner_reference
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative.conditions import Conditions
@@ -213,6 +213,19 @@ async def ensure(
     if merged == current:
         return current
     return await client.update(merged)
+
+
+def owned(
+    owner: Object, api_version: str, kind: str, name: str, spec: Object, **metadata: Object
+) -> Object:
+    """Return an object in its owner's namespace, which the owner controls."""
+    place = {"name": name, "namespace": owner["metadata"]["namespace"]}
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {**place, "ownerReferences": [owner_reference(owner)], **metadata},
+        "spec": spec,
+    }
 
 
 def merge(current: Object, desired: Object, replace: Sequence[str] = ()) -> Object:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import copy
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import owner_reference
 from streamops_sandbox.knative.conditions import Conditions, find
 from streamops_sandbox.knative.eventing import names
 from streamops_sandbox.knative.process import Process
-from streamops_sandbox.knative.reconciler import NotOwned, Reconciler, ensure
+from streamops_sandbox.knative.reconciler import NotOwned, Reconciler, ensure, owned
 from streamops_sandbox.knative.unmodelled import unmodelled
 from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.objects import Object
@@ -101,16 +100,8 @@ def _binding(obj: Object) -> Object:
     }
     if obj["spec"].get("ceOverrides"):
         spec["ceOverrides"] = obj["spec"]["ceOverrides"]
-    return {
-        "apiVersion": names.SOURCES,
-        "kind": "SinkBinding",
-        "metadata": {
-            "name": names.child(metadata["name"], "-sinkbinding"),
-            "namespace": metadata["namespace"],
-            "ownerReferences": [owner_reference(obj)],
-        },
-        "spec": spec,
-    }
+    name = names.child(metadata["name"], "-sinkbinding")
+    return owned(obj, names.SOURCES, "SinkBinding", name, spec)
 
 
 def _deployment_name(obj: Object) -> str:
@@ -123,17 +114,8 @@ def _deployment(obj: Object) -> Object:
     labels = {"sources.knative.dev/source": "container-source-controller", _LABEL: metadata["name"]}
     own = template.setdefault("metadata", {})
     own["labels"] = {**(own.get("labels") or {}), **labels}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {
-            "name": _deployment_name(obj),
-            "namespace": metadata["namespace"],
-            "labels": labels,
-            "ownerReferences": [owner_reference(obj)],
-        },
-        "spec": {"selector": {"matchLabels": labels}, "template": template},
-    }
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    return owned(obj, "apps/v1", "Deployment", _deployment_name(obj), spec, labels=labels)
 
 
 def _with_injected(deployment: Object, current: Object) -> Object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from streamops_sandbox.controller import owner_reference
+from streamops_sandbox.knative.reconciler import owned
 from streamops_sandbox.knative.serving import names
 from streamops_sandbox.objects import Object
 
@@ -40,23 +40,15 @@ def make(revision: Object, replicas: int) -> Object:
         "containers": [_container(revision, container) for container in spec["containers"]],
         "terminationGracePeriodSeconds": spec.get("timeoutSeconds") or 300,
     }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {
-            "name": f"{metadata['name']}-deployment",
-            "namespace": metadata["namespace"],
-            "ownerReferences": [owner_reference(revision)],
-            **marks,
-        },
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {names.REVISION_UID: metadata["uid"]}},
-            "progressDeadlineSeconds": _PROGRESS_SECONDS,
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}},
-            "template": {"metadata": marks, "spec": pod},
-        },
+    wanted = {
+        "replicas": replicas,
+        "selector": {"matchLabels": {names.REVISION_UID: metadata["uid"]}},
+        "progressDeadlineSeconds": _PROGRESS_SECONDS,
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}},
+        "template": {"metadata": marks, "spec": pod},
     }
+    name = f"{metadata['name']}-deployment"
+    return owned(revision, "apps/v1", "Deployment", name, wanted, **marks)
 
 
 def labels_of(revision: Object) -> dict[str, str]:

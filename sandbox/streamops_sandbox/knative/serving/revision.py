@@ -7,9 +7,8 @@ least one; earlier ones have none.
 from __future__ import annotations
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import owner_reference
 from streamops_sandbox.knative.conditions import Conditions, find, is_true
-from streamops_sandbox.knative.reconciler import Reconciler, ensure
+from streamops_sandbox.knative.reconciler import Reconciler, ensure, owned
 from streamops_sandbox.knative.serving import deployment, names
 from streamops_sandbox.objects import Object
 
@@ -76,18 +75,9 @@ class RevisionReconciler(Reconciler):
         if self._services.get(metadata["name"], metadata["namespace"]) is not None:
             return
         port = {"name": "http", "port": 80, "targetPort": deployment.user_port(obj)}
-        desired = {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {
-                "name": metadata["name"],
-                "namespace": metadata["namespace"],
-                "labels": deployment.labels_of(obj),
-                "ownerReferences": [owner_reference(obj)],
-            },
-            "spec": {"ports": [port], "selector": {names.REVISION_UID: metadata["uid"]}},
-        }
-        await self.client.create(desired)
+        spec = {"ports": [port], "selector": {names.REVISION_UID: metadata["uid"]}}
+        labels = deployment.labels_of(obj)
+        await self.client.create(owned(obj, "v1", "Service", metadata["name"], spec, labels=labels))
 
     def _judge(self, obj: Object, found: Object, conditions: Conditions, *, enough: bool) -> None:
         if enough:

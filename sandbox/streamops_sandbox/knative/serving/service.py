@@ -9,11 +9,11 @@ from __future__ import annotations
 import yaml
 
 from streamops_sandbox.client import ApiError, Client
-from streamops_sandbox.controller import controller_of, owner_reference
+from streamops_sandbox.controller import controller_of
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import configmaps
 from streamops_sandbox.knative.conditions import Conditions, find, is_true
-from streamops_sandbox.knative.reconciler import NotOwned, Reconciler, ensure
+from streamops_sandbox.knative.reconciler import NotOwned, Reconciler, ensure, owned
 from streamops_sandbox.knative.serving import names
 from streamops_sandbox.object_writes import patch
 from streamops_sandbox.objects import Object
@@ -205,17 +205,8 @@ def _child(obj: Object, api_version: str, kind: str, spec: Object) -> Object:
     """Return an object of the Service's own name."""
     metadata = obj["metadata"]
     labels = {names.ROUTE: metadata["name"], names.SERVICE: metadata["name"]}
-    return {
-        "apiVersion": api_version,
-        "kind": kind,
-        "metadata": {
-            "name": metadata["name"],
-            "namespace": metadata["namespace"],
-            "labels": {**(metadata.get("labels") or {}), **labels},
-            "ownerReferences": [owner_reference(obj)],
-        },
-        "spec": spec,
-    }
+    labels = {**(metadata.get("labels") or {}), **labels}
+    return owned(obj, api_version, kind, metadata["name"], spec, labels=labels)
 
 
 def _mark_configuration(newest: Object, conditions: Conditions) -> None:
@@ -263,15 +254,5 @@ def _revision(obj: Object, number: int) -> Object:
     creator = (metadata.get("annotations") or {}).get(names.LAST_MODIFIER)
     if creator:
         annotations[names.CREATOR] = creator
-    return {
-        "apiVersion": names.API,
-        "kind": "Revision",
-        "metadata": {
-            "name": own.get("name") or f"{metadata['name']}-{number:05}",
-            "namespace": metadata["namespace"],
-            "labels": labels,
-            "annotations": annotations,
-            "ownerReferences": [owner_reference(obj)],
-        },
-        "spec": template["spec"],
-    }
+    name, spec = own.get("name") or f"{metadata['name']}-{number:05}", template["spec"]
+    return owned(obj, names.API, "Revision", name, spec, labels=labels, annotations=annotations)
