@@ -155,11 +155,9 @@ class Client:
         api_version: str,
         kind: str,
         namespace: str | None = None,
-        *,
-        label_selector: str | None = None,
     ) -> Objects:
         """Return all objects of a kind, of one namespace or of all."""
-        return (await self._list(api_version, kind, namespace, label_selector))[0]
+        return (await self._list(api_version, kind, namespace, None))[0]
 
     async def _list(
         self, api_version: str, kind: str, namespace: str | None, label_selector: str | None
@@ -215,10 +213,9 @@ class Client:
         *,
         field_manager: str,
         force: bool = True,
-        subresource: str | None = None,
     ) -> Object:
         """Server-side apply: own exactly the fields of `obj` as `field_manager`."""
-        path = await self._path_of(obj, subresource)
+        path = await self._path_of(obj)
         params = {"fieldManager": field_manager, "force": str(force).lower()}
         content_type = "application/apply-patch+yaml"
         return self._seen(

@@ -18,16 +18,15 @@ from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.kube.tls import Authority
 from streamops_sandbox.node import reaper
 from streamops_sandbox.node.fields import node_capacity
-from streamops_sandbox.node.image_source import ImageSource, Runnable
+from streamops_sandbox.node.image_source import ImageSource
 from streamops_sandbox.node.isolation import Isolation
 from streamops_sandbox.node.launch import Launcher
-from streamops_sandbox.node.logs import ContainerLog
 from streamops_sandbox.node.metadata import GoogleProject, MetadataServer, PodIdentity
 from streamops_sandbox.node.network import Network
 from streamops_sandbox.node.pod import Pod
 from streamops_sandbox.node.proxy import ForwardProxy
 from streamops_sandbox.node.routing import Router
-from streamops_sandbox.node.runtime import MARK, Running
+from streamops_sandbox.node.runtime import MARK
 from streamops_sandbox.node.server import KubeletServer
 from streamops_sandbox.node.service_proxy import ServiceProxy
 from streamops_sandbox.objects import Object
@@ -85,7 +84,7 @@ class NodeAgent:
         )
         self._proxy = ForwardProxy(self.router)
         self._server = KubeletServer(self.name, self.pod, config.authority)
-        self._launcher = Launcher(
+        self.launcher = Launcher(
             self.run_id,
             self.router,
             self._informers["Service"],
@@ -107,7 +106,7 @@ class NodeAgent:
         for kind in ("ConfigMap", "Secret"):
             self._informers[kind].subscribe(self._on_configuration)
         try:
-            self._launcher.proxy_url = await self._proxy.start(self.network.node_ip)
+            self.launcher.proxy_url = await self._proxy.start(self.network.node_ip)
             port = await self._server.start(self.network.node_ip)
             await self._register(port)
             self.registered.set()
@@ -126,12 +125,6 @@ class NodeAgent:
             await guard.wait()
 
     # -- what pods ask for -----------------------------------------------------------------------
-
-    async def launch(
-        self, pod: Pod, container: Object, runnable: Runnable, root: Path, log: ContainerLog
-    ) -> Running:
-        """Start a container's program; see `Launcher.launch`."""
-        return await self._launcher.launch(pod, container, runnable, root, log)
 
     def lookup(self, namespace: str, kind: str, name: str) -> Object | None:
         """Return a ConfigMap or Secret."""

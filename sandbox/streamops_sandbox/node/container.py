@@ -194,12 +194,16 @@ class Container:
             self.log = ContainerLog(self._folder / f"{self.restarts}.log")
             self.container_id = f"sandbox://{uuid.uuid4().hex}"
             try:
-                running = await self._pod.launch(self.spec, runnable, root, self.log)
+                launch = self._pod.node.launcher.launch
+                running = await launch(self._pod, self.spec, runnable, root, self.log)
             except (ConfigError, MountError) as error:
                 self.log.close()
                 self._pod.event("Warning", "Failed", f"Error: {error}", self.spec)
                 self._wait("CreateContainerConfigError", str(error))
-                await self._unless_stopped(self._pod.configuration_changed(_CONFIG_RETRY_SECONDS))
+                waiting = self._pod.node.configuration_changed(
+                    self._pod.namespace, _CONFIG_RETRY_SECONDS
+                )
+                await self._unless_stopped(waiting)
             except (ImageError, StartError) as error:
                 text = error.message if isinstance(error, ImageError) else str(error)
                 message = f"failed to create containerd task: {text}: unknown"

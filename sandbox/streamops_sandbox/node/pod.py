@@ -17,8 +17,6 @@ from streamops_sandbox.client import ApiError
 from streamops_sandbox.node import status
 from streamops_sandbox.node.container import Container
 from streamops_sandbox.node.env import data_of
-from streamops_sandbox.node.image_source import Runnable
-from streamops_sandbox.node.logs import ContainerLog
 from streamops_sandbox.node.probes import Prober
 from streamops_sandbox.node.runtime import Running
 from streamops_sandbox.node.volumes import MountError, Volumes
@@ -119,10 +117,6 @@ class Pod:
         path = f"spec.{section}{{{container['name']}}}"
         self.node.events.record(self.pod, event_type, reason, message, path)
 
-    async def configuration_changed(self, seconds: float) -> None:
-        """Wait until a ConfigMap or Secret of the namespace changes, at most so long."""
-        await self.node.configuration_changed(self.namespace, seconds)
-
     def pull_secrets(self) -> list[Object]:
         """Return the docker configurations of the pod's and its service account's secrets."""
         name = self.pod["spec"].get("serviceAccountName") or "default"
@@ -137,12 +131,6 @@ class Pod:
             for secret in secrets
             if secret and (config := data_of(secret).get(".dockerconfigjson"))
         ]
-
-    async def launch(
-        self, container: Object, runnable: Runnable, root: Path, log: ContainerLog
-    ) -> Running:
-        """Start a container's program."""
-        return await self.node.launch(self, container, runnable, root, log)
 
     def prober(self, container: Object, running: Running) -> Prober:
         """Return what checks the container's probes."""
@@ -198,7 +186,7 @@ class Pod:
                 await self.volumes.update(self.pod)
             except (MountError, ApiError) as error:
                 self.node.events.record(self.pod, "Warning", "FailedMount", str(error))
-                await self.configuration_changed(_RETRY_SECONDS)
+                await self.node.configuration_changed(self.namespace, _RETRY_SECONDS)
             else:
                 break
         self._spawn(self._refresh_volumes())
@@ -211,7 +199,7 @@ class Pod:
                 # What is mounted stays as it was, as with the kubelet.
                 self.node.events.record(self.pod, "Warning", "FailedMount", str(error))
                 seconds = _RETRY_SECONDS
-            await self.configuration_changed(3600.0 if seconds is None else seconds)
+            await self.node.configuration_changed(self.namespace, seconds or 3600.0)
 
     async def _run_init(self) -> bool:
         """Run the init containers; False where one failed for good."""
@@ -251,11 +239,9 @@ class Pod:
                     "v1", "Pod", self.name, self.namespace, uid=self.uid, grace_period=0
                 )
                 return
-            except ApiError as error:
-                if error.status in (404, 409):
+            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+                if _is_gone(error):
                     return
-                logger.warning("pod %s/%s: %s", self.namespace, self.name, error)
-            except (aiohttp.ClientError, TimeoutError) as error:
                 logger.warning("pod %s/%s: %s", self.namespace, self.name, error)
             await asyncio.sleep(delay)
 
@@ -289,16 +275,10 @@ class Pod:
             self._dirty.clear()
             try:
                 await self._write_status_once()
-            except ApiError as error:
-                if error.status not in (404, 409):  # gone, or another pod of this name
+            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+                if not _is_gone(error):
                     logger.warning("status of %s/%s: %s", self.namespace, self.name, error)
-                    self._retry_status()
-            except (aiohttp.ClientError, TimeoutError) as error:
-                logger.warning("status of %s/%s: %s", self.namespace, self.name, error)
-                self._retry_status()
-
-    def _retry_status(self) -> None:
-        asyncio.get_running_loop().call_later(1.0, self._dirty.set)
+                    asyncio.get_running_loop().call_later(1.0, self._dirty.set)
 
     async def _write_status_once(self) -> None:
         wanted = copy.deepcopy(self.status())
@@ -343,3 +323,8 @@ class Pod:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _is_gone(error: Exception) -> bool:
+    """Whether the pod is gone, or another one has its name."""
+    return isinstance(error, ApiError) and error.status in (404, 409)

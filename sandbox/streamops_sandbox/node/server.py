@@ -31,7 +31,6 @@ class KubeletServer:
         self._pod = pod
         self._authority = authority
         app = web.Application()
-        app.router.add_get("/healthz", _healthz)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
 
@@ -81,10 +80,6 @@ class KubeletServer:
                 await response.write(chunk)
             await response.write_eof()
         return response
-
-
-async def _healthz(_: web.Request) -> web.Response:
-    return web.Response(text="ok")
 
 
 def _waiting(state: dict[str, dict[str, str]]) -> str:

@@ -65,12 +65,9 @@ def conditions(
 
 
 def _condition(name: str, true: bool, reason: str = "", message: str = "") -> Object:
-    condition: Object = {"type": name, "status": "True" if true else "False"}
-    if reason:
-        condition["reason"] = reason
-    if message:
-        condition["message"] = message
-    return condition
+    status = "True" if true else "False"
+    found = {"type": name, "status": status, "reason": reason, "message": message}
+    return {field: value for field, value in found.items() if value}
 
 
 def _incomplete(init: Sequence[Container], apps: Sequence[Container]) -> list[str]:

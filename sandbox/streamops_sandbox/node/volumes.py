@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from streamops_sandbox.node.env import Lookup, data_of
 from streamops_sandbox.node.fields import pod_field
@@ -61,70 +60,57 @@ class Volumes:
         for volume in pod["spec"].get("volumes") or []:
             name = volume["name"]
             target = self.folder / name
-            if "emptyDir" in volume:
-                target.mkdir(parents=True, exist_ok=True)
-                target.chmod(0o777)
-            elif "hostPath" in volume:
-                self._link_host_path(target, volume["hostPath"])
-            else:
-                write_atomically(target, await self._files(pod, volume), self.owner)
+            try:
+                if "emptyDir" in volume:
+                    target.mkdir(parents=True, exist_ok=True)
+                    target.chmod(0o777)
+                elif "hostPath" in volume:
+                    _link_host_path(target, volume["hostPath"])
+                else:
+                    write_atomically(target, await self._files(pod, volume), self.owner)
+            except MountError as error:
+                text = f'MountVolume.SetUp failed for volume "{name}" : {error}'
+                raise MountError(text) from None
         if not self._tokens:
             return None
         return max(1.0, min(token.refresh_at for token in self._tokens.values()) - time.time())
 
     async def _files(self, pod: Object, volume: Object) -> Files:
-        name = volume["name"]
         if source := volume.get("configMap"):
-            return self._keys(name, "ConfigMap", source["name"], source, source)
+            return self._keys("ConfigMap", source["name"], source)
         if source := volume.get("secret"):
-            return self._keys(name, "Secret", source["secretName"], source, source)
+            return self._keys("Secret", source["secretName"], source)
         if (source := volume.get("projected")) is not None:
-            return await self._projected(pod, name, source)
+            return await self._projected(pod, source)
         kind = next(key for key in volume if key != "name")
-        raise MountError(
-            f'MountVolume.SetUp failed for volume "{name}" : volumes of type {kind} are not '
-            "supported by this node"
-        )
+        raise MountError(f"volumes of type {kind} are not supported by this node")
 
-    async def _projected(self, pod: Object, name: str, projected: Object) -> Files:
+    async def _projected(self, pod: Object, projected: Object) -> Files:
         mode = projected.get("defaultMode", 0o644)
         files: Files = {}
         for source in projected.get("sources") or []:
             if token := source.get("serviceAccountToken"):
-                content = await self._token(
-                    token.get("audience", ""), token.get("expirationSeconds", _TOKEN_SECONDS)
-                )
+                seconds = token.get("expirationSeconds", _TOKEN_SECONDS)
+                content = await self._token(token.get("audience", ""), seconds)
                 files[token["path"]] = (content.encode(), 0o600)
             elif reference := source.get("configMap"):
-                files |= self._keys(
-                    name, "ConfigMap", reference["name"], reference, {"defaultMode": mode}
-                )
+                files |= self._keys("ConfigMap", reference["name"], reference, mode)
             elif reference := source.get("secret"):
-                files |= self._keys(
-                    name, "Secret", reference["name"], reference, {"defaultMode": mode}
-                )
+                files |= self._keys("Secret", reference["name"], reference, mode)
             elif downward := source.get("downwardAPI"):
                 files |= _downward(pod, downward, mode)
             else:
                 kind = next(iter(source), "empty")
-                raise MountError(
-                    f'MountVolume.SetUp failed for volume "{name}" : projected sources of type '
-                    f"{kind} are not supported by this node"
-                )
+                raise MountError(f"projected sources of type {kind} are not supported by this node")
         return files
 
-    def _keys(
-        self, volume: str, kind: str, name: str, source: Object, modes: Mapping[str, Any]
-    ) -> Files:
+    def _keys(self, kind: str, name: str, source: Object, mode: int = 0o644) -> Files:
         obj = self.lookup(kind, name)
         if obj is None:
             if source.get("optional"):
                 return {}
-            raise MountError(
-                f'MountVolume.SetUp failed for volume "{volume}" : {kind.lower()} "{name}" '
-                "not found"
-            )
-        mode = modes.get("defaultMode", 0o644)
+            raise MountError(f'{kind.lower()} "{name}" not found')
+        mode = source.get("defaultMode", mode)
         data = data_of(obj)
         items = source.get("items")
         if not items:
@@ -134,10 +120,7 @@ class Volumes:
             if item["key"] in data:
                 files[item["path"]] = (data[item["key"]], item.get("mode", mode))
             elif not source.get("optional"):
-                raise MountError(
-                    f'MountVolume.SetUp failed for volume "{volume}" : references non-existent '
-                    f"{kind.lower()} key: {item['key']}"
-                )
+                raise MountError(f"references non-existent {kind.lower()} key: {item['key']}")
         return files
 
     async def _token(self, audience: str, seconds: int) -> str:
@@ -150,16 +133,17 @@ class Volumes:
             known = self._tokens[audience, seconds] = _Token(status["token"], refresh_at)
         return known.value
 
-    def _link_host_path(self, target: Path, source: Object) -> None:
-        path = Path(source["path"])
-        kind = source.get("type") or ""
-        if kind == "DirectoryOrCreate":
-            path.mkdir(parents=True, exist_ok=True)
-        elif kind in ("Directory", "File") and not path.exists():
-            raise MountError(f"hostPath type check failed: {path} is not a {kind.lower()}")
-        if not target.is_symlink():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(path)
+
+def _link_host_path(target: Path, source: Object) -> None:
+    path = Path(source["path"])
+    kind = source.get("type") or ""
+    if kind == "DirectoryOrCreate":
+        path.mkdir(parents=True, exist_ok=True)
+    elif kind in ("Directory", "File") and not path.exists():
+        raise MountError(f"hostPath type check failed: {path} is not a {kind.lower()}")
+    if not target.is_symlink():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(path)
 
 
 def write_atomically(folder: Path, files: Files, owner: int | None = None) -> None:
