@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
 import aiohttp
@@ -42,7 +42,7 @@ class Transport:
         url: str | URL,
         *,
         headers: Mapping[str, str] | None = None,
-        data: bytes | AsyncIterable[bytes] | None = None,
+        data: bytes | aiohttp.StreamReader | None = None,
         timeout: float | None = None,
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """Return the context manager of one request; `timeout` covers all of it, in seconds.
@@ -75,7 +75,6 @@ _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te",
      "trailer", "transfer-encoding", "upgrade"}
 )  # fmt: skip
-_SMALL = 1 << 16
 
 
 async def forward(
@@ -92,7 +91,7 @@ async def forward(
         return web.Response(status=501, text="protocol upgrades are not modelled\n")
     headers = _end_to_end(request.headers)
     headers.update(add)
-    body = await _body(request)
+    body = request.content if request.body_exists else None
     url = f"http://{address}{request.raw_path}"
     async with transport.request(request.method, url, headers=headers, data=body) as answer:
         return await _answer(request, answer)
@@ -102,26 +101,11 @@ def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
     return CIMultiDict(item for item in headers.items() if item[0].lower() not in _HOP_BY_HOP)
 
 
-async def _body(request: web.BaseRequest) -> bytes | aiohttp.StreamReader | None:
-    if not request.body_exists:
-        return None
-    length = request.content_length
-    if length is not None and length <= _SMALL:
-        return await request.read()
-    return request.content
-
-
 async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
     headers = _end_to_end(answer.headers)
-    length = answer.content_length
-    if length is not None and length <= _SMALL and request.method != "HEAD":
-        content = await answer.read()
-        headers.popall("Content-Length", None)
-        return web.Response(
-            status=answer.status, reason=answer.reason, headers=headers, body=content
-        )
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
-    if length is None and request.version >= aiohttp.HttpVersion11 and request.method != "HEAD":
+    unknown = answer.content_length is None and request.method != "HEAD"
+    if unknown and request.version >= aiohttp.HttpVersion11:
         response.enable_chunked_encoding()
     await response.prepare(request)
     async for chunk in answer.content.iter_any():

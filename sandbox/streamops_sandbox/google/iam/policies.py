@@ -15,6 +15,11 @@ from streamops_sandbox.google.errors import GoogleError, invalid, not_modelled
 from streamops_sandbox.google.iam.principals import Principal
 
 _READ = ("*.get", "*.list", "*.getIamPolicy")
+_PULL = (
+    "artifactregistry.repositories.get",
+    "artifactregistry.repositories.list",
+    "artifactregistry.repositories.downloadArtifacts",
+)
 
 #: Role -> patterns of the permissions it holds, of the services modelled here. Basic roles as in
 #: https://cloud.google.com/iam/docs/roles-overview: an editor reads no secret values.
@@ -50,17 +55,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
         "container.operations.list",
     ),
     "roles/artifactregistry.admin": ("artifactregistry.*",),
-    "roles/artifactregistry.reader": (
-        "artifactregistry.repositories.get",
-        "artifactregistry.repositories.list",
-        "artifactregistry.repositories.downloadArtifacts",
-    ),
-    "roles/artifactregistry.writer": (
-        "artifactregistry.repositories.get",
-        "artifactregistry.repositories.list",
-        "artifactregistry.repositories.downloadArtifacts",
-        "artifactregistry.repositories.uploadArtifacts",
-    ),
+    "roles/artifactregistry.reader": _PULL,
+    "roles/artifactregistry.writer": (*_PULL, "artifactregistry.repositories.uploadArtifacts"),
     "roles/serviceusage.serviceUsageAdmin": ("serviceusage.*",),
     "roles/iam.serviceAccountAdmin": ("iam.serviceAccounts.*",),
     "roles/iam.serviceAccountUser": ("iam.serviceAccounts.actAs", "iam.serviceAccounts.get"),

@@ -34,7 +34,6 @@ class OAuth:
         return [
             web.post("/token", self.token),
             web.get("/tokeninfo", self.tokeninfo),
-            web.post("/tokeninfo", self.tokeninfo),
             web.post("/v1/token", self.exchange),
         ]
 
@@ -55,11 +54,8 @@ class OAuth:
 
     async def tokeninfo(self, request: web.Request) -> web.Response:
         """Whose token `access_token` is; the e-mail address only with the userinfo.email scope."""
-        value = request.query.get("access_token") or str(
-            (await request.post()).get("access_token", "")
-        )
         try:
-            token = self._tokens.lookup(value)
+            token = self._tokens.lookup(request.query.get("access_token", ""))
         except GoogleError:
             raise OAuthError("invalid_token", "Invalid Value") from None
         principal = token.principal

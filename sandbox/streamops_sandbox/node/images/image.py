@@ -104,8 +104,3 @@ class Image:
     def image_id(self) -> str:
         """Return `REPOSITORY@DIGEST`, what a pod's status calls imageID."""
         return f"{self.reference.repository}@{self.digest}"
-
-    @property
-    def user(self) -> str:
-        """Return the configured user, `""` for root."""
-        return str(self.config.get("User") or "")
