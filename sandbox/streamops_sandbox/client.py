@@ -193,19 +193,16 @@ class Client:
 
     async def patch(
         self,
-        api_version: str,
-        kind: str,
-        name: str,
-        namespace: str | None,
-        body: object,
+        obj: Object,
+        change: object,
         *,
         patch_type: PatchType = "merge",
         subresource: str | None = None,
     ) -> Object:
-        """Change parts of an object."""
-        path = await self.path(api_version, kind, namespace, name, subresource)
+        """Change parts of an object, of which only kind and name are needed; return what is stored."""
+        path = await self._path_of(obj, subresource)
         content_type = _PATCH_CONTENT_TYPES[patch_type]
-        return self._seen(await self._object("PATCH", path, body=body, content_type=content_type))
+        return self._seen(await self._object("PATCH", path, body=change, content_type=content_type))
 
     async def apply(
         self,
@@ -224,46 +221,37 @@ class Client:
 
     async def delete(
         self,
-        api_version: str,
-        kind: str,
-        name: str,
-        namespace: str | None = None,
-        *,
+        obj: Object,
         propagation: Literal["Background", "Foreground", "Orphan"] | None = None,
-        uid: str | None = None,
+        *,
         grace_period: int | None = None,
-    ) -> Object:
-        """Delete an object; with `uid` only if it is still that one.
+    ) -> None:
+        """Delete an object; one that is gone, or another of its name by now, counts as deleted.
 
-        Returns what the server answers: a Status, or the object where it is only marked for
-        deletion (finalizers, grace period in seconds).
+        The server may only mark it for deletion (finalizers, grace period in seconds).
         """
-        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        uid = obj["metadata"]["uid"]
+        options: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+        }
         if propagation:
             options["propagationPolicy"] = propagation
-        if uid:
-            options["preconditions"] = {"uid": uid}
         if grace_period is not None:
             options["gracePeriodSeconds"] = grace_period
-        path = await self.path(api_version, kind, namespace, name)
-        answer = await self._object("DELETE", path, body=options)
+        try:
+            answer = await self._object("DELETE", await self._path_of(obj), body=options)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+            return
         if answer.get("metadata", {}).get("deletionTimestamp") and grace_period != 0:
             self._seen(answer)
-        return answer
 
-    async def create_subresource(
-        self,
-        api_version: str,
-        kind: str,
-        name: str,
-        namespace: str | None,
-        *,
-        subresource: str,
-        body: Object,
-    ) -> Object:
-        """POST to a subresource: `binding`, `eviction`, `token`, …."""
-        path = await self.path(api_version, kind, namespace, name, subresource)
-        return await self._object("POST", path, body=body)
+    async def create_subresource(self, obj: Object, subresource: str, body: Object) -> Object:
+        """POST to a subresource: `binding`, `eviction`, `token`, …; of `obj` kind and name are needed."""
+        return await self._object("POST", await self._path_of(obj, subresource), body=body)
 
     def informer(
         self,
@@ -379,18 +367,9 @@ class Client:
             raise _api_error(response.status, _decode(content, response.content_type))
         return response
 
-    async def _object(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: object = None,
-        content_type: str = "application/json",
-    ) -> Object:
-        answer = await self.request(
-            method, path, params=params, body=body, content_type=content_type
-        )
+    async def _object(self, method: str, path: str, **options: Any) -> Object:
+        """Send a request, as `request` does, for one object."""
+        answer = await self.request(method, path, **options)
         if not isinstance(answer, dict):
             raise ApiError(502, "", f"{method} {path}: the answer is not an object", answer)
         return answer

@@ -50,11 +50,8 @@ class EventRecorder:
         if known is not None:
             known["count"] += 1
             change = {"count": known["count"], "lastTimestamp": now()}
-            metadata = known["metadata"]
             try:
-                await self._client.patch(
-                    "v1", "Event", metadata["name"], metadata["namespace"], change
-                )
+                await self._client.patch(known, change)
                 return
             except ApiError as error:
                 if not error.not_found:

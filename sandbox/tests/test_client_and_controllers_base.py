@@ -49,7 +49,7 @@ async def until(check: Callable[[], object]) -> None:
 def test_objects_are_written_read_and_refused(tmp_path: Path) -> None:
     async def test(client: Client, _: Object) -> None:
         made = await client.create(config_map("one", a="1"))
-        changed = await client.patch("v1", "ConfigMap", "one", "default", {"data": {"b": "2"}})
+        changed = await client.patch(made, {"data": {"b": "2"}})
         assert changed["data"] == {"a": "1", "b": "2"}
         with pytest.raises(ApiError) as error:
             await client.update({**made, "data": {}})
@@ -62,7 +62,7 @@ def test_objects_are_written_read_and_refused(tmp_path: Path) -> None:
         found = await client.list("v1", "ConfigMap", "default")
         assert {"c": "3"} in [obj["data"] for obj in found]
         assert found[0]["kind"] == "ConfigMap"
-        await client.delete("v1", "ConfigMap", "one", "default")
+        await client.delete(made)
         with pytest.raises(ApiError) as error:
             await client.get("v1", "ConfigMap", "one", "default")
         assert error.value.not_found
@@ -88,7 +88,7 @@ def test_an_informer_follows_and_knows_its_clients_own_writes_at_once(tmp_path: 
         async with await Client.from_kubeconfig(kubeconfig) as other:
             await other.create(config_map("others"))
             await until(lambda: informer.get("others", "default"))
-            await other.delete("v1", "ConfigMap", "own", "default")
+            await other.delete(made)
             await until(lambda: informer.get("own", "default") is None)
         informer.observe(made)
         assert informer.get("own", "default") is None, "a late answer resurrected it"
@@ -174,7 +174,7 @@ def test_a_controller_retries_comes_again_and_never_works_twice_on_one_object(
         running = asyncio.create_task(controller.run())
         owner = await client.create(config_map("one"))
         for number in range(5):  # while the first run sleeps
-            await client.patch("v1", "ConfigMap", "one", "default", {"data": {"n": str(number)}})
+            await client.patch(owner, {"data": {"n": str(number)}})
         await until(lambda: len(controller.seen) >= 3)
         await asyncio.sleep(0.3)
         assert set(controller.seen) == {"one"}

@@ -11,7 +11,6 @@ from streamops_sandbox.controller import Controller, owner_reference
 from streamops_sandbox.controllers.workloads import condition, owned, write_status
 from streamops_sandbox.cron import Schedule
 from streamops_sandbox.events import EventRecorder
-from streamops_sandbox.object_writes import delete
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import parse, rfc3339
 
@@ -119,7 +118,7 @@ class CronJobController(Controller):
                 await self._delete(cron_job, job)
 
     async def _delete(self, cron_job: Object, job: Object) -> None:
-        await delete(self.client, job, "Background")
+        await self.client.delete(job, "Background")
         message = f"Deleted job {job['metadata']['name']}"
         self._events.record(cron_job, "Normal", "SuccessfulDelete", message)
 

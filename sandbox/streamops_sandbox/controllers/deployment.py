@@ -23,7 +23,6 @@ from streamops_sandbox.controllers.workloads import (
     write_status,
 )
 from streamops_sandbox.events import EventRecorder
-from streamops_sandbox.object_writes import delete, patch
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now, parse
 
@@ -166,7 +165,7 @@ class DeploymentController(Controller):
             change["spec"] = {**change.get("spec", {}), "replicas": target}
         if not change:
             return replica_set
-        changed = await patch(self.client, replica_set, change)
+        changed = await self.client.patch(replica_set, change)
         if before != target:
             direction = "up" if target > before else "down"
             message = f"Scaled {direction} replica set {metadata['name']} from {before} to {target}"
@@ -175,9 +174,7 @@ class DeploymentController(Controller):
 
     async def _annotate(self, deployment: Object, revision: str) -> None:
         if (deployment["metadata"].get("annotations") or {}).get(REVISION) != revision:
-            await patch(
-                self.client, deployment, {"metadata": {"annotations": {REVISION: revision}}}
-            )
+            await self.client.patch(deployment, {"metadata": {"annotations": {REVISION: revision}}})
 
     async def _clean_up(self, deployment: Object, sets: list[Object], new: Object | None) -> None:
         """Delete the oldest ReplicaSets beyond the history limit."""
@@ -192,7 +189,7 @@ class DeploymentController(Controller):
         ]
         old.sort(key=lambda one: _revision([one]))
         for one in old[: max(0, len(old) - limit)]:
-            await delete(self.client, one, "Background")
+            await self.client.delete(one, "Background")
 
     # -- status ----------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller, Key, owner_reference
 from streamops_sandbox.controllers.workloads import is_ready
 from streamops_sandbox.label_selectors import matches_map
-from streamops_sandbox.object_writes import delete, patch
 from streamops_sandbox.objects import Object
 
 SERVICE_LABEL = "kubernetes.io/service-name"
@@ -32,7 +31,7 @@ class EndpointsController(Controller):
         service = self._services.get(name, namespace)
         if service is None or service["metadata"].get("deletionTimestamp"):
             for part in self._slices_of(namespace, name):
-                await delete(self.client, part)
+                await self.client.delete(part)
             return
         spec = service["spec"]
         if not spec.get("selector") or spec.get("type") == "ExternalName":
@@ -69,10 +68,10 @@ class EndpointsController(Controller):
             if known is None:
                 await self.client.create(part)
             elif any(known.get(key) != part[key] for key in ("endpoints", "ports")):
-                await patch(self.client, known, {key: part[key] for key in ("endpoints", "ports")})
+                await self.client.patch(known, {key: part[key] for key in ("endpoints", "ports")})
         for part in self._slices_of(metadata["namespace"], metadata["name"]):
             if part["metadata"]["name"] not in names:
-                await delete(self.client, part)
+                await self.client.delete(part)
 
     def _slices_of(self, namespace: str | None, name: str) -> list[Object]:
         return [

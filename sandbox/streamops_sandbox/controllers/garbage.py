@@ -16,7 +16,6 @@ from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import Controller
 from streamops_sandbox.controllers.discovery import Kind, kinds
 from streamops_sandbox.informer import Informer
-from streamops_sandbox.object_writes import delete, patch
 from streamops_sandbox.objects import Object
 
 logger = logging.getLogger(__name__)
@@ -120,7 +119,7 @@ class GarbageCollector(Controller):
         if living:
             await self._patch(obj, {"ownerReferences": living})
         elif not obj["metadata"].get("deletionTimestamp"):
-            await delete(self.client, obj, "Background")
+            await self.client.delete(obj, "Background")
 
     async def _lives(self, obj: Object, reference: Object) -> bool:
         """Whether the owner is there, and not waiting only for this object's deletion."""
@@ -160,7 +159,7 @@ class GarbageCollector(Controller):
                 has_own = any(
                     _blocks(two, one["metadata"]["uid"]) for two in self._dependents_of(one)
                 )
-                await delete(self.client, one, "Foreground" if has_own else "Background")
+                await self.client.delete(one, "Foreground" if has_own else "Background")
 
     async def _orphan_dependents(self, owner: Object) -> None:
         uid = owner["metadata"]["uid"]
@@ -179,7 +178,7 @@ class GarbageCollector(Controller):
         metadata = obj["metadata"]
         precondition = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         try:
-            await patch(self.client, obj, {"metadata": change | precondition})
+            await self.client.patch(obj, {"metadata": change | precondition})
         except ApiError as error:
             if not error.not_found:
                 raise

@@ -24,7 +24,6 @@ from streamops_sandbox.controllers.workloads import (
     write_status,
 )
 from streamops_sandbox.events import EventRecorder
-from streamops_sandbox.object_writes import delete
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now, parse
 
@@ -149,7 +148,7 @@ class JobController(Controller):
         if age < ttl:
             self.come_again(job, [ttl - age])
             return
-        await delete(self.client, job, "Foreground")
+        await self.client.delete(job, "Foreground")
 
     # -- status ----------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ import copy
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import Controller, Key
 from streamops_sandbox.controllers.discovery import Kind, kinds
-from streamops_sandbox.object_writes import delete
 from streamops_sandbox.objects import Object
 
 ROOT_CA = "kube-root-ca.crt"
@@ -70,7 +69,7 @@ class NamespaceController(Controller):
             raise
         for obj in objects:
             if not obj["metadata"].get("deletionTimestamp"):
-                await delete(self.client, obj, "Background")
+                await self.client.delete(obj, "Background")
         return len(objects)
 
 
@@ -109,7 +108,7 @@ class NamespaceContentController(Controller):
                 }
             )
         elif known.get("data") != data:
-            await self.client.patch("v1", "ConfigMap", ROOT_CA, name, {"data": data})
+            await self.client.patch(known, {"data": data})
 
     async def _create(self, obj: Object) -> None:
         try:

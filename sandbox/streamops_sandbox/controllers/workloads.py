@@ -14,7 +14,6 @@ from streamops_sandbox.controller import controller_of, owner_reference
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.label_selectors import matches
-from streamops_sandbox.object_writes import delete, patch
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now, parse
 
@@ -67,7 +66,7 @@ async def _set_owners(client: Client, obj: Object, uid: str, owner: Object | Non
         "resourceVersion": metadata["resourceVersion"],
         "ownerReferences": others + ([owner_reference(owner)] if owner else []),
     }
-    return await patch(client, obj, {"metadata": change})
+    return await client.patch(obj, {"metadata": change})
 
 
 def pod_from(template: Object, owner: Object, **metadata: object) -> Object:
@@ -102,7 +101,7 @@ async def create_pods(
 
 async def delete_pods(client: Client, pods: Iterable[Object]) -> None:
     """Delete pods, gracefully; those that are gone already count as deleted."""
-    await asyncio.gather(*(delete(client, pod) for pod in pods))
+    await asyncio.gather(*(client.delete(pod) for pod in pods))
 
 
 def is_active(pod: Object) -> bool:
@@ -157,7 +156,7 @@ async def write_status(client: Client, obj: Object, status: Object) -> None:
     if not change:
         return
     body = {"metadata": {"uid": obj["metadata"]["uid"]}, "status": change}
-    await patch(client, obj, body, subresource="status")
+    await client.patch(obj, body, subresource="status")
 
 
 def template_hash(template: Object) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.node.context import ContainerContext
-from streamops_sandbox.object_writes import patch
 from streamops_sandbox.objects import Object
 
 _CRD = "apiextensions.k8s.io/v1"
@@ -37,13 +36,13 @@ async def _migrate(client: Client, name: str, ctx: ContainerContext) -> None:
     versions = (definition.get("status") or {}).get("storedVersions")
     if versions != [stored]:
         change = {"status": {"storedVersions": [stored]}}
-        await patch(client, definition, change, subresource="status")
+        await client.patch(definition, change, subresource="status")
 
 
 async def _rewrite(client: Client, obj: Object) -> None:
     """Write an object back as it is: an empty patch does that."""
     try:
-        await patch(client, obj, {})
+        await client.patch(obj, {})
     except ApiError as error:
         if not error.not_found:
             raise

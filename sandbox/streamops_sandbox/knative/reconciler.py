@@ -13,7 +13,6 @@ from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative.conditions import Conditions
 from streamops_sandbox.label_selectors import matches
-from streamops_sandbox.object_writes import patch
 from streamops_sandbox.objects import Object
 
 _SYNC_SECONDS = 5.0
@@ -109,7 +108,7 @@ class Reconciler(Controller):
     async def _set_finalizers(self, obj: Object, finalizers: list[str]) -> None:
         metadata = obj["metadata"]
         changes = {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}
-        patched = await patch(self.client, obj, {"metadata": changes})
+        patched = await self.client.patch(obj, {"metadata": changes})
         metadata["finalizers"] = finalizers
         metadata["resourceVersion"] = patched["metadata"]["resourceVersion"]
 

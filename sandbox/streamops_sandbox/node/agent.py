@@ -147,8 +147,8 @@ class NodeAgent:
         """Start what a pod gets from the node beside its containers: its metadata server."""
         if self._config.google is None:
             return
-        name = pod.pod["spec"].get("serviceAccountName") or "default"
-        account = self._informers["ServiceAccount"].get(name, pod.namespace) or {"metadata": {}}
+        accounts = self._informers["ServiceAccount"]
+        account = accounts.get(pod.account, pod.namespace) or {"metadata": {}}
         annotations = account["metadata"].get("annotations") or {}
         # A network namespace is reached by its pod alone; else the user tells pods and people apart.
         user = None if pod.network_namespace else pod.user
@@ -234,9 +234,7 @@ class NodeAgent:
         version = await self.client.request("GET", "/version")
         release = version["gitVersion"] if isinstance(version, dict) else ""
         status = self._status(port, release)
-        await self.client.patch(
-            "v1", "Node", self.name, None, {"status": status}, subresource="status"
-        )
+        await self.client.patch(created, {"status": status}, subresource="status")
         self.events.record(
             created, "Normal", "NodeReady", f"Node {self.name} status is now: NodeReady"
         )

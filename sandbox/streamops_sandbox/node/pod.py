@@ -48,8 +48,8 @@ class Pod:
         self.extra_env: dict[str, str] = {}  # what the node's own services add
         self.folder = node.pods_folder / self.uid
         self.isolation = node.isolation
-        account = pod["spec"].get("serviceAccountName") or "default"
-        self.user = self.isolation.user(self.namespace, account)
+        self.account: str = pod["spec"].get("serviceAccountName") or "default"
+        self.user = self.isolation.user(self.namespace, self.account)
         self.volumes = Volumes(self.folder / "volumes", self._lookup, self.request_token, self.user)
         self.init, self.apps = self._containers()
         self._started = now()
@@ -119,8 +119,7 @@ class Pod:
 
     def pull_secrets(self) -> list[Object]:
         """Return the docker configurations of the pod's and its service account's secrets."""
-        name = self.pod["spec"].get("serviceAccountName") or "default"
-        account = self._lookup("ServiceAccount", name) or {}
+        account = self._lookup("ServiceAccount", self.account) or {}
         references = [
             *(self.pod["spec"].get("imagePullSecrets") or []),
             *(account.get("imagePullSecrets") or []),
@@ -235,9 +234,7 @@ class Pod:
         for delay in (0.1, 0.5, 2.0, 5.0):
             try:
                 await self._write_status_once()
-                await self.node.client.delete(
-                    "v1", "Pod", self.name, self.namespace, uid=self.uid, grace_period=0
-                )
+                await self.node.client.delete(self.pod, grace_period=0)
                 return
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
                 if _is_gone(error):
@@ -285,9 +282,7 @@ class Pod:
         if wanted == self._written:
             return
         body = {"metadata": {"uid": self.uid}, "status": wanted}
-        self.pod = await self.node.client.patch(
-            "v1", "Pod", self.name, self.namespace, body, subresource="status"
-        )
+        self.pod = await self.node.client.patch(self.pod, body, subresource="status")
         self._written = wanted
 
     # -- small parts ---------------------------------------------------------------------------
@@ -308,14 +303,10 @@ class Pod:
         }
         if audience:
             spec["audiences"] = [audience]
-        answer = await self.node.client.create_subresource(
-            "v1",
-            "ServiceAccount",
-            self.pod["spec"].get("serviceAccountName") or "default",
-            self.namespace,
-            subresource="token",
-            body={"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec},
-        )
+        metadata = {"name": self.account, "namespace": self.namespace}
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        answer = await self.node.client.create_subresource(account, "token", body)
         token: Object = answer["status"]
         return token
 

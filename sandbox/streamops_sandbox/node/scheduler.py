@@ -54,9 +54,7 @@ class Scheduler(Controller):
             "metadata": {"name": name, "namespace": namespace, "uid": metadata["uid"]},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
-        await self.client.create_subresource(
-            "v1", "Pod", name, namespace, subresource="binding", body=binding
-        )
+        await self.client.create_subresource(pod, "binding", binding)
         message = f"Successfully assigned {namespace}/{name} to {node}"
         self._events.record(pod, "Normal", "Scheduled", message)
 
@@ -79,9 +77,7 @@ class Scheduler(Controller):
             "metadata": {"uid": metadata["uid"]},
             "status": {"conditions": [*others, condition]},
         }
-        await self.client.patch(
-            "v1", "Pod", metadata["name"], metadata["namespace"], body, subresource="status"
-        )
+        await self.client.patch(pod, body, subresource="status")
         self._events.record(pod, "Warning", "FailedScheduling", message)
 
 

@@ -20,7 +20,6 @@ from streamops_sandbox.knative.configmaps import feature
 from streamops_sandbox.knative.reconciler import Reconciler, Tracker, not_found, plural
 from streamops_sandbox.knative.resolver import Address, Unresolved, resolve
 from streamops_sandbox.label_selectors import matches
-from streamops_sandbox.object_writes import patch
 from streamops_sandbox.objects import Object
 
 _API = "sources.knative.dev/v1"
@@ -129,14 +128,15 @@ class SinkBindingReconciler(Reconciler):
         bind(wanted, binding, address)
         changes = jsonpatch.make_patch(subject, wanted).patch
         if changes:
-            await patch(self.client, subject, changes, patch_type="json")
+            await self.client.patch(subject, changes, patch_type="json")
 
     async def _include_namespace(self, name: str) -> None:
         namespace = self._namespaces.get(name)
         labels = (namespace or {"metadata": {}})["metadata"].get("labels") or {}
         if not labels.get(_INCLUDE) and not labels.get(_EXCLUDE):
             included = {"metadata": {"labels": {_INCLUDE: "true"}}}
-            await self.client.patch("v1", "Namespace", name, None, included)
+            wanted = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            await self.client.patch(wanted, included)
 
     def _mark_identity(self, conditions: Conditions) -> None:
         for kind in ("OIDCIdentityCreated", "OIDCTokenSecretCreated"):

@@ -15,7 +15,6 @@ from streamops_sandbox.knative import configmaps
 from streamops_sandbox.knative.conditions import Conditions, find, is_true
 from streamops_sandbox.knative.reconciler import NotOwned, Reconciler, ensure, owned
 from streamops_sandbox.knative.serving import names
-from streamops_sandbox.object_writes import patch
 from streamops_sandbox.objects import Object
 
 _DEFAULT_CLASS = "istio.ingress.networking.knative.dev"
@@ -125,7 +124,7 @@ class ServiceReconciler(Reconciler):
             state = "active" if is_active else "reserve"
             if revision["metadata"]["labels"].get(names.ROUTING_STATE) != state:
                 labels = {"labels": {names.ROUTING_STATE: state}}
-                await patch(self.client, revision, {"metadata": labels})
+                await self.client.patch(revision, {"metadata": labels})
             if is_active:
                 return
 
