@@ -17,7 +17,7 @@ from streamops_sandbox.google import discovery
 from streamops_sandbox.google.artifact_registry.repositories import ArtifactRegistry
 from streamops_sandbox.google.container.service import Container
 from streamops_sandbox.google.control import Control
-from streamops_sandbox.google.errors import GoogleError, OAuthError, not_modelled
+from streamops_sandbox.google.errors import GoogleError, OAuthError, invalid_argument, not_modelled
 from streamops_sandbox.google.iam.accounts import Iam
 from streamops_sandbox.google.iam.principals import Principal
 from streamops_sandbox.google.oauth.endpoints import OAuth
@@ -162,15 +162,12 @@ async def _body(request: web.Request, method: discovery.Method) -> dict[str, Any
     text = await request.text()
     if not method.request:
         if text.strip() not in ("", "{}"):
-            raise GoogleError(
-                "INVALID_ARGUMENT",
-                'Invalid JSON payload received. Unknown name "": Root element must be a message.',
+            raise invalid_argument(
+                'Invalid JSON payload received. Unknown name "": Root element must be a message.'
             )
         return {}
     try:
         raw = json.loads(text) if text.strip() else {}
     except json.JSONDecodeError as error:
-        raise GoogleError(
-            "INVALID_ARGUMENT", f"Invalid JSON payload received. {error.msg}."
-        ) from None
+        raise invalid_argument(f"Invalid JSON payload received. {error.msg}.") from None
     return method.api.check_body(method.request, raw, echo=_ECHO)

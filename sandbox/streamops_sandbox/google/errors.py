@@ -91,6 +91,11 @@ def invalid(field: str, description: str) -> GoogleError:
     return bad_request([(field, description)])
 
 
+def invalid_argument(message: str) -> GoogleError:
+    """INVALID_ARGUMENT for the request as a whole."""
+    return GoogleError("INVALID_ARGUMENT", message)
+
+
 def permission_denied(permission: str, resource: str) -> GoogleError:
     """What a caller without `permission` is told; Google does not say whether the resource exists."""
     return GoogleError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from streamops_sandbox.google.errors import GoogleError, error_info, invalid
+from streamops_sandbox.google.errors import GoogleError, error_info, invalid, invalid_argument
 from streamops_sandbox.google.iam.policies import Policy
 
 #: Services that need no enabling: without them nothing could be enabled.
@@ -122,7 +122,7 @@ class State:
             start = int(query.get("pageToken") or 0)
             size = int(query.get("pageSize") or 0) or default_size
         except ValueError:
-            raise GoogleError("INVALID_ARGUMENT", "The page token is invalid.") from None
+            raise invalid_argument("The page token is invalid.") from None
         size = min(size, self.largest_page or size)
         token = str(start + size) if start + size < len(items) else ""
         return items[start : start + size], token

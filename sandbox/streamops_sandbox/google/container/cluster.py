@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamops_sandbox.google.discovery import load
-from streamops_sandbox.google.errors import GoogleError, invalid, not_modelled
+from streamops_sandbox.google.errors import GoogleError, invalid, invalid_argument, not_modelled
 from streamops_sandbox.google.projects import Project, check_labels, is_region
 from streamops_sandbox.objects import Object
 
@@ -83,10 +83,9 @@ def updated(cluster: Object, update: Object, project: Project) -> Object:
     """
     desired = [name for name in update if name not in _COMPANIONS]
     if len(desired) != 1:
-        raise GoogleError(
-            "INVALID_ARGUMENT",
+        raise invalid_argument(
             "Must specify exactly one field to update."
-            + (f" Got: {', '.join(sorted(desired))}." if desired else ""),
+            + (f" Got: {', '.join(sorted(desired))}." if desired else "")
         )
     name = desired[0]
     if name == "desiredMasterVersion":
@@ -102,11 +101,9 @@ def updated(cluster: Object, update: Object, project: Project) -> Object:
     if name == "desiredWorkloadIdentityConfig":
         _check_pool(value, project)
         if autopilot and not value.get("workloadPool"):
-            raise GoogleError(
-                "INVALID_ARGUMENT", "Autopilot clusters cannot disable Workload Identity."
-            )
+            raise invalid_argument("Autopilot clusters cannot disable Workload Identity.")
     if name == "desiredReleaseChannel" and autopilot and value.get("channel") == "UNSPECIFIED":
-        raise GoogleError("INVALID_ARGUMENT", "Autopilot clusters must have a release channel.")
+        raise invalid_argument("Autopilot clusters must have a release channel.")
     place = result.setdefault(within, {}) if within else result
     merge = name == "desiredControlPlaneEndpointsConfig"
     place[field] = _merged(place.get(field, {}), value) if merge else value
@@ -135,9 +132,8 @@ def _offered(channel: str, wanted: str) -> str:
             (f"{wanted}.", f"{wanted}-")
         ):
             return version
-    raise GoogleError(
-        "INVALID_ARGUMENT",
-        f'Version "{wanted}" is invalid: master version "{wanted}" is unsupported.',
+    raise invalid_argument(
+        f'Version "{wanted}" is invalid: master version "{wanted}" is unsupported.'
     )
 
 
@@ -146,10 +142,9 @@ def _upgraded(cluster: Object, wanted: str) -> Object:
     version = _offered(cluster["releaseChannel"].get("channel", ""), wanted)
     now, then = (int(text.split(".")[1]) for text in (cluster["currentMasterVersion"], version))
     if not now <= then <= now + 1:
-        raise GoogleError(
-            "INVALID_ARGUMENT",
+        raise invalid_argument(
             f'Master cannot be upgraded to "{version}": cannot upgrade the master more than one minor'
-            " version at a time, or downgrade it.",
+            " version at a time, or downgrade it."
         )
     return {**cluster, "currentMasterVersion": version}
 
@@ -219,12 +214,10 @@ def etag(cluster: Object) -> str:
 
 def _make_autopilot(cluster: Object, project: Project, location: str) -> None:
     if not is_region(location):
-        raise GoogleError("INVALID_ARGUMENT", "Autopilot clusters must be regional clusters.")
+        raise invalid_argument("Autopilot clusters must be regional clusters.")
     for field in ("nodePools", "nodeConfig", "initialNodeCount"):
         if cluster.get(field):
-            raise GoogleError(
-                "INVALID_ARGUMENT", f"Autopilot clusters do not support setting {field}."
-            )
+            raise invalid_argument(f"Autopilot clusters do not support setting {field}.")
     cluster["workloadIdentityConfig"] = {"workloadPool": project.workload_pool}
     cluster["nodePools"] = []
     cluster.setdefault("verticalPodAutoscaling", {"enabled": True})
@@ -238,14 +231,11 @@ def _make_standard(cluster: Object) -> None:
     pools = cluster.get("nodePools", [])
     count = cluster.get("initialNodeCount", 0)
     if pools and count:
-        raise GoogleError(
-            "INVALID_ARGUMENT",
-            "Cluster.initial_node_count and Cluster.node_pools are mutually exclusive.",
+        raise invalid_argument(
+            "Cluster.initial_node_count and Cluster.node_pools are mutually exclusive."
         )
     if not pools and count < 1:
-        raise GoogleError(
-            "INVALID_ARGUMENT", "Cluster.initial_node_count must be greater than zero."
-        )
+        raise invalid_argument("Cluster.initial_node_count must be greater than zero.")
     if not pools:
         config = cluster.get("nodeConfig", {})
         pools = [{"name": "default-pool", "initialNodeCount": count, "config": config}]

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from streamops_sandbox.clusters import Clusters
 from streamops_sandbox.google.container import cluster as rules
-from streamops_sandbox.google.errors import GoogleError, not_modelled
+from streamops_sandbox.google.errors import GoogleError, invalid_argument, not_modelled
 from streamops_sandbox.google.operations import Operations, Work
 from streamops_sandbox.google.projects import Project, now, require_location
 from streamops_sandbox.google.service import Call, serves
@@ -134,9 +134,7 @@ class Container:
         """Add a node pool. The sandbox's cluster has one node whatever its pools say."""
         cluster = self._idle(call, "container.clusters.update")
         if cluster.fields.get("autopilot", {}).get("enabled"):
-            raise GoogleError(
-                "INVALID_ARGUMENT", "Autopilot clusters do not support node pool operations."
-            )
+            raise invalid_argument("Autopilot clusters do not support node pool operations.")
         pool = rules.new_node_pool(call.body.get("nodePool", {}), cluster.fields)
         pools = cluster.fields["nodePools"]
         if any(p["name"] == pool["name"] for p in pools):

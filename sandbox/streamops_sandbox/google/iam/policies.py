@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from streamops_sandbox.google.errors import GoogleError, invalid, not_modelled
+from streamops_sandbox.google.errors import GoogleError, invalid, invalid_argument, not_modelled
 from streamops_sandbox.google.iam.principals import Principal
 
 _READ = ("*.get", "*.list", "*.getIamPolicy")
@@ -124,15 +124,12 @@ class Policy:
         bindings = [_checked(binding) for binding in policy.get("bindings", [])]
         if any("condition" in b for b in [*bindings, *self.bindings]):
             if policy.get("version") != 3:
-                raise GoogleError(
-                    "INVALID_ARGUMENT",
+                raise invalid_argument(
                     "The specified policy version is not supported: a policy with conditions is"
-                    " written with version 3.",
+                    " written with version 3."
                 )
             if not etag:
-                raise GoogleError(
-                    "INVALID_ARGUMENT", "A policy with conditions is written with its etag."
-                )
+                raise invalid_argument("A policy with conditions is written with its etag.")
         self.bindings = bindings
         self.generation += 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamops_sandbox.google.errors import GoogleError, permission_denied
+from streamops_sandbox.google.errors import invalid_argument, permission_denied
 from streamops_sandbox.google.iam.policies import Policy
 from streamops_sandbox.google.projects import Project
 from streamops_sandbox.google.service import Call, serves, serves_policies
@@ -38,9 +38,8 @@ class ResourceManager:
         if permission.endswith("setIamPolicy"):
             bindings = call.body.get("policy", {}).get("bindings", [])
             if "roles/owner" not in {b.get("role") for b in bindings if b.get("members")}:
-                raise GoogleError(
-                    "INVALID_ARGUMENT",
-                    "There must be at least one member with the roles/owner role in the policy.",
+                raise invalid_argument(
+                    "There must be at least one member with the roles/owner role in the policy."
                 )
         return project.policy
 

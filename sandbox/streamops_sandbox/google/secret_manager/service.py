@@ -12,7 +12,7 @@ from typing import Any
 
 import google_crc32c
 
-from streamops_sandbox.google.errors import GoogleError, invalid, not_modelled
+from streamops_sandbox.google.errors import GoogleError, invalid, invalid_argument, not_modelled
 from streamops_sandbox.google.iam.policies import Policy
 from streamops_sandbox.google.projects import Project, check_labels, now
 from streamops_sandbox.google.service import Call, serves, serves_policies
@@ -107,10 +107,9 @@ class SecretManager:
         call.require("secretmanager.secrets.create", parent, project)
         secret_id = call.query.get("secretId", "")
         if not _SECRET_ID.fullmatch(secret_id):
-            raise GoogleError(
-                "INVALID_ARGUMENT",
+            raise invalid_argument(
                 f"The provided Secret ID [{secret_id}] does not match the expected format"
-                " [[a-zA-Z_0-9]+].",
+                " [[a-zA-Z_0-9]+]."
             )
         name = f"{parent}/secrets/{secret_id}"
         secrets = self._of(project)
@@ -181,17 +180,15 @@ class SecretManager:
         payload = call.body.get("payload", {})
         data = _decode(payload.get("data", ""))
         if not data:
-            raise GoogleError("INVALID_ARGUMENT", "Secret Payload cannot be empty.")
+            raise invalid_argument("Secret Payload cannot be empty.")
         if len(data) > MAX_PAYLOAD_BYTES:
-            raise GoogleError(
-                "INVALID_ARGUMENT",
-                f"The size of Secret Payload must be at most {MAX_PAYLOAD_BYTES} bytes.",
+            raise invalid_argument(
+                f"The size of Secret Payload must be at most {MAX_PAYLOAD_BYTES} bytes."
             )
         given = payload.get("dataCrc32c")
         if given is not None and int(given) != google_crc32c.value(data):
-            raise GoogleError(
-                "INVALID_ARGUMENT",
-                "The provided checksum does not match the Secret Payload's checksum.",
+            raise invalid_argument(
+                "The provided checksum does not match the Secret Payload's checksum."
             )
         number = len(secret.versions) + 1
         version = Version(f"{secret.name}/versions/{number}", data, now(), given is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamops_sandbox.google.errors import GoogleError, error_info, not_modelled
+from streamops_sandbox.google.errors import GoogleError, error_info, invalid_argument, not_modelled
 from streamops_sandbox.google.operations import Operations, Work
 from streamops_sandbox.google.projects import ALWAYS_ENABLED, Project
 from streamops_sandbox.google.service import Call, serves
@@ -58,12 +58,12 @@ class ServiceUsage:
         project = _project(call, "serviceusage.services.get")
         names = call.lists.get("names", [])
         if not names or len(names) > MAX_READ_AT_ONCE:
-            raise GoogleError("INVALID_ARGUMENT", f"names: 1 to {MAX_READ_AT_ONCE} are allowed.")
+            raise invalid_argument(f"names: 1 to {MAX_READ_AT_ONCE} are allowed.")
         shown = []
         for name in names:
             parts = name.split("/")
             if len(parts) != 4 or call.state.find_project(parts[1]) is not project:
-                raise GoogleError("INVALID_ARGUMENT", f"Invalid service name: {name}")
+                raise invalid_argument(f"Invalid service name: {name}")
             shown.append(_shown(project, _known(parts[3])))
         return {"services": shown}
 
@@ -84,9 +84,8 @@ class ServiceUsage:
         project = _project(call, "serviceusage.services.enable")
         names = call.body.get("serviceIds", [])
         if not names or len(names) > MAX_ENABLED_AT_ONCE:
-            raise GoogleError(
-                "INVALID_ARGUMENT",
-                f"Request must specify 1 to {MAX_ENABLED_AT_ONCE} services to enable.",
+            raise invalid_argument(
+                f"Request must specify 1 to {MAX_ENABLED_AT_ONCE} services to enable."
             )
         wanted = {_known(name) for name in names}
         for name in list(wanted):
