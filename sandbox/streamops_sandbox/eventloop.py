@@ -1,4 +1,4 @@
-"""What the sandbox's programs share: log, signals, asyncio for many children and TLS connections."""
+"""What the sandbox's programs share: log, signals, asyncio for many TLS connections."""
 
 from __future__ import annotations
 
@@ -33,15 +33,7 @@ def prepare() -> None:
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    _use_pidfd_watcher()
     _shrink_tls_buffers()
-
-
-def _use_pidfd_watcher() -> None:
-    """Wait for child processes without a thread for each, as Python 3.12 does by itself."""
-    if sys.version_info < (3, 12):
-        policy = asyncio.get_event_loop_policy()
-        policy.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
 def _shrink_tls_buffers() -> None:

@@ -225,12 +225,7 @@ class NodeAgent:
             },
             "spec": {"podCIDR": self.network.pod_cidr, "podCIDRs": [self.network.pod_cidr]},
         }
-        try:
-            created = await self.client.create(node)
-        except ApiError as error:
-            if not error.already_exists:
-                raise
-            created = await self.client.get("v1", "Node", self.name)
+        created = await self.client.create(node)
         version = await self.client.request("GET", "/version")
         release = version["gitVersion"] if isinstance(version, dict) else ""
         status = self._status(port, release)

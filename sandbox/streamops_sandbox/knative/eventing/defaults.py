@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import configmaps
+from streamops_sandbox.knative.eventing.names import BROKER_CLASS
 from streamops_sandbox.knative.fielderrors import Denied, json_type
 from streamops_sandbox.objects import Object
-
-BROKER_CLASS = "eventing.knative.dev/broker.class"
 
 
 class Defaulter:

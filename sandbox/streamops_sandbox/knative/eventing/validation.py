@@ -12,7 +12,7 @@ from cryptography import x509
 
 from streamops_sandbox.knative import filters
 from streamops_sandbox.knative.delivery import seconds
-from streamops_sandbox.knative.eventing.defaults import BROKER_CLASS
+from streamops_sandbox.knative.eventing.names import BROKER_CLASS
 from streamops_sandbox.knative.fielderrors import Denied, FieldErrors
 from streamops_sandbox.objects import Object
 
