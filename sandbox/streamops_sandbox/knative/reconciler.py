@@ -190,28 +190,21 @@ def plural(kind: str) -> str:
     return lower[:-1] + "ies" if lower.endswith("y") else lower + "s"
 
 
-async def ensure(
-    client: Client, current: Object | None, desired: Object, *, replace: Sequence[str] = ()
-) -> Object:
-    """Create `desired` or bring `current` to it; returns what is stored.
+async def ensure(client: Client, current: Object | None, desired: Object) -> Object:
+    """Create `desired` or bring `current` to it by server-side apply; returns what is stored.
 
-    Fields of `desired` are merged into `current`; those named in `replace` are replaced whole.
+    What others have added to it, as the SinkBinding webhook does, stays.
 
     Raises:
         NotOwned: `current` is not controlled by the owner `desired` names.
     """
-    if current is None:
-        return await client.create(desired)
-    owner, actual = controller_of(desired), controller_of(current)
-    if owner is not None and (actual is None or actual["uid"] != owner["uid"]):
+    owner, actual = controller_of(desired) or {}, controller_of(current or desired) or {}
+    if actual.get("uid") != owner.get("uid"):
         name = desired["metadata"]["name"]
         raise NotOwned(
             f"{owner['kind']} {owner['name']!r} does not own {desired['kind']}: {name!r}"
         )
-    merged = merge(current, desired, replace)
-    if merged == current:
-        return current
-    return await client.update(merged)
+    return await client.apply(desired, field_manager=f"{owner['kind'].lower()}-controller")
 
 
 def owned(
@@ -225,15 +218,3 @@ def owned(
         "metadata": {**place, "ownerReferences": [owner_reference(owner)], **metadata},
         "spec": spec,
     }
-
-
-def merge(current: Object, desired: Object, replace: Sequence[str] = ()) -> Object:
-    """Return `current` with the fields of `desired`; maps are merged but for those in `replace`."""
-    merged = dict(current)
-    for key, value in desired.items():
-        known = current.get(key)
-        if key not in replace and isinstance(known, dict) and isinstance(value, dict):
-            merged[key] = merge(known, value)
-        else:
-            merged[key] = value
-    return merged

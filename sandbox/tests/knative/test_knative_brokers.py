@@ -173,13 +173,24 @@ def test_a_container_source_runs_bound_to_its_sink(cluster, namespace):
     )
     container = {"name": "source", "image": cluster.image, "command": ["python3", "-c", code]}
     template = {"spec": {"containers": [container]}}
-    cluster.apply(
-        obj(SOURCES, "ContainerSource", "box", namespace, template=template, sink=ref("sink"))
-    )
+    source = obj(SOURCES, "ContainerSource", "box", namespace, template=template, sink=ref("sink"))
+    cluster.apply(source)
     until(lambda: ids(cluster, "sink", namespace) == ["c"], "the event arrived")
     cluster.wait("condition=Ready", "containersource/box", namespace=namespace)
     deployment = cluster.get("apps/v1", "Deployment", "box-deployment", namespace)
     assert deployment["metadata"]["generation"] <= 2
+
+    def variables():
+        deployment = cluster.get("apps/v1", "Deployment", "box-deployment", namespace)
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        return {entry["name"] for entry in container["env"]}
+
+    container["env"] = [{"name": "A", "value": "1"}]
+    cluster.apply(source)
+    until(lambda: variables() == {"A", "K_SINK", "K_CE_OVERRIDES"}, "the variable beside the sink")
+    container["env"] = [{"name": "B", "value": "1"}]
+    cluster.apply(source)
+    until(lambda: variables() == {"B", "K_SINK", "K_CE_OVERRIDES"}, "the other in its place")
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,7 @@ class ContainerSourceReconciler(Reconciler):
         binding = _binding(obj)
         name = binding["metadata"]["name"]
         try:
-            bound = await ensure(
-                self.client, self._bindings.get(name, namespace), binding, replace=["spec"]
-            )
+            bound = await ensure(self.client, self._bindings.get(name, namespace), binding)
         except NotOwned as error:
             conditions.false("SinkBindingReady", "NotOwned", str(error))
             return
@@ -75,11 +73,8 @@ class ContainerSourceReconciler(Reconciler):
         conditions.mirror("SinkBindingReady", find(bound), absent=("NotReconciled", ""))
         deployment = _deployment(obj)
         name = deployment["metadata"]["name"]
-        current = self._deployments.get(name, namespace)
-        if current is not None:
-            deployment["spec"]["template"] = _with_injected(deployment, current)
         try:
-            found = await ensure(self.client, current, deployment)
+            found = await ensure(self.client, self._deployments.get(name, namespace), deployment)
         except NotOwned as error:
             conditions.false("ReceiveAdapterReady", "NotOwned", str(error))
             return
@@ -116,34 +111,3 @@ def _deployment(obj: Object) -> Object:
     own["labels"] = {**(own.get("labels") or {}), **labels}
     spec = {"selector": {"matchLabels": labels}, "template": template}
     return owned(obj, "apps/v1", "Deployment", _deployment_name(obj), spec, labels=labels)
-
-
-def _with_injected(deployment: Object, current: Object) -> Object:
-    """Return the stored template, changed only where the user's has changed.
-
-    What the API server defaulted and the SinkBinding injected stays as it is; a field the user
-    has set differently, or taken away from a container, brings the wanted container in.
-    """
-    wanted, stored = deployment["spec"]["template"], current["spec"]["template"]
-    merged: Object = copy.deepcopy(stored)
-    merged["metadata"] = {**(stored.get("metadata") or {}), **(wanted.get("metadata") or {})}
-    known = {c["name"]: c for c in stored["spec"].get("containers") or []}
-    for field, value in wanted["spec"].items():
-        if field != "containers":
-            merged["spec"][field] = value
-    merged["spec"]["containers"] = [
-        _container(container, known.get(container["name"]))
-        for container in wanted["spec"]["containers"]
-    ]
-    return merged
-
-
-def _container(wanted: Object, stored: Object | None) -> Object:
-    if stored is None:
-        return wanted
-    injected = [e for e in stored.get("env") or [] if e["name"].startswith("K_")]
-    env = [*(wanted.get("env") or []), *injected]
-    merged = {**stored, **wanted}
-    if env or stored.get("env"):
-        merged["env"] = env
-    return merged

@@ -64,10 +64,7 @@ class RevisionReconciler(Reconciler):
     async def _deployment(self, obj: Object, replicas: int) -> Object:
         desired = deployment.make(obj, replicas)
         name, namespace = desired["metadata"]["name"], obj["metadata"]["namespace"]
-        current = self._deployments.get(name, namespace)
-        if current is not None:  # of a Revision nothing else changes
-            desired["spec"] = {"replicas": replicas}
-        return await ensure(self.client, current, desired)
+        return await ensure(self.client, self._deployments.get(name, namespace), desired)
 
     async def _service(self, obj: Object) -> None:
         """Keep the Service that the gateway sends requests to."""

@@ -135,7 +135,7 @@ class ServiceReconciler(Reconciler):
         name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
         desired = self._ingress(obj, revision, external)
         current = self._ingresses.get(name, namespace)
-        programmed = await ensure(self.client, current, desired, replace=["spec"])
+        programmed = await ensure(self.client, current, desired)
         state = programmed.get("status") or {}
         absent = ("IngressNotConfigured", "Ingress has not yet been reconciled.")
         seen = state.get("observedGeneration") == programmed["metadata"].get("generation")
