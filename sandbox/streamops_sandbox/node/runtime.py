@@ -39,7 +39,10 @@ class Running(Protocol):
         """End it (SIGKILL)."""
 
     async def execute(self, command: Sequence[str], seconds: float) -> tuple[int, str]:
-        """Run a command beside it; returns exit code and output. Raises TimeoutError."""
+        """Run a command beside it; returns exit code and the beginning of its output.
+
+        Raises TimeoutError, after killing it, where it takes longer; StartError.
+        """
 
 
 class ProcessContainer:
@@ -104,7 +107,26 @@ class ProcessContainer:
 
     async def execute(self, command: Sequence[str], seconds: float) -> tuple[int, str]:
         """See Running."""
-        return await execute([*self._entering, *command], self._env, self._folder, seconds)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(*self._entering, *command),
+                env=self._env,
+                cwd=self._folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise StartError(_reason(command[0], error)) from None
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), seconds)
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        code = process.returncode or 0
+        text = output[:_OUTPUT_LIMIT].decode(errors="replace")
+        return code if code >= 0 else 128 - code, text
 
     async def _end(self) -> int:
         code = await self._protocol.exited
@@ -201,34 +223,6 @@ class ProgramContainer:
         except Exception:
             self._log.write_text(traceback.format_exc())
             return 1
-
-
-async def execute(
-    command: Sequence[str], env: Mapping[str, str], folder: Path, seconds: float
-) -> tuple[int, str]:
-    """Run a command to its end; returns its exit code and the beginning of its output.
-
-    Raises TimeoutError, after killing it, where it takes longer; StartError.
-    """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env=env,
-            cwd=folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise StartError(_reason(command[0], error)) from None
-    try:
-        output, _ = await asyncio.wait_for(process.communicate(), seconds)
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    code = process.returncode or 0
-    return code if code >= 0 else 128 - code, output[:_OUTPUT_LIMIT].decode(errors="replace")
 
 
 def _reason(program: str, error: OSError) -> str:

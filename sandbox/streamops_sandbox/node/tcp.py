@@ -12,18 +12,6 @@ _CHUNK = 256 * 1024
 CONNECT_SECONDS = 10.0
 
 
-async def splice(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Address
-) -> None:
-    """Connect to `target` and carry bytes both ways until both sides have ended. Raises OSError."""
-    async with asyncio.timeout(CONNECT_SECONDS):
-        far_reader, far_writer = await asyncio.open_connection(*target)
-    try:
-        await carry(reader, writer, far_reader, far_writer)
-    finally:
-        await close(far_writer)
-
-
 async def carry(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
@@ -45,10 +33,14 @@ async def listen(host: str, port: int, resolve: Callable[[], Address | None]) ->
     """Listen and carry each connection to what `resolve` gives then. Raises OSError."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target = resolve()
         with contextlib.suppress(OSError, TimeoutError):
-            if target is not None:
-                await splice(reader, writer, target)
+            if (target := resolve()) is not None:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    far_reader, far_writer = await asyncio.open_connection(*target)
+                try:
+                    await carry(reader, writer, far_reader, far_writer)
+                finally:
+                    await close(far_writer)
         await close(writer)
 
     return await asyncio.start_server(serve, host, port)
