@@ -53,7 +53,6 @@ class Pod:
         self.volumes = Volumes(self.folder / "volumes", self._lookup, self.request_token, self.user)
         self.init, self.apps = self._containers()
         self._started = now()
-        self._failure: Object = {}  # phase, reason and message of a pod that failed as a whole
         self._deletion = asyncio.Event()
         self._dirty = asyncio.Event()
         self._written: Object = {}
@@ -164,18 +163,9 @@ class Pod:
 
     async def _work(self) -> None:
         """Run the containers to their end."""
-        seconds = self.pod["spec"].get("activeDeadlineSeconds")
-        try:
-            async with asyncio.timeout(seconds):
-                await self._mount()
-                if await self._run_init():
-                    await asyncio.gather(*(container.run() for container in self.apps))
-        except TimeoutError:
-            self._failure = {
-                "phase": "Failed",
-                "reason": "DeadlineExceeded",
-                "message": "Pod was active on the node longer than the specified deadline",
-            }
+        await self._mount()
+        if await self._run_init():
+            await asyncio.gather(*(container.run() for container in self.apps))
         await self._stop(self._grace())
         self.changed()
 
@@ -246,7 +236,7 @@ class Pod:
 
     def status(self) -> Object:
         """Return the pod's status as it is now."""
-        phase = self._failure.get("phase") or status.phase(self.pod, self.init, self.apps)
+        phase = status.phase(self.pod, self.init, self.apps)
         node_ip = self.node.network.node_ip
         result: Object = {
             "phase": phase,
@@ -264,7 +254,7 @@ class Pod:
             result["initContainerStatuses"] = [container.status() for container in self.init]
         if generation := self.pod["metadata"].get("generation"):
             result["observedGeneration"] = generation
-        return result | self._failure
+        return result
 
     async def _write_status(self) -> None:
         while True:

@@ -107,7 +107,8 @@ def _unfit(pod: Object, node: Object) -> str | None:
 
 def _not_modelled(spec: Object) -> list[str]:
     """Return what a pod asks for that the node agent does not do."""
-    found = [name for name in ("readinessGates", "schedulingGates") if spec.get(name)]
+    refused = ("activeDeadlineSeconds", "readinessGates", "schedulingGates")
+    found = [name for name in refused if spec.get(name)]
     hooks = [container.get("lifecycle") or {} for container in spec["containers"]]
     if any("postStart" in hook for hook in hooks):
         found.append("lifecycle.postStart")

@@ -1,6 +1,6 @@
 """A pod's volumes as folders, kept up to date with what they come from.
 
-Supported: emptyDir, hostPath, configMap, secret and projected (of configMap, secret and serviceAccountToken,
+Supported: emptyDir, configMap, secret and projected (of configMap, secret and serviceAccountToken,
 and downwardAPI of the pod's fields). ConfigMaps and Secrets are written the kubelet's
 way: into a new folder that a link then points to, so a reader sees all of an update or nothing.
 """
@@ -64,8 +64,6 @@ class Volumes:
                 if "emptyDir" in volume:
                     target.mkdir(parents=True, exist_ok=True)
                     target.chmod(0o777)
-                elif "hostPath" in volume:
-                    _link_host_path(target, volume["hostPath"])
                 else:
                     write_atomically(target, await self._files(pod, volume), self.owner)
             except MountError as error:
@@ -132,18 +130,6 @@ class Volumes:
             refresh_at = time.time() + 0.8 * (expires - time.time())
             known = self._tokens[audience, seconds] = _Token(status["token"], refresh_at)
         return known.value
-
-
-def _link_host_path(target: Path, source: Object) -> None:
-    path = Path(source["path"])
-    kind = source.get("type") or ""
-    if kind == "DirectoryOrCreate":
-        path.mkdir(parents=True, exist_ok=True)
-    elif kind in ("Directory", "File") and not path.exists():
-        raise MountError(f"hostPath type check failed: {path} is not a {kind.lower()}")
-    if not target.is_symlink():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(path)
 
 
 def write_atomically(folder: Path, files: Files, owner: int | None = None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,12 +144,7 @@ print(tunnel.getresponse().read().decode())
     assert log.startswith("server /through")
 
 
-def test_a_pod_that_is_not_ready_gets_no_traffic(
-    cluster: Cluster, namespace: str, tmp_path: Path
-) -> None:
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    shared.chmod(0o755)
+def test_a_pod_that_is_not_ready_gets_no_traffic(cluster: Cluster, namespace: str) -> None:
     probe = {"exec": {"command": ["test", "-e", "/shared/ready"]}, "periodSeconds": 1}
     code = "import time; time.sleep(600)"
     cluster.apply(
@@ -162,7 +156,7 @@ def test_a_pod_that_is_not_ready_gets_no_traffic(
             volumeMounts=[{"name": "shared", "mountPath": "/shared"}],
             pod={
                 "terminationGracePeriodSeconds": 0,
-                "volumes": [{"name": "shared", "hostPath": {"path": str(shared)}}],
+                "volumes": [{"name": "shared", "configMap": {"name": "slow", "optional": True}}],
             },
         ),
         service("slow", namespace, selector={"app": "slow"}, ports=[{"port": 80}]),
@@ -173,7 +167,14 @@ def test_a_pod_that_is_not_ready_gets_no_traffic(
         "an endpoint",
     )
     assert found[0]["conditions"]["ready"] is False
-    (shared / "ready").touch()
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "slow", "namespace": namespace},
+            "data": {"ready": ""},
+        }
+    )
     until(lambda: endpoints(cluster, namespace, "slow"), "a ready endpoint")
 
 
