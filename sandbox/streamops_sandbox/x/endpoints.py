@@ -116,11 +116,10 @@ class X:
         headers = self.limits.take("rules-change", self._app_only(request).kind, self.now())
         given = _single(request)
         parameters.known(given, {"dry_run", "delete_all"})
-        answer = self.rules.change(
-            await _body(request),
-            delete_all=given.get("delete_all", "").lower() == "true",
-            dry_run=given.get("dry_run", "").lower() == "true",
-        )
+        if "delete_all" in given:
+            raise not_modelled("delete_all of the rules")
+        dry_run = given.get("dry_run", "").lower() == "true"
+        answer = self.rules.change(await _body(request), dry_run=dry_run)
         return _json(answer, headers, status=201 if "data" in answer else 200)
 
     async def create_job(self, request: web.Request) -> web.Response:

@@ -41,19 +41,15 @@ class Rules:
 
     all: dict[str, Rule] = field(default_factory=dict)
 
-    def change(self, body: Any, *, delete_all: bool, dry_run: bool) -> dict[str, Any]:
+    def change(self, body: Any, *, dry_run: bool) -> dict[str, Any]:
         """Add or delete rules; return X's answer, raises the 400."""
         given = [name for name in ("add", "delete") if isinstance(body, dict) and body.get(name)]
-        if len(given) + delete_all != 1:
+        if len(given) != 1:
             raise invalid(
                 "body", "", "Exactly one of `add`, `delete`, or `delete_all` must be given"
             )
         before = dict(self.all)
         try:
-            if delete_all:
-                summary = {"deleted": len(self.all), "not_deleted": 0}
-                self.all.clear()
-                return self._answer([], summary)
             return self._add(body["add"]) if given == ["add"] else self._delete(body["delete"])
         finally:
             if dry_run:
