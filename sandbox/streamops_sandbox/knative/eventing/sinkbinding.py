@@ -242,7 +242,6 @@ def _labels(obj: Object) -> dict[str, str]:
 
 
 _VARIABLES = ("K_SINK", "K_CE_OVERRIDES", "K_CA_CERTS")
-_OIDC_VOLUME = "oidc-token"
 
 
 def bind(subject: dict[str, Any], binding: dict[str, Any], address: Address | None) -> None:
@@ -255,25 +254,16 @@ def bind(subject: dict[str, Any], binding: dict[str, Any], address: Address | No
         variables.append({"name": "K_CA_CERTS", "value": address.ca_certs})
     encoded = _encoded(binding["spec"].get("ceOverrides"))
     variables.append({"name": "K_CE_OVERRIDES", "value": encoded})
-    secret = (binding.get("status") or {}).get("oidcTokenSecretName")
-    pod = _pod_spec(subject)
-    if secret:
-        source = {"projected": {"sources": [{"secret": {"name": secret}}]}}
-        pod["volumes"] = [*(pod.get("volumes") or []), {"name": _OIDC_VOLUME, **source}]
-    for container in _containers(pod):
+    for container in _containers(subject):
         container["env"] = [*(container.get("env") or []), *variables]
-        if secret:
-            mount = {"name": _OIDC_VOLUME, "mountPath": "/oidc"}
-            container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]
 
 
 def unbind(subject: dict[str, Any]) -> None:
     """Remove what `bind` adds."""
-    pod = _pod_spec(subject)
-    for container in _containers(pod):
-        _drop(container, "env", _VARIABLES)
-        _drop(container, "volumeMounts", (_OIDC_VOLUME,))
-    _drop(pod, "volumes", (_OIDC_VOLUME,))
+    for container in _containers(subject):
+        env = container.get("env") or []
+        if any(item.get("name") in _VARIABLES for item in env):
+            container["env"] = [item for item in env if item.get("name") not in _VARIABLES]
 
 
 def _encoded(overrides: dict[str, Any] | None) -> str:
@@ -287,16 +277,6 @@ def _encoded(overrides: dict[str, Any] | None) -> str:
     return text
 
 
-def _drop(holder: dict[str, Any], field: str, names: tuple[str, ...]) -> None:
-    if any(item.get("name") in names for item in holder.get(field) or []):
-        holder[field] = [item for item in holder[field] if item.get("name") not in names]
-
-
-def _pod_spec(subject: dict[str, Any]) -> dict[str, Any]:
-    spec = subject.get("spec") or {}
-    pod: dict[str, Any] = (spec.get("template") or {}).get("spec") or {}
-    return pod
-
-
-def _containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+def _containers(subject: dict[str, Any]) -> list[dict[str, Any]]:
+    pod = ((subject.get("spec") or {}).get("template") or {}).get("spec") or {}
     return [*(pod.get("initContainers") or []), *(pod.get("containers") or [])]
