@@ -1,7 +1,7 @@
 """Status conditions as Knative's API contract defines them (knative/specs, "error signalling").
 
-A *happy* condition (`Ready`, or `Succeeded` for work that ends) sums up its dependents: False as
-soon as one of them is False, Unknown while one is, True once all are.
+Ready, the *happy* condition, sums up its dependents: False as soon as one of them is False, Unknown
+while one is, True once all are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from streamops_sandbox.timestamps import now
 
 Condition = dict[str, Any]
+_HAPPY = "Ready"
 
 
 def find(obj: dict[str, Any] | None, kind: str = "Ready") -> Condition | None:
@@ -36,12 +37,9 @@ def is_ready(obj: dict[str, Any] | None) -> bool:
 class Conditions:
     """Edit `status["conditions"]` in place; times move only when something else does."""
 
-    def __init__(
-        self, status: dict[str, Any], dependents: Sequence[str], *, happy: str = "Ready"
-    ) -> None:
+    def __init__(self, status: dict[str, Any], dependents: Sequence[str]) -> None:
         self._status = status
         self._dependents = tuple(dependents)
-        self._happy = happy
 
     def get(self, kind: str) -> Condition | None:
         """Return the condition of this type, or None."""
@@ -49,9 +47,9 @@ class Conditions:
 
     def initialize(self) -> None:
         """Add what is missing as Unknown (True on a resource that is happy already)."""
-        if self.get(self._happy) is None:
-            self._set(self._happy, "Unknown")
-        happy = self.get(self._happy)
+        if self.get(_HAPPY) is None:
+            self._set(_HAPPY, "Unknown")
+        happy = self.get(_HAPPY)
         status = "True" if happy is not None and happy["status"] == "True" else "Unknown"
         for kind in self._dependents:
             if self.get(kind) is None:
@@ -60,14 +58,14 @@ class Conditions:
     def true(self, kind: str, reason: str = "", message: str = "") -> None:
         """Mark a condition True and the happy one too, once nothing speaks against it."""
         self._set(kind, "True", reason, message)
-        if kind != self._happy:
+        if kind != _HAPPY:
             self._sum_up()
 
     def false(self, kind: str, reason: str, message: str = "") -> None:
         """Mark a condition False; a dependent takes the happy one with it."""
         self._set(kind, "False", reason, message)
         if kind in self._dependents:
-            self._set(self._happy, "False", reason, message)
+            self._set(_HAPPY, "False", reason, message)
 
     def unknown(self, kind: str, reason: str = "", message: str = "") -> None:
         """Mark a condition Unknown; a dependent takes the happy one with it unless one is False."""
@@ -92,15 +90,15 @@ class Conditions:
             for condition in found:
                 if condition is not None and condition["status"] == wanted:
                     reason, message = condition.get("reason", ""), condition.get("message", "")
-                    self._set(self._happy, wanted, reason, message)
+                    self._set(_HAPPY, wanted, reason, message)
                     return
         if all(condition is not None for condition in found):
-            self._set(self._happy, "True")
+            self._set(_HAPPY, "True")
 
     def _set(self, kind: str, status: str, reason: str = "", message: str = "") -> None:
         fields = {"type": kind, "status": status, "reason": reason, "message": message}
         new: Condition = {name: value for name, value in fields.items() if value}
-        if kind != self._happy and kind not in self._dependents:
+        if kind != _HAPPY and kind not in self._dependents:
             new["severity"] = "Info"
         old = self.get(kind)
         if old is not None and {k: v for k, v in old.items() if k != "lastTransitionTime"} == new:

@@ -26,14 +26,13 @@ class NotOwned(Exception):
 class Reconciler(Controller):
     """Reconcile one kind: `reconcile_kind` edits the copy it gets, its status is written back.
 
-    `dependents` are the conditions the happy one sums up. With a `finalizer`, `finalize_kind`
+    `dependents` are the conditions that Ready sums up. With a `finalizer`, `finalize_kind`
     runs before the object goes.
     """
 
     api_version: ClassVar[str]
     kind: ClassVar[str]
     dependents: ClassVar[Sequence[str]] = ()
-    happy: ClassVar[str] = "Ready"
     finalizer: ClassVar[str] = ""
     #: Whether Ready is Unknown while a new generation fails, as in upstream's generated reconcilers.
     marks_failed_generation: ClassVar[bool] = True
@@ -80,7 +79,7 @@ class Reconciler(Controller):
                 obj, [*obj["metadata"].get("finalizers", []), self.finalizer]
             )
         status = obj.setdefault("status", {})
-        conditions = Conditions(status, self.dependents, happy=self.happy)
+        conditions = Conditions(status, self.dependents)
         conditions.initialize()
         generation = obj["metadata"].get("generation")
         try:
@@ -90,7 +89,7 @@ class Reconciler(Controller):
             observed = status.get("observedGeneration")
             if self.marks_failed_generation and observed not in (None, generation):
                 conditions.unknown(
-                    self.happy, "NewObservedGenFailure", "unsuccessfully observed a new generation"
+                    "Ready", "NewObservedGenFailure", "unsuccessfully observed a new generation"
                 )
             text = error.message if isinstance(error, ApiError) else str(error)
             self.recorder.record(obj, "Warning", "InternalError", text)
