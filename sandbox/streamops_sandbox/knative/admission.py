@@ -126,12 +126,12 @@ def _handle(judge: Judge) -> Handle:
 class WebhookServer(Controller):
     """Serves the webhooks of one Deployment; queue keys are configurations' names."""
 
-    def __init__(self, process: Process, secret: str, webhooks: list[Webhook]) -> None:
+    def __init__(self, process: Process, webhooks: list[Webhook]) -> None:
         super().__init__(process.client, "webhook registration")
         self._process = process
         self._service = process.ctx.env["WEBHOOK_NAME"]
         self._port = int(process.ctx.env["WEBHOOK_PORT"])
-        self._secret = secret
+        self._secret = f"{self._service}-certs"
         self._webhooks = {webhook.configuration: webhook for webhook in webhooks}
         self._paths = {webhook.path: webhook for webhook in webhooks}
         self._ca = ""

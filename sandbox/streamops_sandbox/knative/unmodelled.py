@@ -61,7 +61,7 @@ async def webhook(ctx: ContainerContext, *names: str) -> int:
         for name in names
     ]
     async with Process(ctx) as process:
-        return await process.run(_server(process, registered).serve())
+        return await process.run(WebhookServer(process, registered).serve())
 
 
 async def channel_controller(ctx: ContainerContext) -> int:
@@ -74,7 +74,7 @@ async def channel_controller(ctx: ContainerContext) -> int:
     ]
     async with Process(ctx) as process:
         kinds = [("messaging.knative.dev/v1", "InMemoryChannel")]
-        server = _server(process, webhooks)
+        server = WebhookServer(process, webhooks)
         return await process.run(server.serve(), *unmodelled(process.client, kinds))
 
 
@@ -87,7 +87,3 @@ async def fail(ctx: ContainerContext) -> int:
 async def _unchanged(request: Request) -> Object:
     obj: Object = request.get("object") or {}
     return obj
-
-
-def _server(process: Process, webhooks: list[Webhook]) -> WebhookServer:
-    return WebhookServer(process, f"{process.ctx.env['WEBHOOK_NAME']}-certs", webhooks)

@@ -41,6 +41,6 @@ async def main(ctx: ContainerContext) -> int:
         )  # fmt: skip
         name = "sinkbindings.webhook.sources.knative.dev"
         webhooks.append(Webhook(name, True, "/sinkbindings", binding.handle, binding.settings))
-        server = WebhookServer(process, f"{ctx.env['WEBHOOK_NAME']}-certs", webhooks)
+        server = WebhookServer(process, webhooks)
         reconciler.objects.subscribe(lambda *_: server.refresh())
         return await process.run(server.serve(), reconciler.run())

@@ -33,5 +33,5 @@ async def main(ctx: ContainerContext) -> int:
             "serving.knative.dev", _KINDS,
             default=Defaulter(config), validate=Validator(config),
         )  # fmt: skip
-        server = WebhookServer(process, f"{ctx.env['WEBHOOK_NAME']}-certs", webhooks)
+        server = WebhookServer(process, webhooks)
         return await process.run(server.serve())
