@@ -7,8 +7,12 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent))
 
 import pytest
+from hypothesis import settings
 from support.needs import pytest_collection_modifyitems
 from support.time_budget import pytest_runtest_setup
+
+# Without limits of time and with the same examples in every run: a busy machine is no fault.
+settings.load_profile("ci")
 
 __all__ = ["pytest_bdd_apply_tag", "pytest_collection_modifyitems", "pytest_runtest_setup"]
 

@@ -6,8 +6,12 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from support.needs import pytest_collection_modifyitems
 from support.sandbox import Cluster, sandbox, state_of, until
+
+# Without limits of time and with the same examples in every run: a busy machine is no fault.
+settings.load_profile("ci")
 
 __all__ = ["pytest_collection_modifyitems"]
 
