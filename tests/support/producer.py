@@ -25,6 +25,8 @@ from streamops_sandbox import control_socket
 from streamops_sandbox.home import Home
 from streamops_sandbox.x import create_app
 
+#: Seconds that a process, a request or a condition is waited for: the machine may be busy with other tests.
+PATIENCE = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("X_API_DOCUMENTS", ROOT.parent / "shared" / "x-api"))
 PATHS = ("sandbox", "apps/twitter-producer", "apps/event-viewer")
@@ -40,7 +42,7 @@ class Loop:
         self._runners: list[web.AppRunner] = []
 
     def run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE * 2)
 
     def serve(
         self, make: Callable[[str], web.Application], port: int = 0, tls: Path | None = None
@@ -76,7 +78,7 @@ class Loop:
         for runner in self._runners:
             self.run(runner.cleanup())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self.loop.close()
 
 
@@ -199,7 +201,7 @@ class Sink:
         kept = {
             n: v for n, v in event.headers.items() if n.startswith("ce-") or n == "content-type"
         }
-        return requests.post(url, event.body, headers=kept, timeout=10).status_code
+        return requests.post(url, event.body, headers=kept, timeout=PATIENCE).status_code
 
 
 class Producer:
@@ -214,7 +216,9 @@ class Producer:
             or name.endswith("_BUNDLE")
             or name.startswith("SSL_")
         }
-        self.settings = {"HOST": "127.0.0.1", "PORT": "0", **settings}
+        # Longer than a test waits: who ends only then has not ended in time.
+        grace = {"SHUTDOWN_GRACE_SECONDS": str(PATIENCE * 2)}
+        self.settings = {"HOST": "127.0.0.1", "PORT": "0", **grace, **settings}
         self.log: list[dict[str, Any]] = []
         self._process = subprocess.Popen(
             [sys.executable, "-m", "twitter_producer"],
@@ -251,7 +255,7 @@ class Producer:
     def messages(self) -> list[str]:
         return [entry["message"] for entry in self.log]
 
-    def saying(self, part: str, timeout: float = 15) -> dict[str, Any]:
+    def saying(self, part: str, timeout: float = PATIENCE) -> dict[str, Any]:
         """Return the first log entry whose message holds the text; wait for it."""
         return wait_for(
             lambda: next((e for e in self.log if part in e["message"]), None),
@@ -259,15 +263,15 @@ class Producer:
             lambda: f"no log line with {part!r} in {self.log}",
         )
 
-    def wait(self, timeout: float = 20) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         try:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running: {self.log}") from None
-        self._reader.join(5)
+        self._reader.join(PATIENCE)
         return code
 
-    def stop(self, timeout: float = 20) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         """Ask it to end, as Kubernetes does."""
         if self.running:
             self._process.send_signal(signal.SIGTERM)
@@ -276,8 +280,8 @@ class Producer:
     def kill(self) -> None:
         if self.running:
             self._process.kill()
-        self._process.wait(10)
-        self._reader.join(5)
+        self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
 
     def resident_mib(self) -> float:
         """Return the memory in use now."""
@@ -342,7 +346,7 @@ def kit(folder: Path) -> Iterator[Kit]:
 
 
 def wait_for(
-    condition: Callable[[], Any], timeout: float = 15, explain: Callable[[], str] = lambda: ""
+    condition: Callable[[], Any], timeout: float = PATIENCE, explain: Callable[[], str] = lambda: ""
 ) -> Any:
     """Return the condition's value as soon as it is true."""
     until = time.monotonic() + timeout

@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 from support.api_proxy import ApiProxy
-from support.producer import Kit, Sink, X
+from support.producer import PATIENCE, Kit, Sink, X
 
 from streamops_sandbox.kube.server import ApiServer
 
@@ -66,16 +66,25 @@ class Cluster:
         (self.account / "ca.crt").write_text(self.proxy.authority)
         return self.proxy
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
+    def patch(self, path: str, change: Any) -> None:
+        """Merge a change into an object, whatever the producer has written to it meanwhile."""
+        self.call("PATCH", path, change, "application/merge-patch+json")
+
+    def call(
+        self, method: str, path: str, body: Any = None, content_type: str = "application/json"
+    ) -> Any:
         with requests.Session() as session:
             session.trust_env = False
             answer = session.request(
                 method,
                 self.server.url + path,
                 json=body,
-                headers={"Authorization": f"Bearer {self._admin}"},
+                headers={
+                    "Authorization": f"Bearer {self._admin}",
+                    "Content-Type": content_type,
+                },
                 verify=str(self.server.ca_file),
-                timeout=10,
+                timeout=PATIENCE,
             )
         if answer.status_code == 404 and method == "GET":
             return None

@@ -42,16 +42,16 @@ def viewer(tmp_path: Path) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        producer.wait_for(lambda: _ready(url), 20)
+        producer.wait_for(lambda: _ready(url))
         yield url
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait(producer.PATIENCE)
 
 
 def _ready(url: str) -> bool:
     try:
-        return requests.get(url + "/readyz", timeout=2).status_code == 200
+        return requests.get(url + "/readyz", timeout=producer.PATIENCE).status_code == 200
     except requests.ConnectionError:
         return False
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from support.producer import Kit, wait_for
+from support.producer import PATIENCE, Kit, wait_for
 from support.tls import issue
 
 from twitter_producer.connections import Connections, Unreachable
@@ -43,7 +43,7 @@ def _listening(serve: Callable[[socket.socket], None]) -> Iterator[tuple[str, li
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(10)
+        thread.join(PATIENCE)
 
 
 def _read(connection: socket.socket) -> bytes:
@@ -71,12 +71,12 @@ def test_a_connection_is_kept_and_one_that_was_closed_is_replaced() -> None:
         gone.set()
 
     with _listening(serve) as (url, clients):
-        to = Connections(url, 5, None)
+        to = Connections(url, PATIENCE, None)
         assert [to.post(b"body", {}).status for _ in range(3)] == [202] * 3
         assert len(clients) == 1
         hang_up.set()
         assert to.post(b"body", {}).status == 202
-        gone.wait(5)
+        assert gone.wait(PATIENCE)
         assert to.post(b"body", {}).status == 202
         assert len(clients) == 2
         to.close()
@@ -93,7 +93,7 @@ def test_of_an_endless_answer_only_the_beginning_is_read() -> None:
             pass  # the client has had enough
 
     with _listening(serve) as (url, _clients):
-        to = Connections(url, 5, None)
+        to = Connections(url, PATIENCE, None)
         reply = to.post(b"body", {})
         assert (reply.status, len(reply.body)) == (400, 64 << 10)
         to.close()
@@ -113,7 +113,7 @@ def test_what_is_no_answer_is_told_and_the_next_request_is_a_new_one(
         connection.sendall(answers.pop(0))
 
     with _listening(serve) as (url, _clients):
-        to = Connections(url, 5, None)
+        to = Connections(url, PATIENCE, None)
         with pytest.raises(Unreachable, match=told):
             to.post(b"body", {})
         assert to.post(b"body", {}).status == 202
@@ -128,7 +128,7 @@ def test_answer_that_is_cut_off_counts_by_its_status() -> None:
         connection.sendall(answers.pop(0))
 
     with _listening(serve) as (url, clients):
-        to = Connections(url, 5, None)
+        to = Connections(url, PATIENCE, None)
         assert [to.post(b"body", {}).status for _ in range(2)] == [202, 202]
         assert len(clients) == 2
         to.close()
@@ -175,13 +175,13 @@ def test_request_under_way_can_be_ended_by_another_thread() -> None:
     def serve(connection: socket.socket) -> None:
         _read(connection)
         asked.set()
-        done.wait(10)
+        done.wait(PATIENCE)
 
     with _listening(serve) as (url, _clients):
-        to = Connections(url, 60, None)
+        to = Connections(url, 2 * PATIENCE, None)
 
         def abort() -> None:
-            asked.wait(5)
+            asked.wait(PATIENCE)
             to.abort()
 
         thread = threading.Thread(target=abort)
@@ -189,11 +189,11 @@ def test_request_under_way_can_be_ended_by_another_thread() -> None:
         with pytest.raises(Unreachable):
             to.post(b"body", {})
         done.set()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def test_header_that_could_smuggle_another_is_not_sent() -> None:
-    to = Connections("http://127.0.0.1:9/", 5, None)
+    to = Connections("http://127.0.0.1:9/", PATIENCE, None)
     with pytest.raises(Unreachable):
         to.post(b"body", {"Authorization": "Bearer a\r\nce-id: 1"})
 
@@ -214,13 +214,13 @@ class _Proxy(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         self._note()
         host, port = self.path.split(":")
-        with socket.create_connection((host, int(port)), 5) as there:
+        with socket.create_connection((host, int(port)), PATIENCE) as there:
             self.send_response(200)
             self.end_headers()
             back = threading.Thread(target=_copy, args=(there, self.connection))
             back.start()
             _copy(self.connection, there)
-            back.join(5)
+            back.join(PATIENCE)
         self.close_connection = True
 
     def _note(self) -> None:
@@ -259,7 +259,7 @@ AUTHORIZATION = "Basic " + base64.b64encode(b"me:secret").decode()
 
 
 def test_proxy_of_the_environment_is_asked(proxy: list[tuple[str, str, str | None]]) -> None:
-    to = Connections("http://sink.example/events", 5, None)
+    to = Connections("http://sink.example/events", PATIENCE, None)
     assert to.post(b"body", {}).status == 202
     to.close()
     assert proxy == [("POST", "http://sink.example/events", AUTHORIZATION)]
@@ -270,7 +270,7 @@ def test_proxy_is_left_out_where_the_environment_says_so(
 ) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1,.svc")
     sink = kit.sink()
-    to = Connections(sink.url, 5, None)
+    to = Connections(sink.url, PATIENCE, None)
     assert to.post(b"body", {}).status == 202
     to.close()
     assert (len(sink.received), proxy) == (1, [])
@@ -281,7 +281,7 @@ def test_proxy_is_a_tunnel_for_tls(
 ) -> None:
     authority, certificate = issue("localhost", tmp_path)
     sink = kit.sink(tls=certificate)
-    to = Connections(sink.url, 5, ssl.create_default_context(cadata=authority))
+    to = Connections(sink.url, PATIENCE, ssl.create_default_context(cadata=authority))
     assert [to.post(b"body", {}).status for _ in range(2)] == [202, 202]
     to.close()
     address = sink.url.removeprefix("https://").strip("/")

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 import requests
-from support.producer import Kit, Producer, Received, wait_for
+from support.producer import PATIENCE, Kit, Producer, Received, wait_for
 from support.tls import issue
 
 
@@ -102,8 +102,9 @@ def test_retry_after_is_capped(kit: Kit) -> None:
 def test_slow_sink_is_given_up_and_asked_again(kit: Kit) -> None:
     x, sink = kit.x(), kit.sink(answers=[(500, {"sleep": "30"})])
     ids = x.publish_many(2)
-    kit.producer(**kit.searching(x, sink, delivery_timeout_seconds=0.3))
-    wait_for(lambda: sink.ids == ids)
+    kit.producer(**kit.searching(x, sink, delivery_timeout_seconds=0.5))
+    # On a busy machine an answer may be late that has accepted the post.
+    wait_for(lambda: list(dict.fromkeys(sink.ids)) == ids)
 
 
 def test_structured_mode_has_all_in_the_body(kit: Kit) -> None:
@@ -169,8 +170,8 @@ def test_sink_that_is_down_for_long_gets_everything_afterwards(kit: Kit) -> None
     ids = x.publish_many(3)
     producer = kit.producer(**kit.searching(x, sink, backoff_max_seconds=0.1))
     wait_for(lambda: len(sink.refused) > 10)
-    assert requests.get(producer.url + "/healthz", timeout=5).status_code == 200
-    assert requests.get(producer.url + "/readyz", timeout=5).status_code == 200
+    assert requests.get(producer.url + "/healthz", timeout=PATIENCE).status_code == 200
+    assert requests.get(producer.url + "/readyz", timeout=PATIENCE).status_code == 200
     ids += x.publish_many(3)
     sink.decide = None
     wait_for(lambda: len(sink.received) == 6)
@@ -271,7 +272,7 @@ def test_sink_that_refuses_the_token_gets_every_post_when_it_accepts_it(
     assert (entry["severity"], entry["status"]) == ("ERROR", status)
     assert "SINK_TOKEN_FILE" in entry["message"]
     wait_for(lambda: len(sink.refused) > 3)
-    state = requests.get(producer.url + "/status", timeout=5).json()["state"]
+    state = requests.get(producer.url + "/status", timeout=PATIENCE).json()["state"]
     assert "refuses this producer's token" in state
     token.write_text("new")
     wait_for(lambda: sink.ids == ids)
@@ -280,7 +281,7 @@ def test_sink_that_refuses_the_token_gets_every_post_when_it_accepts_it(
 
 
 def _state(producer: Producer) -> str:
-    return requests.get(producer.url + "/status", timeout=5).json()["state"]
+    return requests.get(producer.url + "/status", timeout=PATIENCE).json()["state"]
 
 
 def test_sink_that_drips_is_given_up_and_sigterm_is_not_kept_waiting(kit: Kit) -> None:
@@ -308,9 +309,9 @@ def test_sink_that_drips_is_given_up_and_sigterm_is_not_kept_waiting(kit: Kit) -
     assert "TimeoutError" in producer.saying("they are kept and sent again")["reason"]
     producer.kill()
     asked.clear()
-    producer = kit.producer(**{**settings, "delivery_timeout_seconds": 60})
-    asked.wait(10)
-    assert producer.stop(5) == 0
+    producer = kit.producer(**{**settings, "delivery_timeout_seconds": 5 * PATIENCE})
+    assert asked.wait(PATIENCE)
+    assert producer.stop(PATIENCE) == 0
     listener.close()
     done.set()
 
@@ -338,7 +339,7 @@ def test_dead_letter_file_on_a_full_disk_keeps_whole_lines(kit: Kit) -> None:
     resource.prlimit(producer.pid, resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
     ids = x.publish_many(4)
     producer.saying("the dead-letter file cannot be written")
-    assert letters.read_text() == '{"event": {"id": "cut'
+    wait_for(lambda: letters.read_text() == '{"event": {"id": "cut')  # also between two attempts
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     resource.prlimit(producer.pid, resource.RLIMIT_FSIZE, unlimited)
     wait_for(lambda: sink.ids == ids[3:])
@@ -355,8 +356,8 @@ def test_password_in_the_url_of_the_sink_is_sent_and_never_shown(kit: Kit) -> No
     wait_for(lambda: sink.ids == ids[1:])
     sent = b64decode(sink.received[0].headers["authorization"].removeprefix("Basic "))
     assert sent == b"user:pass@word"
-    status = requests.get(producer.url + "/status", timeout=5).text
-    probe = requests.post(producer.url + "/probe", json={"id": "p"}, timeout=5).text
+    status = requests.get(producer.url + "/status", timeout=PATIENCE).text
+    probe = requests.post(producer.url + "/probe", json={"id": "p"}, timeout=PATIENCE).text
     for shown in (json.dumps(producer.log), status, probe):
         assert "word" not in shown
         assert "s3cret" not in shown
@@ -405,9 +406,9 @@ def test_steady_state_makes_no_needless_requests(kit: Kit) -> None:
 
 
 def test_request_that_hangs_does_not_outlast_the_grace_period(kit: Kit) -> None:
-    x, sink = kit.x(), kit.sink(answers=[(500, {"sleep": "60"})])
+    x, sink = kit.x(), kit.sink(answers=[(500, {"sleep": str(5 * PATIENCE)})])
     x.publish_many(1)
-    settings = {"delivery_timeout_seconds": 60, "shutdown_grace_seconds": 1}
+    settings = {"delivery_timeout_seconds": 5 * PATIENCE, "shutdown_grace_seconds": 1}
     producer = kit.producer(**kit.searching(x, sink, **settings))
     wait_for(lambda: sink.refused)
-    assert producer.stop(5) == 0, "the request should have been ended, and the checkpoint stored"
+    assert producer.stop() == 0, "the request should have been ended, and the checkpoint stored"

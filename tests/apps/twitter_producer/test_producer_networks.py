@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from support.producer import Kit, wait_for
+from support.producer import PATIENCE, Kit, wait_for
 from support.producer_networks import Networks
 
 SOURCES = ("jetstream", "mastodon", "feed")
@@ -41,9 +41,12 @@ def test_posts_arrive_in_the_common_shape(kit: Kit, networks: Networks, source: 
     assert first.data["id"] == ids[0]
     assert set(first.data) >= {"network", "created_at", "lang", "url", "author"}
     assert set(first.data["author"]) >= {"name", "handle", "url"}
-    status = requests.get(producer.url + "/status", timeout=5).json()
-    assert status["state"] == "running"
-    assert status["checkpoint"]
+
+    def status() -> dict[str, Any]:
+        return requests.get(producer.url + "/status", timeout=PATIENCE).json()
+
+    # What was delivered is noted after the sink's answer.
+    wait_for(lambda: status()["state"] == "running" and status()["checkpoint"])
     assert producer.stop() == 0
 
 
@@ -116,7 +119,7 @@ def test_jetstream_connects_again_from_its_cursor(kit: Kit, networks: Networks) 
     networks.control("POST", "/jetstream/disconnect")
     ids += networks.post("jetstream", *_texts("knative 2"))
     wait_for(lambda: sink.ids == ids, explain=lambda: str(producer.log))
-    assert networks.control("GET", "/jetstream")["connections"] == 2
+    assert networks.control("GET", "/jetstream")["connections"] >= 2
 
 
 AUTHORS = {
@@ -173,7 +176,7 @@ def test_mastodon_token_that_is_refused_is_read_again(kit: Kit, networks: Networ
     wait_for(lambda: sink.ids == ids, explain=lambda: str(producer.log))
     file.write_text(networks.token_file.read_text())
     networks.fault("status", status=401, path="/api/v1/timelines")
-    wait_for(lambda: networks.control("GET", "/mastodon")["listeners"] == 1, 30)
+    wait_for(lambda: networks.control("GET", "/mastodon")["listeners"] == 1)
 
 
 def test_mastodon_token_file_that_is_not_there_yet_is_waited_for(
@@ -185,7 +188,7 @@ def test_mastodon_token_file_that_is_not_there_yet_is_waited_for(
     said = producer.saying("refuses the credentials")
     assert f"SOURCE_TOKEN_FILE={file} cannot be read" in said["error"]
     file.write_text(networks.token_file.read_text())
-    wait_for(lambda: sink.ids == ids, 45, lambda: str(producer.log))
+    wait_for(lambda: sink.ids == ids, explain=lambda: str(producer.log))
 
 
 def test_feed_that_has_not_changed_is_answered_304(kit: Kit, networks: Networks) -> None:
@@ -214,17 +217,19 @@ def test_each_kind_of_feed_is_read(kit: Kit, networks: Networks, kind: str) -> N
 def test_feeds_do_not_hold_each_other_up(kit: Kit, networks: Networks) -> None:
     sink = kit.sink()
     networks.post("feeds/a", *_texts("fine"))
-    networks.fault("delay", seconds=25, path="/feeds/slow", count=100)
+    networks.fault("delay", seconds=3 * PATIENCE, path="/feeds/slow", count=100)
     networks.fault("garbage", path="/feeds/garbage", count=100)
     networks.fault("status", status=410, path="/feeds/gone")
     names = ("slow", "garbage", "missing", "gone", "a")
     feeds = ",".join(f"{networks.url}/feeds/{name}.rss" for name in names)
-    settings = networks.settings("feed", sink, feeds=feeds, source_timeout_seconds=24)
+    settings = networks.settings("feed", sink, feeds=feeds, source_timeout_seconds=2 * PATIENCE)
     producer = kit.producer(**settings)
-    wait_for(lambda: len(sink.received) == 1, 20, lambda: str(producer.log))
+    wait_for(lambda: len(sink.received) == 1, explain=lambda: str(producer.log))
     producer.saying("a feed is gone")
     wait_for(lambda: sum("a feed was not read" in m for m in producer.messages()) >= 2)
-    assert requests.get(producer.url + "/status", timeout=5).json()["feeds"]["configured"] == 5
+    assert (
+        requests.get(producer.url + "/status", timeout=PATIENCE).json()["feeds"]["configured"] == 5
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 import requests
-from support.producer import PATHS, ROOT, Kit, wait_for
+from support.producer import PATHS, PATIENCE, ROOT, Kit, wait_for
 from support.producer import Producer as Process
 
 from twitter_producer import settings, stores
@@ -69,7 +69,7 @@ def test_what_nobody_thought_of_is_told_as_json() -> None:
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stderr) == (1, "")
@@ -85,7 +85,7 @@ def test_client_that_hangs_up_leaves_no_traceback(kit: Kit) -> None:
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\n")
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    assert requests.get(f"{producer.url}/healthz", timeout=5).status_code == 200
+    assert requests.get(f"{producer.url}/healthz", timeout=PATIENCE).status_code == 200
     assert producer.stop() == 0
     assert not [e for e in producer.log if e["severity"] == "RAW"]
 
@@ -104,7 +104,9 @@ UNUSABLE = [
 def test_probes_that_have_no_usable_id_are_refused(kit: Kit) -> None:
     x, sink = kit.x(), kit.sink()
     producer = kit.producer(**kit.searching(x, sink))
-    answers = [requests.post(producer.url + "/probe", data=body, timeout=5) for body in UNUSABLE]
+    answers = [
+        requests.post(producer.url + "/probe", data=body, timeout=PATIENCE) for body in UNUSABLE
+    ]
     assert [answer.status_code for answer in answers] == [400] * len(UNUSABLE)
     assert not sink.received
 
@@ -115,7 +117,7 @@ def test_idle_connections_do_not_keep_probes_from_being_answered(kit: Kit) -> No
     port = int(producer.url.rsplit(":", 1)[1])
     idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
     try:
-        wait_for(lambda: _answers(producer), 20)
+        wait_for(lambda: _answers(producer))
         assert producer.resident_mib() < 90
     finally:
         for connection in idle:
@@ -124,8 +126,8 @@ def test_idle_connections_do_not_keep_probes_from_being_answered(kit: Kit) -> No
 
 def _answers(producer: Process) -> bool:
     try:
-        return requests.get(f"{producer.url}/healthz", timeout=5).status_code == 200
-    except requests.ConnectionError:
+        return requests.get(f"{producer.url}/healthz", timeout=PATIENCE).status_code == 200
+    except requests.RequestException:
         return False
 
 
@@ -137,4 +139,6 @@ def test_it_listens_where_there_is_only_ipv6(kit: Kit) -> None:
     x, sink = kit.x(), kit.sink()
     producer = kit.producer(**kit.searching(x, sink, host="::1"))
     port = producer.saying("started")["port"]
-    wait_for(lambda: requests.get(f"http://[::1]:{port}/readyz", timeout=5).status_code == 200)
+    wait_for(
+        lambda: requests.get(f"http://[::1]:{port}/readyz", timeout=PATIENCE).status_code == 200
+    )

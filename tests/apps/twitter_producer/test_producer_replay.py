@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import requests
-from support.producer import Kit, Sink, wait_for
+from support.producer import PATIENCE, Kit, Sink, wait_for
 
 from twitter_producer.metrics import Metrics
 from twitter_producer.progress import Progress
@@ -65,7 +65,7 @@ def test_at_the_end_of_the_file_it_stays_up_and_rests(kit: Kit) -> None:
     sink, path = kit.sink(), _file(kit, _ids(3))
     producer = kit.producer(**_settings(kit, sink, path))
     wait_for(lambda: len(sink.received) == 3)
-    requests.get(producer.url + "/healthz", timeout=5).raise_for_status()
+    requests.get(producer.url + "/healthz", timeout=PATIENCE).raise_for_status()
     assert producer.stop() == 0
     source = ReplayReader(path, 0, Metrics())
     read = source.read(Progress.begin(datetime.now(UTC)))

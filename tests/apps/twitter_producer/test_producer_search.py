@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import requests
-from support.producer import SHARED, Kit, Producer, X, wait_for
+from support.producer import PATIENCE, SHARED, Kit, Producer, X, wait_for
 
 RECORDED = SHARED / "recorded-posts.json"
 
@@ -137,7 +137,7 @@ def test_it_waits_for_xs_time_and_is_ready_meanwhile(kit: Kit) -> None:
     ids = x.publish_many(1)
     producer = kit.producer(**kit.searching(x, sink, poll_interval_seconds=0.5))
     producer.saying("X did not answer as expected")
-    assert requests.get(producer.url + "/readyz", timeout=5).status_code == 200
+    assert requests.get(producer.url + "/readyz", timeout=PATIENCE).status_code == 200
     wait_for(lambda: sink.ids == ids)
 
 
@@ -197,12 +197,12 @@ def test_authors_are_named_and_counted_where_that_is_wanted(kit: Kit, source: st
     assert last["author"] == {"id": None, "name": None, "handle": None, "url": None}
     assert last["url"] == f"https://x.com/i/status/{last['id']}"
     assert x.bill()["users"] == 2
-    budget = requests.get(producer.url + "/status", timeout=5).json()["budget"]
+    budget = requests.get(producer.url + "/status", timeout=PATIENCE).json()["budget"]
     assert (budget["posts"], budget["authors"], budget["dollars"]) == (4, 2, 0.04)
     assert producer.stop() == 0
     kit.producer(**names)
     wait_for(lambda: kit.producers[-1].saying("resumes"))
-    status = requests.get(kit.producers[-1].url + "/status", timeout=5).json()
+    status = requests.get(kit.producers[-1].url + "/status", timeout=PATIENCE).json()
     assert status["budget"]["authors"] == 2, "it is kept"
 
 
@@ -233,25 +233,28 @@ def test_health_metrics_status_and_probe(kit: Kit) -> None:
     producer = kit.producer(**kit.searching(x, sink, pipeline="birds"))
     wait_for(lambda: len(sink.received) == 3)
     url = producer.url
-    assert requests.get(url + "/healthz", timeout=5).status_code == 200
-    assert requests.get(url + "/readyz", timeout=5).status_code == 200
-    metrics = requests.get(url + "/metrics", timeout=5).text
-    assert "twitter_producer_delivered_total 3.0" in metrics
+    assert requests.get(url + "/healthz", timeout=PATIENCE).status_code == 200
+    assert requests.get(url + "/readyz", timeout=PATIENCE).status_code == 200
+
+    def metrics() -> str:
+        return requests.get(url + "/metrics", timeout=PATIENCE).text
+
+    wait_for(lambda: "twitter_producer_delivered_total 3.0" in metrics())  # after the sink's answer
     for name in ("polls_total", "rate_limit_remaining", "seconds_behind", "budget_left_posts"):
-        assert f"\ntwitter_producer_{name} " in metrics
-    status = requests.get(url + "/status", timeout=5).json()
+        assert f"\ntwitter_producer_{name} " in metrics()
+    status = requests.get(url + "/status", timeout=PATIENCE).json()
     assert status["counters"]["delivered"] == 3
     assert status["budget"]["posts"] == 3
-    answer = requests.post(url + "/probe", json={"id": "probe-1"}, timeout=5)
+    answer = requests.post(url + "/probe", json={"id": "probe-1"}, timeout=PATIENCE)
     assert answer.status_code == 200
     assert answer.json()["status"] == 202
     probe = sink.received[-1]
     assert (probe.id, probe.headers["ce-type"]) == ("probe-1", "com.streamops.probe")
     assert probe.headers["ce-source"] == sink.received[0].headers["ce-source"]
     assert probe.data["pipeline"] == "birds"
-    assert requests.post(url + "/probe", data=b"[]", timeout=5).status_code == 400
+    assert requests.post(url + "/probe", data=b"[]", timeout=PATIENCE).status_code == 400
     sink.answers = [(400, {})]
-    answer = requests.post(url + "/probe", json={"id": "probe-2"}, timeout=5)
+    answer = requests.post(url + "/probe", json={"id": "probe-2"}, timeout=PATIENCE)
     assert answer.status_code == 502
     assert sink.url in answer.json()["message"]
 
@@ -274,7 +277,7 @@ def test_seconds_behind_grows_until_everything_is_delivered(kit: Kit) -> None:
 
 
 def _seconds_behind(producer: Producer) -> float:
-    metrics = requests.get(producer.url + "/metrics", timeout=5).text
+    metrics = requests.get(producer.url + "/metrics", timeout=PATIENCE).text
     [line] = [m for m in metrics.splitlines() if m.startswith("twitter_producer_seconds_behind ")]
     return float(line.split()[1])
 

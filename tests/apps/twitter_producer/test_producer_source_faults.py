@@ -20,7 +20,10 @@ from support.producer_networks import Networks
 
 SOURCES = ("search", "stream", "jetstream", "mastodon", "feed")
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "10"))
-SEED = os.environ.get("FAULT_SEED") or secrets.token_hex(4)
+#: `make soak` tries others.
+SEED = os.environ.get("FAULT_SEED") or (
+    secrets.token_hex(4) if "FAULT_ROUNDS" in os.environ else "streamops"
+)
 PER_ROUND = 5
 DELETIONS = 5
 #: A feed's entries that are remembered for its deletions at least.

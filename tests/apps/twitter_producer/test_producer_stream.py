@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import requests
 from aiohttp import web
-from support.producer import Kit, Sink, X, wait_for
+from support.producer import PATIENCE, Kit, Sink, X, wait_for
 
 
 def _streaming(kit: Kit, x: X, sink: Sink, **settings: object) -> dict[str, object]:
@@ -84,10 +84,10 @@ def test_rule_follows_the_query_and_leaves_others_alone(kit: Kit) -> None:
     rules = {
         "add": [{"value": "cats", "tag": "mine"}, {"value": "old", "tag": "twitter-producer/t"}]
     }
-    requests.post(url, json=rules, headers=bearer, timeout=5).raise_for_status()
+    requests.post(url, json=rules, headers=bearer, timeout=PATIENCE).raise_for_status()
     producer = kit.producer(**_streaming(kit, x, sink, pipeline="t"))
     _open(x)
-    listed = requests.get(url, headers=bearer, timeout=5).json()["data"]
+    listed = requests.get(url, headers=bearer, timeout=PATIENCE).json()["data"]
     assert {(rule["tag"], rule["value"]) for rule in listed} == {
         ("mine", "cats"),
         ("twitter-producer/t", "knative"),
@@ -214,6 +214,6 @@ def test_messages_of_the_stream_that_nobody_thought_of_end_only_the_connection(
     front = X.at(kit.loop.serve(make), x.home)
     ids = x.publish_many(2)
     producer = kit.producer(**_streaming(kit, front, sink))
-    wait_for(lambda: not given and sink.ids == ids, 30, lambda: str(producer.log))
+    wait_for(lambda: not given and sink.ids == ids, explain=lambda: str(producer.log))
     assert producer.running
     assert not [e for e in producer.log if e["severity"] == "RAW" or "exception" in e]
