@@ -8,7 +8,7 @@ from typing import Any, cast
 from unittest.mock import Mock
 
 import schemathesis
-from apps.event_viewer.viewer_support import APP, Start, Viewer, wait_until
+from apps.event_viewer.viewer_support import APP, PATIENCE, Start, Viewer, wait_until
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from starlette.routing import Route
@@ -64,7 +64,7 @@ def test_refusals_are_documented(start: Start) -> None:
                 {"Origin": "https://elsewhere.example"},
             ):
                 with viewer.http.request(
-                    method, viewer.url + path, headers=headers, timeout=5, stream=True
+                    method, viewer.url + path, headers=headers, timeout=PATIENCE, stream=True
                 ) as answer:
                     where = (method, path, headers)
                     assert str(answer.status_code) in operation["responses"], where

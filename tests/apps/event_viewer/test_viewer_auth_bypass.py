@@ -78,7 +78,7 @@ def statuses(viewer: Viewer, method: str, target: str) -> list[int]:
     body = "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
     if method in ("GET", "HEAD", "OPTIONS", "TRACE", "DELETE"):
         body = "\r\n"
-    answer = viewer.raw((head + body).encode("latin-1"), wait=3)
+    answer = viewer.raw((head + body).encode("latin-1"))
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
 
 
@@ -141,7 +141,7 @@ def test_every_answer_has_the_security_headers(start: Start) -> None:
         431: b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * 200,
     }  # fmt: skip
     for status, request in asked.items():
-        answer = viewer.raw(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) + b"\r\n", 3)
+        answer = viewer.raw(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) + b"\r\n")
         head = answer.partition(b"\r\n\r\n")[0].lower()
         assert head.startswith(b"http/1.1 %d " % status), (status, answer)
         for name in (b"content-security-policy: default-src 'none'", b"x-content-type-options: nos",
@@ -149,7 +149,7 @@ def test_every_answer_has_the_security_headers(start: Start) -> None:
                      b"cross-origin-resource-policy: same-origin"):  # fmt: skip
             assert b"\r\n" + name in head, (status, name)
     # What does not parse is answered by uvicorn itself.
-    assert b"content-security-policy" in viewer.raw(b"\x00\x01 nonsense\r\n\r\n", 3).lower()
+    assert b"content-security-policy" in viewer.raw(b"\x00\x01 nonsense\r\n\r\n").lower()
 
 
 @pytest.mark.parametrize(
@@ -164,4 +164,4 @@ def test_every_answer_has_the_security_headers(start: Start) -> None:
 )
 def test_one_host(closed: Viewer, hosts: bytes, version: bytes, status: bytes) -> None:
     request = b"GET /healthz HTTP/" + version + b"\r\n" + hosts + b"Connection: close\r\n\r\n"
-    assert closed.raw(request, 3).startswith(b"HTTP/1.1 " + status)
+    assert closed.raw(request).startswith(b"HTTP/1.1 " + status)

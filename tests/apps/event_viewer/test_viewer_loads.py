@@ -43,7 +43,7 @@ def post(event_id: str, text: str, source: str = "/load") -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def ask(viewer: Address, data: bytes, timeout: float = 30) -> bytes:
+def ask(viewer: Address, data: bytes, timeout: float = 60) -> bytes:
     """Send a request on a connection of its own, and return the start of the answer."""
     with socket.create_connection(viewer, timeout=timeout) as connection:
         connection.sendall(data)
@@ -247,7 +247,9 @@ def test_it_stays_alive_and_small(start: Start, load: Load) -> None:
     slowest, largest, served = 0.0, 0.0, 0
     try:
         end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
+        # On a busy machine the answers to two others may take longer than the load has to last.
+        last = end + 120
+        while (now := time.monotonic()) < end or (served < 2 and now < last):
             began = time.monotonic()
             assert ask(viewer.address, request("/healthz"), 60).startswith(b"HTTP/1.1 200")
             slowest = max(slowest, time.monotonic() - began)

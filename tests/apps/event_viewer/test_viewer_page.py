@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps.event_viewer.viewer_support import ROOT, Start, Viewer, wait_until
+from apps.event_viewer.viewer_support import PATIENCE, ROOT, Start, Viewer, wait_until
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.http_server import Answer, answering
 from support.ports import free_port
 
 Make = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.needs("chromium")
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 CHROMIUM = shutil.which("chromium")
 HERE = Path(__file__).parent
 AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
@@ -64,7 +64,7 @@ def watched(browser: Browser) -> Iterator[Page]:
     """A page; the test fails when its console shows an error or anything ran that should not."""
     context = browser.new_context(locale="en-GB", viewport={"width": 1200, "height": 760})
     opened = context.new_page()
-    opened.set_default_timeout(30_000)
+    opened.set_default_timeout(60_000)
     problems: list[str] = []
     opened.on("console", lambda one: problems.append(one.text) if one.type == "error" else None)
     opened.on("pageerror", lambda error: problems.append(str(error)))
@@ -590,7 +590,7 @@ def test_ten_thousand_events(start: Start, event: Make, page: Page) -> None:
         box.press("End")  # of what has been loaded so far
         return "n=0;" in (rows(page).last.text_content() or "")
 
-    wait_until(oldest_is_in_view, 60)
+    wait_until(oldest_is_in_view)
     assert rows(page).count() < 60
     expect(rows(page).last).to_have_attribute("aria-setsize", "10000")
     box.evaluate("(list) => { list.scrollTop = 4000; }")
@@ -599,7 +599,7 @@ def test_ten_thousand_events(start: Start, event: Make, page: Page) -> None:
     where = middle.bounding_box()
     viewer.send_batch([event(f"new {n}", data="new") for n in range(20)])
     expect(page.get_by_role("button", name="20 new")).to_be_visible()
-    assert middle.bounding_box() == where
+    wait_until(lambda: middle.bounding_box() == where)
     page.get_by_role("button", name="20 new").click()
     expect(rows(page).first).to_contain_text("new")
 
@@ -650,7 +650,7 @@ def test_on_a_phone(start: Start, event: Make, page: Page) -> None:
     expect(page.get_by_role("complementary")).to_contain_text("number 60;")
     page.get_by_role("button", name="Close").click()
     expect(row).to_be_in_viewport()
-    assert row.bounding_box() == where
+    wait_until(lambda: row.bounding_box() == where)
 
 
 def test_a_large_event(start: Start, event: Make, page: Page) -> None:
@@ -719,7 +719,7 @@ def fill(viewer: Viewer) -> None:
 def an_hour(store: Path) -> None:
     """Counts and times as after an hour of work."""
     now = int(time.time() // 60)
-    with sqlite3.connect(store) as connection:
+    with sqlite3.connect(store, timeout=PATIENCE) as connection:
         connection.execute(
             "UPDATE events SET received = received - 1700 * (40 - seq) - 900 * (seq % 2)"
         )

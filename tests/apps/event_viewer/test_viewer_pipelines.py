@@ -5,12 +5,15 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from apps.event_viewer.viewer_support import Start, wait_until
 from support.http_server import Answer, answering, serving
+
+from event_viewer.pipelines import FRESH_SECONDS
 
 STATUS: dict[str, Any] = {
     "pipeline": "twitter",
@@ -162,9 +165,10 @@ def test_many_pages_cost_as_much_as_one(start: Start, tmp_path: Path) -> None:
     with answering(lambda *_: status()) as server:
         (tmp_path / "urls").write_text(server.url)
         viewer = start(PIPELINES_FILE=tmp_path / "urls")
+        began = time.monotonic()
         for _ in range(30):
             viewer.get("/api/pipelines")
-        assert 1 <= len(server.asked) < 30
+        assert 1 <= len(server.asked) <= 1 + (time.monotonic() - began) / FRESH_SECONDS
 
 
 def test_a_new_pipeline_needs_no_restart(start: Start, tmp_path: Path) -> None:
@@ -175,9 +179,9 @@ def test_a_new_pipeline_needs_no_restart(start: Start, tmp_path: Path) -> None:
         assert viewer.get("/api/pipelines").json() == {"pipelines": []}
         (tmp_path / "new").write_text(server.url)
         (tmp_path / "new").replace(tmp_path / "urls")
-        wait_until(lambda: viewer.get("/api/pipelines").json()["pipelines"], 30)
+        wait_until(lambda: viewer.get("/api/pipelines").json()["pipelines"])
         (tmp_path / "urls").unlink()
-        wait_until(lambda: not viewer.get("/api/pipelines").json()["pipelines"], 30)
+        wait_until(lambda: not viewer.get("/api/pipelines").json()["pipelines"])
 
 
 def test_proxy_of_the_environment_is_used(start: Start, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -11,9 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from apps.event_viewer.viewer_support import BATCH, STRUCTURED, Start, Viewer, wait_until
+from apps.event_viewer.viewer_support import BATCH, PATIENCE, STRUCTURED, Start, Viewer, wait_until
+
+from event_viewer.stream import HEARTBEAT_SECONDS
 
 Make = Callable[..., dict[str, Any]]
+#: Seconds: what only the next heartbeat would find takes longer.
+AT_ONCE = HEARTBEAT_SECONDS - 3
 LINE = b"POST / HTTP/1.1\r\nHost: viewer\r\n"
 
 
@@ -87,17 +92,21 @@ def test_refused_with_a_reason_and_kept(
     answer = viewer.post(data=body, headers={"content-type": content_type})
     assert answer.status_code == status
     assert reason in answer.json()["error"]
-    kept = wait_until(viewer.rejected)[0]
-    assert kept["reason"] == answer.json()["error"]
-    assert kept["status"] == status
-    assert kept["size"] == len(body)
+    wanted = {"reason": answer.json()["error"], "status": status, "size": len(body)}
+
+    def newest() -> dict[str, Any] | None:
+        """What was refused is kept somewhat after the answer; until then an earlier one is the newest."""
+        kept = viewer.rejected()[:1]
+        return kept[0] if kept and kept[0].items() >= wanted.items() else None
+
+    kept = wait_until(newest)
     assert kept["headers"]["content-type"] == content_type
     wait_until(lambda: f'rejected event status={status} client=127.0.0.1 reason="' in viewer.log)
 
 
 def test_credentials_are_not_kept(viewer: Viewer) -> None:
     viewer.post(data=b"x", headers={"authorization": "Bearer secret-thing", "cookie": "a=secret-b"})
-    wait_until(lambda: viewer.rejected()[0]["body"] == "x")
+    wait_until(lambda: [one["body"] for one in viewer.rejected()[:1]] == ["x"])
     assert "secret" not in json.dumps(viewer.rejected())
 
 
@@ -105,8 +114,8 @@ def test_the_rejected_list_is_bounded(start: Start) -> None:
     viewer = start(KEEP_REJECTED=5)
     for number in range(12):
         viewer.post(data=f"bad {number}".encode())
-    wait_until(lambda: viewer.rejected()[0]["body"] == "bad 11")
-    assert [one["body"] for one in viewer.rejected()] == [f"bad {n}" for n in range(11, 6, -1)]
+    kept = [f"bad {n}" for n in range(11, 6, -1)]
+    wait_until(lambda: [one["body"] for one in viewer.rejected()] == kept)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -132,7 +141,7 @@ def test_lengths_that_lie(viewer: Viewer) -> None:
         b"Content-Length: five\r\n",
         b"Transfer-Encoding: chunked, identity\r\n",
     ):
-        answer = viewer.raw(LINE + head + b"\r\nhello", wait=2)
+        answer = viewer.raw(LINE + head + b"\r\nhello")
         assert answer.split(b"\r\n")[0].startswith(b"HTTP/1.1 4"), (head, answer)
         assert answer.count(b"HTTP/1.1") == 1
 
@@ -141,7 +150,7 @@ def test_a_shorter_length_does_not_smuggle(viewer: Viewer, event: Make) -> None:
     """What comes after a body is another request, and must be one."""
     body = json.dumps(event(1)).encode()
     head = LINE + f"Content-Type: {STRUCTURED}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    answer = viewer.raw(head + body + json.dumps(event(2)).encode(), wait=2)
+    answer = viewer.raw(head + body + json.dumps(event(2)).encode())
     assert b"400 Bad Request" in answer
     assert viewer.find(event()["source"], "2").status_code == 404
 
@@ -169,7 +178,7 @@ def test_pipelined_requests_are_answered_in_order(viewer: Viewer, event: Make) -
 )
 def test_header_bombs(viewer: Viewer, bomb: bytes) -> None:
     try:
-        answer = viewer.raw(LINE + bomb + b"\r\n", wait=3)
+        answer = viewer.raw(LINE + bomb + b"\r\n")
     except (BrokenPipeError, ConnectionResetError):
         answer = b""  # refused while it was still being sent
     assert answer == b"" or answer.startswith((b"HTTP/1.1 431", b"HTTP/1.1 400")), answer
@@ -181,7 +190,7 @@ def test_a_refused_head_stores_nothing(viewer: Viewer, event: Make) -> None:
     body = json.dumps(event(1)).encode()
     many = b"".join(b"X-%d: y\r\n" % number for number in range(150))
     head = f"Content-Type: {STRUCTURED}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    answer = viewer.raw(LINE + many + head + body, wait=3)
+    answer = viewer.raw(LINE + many + head + body)
     assert answer.startswith(b"HTTP/1.1 431")
     assert answer.count(b"HTTP/1.1") == 1
     assert viewer.send(event(2)).status_code == 202
@@ -194,11 +203,14 @@ def test_slow_requests_do_not_hold_it_up(start: Start) -> None:
     slow = [socket.create_connection(viewer.address) for _ in range(250)]
     for number, connection in enumerate(slow):
         part = LINE if number % 2 else LINE + b"Content-Length: 100\r\n\r\nab"
-        connection.sendall(part)
+        with contextlib.suppress(ConnectionError):  # as below
+            connection.sendall(part)
     assert viewer.get("/healthz").status_code == 200
     for connection in slow:
-        connection.settimeout(20)
-        answer = connection.recv(1000)
+        connection.settimeout(PATIENCE)
+        answer = b""
+        with contextlib.suppress(ConnectionError):  # closed before the test had sent its part
+            answer = connection.recv(1000)
         assert answer == b"" or answer.startswith(b"HTTP/1.1 408")
         connection.close()
 
@@ -235,13 +247,13 @@ def test_connections_in_use_do_not_give_way(start: Start, event: Make) -> None:
 def test_trailers_are_not_attributes(viewer: Viewer) -> None:
     head = LINE + b"ce-specversion: 1.0\r\nce-id: trailer\r\nce-source: /trailer\r\nce-type: t\r\n"
     chunks = b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n"
-    answer = viewer.raw(head + chunks + b"ce-subject: later\r\nce-id: 2\r\n\r\n", 3)
+    answer = viewer.raw(head + chunks + b"ce-subject: later\r\nce-id: 2\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 202")
     stored = viewer.find("/trailer", "trailer").json()["event"]
     assert set(stored) == {"specversion", "id", "source", "type", "data"}
     many = b"".join(b"x-%d: y\r\n" % number for number in range(10_000))
     with contextlib.suppress(ConnectionError):
-        assert viewer.raw(head + chunks + many * 10, 3).startswith(b"HTTP/1.1 431")
+        assert viewer.raw(head + chunks + many * 10).startswith(b"HTTP/1.1 431")
 
 
 @pytest.mark.parametrize(
@@ -257,22 +269,22 @@ def test_pipelines_are_bounded(start: Start, flood: bytes) -> None:
     viewer = start()
     stream = b"GET /api/stream HTTP/1.1\r\nHost: a\r\n\r\n"
     with (
-        socket.create_connection(viewer.address, timeout=10) as connection,
+        socket.create_connection(viewer.address, timeout=PATIENCE) as connection,
         contextlib.suppress(ConnectionError),
     ):
         connection.sendall(stream + flood)
         while connection.recv(65536):
             pass  # it is closed, where a stream would go on
-    wait_until(lambda: "\nevent_viewer_streams 0.0" in viewer.get("/metrics").text, 3)
+    wait_until(lambda: "\nevent_viewer_streams 0.0" in viewer.get("/metrics").text, AT_ONCE)
 
 
 def test_a_client_that_leaves_with_requests_pending_is_noticed(start: Start) -> None:
     viewer = start()
     stream = b"GET /api/stream HTTP/1.1\r\nHost: a\r\n\r\n"
-    with socket.create_connection(viewer.address, timeout=10) as connection:
+    with socket.create_connection(viewer.address, timeout=PATIENCE) as connection:
         connection.sendall(stream + stream)
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
-    wait_until(lambda: "\nevent_viewer_streams 0.0" in viewer.get("/metrics").text, 3)
+    wait_until(lambda: "\nevent_viewer_streams 0.0" in viewer.get("/metrics").text, AT_ONCE)
     assert "Traceback" not in viewer.log
 
 
@@ -280,19 +292,21 @@ def test_a_sender_may_ask_for_permission(viewer: Viewer, start: Start) -> None:
     """Web Hooks for Event Delivery, as Azure's Event Grid asks."""
     asking = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "100",
               "WebHook-Request-Callback": "http://127.0.0.1:9/callback"}  # fmt: skip
-    answer = viewer.http.options(viewer.url + "/", headers=asking, timeout=5)
+    answer = viewer.http.options(viewer.url + "/", headers=asking, timeout=PATIENCE)
     assert answer.status_code == 200
     assert answer.headers["webhook-allowed-origin"] == "eventgrid.azure.net"
     assert answer.headers["webhook-allowed-rate"] == "*"
     assert "POST" in answer.headers["allow"]
-    plain = viewer.http.options(viewer.url + "/", timeout=5)
+    plain = viewer.http.options(viewer.url + "/", timeout=PATIENCE)
     assert "webhook-allowed-origin" not in plain.headers
     closed = start(WRITE_TOKEN="writer")
-    answer = closed.http.options(closed.url + "/", headers=asking, timeout=5)
+    answer = closed.http.options(closed.url + "/", headers=asking, timeout=PATIENCE)
     assert answer.status_code == 401
     assert "webhook-allowed-origin" not in answer.headers
     asking["Authorization"] = "Bearer writer"
-    assert closed.http.options(closed.url + "/", headers=asking, timeout=5).status_code == 200
+    assert (
+        closed.http.options(closed.url + "/", headers=asking, timeout=PATIENCE).status_code == 200
+    )
 
 
 @pytest.mark.parametrize("event_id", ["a/b/c", "../../etc", "%2F", "ä ö", "?x=1#y", "a'\"b", "."])
@@ -322,11 +336,20 @@ def test_markup_stays_data(viewer: Viewer, event: Make) -> None:
 
 def test_logging_is_bounded(start: Start, event: Make) -> None:
     viewer = start(LOG_EVENTS_PER_SECOND=10, LOG_TEXT_LENGTH=5)
+    began = time.monotonic()
     viewer.send_batch([event(number, data="abcdefgh") for number in range(500)])
-    time.sleep(1.1)
+    time.sleep(1.1)  # into another second
     viewer.send(event("later", data="x"))
-    wait_until(lambda: "490 events were not logged" in viewer.log)
-    assert viewer.log.count("received event") == 11
+    seconds = time.monotonic() - began + 2  # that were begun
+
+    def logged() -> int:
+        return viewer.log.count("received event")
+
+    def left_out() -> int:
+        return sum(map(int, re.findall(r"(\d+) events were not logged", viewer.log)))
+
+    wait_until(lambda: logged() + left_out() == 501)
+    assert 10 < logged() <= 10 * seconds
     assert 'text="abcde…"' in viewer.log
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -45,9 +46,11 @@ def test_a_single_event_arrives_at_once(start: Start, event: Make) -> None:
     stream = Stream(viewer)
     wait_until(lambda: open_streams(viewer) == 1)
     began = time.monotonic()
-    viewer.send(event(1))
-    stream.wait_for(1)
-    assert time.monotonic() - began < HEARTBEAT_SECONDS / 2  # so it was not found by chance
+    for number in range(1, 5):
+        viewer.send(event(number))
+        stream.wait_for(number)
+    # Found with the heartbeats only, each but the first would have taken as long as one.
+    assert time.monotonic() - began < 3 * HEARTBEAT_SECONDS
 
 
 def test_resumes_after_the_last_event(start: Start, event: Make, tmp_path: Path) -> None:
@@ -155,16 +158,19 @@ def test_stalled_clients_cost_others_nothing(start: Start, event: Make) -> None:
 
 
 def test_a_client_that_takes_nothing_is_dropped(start: Start, event: Make) -> None:
-    viewer = start(REQUEST_TIMEOUT_SECONDS=1)
+    viewer = start(REQUEST_TIMEOUT_SECONDS=3)
     reader = Stream(viewer)
+    sent = itertools.count(1)
     with stalled(viewer):
         wait_until(lambda: open_streams(viewer) == 2)
 
         def dropped() -> bool:
-            viewer.send_batch([event(f"{time.time()}-{n}", data="x" * 5000) for n in range(100)])
+            batch = next(sent)
+            viewer.send_batch([event(f"{batch}-{n}", data="x" * 5000) for n in range(100)])
+            reader.wait_for(100 * batch)  # it takes what it is sent, also on a busy machine
             return open_streams(viewer) == 1
 
-        wait_until(dropped, 20)
+        wait_until(dropped)
         assert not reader.ended
 
 
@@ -196,7 +202,7 @@ def test_stalled_clients_hold_parts_of_large_events(start: Start, event: Make) -
 
 
 def test_streams_end_on_shutdown(start: Start) -> None:
-    viewer = start(SHUTDOWN_GRACE_SECONDS=60)
+    viewer = start(SHUTDOWN_GRACE_SECONDS=600)
     streams = [Stream(viewer) for _ in range(5)]
     assert viewer.stop() == 0  # waits less than that
     wait_until(lambda: all(stream.ended for stream in streams))

@@ -24,6 +24,8 @@ from support.ports import free_port
 
 from event_viewer.store.interface import Store
 
+#: Seconds that a process, a request or a condition is waited for: the machine may be busy with other tests.
+PATIENCE = 60.0
 ROOT = Path(__file__).resolve().parents[3]
 APP = ROOT / "apps" / "event-viewer"
 STRUCTURED = "application/cloudevents+json; charset=utf-8"
@@ -54,10 +56,10 @@ class Viewer:
         return parts.hostname or "", parts.port or 0
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        return self.http.get(self.url + path, timeout=10, **options)
+        return self.http.get(self.url + path, timeout=PATIENCE, **options)
 
     def post(self, path: str = "/", **options: Any) -> requests.Response:
-        return self.http.post(self.url + path, timeout=20, **options)
+        return self.http.post(self.url + path, timeout=PATIENCE, **options)
 
     def send(self, event: dict[str, Any], **options: Any) -> requests.Response:
         """Send an event in structured mode."""
@@ -80,19 +82,19 @@ class Viewer:
     def rejected(self) -> list[dict[str, Any]]:
         return self.get("/api/rejected").json()["rejected"]
 
-    def raw(self, data: bytes, wait: float = 5) -> bytes:
-        """Send these bytes and return what comes back until the viewer closes or `wait` is over."""
-        with socket.create_connection(self.address, timeout=wait) as connection:
+    def raw(self, data: bytes) -> bytes:
+        """Send these bytes and return what comes back until the viewer closes the connection."""
+        with socket.create_connection(self.address, timeout=PATIENCE) as connection:
             connection.sendall(data)
             got = b""
-            with contextlib.suppress(TimeoutError, ConnectionResetError):
+            with contextlib.suppress(ConnectionResetError):
                 while part := connection.recv(65536):
                     got += part
             return got
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(15)
+        return self.process.wait(PATIENCE)
 
 
 Start = Callable[..., Viewer]
@@ -177,7 +179,7 @@ def running(folder: Path, **settings: Any) -> Iterator[Callable[..., Viewer]]:
         session.trust_env = False
         viewer = Viewer(f"http://127.0.0.1:{port}", process, log_path, session)
         started.append(viewer)
-        wait_until(lambda: process.poll() is not None or is_ready(viewer), 20)
+        wait_until(lambda: process.poll() is not None or is_ready(viewer))
         assert process.poll() is None, viewer.log
         return viewer
 
@@ -190,7 +192,7 @@ def running(folder: Path, **settings: Any) -> Iterator[Callable[..., Viewer]]:
                 viewer.process.terminate()
         for viewer in started:
             try:
-                viewer.process.wait(15)
+                viewer.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 viewer.process.kill()
                 raise
@@ -217,7 +219,7 @@ def is_ready(viewer: Viewer) -> bool:
     return False
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 10) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """The condition's first true value; fails when there is none in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
