@@ -21,7 +21,7 @@ from streamops_sandbox.home import MARK, Home
 
 logger = logging.getLogger(__name__)
 
-_START_SECONDS = 60.0
+_START_SECONDS = 110.0
 _STOP_SECONDS = 20.0
 #: Below the folder of a cluster: the version of Kubernetes that it reports, where that is not the sandbox's.
 VERSION_FILE = "kubernetes-version"

@@ -135,7 +135,7 @@ def _from_certificate(certificate: Mapping[str, Any]) -> User | None:
 
 
 _LOG = logging.getLogger(__name__)
-_SECONDS = 5.0
+_SECONDS = 30.0
 
 
 class GoogleTokens:

@@ -21,7 +21,8 @@ Bind = tuple[Path, Path]  # source, target
 #: Above what systems give to people, services and subordinate users.
 _FIRST_USER = 0x70000000
 _USERS = 1 << 16
-_PROBE_SECONDS = 10.0
+#: A machine that is only busy must not be taken for one that cannot.
+_PROBE_SECONDS = 60.0
 #: CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SYS_PTRACE, CAP_SYS_ADMIN
 _NEEDED = sum(1 << bit for bit in (0, 1, 5, 6, 7, 19, 21))
 
