@@ -153,11 +153,14 @@ class Recorder(Controller):
         self.seen: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
+        #: The first run lasts until it is set.
+        self.go_on = asyncio.Event()
 
     async def reconcile(self, namespace: str | None, name: str) -> None:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         self.seen.append(name)
+        await self.go_on.wait()
         await asyncio.sleep(0.05)
         self.at_once -= 1
         if self.seen.count(name) == 1:
@@ -173,8 +176,11 @@ def test_a_controller_retries_comes_again_and_never_works_twice_on_one_object(
         controller = Recorder(client)
         running = asyncio.create_task(controller.run())
         owner = await client.create(config_map("one"))
-        for number in range(5):  # while the first run sleeps
+        await until(lambda: controller.seen)
+        for number in range(5):  # during the first run
             await client.patch(owner, {"data": {"n": str(number)}})
+        await until(lambda: controller.maps.get("one", "default")["data"].get("n") == "4")
+        controller.go_on.set()
         await until(lambda: len(controller.seen) >= 3)
         await asyncio.sleep(0.3)
         assert set(controller.seen) == {"one"}

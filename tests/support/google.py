@@ -121,7 +121,7 @@ class Google:
             f"{self.url}/{path}", data=data, headers=headers, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return response.status, json.load(response)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
@@ -188,12 +188,12 @@ def google_sandbox(home: Path, services: tuple[str, ...] = ALL_SERVICES) -> Iter
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
-    assert started.wait(30), "the stand-in did not start"
+    assert started.wait(60), "the stand-in did not start"
     try:
         yield running[0]
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
+        thread.join(90)
 
 
 def run_module(

@@ -61,7 +61,7 @@ class Kube:
     def connect(self) -> Client:
         """A client that has discovered nothing yet."""
         config = kubeconfig.load({"kubeconfig": str(self.kubeconfig)})
-        return Client(Transport(config, timeout=20))
+        return Client(Transport(config, timeout=60))
 
     def run(
         self,

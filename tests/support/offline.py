@@ -37,4 +37,4 @@ def loopback_only() -> Iterator[list[str]]:
         yield ["nsenter", "--target", str(holder.pid), *namespaces]
     finally:
         holder.stdin.close()
-        holder.wait(10)
+        holder.wait(60)

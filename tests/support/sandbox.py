@@ -17,7 +17,7 @@ from kubernetes.dynamic import DynamicClient
 Object = dict[str, Any]
 T = TypeVar("T")
 
-_PATIENCE_SECONDS = 60.0  # tests run beside each other on small machines
+_PATIENCE_SECONDS = 100.0  # tests run beside each other on small machines
 
 
 def sandbox(*arguments: str, home: Path, check: bool = True) -> subprocess.CompletedProcess[str]:

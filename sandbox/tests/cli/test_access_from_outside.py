@@ -49,7 +49,7 @@ def answer(
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with urllib.request.urlopen(request, timeout=10, context=context) as response:
+        with urllib.request.urlopen(request, timeout=60, context=context) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -133,7 +133,7 @@ def test_requests_of_web_pages_are_refused(cluster: Cluster, service: str) -> No
 
 def test_two_host_headers_are_refused(cluster: Cluster) -> None:
     host, _, port = cluster.state["urls"]["google"].rpartition("/")[2].rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(
             b"GET /tokeninfo HTTP/1.1\r\nHost: localhost\r\nHost: rebound.example\r\n"
             b"Connection: close\r\n\r\n"

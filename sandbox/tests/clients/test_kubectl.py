@@ -179,7 +179,7 @@ def test_logs(kubectl: Kubectl) -> None:
         numbers = [int(line.split()[1]) for line in lines]
         assert numbers == list(range(numbers[0], numbers[0] + 3))
         kubectl("delete", "deployment", "deployment", "--cascade=foreground")
-        assert process.wait(30) == 0, "the end of the container is the end of its log"
+        assert process.wait(60) == 0, "the end of the container is the end of its log"
 
 
 class following:
@@ -197,13 +197,13 @@ class following:
 
     def __exit__(self, *_exc: object) -> None:
         self._process.terminate()
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)
 
 
 def test_waiting_scaling_and_taking_away(kubectl: Kubectl) -> None:
     made = workload(kubectl.cluster, "Deployment", replicas=2)
     kubectl("apply", "-f", "-", stdin=documents(made))
-    kubectl("wait", "--for=create", "deployment/deployment", "--timeout=10s")
+    kubectl("wait", "--for=create", "deployment/deployment", "--timeout=60s")
     kubectl("wait", "--for=condition=Available", "deployment/deployment", "--timeout=60s")
     kubectl("wait", "--for=jsonpath={.status.readyReplicas}=2", "deployment/deployment")
     refused = kubectl(
@@ -237,8 +237,10 @@ def test_the_node_is_drained_and_taken_back(kubectl: Kubectl) -> None:
         said = kubectl("drain", node, "--pod-selector=app=deployment", "--timeout=60s")
         assert f"{pod} evicted" in said
         assert "SchedulingDisabled" in kubectl("get", "node", node)
-        (waiting,) = kubectl("get", "pods", "-o", "name").split()
-        assert "Pending" in kubectl("get", waiting)
+        others = until(
+            lambda: set(kubectl("get", "pods", "-o", "name").split()) - {pod}, "its replacement"
+        )
+        assert "Pending" in kubectl("get", *others)
     finally:
         kubectl("uncordon", node)
     kubectl.rolled_out("deployment/deployment")

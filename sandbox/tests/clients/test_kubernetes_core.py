@@ -199,7 +199,7 @@ def play(cluster: Cluster, namespace: str, tmp_path):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=280,
             check=False,
         )
         assert result.returncode == 0, result.stdout + result.stderr
@@ -208,7 +208,7 @@ def play(cluster: Cluster, namespace: str, tmp_path):
     return run
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_playbooks_with_kubernetes_core(cluster: Cluster, namespace: str, play) -> None:
     assert play(PRESENT, again=False)["changed"] == 5
     assert play(PRESENT, again=True)["changed"] == 0

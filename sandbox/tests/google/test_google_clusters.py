@@ -167,7 +167,7 @@ def test_one_field_per_update(gke: Any, cluster: dict[str, Any]) -> None:
 
 def test_an_operation_at_a_time(google: Google, gke: Any, cluster: dict[str, Any]) -> None:
     name = f"{PARENT}/clusters/shared"
-    google.control("POST", "operation-faults", {"type": "UPDATE_CLUSTER", "seconds": 3})
+    google.control("POST", "operation-faults", {"type": "UPDATE_CLUSTER", "seconds": 8})
     body = {"update": {"desiredReleaseChannel": {"channel": "RAPID"}}}
     running = gke.clusters().update(name=name, body=body).execute()
     assert gke.clusters().get(name=name).execute()["status"] == "RECONCILING"

@@ -42,7 +42,7 @@ def run(made: Image, root: Path, **options) -> subprocess.CompletedProcess[str]:
         cwd=what.cwd,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=True,
     )
 

@@ -40,14 +40,14 @@ class Pushed:
             f"{registry.url}/token",
             params={"scope": f"repository:{name}:pull,push,delete"},
             auth=registry.credentials,
-            timeout=5,
+            timeout=60,
         ).json()["token"]
         self.session.headers["Authorization"] = f"Bearer {token}"
 
     def blob(self, content: bytes) -> dict[str, object]:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         answer = self.session.post(
-            f"{self.url}/blobs/uploads/", params={"digest": digest}, data=content, timeout=5
+            f"{self.url}/blobs/uploads/", params={"digest": digest}, data=content, timeout=60
         )
         answer.raise_for_status()
         return {"digest": digest, "size": len(content)}
@@ -58,7 +58,7 @@ class Pushed:
             f"{self.url}/manifests/{tag}",
             data=content,
             headers={"Content-Type": media_type},
-            timeout=5,
+            timeout=60,
         )
         answer.raise_for_status()
         digest = answer.headers["Docker-Content-Digest"]
@@ -82,7 +82,7 @@ class Pushed:
 
 
 def pulled(reference: str, store: Path, **options) -> Image:
-    return asyncio.run(pull(reference, store=store, timeout=5, **options))
+    return asyncio.run(pull(reference, store=store, timeout=60, **options))
 
 
 def test_image_is_there_with_what_a_status_shows(registry: Registry, tmp_path: Path) -> None:

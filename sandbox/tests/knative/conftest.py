@@ -36,7 +36,7 @@ class KnativeCluster(Cluster):
 
     def install(self, text: str) -> None:
         """Apply a release file, again for as long as a webhook it needs is not there."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             command = ("apply", "--server-side", "--force-conflicts", "-f", "-")
             output = self.kubectl(*command, stdin=text, check=False)
@@ -47,7 +47,7 @@ class KnativeCluster(Cluster):
             assert time.monotonic() < deadline, output
             time.sleep(0.3)
 
-    def wait(self, condition: str, *what: str, namespace: str, seconds: int = 60) -> None:
+    def wait(self, condition: str, *what: str, namespace: str, seconds: int = 100) -> None:
         self.kubectl("wait", f"--for={condition}", f"--timeout={seconds}s", "-n", namespace, *what)
 
     def rolled_out(self, *namespaces: str) -> None:
@@ -139,7 +139,7 @@ class KnativeCluster(Cluster):
         """Send an event in binary mode."""
         event = {"id": uuid.uuid4().hex, "source": "/tests", "specversion": "1.0", "type": kind}
         headers = {f"ce-{name}": value for name, value in {**event, **attributes}.items()}
-        return requests.post(url, headers=headers, json={"text": "grüße 🎉"}, timeout=30)
+        return requests.post(url, headers=headers, json={"text": "grüße 🎉"}, timeout=60)
 
 
 def sink_ref(name: str, kind: str = "Service", api_version: str = SERVING) -> Object:

@@ -35,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/env":
             self.answer(200, json.dumps(dict(os.environ)).encode())
         elif self.path.startswith("/fetch?"):
-            with urllib.request.urlopen(self.path.partition("?")[2], timeout=20) as answer:
+            with urllib.request.urlopen(self.path.partition("?")[2], timeout=60) as answer:
                 self.answer(answer.status, answer.read())
         elif self.path == "/stream":
             self.stream()

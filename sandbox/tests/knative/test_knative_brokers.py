@@ -42,10 +42,10 @@ def ids(cluster, name, namespace):
 
 def test_the_ingress_takes_valid_events_only(cluster, namespace, broker):
     good = {"ce-id": "1", "ce-source": "/t", "ce-type": "t", "ce-specversion": "1.0"}
-    assert requests.post(broker, headers=good, timeout=10).status_code == 202
+    assert requests.post(broker, headers=good, timeout=60).status_code == 202
     for missing in good:
         rest = {name: value for name, value in good.items() if name != missing}
-        assert requests.post(broker, headers=rest, timeout=10).status_code == 400
+        assert requests.post(broker, headers=rest, timeout=60).status_code == 400
     structured = {"id": "2", "source": "/t", "type": "t", "specversion": "1.0", "data": {"a": 1}}
     kinds = {
         "application/cloudevents+json": (json.dumps(structured), 202),
@@ -54,10 +54,10 @@ def test_the_ingress_takes_valid_events_only(cluster, namespace, broker):
     }
     for kind, (body, status) in kinds.items():
         headers = {"Content-Type": kind}
-        assert requests.post(broker, headers=headers, data=body, timeout=10).status_code == status
+        assert requests.post(broker, headers=headers, data=body, timeout=60).status_code == status
     nobody = broker.replace("/default", "/nobody")
-    assert requests.post(nobody, headers=good, timeout=10).status_code == 404
-    assert requests.get(broker, timeout=10).status_code == 405
+    assert requests.post(nobody, headers=good, timeout=60).status_code == 404
+    assert requests.get(broker, timeout=60).status_code == 405
 
 
 def test_triggers_filter_and_the_body_stays_as_sent(cluster, namespace, broker):
@@ -83,7 +83,7 @@ def test_triggers_filter_and_the_body_stays_as_sent(cluster, namespace, broker):
     structured = {"id": "u", "source": "/t", "type": "com.x.post", "specversion": "1.0"}
     headers = {"Content-Type": "application/cloudevents+json"}
     body = json.dumps({**structured, "subject": "grüße 🎉 100%"}).encode()
-    assert requests.post(broker, headers=headers, data=body, timeout=10).status_code == 202
+    assert requests.post(broker, headers=headers, data=body, timeout=60).status_code == 202
     until(lambda: len(cluster.events("posts", namespace)) == 2, "the second one")
     raw = cluster.events("posts", namespace)[1]["headers"]["ce-subject"]
     assert raw.encode("latin-1", "surrogateescape").decode() == "grüße 🎉 100%"
@@ -107,11 +107,12 @@ def test_a_subscriber_that_does_not_answer_in_time_is_asked_again(cluster, names
     cluster.ksvc("hanging", namespace, HANG_FIRST="2")
     delivery = {"retry": 5, "backoffPolicy": "linear", "backoffDelay": "PT0.1S"}
     cluster.apply(
-        trigger("hanging", namespace, "hanging", delivery={**delivery, "timeout": "PT1S"})
+        trigger("hanging", namespace, "hanging", delivery={**delivery, "timeout": "PT2S"})
     )
     cluster.wait("condition=Ready", "trigger/hanging", namespace=namespace)
     assert cluster.send(broker, id="one").status_code == 202
-    until(lambda: ids(cluster, "hanging", namespace) == ["one"], "the third try arrived")
+    # More than once where its answer, too, has come too late on a busy machine.
+    until(lambda: set(ids(cluster, "hanging", namespace)) == {"one"}, "the third try arrived")
 
 
 def test_what_cannot_be_delivered_goes_to_the_dead_letter_sink(cluster, namespace, broker):

@@ -19,10 +19,12 @@ def mirror(cluster):
 
 def test_it_has_upstreams_paths_and_tells_what_is_unchanged(mirror):
     path = "/knative/serving/releases/download/knative-v1.23.0/serving-core.yaml"
-    first = requests.get(mirror + path, timeout=5)
+    first = requests.get(mirror + path, timeout=60)
     documents = list(yaml.safe_load_all(first.text))
     assert {"Deployment", "ConfigMap", "ClusterRole"} <= {d["kind"] for d in documents if d}
-    again = requests.get(mirror + path, headers={"If-None-Match": first.headers["ETag"]}, timeout=5)
+    again = requests.get(
+        mirror + path, headers={"If-None-Match": first.headers["ETag"]}, timeout=60
+    )
     assert again.status_code == 304
 
 
@@ -35,7 +37,7 @@ def test_it_has_upstreams_paths_and_tells_what_is_unchanged(mirror):
     ],
 )
 def test_what_it_does_not_have_is_not_found(mirror, path):
-    answer = requests.get(mirror + path, timeout=5)
+    answer = requests.get(mirror + path, timeout=60)
     assert answer.status_code == 404
     assert "versions here" in answer.text
 

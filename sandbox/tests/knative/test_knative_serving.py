@@ -59,7 +59,7 @@ def test_each_change_of_the_template_is_a_revision_that_gets_the_traffic(cluster
     until(lambda: revision_of(cluster, "changed", namespace) == "changed-00002", "the revision")
     cluster.wait("condition=Ready", "ksvc/changed", namespace=namespace)
     host = f"changed.{namespace}.localhost"
-    assert cluster.fetch(host, "/env").json()["COLOR"] == "green"
+    until(lambda: cluster.fetch(host, "/env").json()["COLOR"] == "green", "the traffic")
     changed["spec"]["traffic"] = [{"revisionName": "changed-00001", "percent": 100}]
     cluster.apply(changed)
     cluster.wait("condition=Ready=False", "ksvc/changed", namespace=namespace)
@@ -135,4 +135,4 @@ def test_private_services_have_no_public_host(cluster, namespace):
     url = cluster.get(SERVING, "Service", "private", namespace)["status"]["url"]
     assert url == f"http://private.{namespace}.svc.cluster.local"
     host = f"private.{namespace}.svc.cluster.local"
-    assert requests.get(cluster.gateway, headers={"Host": host}, timeout=5).status_code == 404
+    assert requests.get(cluster.gateway, headers={"Host": host}, timeout=60).status_code == 404

@@ -30,12 +30,12 @@ class Loop:
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
 
-    def run(self, coroutine: Coroutine[Any, Any, Any], seconds: float = 30.0) -> Any:
+    def run(self, coroutine: Coroutine[Any, Any, Any], seconds: float = 90.0) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(seconds)
 
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self.loop.close()
 
 
@@ -117,7 +117,7 @@ class Cluster:
                 self.server.url + path,
                 params=query,
                 data=data,
-                timeout=30,
+                timeout=60,
                 verify=str(self.server.ca_file),
                 headers={
                     "Authorization": f"Bearer {self.token if token is None else token}",

@@ -49,11 +49,11 @@ def allow(cluster, namespace, rules, *, subject, cluster_wide=False):
 def test_nobody_and_strangers(cluster, pods):
     status = cluster.call("GET", pods, token="wrong", code=401)
     assert (status["reason"], status["message"]) == ("Unauthorized", "Unauthorized")
-    answer = requests.get(cluster.server.url + pods, verify=str(cluster.server.ca_file), timeout=10)
+    answer = requests.get(cluster.server.url + pods, verify=str(cluster.server.ca_file), timeout=60)
     assert answer.status_code == 403
     assert 'User "system:anonymous" cannot list resource "pods"' in answer.json()["message"]
     public = requests.get(
-        cluster.server.url + "/version", verify=str(cluster.server.ca_file), timeout=10
+        cluster.server.url + "/version", verify=str(cluster.server.ca_file), timeout=60
     )
     assert public.status_code == 200
 
@@ -185,7 +185,7 @@ def test_client_certificates(cluster, tmp_path):
         json={},
         cert=(str(tmp_path / "c"), str(tmp_path / "k")),
         verify=str(cluster.server.ca_file),
-        timeout=10,
+        timeout=60,
     )
     assert answer.json()["status"]["userInfo"] == {
         "username": "jane",

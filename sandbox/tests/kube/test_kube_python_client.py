@@ -64,7 +64,7 @@ def test_watch_resumes(api, namespace):
     threading.Timer(0.2, later).start()
     seen = []
     for event in watch.Watch().stream(
-        core.list_namespaced_config_map, namespace, resource_version=start, timeout_seconds=10
+        core.list_namespaced_config_map, namespace, resource_version=start, timeout_seconds=60
     ):
         seen.append((event["type"], event["object"].metadata.name))
         if len(seen) == 3:

@@ -58,7 +58,7 @@ def kubeconfig(tmp_path_factory):
             for program in programs:
                 program.terminate()
             for program in programs:
-                program.wait(20)
+                program.wait(90)
 
 
 def replay(kubeconfig, folder):

@@ -31,14 +31,14 @@ def configmaps(namespace: str) -> str:
 
 def watch(cluster: Any, path: str, *, accept: str = "application/json", **query: Any):
     """Events until the server ends the watch (after timeoutSeconds)."""
-    query = {"watch": "true", "timeoutSeconds": 2, **query}
+    query = {"watch": "true", "timeoutSeconds": 5, **query}
     with requests.Session() as session:
         session.trust_env = False
         answer = session.get(
             cluster.server.url + path,
             params=query,
             stream=True,
-            timeout=20,
+            timeout=60,
             verify=str(cluster.server.ca_file),
             headers={"Authorization": f"Bearer {cluster.token}", "Accept": accept},
         )

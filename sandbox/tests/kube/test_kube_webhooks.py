@@ -245,8 +245,8 @@ def test_selects_objects(cluster, namespace, hook, service, configure, configmap
 
 
 def test_failures_say_what_failed(cluster, namespace, hook, configure, configmaps):
-    configure(timeoutSeconds=1)
-    url = f"https://hook.{namespace}.svc:443/check?timeout=1s"
+    configure(timeoutSeconds=3)
+    url = f"https://hook.{namespace}.svc:443/check?timeout=3s"
     failing = (
         f'Internal error occurred: failed calling webhook "check.{namespace}.io": failed to call '
         f'webhook: Post "{url}": '
@@ -272,7 +272,7 @@ def test_failures_say_what_failed(cluster, namespace, hook, configure, configmap
         {"ports": [{"name": "https", "port": hook.port}]},
         content_type="application/merge-patch+json",
     )
-    hook.delay = 1.5
+    hook.delay = 3.5
     assert message() == failing + "context deadline exceeded"
     hook.delay = 0.0
     cluster.call("POST", configmaps, {"metadata": {"name": "a"}})

@@ -23,7 +23,7 @@ SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 READ_SECRET = """
 import json, os, sys, time, urllib.error, urllib.request
 def get(url, **headers):
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
         return json.load(answer)
 metadata = f"http://{os.environ['GCE_METADATA_HOST']}/computeMetadata/v1/instance/service-accounts"
 token = get(metadata + "/default/token", **{"Metadata-Flavor": "Google"})["access_token"]
@@ -132,7 +132,7 @@ def test_a_pod_reads_the_secret_its_service_account_was_granted(
     address = lines("granted")[1]
     if os.geteuid() == 0:  # the pod is another user's: this one gets none of its tokens
         url = f"http://{address}/computeMetadata/v1/instance/service-accounts/default/token"
-        answer = requests.get(url, headers={"Metadata-Flavor": "Google"}, timeout=10)
+        answer = requests.get(url, headers={"Metadata-Flavor": "Google"}, timeout=60)
         assert (answer.status_code, answer.text) == (
             403,
             "this metadata server answers its pod only",

@@ -150,7 +150,7 @@ def test_without_root_a_user_namespace_makes_the_view(tmp_path: Path) -> None:
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     if "unshare" in done.stderr or "uid_map" in done.stderr:

@@ -30,13 +30,13 @@ class Session(requests.Session):
             f"{registry.url}/token",
             params={"scope": scopes, "service": "x"},
             auth=registry.credentials,
-            timeout=5,
+            timeout=60,
         )
         self.headers["Authorization"] = f"Bearer {answer.json()['token']}"
 
     def request(self, method, url, **options):
         url = url if url.startswith("http") else f"{self.registry.url}{url}"
-        return super().request(method, url, timeout=5, **options)
+        return super().request(method, url, timeout=60, **options)
 
     def push_blob(self, name: str, content: bytes) -> str:
         answer = self.post(
@@ -73,14 +73,14 @@ def code(response: requests.Response) -> str:
 
 
 def test_version_check_names_the_token_endpoint(registry: Registry) -> None:
-    answer = requests.get(f"{registry.url}/v2/", timeout=5)
+    answer = requests.get(f"{registry.url}/v2/", timeout=60)
     assert answer.status_code == 401
     assert f'realm="{registry.url}/token"' in answer.headers["WWW-Authenticate"]
     assert Session(registry).get("/v2/").status_code == 200
 
 
 def test_wrong_password_gets_no_token(registry: Registry) -> None:
-    answer = requests.get(f"{registry.url}/token", auth=("sandbox", "wrong"), timeout=5)
+    answer = requests.get(f"{registry.url}/token", auth=("sandbox", "wrong"), timeout=60)
     assert answer.status_code == 401
 
 

@@ -22,7 +22,7 @@ class Redirect(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, **kwargs: object) -> requests.Response:
         request.url = request.url.replace("https://api.twitter.com", self._url)
-        kwargs["timeout"] = kwargs.get("timeout") or 10
+        kwargs["timeout"] = kwargs.get("timeout") or 60
         return super().send(request, **kwargs)
 
 

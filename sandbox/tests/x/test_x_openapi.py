@@ -25,7 +25,7 @@ def _call(x: X, method: str, path: str, *, valid: bool = True, bearer: str = "",
     if valid:
         x_openapi.check_request(method, path, body)
     headers = {"Authorization": f"Bearer {bearer or x.keys['bearer_token']}"}
-    answer = requests.request(method, x.url + path, headers=headers, timeout=10, **options)
+    answer = requests.request(method, x.url + path, headers=headers, timeout=60, **options)
     content_type = answer.headers["Content-Type"].partition(";")[0]
     x_openapi.check_answer(method, path, answer.status_code, content_type, answer.json())
     return answer
@@ -114,7 +114,7 @@ def test_stream(x: X) -> None:
     path = f"{STREAM}?tweet.fields=created_at,lang"
     x_openapi.check_request("GET", path)
     headers = {"Authorization": f"Bearer {x.keys['bearer_token']}"}
-    with requests.get(x.url + path, headers=headers, stream=True, timeout=10) as answer:
+    with requests.get(x.url + path, headers=headers, stream=True, timeout=60) as answer:
         wait_for(lambda: x.control("GET")["stream"])
         x.publish({"text": "knative", "lang": "en"}, matching="text")
         line = next(line for line in answer.iter_lines() if line)
@@ -130,18 +130,18 @@ def test_compliance_job(x: X) -> None:
     assert job["status"] == "created"
     assert _call(x, "POST", JOBS, json={"type": "tweets"}).status_code == 400, "one at a time"
     ids = f"{kept}\n{gone}\n"
-    assert requests.put(job["upload_url"], ids, timeout=10).status_code == 403, "no text/plain"
+    assert requests.put(job["upload_url"], ids, timeout=60).status_code == 403, "no text/plain"
     headers = {"Content-Type": "text/plain"}
-    assert requests.put(job["upload_url"], ids, headers=headers, timeout=10).status_code == 200
+    assert requests.put(job["upload_url"], ids, headers=headers, timeout=60).status_code == 200
     place = f"{JOBS}/{job['id']}"
     assert _call(x, "GET", place).json()["data"]["status"] == "in_progress"
-    assert requests.get(job["download_url"], timeout=10).status_code == 404
+    assert requests.get(job["download_url"], timeout=60).status_code == 404
     x.control("PUT", "/compliance", {"seconds": 0})
     assert _call(x, "GET", place).json()["data"]["status"] == "complete"
-    [line] = requests.get(job["download_url"], timeout=10).text.splitlines()
+    [line] = requests.get(job["download_url"], timeout=60).text.splitlines()
     entry = json.loads(line)
     assert (entry["id"], entry["action"], entry["reason"]) == (gone, "delete", "suspended")
-    assert requests.get(job["download_url"] + "0", timeout=10).status_code == 403
+    assert requests.get(job["download_url"] + "0", timeout=60).status_code == 403
     listed = _call(x, "GET", f"{JOBS}?type=tweets&status=complete").json()
     assert [found["id"] for found in listed["data"]] == [job["id"]]
     assert _call(x, "GET", f"{JOBS}/1").status_code == 404
@@ -152,7 +152,7 @@ def test_compliance_job_without_a_list_expires(x: X) -> None:
     x.control("PUT", "/clock", {"ahead_seconds": 16 * 60})
     assert _call(x, "GET", f"{JOBS}/{job['id']}").json()["data"]["status"] == "expired"
     headers = {"Content-Type": "text/plain"}
-    assert requests.put(job["upload_url"], "1", headers=headers, timeout=10).status_code == 400
+    assert requests.put(job["upload_url"], "1", headers=headers, timeout=60).status_code == 400
     assert _call(x, "POST", JOBS, json={"type": "tweets"}).status_code == 200
     assert _call(x, "POST", JOBS, valid=False, json={"type": "posts"}).status_code == 400
 

@@ -33,7 +33,7 @@ def test_each_of_the_four_keys_is_verified(clients, wrong: str) -> None:
 def test_wrong_bearer_and_none_are_refused(x: X, clients) -> None:
     with pytest.raises(tweepy.Unauthorized):
         clients.app("wrong").search_recent_tweets("post")
-    assert requests.get(x.url + "/2/tweets/search/recent?query=post", timeout=5).status_code == 401
+    assert requests.get(x.url + "/2/tweets/search/recent?query=post", timeout=60).status_code == 401
 
 
 def test_changed_query_does_not_fit_the_signature(x: X, clients) -> None:
@@ -46,10 +46,10 @@ def test_changed_query_does_not_fit_the_signature(x: X, clients) -> None:
     adapter.send = lambda request, **kwargs: captured.append(request) or send(request, **kwargs)
     signed.search_recent_tweets("post", user_auth=True)
     headers = {"Authorization": captured[0].headers["Authorization"]}
-    replay = session.get(captured[0].url, headers=headers, timeout=5)
+    replay = session.get(captured[0].url, headers=headers, timeout=60)
     assert (replay.status_code, "nonce" in replay.text) == (401, True)
     forged = captured[0].url.replace("query=post", "query=other")
-    assert session.get(forged, headers=headers, timeout=5).status_code == 401
+    assert session.get(forged, headers=headers, timeout=60).status_code == 401
 
 
 def test_newest_first_in_pages(x: X, clients) -> None:
@@ -225,7 +225,7 @@ def test_since_id_is_checked_against_seven_days(x: X, clients) -> None:
     with pytest.raises(tweepy.BadRequest) as error:
         _recent(clients, since_id=limit - (60_000 << 22))
     smallest = int(str(error.value).rsplit("larger than ", 1)[1])
-    assert abs((smallest - limit) >> 22) < 5000
+    assert abs((smallest - limit) >> 22) < 30_000
     assert _recent(clients, since_id=smallest + (60_000 << 22)).meta["result_count"] == 0
 
 

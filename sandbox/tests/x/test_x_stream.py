@@ -45,7 +45,7 @@ def listener(clients, x: X):
     made.disconnect()
     x.control("POST", "/disconnect")
     if made.thread is not None:
-        made.thread.join(10)
+        made.thread.join(60)
 
 
 def _listen(listener: Listener, **parameters: object) -> None:
@@ -102,7 +102,7 @@ def test_the_stream_is_for_apps_only(x: X, clients) -> None:
     auth = tweepy.OAuth1UserHandler(
         *(x.keys[name] for name in ("api_key", "api_secret", "access_key", "access_secret"))
     ).apply_auth()
-    answer = session.get(x.url + "/2/tweets/search/stream", auth=auth, timeout=5)
+    answer = session.get(x.url + "/2/tweets/search/stream", auth=auth, timeout=60)
     assert answer.status_code == 403
     assert "Application-Only" in answer.json()["detail"]
 
@@ -123,7 +123,7 @@ def test_connecting_is_limited(x: X, clients) -> None:
 
 def test_bearer_is_exchanged_for_the_apps_keys(x: X) -> None:
     def exchange(key: str, secret: str, **form: str) -> requests.Response:
-        return requests.post(x.url + "/oauth2/token", auth=(key, secret), data=form, timeout=5)
+        return requests.post(x.url + "/oauth2/token", auth=(key, secret), data=form, timeout=60)
 
     keys = x.keys
     answer = exchange(keys["api_key"], keys["api_secret"], grant_type="client_credentials")
