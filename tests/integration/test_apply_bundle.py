@@ -414,7 +414,7 @@ def test_waiting_honours_observed_generation(kube: Kube, ns: str) -> None:
     with pytest.raises(NotReady, match="has not seen the newest version"):
         kube.apply(deployment("app", ns), wait=True, wait_timeout=0.2)
     kube.set_status(live, {**ready, "observedGeneration": generation})
-    assert kube.apply(deployment("app", ns), wait=True, wait_timeout=5).result["changed"] is False
+    assert kube.apply(deployment("app", ns), wait=True, wait_timeout=60).result["changed"] is False
 
 
 def test_the_timeout_tells_what_is_missing_and_why(kube: Kube, ns: str) -> None:
@@ -468,9 +468,9 @@ def test_a_custom_resource_is_not_ready_just_because_it_exists(kube: Kube, ns: s
     with pytest.raises(NotReady, match=r"Ready=False \(Broken: no disk\)"):
         kube.apply(copy.deepcopy(slow), wait=True, wait_timeout=0.2)
     half = {"kind": "Slow", "type": "Ready", "status": "False", "reason": "Broken"}
-    kube.apply(copy.deepcopy(slow), wait=True, wait_timeout=2, wait_conditions=[half])
+    kube.apply(copy.deepcopy(slow), wait=True, wait_timeout=60, wait_conditions=[half])
     kube.set_status(live, {"conditions": [{"type": "Ready", "status": "True"}]})
-    kube.apply(copy.deepcopy(slow), wait=True, wait_timeout=2)
+    kube.apply(copy.deepcopy(slow), wait=True, wait_timeout=60)
 
 
 def test_a_failed_job_ends_the_wait_at_once(kube: Kube, ns: str) -> None:
@@ -665,8 +665,8 @@ def test_a_job_that_deletes_itself_is_finished(
     controller = threading.Thread(target=finish)
     controller.start()
     if ready:
-        kube.apply(job, wait=True, wait_timeout=30)
+        kube.apply(job, wait=True, wait_timeout=60)
     else:
         with pytest.raises(NotReady, match=r"failed \(BackoffLimitExceeded: m\)"):
-            kube.apply(job, wait=True, wait_timeout=30)
+            kube.apply(job, wait=True, wait_timeout=60)
     controller.join()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import copy
+import itertools
 import json
+import math
 import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -23,6 +24,7 @@ from support.http_server import serving
 from support.kube import Kube, api_server, config_map, namespace
 from support.ports import free_port
 from support.processes import HEEDING_CTRL_C
+from support.sandbox import until
 from support.site import BIN, ROOT, recap
 from support.tls import issue
 
@@ -45,13 +47,14 @@ def ns(kube: Kube) -> str:
 
 
 class Admission(BaseHTTPRequestHandler):
-    """Allows all but what is `refused`, after `delay` seconds."""
+    """Allows all but what is `refused`; from the `most`th write on none before it is `open`."""
 
     def do_POST(self) -> None:
         server: Any = self.server
         review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        time.sleep(server.delay)
         server.seen.append(review["request"]["name"])
+        if not review["request"].get("dryRun") and next(server.writes) > server.most:
+            server.open.wait(60)
         allowed = review["request"]["name"] not in server.refused
         answer = {"uid": review["request"]["uid"], "allowed": allowed}
         body = json.dumps({**review, "request": None, "response": answer}).encode()
@@ -66,9 +69,10 @@ class Admission(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def webhook(port: int, certificate: Path, delay: float = 0.0) -> Iterator[Any]:
+def webhook(port: int, certificate: Path, most: float = math.inf) -> Iterator[Any]:
     with serving(Admission, certificate, port) as server:
-        server.delay, server.seen, server.refused = delay, [], set()
+        server.seen, server.refused = [], set()
+        server.most, server.writes, server.open = most, itertools.count(1), threading.Event()
         yield server
 
 
@@ -97,7 +101,7 @@ def configuration(ns: str, port: int, ca: str) -> dict[str, Any]:
                 "admissionReviewVersions": ["v1"],
                 "sideEffects": "None",
                 "failurePolicy": "Fail",
-                "timeoutSeconds": 5,
+                "timeoutSeconds": 30,
             }
         ],
     }
@@ -119,14 +123,13 @@ def test_a_webhook_that_is_not_ready_is_tried_again_until_it_is(
     outcome: list[Any] = []
     work = threading.Thread(
         target=lambda: outcome.append(
-            kube.apply(config_map("settings", ns), namespace(f"{ns}-more"), retry_timeout=30)
+            kube.apply(config_map("settings", ns), namespace(f"{ns}-more"), retry_timeout=120)
         )
     )
     work.start()
-    time.sleep(0.5)
-    assert kube.get("v1", "Namespace", f"{ns}-more"), "nothing else is held up"
+    until(lambda: kube.get("v1", "Namespace", f"{ns}-more"), "nothing else is held up", 60)
     with webhook(port, certificate) as server:
-        work.join(30)
+        work.join(60)
     assert outcome[0].actions["ConfigMap settings"] == "created"
     assert server.seen
     kube.apply(hook, state="absent")
@@ -220,7 +223,7 @@ class Play:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=200,
             check=False,
         )
 
@@ -280,7 +283,7 @@ def test_a_run_that_is_broken_off_is_finished_by_the_next(
 ) -> None:
     ca, certificate = issue("localhost", tmp_path)
     maps = [config_map(f"map-{number}", ns, key="value") for number in range(60)]
-    with webhook(free_port(), certificate, delay=0.05) as server:
+    with webhook(free_port(), certificate, most=20) as server:
         hook = configuration(ns, server.server_port, ca)
         kube.apply(copy.deepcopy(hook))
         running = subprocess.Popen(
@@ -293,16 +296,13 @@ def test_a_run_that_is_broken_off_is_finished_by_the_next(
         )
         client = kube.connect()
         resource = client.resource("v1", "ConfigMap")
-        deadline = time.monotonic() + 60
-        while not 5 < len(client.list(resource, ns)) < 55:
-            assert time.monotonic() < deadline
-            assert running.poll() is None
-            time.sleep(0.02)
+        until(lambda: len(client.list(resource, ns)) > 5, "some are there")
+        assert running.poll() is None
         os.killpg(running.pid, signal.SIGINT)
-        running.wait(30)
+        running.wait(60)
         partly = len(client.list(resource, ns))
         assert partly < 60
-        server.delay = 0
+        server.open.set()
         finished = play.run(extra=maps)
         assert finished.returncode == 0, finished.stdout + finished.stderr
         assert len(client.list(resource, ns)) == 62

@@ -62,7 +62,7 @@ if FEATURE.is_file():
 
 @given("HTTP Protocol Binding is supported")
 def supported(source: Receiver) -> None:
-    assert source.http.get(source.url + "readyz", timeout=10).status_code == 200
+    assert source.http.get(source.url + "readyz", timeout=60).status_code == 200
 
 
 @given("an HTTP request", target_fixture="message")
@@ -163,8 +163,8 @@ def test_what_is_not_an_event_is_refused_with_the_reason(
 
 
 def test_other_paths_and_methods(source: Receiver) -> None:
-    assert source.http.post(source.url + "other", timeout=10).status_code == 404
-    assert source.http.get(source.url, timeout=10).status_code == 405
+    assert source.http.post(source.url + "other", timeout=60).status_code == 404
+    assert source.http.get(source.url, timeout=60).status_code == 405
 
 
 def test_a_slow_request_is_ended() -> None:
@@ -219,10 +219,8 @@ def test_tokens_are_read_again(tmp_path: Path) -> None:
         basic = base64.b64encode(b"trigger:old").decode()
         assert source.post("2", Authorization=f"Basic {basic}").status_code == 202
         tokens.write_text("old\nnew\n")
-        until(
-            lambda: source.post("3", Authorization="Bearer new").status_code == 202, "new token", 5
-        )
-        assert source.http.get(source.url + "healthz", timeout=10).status_code == 200
+        until(lambda: source.post("3", Authorization="Bearer new").status_code == 202, "new token")
+        assert source.http.get(source.url + "healthz", timeout=60).status_code == 200
         guesses = [source.post(Authorization="Bearer guess").status_code for _ in range(30)]
         # One more try is given each second, so a single guess among the last may be answered 401.
         assert 429 in guesses[-10:]
@@ -306,7 +304,7 @@ def test_https_and_client_certificates(tmp_path: Path) -> None:
     with receiver(certfile=str(served), cafile=str(tmp_path / "ca.pem"), host="0.0.0.0") as source:
         url = f"https://localhost:{source.port}/"
         headers = {**BINARY, "ce-id": "1"}
-        context: dict[str, Any] = {"verify": str(served), "headers": headers, "timeout": 10}
+        context: dict[str, Any] = {"verify": str(served), "headers": headers, "timeout": 60}
         assert source.http.post(url, data=b"{}", cert=str(client), **context).status_code == 202
         with pytest.raises((requests.ConnectionError, ssl.SSLError)):
             source.http.post(url, data=b"{}", **context)
@@ -342,7 +340,7 @@ def test_an_event_that_is_on_its_way_is_not_taken_twice() -> None:
 
 
 def test_an_event_the_rulebook_does_not_take_is_503_and_taken_the_next_time() -> None:
-    with receiver(hand_over_timeout_seconds=0.3) as source:
+    with receiver(hand_over_timeout_seconds=2) as source:
         source.room.clear()
         answer = source.post("slow")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
@@ -352,14 +350,14 @@ def test_an_event_the_rulebook_does_not_take_is_503_and_taken_the_next_time() ->
 
 
 def test_duplicates_are_dropped_within_the_window() -> None:
-    with receiver(duplicate_window_seconds=3, duplicate_window_events=2) as source:
+    with receiver(duplicate_window_seconds=6, duplicate_window_events=2) as source:
         for identity in ("1", "1", "2", "3", "1"):  # 1 was forgotten for 3
             assert source.post(identity).status_code == 202
         assert source.post("3", **{"ce-source": "/other"}).status_code == 202
         assert [event["id"] for event in source.events] == ["1", "2", "3", "1", "3"]
-        counts = source.http.get(source.url + "healthz", timeout=10).json()
+        counts = source.http.get(source.url + "healthz", timeout=60).json()
         assert (counts["taken"], counts["duplicates"]) == (5, 1)
-        time.sleep(3.1)
+        time.sleep(6.1)
         assert source.post("1").status_code == 202
         assert len(source.events) == 6
 
@@ -374,11 +372,11 @@ def test_filters_answer_202_and_drop() -> None:
 
 def test_with_feedback_202_comes_after_the_engine_took_it() -> None:
     with (
-        receiver(feedback=True, hand_over_timeout_seconds=5) as source,
+        receiver(feedback=True, hand_over_timeout_seconds=60) as source,
         ThreadPoolExecutor(2) as pool,
     ):
         answers = [pool.submit(source.post, str(n)) for n in range(2)]
-        until(lambda: len(source.events) == 2, "both are handed over", 10)
+        until(lambda: len(source.events) == 2, "both are handed over")
         time.sleep(0.2)
         assert not any(answer.done() for answer in answers)
         for event in list(source.events):

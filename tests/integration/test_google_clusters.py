@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 import yaml
 from kubernetes import client, config
 from support.google import Google, google_sandbox, run_module
+from support.sandbox import until
 
 from ansible_collections.streamops.knative.plugins.module_utils._google.argspec import (
     GOOGLE,
@@ -202,11 +202,10 @@ def test_further_fields_pass_through(google: Google, auto: str) -> None:
 
 def test_a_cluster_that_somebody_changes_at_the_moment(google: Google, auto: str) -> None:
     """The module waits for an operation that is under way."""
-    google.control("POST", "operation-faults", {"type": "UPDATE_CLUSTER", "seconds": 2})
+    google.control("POST", "operation-faults", {"type": "UPDATE_CLUSTER", "seconds": 5})
     first = threading.Thread(target=_update_directly, args=(google, auto))
     first.start()
-    while cluster(google, auto)["status"] != "RECONCILING":
-        time.sleep(0.02)
+    until(lambda: cluster_labels(google, auto)["status"] == "RECONCILING", "the other's operation")
     changed = gke(google, auto, labels={"second": "yes"})
     first.join()
     assert changed["changed"] is True, changed
@@ -216,14 +215,13 @@ def test_a_cluster_that_somebody_changes_at_the_moment(google: Google, auto: str
 def test_what_begins_between_reading_and_writing(google: Google, auto: str) -> None:
     """An operation of somebody else is waited for, and what it changed is read before writing."""
     read = "container.projects.locations.clusters.get"
-    google.control("POST", "faults", {"method": read, "status": "OK", "seconds": 1})
+    google.control("POST", "faults", {"method": read, "status": "OK", "seconds": 4})
     google.control("POST", "operation-faults", {"type": "UPDATE_CLUSTER", "seconds": 1.5})
     result: dict[str, Any] = {}
     ours = threading.Thread(target=lambda: result.update(gke(google, auto, labels={"ours": "1"})))
     before = cluster_labels(google, auto)
     ours.start()
-    while read not in google.calls():
-        time.sleep(0.02)
+    until(lambda: read in google.calls(), "the module's reading")
     path = f"v1/projects/{PROJECT}/locations/{LOCATION}/clusters/{auto}"
     body = {
         "resourceLabels": {**before["resourceLabels"], "theirs": "1"},
@@ -237,7 +235,7 @@ def test_what_begins_between_reading_and_writing(google: Google, auto: str) -> N
 
 
 def cluster_labels(google: Google, name: str) -> dict[str, Any]:
-    """Labels and their fingerprint, by a list, which is another method than the module's."""
+    """A cluster with its labels and their fingerprint, by a list, which is another method than the module's."""
     path = f"v1/projects/{PROJECT}/locations/-/clusters"
     found = google.call("GET", path, token=google.owner_token)[1]["clusters"]
     return next(c for c in found if c["name"] == name)
@@ -255,7 +253,7 @@ def _directly(google: Google, method: str, path: str, body: dict[str, Any]) -> N
 
 
 def test_an_operation_that_outlasts_its_timeout(google: Google) -> None:
-    google.control("POST", "operation-faults", {"type": "CREATE_CLUSTER", "seconds": 3})
+    google.control("POST", "operation-faults", {"type": "CREATE_CLUSTER", "seconds": 6})
     failed = gke(google, "slow", wait_timeout=1)
     assert "still RUNNING" in failed["msg"]
     assert "wait_timeout" in failed["msg"]

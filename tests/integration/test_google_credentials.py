@@ -91,7 +91,7 @@ def metadata(google: Google, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
-    assert started.wait(30)
+    assert started.wait(60)
     yield address[0]
     loop.call_soon_threadsafe(stop.set)
     thread.join(30)

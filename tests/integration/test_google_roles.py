@@ -75,7 +75,7 @@ class Play:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=250,
             check=False,
         )
 
@@ -474,7 +474,7 @@ def test_the_inventory_plugin(play: Play) -> None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=False,
         )
         assert result.returncode == 0, result.stderr

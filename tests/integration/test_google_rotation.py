@@ -37,7 +37,7 @@ def states(google: Google, name: str) -> list[str]:
 
 def arrived(sink: Sink, count: int) -> None:
     """Wait until so many posts have; a producer that was refused asks again after 30 s."""
-    wait_for(lambda: len(sink.received) == count, timeout=60)
+    wait_for(lambda: len(sink.received) == count, timeout=100)
 
 
 def test_rotation_end_to_end(tmp_path: Path) -> None:

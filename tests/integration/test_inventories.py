@@ -63,7 +63,7 @@ def preflight(kubeconfig):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=False,
         )
 
@@ -114,7 +114,7 @@ def test_a_vault_file_beside_the_inventory(preflight, tmp_path):
     secret.write_text(json.dumps({f"secrets_x_{name}": "hidden-value-1" for name in KEYS}))
     vault = ["--vault-password-file", str(tmp_path / "password")]
     encrypt = [BIN / "ansible-vault", "encrypt", *vault, secret]
-    subprocess.run(encrypt, check=True, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=60)
+    subprocess.run(encrypt, check=True, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=200)
     plain = (INVENTORIES / "plain.ini").read_text()
     without_keys = [line for line in plain.splitlines() if not line.startswith("secrets_x_")]
     (tmp_path / "hosts.ini").write_text("\n".join(without_keys))

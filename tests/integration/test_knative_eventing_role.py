@@ -118,7 +118,7 @@ class Role:
             "knative_eventing_cache_dir": str(folder / "cache"),
             "knative_eventing_domain": "localhost",
             "knative_eventing_gateway": "node_port",
-            "knative_eventing_timeout": 100,
+            "knative_eventing_timeout": 200,
         }
 
     def run(self, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
@@ -223,7 +223,7 @@ def environment_of_the_subject(kube: Kube) -> list[str]:
 
 
 @stand_ins
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_from_installing_over_an_upgrade_to_leaving_nothing(role: Role) -> None:
     before = cluster_scoped(role.kube)
 
@@ -254,7 +254,7 @@ def test_from_installing_over_an_upgrade_to_leaving_nothing(role: Role) -> None:
     assert role.data("streamops-knative-release", "knative-serving") == {"serving": "1.23.0"}
     assert role.changes() == 0
 
-    role.kube.apply(BROKER, subject(), BINDING, wait=True, wait_timeout=60)
+    role.kube.apply(BROKER, subject(), BINDING, wait=True, wait_timeout=100)
     assert "K_SINK" in environment_of_the_subject(role.kube)
     refused = role.refusal(knative_eventing_state="absent")
     assert "Broker default/people would be deleted" in refused
@@ -362,7 +362,7 @@ def autopilot(kube: Kube, folder: Path) -> Iterator[None]:
 
 
 @stand_ins
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_what_autopilot_rewrites_is_no_change(role: Role, tmp_path: Path) -> None:
     resources = [{"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}]
     variables = {
@@ -385,7 +385,7 @@ def test_what_autopilot_rewrites_is_no_change(role: Role, tmp_path: Path) -> Non
 
 
 @stand_ins
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_configuration_components_and_ownership(role: Role) -> None:
     role.kube.apply(pod_monitors(), wait=True)
     serving = {"knative_eventing_components": ["serving", "kourier"]}
@@ -422,7 +422,7 @@ def test_configuration_components_and_ownership(role: Role) -> None:
 
 
 @stand_ins
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_the_ingress_is_changed_and_only_its_own_objects_go(role: Role) -> None:
     def ingress() -> str:
         return role.data("config-network", "knative-serving")["ingress-class"].partition(".")[0]
@@ -494,7 +494,7 @@ ON_KAFKA = {**BROKER, "metadata": {"name": "durable", "namespace": "default"}}
 
 
 @stand_ins
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_brokers_on_kafka_and_rabbitmq_install_themselves(role: Role) -> None:
     kafka = [f"kafka-{part}" for part in ("controller", "broker", "channel", "sink", "source")]
     given: dict[str, Any] = {
@@ -548,7 +548,7 @@ def test_brokers_on_kafka_and_rabbitmq_install_themselves(role: Role) -> None:
             "default.topic.replication.factor": "1",
         }
         assert role.changes(**given) == 0
-        role.kube.apply(ON_KAFKA, wait=True, wait_timeout=60)
+        role.kube.apply(ON_KAFKA, wait=True, wait_timeout=100)
     made = role.kube.get("eventing.knative.dev/v1", "Broker", "durable", "default")
     assert made is not None
     assert made["metadata"]["annotations"]["eventing.knative.dev/broker.class"] == "Kafka"
@@ -926,7 +926,7 @@ def test_each_setting_is_read_back() -> None:
 
 
 @stand_ins
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_settings_are_in_the_cluster_and_go_again(role: Role, tmp_path: Path) -> None:
     role.changes()
     upstream = without_ports(installation(role.kube))
@@ -970,7 +970,7 @@ def test_settings_are_in_the_cluster_and_go_again(role: Role, tmp_path: Path) ->
 
 
 @stand_ins
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_what_eventing_s_controller_starts_when_needed_is_left_running(role: Role) -> None:
     eventing = {"knative_eventing_components": ["eventing"]}
     role.changes(**eventing)
@@ -996,7 +996,7 @@ def test_what_eventing_s_controller_starts_when_needed_is_left_running(role: Rol
 
 
 @stand_ins
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_what_somebody_else_installed_is_adopted_or_refused(role: Role, mirror: str) -> None:
     base = f"{mirror}/knative/serving/releases/download/knative-v1.23.0"
     urls = [{"url": f"{base}/{name}.yaml"} for name in ("serving-crds", "serving-core")]
@@ -1010,7 +1010,7 @@ def test_what_somebody_else_installed_is_adopted_or_refused(role: Role, mirror: 
     assert role.changes(**serving) == 0
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(
     not KNATIVE.is_dir(), reason="the upstream manifests are not beside this checkout"
 )

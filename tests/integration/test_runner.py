@@ -84,7 +84,7 @@ class Playbook:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=200,
             check=False,
         )
         self.output = done.stdout + done.stderr
@@ -227,7 +227,7 @@ def test_a_pipeline_may_have_no_bindings(playbook: Playbook, empty: str) -> None
     playbook.script("base.j2", json.dumps(namespace("unbound")))
     playbook.script("producers.j2", json.dumps(config_map("producer", "unbound")))
     parts = {"base": "base.j2", "bindings": ["empty.j2"], "producers": ["producers.j2"]}
-    (made,) = playbook.run({"streamops.knative.pipelines": {**parts, "wait_timeout": 10}})
+    (made,) = playbook.run({"streamops.knative.pipelines": {**parts, "wait_timeout": 60}})
     assert [item["name"] for item in made["objects"]] == ["unbound", "producer"], made
 
 
@@ -274,7 +274,7 @@ def test_ctrl_c_ends_a_playbook_that_waits(playbook: Playbook, kube: Kube) -> No
             if "waiting" in line and "[localhost]" in line:
                 break
         os.killpg(running.pid, signal.SIGINT)
-        running.communicate(timeout=45)
+        running.communicate(timeout=90)
     finally:
         running.kill()
     assert running.returncode != 0

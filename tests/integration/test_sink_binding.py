@@ -62,7 +62,7 @@ def bind(
     **options: object,
 ) -> Outcome:
     subject = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"}
-    given = {"subject": subject, "sink": {"ref": SINK}, "timeout": 10, **options}
+    given = {"subject": subject, "sink": {"ref": SINK}, "timeout": 60, **options}
     return kube.run(TASK, progress, check=check, diff=True, name="b", namespace=space, **given)
 
 
@@ -200,7 +200,7 @@ def test_a_sink_without_an_address_is_named_with_the_reason(eventing: Kube, spac
     eventing.apply(deployment("app", space))
     reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt"}
     with pytest.raises(BindingError, match="its sink does not resolve to an address: "):
-        bind(eventing, space, sink={"ref": reference}, timeout=1)
+        bind(eventing, space, sink={"ref": reference}, timeout=5)
 
 
 def test_a_namespace_that_the_webhook_leaves_alone_is_named(eventing: Kube, space: str) -> None:
@@ -268,7 +268,7 @@ def test_the_webhook_is_waited_for_although_knative_resolves_no_sink_without_a_s
     recorded: Kube,
 ) -> None:
     sink = {"uri": "http://sink.example"}
-    waited = bind(recorded, "test", sink=sink, wait_for="webhook", timeout=2)
+    waited = bind(recorded, "test", sink=sink, wait_for="webhook", timeout=20)
     assert not waited.result["changed"]
 
 

@@ -65,7 +65,7 @@ class Release:
             "folder": str(self.folder),
             "registry_mirrors": self.upstream.mirrors(registry),
             "cache_dir": str(self.cache),
-            "request_timeout": 5.0,
+            "request_timeout": 60.0,
             "request_retries": 2,
         }
 
@@ -93,7 +93,7 @@ def push(bundle: Path, into: Registry, *, check: bool = False, **options: Any) -
         "username": user or None,
         "password": password or None,
         "cache_dir": str(into.home / "cache"),
-        "request_timeout": 5.0,
+        "request_timeout": 60.0,
         "request_retries": 1,
     }
     return run(knative_bundle_push.TASK, check=check, **{**given, **options})

@@ -48,7 +48,7 @@ class Buildah:
         """Return the whole command line."""
         return ["buildah", *map(str, arguments)]
 
-    def __call__(self, *arguments: object, timeout: float = 120) -> str:
+    def __call__(self, *arguments: object, timeout: float = 240) -> str:
         """Run buildah; its output, or an AssertionError with what it said."""
         done = subprocess.run(
             self.command(*arguments),
@@ -112,7 +112,7 @@ class Buildah:
         finally:
             # buildah ends at once and may leave the program that it runs to itself.
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait(20)
+            process.wait(60)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 

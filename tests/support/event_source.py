@@ -32,7 +32,7 @@ STRUCTURED = {"content-type": "application/cloudevents+json"}
 BATCH = {"content-type": "application/cloudevents-batch+json"}
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 100) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
@@ -87,11 +87,11 @@ class Source:
     def give_feedback(self, event: dict[str, Any]) -> None:
         """Tell the source that the rule engine has taken an event."""
         assert self.feedback is not None
-        asyncio.run_coroutine_threadsafe(self.feedback.put(event), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.feedback.put(event), self.loop).result(60)
 
     def ended(self) -> BaseException | None:
         """Wait until `main` has ended; return what it raised."""
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         return self.error
 
@@ -111,7 +111,7 @@ class Receiver(Source):
         self.http = requests.Session()
         self.http.trust_env = False
         super().__init__("cloudevents", **options)
-        until(self._is_up, "the source listens", 20)
+        until(self._is_up, "the source listens")
 
     def _is_up(self) -> bool:
         if self.error:
@@ -126,12 +126,12 @@ class Receiver(Source):
     ) -> requests.Response:
         """Send an event in binary mode, or whatever `headers` say."""
         fields = {**BINARY, "ce-id": identity} if headers is None else headers
-        return self.http.post(self.url, data=data, headers={**fields, **more}, timeout=20)
+        return self.http.post(self.url, data=data, headers={**fields, **more}, timeout=60)
 
     def raw(self, message: bytes) -> bytes:
-        with socket.create_connection(self.address, 10) as connection:
+        with socket.create_connection(self.address, 60) as connection:
             connection.sendall(message)
-            connection.settimeout(10)
+            connection.settimeout(60)
             answer = b""
             while part := connection.recv(65536):
                 answer += part
@@ -182,7 +182,7 @@ class Rulebook:
     def output(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def wait_for(self, pattern: str, seconds: float = 90) -> str:
+    def wait_for(self, pattern: str, seconds: float = 150) -> str:
         """Return what first matches in the output."""
 
         def look() -> Any:
@@ -192,20 +192,20 @@ class Rulebook:
 
         return str(until(look, f"{pattern} in the rulebook's output", seconds).group())
 
-    def ended(self, seconds: float = 60) -> int:
+    def ended(self, seconds: float = 100) -> int:
         assert self.process is not None
         return self.process.wait(seconds)
 
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(20)
+                self.process.wait(90)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise

@@ -62,12 +62,12 @@ def serve(app: web.Application, port: int) -> Iterator[None]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     try:
         yield
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(60)
         loop.close()
 
 
@@ -101,10 +101,10 @@ def debian_registry(folder: Path) -> Iterator[Registry]:
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen(["docker-registry", "serve", config], stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=1).close()
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=60).close()
                 break
             assert process.poll() is None, (folder / "registry.log").read_text()
             assert time.monotonic() < deadline
@@ -112,7 +112,7 @@ def debian_registry(folder: Path) -> Iterator[Registry]:
         yield Registry(f"127.0.0.1:{port}", folder)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 #: Sees a request, and what the registry answered to it; its answer goes to the client instead.
@@ -147,7 +147,7 @@ def proxy(
             f"{registry.url}{request.path_qs}",
             data=body,
             headers=headers,
-            timeout=10,
+            timeout=60,
         )
         kept = {k: v for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP}
         changed = hook(

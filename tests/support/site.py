@@ -86,7 +86,7 @@ class Site:
         key = str(self.home / "service-account.json")
         credentials = Credentials.from_service_account_file(key, scopes=[CLOUD_PLATFORM])
         url = f"{self.state['urls']['google']}/v1/projects/sandbox-project/secrets"
-        answer = AuthorizedSession(credentials).get(url, timeout=10)
+        answer = AuthorizedSession(credentials).get(url, timeout=60)
         answer.raise_for_status()
         return {secret["name"] for secret in answer.json().get("secrets", [])}
 

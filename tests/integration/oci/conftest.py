@@ -66,7 +66,7 @@ class Build:
             "docker_config": str(registry.docker_config),
             "cache": str(cache),
             "request_retries": 2,
-            "request_timeout": 5.0,
+            "request_timeout": 60.0,
         }
 
     def __call__(

@@ -83,10 +83,10 @@ def health(workshop: Workshop, container: str, more: dict[str, str]) -> str:
     url = f"http://127.0.0.1:{port}/healthz"
     env = {"HOST": "127.0.0.1", "PORT": str(port), **more}
     with workshop.buildah.running(container, env) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
             try:
-                with urllib.request.urlopen(url, timeout=2) as answer:
+                with urllib.request.urlopen(url, timeout=60) as answer:
                     return answer.read().decode().lower()
             except OSError:
                 time.sleep(0.1)
@@ -178,7 +178,7 @@ def test_role_builds_with_an_engine_and_says_what_changed(
         inspected = subprocess.run(
             ["skopeo", "inspect", "--tls-verify=false", "--raw", f"docker://{found[1]}"],
             capture_output=True,
-            timeout=30,
+            timeout=60,
             check=True,
         )
         assert json.loads(inspected.stdout)["layers"]

@@ -35,7 +35,7 @@ def document(registry: Registry, name: str, kind: str, reference: str) -> dict:
             "Accept": "application/vnd.oci.image.manifest.v1+json",
             **anonymous(registry, name),
         },
-        timeout=5,
+        timeout=60,
     )
     answer.raise_for_status()
     return answer.json()
@@ -43,7 +43,7 @@ def document(registry: Registry, name: str, kind: str, reference: str) -> dict:
 
 def anonymous(registry: Registry, name: str) -> dict[str, str]:
     scope = {"scope": f"repository:{name}:pull"}
-    answer = requests.get(f"{registry.url}/token", params=scope, timeout=5)
+    answer = requests.get(f"{registry.url}/token", params=scope, timeout=60)
     return {"Authorization": f"Bearer {answer.json()['token']}"} if answer.ok else {}
 
 
@@ -58,7 +58,7 @@ def test_the_node_pulls_and_runs_it(build, tmp_path: Path) -> None:
         cwd=what.cwd,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=True,
     )
     assert done.stdout == "hello 42 now\n"
@@ -157,7 +157,7 @@ def test_check_mode_predicts_and_pushes_nothing(build, registry) -> None:
         requests.get(
             f"{registry.url}/v2/team/app/tags/list",
             headers=anonymous(registry, "team/app"),
-            timeout=5,
+            timeout=60,
         ).json()["errors"][0]["code"]
         == "NAME_UNKNOWN"
     )
@@ -207,7 +207,7 @@ def test_index_for_several_platforms(build, registry: Registry, tmp_path: Path) 
         f"{registry.url}/token",
         params={"scope": "repository:bases/amd64:pull,push"},
         auth=registry.credentials,
-        timeout=5,
+        timeout=60,
     ).json()["token"]
     session = requests.Session()
     session.headers["Authorization"] = f"Bearer {token}"
@@ -225,7 +225,7 @@ def test_index_for_several_platforms(build, registry: Registry, tmp_path: Path) 
             f"{url}/manifests/{architecture}",
             data=manifest,
             headers={"Content-Type": original["mediaType"]},
-            timeout=5,
+            timeout=60,
         )
         entries.append(
             {
@@ -238,7 +238,7 @@ def test_index_for_several_platforms(build, registry: Registry, tmp_path: Path) 
     index_type = "application/vnd.oci.image.index.v1+json"
     index = json.dumps({"schemaVersion": 2, "mediaType": index_type, "manifests": entries})
     session.put(
-        f"{url}/manifests/both", data=index, headers={"Content-Type": index_type}, timeout=5
+        f"{url}/manifests/both", data=index, headers={"Content-Type": index_type}, timeout=60
     ).raise_for_status()
 
     base = f"{registry.host}/bases/amd64:both"
@@ -256,7 +256,7 @@ def test_index_for_several_platforms(build, registry: Registry, tmp_path: Path) 
 
 def put_blob(session: requests.Session, url: str, content: bytes) -> str:
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    session.post(f"{url}/blobs/uploads/", params={"digest": digest}, data=content, timeout=5)
+    session.post(f"{url}/blobs/uploads/", params={"digest": digest}, data=content, timeout=60)
     return digest
 
 
@@ -304,7 +304,7 @@ def test_skopeo_takes_it_from_debians_registry(build, tmp_path: Path) -> None:
             ["skopeo", "inspect", "--tls-verify=false", reference],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=True,
         )
         seen = json.loads(inspected.stdout)
@@ -315,7 +315,7 @@ def test_skopeo_takes_it_from_debians_registry(build, tmp_path: Path) -> None:
         subprocess.run(
             ["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", reference, target],
             capture_output=True,
-            timeout=30,
+            timeout=60,
             check=True,
         )
     index = json.loads((layout / "index.json").read_text())
@@ -359,7 +359,7 @@ def test_as_a_task(build, tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -374,7 +374,7 @@ def test_password_is_not_shown(build) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode != 0

@@ -88,7 +88,7 @@ def waits() -> list[float]:
 
 @pytest.fixture
 def session(server: Server, waits: list[float]) -> Session:
-    settings = Settings(project="p", endpoint=server.url, retries=3, timeout=5)
+    settings = Settings(project="p", endpoint=server.url, retries=3, timeout=60)
     auth = AuthOptions(auth_kind="accesstoken", scopes=(), access_token="t")
     return Session(settings, auth, sleep=waits.append)
 
@@ -166,7 +166,7 @@ def test_a_limit_per_time_is_waited_for(
 def test_what_was_not_sent_is_sent_again_whatever_it_is(waits: list[float]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    settings = Settings(endpoint=f"http://127.0.0.1:{port}", retries=2, timeout=5)
+    settings = Settings(endpoint=f"http://127.0.0.1:{port}", retries=2, timeout=60)
     auth = AuthOptions(auth_kind="accesstoken", scopes=(), access_token="t")
     with pytest.raises(Unreachable, match="cannot be reached"):
         Session(settings, auth, sleep=waits.append).post("container", "v1/x", {})

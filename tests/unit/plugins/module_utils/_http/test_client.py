@@ -69,7 +69,7 @@ def server() -> Iterator[str]:
 def test_an_answer_that_is_not_json_is_an_error(
     server: str, path: str, message: str, cause: Cause
 ) -> None:
-    client = HttpClient(None, timeout=5)
+    client = HttpClient(None, timeout=60)
     with pytest.raises(NoAnswer, match=message) as caught:
         _ = client.request("GET", server + path).json
     assert caught.value.cause is cause
@@ -77,7 +77,7 @@ def test_an_answer_that_is_not_json_is_an_error(
 
 
 def test_an_answer_is_read_up_to_its_limit(server: str) -> None:
-    client = HttpClient(None, timeout=5)
+    client = HttpClient(None, timeout=60)
     with pytest.raises(NoAnswer) as caught:
         client.request("GET", f"{server}/large", limit=100)
     assert caught.value.cause is Cause.SIZE
@@ -85,7 +85,7 @@ def test_an_answer_is_read_up_to_its_limit(server: str) -> None:
 
 
 def test_redirects_are_followed_only_where_they_are_expected(server: str) -> None:
-    client = HttpClient(None, timeout=5)
+    client = HttpClient(None, timeout=60)
     assert client.request("GET", f"{server}/moved").status == 302
     assert client.request("GET", f"{server}/moved", redirects=1).json == {"ok": True}
     client.close()
@@ -112,7 +112,7 @@ def test_a_request_that_is_under_way_ends_with_the_client() -> None:
 
 
 def test_an_error_names_neither_query_nor_password() -> None:
-    client = HttpClient(None, timeout=5)
+    client = HttpClient(None, timeout=60)
     with pytest.raises(NoAnswer) as caught:
         client.request("GET", "http://me:s3cret@127.0.0.1:9/x?token=s3cret")
     assert "s3cret" not in str(caught.value)
@@ -157,7 +157,7 @@ def socks_proxy(target: int) -> Iterator[tuple[str, list[str]]]:
 def test_a_socks_proxy_resolves_the_name_and_the_certificate_is_checked(tmp_path: Path) -> None:
     ca, path = issue("api.example.com", tmp_path)
     with serve(path) as url, socks_proxy(int(url.rpartition(":")[2])) as (proxy, names):
-        client = HttpClient(private_context(ca), timeout=5, proxy=proxy)
+        client = HttpClient(private_context(ca), timeout=60, proxy=proxy)
         assert client.request("GET", "https://api.example.com/json").json == {"ok": True}
         client.close()
     assert names == ["api.example.com"]
@@ -175,11 +175,11 @@ def test_a_clusters_own_ca_is_not_replaced_by_the_environments(
         url = address.replace("127.0.0.1", "localhost")
         for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
             monkeypatch.setenv(variable, str(tmp_path / "other.pem"))
-        client = HttpClient(private_context(ca), timeout=5)
+        client = HttpClient(private_context(ca), timeout=60)
         assert client.request("GET", f"{url}/json").status == 200
         client.close()
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ours.pem"))
-        client = HttpClient(private_context(other), timeout=5)
+        client = HttpClient(private_context(other), timeout=60)
         with pytest.raises(NoAnswer, match="certificate that is not trusted") as caught:
             client.request("GET", f"{url}/json")
         assert caught.value.cause is Cause.CERTIFICATE

@@ -38,7 +38,7 @@ def server() -> Iterator[AnsweringServer]:
 
 def repository(server: AnsweringServer, credentials: Credentials | None = None) -> Repository:
     reference = Reference.parse(f"{server.host}/team/app", "name")
-    return Repository(reference, Connection(timeout=5, retries=0), credentials)
+    return Repository(reference, Connection(timeout=60, retries=0), credentials)
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_a_blob_is_gone_on_with_where_the_connection_broke(
 
     server.answer = answer
     reference = Reference.parse(f"{server.host}/team/app", "name")
-    registry = Repository(reference, Connection(timeout=5, retries=2))
+    registry = Repository(reference, Connection(timeout=60, retries=2))
     registry.fetch_blob(digest, len(content), tmp_path / "new")
     assert (tmp_path / "new").read_bytes() == content
     assert asked[:2] == ["", "bytes=70000-"]
