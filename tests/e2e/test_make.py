@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.processes import HEEDING_CTRL_C, processes_mentioning
+from support.sandbox import until
 from support.site import checkout, environment_for, installed_checkout
 
 
@@ -38,7 +39,7 @@ def make(folder: Path, *arguments: str, **environment: str) -> tuple[int, list[s
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     lines = done.stderr.splitlines()
@@ -64,10 +65,10 @@ def test_interrupted_demo_leaves_no_process(folder: Path, moment: str) -> None:
             if moment in line:
                 os.killpg(demo.pid, signal.SIGINT)  # as a terminal does: to all that run in it
                 break
-        rest, _ = demo.communicate(timeout=120)
+        rest, _ = demo.communicate(timeout=240)
     assert demo.returncode != 0, said + rest
     assert "Interrupted: stopping the sandbox." in rest
-    assert not processes_mentioning(str(folder))
+    until(lambda: not processes_mentioning(str(folder)), "no process is left")
 
 
 def test_second_demo_is_told_that_one_runs(folder: Path) -> None:

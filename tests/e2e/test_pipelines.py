@@ -118,7 +118,7 @@ if ON_STAND_INS:
 pytestmark = pytest.mark.needs("kubectl")
 
 
-def until(check: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+def until(check: Callable[[], Any], what: str, seconds: float = 120) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := check()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
@@ -319,7 +319,8 @@ def test_killing_the_viewer_behind_a_broker_loses_nothing(several: Site) -> None
         "kubectl", "-n", SPACE, "get", "pods", "-l", "app.kubernetes.io/name=event-viewer",
         "-o", "jsonpath={.items[0].status.containerStatuses[*].restartCount}",
     ).stdout  # fmt: skip
-    assert "2" in restarts.split()
+    # One for each, and on a busy machine perhaps one for a liveness probe.
+    assert max(map(int, restarts.split())) >= 2
 
 
 @pytest.mark.skipif(not ON_STAND_INS, reason="there is no Kafka on the real lane")
@@ -358,8 +359,8 @@ def test_a_job_of_a_cron_job_is_bound_before_it_runs(several: Site) -> None:
     (identifier,) = publish(several, "yearly")
     kubectl = ("kubectl", "-n", SPACE)
     several.run(*kubectl, "create", "job", "now", "--from=cronjob/yearly")
-    several.run(*kubectl, "wait", "--for=condition=Complete", "--timeout=90s", "job/now")
-    assert identifier in events(several)
+    several.run(*kubectl, "wait", "--for=condition=Complete", "--timeout=200s", "job/now")
+    until(lambda: identifier in events(several), "the post in the viewer")
 
 
 def test_a_first_installation_that_reads_nothing_from_x_is_not_green(several: Site) -> None:
@@ -468,7 +469,7 @@ TWITTER = {"app.kubernetes.io/instance": "twitter"}
             "serves no POST /probe: its image is another program",
         ),
         (
-            {"producer_labels": TWITTER, "viewer_labels": NOBODY},
+            {"producer_labels": TWITTER, "viewer_labels": NOBODY, "timeout": 6},
             "the sink http://event-viewer.streamops.svc.cluster.local took it, but there is no pod",
         ),
         (
@@ -476,8 +477,9 @@ TWITTER = {"app.kubernetes.io/instance": "twitter"}
                 "producer_labels": TWITTER,
                 "viewer_labels": {"app.kubernetes.io/name": "event-viewer"},
                 "viewer_namespace": SPACE,
+                "timeout": 6,
             },
-            "took it with status 202, but after 2 s no viewer",
+            "took it with status 202, but after 6 s no viewer",
         ),
     ],
 )
@@ -486,7 +488,7 @@ def test_a_lost_probe_is_told_with_the_hop(
 ) -> None:
     kube = Kube(several.home / "kubeconfig")
     with pytest.raises(Lost) as lost:
-        kube.run(TASK, namespace="streamops", timeout=2, **options)
+        kube.run(TASK, **{"namespace": "streamops", "timeout": 2, **options})
     assert said in str(lost.value)
 
 
