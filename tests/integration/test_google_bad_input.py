@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.google import Google, google_sandbox, run_module
+from support.ports import free_port
 
 from streamops_sandbox.google import ACCOUNT, PROJECT
 
@@ -319,7 +320,7 @@ def test_a_service_that_is_down_for_a_moment_and_for_long(google: Google) -> Non
 
 
 def test_nobody_answers(google: Google) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", free_port())) as listener:  # nobody's afterwards
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         options = {"endpoint": url, "request_timeout": 0.2, "request_retries": 0}
         assert "did not answer within 0.2 s" in message(google, "gcp_secret_info", **options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import pytest
 import yaml
 from kubernetes import client, config
 from support.google import POOL, Google, google_sandbox
+from support.ports import free_port
 
 from streamops_sandbox.google import ACCOUNT, PROJECT
 from streamops_sandbox.node.metadata import GoogleProject, MetadataServer, PodIdentity
@@ -150,8 +150,7 @@ def test_application_default_credentials_from_a_file(google: Google) -> None:
 
 def test_a_machine_without_credentials_that_is_not_googles(google: Google) -> None:
     """Nobody answers where the metadata server would be; what is missing is a login all the same."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        closed = f"127.0.0.1:{listener.getsockname()[1]}"
+    closed = f"127.0.0.1:{free_port()}"
     environment = {
         "GCE_METADATA_HOST": closed,
         "GCE_METADATA_IP": closed,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import pytest
 import requests
 from aiohttp import web
 from support import producer, x_openapi
+from support.ports import free_port
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -31,8 +31,7 @@ def kit(tmp_path: Path) -> Iterator[producer.Kit]:
 @pytest.fixture
 def viewer(tmp_path: Path) -> Iterator[str]:
     """The event viewer, as a process; gives its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {"HOST": "127.0.0.1", "PORT": str(port), "STORE": str(tmp_path / "events.db")}
     path = os.pathsep.join(str(producer.ROOT / part) for part in producer.PATHS)
     process = subprocess.Popen(

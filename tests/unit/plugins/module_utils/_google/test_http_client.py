@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from google.auth.exceptions import TransportError
+from support.ports import free_port
 
 from ansible_collections.streamops.knative.plugins.module_utils._google.http_client import Http
 from ansible_collections.streamops.knative.plugins.module_utils._http.errors import (
@@ -55,9 +56,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def closed() -> int:
     """A port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    return free_port()
 
 
 @pytest.mark.parametrize("content", [None, "not a certificate"])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.http_server import Answer, AnsweringServer, answering
+from support.ports import free_port
 
 from ansible_collections.streamops.knative.plugins.module_utils._google.auth import AuthOptions
 from ansible_collections.streamops.knative.plugins.module_utils._google.errors import (
@@ -164,9 +164,7 @@ def test_a_limit_per_time_is_waited_for(
 
 
 def test_what_was_not_sent_is_sent_again_whatever_it_is(waits: list[float]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    settings = Settings(endpoint=f"http://127.0.0.1:{port}", retries=2, timeout=60)
+    settings = Settings(endpoint=f"http://127.0.0.1:{free_port()}", retries=2, timeout=60)
     auth = AuthOptions(auth_kind="accesstoken", scopes=(), access_token="t")
     with pytest.raises(Unreachable, match="cannot be reached"):
         Session(settings, auth, sleep=waits.append).post("container", "v1/x", {})
