@@ -17,7 +17,7 @@ from event_viewer.settings import Settings, is_http_url
 MOST_PIPELINES, AT_A_TIME = 20, 5
 #: Bytes read of the file, and of an answer; characters shown of each text.
 MOST_BYTES, MOST_CHARACTERS = 64 << 10, 500
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS = 5.0
 #: Who asks sooner is given what was answered before, so that many pages cost as much as one.
 FRESH_SECONDS = 3.0
 #: Attempts to meet the replica that reads; the others stand by.
