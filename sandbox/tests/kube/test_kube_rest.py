@@ -290,7 +290,7 @@ def test_writers_in_parallel_lose_nothing(cluster, configmaps):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(cluster.call("GET", f"{configmaps}/a")["data"]) == 8
 
 

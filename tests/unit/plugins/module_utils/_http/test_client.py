@@ -150,7 +150,7 @@ def socks_proxy(target: int) -> Iterator[tuple[str, list[str]]]:
     thread = threading.Thread(target=work)
     thread.start()
     yield f"socks5://127.0.0.1:{listener.getsockname()[1]}", names
-    thread.join(5)
+    thread.join(60)
     listener.close()
 
 

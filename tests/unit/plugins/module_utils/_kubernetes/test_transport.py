@@ -185,7 +185,7 @@ def tunnel(target: Callable[[], int]) -> Iterator[tuple[int, list[str]]]:
     thread = threading.Thread(target=work)
     thread.start()
     yield listener.getsockname()[1], lines
-    thread.join(5)
+    thread.join(60)
     listener.close()
 
 
