@@ -172,7 +172,7 @@ def test_a_slow_request_is_ended() -> None:
         started = time.monotonic()
         answer = source.raw(b"POST / HTTP/1.1\r\nHost: x\r\n")
         assert b" 408 " in answer
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 14  # the default is 15
 
 
 @pytest.mark.parametrize(

@@ -205,11 +205,15 @@ def workers(viewer: Viewer) -> list[int]:
 
 
 def memory_mib(viewer: Viewer) -> float:
-    """What the viewer's processes have resident; what they share counts once."""
+    """What the viewer's processes have resident of their own; what they share counts once.
+
+    Pages of files, such as the interpreter's, are left out: a process that shares them counts the
+    more of them the fewer others there are at the moment.
+    """
     total = 0.0
     for one in (viewer.process.pid, *workers(viewer)):
         rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
-        total += int(re.findall(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)[0]) / 1024
+        total += int(re.findall(r"^Pss_Anon: +(\d+) kB", rollup, re.MULTILINE)[0]) / 1024
     return total
 
 
