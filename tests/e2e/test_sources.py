@@ -23,6 +23,8 @@ pytestmark = pytest.mark.timeout(700 * PATIENCE)
 SPACE = "streamops"
 VIEWER = {"app.kubernetes.io/name": "event-viewer"}
 SECONDS = 120.0 * PATIENCE
+#: Whose posts the stand-in of Jetstream sends where they name nobody.
+AUTHOR = "did:plc:sandbox2streamops3knative"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Network:
 NETWORKS = [
     Network(
         "jetstream",
-        {"topics": ["removable"], "languages": []},
+        {"topics": ["removable"], "languages": [], "authors": [AUTHOR]},
         "jetstream",
         "app.bsky.feed.post",
         [
@@ -149,6 +151,9 @@ def test_no_keys_are_needed_and_none_are_stored(deployed: Deployed) -> None:
         deployment = deployed.kube.get("apps/v1", "Deployment", network.source, SPACE)
         assert deployment is not None
         assert "credentials" not in json.dumps(deployment["spec"])
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        environment = {entry["name"]: entry.get("value") for entry in container["env"]}
+        assert environment.get("AUTHORS") == (AUTHOR if network.source == "jetstream" else None)
     policy = deployed.kube.get("networking.k8s.io/v1", "NetworkPolicy", "twitter-producer", SPACE)
     assert policy is not None
     assert "169.254.169" not in json.dumps(policy)  # the metadata server's tokens are for X's keys

@@ -529,6 +529,7 @@ FORMATS: dict[str, Format] = {
     "twitter_pipeline_schedule": cron,
     "twitter_pipeline_topics[]": filled,
     "twitter_pipeline_excludes[]": filled,
+    "twitter_pipeline_authors[]": filled,
     "twitter_pipeline_languages[]": matches(r"[a-z]{2,3}(-[A-Za-z]{2,4})?", "a language code, for example en"),
     "twitter_pipeline_query": optional(filled),
     "twitter_pipeline_budget_posts": between(0),

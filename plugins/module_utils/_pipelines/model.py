@@ -56,6 +56,12 @@ LABELS = {
 X_SOURCES = ("search", "stream")
 #: Hashtags of Mastodon: https://docs.joinmastodon.org/user/posting/#hashtags.
 HASHTAG = re.compile(r"#?\w{1,100}")
+#: How each network names an author, with an example; feeds have free names.
+ACCOUNTS = {
+    "jetstream": (re.compile(r"did:[a-z]{1,20}:[A-Za-z0-9._:%-]{1,200}"), "did:plc:abc123"),
+    "mastodon": (re.compile(r"@?\w{1,64}(@[\w.:-]{1,253})?"), "ada@example.social"),
+    **dict.fromkeys(X_SOURCES, (re.compile(r"@?\w{1,20}", re.A), "knativeproject")),
+}
 #: Operators of X's search, which mean nothing elsewhere: https://docs.x.com/x-api/posts/search/integrate/operators
 X_OPERATOR = re.compile(r"-?(from|to|is|has|lang|url|context|entity|conversation_id|place):\S")
 #: Feeds whose state fits into a ConfigMap, as the producer counts them.
@@ -418,23 +424,32 @@ def _query_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     found = []
     on_x = _source(pipeline) in X_SOURCES
     longest = _query_max_length(pipeline)
-    terms = {key: list(pipeline.get(key) or []) for key in ("topics", "languages", "excludes")}
+    keys = ("topics", "languages", "excludes", "authors")
+    terms = {key: list(pipeline.get(key) or []) for key in keys}
     for key, values in terms.items():
         for value in values:
             if "," in value:
                 found.append(f"{prefix}{key}: '{value}' has a comma; make it two entries")
             if on_x and len(value) > longest:
                 found.append(_too_long(f"{prefix}{key}", len(value), longest))
+    account, example = ACCOUNTS.get(_source(pipeline), (None, ""))
+    found += [
+        f"{prefix}authors: '{author}' is not an account such as {example}"
+        for author in terms["authors"]
+        if account and not account.fullmatch(author)
+    ]
     query = pipeline.get("query")
     if not on_x:
         return found + _source_problems(pipeline, prefix)
     if query:
         if len(query) > longest:
             found.append(_too_long(f"{prefix}query", len(query), longest))
-    elif pipeline.get("topics") == [] and not (pipeline.get("environment") or {}).get("AUTHORS"):
-        found.append(f"{prefix}topics: name at least one, or give {prefix}query")
+        if terms["authors"]:
+            found.append(f"{prefix}authors: {prefix}query stands alone; write from: into it")
+    elif pipeline.get("topics") == [] and not _names_authors(pipeline):
+        found.append(f"{prefix}topics: name at least one, or give {prefix}authors or {prefix}query")
     elif not found and (length := _shortest_query(terms)) > longest:
-        together = f"{prefix}topics, with languages and excludes"
+        together = f"{prefix}topics, with languages, excludes and authors"
         found.append(f"{_too_long(together, length, longest)}: name fewer")
     return found
 
@@ -464,10 +479,15 @@ def _source_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     environment = pipeline.get("environment") or {}
     if source == "feed":
         found += _feed_problems(list(pipeline.get("feeds") or []), environment, prefix)
-    narrowed = topics or pipeline.get("languages") or environment.get("AUTHORS")
+    narrowed = topics or pipeline.get("languages") or _names_authors(pipeline)
     if source == "jetstream" and not narrowed:
-        found.append(f"{prefix}topics: without topics and languages every post is read; name some")
+        every = "without topics, languages and authors every post is read; name some"
+        found.append(f"{prefix}topics: {every}")
     return found
+
+
+def _names_authors(pipeline: Mapping[str, Any]) -> bool:
+    return bool(pipeline.get("authors") or (pipeline.get("environment") or {}).get("AUTHORS"))
 
 
 def _feed_problems(feeds: list[str], environment: Mapping[str, Any], prefix: str) -> list[str]:
@@ -493,6 +513,8 @@ def _shortest_query(terms: Mapping[str, list[str]]) -> int:
     groups = [" OR ".join(terms["topics"])] if terms["topics"] else []
     if terms["languages"]:
         groups.append(" OR ".join(f"lang:{language}" for language in terms["languages"]))
+    if terms["authors"]:
+        groups.append(" OR ".join(f"from:{author.lstrip('@')}" for author in terms["authors"]))
     return len(" ".join([*groups, *(f"-{exclude}" for exclude in terms["excludes"])]))
 
 

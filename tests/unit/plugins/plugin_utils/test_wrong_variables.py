@@ -220,6 +220,7 @@ WRITTEN = {
     "twitter_pipeline_topics": ["knative", [], [""], ["a,b"], ["x" * 600], [["a"]], ["a\nb"]],
     "twitter_pipeline_languages": ["en", ["english"], ["EN"]],
     "twitter_pipeline_excludes": ["retweets", [""]],
+    "twitter_pipeline_authors": ["ada", [""], ["a,b"], ["two words"]],
     "twitter_pipeline_query": ["x" * 600, "a\nb"],
     "twitter_pipeline_interval": [0, -1, "30s"],
     "twitter_pipeline_budget_posts": [-1, "many"],

@@ -176,7 +176,7 @@ def test_nothing_is_wrong_with_no_variables():
         ({"query": "x" * 513}, "twitter_pipeline_query: 513 characters"),
         (
             {"topics": [f"topic{number}" for number in range(60)]},
-            "twitter_pipeline_topics, with languages and excludes: 646 characters",
+            "twitter_pipeline_topics, with languages, excludes and authors: 646 characters",
         ),
         ({"registry": ""}, "twitter_pipeline_registry is empty"),
         (
@@ -206,11 +206,24 @@ def test_nothing_is_wrong_with_no_variables():
         ),
         (
             {"source": "jetstream", "topics": [], "languages": []},
-            "twitter_pipeline_topics: without topics and languages every post is read",
+            "twitter_pipeline_topics: without topics, languages and authors every post is read",
         ),
         (
             {"source": "jetstream", "topics": ["a"], "query": "a lang:en"},
             "twitter_pipeline_query: it is in X's language",
+        ),
+        (
+            {"topics": ["a"], "authors": [f"account{number}" for number in range(60)]},
+            "languages, excludes and authors: 1",
+        ),
+        ({"authors": ["not one"]}, "twitter_pipeline_authors: 'not one' is not an account such as"),
+        (
+            {"source": "jetstream", "authors": ["ada"]},
+            "twitter_pipeline_authors: 'ada' is not an account such as did:plc:abc123",
+        ),
+        (
+            {"query": "knative", "authors": ["ada"]},
+            "twitter_pipeline_authors: twitter_pipeline_query stands alone",
         ),
         ({"source": "mastodon", "topics": []}, "twitter_pipeline_topics: name at least one"),
         (
@@ -250,6 +263,9 @@ def test_each_contradiction_names_its_variable(variables, said):
     "given",
     [
         {"source": "jetstream", "topics": ["x" * 600, "re:invent"]},
+        {"source": "jetstream", "topics": [], "languages": [], "authors": ["did:plc:abc123"]},
+        {"source": "search", "topics": [], "authors": ["@ada", "knativeproject"]},
+        {"source": "mastodon", "topics": ["knative"], "authors": ["ada@example.social"]},
         {"source": "feed", "topics": [], "feeds": [], "environment": {"FEEDS_FILE": "/feeds/urls"}},
         {
             "source": "mastodon",
@@ -259,7 +275,7 @@ def test_each_contradiction_names_its_variable(variables, said):
         },
     ],
 )
-def test_what_only_matters_on_x_is_fine_elsewhere(given):
+def test_what_a_source_can_do_is_taken(given):
     assert problems({f"twitter_pipeline_{name}": value for name, value in given.items()}) == []
 
 
