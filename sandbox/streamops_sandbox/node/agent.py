@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import platform
 import sys
 import uuid
@@ -65,7 +66,8 @@ class NodeAgent:
         self.name = config.name
         self.pods_folder = config.folder / "pods"
         self.events = EventRecorder(client, "kubelet", config.name)
-        self.images = ImageSource(config.folder / "images")
+        shared = os.environ.get("SANDBOX_LAYERS")
+        self.images = ImageSource(config.folder / "images", Path(shared) if shared else None)
         self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
         self.isolation = Isolation(network.number)
         self.run_id = uuid.uuid4().hex

@@ -35,10 +35,11 @@ class Runnable:
 
 
 class ImageSource:
-    """The node's images, below `store`."""
+    """The node's images, below `store`; layers are unpacked in `shared` where it is given."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, shared: Path | None = None) -> None:
         self._store = store
+        self._shared = shared
         self._present: set[str] = set()
 
     async def get(
@@ -56,7 +57,13 @@ class ImageSource:
         if program is not None:
             return Runnable(reference, f"sandbox://{reference}", program=program)
         begun = time.monotonic()
-        image = await pull(reference, store=self._store, policy=policy, pull_secrets=pull_secrets)
+        image = await pull(
+            reference,
+            store=self._store,
+            shared=self._shared,
+            policy=policy,
+            pull_secrets=pull_secrets,
+        )
         pulled = policy == "Always" or reference not in self._present
         self._present.add(reference)
         seconds = time.monotonic() - begun if pulled else None

@@ -115,7 +115,8 @@ class Launcher:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.touch()
         give(root, pod.user)
-        give(bytecode, pod.user)
+        if pod.user is not None:  # what is in it is the user's, who may be writing there
+            os.chown(bytecode, pod.user, pod.user)
         # Paths of the image are where they are on this machine; those of volumes are the spec's.
         own = [(path, path) for path in (root, image.rootfs, bytecode)]
         binds = [*python(), *own, (note, Path(ending)), (root / "tmp", Path("/tmp"))]  # noqa: S108

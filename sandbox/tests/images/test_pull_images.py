@@ -107,6 +107,22 @@ def test_policies(registry: Registry, tmp_path: Path) -> None:
     assert (pulled(reference, store, policy="Always").rootfs / "text").read_text() == "two"
 
 
+def test_nodes_share_what_is_unpacked_and_not_what_references_stand_for(
+    registry: Registry, tmp_path: Path
+) -> None:
+    repository, shared = Pushed(registry, "team/app"), tmp_path / "shared"
+    reference = f"{registry.host}/team/app:v1"
+    repository.image("v1", "one")
+    first = pulled(reference, tmp_path / "first", shared=shared)
+    assert pulled(reference, tmp_path / "second", shared=shared).rootfs == first.rootfs
+    assert first.rootfs.is_relative_to(shared)
+    repository.image("v1", "two")
+    third = pulled(reference, tmp_path / "third", shared=shared)
+    assert (third.rootfs / "text").read_text() == "two"
+    assert (first.rootfs / "text").read_text() == "one"
+    assert not list((shared / "temporary").iterdir())
+
+
 def test_what_is_present_needs_no_registry(tmp_path: Path) -> None:
     with sandbox_registry(tmp_path / "home") as registry:
         descriptor = Pushed(registry, "app").image("v1", "hello")

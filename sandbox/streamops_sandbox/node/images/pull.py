@@ -28,12 +28,13 @@ async def pull(
     reference: str,
     *,
     store: Path,
+    shared: Path | None = None,
     policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent",
     pull_secrets: Sequence[Mapping[str, Any]] = (),
     platform: tuple[str, str] | None = None,
     timeout: float = 60.0,  # noqa: ASYNC109 - without progress; not a limit for the whole pull
 ) -> Image:
-    """Return an image, unpacked in `store`, pulled from its registry if need be.
+    """Return an image, unpacked in `store` or `shared`, pulled from its registry if need be.
 
     `policy` is the container's imagePullPolicy, `pull_secrets` docker configurations
     (`{"auths": …}`), `platform` an (os, architecture) other than this machine's. Concurrent calls
@@ -41,7 +42,7 @@ async def pull(
     """
     parsed = Reference.parse(reference)
     wanted = platform or (host.system().lower(), architecture())
-    files = Store(store)
+    files = Store(store, shared)
     lock = _locks.setdefault(f"{files.root} {parsed}", asyncio.Lock())
     async with lock:
         known = files.resolved(parsed)

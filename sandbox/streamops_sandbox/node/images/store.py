@@ -4,7 +4,8 @@
     snapshots/HEX           a root file system up to one layer, by its chain ID
     references/NAME         what a reference was last resolved to
 
-Everything gets its name by a rename once it is complete, so several nodes may share a store.
+Everything gets its name by a rename once it is complete, so several nodes may share a store, or
+its snapshots alone: those are known by their content, references only within one registry.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from streamops_sandbox.node.images.unpack import LayerError, apply_layer
 
 
 class Store:
-    """The folder that images are kept in."""
+    """The folder that images are kept in; `shared`, another one for the snapshots."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, shared: Path | None = None) -> None:
         self.root = root.absolute()
-        for part in ("blobs/sha256", "snapshots", "references", "temporary"):
+        self.unpacked = (shared or root).absolute()
+        for part in ("blobs/sha256", "references", "temporary"):
             (self.root / part).mkdir(parents=True, exist_ok=True)
+        for part in ("snapshots", "temporary"):
+            (self.unpacked / part).mkdir(parents=True, exist_ok=True)
 
     def blob(self, digest: str) -> Path:
         """Return where a blob is, or would be."""
@@ -42,9 +46,9 @@ class Store:
         return content
 
     @contextlib.contextmanager
-    def temporary(self) -> Iterator[Path]:
-        """Give a path for something that is moved to its name when it is complete."""
-        folder = Path(tempfile.mkdtemp(dir=self.root / "temporary"))
+    def temporary(self, root: Path | None = None) -> Iterator[Path]:
+        """Give a path for something that is moved to its name in `root` when it is complete."""
+        folder = Path(tempfile.mkdtemp(dir=(root or self.root) / "temporary"))
         try:
             yield folder / "new"
         finally:
@@ -86,10 +90,10 @@ class Store:
     def _snapshot(
         self, chain: str, parent: Path | None, layer: dict[str, Any], diff_id: str
     ) -> Path:
-        target = self.root / "snapshots" / chain.partition(":")[2]
+        target = self.unpacked / "snapshots" / chain.partition(":")[2]
         if target.is_dir():
             return target
-        with self.temporary() as path:
+        with self.temporary(self.unpacked) as path:
             if parent is None:
                 path.mkdir()
             else:  # files are shared with the parent; a layer replaces them, never writes to them
