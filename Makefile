@@ -49,6 +49,9 @@ REAL_TESTS := tests/real $(addprefix tests/integration/test_,apply_bundle.py app
   knative_eventing_role.py) tests/e2e/test_pipelines.py tests/e2e/test_site.py tests/e2e/test_teams.py \
   'tests/e2e/test_molecule_roles.py::test_role[twitter_pipeline]'
 
+# Sandboxes of tests unpack an image once between them.
+unit integration e2e matrix: export SANDBOX_LAYERS ?= $(CURDIR)/.cache/layers
+
 .PHONY: help demo down test lint unit integration e2e real programs matrix soak bench docs clean tools
 
 help: ## What can be done here
@@ -94,9 +97,10 @@ down: ## Stop the sandbox; leaves nothing behind
 
 # Sanity takes minutes for each core, and lint has it for one; e2e has the ways in but one. The rest is `make matrix`'s.
 test: export MATRIX_CHECKS ?= units dependency
-# Two parts at a time, as most of them mostly wait, the one with the longest tests first; each one's output in one piece.
+# Two parts at a time: those with the longest tests first, and none at the end that leaves a processor idle. What they
+# share is there by then: a part that had to wait for it would begin last. Each one's output comes in one piece.
 test: .cache/test.stamp tools $(PROGRAMS) ## Every check and test
-	@$(MAKE) --jobs=2 --output-sync=target e2e lint unit integration matrix
+	@$(MAKE) --jobs=2 --output-sync=target --old-file=tools --old-file=programs e2e matrix lint unit integration
 
 lint: .cache/test.stamp ## Style, types, ansible-lint, ansible-test sanity, documentation
 	@tests/lint.sh
