@@ -26,6 +26,3 @@ elif command -v npm >/dev/null; then
 else
   echo "The accessibility test will be skipped. To run it: install npm, then make test"
 fi
-
-# kubernetes.core, which some tests drive the sandbox with.
-python tests/support/peers.py || echo "Tests with kubernetes.core will be skipped. To run them: make tools, with PyPI in reach"
