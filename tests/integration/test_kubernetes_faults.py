@@ -168,9 +168,9 @@ def retries(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
 
 def through(kube: Kube, url: str, task: Any = TASK, **options: Any) -> Outcome:
     """Run a task through a proxy."""
-    defaults: dict[str, Any] = {"request_timeout": 1.0}
+    defaults: dict[str, Any] = {"request_timeout": 20.0}
     if task is TASK:
-        defaults |= {"wait": False, "retry_timeout": 5, "wait_timeout": 5}
+        defaults |= {"wait": False, "retry_timeout": 30, "wait_timeout": 30}
     return kube.run(task, **{**defaults, "host": url, "kubeconfig": None, **options})
 
 
@@ -210,7 +210,7 @@ Step = tuple[Task, dict[str, Any]]
 
 def steps_of_apply(_kube: Kube, name: str) -> Iterator[Step]:
     """Runs one after the other: create, change with pruning, delete."""
-    common = {"apply_set": name, "prune": True, "wait_timeout": 5}
+    common = {"apply_set": name, "prune": True, "wait_timeout": 30}
     yield TASK, {"definitions": bundle(name, "one"), "wait": False, **common}
     yield TASK, {"definitions": bundle(name, "two")[:-1], "wait": True, **common}
     yield TASK, {"state": "absent", "definitions": bundle(name, "two"), "wait": True, **common}
@@ -219,12 +219,12 @@ def steps_of_apply(_kube: Kube, name: str) -> Iterator[Step]:
 def binding(name: str, **options: Any) -> Step:
     """A run of sink_binding, for the Deployment `app`."""
     subject = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"}
-    given = {"subject": subject, "sink": {"uri": URI}, "timeout": 5, **options}
+    given = {"subject": subject, "sink": {"uri": URI}, "timeout": 30, **options}
     return sink_binding.TASK, {"name": "b", "namespace": name, **given}
 
 
 URI = "http://sink.example.com"
-GATEWAY = (knative_info.TASK, {"wait_timeout": 5.0})
+GATEWAY = (knative_info.TASK, {"wait_timeout": 30.0})
 
 
 def steps_of_the_others(kube: Kube, name: str, probed: dict[str, Any]) -> Iterator[Step]:
@@ -235,8 +235,8 @@ def steps_of_the_others(kube: Kube, name: str, probed: dict[str, Any]) -> Iterat
     yield GATEWAY
     yield event_probe.TASK, probed
     yield resource_info.TASK, {"kind": "ServiceAccount", "namespace": name}
-    yield knative_module.TASK, {"state": "absent", "wait_timeout": 5.0}
-    yield sink_binding.TASK, {"name": "b", "namespace": name, "state": "absent", "timeout": 5}
+    yield knative_module.TASK, {"state": "absent", "wait_timeout": 30.0}
+    yield sink_binding.TASK, {"name": "b", "namespace": name, "state": "absent", "timeout": 30}
 
 
 def bind(kube: Kube, name: str) -> None:
@@ -286,7 +286,7 @@ def test_faults_at_every_step(
         with faulty(kube.kubeconfig, chosen) as url:
             for task, options in steps:
                 before = facts(kube, name)
-                run = functools.partial(through, kube, url, task, **options)
+                run = functools.partial(through, kube, url, task, request_timeout=1.0, **options)
                 outcome, changed, in_doubt = ended(run)
                 outcomes[outcome] += 1
                 differs = facts(kube, name) != before
@@ -439,5 +439,6 @@ def test_reading_goes_through_faults(kube: Kube, monkeypatch: pytest.MonkeyPatch
     retries(monkeypatch)
     for seed in range(5):
         with faulty(kube.kubeconfig, Faults(seed, 0.4)) as url:
-            outcome = through(kube, url, resource_info.TASK, kind="Namespace", name="default")
+            asked = {"kind": "Namespace", "name": "default", "request_timeout": 1.0}
+            outcome = through(kube, url, resource_info.TASK, **asked)
         assert [item["metadata"]["name"] for item in outcome.result["resources"]] == ["default"]
