@@ -157,6 +157,8 @@ clean: down ## Also removes everything that was installed and built
 	@$(call install,$(TEST_REQUIREMENTS))
 
 comma := ,
+# A path instead of a finder, with whose imports half of each start of Python would go.
+EDITABLE := --config-settings editable_mode=compat
 
 # Holds a lock of this checkout, as descriptor 9, for as long as the recipe runs; where there is no flock, without.
 define lock
@@ -172,7 +174,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(
 $(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) cannot make virtual environments here. On Debian: apt-get install python3-venv" >&2; exit 1; }
 echo "Installing $(1) into $(VENV), which takes about a minute the first time ..."
 { $(BIN)/python -m pip install --quiet -c constraints.txt $(foreach file,$(1),-r $(file)) \
-  && $(BIN)/python -m pip install --quiet --no-deps -e sandbox; } \
+  && $(BIN)/python -m pip install --quiet --no-deps $(EDITABLE) -e sandbox; } \
   || { echo "pip could not install what is needed. It takes it from PyPI, or where your pip configuration says; then run make again." >&2; exit 1; }
 touch $@
 endef

@@ -26,7 +26,8 @@ install() { # CORE PYTHON: a virtual environment of its own, kept between runs
   grep -v '^ansible-core' requirements.txt >"$folder/requirements.txt"
   "$venv/bin/pip" install --quiet --disable-pip-version-check -c "$folder/constraints.txt" "ansible-core==$1" \
     -r "$folder/requirements.txt" -r sandbox/requirements.txt pytest pytest-timeout pytest-xdist hypothesis
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -e sandbox
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps \
+    --config-settings editable_mode=compat -e sandbox
   touch "$venv/stamp"
 }
 
