@@ -151,7 +151,7 @@ clean: down ## Also removes everything that was installed and built
 
 # A stamp is written last, so an installation that was broken off is done again from the start.
 .cache/demo.stamp: $(DEMO_REQUIREMENTS) constraints.txt sandbox/pyproject.toml
-	@$(call install,$(DEMO_REQUIREMENTS))
+	@$(call install,$(DEMO_REQUIREMENTS),sandbox)
 
 .cache/test.stamp: .cache/demo.stamp $(TEST_REQUIREMENTS)
 	@$(call install,$(TEST_REQUIREMENTS))
@@ -174,7 +174,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(
 $(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) cannot make virtual environments here. On Debian: apt-get install python3-venv" >&2; exit 1; }
 echo "Installing $(1) into $(VENV), which takes about a minute the first time ..."
 { $(BIN)/python -m pip install --quiet -c constraints.txt $(foreach file,$(1),-r $(file)) \
-  && $(BIN)/python -m pip install --quiet --no-deps $(EDITABLE) -e sandbox; } \
+  $(if $(2),&& $(BIN)/python -m pip install --quiet --no-deps $(EDITABLE) -e $(2)); } \
   || { echo "pip could not install what is needed. It takes it from PyPI, or where your pip configuration says; then run make again." >&2; exit 1; }
 touch $@
 endef
