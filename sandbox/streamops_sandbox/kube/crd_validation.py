@@ -9,14 +9,13 @@ import re
 
 from streamops_sandbox.kube import cel, custom_objects, custom_schema, names
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kinds.webhook_configurations import client_config
+from streamops_sandbox.kube.kinds.declared import check_shape
 from streamops_sandbox.objects import Object
 
 _APPROVED = "api-approved.kubernetes.io"
 _SCOPES = ("Cluster", "Namespaced")
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _REASONS = ("FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate")
-_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 #: What may not be used at all, and why.
 _FORBIDDEN = {
     "$ref": "$ref is not supported",
@@ -123,19 +122,10 @@ def _names(chosen: Object, found: Causes) -> None:
 
 
 def _conversion(conversion: Object, found: Causes) -> None:
-    strategy, webhook = conversion.get("strategy", "None"), conversion.get("webhook") or {}
-    if strategy == "Webhook":
-        if webhook.get("clientConfig") is None:
-            text = "required when strategy is set to Webhook"
-            found.required("spec.conversion.webhookClientConfig", text)
-        else:
-            client_config(webhook["clientConfig"], "spec.conversion.webhookClientConfig", found, {})
-        if not webhook.get("conversionReviewVersions"):
-            found.required("spec.conversion.conversionReviewVersions")
-    elif webhook.get("conversionReviewVersions"):
-        text = "should not be set when strategy is not set to Webhook"
-        found.forbidden("spec.conversion.conversionReviewVersions", text)
-    found.one_of(conversion, "strategy", "spec.conversion", ("None", "Webhook"))
+    client = (conversion.get("webhook") or {}).get("clientConfig")
+    if conversion.get("strategy") == "Webhook" and client is not None:
+        check_shape(client, "client_config", found, "spec.conversion.webhookClientConfig")
+    check_shape(conversion, "definition_conversion", found, "spec.conversion")
 
 
 def _schemas(versions: list[Object], found: Causes) -> None:
@@ -153,37 +143,19 @@ def _schemas(versions: list[Object], found: Causes) -> None:
 
 
 def _subresources(value: Object, path: str, found: Causes) -> None:
-    scale = value.get("scale") or {}
-    for key, start in (("specReplicasPath", ".spec"), ("statusReplicasPath", ".status")):
-        place = scale.get(key, "") if value.get("scale") is not None else None
-        if place is None:
-            continue
-        if not place:
-            found.required(f"{path}.scale.{key}")
-        elif not place.startswith("."):
-            found.invalid(
-                f"{path}.scale.{key}", place, "must be a simple json path starting with ."
-            )
-        elif not place.startswith(f"{start}."):
-            text = f"should be a json path under {start}"
-            found.invalid(f"{path}.scale.{key}", place, text)
+    if value.get("scale") is not None:
+        check_shape(value["scale"], "definition_scale", found, f"{path}.scale")
 
 
 def _columns(columns: list[Object], path: str, found: Causes) -> None:
     for index, column in enumerate(columns):
-        field = f"{path}[{index}]"
-        if not column.get("name"):
-            found.required(f"{field}.name")
-        if not column.get("type"):
-            found.required(f"{field}.type", f"must be one of {','.join(_COLUMN_TYPES)}")
-        elif column["type"] not in _COLUMN_TYPES:
-            text = f"must be one of {','.join(_COLUMN_TYPES)}"
-            found.invalid(f"{field}.type", column["type"], text)
-        if not column.get("jsonPath"):
+        field, place = f"{path}[{index}]", column.get("jsonPath")
+        check_shape(column, "definition_column", found, field)
+        if not place:
             found.required(f"{field}.JSONPath")
-        elif not column["jsonPath"].startswith("."):
+        elif not place.startswith("."):
             text = "must be a simple json path starting with ."
-            found.invalid(f"{field}.JSONPath", column["jsonPath"], text)
+            found.invalid(f"{field}.JSONPath", place, text)
 
 
 def _schema(value: Object, path: str, found: Causes) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api, Review
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kinds.pod_containers import PROBES
 from streamops_sandbox.objects import Object
 
 #: Returns what a pod spec breaks of one rule, in words.
@@ -43,6 +42,7 @@ _RESTRICTED_VOLUMES = frozenset(
      "projected", "secret"}
 )  # fmt: skip
 _SECCOMP = ("RuntimeDefault", "Localhost")
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
 class PodSecurity:
@@ -291,7 +291,7 @@ def _app_armor(spec: Object) -> str:
 def _probed_hosts(spec: Object) -> str:
     names, hosts = [], []
     for container in _containers(spec):
-        handlers = [container.get(key) or {} for key in PROBES]
+        handlers = [container.get(key) or {} for key in _PROBES]
         handlers += (container.get("lifecycle") or {}).values()
         found = [
             (handler.get(key) or {}).get("host")

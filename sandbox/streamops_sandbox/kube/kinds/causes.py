@@ -47,7 +47,7 @@ class Causes(list[Object]):
         """Report each value that came before; `field` has `[]` where the value's place goes."""
         seen: list[object] = []
         for index, value in enumerate(values):
-            if value in seen:
+            if value is not None and value in seen:
                 self.duplicate(field.replace("[]", f"[{index}]"), value)
             seen.append(value)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from streamops_sandbox.kube import names
+from streamops_sandbox.kube import errors, names
 from streamops_sandbox.kube.kinds.causes import Causes, join
 from streamops_sandbox.objects import Object
 
@@ -78,37 +78,65 @@ def _places(obj: Any, steps: tuple[Step, ...], field: str) -> Iterator[tuple[Any
             yield obj, key, here
 
 
+def _is_absent(obj: Object, steps: tuple[Step, ...]) -> bool:
+    return all(obj.get(key) is None for key in steps[0][0])
+
+
 def _value(holder: Any, key: Any) -> Any:
     return holder[key] if isinstance(holder, list) else holder.get(key)
 
 
-def _bases(obj: Any, block: Object, field: str) -> Iterator[tuple[Any, str]]:
+def _bases(obj: Any, block: Object, field: str, root: Any) -> Iterator[tuple[Any, str]]:
     """Yield the objects a block is about, with their fields."""
     steps = _steps(block.get("at", ""))
+    if not isinstance(obj, dict) or (steps and _is_absent(obj, steps)):
+        return
     places = _places(obj, steps, field) if steps else [({"": obj}, "", field)]
     for holder, key, here in places:
         base = _value(holder, key)
         if isinstance(base, dict) and all(
-            _holds(base, *item) for item in block.get("when", {}).items()
+            _holds(root if path.startswith("/") else base, path.removeprefix("/"), wanted)
+            for path, wanted in block.get("when", {}).items()
         ):
             yield base, here
 
 
 def _holds(obj: Object, path: str, wanted: Any) -> bool:
+    if isinstance(wanted, dict):
+        return not _holds(obj, path, wanted["not"])
     values = [_value(holder, key) for holder, key, _ in _places(obj, _steps(path), "")]
-    return any(value in wanted if isinstance(wanted, list) else value == wanted for value in values)
+    wanted = wanted if isinstance(wanted, list) else [wanted]
+    return any(
+        _STATES[one](value) if one in _STATES else value == one
+        for value in values
+        for one in wanted
+    )
+
+
+_STATES: dict[Any, Callable[[Any], bool]] = {
+    "<set>": lambda value: value is not None,
+    "<unset>": lambda value: value is None,
+    "<filled>": bool,
+    "<empty>": lambda value: not value,
+    "<several>": lambda value: len(value or ()) > 1,
+}
 
 
 def _entries(block: Object) -> Iterator[tuple[str, Any]]:
     return (item for item in block.items() if item[0] not in ("at", "when", "use", "call"))
 
 
+def _shape(name: str, part: str) -> list[Object]:
+    found: list[Object] = _document()["shapes"][name].get(part, [])
+    return found
+
+
 def fill(obj: Any, blocks: list[Object]) -> None:
     """Fill in defaults, in place."""
     for block in blocks:
-        for base, _ in _bases(obj, block, ""):
+        for base, _ in _bases(obj, block, "", obj):
             if "use" in block:
-                fill(base, _document()["shapes"][block["use"]].get("defaults", []))
+                fill(base, _shape(block["use"], "defaults"))
             if "call" in block:
                 _FILLERS[block["call"]](base)
             for path, value in _entries(block):
@@ -121,53 +149,90 @@ def check(obj: Any, blocks: list[Object], found: Causes, field: str = "", root: 
     """Collect the violations of rules; `field` is the object's place, for messages."""
     root = obj if root is None else root
     for block in blocks:
-        for base, here in _bases(obj, block, field):
+        for base, here in _bases(obj, block, field, root):
             if "use" in block:
-                shape = _document()["shapes"][block["use"]].get("rules", [])
-                check(base, shape, found, here, base if "at" in block else root)
-            for path, checks in _entries(block):
-                for holder, key, place in _places(base, _steps(path), here):
-                    for one in checks if isinstance(checks, list) else [checks]:
-                        _apply(one, _value(holder, key), place, found, root)
+                check(base, _shape(block["use"], "rules"), found, here, root)
+            for steps, rules, of_missing in _compiled(block):
+                if not steps:
+                    _apply(rules, base, here, found, root)
+                elif of_missing or not _is_absent(base, steps):
+                    for holder, key, place in _places(base, steps, here):
+                        _apply(rules, _value(holder, key), place, found, root)
 
 
 def check_shape(obj: Any, shape: str, found: Causes, field: str) -> None:
-    """Collect the violations of a shape's rules."""
-    check(obj, _document()["shapes"][shape]["rules"], found, field)
+    """Collect the violations of a shape's rules, of which `obj` is the root."""
+    check(obj, _shape(shape, "rules"), found, field)
 
 
-def _apply(rule: str | Object, value: Any, field: str, found: Causes, root: Any) -> None:
-    word: str
-    argument: Any
-    word, argument = (rule, None) if isinstance(rule, str) else next(iter(rule.items()))
-    if word == "call":
-        _FUNCTIONS[argument](value, field, found, root)
-    elif word in ("required", "missing"):
-        if value is None or (word == "required" and not value):
-            found.required(field, argument or "")
-    elif word == "choice":
-        if (value or "") not in argument:
-            found.unsupported(field, value or "", argument)
-    elif word == "above_zero":
-        if (value or 0) <= 0:
-            found.invalid(field, value or 0, argument)
-    elif value is not None:
-        _CHECKS[word](value, field, found, argument)
+def _apply(rules: list[tuple[str, Any]], value: Any, field: str, found: Causes, root: Any) -> None:
+    before = len(found)
+    for word, argument in rules:
+        if len(found) > before:
+            return
+        if word == "call":
+            _FUNCTIONS[argument](value, field, found, root)
+        elif word in ("use", "shape"):
+            if isinstance(value, dict):
+                check(
+                    value, _shape(argument, "rules"), found, field, root if word == "use" else None
+                )
+        elif value is not None or word in _OF_MISSING:
+            _CHECKS[word](value, field, found, argument)
 
 
-def _one_of(value: Any, field: str, found: Causes, argument: Any) -> None:
-    if value not in argument:
-        found.unsupported(field, value, argument)
+#: What `_compiled` has made of a block of the document, by its identity.
+_COMPILED: dict[int, list[tuple[tuple[Step, ...], list[tuple[str, Any]], bool]]] = {}
 
 
-def _least(value: Any, field: str, found: Causes, argument: Any) -> None:
-    if isinstance(value, int) and value < argument:
-        found.invalid(field, value, f"must be greater than or equal to {argument}")
+def _compiled(block: Object) -> list[tuple[tuple[Step, ...], list[tuple[str, Any]], bool]]:
+    """Return the paths of a block with their checks, and whether one is about a missing value, too."""
+    found = _COMPILED.get(id(block))
+    if found is None:
+        found = _COMPILED[id(block)] = []
+        for path, given in _entries(block):
+            listed = given if isinstance(given, list) else [given]
+            rules = [
+                (one, None) if isinstance(one, str) else next(iter(one.items())) for one in listed
+            ]
+            of_missing = any(word in _OF_MISSING for word, _ in rules)
+            found.append((_steps("" if path == "." else path), rules, of_missing))
+    return found
 
 
-def _positive(value: Any, field: str, found: Causes, argument: Any) -> None:
-    if value <= 0:
-        found.invalid(field, value, argument)
+def _either(holds: Callable[[Any, Any], bool]) -> Function:
+    """Return the check of a bound, whose argument is the bound and what is wrong where it does not hold."""
+
+    def check_bound(value: Any, field: str, found: Causes, argument: Any) -> None:
+        *bound, why = argument
+        if not holds(value, bound[0] if len(bound) == 1 else bound):
+            found.invalid(field, value, why)
+
+    return check_bound
+
+
+def _required(value: Any, field: str, found: Causes, why: str | None) -> None:
+    if not value:
+        found.required(field, why or "")
+
+
+def _missing(value: Any, field: str, found: Causes, why: str) -> None:
+    if value is None:
+        found.required(field, why)
+
+
+def _one_of(value: Any, field: str, found: Causes, allowed: list[str]) -> None:
+    if value not in allowed:
+        found.unsupported(field, value, allowed)
+
+
+def _one_key(value: Object, field: str, found: Causes, argument: Any) -> None:
+    keys, none, several = argument
+    given = [key for key in keys if value.get(key) is not None]
+    if not given:
+        found.required(field, none)
+    for key in given[1:]:
+        found.forbidden(f"{field}.{key}", several)
 
 
 def ip(value: Any, field: str, found: Causes, _: Any = None) -> None:
@@ -178,36 +243,105 @@ def ip(value: Any, field: str, found: Causes, _: Any = None) -> None:
         found.invalid(field, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
 
 
+def port(value: Any, field: str, found: Causes, _: Any = None) -> None:
+    """Check a port: a number, or a name."""
+    if isinstance(value, str) and value:
+        found.problems(field, value, names.port_name(value))
+    else:
+        found.between(field, value if isinstance(value, int) else 0, 1, 65535)
+
+
 def _named(problems: Callable[[str], list[str]]) -> Function:
     return lambda value, field, found, _: found.problems(
         field, value, problems(value) if value else []
     )
 
 
-#: Checks of a value that is there, by their word.
+def _is_invalid(value: Any, field: str, found: Causes, argument: Any) -> None:
+    why, *shown = argument if isinstance(argument, list) else [argument]
+    if shown:
+        found.invalid(field, _shown(value, shown[0]), why)
+    elif isinstance(value, dict):
+        found.append(errors.cause("FieldValueInvalid", field, f"Invalid value: {why}"))
+    else:
+        found.invalid(field, "" if value is None else value, why)
+
+
+def _is_unsupported(value: Any, field: str, found: Causes, argument: Any) -> None:
+    allowed, *fields = argument if isinstance(argument[0], list) else [argument]
+    found.unsupported(field, _shown(value, fields[0]) if fields else value, allowed)
+
+
+def _shown(value: Any, given: Any) -> Any:
+    """Return what is shown of a wrong value: what is given, or of an object the fields that are listed."""
+    if not isinstance(given, list):
+        return given
+    return {key[0].upper() + key[1:]: value.get(key) for key in given}
+
+
+#: Checks that are about a value that is not there, too.
+_OF_MISSING = frozenset(
+    {"required", "missing", "choice", "port", "absolute", "above_zero", "label_key", "is_required", "is_invalid",
+     "is_forbidden", "is_unsupported", "call"}
+)  # fmt: skip
 _CHECKS: dict[str, Function] = {
+    "required": _required,
+    "missing": _missing,
     "unset": lambda _, field, found, why: found.forbidden(field, why),
     "absent": lambda value, field, found, why: found.invalid(field, value, why),
-    "at_most": lambda value, field, found, limit: (
-        found.invalid(field, value, limit[1]) if value > limit[0] else None
-    ),
+    "is_required": lambda _, field, found, why: found.required(field, why),
+    "is_invalid": _is_invalid,
+    "is_forbidden": lambda _, field, found, why: found.forbidden(field, why),
+    "is_unsupported": _is_unsupported,
     "one_of": _one_of,
-    "least": _least,
-    "positive": _positive,
-    "ip": ip,
-    "form": lambda value, field, found, form: (
-        None if re.fullmatch(form[0], value) else found.invalid(field, value, form[1])
-    ),
-    "within": lambda value, field, found, bounds: (
-        None if bounds[0] <= value <= bounds[1] else found.invalid(field, value, bounds[2])
-    ),
+    "choice": lambda value, field, found, allowed: _one_of(value or "", field, found, allowed),
+    "among": _either(lambda value, allowed: value in allowed),
+    "none_of": _either(lambda value, refused: value not in refused),
+    "one_key": _one_key,
     "unique": lambda items, field, found, key: found.unique(
         f"{field}[].{key}", [item.get(key) for item in items]
     ),
-    "qualified": _named(names.label_key_problems),
+    "least": lambda value, field, found, limit: (
+        found.invalid(field, value, f"must be greater than or equal to {limit}")
+        if isinstance(value, int) and value < limit
+        else None
+    ),
+    "above_zero": lambda value, field, found, why: (
+        found.invalid(field, value or 0, why) if (value or 0) <= 0 else None
+    ),
+    "positive": lambda value, field, found, why: (
+        found.invalid(field, value, why) if value <= 0 else None
+    ),
+    "at_most": _either(lambda value, limit: value <= limit),
+    "within": _either(lambda value, bounds: bounds[0] <= value <= bounds[1]),
     "between": lambda value, field, found, bounds: found.between(field, value, *bounds),
+    "form": _either(
+        lambda value, form: not isinstance(value, str) or bool(re.fullmatch(form, value))
+    ),
+    "not_form": _either(lambda value, form: not re.fullmatch(form, value)),
+    "absolute": lambda value, field, found, why: (
+        None if (value or "").startswith("/") else found.invalid(field, value or "", why)
+    ),
+    "relative": lambda value, field, found, _: relative_path(value, field, found),
+    "ip": ip,
+    "port": port,
     "labels": lambda value, field, found, _: found.labels(field, value),
     "selector": lambda value, field, found, _: found.selector(field, value),
+    "qualified": _named(names.label_key_problems),
+    "label_key": lambda value, field, found, _: found.problems(
+        field, value or "", names.label_key_problems(value or "")
+    ),
+    "label_value": _named(names.label_value_problems),
     "dns_label": _named(names.dns_label),
     "subdomain": _named(names.subdomain),
+    "port_name": _named(names.port_name),
+    "path_segment": _named(names.path_segment),
 }
+
+
+def relative_path(path: str, field: str, found: Causes) -> None:
+    """Check a path that has to stay below another."""
+    if path.startswith("/"):
+        found.invalid(field, path, "must be a relative path")
+    if ".." in path.split("/"):
+        found.invalid(field, path, "must not contain '..'")

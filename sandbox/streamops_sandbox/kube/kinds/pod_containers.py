@@ -1,4 +1,4 @@
-"""Rules of a pod's containers: ports, resources, probes and handlers."""
+"""Rules of a pod's containers that take code: resources, host ports, handlers."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ import re
 from typing import Any
 
 from streamops_sandbox.kube import names
-from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import function
-from streamops_sandbox.kube.kinds.pod_volumes import VOLUMES
 from streamops_sandbox.kube.quantity import parse
 from streamops_sandbox.objects import Object
 
-PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
-_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
-_LIFECYCLE_HANDLERS = ("exec", "httpGet", "tcpSocket", "sleep")
 #: Resources that may be requested without a prefix.
 _RESOURCES = ("cpu", "ephemeral-storage", "memory")
 _NO_OVERCOMMIT = re.compile(r"hugepages-|.*/")
@@ -25,79 +19,27 @@ _HEADER_RULE = (
     "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex "
     "used for validation is '[-A-Za-z0-9]+')"
 )
-_CONTAINER_RESTART = ("Always", "Never", "OnFailure")
-_ONLY_RESTARTED = "may not be set for init containers without restartPolicy=Always"
 
 
 @function
-def containers(_: Any, field: str, found: Causes, spec: Object) -> None:
-    """Check containers and init containers."""
-    field = field.removesuffix(".containers")
-    if not spec.get("containers"):
-        found.required(f"{field}.containers")
+def containers(spec: Object, field: str, found: Causes, _: Object) -> None:
+    """Check that containers differ in their names, and each list of them in the host's ports."""
+    lists = {key: spec.get(key) or [] for key in ("containers", "initContainers")}
     seen: set[str] = set()
-    grace = spec.get("terminationGracePeriodSeconds")
-    for list_name in ("containers", "initContainers"):
-        host_ports: set[str] = set()
-        items = spec.get(list_name) or []
+    for key, items in lists.items():
         for index, container in enumerate(items):
-            path, name = f"{field}.{list_name}[{index}]", container.get("name", "")
-            declared.check_shape(
-                {**container, VOLUMES: spec.get("volumes")}, "container", found, path
-            )
-            if name in seen:
-                found.duplicate(f"{path}.name", name)
-            seen.add(name)
-            restartable = container.get("restartPolicy") == "Always" or list_name == "containers"
-            if list_name == "initContainers":
-                found.one_of(container, "restartPolicy", path, _CONTAINER_RESTART)
-            if container.get("lifecycle") is not None and not restartable:
-                found.forbidden(f"{path}.lifecycle", _ONLY_RESTARTED)
-            for key in ("postStart", "preStop") if restartable else ():
-                handler = (container.get("lifecycle") or {}).get(key)
-                if handler is not None:
-                    _one_handler(
-                        handler, f"{path}.lifecycle.{key}", _LIFECYCLE_HANDLERS, found, grace
-                    )
-            for key in [key for key in PROBES if container.get(key) is not None]:
-                if restartable:
-                    _probe(container[key], f"{path}.{key}", key, found)
-                else:
-                    found.forbidden(f"{path}.{key}", _ONLY_RESTARTED)
-            if list_name == "containers":
-                found.one_of(container, "restartPolicy", path, _CONTAINER_RESTART)
+            if container.get("name") in seen:
+                found.duplicate(f"{field}.{key}[{index}].name", container["name"])
+            seen.add(container.get("name", ""))
+    for key, items in lists.items():
+        taken: set[str] = set()
         for index, container in enumerate(items):
             for number, port in enumerate(container.get("ports") or []):
-                if port.get("hostPort"):
-                    key = (
-                        f"{port.get('protocol', 'TCP')}/{port.get('hostIP', '')}/{port['hostPort']}"
-                    )
-                    if key in host_ports:
-                        place = f"{field}.{list_name}[{index}].ports[{number}].hostPort"
-                        found.duplicate(place, key)
-                    host_ports.add(key)
-
-
-@function
-def container_ports(ports: list[Object] | None, path: str, found: Causes, _: Object) -> None:
-    """Check a container's ports."""
-    seen: set[str] = set()
-    for index, port in enumerate(ports or []):
-        field, name = f"{path}[{index}]", port.get("name")
-        if name:
-            problems = names.port_name(name)
-            found.problems(f"{field}.name", name, problems)
-            if not problems and name in seen:
-                found.duplicate(f"{field}.name", name)
-            seen.add(name)
-        number = port.get("containerPort", 0)
-        if number == 0:
-            found.required(f"{field}.containerPort")
-        else:
-            found.between(f"{field}.containerPort", number, 1, 65535)
-        if port.get("hostPort"):
-            found.between(f"{field}.hostPort", port["hostPort"], 1, 65535)
-        found.one_of(port, "protocol", field, _PROTOCOLS)
+                place = f"{field}.{key}[{index}].ports[{number}].hostPort"
+                host = f"{port.get('protocol')}/{port.get('hostIP', '')}/{port.get('hostPort')}"
+                if port.get("hostPort") and host in taken:
+                    found.duplicate(place, host)
+                taken.add(host)
 
 
 @function
@@ -167,53 +109,21 @@ def _against_limit(name: str, amount: str, limit: str | None, path: str, found: 
         found.invalid(f"{path}.requests", amount, why)
 
 
-def _probe(probe: Object, path: str, kind: str, found: Causes) -> None:
-    _one_handler(probe, path, _HANDLERS, found, None)
-    found.not_negative(
-        probe, path, "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold",
-        "failureThreshold",
-    )  # fmt: skip
-    field, grace = f"{path}.terminationGracePeriodSeconds", "terminationGracePeriodSeconds"
-    if probe.get(grace) is not None and probe[grace] <= 0:
-        found.invalid(field, probe[grace], "must be greater than 0")
-    if kind == "readinessProbe" and probe.get(grace) is not None:
-        found.invalid(field, probe[grace], "must not be set for readinessProbes")
-    if kind != "readinessProbe" and probe.get("successThreshold", 1) != 1:
-        found.invalid(f"{path}.successThreshold", probe["successThreshold"], "must be 1")
+@function
+def http_headers(headers: list[Object] | None, field: str, found: Causes, _: Object) -> None:
+    """Check the names of a probe's headers."""
+    for header in headers or []:
+        if not _HEADER.match(header.get("name", "")):
+            found.invalid(field, header.get("name", ""), _HEADER_RULE)
 
 
-def _one_handler(
-    handler: Object, path: str, kinds: tuple[str, ...], found: Causes, grace: int | None
-) -> None:
-    given = [key for key in kinds if handler.get(key) is not None]
-    if not given:
-        found.required(path, "must specify a handler type")
-    for key in given[:1]:
-        action, field = handler[key], f"{path}.{key}"
-        if key == "exec" and not action.get("command"):
-            found.required(f"{field}.command")
-        if key == "httpGet":
-            if not action.get("path"):
-                found.required(f"{field}.path")
-            _port(action.get("port"), f"{field}.port", found)
-            found.one_of(action, "scheme", field, ("HTTP", "HTTPS"))
-            for header in action.get("httpHeaders") or []:
-                if not _HEADER.match(header.get("name", "")):
-                    found.invalid(f"{field}.httpHeaders", header.get("name", ""), _HEADER_RULE)
-        if key in ("tcpSocket", "grpc"):
-            _port(action.get("port"), f"{field}.port", found)
-        if key == "sleep" and grace is not None and not 0 <= action.get("seconds", 0) <= grace:
-            why = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
-            found.invalid(field, action.get("seconds", 0), why)
-    for key in given[1:]:
-        found.forbidden(f"{path}.{key}", "may not specify more than 1 handler type")
-
-
-def _port(port: object, field: str, found: Causes) -> None:
-    if isinstance(port, str) and port:
-        found.problems(field, port, names.port_name(port))
-    else:
-        found.between(field, port if isinstance(port, int) else 0, 1, 65535)
+@function
+def sleep(action: Object | None, field: str, found: Causes, spec: Object) -> None:
+    """Check that a container sleeps no longer than its pod has to end."""
+    grace, seconds = spec.get("terminationGracePeriodSeconds"), (action or {}).get("seconds", 0)
+    if action is not None and grace is not None and not 0 <= seconds <= grace:
+        why = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
+        found.invalid(field, seconds, why)
 
 
 @function

@@ -1,4 +1,4 @@
-"""Rules of where a pod may run: affinity, tolerations, gates and topology."""
+"""Rules of where a pod may run that take code: tolerations, gates, repetitions."""
 
 from __future__ import annotations
 
@@ -28,76 +28,22 @@ def repeated_constraints(items: list[Object] | None, path: str, found: Causes, _
 
 
 @function
-def affinity(affinity: Object | None, path: str, found: Causes, _: Object) -> None:
-    """Check node and pod affinity."""
-    affinity = affinity or {}
-    required = "requiredDuringSchedulingIgnoredDuringExecution"
-    preferred = "preferredDuringSchedulingIgnoredDuringExecution"
-    node = affinity.get("nodeAffinity") or {}
-    field = f"{path}.nodeAffinity"
-    if node.get(required) is not None:
-        terms = node[required].get("nodeSelectorTerms") or []
-        if not terms:
-            why = "must have at least one node selector term"
-            found.required(f"{field}.{required}.nodeSelectorTerms", why)
-        for index, term in enumerate(terms):
-            place = f"{field}.{required}.nodeSelectorTerms[{index}]"
-            _node_term(term, place, found, values=True)
-    for index, item in enumerate(node.get(preferred) or []):
-        place = f"{field}.{preferred}[{index}]"
-        _weight(item, place, found)
-        _node_term(item.get("preference") or {}, f"{place}.preference", found)
-    for kind in ("podAffinity", "podAntiAffinity"):
-        rules = affinity.get(kind) or {}
-        for index, term in enumerate(rules.get(required) or []):
-            _pod_term(term, f"{path}.{kind}.{required}[{index}]", found)
-        for index, item in enumerate(rules.get(preferred) or []):
-            place = f"{path}.{kind}.{preferred}[{index}]"
-            _weight(item, place, found)
-            _pod_term(item.get("podAffinityTerm") or {}, f"{place}.podAffinityTerm", found)
+def node_requirement(item: Object, field: str, found: Causes, _: Object) -> None:
+    """Check which labels a node has to have."""
+    if item.get("operator") not in ("Gt", "Lt"):
+        found.requirement(field, item)
+        return
+    if len(item.get("values") or []) != 1:
+        why = "must be specified single value when `operator` is 'Lt' or 'Gt'"
+        found.required(f"{field}.values", why)
+    found.problems(f"{field}.key", item["key"], names.label_key_problems(item["key"]))
 
 
-def _weight(item: Object, place: str, found: Causes) -> None:
-    if not 1 <= item.get("weight", 0) <= 100:
-        found.invalid(f"{place}.weight", item.get("weight", 0), "must be in the range 1-100")
-
-
-def _node_term(term: Object, path: str, found: Causes, *, values: bool = False) -> None:
-    for index, item in enumerate(term.get("matchExpressions") or []):
-        field = f"{path}.matchExpressions[{index}]"
-        if item.get("operator") in ("Gt", "Lt"):
-            if len(item.get("values") or []) != 1:
-                why = "must be specified single value when `operator` is 'Lt' or 'Gt'"
-                found.required(f"{field}.values", why)
-            found.problems(f"{field}.key", item["key"], names.label_key_problems(item["key"]))
-        else:
-            found.requirement(field, item)
-        for number, value in enumerate(item.get("values") or [] if values else []):
-            problems = names.label_value_problems(value)
-            found.problems(f"{field}.values[{number}]", value, problems)
-    for index, item in enumerate(term.get("matchFields") or []):
-        field = f"{path}.matchFields[{index}]"
-        if item.get("operator") not in ("In", "NotIn"):
-            why = "not a valid selector operator"
-            found.invalid(f"{field}.operator", item.get("operator", ""), why)
-        elif len(item.get("values") or []) != 1:
-            why = (
-                "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"
-            )
-            found.required(f"{field}.values", why)
-        if item.get("key") != "metadata.name":
-            found.invalid(f"{field}.key", item.get("key", ""), "not a valid field selector key")
-
-
-def _pod_term(term: Object, path: str, found: Causes) -> None:
-    found.selector(f"{path}.labelSelector", term.get("labelSelector"))
-    found.selector(f"{path}.namespaceSelector", term.get("namespaceSelector"))
-    for name in term.get("namespaces") or []:
-        found.problems(f"{path}.namespace", name, names.dns_label(name))
-    key = term.get("topologyKey", "")
-    if not key:
-        found.required(f"{path}.topologyKey", "can not be empty")
-    found.problems(f"{path}.topologyKey", key, names.label_key_problems(key))
+@function
+def namespace_names(namespaces: list[str] | None, field: str, found: Causes, _: Object) -> None:
+    """Check the namespaces of pods; as upstream, without their indexes."""
+    for name in namespaces or []:
+        found.problems(field.removesuffix("s"), name, names.dns_label(name))
 
 
 @function

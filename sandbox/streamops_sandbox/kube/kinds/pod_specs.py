@@ -8,20 +8,6 @@ from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.objects import Object
 
-_SECCOMP_ANNOTATION = "seccomp.security.alpha.kubernetes.io/pod"
-
-
-def validate(
-    spec: Object, field: str, found: Causes, metadata: Object | None = None, meta_field: str = ""
-) -> None:
-    """Collect the violations of a pod spec at a path; `metadata` is the pod's or the template's."""
-    declared.check_shape(spec, "podspec", found, field)
-    profile = ((metadata or {}).get("annotations") or {}).get(_SECCOMP_ANNOTATION)
-    known = ("runtime/default", "docker/default", "unconfined")
-    if profile and profile not in known and not profile.startswith("localhost/"):
-        path = f"{meta_field}annotations.{_SECCOMP_ANNOTATION}"
-        found.invalid(path, profile, "must be a valid seccomp profile")
-
 
 def warnings(spec: Object, field: str, metadata: Object) -> list[str]:
     """Return what is deprecated or doubtful in a pod spec (kubernetes/pkg/api/pod/warnings.go)."""
@@ -78,10 +64,6 @@ def name_resolution(config: Object | None, field: str, found: Causes, spec: Obje
 
 
 @function
-def operating_system(system: Object | None, field: str, found: Causes, _: Object) -> None:
-    """Check the operating system a pod is for."""
-    name = (system or {}).get("name", "")
-    if system is not None and not name:
-        found.required(f"{field}.name")
-    elif name not in ("", "linux", "windows"):
-        found.unsupported(field, name, ("linux", "windows"))
+def operating_system(system: Object, field: str, found: Causes, _: Object) -> None:
+    """Report the operating system of a pod that is not a known one."""
+    found.unsupported(field, system["name"], ("linux", "windows"))

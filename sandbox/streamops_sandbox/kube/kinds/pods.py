@@ -79,16 +79,6 @@ class Pods(Strategy):
             }  # fmt: skip
             obj["status"]["conditions"] = [condition]
 
-    def validate(self, obj: Object, found: Causes) -> None:
-        """Check the pod spec."""
-        pod_specs.validate(obj["spec"], "spec", found, obj["metadata"], "metadata.")
-        for index, container in enumerate(obj["spec"].get("containers") or []):
-            image, field = container.get("image", ""), f"spec.containers[{index}].image"
-            if image != image.strip():
-                found.invalid(field, image, "must not have leading or trailing whitespace")
-        if obj["spec"].get("ephemeralContainers"):
-            found.forbidden("spec.ephemeralContainers", "cannot be set on create")
-
     def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Allow changes of images, deadlines, tolerations and gates only."""
         spec, before = obj["spec"], old["spec"]

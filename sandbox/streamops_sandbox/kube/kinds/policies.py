@@ -24,47 +24,10 @@ _CLAIM_FIXED = (
 
 @function
 def scaling_bounds(spec: Object, field: str, found: Causes, _: Object) -> None:
-    """Check an autoscaler's bounds."""
-    low, high = spec["minReplicas"], spec.get("maxReplicas", 0)
-    if low < 1:
-        found.invalid(f"{field}.minReplicas", low, "must be greater than or equal to 1")
-    if high == 0:
-        found.required(f"{field}.maxReplicas", "must be set and greater than 0")
-    elif high < 0:
-        found.invalid(f"{field}.maxReplicas", high, "must be greater than or equal to 1")
-    if high < low:
+    """Check that an autoscaler has room between its bounds."""
+    if spec.get("maxReplicas", 0) < spec["minReplicas"]:
         why = "must be greater than or equal to `minReplicas`"
-        found.invalid(f"{field}.maxReplicas", high, why)
-
-
-@function
-def metrics_to_zero(metrics: list[Object], field: str, found: Causes, scaler: Object) -> None:
-    """Check that what is scaled to zero can be known to be wanted again."""
-    kinds = {metric.get("type") for metric in metrics}
-    if scaler["spec"]["minReplicas"] == 0 and not kinds & {"Object", "External"}:
-        why = "must specify at least one Object or External metric to support scaling to zero replicas"
-        found.forbidden(field, why)
-
-
-@function
-def scale_target(target: Object | None, field: str, found: Causes, _: Object) -> None:
-    """Check the API group of what an autoscaler scales."""
-    target = target or {}
-    if not target.get("apiVersion") and target.get("kind") != "ReplicationController":
-        found.invalid(f"{field}.apiVersion", "", "apiVersion must specify API group")
-
-
-@function
-def budget_bounds(spec: Object | None, field: str, found: Causes, _: Object) -> None:
-    """Check that a disruption budget has one bound at most."""
-    spec = spec or {}
-    low, high = spec.get("minAvailable"), spec.get("maxUnavailable")
-    if low is not None and high is not None:
-        shown = {
-            "MinAvailable": low, "Selector": spec.get("selector"), "MaxUnavailable": high,
-            "UnhealthyPodEvictionPolicy": spec.get("unhealthyPodEvictionPolicy"),
-        }  # fmt: skip
-        found.invalid(field, shown, "minAvailable and maxUnavailable cannot be both set")
+        found.invalid(f"{field}.maxReplicas", spec.get("maxReplicas", 0), why)
 
 
 @function

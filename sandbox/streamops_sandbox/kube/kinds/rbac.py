@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamops_sandbox import timestamps
-from streamops_sandbox.kube import managed, names, selectors
+from streamops_sandbox.kube import managed, selectors
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.objects import Object
 
@@ -23,36 +22,6 @@ _COLLECTION = f"clusterroles.{_GROUP}"
 #: Aggregated roles may feed others (view → edit → admin): no chain is longer in practice.
 _ROUNDS = 5
 _AGGREGATOR = managed.Manager("clusterrole-aggregation-controller", managed.APPLY, f"{_GROUP}/v1")
-
-
-@function
-def policy_rule(rule: Object, field: str, found: Causes, role: Object) -> None:
-    """Check one rule of a role."""
-    paths = rule.get("nonResourceURLs")
-    if not rule.get("verbs"):
-        found.required(f"{field}.verbs", "verbs must contain at least one value")
-    if paths and role["metadata"].get("namespace"):
-        why = "namespaced rules cannot apply to non-resource URLs"
-        found.invalid(f"{field}.nonResourceURLs", paths, why)
-    if paths and any(rule.get(key) for key in ("apiGroups", "resources", "resourceNames")):
-        why = "rules cannot apply to both regular resources and non-resource URLs"
-        found.invalid(f"{field}.nonResourceURLs", paths, why)
-    for key, what in (("apiGroups", "api group"), ("resources", "resource")):
-        if not paths and not rule.get(key):
-            found.required(f"{field}.{key}", f"resource rules must supply at least one {what}")
-
-
-@function
-def aggregation_rule(rule: Object | None, field: str, found: Causes, _: Object) -> None:
-    """Check which ClusterRoles another is made of."""
-    if rule is None:
-        return
-    chosen, field = rule.get("clusterRoleSelectors"), f"{field}.clusterRoleSelectors"
-    if not chosen:
-        why = "at least one clusterRoleSelector required if aggregationRule is non-nil"
-        found.required(field, why)
-    for index, selector in enumerate(chosen or []):
-        found.selector(f"{field}[{index}]", selector)
 
 
 class ClusterRoles(Strategy):
@@ -105,41 +74,6 @@ def _collected(api: Api, target: Object) -> list[Object] | None:
             if stored.name != target["metadata"]["name"] and selector.matches(stored.labels):
                 rules += [rule for rule in stored.load().get("rules") or [] if rule not in rules]
     return rules
-
-
-@function
-def role_reference(role: Object, field: str, found: Causes, binding: Object) -> None:
-    """Check the role a binding gives."""
-    if role["apiGroup"] != _GROUP:
-        found.unsupported(f"{field}.apiGroup", role["apiGroup"], (_GROUP,))
-    namespaced = bool(binding["metadata"].get("namespace"))
-    kinds = ("Role", "ClusterRole") if namespaced else ("ClusterRole",)
-    if role.get("kind") not in kinds:
-        found.unsupported(f"{field}.kind", role.get("kind", ""), kinds)
-    if not role.get("name"):
-        found.required(f"{field}.name")
-    else:
-        found.problems(f"{field}.name", role["name"], names.path_segment(role["name"]))
-
-
-@function
-def subject(subject: Object, field: str, found: Causes, binding: Object) -> None:
-    """Check one subject of a binding."""
-    kind, name = subject.get("kind", ""), subject.get("name")
-    if not name:
-        found.required(f"{field}.name")
-    if kind == "ServiceAccount":
-        if name:
-            found.problems(f"{field}.name", name, names.subdomain(name))
-        if subject.get("apiGroup"):
-            found.unsupported(f"{field}.apiGroup", subject["apiGroup"], ("",))
-        if not subject.get("namespace") and not binding["metadata"].get("namespace"):
-            found.required(f"{field}.namespace")
-    elif kind in ("User", "Group"):
-        if subject["apiGroup"] != _GROUP:
-            found.unsupported(f"{field}.apiGroup", subject["apiGroup"], (_GROUP,))
-    else:
-        found.unsupported(f"{field}.kind", kind, ("ServiceAccount", "User", "Group"))
 
 
 class RoleBindings(Strategy):

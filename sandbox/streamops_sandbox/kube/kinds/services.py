@@ -169,40 +169,15 @@ def balancer_status(
 
 
 @function
-def service_ports(spec: Object, field: str, found: Causes, _: Object) -> None:
-    """Check that a Service has ports or a name, and its ports."""
-    ports, kind = spec.get("ports") or [], spec["type"]
-    headless = spec.get("clusterIP") == "None"
-    if not ports and not headless and kind != "ExternalName":
-        found.required(f"{field}.ports")
-    if headless and kind in _WITH_NODE_PORTS:
-        why = f"may not be set to 'None' for {kind} services"
-        found.invalid(f"{field}.clusterIPs[0]", "None", why)
-    if kind == "ExternalName":
-        for key in ("clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-            if spec.get(key) or (key == "clusterIPs" and spec.get("clusterIP")):
-                found.forbidden(f"{field}.{key}", "may not be set for ExternalName services")
-        found.name(f"{field}.externalName", spec.get("externalName", "").removesuffix("."))
-    seen: set[Any] = set()
-    for index, port in enumerate(ports):
-        place, name = f"{field}.ports[{index}]", port.get("name", "")
-        if not name and len(ports) > 1:
-            found.required(f"{place}.name")
-        elif name:
-            found.problems(f"{place}.name", name, names.dns_label(name))
-            if name in seen:
-                found.duplicate(f"{place}.name", name)
-        seen.add(name)
-        found.between(f"{place}.port", port.get("port", 0), 1, 65535)
-        found.one_of(port, "protocol", place, ("SCTP", "TCP", "UDP"))
-        target = port.get("targetPort")
-        if isinstance(target, str):
-            found.problems(f"{place}.targetPort", target, names.port_name(target))
-        else:
-            found.between(f"{place}.targetPort", target or 0, 1, 65535)
-        protocol = port.get("appProtocol")
-        if protocol is not None:
-            found.problems(f"{place}.appProtocol", protocol, names.label_key_problems(protocol))
+def external_name(name: str, field: str, found: Causes, _: Object) -> None:
+    """Check the name an ExternalName Service stands for, which may end with a dot."""
+    found.problems(field, name, names.subdomain(name.removesuffix(".")))
+
+
+@function
+def port_number(number: int | None, field: str, found: Causes, _: Object) -> None:
+    """Check a Service's port."""
+    found.between(field, number or 0, 1, 65535)
 
 
 @function
@@ -228,14 +203,6 @@ def service_families(spec: Object, field: str, found: Causes, _: Object) -> None
     if known and spec.get("ipFamilyPolicy") == "RequireDualStack":
         why = "this cluster is not configured for dual-stack services"
         found.invalid(f"{field}.ipFamilyPolicy", "RequireDualStack", why)
-
-
-@function
-def not_loopback(address: str, field: str, found: Causes, _: Object) -> None:
-    """Check that an address leads somewhere."""
-    if address.startswith("127."):
-        why = "may not be in the loopback range (127.0.0.0/8, ::1/128)"
-        found.invalid(field, address, why)
 
 
 @function

@@ -14,7 +14,6 @@ from streamops_sandbox.kube.kinds import (
     pod_containers,  # noqa: F401 - likewise
     pod_environment,  # noqa: F401 - likewise
     pod_scheduling,  # noqa: F401 - likewise
-    pod_security_contexts,  # noqa: F401 - likewise
     pod_volumes,  # noqa: F401 - likewise
     pods,
     policies,

@@ -5,27 +5,12 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from streamops_sandbox.kube import cel, names
-from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.objects import Object
 
 _URL_FORM = "desired format: https://host[/path]"
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
-
-
-@function
-def webhooks(webhooks: list[Object] | None, field: str, found: Causes, _: Object) -> None:
-    """Check each webhook of a configuration."""
-    seen: set[str] = set()
-    for index, webhook in enumerate(webhooks or []):
-        place, name = f"{field}[{index}]", webhook.get("name", "")
-        declared.check_shape(webhook, "webhook", found, place)
-        conditions = [item.get("name") for item in webhook.get("matchConditions") or []]
-        found.unique(f"{place}.matchConditions[].name", conditions)
-        if name in seen:
-            found.duplicate(f"{place}.name", name)
-        seen.add(name)
 
 
 @function
@@ -48,13 +33,6 @@ def review_versions(versions: list[str] | None, field: str, found: Causes, _: Ob
 
 
 @function
-def webhook_timeout(seconds: int, field: str, found: Causes, _: Object) -> None:
-    """Check a webhook's timeout."""
-    if not 1 <= seconds <= 30:
-        found.invalid(field, seconds, "the timeout value must be between 1 and 30 seconds")
-
-
-@function
 def webhook_rule(rule: Object, field: str, found: Causes, _: Object) -> None:
     """Check which requests a webhook is asked about."""
     for key in ("operations", "apiGroups", "apiVersions", "resources"):
@@ -73,45 +51,25 @@ def webhook_rule(rule: Object, field: str, found: Causes, _: Object) -> None:
 
 
 @function
-def client_config(client: Object | None, field: str, found: Causes, _: Object) -> None:
-    """Check where a webhook is."""
-    url, service = (client or {}).get("url"), (client or {}).get("service")
-    if (url is None) == (service is None):
-        found.required(field, "exactly one of url or service is required")
-    elif url is not None:
-        parts = urlsplit(url)
-        if parts.scheme != "https":
-            text = f"'https' is the only allowed URL scheme; {_URL_FORM}"
-            found.invalid(f"{field}.url", parts.scheme, text)
-        if not parts.netloc:
-            found.invalid(f"{field}.url", "", f"host must be specified; {_URL_FORM}")
-    elif service is not None:
-        for key in ("name", "namespace"):
-            if not service.get(key):
-                found.required(f"{field}.service.{key}", f"service {key} is required")
-        port = service.get("port", 443)
-        if not 1 <= port <= 65535:
-            text = "port is not valid: must be between 1 and 65535, inclusive"
-            found.invalid(f"{field}.service.port", port, text)
-        path = service.get("path")
-        if path is not None and not path.startswith("/"):
-            found.invalid(f"{field}.service.path", path, "must start with a '/'")
+def webhook_url(url: str | None, field: str, found: Causes, _: Object) -> None:
+    """Check where a webhook outside of the cluster is."""
+    if url is None:
+        return
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        text = f"'https' is the only allowed URL scheme; {_URL_FORM}"
+        found.invalid(field, parts.scheme, text)
+    if not parts.netloc:
+        found.invalid(field, "", f"host must be specified; {_URL_FORM}")
 
 
 @function
-def match_condition(condition: Object, field: str, found: Causes, _: Object) -> None:
-    """Check one of a webhook's match conditions."""
-    if not condition.get("name"):
-        found.required(f"{field}.name")
-    else:
-        found.problems(
-            f"{field}.name", condition["name"], names.label_key_problems(condition["name"])
-        )
-    expression = condition.get("expression", "")
-    if not expression.strip():
-        found.required(f"{field}.expression")
+def match_condition(expression: str | None, field: str, found: Causes, _: Object) -> None:
+    """Check the expression of a webhook's match condition."""
+    if not (expression or "").strip():
+        found.required(field)
         return
     mistyped = "must evaluate to bool but got {}"
-    problem = cel.problem(expression, cel.ADMISSION, mistyped=mistyped)
+    problem = cel.problem(expression or "", cel.ADMISSION, mistyped=mistyped)
     if problem:
-        found.invalid(f"{field}.expression", expression, problem)
+        found.invalid(field, expression, problem)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamops_sandbox.cron import Schedule
-from streamops_sandbox.kube import errors, names, selectors
+from streamops_sandbox.kube import names, selectors
 from streamops_sandbox.kube.kinds import pod_specs
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _UID_LABELS = ("batch.kubernetes.io/controller-uid", "controller-uid")
 _NAME_LABELS = ("batch.kubernetes.io/job-name", "job-name")
+_SECCOMP = "seccomp.security.alpha.kubernetes.io/pod"
 _TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 _STATEFUL_FIXED = (
     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
@@ -72,50 +73,19 @@ def template_selector(spec: Object, field: str, found: Causes, _: Object) -> Non
 
 
 @function
-def pod_template(template: Object, field: str, found: Causes, _: Object) -> None:
-    """Check a template's pod spec."""
-    metadata = template.get("metadata") or {}
-    pod_specs.validate(template["spec"], f"{field}.spec", found, metadata, f"{field}.")
+def seccomp_annotation(template: Object, field: str, found: Causes, _: Object) -> None:
+    """Check the annotation that seccomp profiles once were, of a pod or a template of pods."""
+    profile = ((template.get("metadata") or {}).get("annotations") or {}).get(_SECCOMP)
+    known = ("runtime/default", "docker/default", "unconfined")
+    if profile and profile not in known and not profile.startswith("localhost/"):
+        place = f"{field or 'metadata'}.annotations.{_SECCOMP}"
+        found.invalid(place, profile, "must be a valid seccomp profile")
 
 
 @function
-def long_running_template(template: Object, field: str, found: Causes, root: Object) -> None:
-    """Check the template of pods that are always restarted."""
+def template_labels(template: Object, field: str, found: Causes, _: Object) -> None:
+    """Check the labels of a template; as upstream, without `metadata` in the field."""
     found.labels(f"{field}.labels", (template.get("metadata") or {}).get("labels"))
-    pod_template(template, field, found, root)
-    policy = template["spec"].get("restartPolicy")
-    if policy in ("OnFailure", "Never"):
-        found.unsupported(f"{field}.spec.restartPolicy", policy, ("Always",))
-    if template["spec"].get("activeDeadlineSeconds") is not None:
-        kind = root["kind"] if root["kind"] in ("StatefulSet", "DaemonSet") else "ReplicaSet"
-        why = f"activeDeadlineSeconds in {kind} is not Supported"
-        found.forbidden(f"{field}.spec.activeDeadlineSeconds", why)
-    if template["spec"].get("ephemeralContainers"):
-        why = "ephemeral containers not allowed in pod template"
-        found.forbidden(f"{field}.spec.ephemeralContainers", why)
-
-
-@function
-def rollout(strategy: Object, field: str, found: Causes, _: Object) -> None:
-    """Check a Deployment's strategy."""
-    _check_kind(strategy, field, found, ("Recreate", "RollingUpdate"))
-    rolling, field = strategy.get("rollingUpdate"), f"{field}.rollingUpdate"
-    if strategy["type"] == "Recreate" and rolling:
-        found.forbidden(field, "may not be specified when strategy `type` is 'Recreate'")
-    if strategy["type"] != "RollingUpdate":
-        return
-    rolling = rolling or {}
-    for key in ("maxUnavailable", "maxSurge"):
-        value = rolling.get(key, 0)
-        if isinstance(value, str) and not re.fullmatch(r"\d+%", value):
-            found.invalid(f"{field}.{key}", value, _PERCENT_RULE)
-        found.not_negative(rolling, field, key)
-    unavailable = rolling.get("maxUnavailable")
-    if unavailable in (0, "0%") and rolling.get("maxSurge") in (0, "0%"):
-        why = "may not be 0 when `maxSurge` is 0"
-        found.invalid(f"{field}.maxUnavailable", unavailable, why)
-    if isinstance(unavailable, str) and re.fullmatch(r"\d+%", unavailable):
-        share(unavailable, f"{field}.maxUnavailable", found, {})
 
 
 @function
@@ -148,42 +118,6 @@ def deployment_status(status: Object | None, field: str, found: Causes, _: Objec
     if parts[2] > parts[1]:
         why = "cannot be greater than readyReplicas"
         found.invalid(f"{field}.availableReplicas", parts[2], why)
-
-
-@function
-def pod_management(policy: str, field: str, found: Causes, _: Object) -> None:
-    """Check a StatefulSet's pod management policy."""
-    if policy not in ("OrderedReady", "Parallel"):
-        found.invalid(field, policy, "must be 'OrderedReady' or 'Parallel'")
-
-
-@function
-def stateful_update(update: Object, field: str, found: Causes, _: Object) -> None:
-    """Check the kind of a StatefulSet's updates."""
-    if update["type"] not in ("RollingUpdate", "OnDelete"):
-        shown = {"Type": update["type"], "RollingUpdate": update.get("rollingUpdate")}
-        found.invalid(field, shown, "must be 'RollingUpdate' or 'OnDelete'")
-
-
-@function
-def daemon_update(update: Object, field: str, found: Causes, _: Object) -> None:
-    """Check that a DaemonSet's rolling update can move, and in one way."""
-    _check_kind(update, field, found, ("RollingUpdate", "OnDelete"))
-    if update["type"] != "RollingUpdate":
-        return
-    rolling, field = update.get("rollingUpdate") or {}, f"{field}.rollingUpdate"
-    none = [rolling.get(key) in (0, "0%", None) for key in ("maxUnavailable", "maxSurge")]
-    if all(none):
-        found.required(f"{field}.maxUnavailable", "cannot be 0 when maxSurge is 0")
-    elif not any(none):
-        why = "may not be set when maxUnavailable is non-zero"
-        found.invalid(f"{field}.maxSurge", rolling["maxSurge"], why)
-
-
-def _check_kind(update: Object, field: str, found: Causes, kinds: tuple[str, ...]) -> None:
-    if update["type"] not in kinds:
-        shown = {"Type": update["type"], "RollingUpdate": update.get("rollingUpdate")}
-        found.unsupported(field, shown, kinds)
 
 
 class StatefulSets(Workload):
@@ -228,13 +162,6 @@ def complete_job(job: Object) -> None:
 
 
 @function
-def ending_restart_policy(policy: str | None, field: str, found: Causes, _: Object) -> None:
-    """Check that pods which shall end are not always restarted."""
-    if policy == "Always" or not policy:
-        found.required(field, 'valid values: "OnFailure", "Never"')
-
-
-@function
 def exit_codes(rule: Object | None, field: str, found: Causes, _: Object) -> None:
     """Check the exit codes of a pod failure policy."""
     if rule is None:
@@ -249,20 +176,6 @@ def exit_codes(rule: Object | None, field: str, found: Causes, _: Object) -> Non
             found.duplicate(f"{field}.values[{index}]", value)
     if values != sorted(values):
         found.invalid(f"{field}.values", values, "must be ordered")
-
-
-@function
-def failure_rules(rules: list[Object] | None, field: str, found: Causes, _: Object) -> None:
-    """Check that each rule of a pod failure policy says when it holds."""
-    for index, rule in enumerate(rules or []):
-        both = (rule.get("onExitCodes") is not None) + bool(rule.get("onPodConditions"))
-        if both != 1:
-            count = "both OnExitCodes and OnPodConditions is not supported"
-            why = count if both else "one of OnExitCodes and OnPodConditions is required"
-            cause = errors.cause(
-                "FieldValueInvalid", f"{field}[{index}]", f"Invalid value: specifying {why}"
-            )
-            found.append(cause)
 
 
 @function
@@ -361,19 +274,6 @@ def time_zone(zone: str | None, field: str, found: Causes, _: Object) -> None:
             zoneinfo.ZoneInfo(zone)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             found.invalid(field, zone, f"unknown time zone {zone}")
-
-
-@function
-def job_template_labels(_: Any, field: str, found: Causes, cron_job: Object) -> None:
-    """Check the labels of a CronJob's Jobs."""
-    found.labels(field, (cron_job["spec"]["jobTemplate"].get("metadata") or {}).get("labels"))
-
-
-@function
-def no_manual_selector(manual: object, field: str, found: Causes, _: Object) -> None:
-    """Check that a CronJob's Jobs make their selectors themselves."""
-    if manual:
-        found.unsupported(field, True, ("nil", "false"))
 
 
 @filler
