@@ -11,7 +11,6 @@ import copy
 import ipaddress
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -266,85 +265,45 @@ def _check_identity(items: list[Any], node: Schema, path: str, found: list[Objec
 
 def _check(value: Any, checks: Object, path: str, found: list[Object]) -> None:
     for keyword, bound in checks.items():
-        if keyword == "enum":
-            if value not in bound:
-                allowed = ", ".join(_show(item) for item in bound)
-                found.append(
-                    errors.cause(
-                        "FieldValueNotSupported",
-                        path,
-                        f"Unsupported value: {_show(value)}: supported values: {allowed}",
-                    )
-                )
+        if keyword == "enum" and value not in bound:
+            allowed = ", ".join(_show(item) for item in bound)
+            text = f"Unsupported value: {_show(value)}: supported values: {allowed}"
+            found.append(errors.cause("FieldValueNotSupported", path, text))
+        elif keyword == "format" and not format_fits(value, bound):
+            text = f"{path} in body must be of type {bound}: {_show(value)}"
+            found.append(_invalid(path, value, text, "FieldValueTypeInvalid"))
         elif keyword in ("anyOf", "oneOf", "allOf", "not"):
             _check_combination(value, keyword, bound, path, found)
-        else:
-            message = _broken(value, keyword, bound, checks)
-            if message and keyword == "maxLength":
+        elif keyword in _WORDS:
+            exclusive = checks.get(_EXCLUSIVE.get(keyword, "")) is True
+            if _fits(value, {keyword: bound} | ({_EXCLUSIVE[keyword]: True} if exclusive else {})):
+                continue
+            if keyword == "maxLength":
                 text = f"Too long: may not be more than {bound} bytes"
                 found.append(errors.cause("FieldValueTooLong", path, text))
-            elif message and keyword in ("maxItems", "maxProperties"):
+            elif keyword in ("maxItems", "maxProperties"):
                 text = f"Too many: {len(value)}: must have at most {bound} items"
                 found.append(errors.cause("FieldValueTooMany", path, text))
-            elif message:
-                kind = "FieldValueTypeInvalid" if keyword == "format" else "FieldValueInvalid"
-                found.append(_invalid(path, value, f"{path} in body {message}", kind))
+            else:
+                words = _WORDS[keyword]
+                words = words.replace(" or equal to", "") if exclusive else words
+                found.append(_invalid(path, value, f"{path} in body {words.format(bound)}"))
 
 
-@lru_cache(maxsize=512)
-def _regex(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern.replace(r"\z", r"\Z"))
-
-
-def _broken(value: Any, keyword: str, bound: Any, checks: Object) -> str:
-    """Return what a value breaks of one simple keyword; empty when it holds."""
-    if keyword in ("minimum", "maximum") and _is_number(value):
-        return _out_of_bounds(value, keyword, bound, checks)
-    if keyword == "format":
-        fits = format_fits(value, bound) if isinstance(value, str) else _fits_size(value, bound)
-        return "" if fits else f"must be of type {bound}: {_show(value)}"
-    if keyword not in _KEYWORDS:
-        return ""
-    applies, breaks, text = _KEYWORDS[keyword]
-    return text.format(bound) if applies(value) and breaks(value, bound) else ""
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _out_of_bounds(value: float, keyword: str, bound: float, checks: Object) -> str:
-    word, exclusive = ("greater", "Minimum") if keyword == "minimum" else ("less", "Maximum")
-    outside = value < bound if keyword == "minimum" else value > bound
-    if checks.get(f"exclusive{exclusive}") is True and (outside or value == bound):
-        return f"should be {word} than {bound}"
-    return f"should be {word} than or equal to {bound}" if outside else ""
-
-
-def _fits_size(value: Any, name: str) -> bool:
-    limit = {"int32": 2**31, "int64": 2**63}.get(name)
-    return limit is None or not _is_number(value) or bool(-limit <= value < limit)
-
-
-def _is(kind: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, kind)
-
-
-#: Keyword → the values it is about, whether one breaks it, and the words for that.
-_KEYWORDS: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any], str]] = {
-    "pattern": (_is(str), lambda text, form: not _regex(form).search(text), "should match '{}'"),
-    "minLength": (_is(str), lambda text, n: len(text) < n, "should be at least {} chars long"),
-    "maxLength": (_is(str), lambda text, n: len(text) > n, "should be at most {} chars long"),
-    "minItems": (_is(list), lambda items, n: len(items) < n, "should have at least {} items"),
-    "maxItems": (_is(list), lambda items, n: len(items) > n, "should have at most {} items"),
-    "uniqueItems": (
-        _is(list),
-        lambda items, wanted: wanted and len(set(map(_show, items))) < len(items),
-        "shouldn't contain duplicates",
-    ),
-    "minProperties": (_is(dict), lambda obj, n: len(obj) < n, "should have at least {} properties"),
-    "maxProperties": (_is(dict), lambda obj, n: len(obj) > n, "should have at most {} properties"),
-    "multipleOf": (_is_number, lambda value, n: value % n, "should be a multiple of {}"),
+_EXCLUSIVE = {"minimum": "exclusiveMinimum", "maximum": "exclusiveMaximum"}
+#: What is wrong where a value breaks a keyword.
+_WORDS = {
+    "minimum": "should be greater than or equal to {}",
+    "maximum": "should be less than or equal to {}",
+    "multipleOf": "should be a multiple of {}",
+    "pattern": "should match '{}'",
+    "minLength": "should be at least {} chars long",
+    "maxLength": "",
+    "minItems": "should have at least {} items",
+    "maxItems": "",
+    "uniqueItems": "shouldn't contain duplicates",
+    "minProperties": "should have at least {} properties",
+    "maxProperties": "",
 }
 
 
@@ -362,8 +321,11 @@ _FORMAT_PARSERS: dict[str, Callable[[str], object]] = {
 }
 
 
-def format_fits(value: str, name: str) -> bool:
-    """Whether a string has a format; formats nobody checks always fit."""
+def format_fits(value: Any, name: str) -> bool:
+    """Whether a text or a number has a format; formats nobody checks always fit."""
+    if not isinstance(value, str):
+        limit = {"int32": 2**31, "int64": 2**63}.get(name, float("inf"))
+        return not isinstance(value, (int, float)) or bool(-limit <= value < limit)
     pattern = _FORMAT_PATTERNS.get(name)
     if pattern is not None:
         return pattern.match(value) is not None
@@ -395,7 +357,9 @@ def _check_combination(
 
 
 def _fits(value: Any, source: Object) -> bool:
-    """Whether a value fits one branch, which only states restrictions."""
+    """Whether a value fits a schema that only states restrictions."""
     from jsonschema import Draft4Validator  # noqa: PLC0415 - slow to import, rarely needed
 
+    if "pattern" in source:
+        source = {**source, "pattern": source["pattern"].replace(r"\z", r"\Z")}
     return bool(Draft4Validator(source).is_valid(value))
