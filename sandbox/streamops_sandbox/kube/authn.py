@@ -23,7 +23,9 @@ ANONYMOUS = "system:anonymous"
 MASTERS = "system:masters"
 _AUTHENTICATED = "system:authenticated"
 _UNAUTHENTICATED = "system:unauthenticated"
-#: How long a token that some other server vouched for is not asked about again.
+#: Returns the service account of a token.
+Accounts = Callable[[str], Awaitable["User | None"]]
+#: How long a token that Google vouched for is not asked about again.
 _EXTERNAL_TTL = 60.0
 
 
@@ -46,49 +48,29 @@ class User:
         return info
 
 
-Authenticator = Callable[[str], Awaitable[User | None]]
-#: Asks another server; also tells for how many seconds the token is good.
-ExternalAuthenticator = Callable[[str], Awaitable[tuple[User, float] | None]]
-
-
 class Authentication:
-    """Asks token authenticators in turn; remembers what cost a round trip."""
+    """The server's credentials: the administrator's token, service accounts' tokens, and maybe Google's."""
 
-    def __init__(self) -> None:
-        self._static: dict[str, User] = {}
-        self._authenticators: list[Authenticator] = []
-        self._external: list[ExternalAuthenticator] = []
+    def __init__(
+        self, admin_token: str, admin: User, accounts: Accounts, google: GoogleTokens | None
+    ) -> None:
+        self._admin = (admin_token, authenticated(admin))
+        self._accounts = accounts
+        self._google = google
         self._remembered: dict[str, tuple[float, User]] = {}
-
-    def add_token(self, token: str, user: User) -> None:
-        """A fixed token, like a line of `--token-auth-file`."""
-        self._static[token] = authenticated(user)
-
-    def add_authenticator(self, authenticator: Authenticator) -> None:
-        """One more way to check tokens."""
-        self._authenticators.append(authenticator)
-
-    def add_external(self, authenticator: ExternalAuthenticator) -> None:
-        """One more way to check tokens, whose answers are remembered for a while."""
-        self._external.append(authenticator)
 
     async def by_token(self, token: str) -> User | None:
         """The token's user, or None."""
-        user = self._static.get(token)
-        if user is not None:
-            return user
+        if token == self._admin[0]:
+            return self._admin[1]
         remembered = self._remembered.get(token)
         if remembered and remembered[0] > time.monotonic():
             return remembered[1]
-        for authenticator in self._authenticators:
-            found = await authenticator(token)
-            if found is not None:
-                return authenticated(found)
-        for ask in self._external:
-            answer = await ask(token)
-            if answer is not None:
-                return self._remember(token, authenticated(answer[0]), answer[1])
-        return None
+        found = await self._accounts(token)
+        if found is not None:
+            return authenticated(found)
+        answer = await self._google.authenticate(token) if self._google else None
+        return self._remember(token, authenticated(answer[0]), answer[1]) if answer else None
 
     def _remember(self, token: str, user: User, seconds: float) -> User:
         now = time.monotonic()

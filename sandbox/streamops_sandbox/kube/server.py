@@ -139,13 +139,10 @@ class ApiServer:
             deletion=Deletion(api, objects),
             patching=Patching(api, objects),
         )
-        authentication = Authentication()
-        authentication.add_token(self._admin_token, User(ADMIN, (MASTERS,)))
-        authentication.add_authenticator(signer.authenticate)
-        if self._google_tokeninfo_url:
-            google = GoogleTokens(self._google_tokeninfo_url)
-            self._closing.append(google.close)
-            authentication.add_external(google.authenticate)
+        google = GoogleTokens(self._google_tokeninfo_url) if self._google_tokeninfo_url else None
+        self._closing += [google.close] if google else []
+        admin = User(ADMIN, (MASTERS,))
+        authentication = Authentication(self._admin_token, admin, signer.authenticate, google)
         special = _subresources(relay, authorizer, signer, authentication)
         front = HandlerChain(
             authentication,
