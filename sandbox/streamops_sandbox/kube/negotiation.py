@@ -62,13 +62,15 @@ def _metadata_only(obj: Object) -> Object:
     return {"kind": METADATA, "apiVersion": _META_VERSION, "metadata": obj.get("metadata") or {}}
 
 
-def render_object(obj: Object, wanted: str, resource: Resource, query: Mapping[str, str]) -> bytes:
+def render_object(
+    obj: Object, wanted: str, resource: Resource, query: Mapping[str, str], *, headers: bool = True
+) -> bytes:
     """One object in another form."""
     if wanted == METADATA:
         return orjson.dumps(_metadata_only(obj))
     metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-    table = tables.table([obj], metadata, resource, query.get("includeObject", ""), headers=True)
-    return orjson.dumps(table)
+    include = query.get("includeObject", "")
+    return orjson.dumps(tables.table([obj], metadata, resource, include, headers=headers))
 
 
 def render_list(
@@ -80,35 +82,20 @@ def render_list(
 ) -> bytes:
     """A list in another form."""
     objects = [orjson.loads(item) for item in raws]
-    metadata = listing.list_metadata(page)
+    metadata, include = listing.list_metadata(page), query.get("includeObject", "")
     if wanted == TABLE:
-        table = tables.table(
-            objects, metadata, resource, query.get("includeObject", ""), headers=True
-        )
-        return orjson.dumps(table)
-    return orjson.dumps(
-        {
-            "kind": METADATA + "List",
-            "apiVersion": _META_VERSION,
-            "metadata": metadata,
-            "items": [_metadata_only(obj) for obj in objects],
-        }
-    )
+        return orjson.dumps(tables.table(objects, metadata, resource, include, headers=True))
+    head = {"kind": METADATA + "List", "apiVersion": _META_VERSION, "metadata": metadata}
+    return orjson.dumps({**head, "items": [_metadata_only(obj) for obj in objects]})
 
 
 def watch_renderer(wanted: str, resource: Resource, query: Mapping[str, str]) -> Render:
     """Renders one object after the other; only the first table has column headers."""
     first = True
-    include = query.get("includeObject", "")
 
     def render(raw: bytes) -> bytes:
         nonlocal first
-        obj = orjson.loads(raw)
-        if wanted == METADATA:
-            return orjson.dumps(_metadata_only(obj))
-        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-        table = tables.table([obj], metadata, resource, include, headers=first)
-        first = False
-        return orjson.dumps(table)
+        headers, first = first, False
+        return render_object(orjson.loads(raw), wanted, resource, query, headers=headers)
 
     return render
