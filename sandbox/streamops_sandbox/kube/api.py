@@ -19,10 +19,16 @@ _PLAIN = Strategy()
 
 @dataclass(slots=True)
 class Write:
-    """The circumstances of one write request."""
+    """One write request: whose it is, of which object, and how it is made."""
 
     user: User
-    manager: str
+    resource: Resource
+    namespace: str
+    name: str
+    subresource: str = ""
+    manager: str = ""
+    #: Whether it is a server-side apply, whose object carries its managedFields already.
+    applied: bool = False
     dry_run: bool = False
     #: `Strict`, `Warn` or `Ignore`: what happens to unknown fields.
     field_validation: str = "Warn"

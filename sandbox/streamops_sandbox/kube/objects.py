@@ -43,21 +43,14 @@ class Objects:
         self._mutators = mutators
         self._validators = validators
 
-    async def create(
-        self,
-        resource: Resource,
-        obj: Object,
-        namespace: str,
-        write: Write,
-        *,
-        applied: bool = False,
-    ) -> Object:
-        """Store a new object; returns it. `applied` bodies carry their managedFields already."""
+    async def create(self, obj: Object, write: Write) -> Object:
+        """Store a new object; returns it."""
+        resource, namespace = write.resource, write.namespace
         shaping.check_type(obj, resource, self._api)
         obj = shaping.shape(obj, resource, self._api, write)
         metadata = obj["metadata"]
         check_namespace(metadata, resource, namespace)
-        if metadata.get("resourceVersion") and not applied:
+        if metadata.get("resourceVersion") and not write.applied:
             text = "resourceVersion should not be set on objects to be created"
             raise errors.StatusError(500, "", text)
         generation = metadata.get("generation")
@@ -70,7 +63,7 @@ class Objects:
         generated = self._name(metadata, resource)
         if resource.has_status:
             obj.pop("status", None)
-        obj = self._track(None, obj, resource, write, "", applied=applied)
+        obj = _track(None, obj, write)
         review = Review(
             resource, "CREATE", namespace, metadata["name"], obj, None, write, _options(write)
         )
@@ -80,7 +73,7 @@ class Objects:
         for _ in range(_NAME_RETRIES):
             obj, kept = _stored_form(obj, resource)
             if self._api.collection(resource).get(namespace, obj["metadata"]["name"]) is None:
-                return self._commit(resource, obj, kept, None, write)
+                return self._commit(obj, kept, None, write)
             if not generated:
                 break
             obj["metadata"]["name"] = names.generate(obj["metadata"]["generateName"])
@@ -103,53 +96,34 @@ class Objects:
             obj["metadata"]["generation"] = 1
         strategy.prepare_create(obj, self._api)
 
-    async def update(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        transform: Transform,
-        write: Write,
-        *,
-        subresource: str = "",
-        applied: bool = False,
-    ) -> Object:
+    async def update(self, transform: Transform, write: Write) -> Object:
         """Change an object by a function of its present state; returns it.
 
         Tried again when somebody else's write comes between, unless the new state names the
         resourceVersion it was made from (then 409).
         """
+        resource = write.resource
         for _ in range(_RETRIES):
-            stored = self._api.require(resource, namespace, name)
+            stored = self._api.require(resource, write.namespace, write.name)
             old = conversion.read(stored, resource)
             # Only an applied configuration is laid over the old state without changing it.
-            new = transform(old if applied else conversion.read(stored, resource))
-            changed = await self._change(
-                resource, stored, old, new, write, subresource=subresource, applied=applied
-            )
+            new = transform(old if write.applied else conversion.read(stored, resource))
+            changed = await self._change(stored, old, new, write)
             if changed is not None:
                 return changed
-        raise errors.conflict(resource.group, resource.plural, name)
+        raise errors.conflict(resource.group, resource.plural, write.name)
 
     async def _change(
-        self,
-        resource: Resource,
-        stored: Stored,
-        old: Object,
-        new: Object,
-        write: Write,
-        *,
-        subresource: str,
-        applied: bool,
+        self, stored: Stored, old: Object, new: Object, write: Write
     ) -> Object | None:
         """One attempt; None when the stored object is no longer the one it started from."""
-        unchanged = applied and (new is old or managed.same_but_times(old, new))
+        resource, subresource = write.resource, write.subresource
+        unchanged = write.applied and (new is old or managed.same_but_times(old, new))
         if not unchanged:
             shaping.check_type(new, resource, self._api, patched=write.patched)
             new = shaping.shape(new, resource, self._api, write)
-        self._check_identity(new, stored, resource, write, applied=applied)
-        new = _keep(new, old, resource, subresource)
-        new = self._track(old, new, resource, write, subresource, applied=applied)
+        self._check_identity(new, stored, write)
+        new = _track(old, _keep(new, old, resource, subresource), write)
         review = Review(
             resource, "UPDATE", stored.namespace, stored.name, new, old, write,
             _options(write), subresource,
@@ -173,13 +147,11 @@ class Objects:
         new["metadata"]["resourceVersion"] = str(stored.revision)
         if unchanged or managed.same_but_times(old, new):
             return old
-        return self._commit(resource, new, kept, old, write)
+        return self._commit(new, kept, old, write)
 
-    def _check_identity(
-        self, new: Object, stored: Stored, resource: Resource, write: Write, *, applied: bool
-    ) -> None:
+    def _check_identity(self, new: Object, stored: Stored, write: Write) -> None:
         """Check that the new state is of the same object, and made from its latest version."""
-        metadata = new["metadata"]
+        metadata, resource = new["metadata"], write.resource
         if not metadata.get("name"):
             raise errors.bad_request(
                 f"the name of the object ({stored.name} based on URL) was undeterminable: name must be "
@@ -198,7 +170,7 @@ class Objects:
             found.invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise errors.invalid(resource.group, resource.plural, stored.name, found)
         if metadata.get("uid") and metadata["uid"] != stored.uid:
-            if write.patched or applied:
+            if write.patched or write.applied:
                 found = Causes()
                 for _ in range(2):
                     found.invalid("metadata.uid", metadata["uid"], "field is immutable")
@@ -215,26 +187,6 @@ class Objects:
             raise errors.StatusError(500, "", text)
         if version and version != str(stored.revision):
             raise errors.conflict(resource.group, resource.plural, stored.name)
-
-    def _track(
-        self,
-        old: Object | None,
-        new: Object,
-        resource: Resource,
-        write: Write,
-        subresource: str,
-        *,
-        applied: bool,
-    ) -> Object:
-        if applied:
-            return new
-        manager = managed.Manager(write.manager, managed.UPDATE, resource.api_version, subresource)
-        try:
-            return managed.track_update(
-                old, new, manager, resource.schema, has_status=resource.has_status
-            )
-        except merge.TypedError:
-            return new  # what is wrong with it, validation tells
 
     async def _admit(self, review: Review) -> Object:
         """Let mutating admission change the object; nobody owns what it changes."""
@@ -266,13 +218,11 @@ class Objects:
         for validate in self._validators:
             await validate(review)
 
-    def _commit(
-        self, resource: Resource, obj: Object, kept: Object, old: Object | None, write: Write
-    ) -> Object:
+    def _commit(self, obj: Object, kept: Object, old: Object | None, write: Write) -> Object:
         """Store what is `kept`, and finish a deletion whose last finalizer went."""
         if write.dry_run:
             return obj
-        metadata = obj["metadata"]
+        metadata, resource = obj["metadata"], write.resource
         gone = (
             metadata.get("deletionTimestamp")
             and not metadata.get("finalizers")
@@ -302,6 +252,18 @@ class Objects:
             await mutate(review)
         for validate in self._validators:
             await validate(review)
+
+
+def _track(old: Object | None, new: Object, write: Write) -> Object:
+    """Return the new state with what changes owned by the writer."""
+    if write.applied:
+        return new
+    version, schema = write.resource.api_version, write.resource.schema
+    manager = managed.Manager(write.manager, managed.UPDATE, version, write.subresource)
+    try:
+        return managed.track_update(old, new, manager, schema, has_status=write.resource.has_status)
+    except merge.TypedError:
+        return new  # what is wrong with it, validation tells
 
 
 def check_namespace(metadata: Object, resource: Resource, namespace: str) -> None:

@@ -38,20 +38,13 @@ class Patching:
         self._objects = objects
 
     async def patch(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        body: bytes,
-        content_type: str,
-        query: Mapping[str, str],
-        write: Write,
-        subresource: str,
+        self, body: bytes, content_type: str, query: Mapping[str, str], write: Write
     ) -> tuple[int, Object | bytes]:
         """Apply a patch; returns the HTTP code and the object, as JSON where it is at hand."""
+        resource = write.resource
         kind = codec.media_type(content_type)
         if kind == codec.APPLY_YAML:
-            return await self._apply(resource, namespace, name, body, query, write, subresource)
+            return await self._apply(body, query, write)
         if query.get("force") is not None:
             why = "Forbidden: may not be specified for non-apply patch"
             raise _bad_option("FieldValueForbidden", "force", why)
@@ -61,26 +54,20 @@ class Patching:
         transform = parse_patch(kind, body, resource.schema)
         source = "json patch " if kind == patches.JSON_PATCH else ""
         write.duplicates = [source + text for text in codec.duplicates(body)]
-        return 200, await self._objects.update(
-            resource, namespace, name, transform, write, subresource=subresource
-        )
+        return 200, await self._objects.update(transform, write)
 
     async def _apply(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        body: bytes,
-        query: Mapping[str, str],
-        write: Write,
-        subresource: str,
+        self, body: bytes, query: Mapping[str, str], write: Write
     ) -> tuple[int, Object | bytes]:
+        write.applied = True
+        resource, namespace, name = write.resource, write.namespace, write.name
         collection = self._api.collection(resource)
         stored = collection.get(namespace, name)
         configuration = cache(lambda: _configuration(body, resource, name, query))
-        request = hash((body, *query.items(), id(resource), subresource))
+        request = hash((body, *query.items(), id(resource), write.subresource))
         repeated = stored is not None and stored.no_op == request
-        manager = managed.Manager(write.manager, managed.APPLY, resource.api_version, subresource)
+        version = resource.api_version
+        manager = managed.Manager(write.manager, managed.APPLY, version, write.subresource)
 
         def transform(live: Object) -> Object:
             if repeated and collection.get(namespace, name) is stored:
@@ -95,14 +82,10 @@ class Patching:
 
         if not repeated:
             configuration()  # its errors come first
-        if stored is None and not subresource:
+        if stored is None and not write.subresource:
             blank = _blank(resource, namespace, name, configuration()["metadata"].get("uid"))
-            return 201, await self._objects.create(
-                resource, transform(blank), namespace, write, applied=True
-            )
-        result = await self._objects.update(
-            resource, namespace, name, transform, write, subresource=subresource, applied=True
-        )
+            return 201, await self._objects.create(transform(blank), write)
+        result = await self._objects.update(transform, write)
         if stored is not None and collection.get(namespace, name) is stored and not write.dry_run:
             stored.no_op = request
             return 200, conversion.raw(stored, resource)

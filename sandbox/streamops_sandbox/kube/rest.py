@@ -60,7 +60,10 @@ class Call:
     write: Write = field(init=False)
 
     def __post_init__(self) -> None:
-        self.write = Write(self.user, "")
+        namespace = self.info.namespace if self.resource.namespaced else ""
+        self.write = Write(
+            self.user, self.resource, namespace, self.info.name, self.info.subresource
+        )
 
     @property
     def query(self) -> MultiMapping[str]:
@@ -213,11 +216,6 @@ class Rest:
             return await self._verbs[info.verb](call)
         raise errors.not_implemented(f"{resource.plural}/{info.subresource}")
 
-    @staticmethod
-    def _namespace(call: Call) -> str:
-        """Where the object is stored: namespaces themselves are in none."""
-        return call.info.namespace if call.resource.namespaced else ""
-
     async def _get(self, call: Call) -> web.StreamResponse:
         version = call.query.get("resourceVersion") or "0"
         if not version.isdigit():
@@ -228,7 +226,7 @@ class Rest:
             raise errors.bad_request(
                 "the export parameter, deprecated since v1.14, is no longer supported"
             )
-        stored = self._context.api.require(call.resource, self._namespace(call), call.info.name)
+        stored = self._context.api.require(call.resource, call.write.namespace, call.info.name)
         raw = conversion.raw(stored, call.resource)
         form = negotiation.form(call.request.headers.get("Accept", ""))
         if form in (negotiation.TABLE, negotiation.METADATA):
@@ -238,7 +236,7 @@ class Rest:
 
     async def _list(self, call: Call) -> web.StreamResponse:
         api, resource = self._context.api, call.resource
-        chosen = listing.selection(call.query, resource, self._namespace(call))
+        chosen = listing.selection(call.query, resource, call.write.namespace)
         listing.integer(call.query, "timeoutSeconds")
         found = listing.page(api.collection(resource), chosen, call.query, api.store.revision)
         form = negotiation.form(call.request.headers.get("Accept", ""))
@@ -251,7 +249,7 @@ class Rest:
 
     async def _watch(self, call: Call) -> web.StreamResponse:
         resource = call.resource
-        chosen = listing.selection(call.query, resource, self._namespace(call), call.info.name)
+        chosen = listing.selection(call.query, resource, call.write.namespace, call.info.name)
         listing.check_options(call.query, watch=True)
         for key in ("limit", "timeoutSeconds"):
             listing.integer(call.query, key)
@@ -266,42 +264,25 @@ class Rest:
 
     async def _create(self, call: Call) -> web.StreamResponse:
         await call.read_write()
-        obj = await self._context.objects.create(
-            call.resource, call.object(), self._namespace(call), call.write
-        )
+        obj = await self._context.objects.create(call.object(), call.write)
         return call.answer(201, obj)
 
     async def _update(self, call: Call) -> web.StreamResponse:
         await call.read_write()
         body = call.object()
-        namespace, name = self._namespace(call), call.info.name
+        namespace, name = call.write.namespace, call.info.name
         strategy = self._context.api.strategy(call.resource)
         missing = self._context.api.collection(call.resource).get(namespace, name) is None
         if strategy.create_on_update and missing and not call.info.subresource:
             body.setdefault("metadata", {})["name"] = name
-            obj = await self._context.objects.create(call.resource, body, namespace, call.write)
-            return call.answer(201, obj)
-        obj = await self._context.objects.update(
-            call.resource,
-            self._namespace(call),
-            call.info.name,
-            lambda _live: body,
-            call.write,
-            subresource=call.info.subresource,
-        )
+            return call.answer(201, await self._context.objects.create(body, call.write))
+        obj = await self._context.objects.update(lambda _live: body, call.write)
         return call.answer(200, obj)
 
     async def _patch(self, call: Call) -> web.StreamResponse:
         await call.read_write()
         code, obj = await self._context.patching.patch(
-            call.resource,
-            self._namespace(call),
-            call.info.name,
-            call.body,
-            call.content_type(),
-            call.query,
-            call.write,
-            call.info.subresource,
+            call.body, call.content_type(), call.query, call.write
         )
         return call.answer(code, obj)
 
@@ -309,7 +290,7 @@ class Rest:
         await call.read_write()
         options = delete_options(call)
         code, obj = await self._context.deletion.delete(
-            call.resource, self._namespace(call), call.info.name, options, call.write
+            call.resource, call.write.namespace, call.info.name, options, call.write
         )
         return call.answer(code, obj)
 
@@ -317,7 +298,7 @@ class Rest:
         await call.read_write()
         api, resource = self._context.api, call.resource
         options = delete_options(call)
-        chosen = listing.selection(call.query, resource, self._namespace(call))
+        chosen = listing.selection(call.query, resource, call.write.namespace)
         found = listing.page(api.collection(resource), chosen, call.query, api.store.revision)
         for stored in found.items:
             try:

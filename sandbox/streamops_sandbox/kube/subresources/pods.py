@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from streamops_sandbox import timestamps
@@ -46,9 +48,8 @@ async def bind(call: Call) -> web.StreamResponse:
         pod["status"]["conditions"] = conditions
         return pod
 
-    await call.server.objects.update(
-        pods, call.info.namespace, name, assign, call.write, subresource="binding"
-    )
+    write = replace(call.write, resource=pods, name=name, subresource="binding")
+    await call.server.objects.update(assign, write)
     return call.answer(201, errors.success(201))
 
 

@@ -54,10 +54,8 @@ async def serve(call: Call) -> web.StreamResponse:
         return live
 
     call.write.patched = True
-    changed = await call.server.objects.update(
-        resource, info.namespace, info.name, transform, call.write, subresource="scale",
-        applied=applied,
-    )  # fmt: skip
+    call.write.applied = applied
+    changed = await call.server.objects.update(transform, call.write)
     return call.answer(200, _scale(changed, resource))
 
 
