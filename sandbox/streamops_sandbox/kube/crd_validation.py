@@ -9,22 +9,11 @@ import re
 
 from streamops_sandbox.kube import cel, custom_objects, custom_schema, names
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kinds.declared import check_shape
+from streamops_sandbox.kube.kinds.declared import check_shape, function
 from streamops_sandbox.objects import Object
 
 _APPROVED = "api-approved.kubernetes.io"
-_SCOPES = ("Cluster", "Namespaced")
-_TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _REASONS = ("FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate")
-#: What may not be used at all, and why.
-_FORBIDDEN = {
-    "$ref": "$ref is not supported",
-    "definitions": "definitions is not supported",
-    "dependencies": "dependencies is not supported",
-    "id": "id is not supported",
-    "patternProperties": "patternProperties is not supported",
-    "additionalItems": "additionalItems is not supported",
-}
 #: What has to be outside of allOf, anyOf, oneOf and not.
 _OUTSIDE = (
     "description", "title", "default", "type", "nullable", "additionalProperties",
@@ -38,27 +27,13 @@ def validate(obj: Object, found: Causes) -> None:
     chosen, versions = spec.get("names") or {}, spec.get("versions") or []
     if name != f"{chosen.get('plural', '')}.{spec.get('group', '')}":
         found.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
-    group = spec.get("group", "")
-    if not group:
-        found.required("spec.group")
-    elif names.subdomain(group) or "." not in group:
-        text = names.subdomain(group) or ["should be a domain with at least one dot"]
-        found.problems("spec.group", group, text)
-    if spec.get("scope") not in _SCOPES:
-        found.unsupported("spec.scope", spec.get("scope", ""), _SCOPES)
-    if spec.get("preserveUnknownFields"):
-        why = (
-            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in "
-            "spec.versions[*].schema instead"
-        )
-        found.invalid("spec.preserveUnknownFields", True, why)
     _versions(versions, found)
     _names(chosen, found)
     _conversion(spec.get("conversion") or {}, found)
     _schemas(versions, found)
     if not versions and not (obj.get("status") or {}).get("storedVersions"):
         found.invalid("status.storedVersions", None, "must have at least one stored version")
-    _approval(group, obj["metadata"].get("annotations") or {}, found)
+    _approval(spec.get("group", ""), obj["metadata"].get("annotations") or {}, found)
 
 
 def _approval(group: str, annotations: Object, found: Causes) -> None:
@@ -174,39 +149,11 @@ def _schema(value: Object, path: str, found: Causes) -> None:
 
 def _structural(node: Object, field: str, found: Causes, place: str, single: str = "") -> None:
     """Check one node and all below it."""
-    for key, text in _FORBIDDEN.items():
-        if node.get(key) is not None:
-            found.forbidden(f"{field}.{key}", text)
-    if node.get("uniqueItems"):
-        text = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
-        found.forbidden(f"{field}.uniqueItems", text)
-    free = node.get("x-kubernetes-preserve-unknown-fields") or node.get(
-        "x-kubernetes-int-or-string"
-    )
-    if not node.get("type") and not free and not node.get("$ref"):
+    check_shape(node, "json_schema", found, field)
+    free = ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string", "$ref", "type")
+    if not any(map(node.get, free)):
         found.required(f"{field}.type", f"must not be empty {place}")
-    if node.get("type") not in (None, "", *_TYPES):
-        found.unsupported(f"{field}.type", node["type"], _TYPES)
-    if isinstance(node.get("pattern"), str):
-        try:
-            re.compile(node["pattern"])
-        except re.error as error:
-            text = f"must be a valid regular expression, but isn't: {error}"
-            found.invalid(f"{field}.pattern", node["pattern"], text)
-    kept = node.get("properties") or node.get("x-kubernetes-preserve-unknown-fields")
-    if node.get("x-kubernetes-embedded-resource") and not kept:
-        text = (
-            "must not be empty if x-kubernetes-embedded-resource is true without "
-            "x-kubernetes-preserve-unknown-fields"
-        )
-        found.required(f"{field}.properties", text)
-    found.one_of(node, "x-kubernetes-map-type", field, ("atomic", "granular"))
-    if node.get("properties") and node.get("additionalProperties"):
-        text = "additionalProperties and properties are mutual exclusive"
-        found.forbidden(f"{field}.additionalProperties", text)
-    if node.get("type") == "array" and not node.get("items"):
-        found.required(f"{field}.items", "must be specified")
-    _list_type(node, field, found)
+    _list_keys(node, field, found)
     for key in ("allOf", "anyOf", "oneOf"):
         for index, branch in enumerate(node.get(key) or []):
             if not node.get("x-kubernetes-int-or-string"):
@@ -234,29 +181,25 @@ def _structural(node: Object, field: str, found: Causes, place: str, single: str
         _rule(rule, node, f"{field}.x-kubernetes-validations[{index}]", found, single)
 
 
-def _list_type(node: Object, field: str, found: Causes) -> None:
-    kind, keys = node.get("x-kubernetes-list-type"), node.get("x-kubernetes-list-map-keys") or []
-    path = f"{field}.x-kubernetes-list-map-keys"
-    if kind not in (None, "atomic", "map", "set"):
-        found.unsupported(f"{field}.x-kubernetes-list-type", kind, ("atomic", "map", "set"))
-    elif kind == "map" and not keys:
-        found.required(path, "must not be empty if x-kubernetes-list-type is map")
-    elif keys and kind != "map":
-        found.forbidden(path, "must not be specified if x-kubernetes-list-type is not map")
-    items = node.get("items") or {}
-    if (
-        kind == "set"
-        and items.get("type") == "object"
-        and items.get("x-kubernetes-map-type") != "atomic"
-    ):
-        text = "must be atomic as item of a list with x-kubernetes-list-type=set"
-        found.invalid(f"{field}.items.x-kubernetes-map-type", None, text)
-    for key in keys if kind == "map" else []:
+def _list_keys(node: Object, field: str, found: Causes) -> None:
+    items, keys = node.get("items") or {}, node.get("x-kubernetes-list-map-keys") or []
+    for key in keys if node.get("x-kubernetes-list-type") == "map" else []:
         if key not in (items.get("properties") or {}):
+            path = f"{field}.x-kubernetes-list-map-keys"
             found.invalid(path, keys, "entries must all be names of item properties")
         elif key not in (items.get("required") or []) and "default" not in items["properties"][key]:
             text = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
             found.required(f"{field}.items.properties[{key}].default", text)
+
+
+@function
+def regular_expression(pattern: str | None, field: str, found: Causes, _: Object) -> None:
+    """Check that a pattern is a regular expression."""
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        text = f"must be a valid regular expression, but isn't: {error}"
+        found.invalid(field, pattern, text)
 
 
 def _branch(node: Object, field: str, found: Causes) -> None:

@@ -66,6 +66,7 @@ class CustomResourceDefinitions(Strategy):
 
     def validate(self, obj: Object, found: Causes) -> None:
         """Check names, versions and schemas."""
+        super().validate(obj, found)
         crd_validation.validate(obj, found)
 
     def validate_update(self, obj: Object, old: Object, found: Causes) -> None:

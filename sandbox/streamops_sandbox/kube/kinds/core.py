@@ -169,31 +169,8 @@ def complete_limit(item: Object) -> None:
 
 
 @function
-def limits(items: list[Object] | None, field: str, found: Causes, _: Object) -> None:
-    """Check the limits of each type, of which there is one."""
-    seen: set[str] = set()
-    for index, item in enumerate(items or []):
-        path, kind = f"{field}[{index}]", item.get("type", "")
-        if "/" not in kind and kind not in ("Pod", "Container", "PersistentVolumeClaim"):
-            why = "must be a standard limit type or fully qualified"
-            found.invalid(f"{path}.type", kind, why)
-        if kind in seen:
-            found.duplicate(f"{path}.type", kind)
-        seen.add(kind)
-        _limit(item, path, found)
-
-
-def _limit(item: Object, path: str, found: Causes) -> None:
+def limits(item: Object, path: str, found: Causes, _: Object) -> None:
     """Check that the bounds and the defaults of each resource fit."""
-    if item.get("type") == "Pod":
-        for key in ("default", "defaultRequest"):
-            if item.get(key):
-                found.forbidden(f"{path}.{key}", "may not be specified when `type` is 'Pod'")
-    if item.get("type") == "PersistentVolumeClaim" and not any(
-        (item.get(key) or {}).get("storage") for key in ("min", "max")
-    ):
-        why = "either minimum or maximum storage value is required, but neither was provided"
-        found.required(f"{path}.limits", why)
     for name, ratio in (item.get("maxLimitRequestRatio") or {}).items():
         if parse(ratio) < 1:
             place = f"{path}.maxLimitRequestRatio[{name}]"

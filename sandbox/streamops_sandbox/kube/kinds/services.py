@@ -229,26 +229,6 @@ def source_ranges(ranges: list[str] | None, field: str, found: Causes, service: 
         found.problems(f"{field}[{index}]", item, names.network(item))
 
 
-@function
-def external_policy(policy: str | None, field: str, found: Causes, service: Object) -> None:
-    """Check that only what is reached from outside has a policy for that."""
-    spec = service["spec"]
-    if spec["type"] in _WITH_NODE_PORTS or spec.get("externalIPs"):
-        if policy not in ("Cluster", "Local", None):
-            found.unsupported(field, policy, ("Cluster", "Local"))
-    elif policy:
-        found.invalid(field, policy, "may only be set for externally-accessible services")
-
-
-@function
-def health_port(port: int | None, field: str, found: Causes, service: Object) -> None:
-    """Check that only what needs it has a port for health checks."""
-    spec = service["spec"]
-    if port and (spec["type"], spec.get("externalTrafficPolicy")) != ("LoadBalancer", "Local"):
-        why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
-        found.invalid(field, port, why)
-
-
 def _identity(port: Object) -> tuple[Any, Any]:
     return (port.get("port"), port.get("protocol", "TCP"))
 
