@@ -26,7 +26,6 @@ from streamops_sandbox.objects import Object
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
 _PREFIX = "io.k8s."
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 #: Optional (pointer) scalars, for which zero is a value; Go writes other scalars always.
 _POINTERS = frozenset(
     {
@@ -56,7 +55,7 @@ def decode_object(data: bytes) -> Object:
             raise errors.unsupported_media_type(["application/json", "application/yaml"])
         schema = builtin_schemas.definitions().named(name)
         return {"apiVersion": api_version, "kind": kind, **_message(raw, schema, name)}
-    except (ProtobufError, IndexError, UnicodeDecodeError) as error:
+    except (ProtobufError, UnicodeDecodeError) as error:
         raise errors.bad_request(f"unable to decode protobuf: {error}") from error
 
 
@@ -104,41 +103,19 @@ def _envelope(data: bytes) -> tuple[str, str, bytes]:
     return api_version, kind, raw
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    result = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, position
-        shift += 7
-        if shift > 63:
-            raise ProtobufError("a number is too long")
-
-
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(field number, value) in the order of the wire."""
-    position = 0
-    while position < len(data):
-        tag, position = _varint(data, position)
-        wire = tag & 7
-        value: int | bytes
-        if wire == _VARINT:
-            value, position = _varint(data, position)
-        elif wire == _BYTES:
-            size, position = _varint(data, position)
-            value = data[position : position + size]
-            if len(value) < size:
-                raise ProtobufError("unexpected EOF")
-            position += size
-        elif wire in (_FIXED64, _FIXED32):
-            size = 8 if wire == _FIXED64 else 4
-            value = data[position : position + size]
-            position += size
-        else:
-            raise ProtobufError(f"illegal wireType {wire}")
-        yield tag >> 3, value
+    """Yield (field number, value) in the order of the wire."""
+    # For typed Go clients only.
+    from google.protobuf.empty_pb2 import Empty  # noqa: PLC0415
+    from google.protobuf.message import DecodeError  # noqa: PLC0415
+    from google.protobuf.unknown_fields import UnknownFieldSet  # noqa: PLC0415
+
+    try:
+        fields = UnknownFieldSet(Empty.FromString(data))
+    except DecodeError as error:
+        raise ProtobufError(str(error)) from error
+    for field in fields:
+        yield field.field_number, field.data
 
 
 def _message(data: bytes, schema: Schema, name: str) -> Object:
