@@ -109,22 +109,12 @@ def establish(name: str, api: Api) -> None:
         if wanted.get(key):
             accepted[key] = wanted[key]
     before = {item["type"]: item for item in (old.get("status") or {}).get("conditions") or []}
+    named = ("True", "NoConflicts", "no conflicts found")
+    served = ("True", "InitialNamesAccepted", "the initial names have been accepted")
     if conflicts:
-        reason, message = conflicts[-1]
-        fresh = [
-            _condition("NamesAccepted", "False", reason, message),
-            _condition("Established", "False", "NotAccepted", "not all names are accepted"),
-        ]
-    else:
-        fresh = [
-            _condition("NamesAccepted", "True", "NoConflicts", "no conflicts found"),
-            _condition(
-                "Established",
-                "True",
-                "InitialNamesAccepted",
-                "the initial names have been accepted",
-            ),
-        ]
+        named = ("False", *conflicts[-1])
+        served = ("False", "NotAccepted", "not all names are accepted")
+    fresh = [_condition("NamesAccepted", *named), _condition("Established", *served)]
     if (before.get("Established") or {}).get("status") == "True":
         fresh[1] = before["Established"]
     kept = [before.get(item["type"]) for item in fresh]

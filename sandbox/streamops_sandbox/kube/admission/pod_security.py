@@ -224,15 +224,19 @@ def _selinux(spec: Object) -> str:
     return "; ".join(found)
 
 
+def _unconfined(spec: Object, key: str, text: str) -> str:
+    """Return who has an unconfined profile of a kind, the pod or containers, in words."""
+
+    def bad(context: Object) -> bool:
+        return (context.get(key) or {}).get("type") == "Unconfined"
+
+    who = ["pod"] if bad(_security(spec)) else []
+    who += filter(None, [_offending(spec, bad)])
+    return f'{" and ".join(who)} must not set {text} to "Unconfined"' if who else ""
+
+
 def _baseline_seccomp(spec: Object) -> str:
-    text = 'must not set securityContext.seccompProfile.type to "Unconfined"'
-    who = ["pod"] if _is_unconfined(_security(spec)) else []
-    who += filter(None, [_offending(spec, _is_unconfined)])
-    return f"{' and '.join(who)} {text}" if who else ""
-
-
-def _is_unconfined(context: Object) -> bool:
-    return (context.get("seccompProfile") or {}).get("type") == "Unconfined"
+    return _unconfined(spec, "seccompProfile", "securityContext.seccompProfile.type")
 
 
 def _sysctls(spec: Object) -> str:
@@ -278,14 +282,7 @@ def _proc_mount(spec: Object) -> str:
 
 
 def _app_armor(spec: Object) -> str:
-    text = 'must not set AppArmor profile type to "Unconfined"'
-
-    def bad(context: Object) -> bool:
-        return (context.get("appArmorProfile") or {}).get("type") == "Unconfined"
-
-    who = ["pod"] if bad(_security(spec)) else []
-    who += filter(None, [_offending(spec, bad)])
-    return f"{' and '.join(who)} {text}" if who else ""
+    return _unconfined(spec, "appArmorProfile", "AppArmor profile type")
 
 
 def _probed_hosts(spec: Object) -> str:

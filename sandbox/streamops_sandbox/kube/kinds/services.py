@@ -250,27 +250,18 @@ class Allocator:
         self._api = api
         self.network = ipaddress.ip_network(network)
 
-    def _services(self) -> Iterator[dict[str, object]]:
+    def _specs(self) -> Iterator[Object]:
         for stored in self._api.store.collection("services").items():
-            yield stored.load()
+            yield stored.load().get("spec") or {}
 
     def _used_addresses(self) -> set[str]:
-        used: set[str] = set()
-        for service in self._services():
-            spec = service.get("spec")
-            if isinstance(spec, dict):
-                used.update(spec.get("clusterIPs") or [])
-        return used
+        return {address for spec in self._specs() for address in spec.get("clusterIPs") or []}
 
     def _used_ports(self) -> set[int]:
         used: set[int] = set()
-        for service in self._services():
-            spec = service.get("spec")
-            if isinstance(spec, dict):
-                ports = spec.get("ports") or []
-                used.update(port["nodePort"] for port in ports if port.get("nodePort"))
-                if spec.get("healthCheckNodePort"):
-                    used.add(spec["healthCheckNodePort"])
+        for spec in self._specs():
+            used.update(port.get("nodePort") or 0 for port in spec.get("ports") or [])
+            used.add(spec.get("healthCheckNodePort") or 0)
         return used
 
     def address(self) -> str:
