@@ -41,6 +41,10 @@ QUALIFIED_RULE = (
     "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
     "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
+CONFIG_KEY_RULE = (
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  "
+    "or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+)
 _TWO_SLASHES_RULE = (
     QUALIFIED_RULE.replace("name part", "a valid label key")
     + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
@@ -112,6 +116,11 @@ def network(text: str) -> list[str]:
     return (
         [] if "/" in text else ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
     )
+
+
+def config_key(text: str) -> list[str]:
+    """Return what is wrong with a key of a ConfigMap or Secret."""
+    return [] if re.fullmatch(r"[-._a-zA-Z0-9]+", text) else [CONFIG_KEY_RULE]
 
 
 def _check(

@@ -7,10 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from streamops_sandbox import timestamps
-from streamops_sandbox.kube import codec
+from streamops_sandbox.kube import codec, names
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
-from streamops_sandbox.kube.kinds.pod_environment import CONFIG_KEY_RULE
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.quantity import parse
 from streamops_sandbox.objects import Object
@@ -93,7 +92,7 @@ def _check_key(field: str, key: str, found: Causes) -> None:
     if len(key) > 253:
         found.invalid(f"{field}[{key}]", key, "must be no more than 253 characters")
     if not re.fullmatch(r"[-._a-zA-Z0-9]+", key):
-        found.invalid(f"{field}[{key}]", key, CONFIG_KEY_RULE)
+        found.invalid(f"{field}[{key}]", key, names.CONFIG_KEY_RULE)
     elif key in (".", "..") or key.startswith(".."):
         found.invalid(
             f"{field}[{key}]", key, "must not be '.'" if key == "." else "must not start with '..'"

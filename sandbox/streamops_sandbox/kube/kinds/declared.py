@@ -335,6 +335,7 @@ _CHECKS: dict[str, Function] = {
     "dns_label": _named(names.dns_label),
     "subdomain": _named(names.subdomain),
     "port_name": _named(names.port_name),
+    "config_key": _named(names.config_key),
     "path_segment": _named(names.path_segment),
 }
 
