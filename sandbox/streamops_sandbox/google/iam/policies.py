@@ -5,70 +5,22 @@ from __future__ import annotations
 import base64
 import copy
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from streamops_sandbox.google.errors import GoogleError, invalid, invalid_argument, not_modelled
 from streamops_sandbox.google.iam.principals import Principal
 
-_READ = ("*.get", "*.list", "*.getIamPolicy")
-_PULL = (
-    "artifactregistry.repositories.get",
-    "artifactregistry.repositories.list",
-    "artifactregistry.repositories.downloadArtifacts",
+#: Role -> patterns of the permissions it holds.
+ROLES: Mapping[str, Sequence[str]] = yaml.safe_load(
+    (Path(__file__).parent / "roles.yaml").read_text(encoding="utf-8")
 )
-
-#: Role -> patterns of the permissions it holds, of the services modelled here. Basic roles as in
-#: https://cloud.google.com/iam/docs/roles-overview: an editor reads no secret values.
-ROLES: Mapping[str, tuple[str, ...]] = {
-    "roles/owner": ("*",),
-    "roles/editor": (
-        "container.*",
-        "artifactregistry.*",
-        "serviceusage.*",
-        "iam.serviceAccounts.*",
-        "secretmanager.secrets.create",
-        "secretmanager.secrets.update",
-        "secretmanager.secrets.delete",
-        "secretmanager.versions.[!a]*",
-        "secretmanager.versions.add",
-        *_READ,
-    ),
-    "roles/viewer": _READ,
-    "roles/secretmanager.admin": ("secretmanager.*", "resourcemanager.projects.get"),
-    "roles/secretmanager.secretAccessor": ("secretmanager.versions.access",),
-    "roles/secretmanager.viewer": (
-        "secretmanager.secrets.get",
-        "secretmanager.secrets.list",
-        "secretmanager.secrets.getIamPolicy",
-        "secretmanager.versions.get",
-        "secretmanager.versions.list",
-    ),
-    "roles/container.admin": ("container.*", "resourcemanager.projects.get"),
-    "roles/container.viewer": (
-        "container.clusters.get",
-        "container.clusters.list",
-        "container.operations.get",
-        "container.operations.list",
-    ),
-    "roles/artifactregistry.admin": ("artifactregistry.*",),
-    "roles/artifactregistry.reader": _PULL,
-    "roles/artifactregistry.writer": (*_PULL, "artifactregistry.repositories.uploadArtifacts"),
-    "roles/serviceusage.serviceUsageAdmin": ("serviceusage.*",),
-    "roles/iam.serviceAccountAdmin": ("iam.serviceAccounts.*",),
-    "roles/iam.serviceAccountUser": ("iam.serviceAccounts.actAs", "iam.serviceAccounts.get"),
-    "roles/iam.serviceAccountTokenCreator": ("iam.serviceAccounts.getAccessToken",),
-    "roles/iam.workloadIdentityUser": ("iam.serviceAccounts.getAccessToken",),
-    "roles/resourcemanager.projectIamAdmin": (
-        "resourcemanager.projects.get",
-        "resourcemanager.projects.getIamPolicy",
-        "resourcemanager.projects.setIamPolicy",
-    ),
-    "roles/browser": ("resourcemanager.projects.get",),
-}
 
 _MEMBER = re.compile(
     r"allUsers|allAuthenticatedUsers|(user|serviceAccount|group|domain|deleted:\w+):[^\s:]\S*"

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import yaml
+
 from streamops_sandbox.google.errors import GoogleError, error_info, invalid_argument, not_modelled
 from streamops_sandbox.google.operations import Operations, Work
 from streamops_sandbox.google.projects import ALWAYS_ENABLED, Project
 from streamops_sandbox.google.service import Call, serves
 from streamops_sandbox.objects import Object
 
+_SERVICES = yaml.safe_load((Path(__file__).parent / "services.yaml").read_text(encoding="utf-8"))
 #: Services that can be enabled -> their titles.
-TITLES = {
-    "artifactregistry.googleapis.com": "Artifact Registry API",
-    "cloudbuild.googleapis.com": "Cloud Build API",
-    "cloudkms.googleapis.com": "Cloud Key Management Service (KMS) API",
-    "cloudresourcemanager.googleapis.com": "Cloud Resource Manager API",
-    "compute.googleapis.com": "Compute Engine API",
-    "container.googleapis.com": "Kubernetes Engine API",
-    "containerregistry.googleapis.com": "Container Registry API",
-    "dns.googleapis.com": "Cloud DNS API",
-    "iam.googleapis.com": "Identity and Access Management (IAM) API",
-    "iamcredentials.googleapis.com": "IAM Service Account Credentials API",
-    "logging.googleapis.com": "Cloud Logging API",
-    "managedkafka.googleapis.com": "Managed Service for Apache Kafka API",
-    "monitoring.googleapis.com": "Cloud Monitoring API",
-    "networkmanagement.googleapis.com": "Network Management API",
-    "oslogin.googleapis.com": "Cloud OS Login API",
-    "pubsub.googleapis.com": "Cloud Pub/Sub API",
-    "secretmanager.googleapis.com": "Secret Manager API",
-    "serviceusage.googleapis.com": "Service Usage API",
-    "storage.googleapis.com": "Cloud Storage API",
-    "sts.googleapis.com": "Security Token Service API",
-}
+TITLES: dict[str, str] = _SERVICES["titles"]
 #: What a service brings with it, and what therefore cannot be disabled while it is enabled.
-DEPENDENCIES = {
-    "container.googleapis.com": ("compute.googleapis.com", "oslogin.googleapis.com"),
-    "compute.googleapis.com": ("oslogin.googleapis.com",),
-}
+DEPENDENCIES: dict[str, list[str]] = _SERVICES["dependencies"]
 MAX_ENABLED_AT_ONCE = 20
 MAX_READ_AT_ONCE = 30
 
