@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import aiohttp
-import yaml
 
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.objects import Object
@@ -67,7 +66,7 @@ class ApiError(Exception):
 
 
 class Client:
-    """A connection to one API server; use `await Client.from_kubeconfig(...)`.
+    """A connection to one API server; use `Client.from_kubeconfig(...)`.
 
     Objects are plain dicts, as in the API's JSON. What an informer returns is shared: copy it
     before changing it.
@@ -98,29 +97,14 @@ class Client:
         self._informers: dict[tuple[str, str, str | None, str | None], Informer] = {}
 
     @classmethod
-    async def from_kubeconfig(
-        cls,
-        kubeconfig: str | Path | Mapping[str, Any],
-        *,
-        user_agent: str = "sandbox",
-        timeout: float = 30.0,  # noqa: ASYNC109 - of each later request, not of this call
+    def from_kubeconfig(
+        cls, kubeconfig: Object, *, user_agent: str = "sandbox", timeout: float = 30.0
     ) -> Self:
-        """Connect as a kubeconfig (a path, or its content) says.
+        """Connect as a kubeconfig of the sandbox's says: with one cluster and one user.
 
-        Understands certificates, tokens and token files. Raises ValueError where the kubeconfig
-        names something it does not hold, or asks for another kind of authentication.
+        The user has a certificate, a token or a file with one, or is anonymous.
         """
-        config: Mapping[str, Any]
-        if isinstance(kubeconfig, Mapping):
-            config = kubeconfig
-        else:
-            text = await asyncio.to_thread(Path(kubeconfig).read_text, encoding="utf-8")
-            config = yaml.safe_load(text)
-        entry = named(config, "context", config.get("current-context", ""))
-        cluster = named(config, "cluster", entry["cluster"])
-        user = named(config, "user", entry["user"]) if entry.get("user") else {}
-        if other := user.keys() & {"exec", "auth-provider", "username"}:
-            raise ValueError(f"user {entry['user']!r}: {', '.join(other)} is not supported")
+        cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
         headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
         return cls(
             cluster["server"],
@@ -417,22 +401,9 @@ class Client:
         return obj
 
 
-def named(kubeconfig: Mapping[str, Any], what: str, name: str) -> dict[str, Any]:
-    """Return a kubeconfig's context, cluster or user (`what`); ValueError where it has none so named."""
-    for entry in kubeconfig.get(f"{what}s") or []:
-        if entry["name"] == name:
-            return dict(entry.get(what) or {})
-    raise ValueError(f"the kubeconfig has no {what} {name!r}")
-
-
-def _ssl_context(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext | None:
-    if not cluster["server"].startswith("https:"):
-        return None
-    ca = cluster.get("certificate-authority-data")
-    context = ssl.create_default_context(
-        cafile=cluster.get("certificate-authority"),
-        cadata=base64.b64decode(ca).decode() if ca else None,
-    )
+def _ssl_context(cluster: Object, user: Object) -> ssl.SSLContext:
+    ca = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    context = ssl.create_default_context(cadata=ca)
     if "client-certificate-data" in user:
         # The ssl module loads certificates from files only.
         with tempfile.NamedTemporaryFile() as file:
@@ -440,8 +411,6 @@ def _ssl_context(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSL
             file.write(base64.b64decode(user["client-key-data"]))
             file.flush()
             context.load_cert_chain(file.name)
-    elif "client-certificate" in user:
-        context.load_cert_chain(user["client-certificate"], user["client-key"])
     return context
 
 

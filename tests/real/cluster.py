@@ -250,7 +250,8 @@ class ControlPlane:
                 await asyncio.sleep(0.1)
 
     async def _until_accounts(self) -> None:
-        async with await Client.from_kubeconfig(self.kubeconfig, user_agent="real-lane") as client:
+        config = yaml.safe_load(self.kubeconfig.read_text(encoding="utf-8"))
+        async with Client.from_kubeconfig(config, user_agent="real-lane") as client:
             while True:
                 self._raise_if_ended()
                 try:

@@ -41,7 +41,7 @@ class Process:
 
     async def __aenter__(self) -> Self:
         if self._api:
-            self.client = await Client.from_kubeconfig(
+            self.client = Client.from_kubeconfig(
                 self.ctx.kubeconfig, user_agent=f"{self.ctx.name}/{self.ctx.pod}"
             )
         self.transport = Transport(self.ctx.resolve)

@@ -7,7 +7,10 @@ Security Token Service with the audience `identitynamespace:POOL:PROVIDER`.
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
+import yaml
 
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.clusters import Cluster, Clusters
@@ -67,9 +70,10 @@ async def _review(cluster: Cluster, token: str, audience: str) -> str:
         "metadata": {},
         "spec": {"token": token, "audiences": [audience]},
     }
-    kubeconfig = cluster.kubeconfig_path
+    text = await asyncio.to_thread(cluster.kubeconfig_path.read_text, encoding="utf-8")
+    kubeconfig = yaml.safe_load(text)
     try:
-        async with await Client.from_kubeconfig(kubeconfig, timeout=REVIEW_SECONDS) as client:
+        async with Client.from_kubeconfig(kubeconfig, timeout=REVIEW_SECONDS) as client:
             answer = await client.create(review)
     except (ApiError, aiohttp.ClientError, TimeoutError):
         return ""
