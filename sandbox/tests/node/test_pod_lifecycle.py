@@ -164,17 +164,14 @@ def test_a_failing_init_container_keeps_the_pod_from_starting(
 
 
 def test_a_liveness_probe_restarts_and_a_readiness_probe_does_not(
-    cluster: Cluster, namespace: str, tmp_path: Path
+    cluster: Cluster, namespace: str
 ) -> None:
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    shared.chmod(0o755)
     probe = {"exec": {"command": ["test", "!", "-e", "/shared/sick"]}, "periodSeconds": 1}
     more = {
         "volumeMounts": [{"name": "shared", "mountPath": "/shared"}],
         "pod": {
             "terminationGracePeriodSeconds": 1,
-            "volumes": [{"name": "shared", "hostPath": {"path": str(shared)}}],
+            "volumes": [{"name": "shared", "configMap": {"name": "states", "optional": True}}],
         },
     }
     once = {**probe, "failureThreshold": 1}
@@ -184,7 +181,9 @@ def test_a_liveness_probe_restarts_and_a_readiness_probe_does_not(
     )
     cluster.wait_for_pod("live", namespace, is_ready, "running")
     cluster.wait_for_pod("ready", namespace, is_ready, "ready at first")
-    (shared / "sick").touch()
+    metadata = {"name": "states", "namespace": namespace}
+    states = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    cluster.apply({**states, "data": {"sick": ""}})
     cluster.wait_for_pod("ready", namespace, lambda s: not is_ready(s), "not ready any more")
     pod = cluster.wait_for_pod(
         "live", namespace, lambda s: container(s).get("restartCount", 0) >= 1, "a restart"
