@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import requests
@@ -42,13 +43,40 @@ def test_what_it_does_not_have_is_not_found(mirror, path):
     assert "versions here" in answer.text
 
 
-def test_every_image_of_the_release_has_a_program():
+def containers():
     for repository, (versions, files) in release.REPOSITORIES.items():
         for name in files:
             for document in yaml.safe_load_all(release.render(repository, versions[-1], name)):
                 template = ((document or {}).get("spec") or {}).get("template") or {}
-                for container in (template.get("spec") or {}).get("containers") or []:
-                    assert programs.find(container["image"]), container["image"]
+                yield from (template.get("spec") or {}).get("containers") or []
+
+
+def test_every_image_of_the_release_has_a_program():
+    for container in containers():
+        assert programs.find(container["image"]), container["image"]
+
+
+def test_programs_that_only_answer_probes_listen_where_they_are_asked():
+    idle = {
+        image: target[-1]
+        for image, target in yaml.safe_load(
+            (Path(programs.__file__).parent / "programs.yaml").read_text()
+        ).items()
+        if target[:2] == ["unmodelled", "idle"] and isinstance(target[-1], int)
+    }
+    asked = set()
+    for container in containers():
+        image = container["image"].split("knative-releases/")[-1].rpartition(":")[0]
+        probe = container.get("readinessProbe") or {}
+        port = (probe.get("httpGet") or probe.get("tcpSocket") or {}).get("port")
+        named = {
+            entry.get("name"): entry["containerPort"] for entry in container.get("ports") or []
+        }
+        if image in idle and port:
+            assert named.get(port, port) == idle[image], container
+            asked.add(image)
+    assert "knative-kafka-broker-dispatcher-loom" in asked
+    assert len(asked) > 3
 
 
 @pytest.mark.parametrize(
