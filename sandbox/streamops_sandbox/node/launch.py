@@ -92,7 +92,9 @@ class Launcher:
             return ProgramContainer(runnable.program, self._context(start), log)
         if (image := runnable.image) is None:
             raise ImageError("RunContainerError", "the image has neither program nor files")
-        bytecode = image.rootfs.parents[1] / "bytecode" / str(pod.user or "")
+        # Where nodes share images, each user reads what the user of that number on another node compiled.
+        user = "" if pod.user is None else str(pod.isolation.ordinal(pod.user))
+        bytecode = image.rootfs.parents[1] / "bytecode" / user
         started = process(
             image,
             root,
@@ -115,8 +117,9 @@ class Launcher:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.touch()
         give(root, pod.user)
-        if pod.user is not None:  # what is in it is the user's, who may be writing there
+        if pod.user is not None:  # what is in it is a user's, who may be writing there
             os.chown(bytecode, pod.user, pod.user)
+            bytecode.chmod(0o755)
         # Paths of the image are where they are on this machine; those of volumes are the spec's.
         own = [(path, path) for path in (root, image.rootfs, bytecode)]
         binds = [*python(), *own, (note, Path(ending)), (root / "tmp", Path("/tmp"))]  # noqa: S108
