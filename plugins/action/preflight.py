@@ -317,10 +317,7 @@ def _upgrade(
     needed: tuple[int, int], have: str | None, channel: str, offered: Mapping[str, list[str]]
 ) -> list[str]:
     """Return what to set for a GKE cluster to have a Kubernetes; nothing where it has, or gets, that."""
-    fitting = {
-        name: [text for text in listed if versions.number(text)[:2] >= needed]
-        for name, listed in offered.items()
-    }
+    fitting = versions.fitting(offered, lambda text: versions.number(text)[:2] >= needed)
     here = offered.get(channel) or []
     if not here or versions.number(have or here[0])[:2] >= needed:
         return []
@@ -331,12 +328,12 @@ def _upgrade(
     )
     upgrade = f"gcp_cluster_kubernetes_version: '{minor}'"
     then = "and run site.yml, or playbooks/cluster.yml first"
-    if fitting.get(channel):
+    if channel in fitting:
         return [
             f"gcp_cluster_kubernetes_version: {why}; the release channel {channel} offers"
             f" {', '.join(fitting[channel])}: set {upgrade} {then}"
         ]
-    others = [f"{name} ({', '.join(listed)})" for name, listed in fitting.items() if listed]
+    others = [f"{name} ({', '.join(listed)})" for name, listed in fitting.items()]
     advice = (
         f"set it to one that does, {' or '.join(others)}, with {upgrade}, {then}"
         if others

@@ -6,6 +6,7 @@ https://cloud.google.com/kubernetes-engine/docs/reference/rest/v1/projects.locat
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import ConfigError
@@ -30,6 +31,12 @@ def channels(config: Json) -> dict[str, list[str]]:
         first = [default] if default else []
         offered[entry["channel"]] = [*first, *(text for text in valid if text not in first)]
     return offered
+
+
+def fitting(offered: Mapping[str, list[str]], fits: Callable[[str], bool]) -> dict[str, list[str]]:
+    """Return the versions that fit, by the channels that offer some."""
+    found = {channel: list(filter(fits, listed)) for channel, listed in offered.items()}
+    return {channel: listed for channel, listed in found.items() if listed}
 
 
 def check(wanted: str) -> list[str]:
@@ -57,8 +64,8 @@ def check_offered(wanted: str, current: str, channel: str, config: Json) -> None
     if not any(_is(version, wanted) for version in here):
         others = [
             name
-            for name, versions in offered.items()
-            if name != channel and any(_is(version, wanted) for version in versions)
+            for name in fitting(offered, lambda version: _is(version, wanted))
+            if name != channel
         ]
         instead = (
             f", or release_channel to {' or '.join(others)}, which has {wanted}" if others else ""
