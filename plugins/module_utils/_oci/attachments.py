@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,18 +24,20 @@ def attach_missing(
     check: bool,
 ) -> list[Json]:
     """Attach the bills, and signatures of the images (descriptors), that are not there; return them."""
+    # One list for both: a bill that is attached in between is not a signature.
+    referrers = functools.cache(functools.partial(list_referrers, repository))
     done = []
     for bill in bills:
         value = bill.manifest.value()
         subject = value["subject"]["digest"]
-        if not any(map(is_bill, list_referrers(repository, subject))):
+        if not any(map(is_bill, referrers(subject))):
             if not check:
                 attach(repository, bill)
             done.append({"type": value["artifactType"], "subject": subject})
     if key is None:
         return done
     for image in images:
-        if not key.has_signed(repository, image["digest"]):
+        if not key.has_signed(repository, image["digest"], referrers(image["digest"])):
             if not check:
                 attach(repository, key.sign(repository, image))
             done.append({"type": ARTIFACT_TYPE, "subject": image["digest"]})

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import OciError, OptionError
-from .referrers import list_referrers
 from .registry import MANIFEST_TYPES, Repository
 
 try:
@@ -84,13 +83,15 @@ def signature_tag(digest: str) -> str:
     return f"{digest.replace(':', '-', 1)}.sig"
 
 
-def find_signatures(repository: Repository, digest: str) -> list[Signature]:
-    """Return the signatures of an image that its repository has."""
+def find_signatures(
+    repository: Repository, digest: str, referrers: Sequence[Json]
+) -> list[Signature]:
+    """Return the signatures of an image that its repository has; `referrers` are those that it lists."""
     found = list(_in_manifest(repository, signature_tag(digest)))
     kinds = {ARTIFACT_TYPE: _in_manifest, _BUNDLE_TYPES: _in_bundles}
     listed = [
         (read, entry["digest"])
-        for entry in list_referrers(repository, digest)
+        for entry in referrers
         for kind, read in kinds.items()
         if str(entry.get("artifactType", "")).startswith(kind)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,9 @@ class SigningKey:
                 f"{_OPTION}: {path} is not a private key in PEM, or signing_key_password is wrong"
             ) from error
 
-    def has_signed(self, repository: Repository, digest: str) -> bool:
+    def has_signed(self, repository: Repository, digest: str, referrers: Sequence[Json]) -> bool:
         """Return whether the repository has a signature of an image with this key."""
-        for one in find_signatures(repository, digest):
+        for one in find_signatures(repository, digest, referrers):
             try:
                 check_key(self._public, one, digest)
             except SignatureError:

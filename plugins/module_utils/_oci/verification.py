@@ -16,6 +16,7 @@ from .cache import Cache
 from .connect import ANONYMOUS, open_repository
 from .errors import OptionError
 from .reference import Reference
+from .referrers import list_referrers
 from .registry import Repository
 from .signatures import Signature, SignatureError, check_key, find_signatures, public_key
 from .trust_root import TrustRoot
@@ -147,7 +148,8 @@ class Verification:
 
     def find(self, signer: Signer, repository: Repository, digest: str) -> Signature:
         """Return the signature of an image that its registry has."""
-        return self.check(signer, digest, find_signatures(repository, digest))
+        referrers = list_referrers(repository, digest)
+        return self.check(signer, digest, find_signatures(repository, digest, referrers))
 
     def verify(self, images: Iterable[Pulled]) -> list[str]:
         """Check images where they are pulled from, but for those that were verified before; return them.

@@ -126,7 +126,7 @@ def test_each_platform_has_its_bill_and_all_are_signed_where_there_is_no_list(
     assert [bill(repository, one)["metadata"]["component"]["version"] for one in parts] == parts
     public = public_key(signing.public_pem(load(key)), "key")
     for digest in (result["digest"], *parts):
-        (signature,) = find_signatures(repository, digest)
+        (signature,) = find_signatures(repository, digest, list_referrers(repository, digest))
         check_key(public, signature, digest)
     assert build(**options)["changed"] is False
 

@@ -20,26 +20,23 @@ IMAGE = f"sha256:{'0' * 64}"
 class Repository:
     """One that answers every question for a manifest with the same one."""
 
-    def __init__(self, kind: str, layers: Any, listed: int = 0) -> None:
+    def __init__(self, kind: str, layers: Any) -> None:
         self._answer = (json.dumps({"layers": layers}).encode(), IMAGE, kind)
-        self._listed = [{"artifactType": ARTIFACT_TYPE, "digest": IMAGE}] * listed
         self.asked = 0
 
     def manifest(self, _target: str) -> tuple[bytes, str, str]:
         self.asked += 1
         return self._answer
 
-    def referrers(self, _digest: str) -> list[dict[str, str]]:
-        return self._listed
-
 
 def test_an_index_in_place_of_a_signature_is_none() -> None:
     for layers in (7, "text", {}):
         repository: Any = Repository(INDEX_TYPES[0], layers)
-        assert find_signatures(repository, IMAGE) == []
+        assert find_signatures(repository, IMAGE, []) == []
 
 
 def test_of_a_long_list_only_the_beginning_is_read() -> None:
-    repository: Any = Repository(MANIFEST_TYPES[0], [], listed=5000)
-    assert find_signatures(repository, IMAGE) == []
+    repository: Any = Repository(MANIFEST_TYPES[0], [])
+    listed = [{"artifactType": ARTIFACT_TYPE, "digest": IMAGE}] * 5000
+    assert find_signatures(repository, IMAGE, listed) == []
     assert repository.asked == 101
