@@ -52,7 +52,7 @@ def _same(wanted: Any, live: Any, owned: Object) -> bool:
     children = {key: tree for key, tree in owned.items() if key != "."}
     if not children:
         # A leaf: a scalar, something atomic, or an empty map or list.
-        return _equal(wanted, live)
+        return _equal(_defaulted(wanted, live), live)
     if isinstance(wanted, dict) and isinstance(live, dict):
         return _same_map(wanted, live, owned)
     if isinstance(wanted, list) and isinstance(live, list):
@@ -60,6 +60,13 @@ def _same(wanted: Any, live: Any, owned: Object) -> bool:
             return _same_set(wanted, live, children)
         return _same_keyed(wanted, live, children)
     return False
+
+
+def _defaulted(wanted: Any, live: Any) -> Any:
+    """Return an ObjectFieldSelector, which is atomic, with the default that the server sets within."""
+    is_selector = isinstance(wanted, dict) and wanted.keys() == {"fieldPath"}
+    is_defaulted = isinstance(live, dict) and "apiVersion" in live
+    return {"apiVersion": "v1", **wanted} if is_selector and is_defaulted else wanted
 
 
 def _same_map(wanted: Object, live: Object, owned: Object, *, top: bool = False) -> bool:

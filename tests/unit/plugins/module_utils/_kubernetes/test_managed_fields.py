@@ -82,6 +82,28 @@ def test_the_same_again_is_applied() -> None:
 
 
 @pytest.mark.parametrize(
+    ("stored", "applied"),
+    [
+        ({"fieldPath": "metadata.name", "apiVersion": "v1"}, True),
+        ({"fieldPath": "metadata.name"}, True),  # as custom resources have it
+        ({"fieldPath": "metadata.name", "apiVersion": "v2"}, False),
+        ({"fieldPath": "metadata.uid", "apiVersion": "v1"}, False),
+    ],
+)
+def test_a_field_selector_has_a_default_within(stored: Object, applied: bool) -> None:
+    path = "spec.template.spec.containers.0.env"
+    variable: Object = {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    found = live()
+    pod = found["spec"]["template"]["spec"]
+    pod["containers"][0]["env"] = [{"name": "NAME", "valueFrom": {"fieldRef": stored}}]
+    owned = found["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:template"]["f:spec"]
+    owned["f:containers"]['k:{"name":"main"}']["f:env"] = {
+        'k:{"name":"NAME"}': {".": {}, "f:name": {}, "f:valueFrom": {"f:fieldRef": {}}}
+    }
+    assert is_applied(edit(path, [variable]), found, "me") is applied
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"manager": "other"},
