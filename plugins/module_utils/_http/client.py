@@ -95,6 +95,7 @@ class HttpClient:
             self._options["server_hostname"] = server_name
             self._options["assert_hostname"] = server_name
         self._pools: dict[str, Any] = {}
+        self._proxies: dict[str, str] = {}
         self._reading: set[Any] = set()
         self._closed = False
 
@@ -185,7 +186,13 @@ class HttpClient:
                     response.shutdown()
 
     def _pool(self, url: str) -> Any:
-        proxy = proxy_for(url, self._proxy)
+        parts = urlsplit(url)
+        server = f"{parts.scheme}://{parts.netloc}"
+        if (
+            server not in self._proxies
+        ):  # it is in the environment, which takes long to look through
+            self._proxies[server] = proxy_for(url, self._proxy)
+        proxy = self._proxies[server]
         if proxy not in self._pools:
             self._pools[proxy] = _pool_manager(proxy, self._options)
         return self._pools[proxy]
