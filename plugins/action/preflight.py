@@ -69,8 +69,9 @@ class ActionModule(ActionBase):
         """Fail with every problem found in the variables of the roles named, and in the cluster."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        role_alone = self._task.args.get("role")
-        roles = [role_alone] if role_alone else list(self._task.args["roles"])
+        # Plain texts: to the caches of what is read by roles, Ansible's own are other keys.
+        role_alone = plain(self._task.args.get("role"))
+        roles = [role_alone] if role_alone else plain(self._task.args["roles"])
         before = _registered(variables)
         reader = RoleReader(self._templar, self._loader, variables)
         values: Variables = {}

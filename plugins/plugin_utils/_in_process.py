@@ -31,6 +31,7 @@ from ansible.utils.display import Display
 from ..module_utils._http.errors import SettingError
 from ..module_utils._http.tls import public_context
 from ..module_utils._module.task import Task
+from ._before_fork import share_what_is_loaded
 
 COLLECTION = "streamops.knative"
 _PROFILE = "legacy"  # how ansible-core 2.19 and later exchange values with modules
@@ -53,6 +54,7 @@ def in_process(name: str, *libraries: str) -> type[InProcessAction]:
         with contextlib.suppress(ImportError):  # the task that needs it reports it
             importlib.import_module(library)
     module = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.modules.{name}")
+    share_what_is_loaded()
     return type("ActionModule", (InProcessAction,), {"module": name, "task": module.TASK})
 
 

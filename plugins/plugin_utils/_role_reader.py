@@ -26,6 +26,7 @@ except ImportError:  # before ansible-core 2.19 every text is a template
 
 from ..module_utils._pipelines import consistency, model, rulebooks
 from ..module_utils._pipelines import variables as role_variables
+from ._before_fork import share_what_is_loaded
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 ROLE_NAMES = ("gcp_cluster", "knative_eventing", "secrets", "twitter_pipeline", "event_driven")
@@ -268,3 +269,4 @@ def _trusted(value: Any) -> Any:
 _common_scope()
 for _name in ROLE_NAMES:
     rules_of(_name)
+share_what_is_loaded()
