@@ -40,6 +40,8 @@ READ_TOO = (
     "kubernetes_login",
 )
 _WORD = re.compile(r"[A-Za-z_]\w*")
+#: A template that begins with a variable. Ansible templates all that a template names, needed or not.
+_LEADING = re.compile(r"\{\{\s*([A-Za-z_]\w*)")
 #: Made in Ansible's main process, and known to its workers only: the digests are made of secrets too.
 _KEY = os.urandom(32)
 
@@ -62,18 +64,22 @@ class RoleReader:
         self._templar = templar
         self._loader = loader
         self.variables = variables
+        self._templated_once: Variables = {}
 
     def read(self, role: str) -> RoleReading:
         """Return the variables of a role of this collection."""
         options, defaults, internal = _definition(role)
         scope = {**defaults, **internal, **self.variables}
-        self._templar.available_variables = {**scope, "role_path": str(ROLES / role)}
+        available = {**scope, **self._templated_once, "role_path": str(ROLES / role)}
+        self._templar.available_variables = available
         found = role_variables.unknown(role, options, self.variables)
         complete: Variables = {}
         for name in options:
             if name in scope:
+                with contextlib.suppress(AnsibleError):  # it may have a default there
+                    self._template_once(_leading(scope[name]), available)
                 try:
-                    complete.update(self._templated(name, scope[name]))
+                    complete |= self._template_once(name, available)
                 except AnsibleError as error:
                     found.append(f"{name}: {getattr(error, 'message', error)}")
         # Relative paths are relative to the playbook, as for the tasks that use them.
@@ -119,6 +125,17 @@ class RoleReader:
             return default
         self._templar.available_variables = self.variables
         return self._templated(name, self.variables[name]).get(name, default)
+
+    def _template_once(self, name: str, available: Variables) -> Variables:
+        """Return a variable that is among those available as `_templated` does, and put it there.
+
+        Ansible would template it again, with its lookups, for each variable that refers to it.
+        """
+        given = self._templated(name, available[name]) if name in available else {}
+        if not _is_template(given.get(name)):
+            self._templated_once |= given
+            available |= given
+        return given
 
     def _templated(self, name: str, value: Any) -> Variables:
         """Return the variable under its name, or nothing where it is omitted."""
@@ -186,6 +203,12 @@ def _is_template(value: Any) -> bool:
     return not (value is None or type(value) in (bool, int, float)) and not (
         isinstance(value, str) and "{" not in value
     )
+
+
+def _leading(value: Any) -> str:
+    """Return the name of the variable that a template begins with, empty for others."""
+    found = _LEADING.match(value) if isinstance(value, str) else None
+    return found[1] if found else ""
 
 
 def _words(value: Any) -> Iterator[str]:

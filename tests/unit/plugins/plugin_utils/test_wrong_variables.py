@@ -465,3 +465,35 @@ def test_a_misspelt_variable_is_named_with_the_one_that_was_meant(role, name, me
 def test_variables_of_others_do_not_matter(name):
     for role in OPTIONS:
         assert read(role, **{name: "a"}).problems == []
+
+
+def template(text):
+    return _role_reader.trust_as_template(text)
+
+
+def test_what_several_variables_are_made_of_is_looked_up_once(tmp_path):
+    log = tmp_path / "lookups"
+    command = f"echo >> {log}; cat {tmp_path}/keys"
+    (tmp_path / "keys").write_text('{"a": "one", "b": "two"}')
+    found = template(f"{{{{ lookup('pipe', '{command}') | from_json }}}}")
+    loader = DataLoader()
+    given = {
+        **RIGHT,
+        "vault": found,
+        "gcp_cluster_project": template("{{ vault.a }}"),
+        "gcp_cluster_repository": template("{{ vault.b | default('other') }}"),
+        "secrets_project": template("{{ vault.a }}"),
+    }
+    reader = RoleReader(Templar(loader, variables=given), loader, given)
+    assert reader.read("gcp_cluster").published["project"] == "one"
+    assert reader.read("gcp_cluster").published["repository"] == "two"
+    assert reader.read("secrets").published["project"] == "one"
+    assert log.read_text() == "\n"
+
+
+def test_a_variable_that_cannot_be_templated_may_have_a_default():
+    text = template("{{ mine | default('one') }}")
+    given = {"mine": template("{{ nowhere.at_all }}"), "gcp_cluster_repository": text}
+    reading = read("gcp_cluster", **given)
+    assert reading.problems == []
+    assert reading.published["repository"] == "one"
