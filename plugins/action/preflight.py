@@ -198,6 +198,9 @@ class ActionModule(ActionBase):
         sound: bool,
     ) -> tuple[list[str], list[str], dict[str, str]]:
         """Return what is wrong with the cluster or the way to it, the roles it was checked for, and which it is."""
+        working = [role for role in roles if _works(role, values)]
+        if not working:
+            return [], [], {}
         found, reached = [], []
         # The version of Kubernetes: None while it is not known, empty where there is no cluster yet.
         kubernetes: str | None = None
@@ -207,7 +210,7 @@ class ActionModule(ActionBase):
             for name in ("kubeconfig", "context")
             if (value := reader.optional(name)) is not None
         }
-        for connection, group in _connections(roles, values, own, planned).items():
+        for connection, group in _connections(working, values, own, planned).items():
             options = json.loads(connection)
             timeout = self._task.args.get("request_timeout", 10)
             try:
@@ -417,6 +420,11 @@ def _needs_cluster(role: str, values: Variables) -> bool:
     return role != "gcp_cluster"
 
 
+def _works(role: str, values: Variables) -> bool:
+    """Return whether a role whose variables were read has work to do on the cluster."""
+    return values.get(f"{role}_state") == "present" and _needs_cluster(role, values)
+
+
 def _unneeded(secrets: Variables) -> bool:
     """Return whether the role secrets has nothing to store: nobody reads the credentials."""
     return secrets.get("state") == "present" and not secrets.get("consumers")
@@ -425,11 +433,9 @@ def _unneeded(secrets: Variables) -> bool:
 def _connections(
     roles: list[str], values: Variables, own: Variables, planned: Variables
 ) -> dict[str, list[str]]:
-    """Return the roles that have work to do on the cluster, by the options of the connection as JSON."""
+    """Return the roles by the options of their connection to the cluster as JSON."""
     found: dict[str, list[str]] = {}
     for role in roles:
-        if values.get(f"{role}_state") != "present" or not _needs_cluster(role, values):
-            continue
         options = {
             name: values.get(f"{role}_{name}") or own.get(name)
             for name in ("kubeconfig", "context")
