@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -29,14 +28,17 @@ pytestmark = [
 ]
 
 
-def test_upstream_manifests_install_and_work(bare_cluster):
-    cluster = bare_cluster
-    begun = time.monotonic()
+@pytest.fixture(scope="module")
+def upstream(bare_cluster):
+    """A cluster with upstream's manifests, which any of the tests may be the first to need."""
     for name in FILES:
-        cluster.install((MANIFESTS / f"{name}.yaml").read_text())
-    cluster.rolled_out(*NAMESPACES)
-    print(f"installed and rolled out in {time.monotonic() - begun:.1f} s")
+        bare_cluster.install((MANIFESTS / f"{name}.yaml").read_text())
+    bare_cluster.rolled_out(*NAMESPACES)
+    return bare_cluster
 
+
+def test_upstream_manifests_install_and_work(upstream):
+    cluster = upstream
     for webhook in cluster.list("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"):
         for entry in webhook["webhooks"]:
             assert entry["clientConfig"]["caBundle"], webhook["metadata"]["name"]
@@ -75,11 +77,12 @@ def test_upstream_manifests_install_and_work(bare_cluster):
     until(lambda: cluster.events("hello", "upstream"), "the event arrived")
 
 
-def test_a_second_apply_changes_nothing(bare_cluster):
-    before = _versions(bare_cluster)
+def test_a_second_apply_changes_nothing(upstream):
+    before = _versions(upstream)
+    assert before
     for name in ("serving-core", "kourier", "eventing-core", "in-memory-channel"):
-        bare_cluster.install((MANIFESTS / f"{name}.yaml").read_text())
-    assert _versions(bare_cluster) == before
+        upstream.install((MANIFESTS / f"{name}.yaml").read_text())
+    assert _versions(upstream) == before
 
 
 def _versions(cluster):
