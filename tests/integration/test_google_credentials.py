@@ -65,8 +65,6 @@ def metadata(google: Google, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     core.create_namespaced_service_account("default", {"metadata": {"name": "runner"}})
     identity = {"namespace": "default", "service_account": "runner"}
     google.run("gcp_iam_member", role="roles/secretmanager.admin", workload_identities=[identity])
-    services = google.run("gcp_services", services=["iam.googleapis.com"])
-    number = services["project_number"]
 
     async def request_token(audience: str, seconds: int) -> dict[str, Any]:
         spec = {"audiences": [audience], "expirationSeconds": seconds}
@@ -81,7 +79,7 @@ def metadata(google: Google, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        project = GoogleProject(google.url, PROJECT, number, LOCATION, "home")
+        project = GoogleProject(google.url, PROJECT, LOCATION, "home")
         async with aiohttp.ClientSession() as session:
             server = MetadataServer(project, PodIdentity("", request_token), session)
             address.append(await server.start("127.0.0.1"))
