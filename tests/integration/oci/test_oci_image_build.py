@@ -62,7 +62,7 @@ def test_the_node_pulls_and_runs_it(build, tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout == "hello 42 now\n"
-    assert image.user == "65532:65532"
+    assert image.config["User"] == "65532:65532"
 
 
 def test_copied_files_are_in_the_image_and_in_its_diff(build, tmp_path: Path) -> None:
