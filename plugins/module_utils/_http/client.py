@@ -188,9 +188,7 @@ class HttpClient:
     def _pool(self, url: str) -> Any:
         parts = urlsplit(url)
         server = f"{parts.scheme}://{parts.netloc}"
-        if (
-            server not in self._proxies
-        ):  # it is in the environment, which takes long to look through
+        if server not in self._proxies:  # looking through the environment takes long
             self._proxies[server] = proxy_for(url, self._proxy)
         proxy = self._proxies[server]
         if proxy not in self._pools:
