@@ -78,12 +78,6 @@ async def channel_controller(ctx: ContainerContext) -> int:
         return await process.run(server.serve(), *unmodelled(process.client, kinds))
 
 
-async def fail(ctx: ContainerContext) -> int:
-    """Run a program of a Job: it fails and its log says why."""
-    ctx.log(f"the sandbox does not model {ctx.image}")
-    return 1
-
-
 async def _unchanged(request: Request) -> Object:
     obj: Object = request.get("object") or {}
     return obj

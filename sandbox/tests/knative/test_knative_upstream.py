@@ -17,6 +17,7 @@ FILES = [
     "in-memory-channel",
     "mt-channel-broker",
     "serving-hpa",
+    "serving-default-domain",
 ]
 NAMESPACES = ("knative-serving", "knative-eventing", "kourier-system")
 
@@ -32,6 +33,9 @@ pytestmark = [
 def upstream(bare_cluster):
     """A cluster with upstream's manifests, which any of the tests may be the first to need."""
     for name in FILES:
+        if name == "serving-default-domain":
+            ready = ("condition=Available", "deployment/webhook")
+            bare_cluster.wait(*ready, namespace="knative-serving")
         bare_cluster.install((MANIFESTS / f"{name}.yaml").read_text())
     bare_cluster.rolled_out(*NAMESPACES)
     return bare_cluster
@@ -39,6 +43,11 @@ def upstream(bare_cluster):
 
 def test_upstream_manifests_install_and_work(upstream):
     cluster = upstream
+    # The default-domain Job writes the domain made of the gateway's address.
+    cluster.wait("condition=Complete", "job/default-domain", namespace="knative-serving")
+    domain = cluster.get("v1", "ConfigMap", "config-domain", "knative-serving")
+    assert domain["data"]["127.0.0.1.sslip.io"] == ""
+
     for webhook in cluster.list("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"):
         for entry in webhook["webhooks"]:
             assert entry["clientConfig"]["caBundle"], webhook["metadata"]["name"]
