@@ -9,6 +9,7 @@ share; anything else each of them loads anew, in every task.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 
 from ansible.plugins import loader
@@ -36,4 +37,5 @@ def share_what_is_loaded() -> None:
 
 
 for _loader, _name in _USED_IN_WORKERS:
-    _loader.get(_name, class_only=True)
+    with contextlib.suppress(KeyError):  # outside of Ansible's programs nothing is found
+        _loader.get(_name, class_only=True)
