@@ -95,7 +95,6 @@ class HttpClient:
             self._options["server_hostname"] = server_name
             self._options["assert_hostname"] = server_name
         self._pools: dict[str, Any] = {}
-        self._proxies: dict[str, str] = {}
         self._reading: set[Any] = set()
         self._closed = False
 
@@ -188,12 +187,9 @@ class HttpClient:
     def _pool(self, url: str) -> Any:
         parts = urlsplit(url)
         server = f"{parts.scheme}://{parts.netloc}"
-        if server not in self._proxies:  # looking through the environment takes long
-            self._proxies[server] = proxy_for(url, self._proxy)
-        proxy = self._proxies[server]
-        if proxy not in self._pools:
-            self._pools[proxy] = _pool_manager(proxy, self._options)
-        return self._pools[proxy]
+        if server not in self._pools:  # once: looking for a proxy in the environment takes long
+            self._pools[server] = _pool_manager(proxy_for(url, self._proxy), self._options)
+        return self._pools[server]
 
 
 def shown(url: str) -> str:
