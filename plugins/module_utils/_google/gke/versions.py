@@ -62,11 +62,7 @@ def check_offered(wanted: str, current: str, channel: str, config: Json) -> None
     here = offered.get(channel) or config.get("validMasterVersions") or []
     place = f"the release channel {channel}" if channel in offered else "GKE"
     if not any(_is(version, wanted) for version in here):
-        others = [
-            name
-            for name in fitting(offered, lambda version: _is(version, wanted))
-            if name != channel
-        ]
+        others = fitting(offered, lambda version: _is(version, wanted))
         instead = (
             f", or release_channel to {' or '.join(others)}, which has {wanted}" if others else ""
         )
