@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 
 import aiohttp
+import jwt
 import yaml
 
 from streamops_sandbox.client import ApiError, Client
@@ -35,7 +36,12 @@ class Federation:
         any address of it: the clusters are asked) or the pool's full resource name.
         """
         project, pool = self._pool(audience)
-        for cluster in self._clusters.list():
+        try:
+            issuer = jwt.decode(subject_token, options={"verify_signature": False}).get("iss")
+        except jwt.DecodeError:
+            raise OAuthError("invalid_grant", "The subject token is no JWT.") from None
+        # The one that the token names as its issuer first.
+        for cluster in sorted(self._clusters.list(), key=lambda one: one.url != issuer):
             user = await _review(cluster, subject_token, pool)
             if user:
                 _, _, namespace, account = user.split(":")
