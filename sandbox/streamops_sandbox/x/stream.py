@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -166,21 +166,9 @@ class Stream:
         self._queue = queue
         response = web.StreamResponse(headers=headers)
         response.content_type = "application/json"
-        quiet = KEEP_ALIVE_SECONDS
         try:
             await response.prepare(request)
-            while request.transport is not None and not request.transport.is_closing():
-                if quiet >= KEEP_ALIVE_SECONDS:
-                    quiet = 0.0
-                    await response.write(b"\r\n")
-                try:
-                    post = await asyncio.wait_for(queue.get(), _LOOK_SECONDS)
-                except TimeoutError:
-                    quiet += _LOOK_SECONDS
-                    continue
-                quiet = 0.0
-                if post is None:
-                    break
+            async for post in _posts(request, response, queue):
                 if rules := self._rules.matching(post):
                     shown = {name: value for name, value in post.data.items() if name in fields}
                     message = {"data": shown, **includes(post), "matching_rules": rules}
@@ -192,3 +180,23 @@ class Stream:
         finally:
             self._queue = None
         return response
+
+
+async def _posts(
+    request: web.Request, response: web.StreamResponse, queue: asyncio.Queue[Post | None]
+) -> AsyncIterator[Post]:
+    """Yield posts until either side closes; in between, keep the connection alive."""
+    quiet = KEEP_ALIVE_SECONDS
+    while request.transport is not None and not request.transport.is_closing():
+        if quiet >= KEEP_ALIVE_SECONDS:
+            quiet = 0.0
+            await response.write(b"\r\n")
+        try:
+            post = await asyncio.wait_for(queue.get(), _LOOK_SECONDS)
+        except TimeoutError:
+            quiet += _LOOK_SECONDS
+            continue
+        quiet = 0.0
+        if post is None:
+            return
+        yield post
