@@ -274,22 +274,27 @@ def _check(value: Any, checks: Object, path: str, found: list[Object]) -> None:
             found.append(_invalid(path, value, text, "FieldValueTypeInvalid"))
         elif keyword in ("anyOf", "oneOf", "allOf", "not"):
             _check_combination(value, keyword, bound, path, found)
-        elif keyword in _WORDS:
-            exclusive = checks.get(_EXCLUSIVE.get(keyword, "")) is True
-            if _fits(value, {keyword: bound} | ({_EXCLUSIVE[keyword]: True} if exclusive else {})):
-                continue
-            if keyword == "maxLength":
-                text = f"Too long: may not be more than {bound} bytes"
-                found.append(errors.cause("FieldValueTooLong", path, text))
-            elif keyword in ("maxItems", "maxProperties"):
-                text = f"Too many: {len(value)}: must have at most {bound} items"
-                found.append(errors.cause("FieldValueTooMany", path, text))
-            else:
-                words = _WORDS[keyword]
-                words = words.replace(" or equal to", "") if exclusive else words
-                found.append(_invalid(path, value, f"{path} in body {words.format(bound)}"))
+        elif keyword in _LIMITS or keyword in _WORDS:
+            exclusive = _EXCLUSIVE.get(keyword, "")
+            is_exclusive = checks.get(exclusive) is True
+            if not _fits(value, {keyword: bound} | ({exclusive: True} if is_exclusive else {})):
+                found.append(_broken(value, keyword, bound, path, is_exclusive=is_exclusive))
 
 
+def _broken(value: Any, keyword: str, bound: Any, path: str, *, is_exclusive: bool) -> Object:
+    """Return the cause of a value that breaks a keyword."""
+    if keyword == "maxLength":
+        text = f"Too long: may not be more than {bound} bytes"
+        return errors.cause("FieldValueTooLong", path, text)
+    if keyword in _LIMITS:
+        text = f"Too many: {len(value)}: must have at most {bound} items"
+        return errors.cause("FieldValueTooMany", path, text)
+    words = _WORDS[keyword].replace(" or equal to", "") if is_exclusive else _WORDS[keyword]
+    return _invalid(path, value, f"{path} in body {words.format(bound)}")
+
+
+#: Keywords with a reason of their own.
+_LIMITS = ("maxLength", "maxItems", "maxProperties")
 _EXCLUSIVE = {"minimum": "exclusiveMinimum", "maximum": "exclusiveMaximum"}
 #: What is wrong where a value breaks a keyword.
 _WORDS = {
@@ -298,12 +303,9 @@ _WORDS = {
     "multipleOf": "should be a multiple of {}",
     "pattern": "should match '{}'",
     "minLength": "should be at least {} chars long",
-    "maxLength": "",
     "minItems": "should have at least {} items",
-    "maxItems": "",
     "uniqueItems": "shouldn't contain duplicates",
     "minProperties": "should have at least {} properties",
-    "maxProperties": "",
 }
 
 
@@ -358,7 +360,7 @@ def _check_combination(
 
 def _fits(value: Any, source: Object) -> bool:
     """Whether a value fits a schema that only states restrictions."""
-    from jsonschema import Draft4Validator  # noqa: PLC0415 - slow to import, rarely needed
+    from jsonschema import Draft4Validator  # noqa: PLC0415 - slow to import
 
     if "pattern" in source:
         source = {**source, "pattern": source["pattern"].replace(r"\z", r"\Z")}
