@@ -174,7 +174,8 @@ def _start(home: Home, options: argparse.Namespace) -> None:
         )
     assert process.stdout is not None
     try:
-        answer = _read_report(process.stdout.fileno())
+        with process.stdout as report:
+            answer = _read_report(report.fileno())
     except BaseException:  # Ctrl-C, too: nothing half started stays
         _stop_supervisor(home, process)
         raise
