@@ -105,10 +105,9 @@ def _envelope(data: bytes) -> tuple[str, str, bytes]:
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Yield (field number, value) in the order of the wire."""
-    # For typed Go clients only.
-    from google.protobuf.empty_pb2 import Empty  # noqa: PLC0415
-    from google.protobuf.message import DecodeError  # noqa: PLC0415
-    from google.protobuf.unknown_fields import UnknownFieldSet  # noqa: PLC0415
+    from google.protobuf.empty_pb2 import Empty  # noqa: PLC0415 - only typed Go clients need it
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - as above
+    from google.protobuf.unknown_fields import UnknownFieldSet  # noqa: PLC0415 - as above
 
     try:
         fields = UnknownFieldSet(Empty.FromString(data))
