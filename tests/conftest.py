@@ -11,7 +11,7 @@ from hypothesis import settings
 from support.needs import pytest_collection_modifyitems
 from support.time_budget import pytest_runtest_setup
 
-# Without limits of time and with the same examples in every run: a busy machine is no fault.
+# The profile has no deadline and fixed examples, so that a slow machine does not fail a test.
 settings.load_profile("ci")
 
 __all__ = ["pytest_bdd_apply_tag", "pytest_collection_modifyitems", "pytest_runtest_setup"]

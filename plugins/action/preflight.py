@@ -202,7 +202,7 @@ class ActionModule(ActionBase):
         if not working:
             return [], [], {}
         found, reached = [], []
-        # The version of Kubernetes: None while it is not known, empty where there is no cluster yet.
+        # Kubernetes' version: None until it has been read, empty if the cluster does not exist yet.
         kubernetes: str | None = None
         identity: dict[str, str] = {}
         own = {

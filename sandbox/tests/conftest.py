@@ -10,7 +10,7 @@ from hypothesis import settings
 from support.needs import pytest_collection_modifyitems
 from support.sandbox import Cluster, sandbox, state_of, until
 
-# Without limits of time and with the same examples in every run: a busy machine is no fault.
+# The profile has no deadline and fixed examples, so that a slow machine does not fail a test.
 settings.load_profile("ci")
 
 __all__ = ["pytest_collection_modifyitems"]
