@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import copy
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import Controller, owner_reference
-from streamops_sandbox.controllers.workloads import condition, owned, write_status
+from streamops_sandbox.controllers.job import end_of
+from streamops_sandbox.controllers.workloads import owned, unsupported, write_status
 from streamops_sandbox.cron import Schedule
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import parse, rfc3339
 
 _SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
-_MANY_MISSED = 100
+_UNSUPPORTED = ("concurrencyPolicy=Replace", "startingDeadlineSeconds")
+#: The condition of finished Jobs -> the field that says how many are kept, and its default.
+_LIMITS = {
+    "Complete": ("successfulJobsHistoryLimit", 3),
+    "Failed": ("failedJobsHistoryLimit", 1),
+}
 
 
 class CronJobController(Controller):
@@ -32,67 +38,54 @@ class CronJobController(Controller):
         cron_job = self._cron_jobs.get(name, namespace)
         if cron_job is None or cron_job["metadata"].get("deletionTimestamp"):
             return
+        spec, status = cron_job["spec"], copy.deepcopy(cron_job.get("status") or {})
+        if refused := unsupported(spec, _UNSUPPORTED):
+            message = f"not supported by the sandbox: {', '.join(refused)}"
+            self._events.record(cron_job, "Warning", "Unsupported", message)
+            return
         jobs = owned(self._jobs, cron_job)
-        status = copy.deepcopy(cron_job.get("status") or {})
         await self._forget_old(cron_job, jobs)
-        if not cron_job["spec"].get("suspend"):
-            await self._schedule(cron_job, jobs, status)
-        jobs = owned(self._jobs, cron_job)
-        running = [job for job in jobs if _end(job) is None]
-        status.pop("active", None)
-        if running:
-            status["active"] = [_reference(job) for job in running]
-        successes = [job["status"].get("completionTime") for job in jobs if _end(job) == "Complete"]
-        if times := [time for time in successes if time]:
-            status["lastSuccessfulTime"] = max([*times, status.get("lastSuccessfulTime", "")])
+        running = any(not end_of(job) for job in jobs)
+        due = None if spec.get("suspend") else self._due(cron_job, status)
+        if due is not None and not (running and spec.get("concurrencyPolicy") == "Forbid"):
+            await self._create(cron_job, due)
+            status["lastScheduleTime"] = rfc3339(datetime.now(UTC))
+        status["active"] = [
+            {"apiVersion": "batch/v1", "kind": "Job"}
+            | {key: job["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
+            for job in owned(self._jobs, cron_job)
+            if not end_of(job)
+        ]
+        if not status["active"]:
+            del status["active"]
         await write_status(self.client, cron_job, status)
 
-    async def _schedule(self, cron_job: Object, jobs: list[Object], status: Object) -> None:
-        """Create the Job that is due, if one is, and come again for the next."""
-        spec, metadata = cron_job["spec"], cron_job["metadata"]
-        try:
-            schedule = Schedule.parse(spec["schedule"])
-            zone = ZoneInfo(spec["timeZone"]) if spec.get("timeZone") else UTC
-        except (ValueError, ZoneInfoNotFoundError) as error:
-            message = f"invalid schedule: {spec['schedule']}: {error}"
-            self._events.record(cron_job, "Warning", "UnparseableSchedule", message)
-            return
-        current = datetime.now(UTC)
-        since = parse(status.get("lastScheduleTime") or metadata["creationTimestamp"])
-        deadline = spec.get("startingDeadlineSeconds")
-        if deadline is not None:
-            since = max(since, current - timedelta(seconds=deadline))
-        due, following = _last_due(schedule, since.astimezone(zone), current.astimezone(zone))
-        if following is not None:
+    def _due(self, cron_job: Object, status: Object) -> datetime | None:
+        """Return the time a Job is due for, if one is, and come again for the next.
+
+        What was missed while the CronJob was suspended or busy is made up for once.
+        """
+        spec = cron_job["spec"]
+        schedule, zone = Schedule.parse(spec["schedule"]), ZoneInfo(spec.get("timeZone") or "UTC")
+        current = datetime.now(zone)
+        if (following := schedule.next_after(current)) is not None:
             self.come_again(cron_job, [(following - current).total_seconds()])
-        if due is None:
-            return
-        running = [job for job in jobs if _end(job) is None]
-        policy = spec.get("concurrencyPolicy", "Allow")
-        if running and policy == "Forbid":
-            message = "Not starting job because prior execution is running and concurrency policy is Forbid"
-            self._events.record(cron_job, "Normal", "JobAlreadyActive", message)
-            return
-        if policy == "Replace":
-            for job in running:
-                await self._delete(cron_job, job)
-        await self._create(cron_job, due)
-        status["lastScheduleTime"] = rfc3339(due)
+        since = status.get("lastScheduleTime") or cron_job["metadata"]["creationTimestamp"]
+        due = schedule.next_after(parse(since).astimezone(zone))
+        return due if due is not None and due <= current else None
 
     async def _create(self, cron_job: Object, due: datetime) -> None:
-        template = copy.deepcopy(cron_job["spec"]["jobTemplate"])
-        metadata = cron_job["metadata"]
+        template, metadata = copy.deepcopy(cron_job["spec"]["jobTemplate"]), cron_job["metadata"]
+        made = template.get("metadata") or {}
         name = f"{metadata['name']}-{int(due.timestamp()) // 60}"
-        job_metadata = template.get("metadata") or {}
-        annotations = {**(job_metadata.get("annotations") or {}), _SCHEDULED: rfc3339(due)}
         job = {
             "apiVersion": "batch/v1",
             "kind": "Job",
             "metadata": {
                 "name": name,
                 "namespace": metadata["namespace"],
-                "labels": job_metadata.get("labels") or {},
-                "annotations": annotations,
+                "labels": made.get("labels") or {},
+                "annotations": (made.get("annotations") or {}) | {_SCHEDULED: rfc3339(due)},
                 "ownerReferences": [owner_reference(cron_job)],
             },
             "spec": template["spec"],
@@ -100,58 +93,15 @@ class CronJobController(Controller):
         try:
             await self.client.create(job)
         except ApiError as error:
-            if not error.already_exists:
+            if not error.already_exists:  # by a reconciliation whose status was not written
                 raise
-            return
         self._events.record(cron_job, "Normal", "SuccessfulCreate", f"Created job {name}")
 
     async def _forget_old(self, cron_job: Object, jobs: list[Object]) -> None:
-        spec = cron_job["spec"]
-        limits = {
-            "Complete": spec.get("successfulJobsHistoryLimit", 3),
-            "Failed": spec.get("failedJobsHistoryLimit", 1),
-        }
-        for kind, limit in limits.items():
-            done = [job for job in jobs if _end(job) == kind]
-            done.sort(key=lambda job: job.get("status", {}).get("startTime", ""))
-            for job in done[: max(0, len(done) - limit)]:
-                await self._delete(cron_job, job)
-
-    async def _delete(self, cron_job: Object, job: Object) -> None:
-        await self.client.delete(job, "Background")
-        message = f"Deleted job {job['metadata']['name']}"
-        self._events.record(cron_job, "Normal", "SuccessfulDelete", message)
-
-
-def _last_due(
-    schedule: Schedule, since: datetime, current: datetime
-) -> tuple[datetime | None, datetime | None]:
-    """Return the latest time that is due since `since`, and the first one to come."""
-    due = None
-    following = schedule.next_after(since)
-    for _ in range(_MANY_MISSED):
-        if following is None or following > current:
-            return due, following
-        due, following = following, schedule.next_after(following)
-    # Far behind: only the latest counts, as with Kubernetes.
-    start = current - timedelta(minutes=1)
-    return due, schedule.next_after(start)
-
-
-def _end(job: Object) -> str | None:
-    for kind in ("Complete", "Failed"):
-        if condition(job, kind).get("status") == "True":
-            return kind
-    return None
-
-
-def _reference(job: Object) -> Object:
-    metadata = job["metadata"]
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "name": metadata["name"],
-        "namespace": metadata["namespace"],
-        "uid": metadata["uid"],
-        "resourceVersion": metadata["resourceVersion"],
-    }
+        for kind, (field, default) in _LIMITS.items():
+            done = [job for job in jobs if end_of(job).get("type") == kind]
+            done.sort(key=lambda job: job["status"]["startTime"])
+            for job in done[: max(0, len(done) - cron_job["spec"].get(field, default))]:
+                await self.client.delete(job, "Background")
+                message = f"Deleted job {job['metadata']['name']}"
+                self._events.record(cron_job, "Normal", "SuccessfulDelete", message)

@@ -2,7 +2,7 @@
 
 Contract: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/ ; reasons and
 messages are kube-controller-manager's. Proportional scaling in the middle of a rollout is left to
-the rolling update itself.
+the rolling update itself. A paused Deployment is left alone.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import copy
 from datetime import UTC, datetime
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Controller, Key, owner_reference
+from streamops_sandbox.controller import Controller, Key, controller_of, owner_reference
 from streamops_sandbox.controllers.workloads import (
     claim,
     condition,
+    has_ended,
     is_active,
     owned,
     resolve_percent,
     set_condition,
     template_hash,
+    without_zeros,
     write_status,
 )
 from streamops_sandbox.events import EventRecorder
@@ -50,31 +52,28 @@ class DeploymentController(Controller):
         deployment = self._deployments.get(name, namespace)
         if deployment is None or deployment["metadata"].get("deletionTimestamp"):
             return
+        if deployment["spec"].get("paused"):
+            message = "not supported by the sandbox: scaling a paused Deployment; resume it first"
+            self._events.record(deployment, "Warning", "Unsupported", message)
+            return
         sets = await claim(self.client, self._sets, deployment)
         new = _find_new(deployment, sets)
-        if deployment["spec"].get("paused"):
-            await self._scale_paused(deployment, sets, new)
+        old = [one for one in sets if one is not new]
+        if deployment["spec"].get("strategy", {}).get("type") == "Recreate":
+            await self._recreate(deployment, new, old)
         else:
-            old = [one for one in sets if new is None or _uid(one) != _uid(new)]
-            if deployment["spec"].get("strategy", {}).get("type") == "Recreate":
-                await self._recreate(deployment, new, old)
-            else:
-                await self._roll(deployment, new, old)
+            await self._roll(deployment, new, old)
         sets = owned(self._sets, deployment)
         new = _find_new(deployment, sets)
         await self._write_status(deployment, sets, new)
-        await self._clean_up(deployment, sets, new)
 
     def _deployment_of_pod(self, pod: Object) -> list[Key]:
-        if is_active(pod):
+        namespace, owner = pod["metadata"]["namespace"], controller_of(pod)
+        if is_active(pod) or owner is None:
             return []
-        namespace = pod["metadata"]["namespace"]
-        keys: list[Key] = []
-        for reference in pod["metadata"].get("ownerReferences") or []:
-            replica_set = self._sets.get(reference["name"], namespace)
-            for owner in (replica_set or {"metadata": {}})["metadata"].get("ownerReferences") or []:
-                keys.append((namespace, owner["name"]))
-        return keys
+        replica_set = self._sets.get(owner["name"], namespace)
+        deployment = controller_of(replica_set) if replica_set else None
+        return [(namespace, deployment["name"])] if deployment else []
 
     # -- strategies ----------------------------------------------------------------------------
 
@@ -112,84 +111,51 @@ class DeploymentController(Controller):
     async def _recreate(self, deployment: Object, new: Object | None, old: list[Object]) -> None:
         for one in old:
             await self._scale(deployment, one, 0)
-        uids = set(map(_uid, old))
-        for pod in self._pods.list(deployment["metadata"]["namespace"]):
-            references = pod["metadata"].get("ownerReferences") or []
-            ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-            if not ended and uids & {reference["uid"] for reference in references}:
-                return  # the old pods have to be gone first
+        if any(not has_ended(pod) for one in old for pod in owned(self._pods, one)):
+            return  # the old pods have to be gone first
         new = new or await self._create_new(deployment, old, replicas=0)
         await self._scale(deployment, new, _replicas(deployment))
-
-    async def _scale_paused(
-        self, deployment: Object, sets: list[Object], new: Object | None
-    ) -> None:
-        """Follow `replicas` with the ReplicaSet in use; the template is not rolled out."""
-        active = [one for one in sets if _replicas(one)]
-        target = active[0] if len(active) == 1 else (new if not active else None)
-        if target is not None:
-            await self._scale(deployment, target, _replicas(deployment))
 
     # -- ReplicaSets -----------------------------------------------------------------------------
 
     async def _create_new(
         self, deployment: Object, old: list[Object], replicas: int | None = None
     ) -> Object:
-        wanted = _replicas(deployment)
         if replicas is None:
-            surge, _ = _limits(deployment)
-            room = wanted + surge - sum(_replicas(one) for one in old)
-            replicas = min(wanted, max(room, 0))
+            wanted, (surge, _) = _replicas(deployment), _limits(deployment)
+            replicas = min(wanted, max(wanted + surge - sum(map(_replicas, old)), 0))
         replica_set = _new_replica_set(deployment, replicas, _revision(old) + 1)
-        name = replica_set["metadata"]["name"]
         created = await self.client.create(replica_set)
-        message = f"Scaled up replica set {name} from 0 to {replicas}"
-        self._events.record(deployment, "Normal", "ScalingReplicaSet", message)
+        self._scaled(deployment, created, 0)
         await self._annotate(deployment, str(_revision(old) + 1))
         return created
 
     async def _scale(self, deployment: Object, replica_set: Object, target: int) -> Object:
-        before, metadata = _replicas(replica_set), replica_set["metadata"]
-        change: Object = {}
+        before = _replicas(replica_set)
+        change: Object = {} if before == target else {"spec": {"replicas": target}}
         if _find_new(deployment, [replica_set]) is not None:
-            owned_sets = owned(self._sets, deployment)
-            siblings = [one for one in owned_sets if _uid(one) != _uid(replica_set)]
-            newest = max(_revision(siblings) + 1, 1)
+            uid = replica_set["metadata"]["uid"]
+            others = [one for one in owned(self._sets, deployment) if one["metadata"]["uid"] != uid]
+            newest = _revision(others) + 1
             if _revision([replica_set]) < newest:  # an earlier template is wanted again
                 change["metadata"] = {"annotations": {REVISION: str(newest)}}
                 await self._annotate(deployment, str(newest))
-            min_ready = deployment["spec"].get("minReadySeconds", 0)
-            if replica_set["spec"].get("minReadySeconds", 0) != min_ready:
-                change["spec"] = {"minReadySeconds": min_ready}
-        if before != target:
-            change["spec"] = {**change.get("spec", {}), "replicas": target}
         if not change:
             return replica_set
         changed = await self.client.patch(replica_set, change)
+        self._scaled(deployment, changed, before)
+        return changed
+
+    def _scaled(self, deployment: Object, replica_set: Object, before: int) -> None:
+        name, target = replica_set["metadata"]["name"], _replicas(replica_set)
         if before != target:
             direction = "up" if target > before else "down"
-            message = f"Scaled {direction} replica set {metadata['name']} from {before} to {target}"
+            message = f"Scaled {direction} replica set {name} from {before} to {target}"
             self._events.record(deployment, "Normal", "ScalingReplicaSet", message)
-        return changed
 
     async def _annotate(self, deployment: Object, revision: str) -> None:
         if (deployment["metadata"].get("annotations") or {}).get(REVISION) != revision:
             await self.client.patch(deployment, {"metadata": {"annotations": {REVISION: revision}}})
-
-    async def _clean_up(self, deployment: Object, sets: list[Object], new: Object | None) -> None:
-        """Delete the oldest ReplicaSets beyond the history limit."""
-        limit = deployment["spec"].get("revisionHistoryLimit", 10)
-        old = [
-            one
-            for one in sets
-            if (new is None or _uid(one) != _uid(new))
-            and not _replicas(one)
-            and not one.get("status", {}).get("replicas")
-            and not one["metadata"].get("deletionTimestamp")
-        ]
-        old.sort(key=lambda one: _revision([one]))
-        for one in old[: max(0, len(old) - limit)]:
-            await self.client.delete(one, "Background")
 
     # -- status ----------------------------------------------------------------------------------
 
@@ -199,27 +165,25 @@ class DeploymentController(Controller):
         def total(field: str) -> int:
             return sum(one.get("status", {}).get(field, 0) for one in sets)
 
-        before = deployment.get("status", {})
         counts = {
             "replicas": total("replicas"),
             "updatedReplicas": (new or {}).get("status", {}).get("replicas", 0),
             "readyReplicas": total("readyReplicas"),
             "availableReplicas": total("availableReplicas"),
-            "unavailableReplicas": max(
-                0, sum(_replicas(one) for one in sets) - total("availableReplicas")
-            ),
+            "unavailableReplicas": max(0, sum(map(_replicas, sets)) - total("availableReplicas")),
         }
-        status: Object = {key: value for key, value in counts.items() if value}
+        status: Object = without_zeros(**counts)
         status["observedGeneration"] = deployment["metadata"].get("generation", 1)
         status["terminatingReplicas"] = total("terminatingReplicas")
-        conditions = copy.deepcopy(before.get("conditions") or [])
-        if deployment["spec"].get("paused"):  # is told before anything else
-            self._set_progressing(deployment, counts, new, conditions)
+        conditions = [
+            entry
+            for entry in copy.deepcopy(deployment.get("status", {}).get("conditions") or [])
+            if entry["type"] != "ReplicaFailure"
+        ]
         self._set_available(deployment, counts, conditions)
-        if not deployment["spec"].get("paused"):
+        if new is not None:
             self._set_progressing(deployment, counts, new, conditions)
         failures = [found for one in sets if (found := condition(one, "ReplicaFailure"))]
-        conditions = [entry for entry in conditions if entry["type"] != "ReplicaFailure"]
         if failures:
             conditions.append({**failures[0], "lastUpdateTime": failures[0]["lastTransitionTime"]})
         status["conditions"] = conditions
@@ -229,82 +193,45 @@ class DeploymentController(Controller):
         self, deployment: Object, counts: dict[str, int], conditions: list[Object]
     ) -> None:
         _, unavailable = _limits(deployment)
-        enough = counts["availableReplicas"] >= _replicas(deployment) - unavailable
+        if counts["availableReplicas"] >= _replicas(deployment) - unavailable:
+            text = ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+        else:
+            message = "Deployment does not have minimum availability."
+            text = ("False", "MinimumReplicasUnavailable", message)
         known = condition(deployment, "Available")
-        same = known.get("status") == ("True" if enough else "False")
-        reason = "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable"
-        verb = "has" if enough else "does not have"
-        set_condition(
-            conditions,
-            "Available",
-            "True" if enough else "False",
-            reason,
-            f"Deployment {verb} minimum availability.",
-            lastUpdateTime=known["lastUpdateTime"] if same else now(),
-        )
+        updated = known["lastUpdateTime"] if known.get("status") == text[0] else now()
+        set_condition(conditions, "Available", *text, lastUpdateTime=updated)
 
     def _set_progressing(
-        self,
-        deployment: Object,
-        counts: dict[str, int],
-        new: Object | None,
-        conditions: list[Object],
+        self, deployment: Object, counts: dict[str, int], new: Object, conditions: list[Object]
     ) -> None:
-        spec = deployment["spec"]
-        deadline = spec.get("progressDeadlineSeconds")
-        if deadline is None or deadline == 2**31 - 1:
-            return
         known = condition(deployment, "Progressing")
-        if spec.get("paused"):
-            text = ("Unknown", "DeploymentPaused", "Deployment is paused")
-            self._progressing(conditions, known, *text)
-            return
-        if new is None:
-            return
-        name = new["metadata"]["name"]
-        wanted = _replicas(deployment)
-        complete = (
-            counts["updatedReplicas"] == wanted
-            and counts["replicas"] == wanted
-            and counts["availableReplicas"] == wanted
-            and new.get("status", {}).get("observedGeneration", 0)
-            >= new["metadata"].get("generation", 1)
-        )
-        if complete:
+        name, deadline = new["metadata"]["name"], deployment["spec"]["progressDeadlineSeconds"]
+        seen = new.get("status", {}).get("observedGeneration", 0)
+        fields = ("updatedReplicas", "replicas", "availableReplicas")
+        complete = {counts[field] for field in fields} == {_replicas(deployment)}
+        if complete and seen >= new["metadata"].get("generation", 1):
             message = f'ReplicaSet "{name}" has successfully progressed.'
-            self._progressing(conditions, known, "True", "NewReplicaSetAvailable", message)
-            return
-        if _progressed(deployment, counts) or not known or _other_set(known, name):
-            reason = "ReplicaSetUpdated" if known else "NewReplicaSetCreated"
-            verb = "is progressing." if known else ""
-            message = (
-                f'ReplicaSet "{name}" {verb}' if known else f'Created new replica set "{name}"'
-            )
-            self._progressing(conditions, known, "True", reason, message, renew=True)
-            self.come_again(deployment, [deadline + 1])
-            return
-        if known["reason"] in ("NewReplicaSetAvailable", "ProgressDeadlineExceeded"):
+            text = ("True", "NewReplicaSetAvailable", message)
+        elif not known:
+            text = ("True", "NewReplicaSetCreated", f'Created new replica set "{name}"')
+        elif _progressed(deployment, counts) or f'"{name}"' not in known.get("message", ""):
+            text = ("True", "ReplicaSetUpdated", f'ReplicaSet "{name}" is progressing.')
+            known = {}  # the time begins anew
+        elif known["reason"] in ("NewReplicaSetAvailable", "ProgressDeadlineExceeded"):
             return  # pods that fail after a complete rollout are no failed rollout
-        left = deadline - (datetime.now(UTC) - parse(known["lastUpdateTime"])).total_seconds()
-        if left > 0:
-            self.come_again(deployment, [left])
-            return
-        message = f'ReplicaSet "{name}" has timed out progressing.'
-        self._progressing(conditions, known, "False", "ProgressDeadlineExceeded", message)
-
-    def _progressing(
-        self,
-        conditions: list[Object],
-        known: Object,
-        status: str,
-        reason: str,
-        message: str,
-        *,
-        renew: bool = False,
-    ) -> None:
-        same = known.get("reason") == reason and known.get("message") == message
-        updated = known["lastUpdateTime"] if same and not renew else now()
-        set_condition(conditions, "Progressing", status, reason, message, lastUpdateTime=updated)
+        else:
+            since = datetime.now(UTC) - parse(known["lastUpdateTime"])
+            if (left := deadline - since.total_seconds()) > 0:
+                self.come_again(deployment, [left])
+                return
+            message = f'ReplicaSet "{name}" has timed out progressing.'
+            text = ("False", "ProgressDeadlineExceeded", message)
+        if text[1] in ("NewReplicaSetCreated", "ReplicaSetUpdated"):
+            self.come_again(deployment, [deadline + 1])
+        same = (known.get("reason"), known.get("message")) == text[1:]
+        updated = known["lastUpdateTime"] if same else now()
+        set_condition(conditions, "Progressing", *text, lastUpdateTime=updated)
 
 
 def _progressed(deployment: Object, counts: dict[str, int]) -> bool:
@@ -317,11 +244,6 @@ def _progressed(deployment: Object, counts: dict[str, int]) -> bool:
         or counts["readyReplicas"] > before.get("readyReplicas", 0)
         or counts["availableReplicas"] > before.get("availableReplicas", 0)
     )
-
-
-def _other_set(known: Object, name: str) -> bool:
-    """Whether the Progressing condition speaks of another ReplicaSet than the wanted one."""
-    return f'"{name}"' not in known.get("message", "")
 
 
 def _find_new(deployment: Object, sets: list[Object]) -> Object | None:
@@ -355,7 +277,7 @@ def _new_replica_set(deployment: Object, replicas: int, revision: int) -> Object
         for key, value in (metadata.get("annotations") or {}).items()
         if key not in _NOT_COPIED
     }
-    made: Object = {
+    return {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
         "metadata": {
@@ -367,9 +289,6 @@ def _new_replica_set(deployment: Object, replicas: int, revision: int) -> Object
         },
         "spec": {"replicas": replicas, "selector": selector, "template": template},
     }
-    if min_ready := spec.get("minReadySeconds"):
-        made["spec"]["minReadySeconds"] = min_ready
-    return made
 
 
 def _limits(deployment: Object) -> tuple[int, int]:
@@ -401,8 +320,3 @@ def _replicas(obj: Object) -> int:
 def _available(replica_set: Object) -> int:
     count: int = replica_set.get("status", {}).get("availableReplicas", 0)
     return count
-
-
-def _uid(obj: Object) -> str:
-    uid: str = obj["metadata"]["uid"]
-    return uid

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller, Key, owner_reference
@@ -42,7 +41,12 @@ class EndpointsController(Controller):
             if matches_map(spec["selector"], pod["metadata"].get("labels")) and _counts(pod)
         ]
         pods.sort(key=lambda pod: pod["metadata"]["name"])
-        await self._write_slices(service, _slices(service, pods))
+        wanted = _slice(service, pods)
+        known = self._slices.get(wanted["metadata"]["name"], namespace)
+        if known is None:
+            await self.client.create(wanted)
+        elif any(known.get(key) != wanted[key] for key in ("endpoints", "ports")):
+            await self.client.patch(known, {key: wanted[key] for key in ("endpoints", "ports")})
 
     def _services_of(self, pod: Object) -> list[Key]:
         # The labels a pod had before are not known here: all selectors of the namespace count
@@ -59,19 +63,6 @@ class EndpointsController(Controller):
                 if (endpoint.get("targetRef") or {}).get("uid") == metadata["uid"]:
                     names |= {name for _, name in _service_of(part)}
         return [(namespace, name) for name in names]
-
-    async def _write_slices(self, service: Object, wanted: list[Object]) -> None:
-        metadata = service["metadata"]
-        names = {part["metadata"]["name"] for part in wanted}
-        for part in wanted:
-            known = self._slices.get(part["metadata"]["name"], metadata["namespace"])
-            if known is None:
-                await self.client.create(part)
-            elif any(known.get(key) != part[key] for key in ("endpoints", "ports")):
-                await self.client.patch(known, {key: part[key] for key in ("endpoints", "ports")})
-        for part in self._slices_of(metadata["namespace"], metadata["name"]):
-            if part["metadata"]["name"] not in names:
-                await self.client.delete(part)
 
     def _slices_of(self, namespace: str | None, name: str) -> list[Object]:
         return [
@@ -92,27 +83,22 @@ def _counts(pod: Object) -> bool:
     return bool(status.get("podIP")) and status.get("phase") not in ("Succeeded", "Failed")
 
 
-def _ports(service: Object, pod: Object) -> list[Object]:
-    """Return the ports a pod offers for a Service; what it does not have is left out."""
+def _ports(service: Object, pods: list[Object]) -> list[Object]:
+    """Return the ports of a Service as its pods have them; what they do not have is left out."""
     found = []
     for port in service["spec"].get("ports") or []:
-        target = port.get("targetPort", port["port"])
-        number = _container_port(pod, target) if isinstance(target, str) else target
+        number = port.get("targetPort", port["port"])
+        if isinstance(number, str):
+            number = next(filter(None, (_container_port(pod, number) for pod in pods)), None)
         if number is not None:
-            entry = {
-                "name": port.get("name", ""),
-                "port": number,
-                "protocol": port.get("protocol", "TCP"),
-            }
-            if port.get("appProtocol"):
-                entry["appProtocol"] = port["appProtocol"]
-            found.append(entry)
+            entry = {key: port.get(key) for key in ("name", "protocol", "appProtocol")}
+            kept = {key: value for key, value in entry.items() if value}
+            found.append({"name": "", "protocol": "TCP", "port": number} | kept)
     return found
 
 
 def _container_port(pod: Object, name: str) -> int | None:
-    sidecars = [one for one in pod["spec"].get("initContainers") or [] if one.get("restartPolicy")]
-    for container in pod["spec"]["containers"] + sidecars:
+    for container in pod["spec"]["containers"]:
         for port in container.get("ports") or []:
             if port.get("name") == name:
                 number: int = port["containerPort"]
@@ -120,41 +106,28 @@ def _container_port(pod: Object, name: str) -> int | None:
     return None
 
 
-def _by_ports(service: Object, pods: list[Object]) -> dict[str, tuple[list[Object], list[Object]]]:
-    """Group pods by the ports they offer, since a slice has the same for all."""
-    groups: dict[str, tuple[list[Object], list[Object]]] = {}
-    for pod in pods:
-        ports = _ports(service, pod)
-        groups.setdefault(json.dumps(ports), (ports, []))[1].append(pod)
-    return groups
-
-
-def _slices(service: Object, pods: list[Object]) -> list[Object]:
+def _slice(service: Object, pods: list[Object]) -> Object:
     metadata = service["metadata"]
-    groups = _by_ports(service, pods) or {"[]": ([], [])}
-    slices = []
-    for key, (ports, members) in groups.items():
-        labels = {**(metadata.get("labels") or {})}
-        labels |= {SERVICE_LABEL: metadata["name"], MANAGED_BY: MANAGER}
-        if service["spec"].get("clusterIP") == "None":
-            labels["service.kubernetes.io/headless"] = ""
-        suffix = hashlib.sha256((metadata["uid"] + key).encode()).hexdigest()[:5]
-        slices.append(
-            {
-                "apiVersion": _SLICE,
-                "kind": "EndpointSlice",
-                "metadata": {
-                    "name": f"{metadata['name']}-{suffix}",
-                    "namespace": metadata["namespace"],
-                    "labels": labels,
-                    "ownerReferences": [owner_reference(service)],
-                },
-                "addressType": "IPv4",
-                "endpoints": [_endpoint(service, pod) for pod in members],
-                "ports": ports,
-            }
-        )
-    return slices
+    labels = (metadata.get("labels") or {}) | {
+        SERVICE_LABEL: metadata["name"],
+        MANAGED_BY: MANAGER,
+    }
+    if service["spec"].get("clusterIP") == "None":
+        labels["service.kubernetes.io/headless"] = ""
+    suffix = hashlib.sha256(metadata["uid"].encode()).hexdigest()[:5]
+    return {
+        "apiVersion": _SLICE,
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{metadata['name']}-{suffix}",
+            "namespace": metadata["namespace"],
+            "labels": labels,
+            "ownerReferences": [owner_reference(service)],
+        },
+        "addressType": "IPv4",
+        "endpoints": [_endpoint(service, pod) for pod in pods],
+        "ports": _ports(service, pods),
+    }
 
 
 def _endpoint(service: Object, pod: Object) -> Object:

@@ -7,18 +7,18 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from typing import Any
 
 from streamops_sandbox.client import ApiError, Client
-from streamops_sandbox.controller import controller_of, owner_reference
+from streamops_sandbox.controller import Controller, controller_of, owner_reference
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.label_selectors import matches
 from streamops_sandbox.objects import Object
-from streamops_sandbox.timestamps import now, parse
+from streamops_sandbox.timestamps import now
 
 #: The label of the template a DaemonSet's or StatefulSet's pod was made from.
-REVISION_HASH = "controller-revision-hash"
+_REVISION_HASH = "controller-revision-hash"
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words come out
 
 
@@ -33,45 +33,103 @@ def owned(informer: Informer, owner: Object) -> list[Object]:
 
 
 async def claim(client: Client, informer: Informer, owner: Object) -> list[Object]:
-    """Return what `owner` controls, after adopting what its selector matches and nobody controls.
-
-    What it controls and its selector no longer matches is released.
-    """
+    """Return what `owner` controls, after adopting what its selector matches and nobody controls."""
     selector = owner["spec"].get("selector")
-    metadata = owner["metadata"]
-    claimed = []
-    for obj in informer.list(metadata["namespace"]):
-        controller = controller_of(obj)
-        matching = matches(selector, obj["metadata"].get("labels"))
-        if controller is not None and controller["uid"] == metadata["uid"]:
-            if matching or metadata.get("deletionTimestamp"):
-                claimed.append(obj)
-            else:
-                await _set_owners(client, obj, metadata["uid"], None)
-        elif (
-            controller is None
-            and matching
+    for obj in informer.list(owner["metadata"]["namespace"]):
+        metadata = obj["metadata"]
+        if (
+            controller_of(obj) is None
+            and matches(selector, metadata.get("labels"))
             and not metadata.get("deletionTimestamp")
-            and not obj["metadata"].get("deletionTimestamp")
         ):
-            claimed.append(await _set_owners(client, obj, metadata["uid"], owner))
-    return claimed
+            references = [*(metadata.get("ownerReferences") or []), owner_reference(owner)]
+            change = {"uid": metadata["uid"], "ownerReferences": references}
+            await client.patch(obj, {"metadata": change})
+    return owned(informer, owner)
 
 
-async def _set_owners(client: Client, obj: Object, uid: str, owner: Object | None) -> Object:
-    metadata = obj["metadata"]
-    others = [entry for entry in metadata.get("ownerReferences") or [] if entry["uid"] != uid]
-    change = {
-        "uid": metadata["uid"],
-        "resourceVersion": metadata["resourceVersion"],
-        "ownerReferences": others + ([owner_reference(owner)] if owner else []),
-    }
-    return await client.patch(obj, {"metadata": change})
+def unsupported(spec: Object, fields: Iterable[str]) -> list[str]:
+    """Return those of `fields` that a spec has: `a.b`, or `a.b=value`."""
+    found = []
+    for field in fields:
+        path, _, value = field.partition("=")
+        there: Any = spec
+        for key in path.split("."):
+            there = (there or {}).get(key)
+        if there and value in ("", str(there)):
+            found.append(field)
+    return found
 
 
-def pod_from(template: Object, owner: Object, **metadata: object) -> Object:
-    """Return the pod a template makes, controlled by `owner`."""
-    made = copy.deepcopy(template)
+class PodController(Controller):
+    """The base of controllers that own pods: a subclass names its kind and gives `sync` and `status`."""
+
+    api_version = "apps/v1"
+    kind: str
+    #: Fields of the spec that are not modelled, as `unsupported` takes them.
+    unsupported: tuple[str, ...] = ()
+
+    def __init__(self, client: Client, events: EventRecorder) -> None:
+        super().__init__(client)
+        self.events = events
+        self.owners = self.watch(client.informer(self.api_version, self.kind))
+        self._pods = self.watch_owned(client.informer("v1", "Pod"), self.kind)
+
+    async def reconcile(self, namespace: str | None, name: str) -> None:
+        """Bring an object's pods closer to what it asks for, then write its status."""
+        owner = self.owners.get(name, namespace)
+        if owner is None or owner["metadata"].get("deletionTimestamp"):
+            return
+        if refused := self.refused(owner):
+            message = f"not supported by the sandbox: {', '.join(refused)}"
+            self.events.record(owner, "Warning", "Unsupported", message)
+            return
+        failure = await self.sync(owner, await claim(self.client, self._pods, owner))
+        pods = owned(self._pods, owner)
+        status = {"observedGeneration": owner["metadata"].get("generation", 1)}
+        await write_status(self.client, owner, status | self.status(owner, pods, failure))
+        if failure is not None:
+            raise failure
+
+    def refused(self, owner: Object) -> list[str]:
+        """Return what an object asks for that is not modelled; it is left alone then."""
+        return unsupported(owner["spec"], self.unsupported)
+
+    async def sync(self, owner: Object, pods: list[Object]) -> Exception | None:
+        """Create and delete pods; return what kept one from being created."""
+        raise NotImplementedError
+
+    def status(self, owner: Object, pods: list[Object], failure: Exception | None) -> Object:
+        """Return an object's status; `failure` is what `sync` returned."""
+        raise NotImplementedError
+
+    async def create(self, owner: Object, pods: Iterable[Object]) -> Exception | None:
+        """Create pods at the same time, with events; return what kept one from being created."""
+        results = await asyncio.gather(*map(self.client.create, pods), return_exceptions=True)
+        for result in results:
+            if isinstance(result, ApiError):
+                message = f"Error creating: {result.message}"
+                self.events.record(owner, "Warning", "FailedCreate", message)
+            if isinstance(result, Exception):
+                return result
+            if isinstance(result, BaseException):
+                raise result
+            message = f"Created pod: {result['metadata']['name']}"
+            self.events.record(owner, "Normal", "SuccessfulCreate", message)
+        return None
+
+    async def delete(self, owner: Object, pods: Iterable[Object]) -> None:
+        """Delete pods that are not being deleted yet, gracefully, with events."""
+        leaving = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+        await asyncio.gather(*map(self.client.delete, leaving))
+        for pod in leaving:
+            message = f"Deleted pod: {pod['metadata']['name']}"
+            self.events.record(owner, "Normal", "SuccessfulDelete", message)
+
+
+def pod_from(owner: Object, **metadata: object) -> Object:
+    """Return a pod of an object's template, controlled by it."""
+    made = copy.deepcopy(owner["spec"]["template"])
     made.setdefault("metadata", {}).pop("creationTimestamp", None)
     made["metadata"] |= {
         "namespace": owner["metadata"]["namespace"],
@@ -81,48 +139,38 @@ def pod_from(template: Object, owner: Object, **metadata: object) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", **made}
 
 
-async def create_pods(
-    client: Client, events: EventRecorder, owner: Object, pods: Iterable[Object]
-) -> Exception | None:
-    """Create pods at the same time, with events; return what kept one from being created."""
-    results = await asyncio.gather(*map(client.create, pods), return_exceptions=True)
-    for result in results:
-        if isinstance(result, ApiError):
-            message = f"Error creating: {result.message}"
-            events.record(owner, "Warning", "FailedCreate", message)
-        if isinstance(result, Exception):
-            return result
-        if isinstance(result, BaseException):
-            raise result
-        message = f"Created pod: {result['metadata']['name']}"
-        events.record(owner, "Normal", "SuccessfulCreate", message)
-    return None
+def revised_pod(owner: Object, **metadata: object) -> Object:
+    """Return a pod of an object's template with the label that says of which."""
+    pod = pod_from(owner, **metadata)
+    digest = template_hash(owner["spec"]["template"])
+    pod["metadata"].setdefault("labels", {})[_REVISION_HASH] = digest
+    return pod
 
 
-async def delete_pods(client: Client, pods: Iterable[Object]) -> None:
-    """Delete pods, gracefully; those that are gone already count as deleted."""
-    await asyncio.gather(*(client.delete(pod) for pod in pods))
+def is_current(owner: Object, pod: Object) -> bool:
+    """Whether `revised_pod` made a pod of the object's present template."""
+    labels = pod["metadata"].get("labels") or {}
+    return labels.get(_REVISION_HASH) == template_hash(owner["spec"]["template"])
+
+
+def without_zeros(**counts: int) -> Object:
+    """Return counts of a status as Go's `omitempty` writes them."""
+    return {key: value for key, value in counts.items() if value}
+
+
+def has_ended(pod: Object) -> bool:
+    """Whether a pod has succeeded or failed."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
 def is_active(pod: Object) -> bool:
     """Whether a pod has neither ended nor been told to."""
-    ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-    return not ended and not pod["metadata"].get("deletionTimestamp")
+    return not has_ended(pod) and not pod["metadata"].get("deletionTimestamp")
 
 
 def is_ready(pod: Object) -> bool:
     """Whether a pod's Ready condition is True."""
     return condition(pod, "Ready").get("status") == "True"
-
-
-def unavailable_for(pod: Object, min_ready_seconds: int) -> float | None:
-    """Return in how many seconds a ready pod counts as available; 0: now, None: it is not ready."""
-    if not is_ready(pod):
-        return None
-    if not min_ready_seconds:
-        return 0.0
-    since = parse(condition(pod, "Ready")["lastTransitionTime"])
-    return max(0.0, min_ready_seconds - (datetime.now(UTC) - since).total_seconds())
 
 
 def condition(obj: Object, kind: str) -> Object:
