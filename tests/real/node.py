@@ -45,13 +45,7 @@ class LaneNode(NodeAgent):
         self._name_server = NameServer(functools.partial(service_addresses, self.router))
         self._executables = Executables(config.folder / "images", executables)
         self.images = self._executables
-        self.launcher = LaneLauncher(
-            self.run_id,
-            self.router,
-            client.informer("v1", "Service"),
-            kubeconfig,
-            config.authority.pem,
-        )
+        self.launcher = LaneLauncher(self.run_id, self.router, kubeconfig, config.authority.pem)
 
     async def run(self) -> None:
         """See NodeAgent."""
@@ -63,8 +57,7 @@ class LaneNode(NodeAgent):
 
     async def attach(self, pod: Pod) -> None:
         """Give a pod its address: a network namespace, unless this process runs its programs."""
-        spec = pod.pod["spec"]
-        containers = [*(spec.get("initContainers") or []), *spec["containers"]]
+        containers = pod.pod["spec"]["containers"]
         if all(self._executables.is_program(container["image"]) for container in containers):
             await self._pod_network.add(pod.ip)
         else:

@@ -86,13 +86,7 @@ class NodeAgent:
         )
         self._proxy = ForwardProxy(self.router)
         self._server = KubeletServer(self.name, self.pod, config.authority)
-        self.launcher = Launcher(
-            self.run_id,
-            self.router,
-            self._informers["Service"],
-            kubeconfig,
-            config.authority.pem,
-        )
+        self.launcher = Launcher(self.run_id, self.router, kubeconfig, config.authority.pem)
         self._metadata: dict[str, MetadataServer] = {}
         self._configuration_waiters: dict[str, asyncio.Event] = {}
 

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamops_sandbox.node.env import ConfigError
 from streamops_sandbox.node.image_source import Policy, Runnable
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Role = Literal["init", "sidecar", "app"]
 T = TypeVar("T")
 
 _MESSAGE_BYTES = 4096
@@ -47,11 +46,10 @@ class _Stopped(Exception):
 class Container:
     """Runs one container as its spec and the pod's restart policy say, and knows its status."""
 
-    def __init__(self, pod: Pod, spec: Object, role: Role, folder: Path, waiting: str) -> None:
+    def __init__(self, pod: Pod, spec: Object, folder: Path) -> None:
         self.spec = spec
         self.name: str = spec["name"]
-        self.role = role
-        self.state: Object = {"waiting": {"reason": waiting}}
+        self.state: Object = {"waiting": {"reason": "ContainerCreating"}}
         self.last_state: Object = {}
         self.restarts = 0
         self.ready = False
@@ -59,7 +57,6 @@ class Container:
         self.image_id = ""
         self.container_id = ""
         self.log: ContainerLog | None = None
-        self.up = asyncio.Event()  # started, and its startup probe passed
         self._pod = pod
         self._folder = folder
         self._running: Running | None = None
@@ -83,7 +80,7 @@ class Container:
             "name": self.name,
             "state": self.state,
             "lastState": self.last_state,
-            "ready": self.exit_code == 0 if self.role == "init" else self.ready,
+            "ready": self.ready,
             "restartCount": self.restarts,
             "image": self.spec["image"],
             "imageID": self.image_id,
@@ -116,7 +113,7 @@ class Container:
             self._finished.set()
 
     async def stop(self, grace: float) -> None:
-        """End the container: preStop hook, SIGTERM, and SIGKILL when the time is over."""
+        """End the container: SIGTERM, and SIGKILL when the time is over."""
         self._stop.set()
         running = self._running
         if running is not None:
@@ -217,11 +214,10 @@ class Container:
 
     async def _attend(self, running: Running) -> None:
         """Care for the container while it runs: its probes."""
-        prober = self._pod.prober(self.spec, running)
+        prober = self._pod.prober(self.spec)
         if startup := self.spec.get("startupProbe"):
             await self._startup(prober, startup, running)
         self.started = True
-        self.up.set()
         probes = []
         if readiness := self.spec.get("readinessProbe"):
             probes.append(self._follow(prober, "Readiness", readiness, self._set_ready))
@@ -275,33 +271,16 @@ class Container:
         self._ending = asyncio.create_task(self._end(running, self._grace(probe)))
 
     async def _end(self, running: Running, grace: float) -> None:
-        deadline = time.monotonic() + grace
-        hook = (self.spec.get("lifecycle") or {}).get("preStop")
-        ended = asyncio.create_task(running.wait())
-        try:
-            if hook and grace > 0:
-                await self._pre_stop(running, hook, grace, ended)
-            running.terminate()
-            # The kubelet gives a container two more seconds where the hook used up all the time.
-            seconds = max(deadline - time.monotonic(), 2.0 if hook and grace > 0 else 0.0)
-            await asyncio.wait({ended}, timeout=seconds)
-            if not ended.done():
-                running.kill()
-                await asyncio.wait({ended}, timeout=10)
-        finally:
-            ended.cancel()
-
-    async def _pre_stop(
-        self, running: Running, hook: Object, grace: float, ended: asyncio.Task[int]
-    ) -> None:
-        prober = self._pod.prober(self.spec, running)
-        checking = asyncio.create_task(prober.check(hook, grace))
-        await asyncio.wait({checking, ended}, timeout=grace, return_when="FIRST_COMPLETED")
-        if not checking.done():
-            checking.cancel()
-        elif error := checking.exception():
-            message = f"PreStopHook failed: {error}"
+        if (self.spec.get("lifecycle") or {}).get("preStop"):
+            message = "PreStopHook failed: this node runs no hooks"
             self._pod.event("Warning", "FailedPreStopHook", message, self.spec)
+        running.terminate()
+        try:
+            await asyncio.wait_for(running.wait(), grace)
+        except TimeoutError:
+            running.kill()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(running.wait(), 10)
 
     # -- state -------------------------------------------------------------------------------
 
@@ -322,7 +301,6 @@ class Container:
             terminated["message"] = message
         self.state = {"terminated": terminated}
         self.ready = self.started = False
-        self.up.clear()
         self._stop_message = ""
         if self.log is not None:
             self.log.close()
@@ -346,10 +324,6 @@ class Container:
 
     def _restart_wanted(self) -> bool:
         policy = self._pod.pod["spec"].get("restartPolicy", "Always")
-        if self.role == "sidecar":
-            return True
-        if self.role == "init":
-            return self.exit_code != 0 and policy != "Never"
         return policy == "Always" or (policy == "OnFailure" and self.exit_code != 0)
 
     async def _back_off(self, ran: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from streamops_sandbox.node.fields import pod_field
 from streamops_sandbox.objects import Object
@@ -61,32 +61,6 @@ def expand(text: str, env: Mapping[str, str]) -> str:
     return _REFERENCE.sub(replace, text)
 
 
-def service_env(services: Iterable[Object]) -> dict[str, str]:
-    """Return the variables that tell where Services are, in Docker's links' form."""
-    env: dict[str, str] = {}
-    for service in services:
-        spec = service["spec"]
-        address = spec.get("clusterIP")
-        ports = spec.get("ports") or []
-        if not address or address == "None" or not ports:
-            continue
-        prefix = _variable(service["metadata"]["name"])
-        env[f"{prefix}_SERVICE_HOST"] = address
-        env[f"{prefix}_SERVICE_PORT"] = str(ports[0]["port"])
-        first = ports[0]
-        env[f"{prefix}_PORT"] = _port_url(address, first)
-        for port in ports:
-            if port.get("name"):
-                env[f"{prefix}_SERVICE_PORT_{_variable(port['name'])}"] = str(port["port"])
-            protocol = port.get("protocol", "TCP")
-            stem = f"{prefix}_PORT_{port['port']}_{protocol}"
-            env[stem] = _port_url(address, port)
-            env[f"{stem}_PROTO"] = protocol.lower()
-            env[f"{stem}_PORT"] = str(port["port"])
-            env[f"{stem}_ADDR"] = address
-    return env
-
-
 def data_of(obj: Object) -> dict[str, bytes]:
     """Return the content of a ConfigMap or Secret as bytes."""
     if obj["kind"] == "Secret":
@@ -134,11 +108,3 @@ def _all_keys(kind: str, reference: Object, lookup: Lookup) -> dict[str, str]:
             return {}
         raise ConfigError(f'{kind.lower()} "{name}" not found')
     return {key: value.decode(errors="surrogateescape") for key, value in data_of(obj).items()}
-
-
-def _variable(name: str) -> str:
-    return name.upper().replace("-", "_")
-
-
-def _port_url(address: str, port: Object) -> str:
-    return f"{port.get('protocol', 'TCP').lower()}://{address}:{port['port']}"

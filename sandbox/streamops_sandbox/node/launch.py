@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamops_sandbox.informer import Informer
 from streamops_sandbox.node.context import ContainerContext
-from streamops_sandbox.node.env import container_env, expand, service_env
+from streamops_sandbox.node.env import container_env, expand
 from streamops_sandbox.node.image_source import Runnable
 from streamops_sandbox.node.images import Image, ImageError, make_root, process
 from streamops_sandbox.node.images.unpack import resolve
@@ -44,13 +43,10 @@ class Start:
 class Launcher:
     """Prepares a container's root folder and environment and starts it."""
 
-    def __init__(
-        self, run_id: str, router: Router, services: Informer, kubeconfig: Object, ca_pem: bytes
-    ) -> None:
+    def __init__(self, run_id: str, router: Router, kubeconfig: Object, ca_pem: bytes) -> None:
         """`run_id` tells the containers of this node's run from others."""
         self._run_id = run_id
         self._router = router
-        self._services = services
         self._server: str = kubeconfig["clusters"][0]["cluster"]["server"]
         self._ca = base64.b64encode(ca_pem).decode()
         self.proxy_url = ""
@@ -63,7 +59,7 @@ class Launcher:
         Raises ConfigError or MountError where the spec cannot be carried out (yet), ImageError or
         StartError where there is nothing to execute.
         """
-        base = {**self._node_env(pod, container), **self._service_env(pod)}
+        base = self._node_env(pod, container)
         # Status fields come from what the node knows, which the API server may not have yet.
         known = {**pod.pod, "status": {**pod.pod.get("status", {}), **pod.status()}}
         env = container_env(known, container, pod.volumes.lookup, base)
@@ -136,7 +132,11 @@ class Launcher:
         return pod.isolation.command(binds, view, pod.user)
 
     def _node_env(self, pod: Pod, container: Object) -> dict[str, str]:
+        host, _, port = self._server.partition("://")[2].rstrip("/").rpartition(":")
         return {
+            "KUBERNETES_SERVICE_HOST": host,
+            "KUBERNETES_SERVICE_PORT": port,
+            "KUBERNETES_SERVICE_PORT_HTTPS": port,
             # Where pods have a network of their own, names lead to addresses without a proxy.
             **({} if pod.network_namespace else self._proxy_env(pod)),
             "HOSTNAME": pod.pod["spec"].get("hostname") or pod.name,
@@ -157,17 +157,6 @@ class Launcher:
             "https_proxy": self.proxy_url,
             "NO_PROXY": no_proxy,
             "no_proxy": no_proxy,
-        }
-
-    def _service_env(self, pod: Pod) -> dict[str, str]:
-        host, _, port = self._server.partition("://")[2].rstrip("/").rpartition(":")
-        env: dict[str, str] = {}
-        if pod.pod["spec"].get("enableServiceLinks", True):
-            env = service_env(self._services.list(pod.namespace))
-        return env | {
-            "KUBERNETES_SERVICE_HOST": host,
-            "KUBERNETES_SERVICE_PORT": port,
-            "KUBERNETES_SERVICE_PORT_HTTPS": port,
         }
 
     def _context(self, start: Start) -> ContainerContext:

@@ -1,4 +1,4 @@
-"""One pod of this node: volumes, containers in their order, status, end."""
+"""One pod of this node: volumes, containers, status, end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import copy
 import json
 import logging
 import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from streamops_sandbox.node import status
 from streamops_sandbox.node.container import Container
 from streamops_sandbox.node.env import data_of
 from streamops_sandbox.node.probes import Prober
-from streamops_sandbox.node.runtime import Running
 from streamops_sandbox.node.volumes import MountError, Volumes
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
@@ -51,7 +49,10 @@ class Pod:
         self.account: str = pod["spec"].get("serviceAccountName") or "default"
         self.user = self.isolation.user(self.namespace, self.account)
         self.volumes = Volumes(self.folder / "volumes", self._lookup, self.request_token, self.user)
-        self.init, self.apps = self._containers()
+        self.containers = [
+            Container(self, spec, self.folder / "containers" / spec["name"])
+            for spec in copy.deepcopy(pod["spec"]["containers"])
+        ]
         self._started = now()
         self._deletion = asyncio.Event()
         self._dirty = asyncio.Event()
@@ -72,7 +73,7 @@ class Pod:
     def kill(self) -> None:
         """End all containers at once: the pod is gone from the API server."""
         self._deletion.set()
-        for container in [*self.init, *self.apps]:
+        for container in self.containers:
             container.kill()
 
     async def run(self) -> None:
@@ -89,13 +90,13 @@ class Pod:
             if work.done():
                 work.result()
             await deletion
-            await self._stop(self._grace())
+            await asyncio.gather(*(one.stop(self._grace()) for one in self.containers))
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
         finally:
             for task in (*tasks, *self._tasks):
                 task.cancel()
-            for container in [*self.init, *self.apps]:
+            for container in self.containers:
                 container.kill()
             await self.node.detach(self)
             self.node.network.release(self.ip)
@@ -110,10 +111,7 @@ class Pod:
 
     def event(self, event_type: str, reason: str, message: str, container: Object) -> None:
         """Record an event about a container."""
-        section = "containers"
-        if any(one.spec is container for one in self.init):
-            section = "initContainers"
-        path = f"spec.{section}{{{container['name']}}}"
+        path = f"spec.containers{{{container['name']}}}"
         self.node.events.record(self.pod, event_type, reason, message, path)
 
     def pull_secrets(self) -> list[Object]:
@@ -130,43 +128,20 @@ class Pod:
             if secret and (config := data_of(secret).get(".dockerconfigjson"))
         ]
 
-    def prober(self, container: Object, running: Running) -> Prober:
+    def prober(self, container: Object) -> Prober:
         """Return what checks the container's probes."""
-        ports = container.get("ports") or []
-        return Prober(self.node.session, self.ip, ports, running.execute)
+        return Prober(self.node.session, self.ip, container.get("ports") or [])
 
     def container(self, name: str) -> Container | None:
         """Return a container by name."""
-        return next((one for one in [*self.init, *self.apps] if one.name == name), None)
+        return next((one for one in self.containers if one.name == name), None)
 
     # -- life ----------------------------------------------------------------------------------
-
-    def _containers(self) -> tuple[list[Container], list[Container]]:
-        spec = copy.deepcopy(self.pod["spec"])
-        init_specs = spec.get("initContainers") or []
-        waiting = "PodInitializing" if init_specs else "ContainerCreating"
-        folder = self.folder / "containers"
-        init = [
-            Container(
-                self,
-                one,
-                "sidecar" if one.get("restartPolicy") == "Always" else "init",
-                folder / one["name"],
-                waiting,
-            )
-            for one in init_specs
-        ]
-        apps = [
-            Container(self, one, "app", folder / one["name"], waiting) for one in spec["containers"]
-        ]
-        return init, apps
 
     async def _work(self) -> None:
         """Run the containers to their end."""
         await self._mount()
-        if await self._run_init():
-            await asyncio.gather(*(container.run() for container in self.apps))
-        await self._stop(self._grace())
+        await asyncio.gather(*(container.run() for container in self.containers))
         self.changed()
 
     async def _mount(self) -> None:
@@ -189,29 +164,6 @@ class Pod:
                 self.node.events.record(self.pod, "Warning", "FailedMount", str(error))
                 seconds = _RETRY_SECONDS
             await self.node.configuration_changed(self.namespace, seconds or 3600.0)
-
-    async def _run_init(self) -> bool:
-        """Run the init containers; False where one failed for good."""
-        for container in self.init:
-            if container.role == "sidecar":
-                self._spawn(container.run())
-                await container.up.wait()
-                continue
-            await container.run()
-            if container.exit_code != 0:
-                return False
-        for container in self.apps:
-            container.state = {"waiting": {"reason": "ContainerCreating"}}
-        return True
-
-    async def _stop(self, grace: float) -> None:
-        """End all containers, sidecars after the others and in reverse order."""
-        deadline = time.monotonic() + grace
-        others = [one for one in self.init if one.role == "init"] + self.apps
-        await asyncio.gather(*(container.stop(grace) for container in others))
-        for container in reversed(self.init):
-            if container.role == "sidecar":
-                await container.stop(max(0.0, deadline - time.monotonic()))
 
     def _grace(self) -> float:
         metadata, spec = self.pod["metadata"], self.pod["spec"]
@@ -236,7 +188,7 @@ class Pod:
 
     def status(self) -> Object:
         """Return the pod's status as it is now."""
-        phase = status.phase(self.pod, self.init, self.apps)
+        phase = status.phase(self.pod, self.containers)
         node_ip = self.node.network.node_ip
         result: Object = {
             "phase": phase,
@@ -246,12 +198,10 @@ class Pod:
             "podIP": self.ip,
             "podIPs": [{"ip": self.ip}],
             "conditions": status.conditions(
-                self.pod, self.init, self.apps, phase=phase, network=bool(self.ip)
+                self.pod, self.containers, phase=phase, network=bool(self.ip)
             ),
-            "containerStatuses": [container.status() for container in self.apps],
+            "containerStatuses": [container.status() for container in self.containers],
         }
-        if self.init:
-            result["initContainerStatuses"] = [container.status() for container in self.init]
         if generation := self.pod["metadata"].get("generation"):
             result["observedGeneration"] = generation
         return result

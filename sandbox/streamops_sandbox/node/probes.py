@@ -1,4 +1,4 @@
-"""Probes and lifecycle hooks: is the container well?
+"""Probes: is the container well?
 
 Contract: https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
 """
@@ -6,14 +6,11 @@ Contract: https://kubernetes.io/docs/concepts/configuration/liveness-readiness-s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import aiohttp
 
-from streamops_sandbox.node.runtime import StartError
 from streamops_sandbox.objects import Object
-
-Execute = Callable[[Sequence[str], float], Awaitable[tuple[int, str]]]
 
 _QUICK_SECONDS = 0.1
 _BODY_LIMIT = 10 * 1024
@@ -24,30 +21,23 @@ class ProbeFailed(Exception):
 
 
 class Prober:
-    """Carries out the checks of one container's probes and hooks."""
+    """Carries out the checks of one container's probes."""
 
     def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        pod_ip: str,
-        ports: Sequence[Object],
-        execute: Execute,
+        self, session: aiohttp.ClientSession, pod_ip: str, ports: Sequence[Object]
     ) -> None:
         self._session = session
         self._pod_ip = pod_ip
         self._ports = {port["name"]: port["containerPort"] for port in ports if port.get("name")}
-        self._execute = execute
 
-    async def check(self, action: Object, seconds: float) -> None:
-        """Carry out a probe's or a hook's action once; raises ProbeFailed."""
-        if http := action.get("httpGet"):
+    async def check(self, probe: Object, seconds: float) -> None:
+        """Carry out a probe once; raises ProbeFailed."""
+        if http := probe.get("httpGet"):
             await self._http(http, seconds)
-        elif tcp := action.get("tcpSocket"):
+        elif tcp := probe.get("tcpSocket"):
             await self._tcp(tcp.get("host") or self._pod_ip, self._port(tcp["port"]), seconds)
-        elif grpc := action.get("grpc"):
+        elif grpc := probe.get("grpc"):
             await self._grpc(grpc["port"], grpc.get("service") or "", seconds)
-        elif command := action.get("exec"):
-            await self._exec(command.get("command") or [], seconds)
 
     async def _http(self, http: Object, seconds: float) -> None:
         scheme = (http.get("scheme") or "HTTP").lower()
@@ -88,17 +78,6 @@ class Prober:
 
         if not await health_check(self._pod_ip, port, service, timeout=seconds):
             raise ProbeFailed(f"service unhealthy (responded with other than SERVING on {port})")
-
-    async def _exec(self, command: Sequence[str], seconds: float) -> None:
-        try:
-            code, output = await self._execute(command, seconds)
-        except TimeoutError:
-            text = f"command timed out: {list(command)} timed out after {seconds:g}s"
-            raise ProbeFailed(text) from None
-        except StartError as error:
-            raise ProbeFailed(str(error)) from None
-        if code != 0:
-            raise ProbeFailed(output)
 
     def _port(self, port: int | str) -> int:
         if isinstance(port, int):

@@ -19,7 +19,6 @@ from streamops_sandbox.node.logs import ContainerLog, LogStream
 MARK = "SANDBOX_CONTAINER"
 
 _DRAIN_SECONDS = 1.0
-_OUTPUT_LIMIT = 10 * 1024
 
 
 class StartError(Exception):
@@ -38,29 +37,14 @@ class Running(Protocol):
     def kill(self) -> None:
         """End it (SIGKILL)."""
 
-    async def execute(self, command: Sequence[str], seconds: float) -> tuple[int, str]:
-        """Run a command beside it; returns exit code and the beginning of its output.
-
-        Raises TimeoutError, after killing it, where it takes longer; StartError.
-        """
-
 
 class ProcessContainer:
     """A container as a process in a session of its own, with everything it starts."""
 
-    def __init__(
-        self,
-        protocol: _OutputToLog,
-        pid: int,
-        env: Mapping[str, str],
-        folder: Path,
-        entering: Sequence[str],
-    ) -> None:
+    def __init__(self, protocol: _OutputToLog, pid: int, mark: str) -> None:
         self._protocol = protocol
         self._pid = pid
-        self._env = env
-        self._folder = folder
-        self._entering = entering
+        self._mark = mark
         self._ended = asyncio.create_task(self._end())
 
     @classmethod
@@ -91,7 +75,7 @@ class ProcessContainer:
             )
         except OSError as error:
             raise StartError(_reason(argv[0], error)) from None
-        return cls(protocol, transport.get_pid(), env, folder, entering)
+        return cls(protocol, transport.get_pid(), env[MARK])
 
     async def wait(self) -> int:
         """See Running."""
@@ -105,35 +89,12 @@ class ProcessContainer:
         """See Running."""
         self._signal(os.killpg, signal.SIGKILL)
 
-    async def execute(self, command: Sequence[str], seconds: float) -> tuple[int, str]:
-        """See Running."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(*self._entering, *command),
-                env=self._env,
-                cwd=self._folder,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise StartError(_reason(command[0], error)) from None
-        try:
-            output, _ = await asyncio.wait_for(process.communicate(), seconds)
-        finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-        code = process.returncode or 0
-        text = output[:_OUTPUT_LIMIT].decode(errors="replace")
-        return code if code >= 0 else 128 - code, text
-
     async def _end(self) -> int:
         code = await self._protocol.exited
         # Like the end of a PID namespace: what the process has left behind ends with it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, signal.SIGKILL)
-        reaper.kill_groups(reaper.find(MARK, self._env[MARK]))
+        reaper.kill_groups(reaper.find(MARK, self._mark))
         await self._protocol.finish(_DRAIN_SECONDS)
         return code if code >= 0 else 128 - code
 
@@ -208,10 +169,6 @@ class ProgramContainer:
     def kill(self) -> None:
         """See Running."""
         self.terminate()
-
-    async def execute(self, command: Sequence[str], seconds: float) -> tuple[int, str]:
-        """Refuse: upstream's images, which these programs stand in for, hold no other command."""
-        raise StartError(f'exec: "{command[0]}": executable file not found in $PATH')
 
     async def _run(self, program: Program) -> int:
         try:

@@ -107,11 +107,11 @@ def _unfit(pod: Object, node: Object) -> str | None:
 
 def _not_modelled(spec: Object) -> list[str]:
     """Return what a pod asks for that the node agent does not do."""
-    refused = ("activeDeadlineSeconds", "readinessGates", "schedulingGates")
+    refused = ("activeDeadlineSeconds", "initContainers", "readinessGates", "schedulingGates")
     found = [name for name in refused if spec.get(name)]
-    hooks = [container.get("lifecycle") or {} for container in spec["containers"]]
-    if any("postStart" in hook for hook in hooks):
-        found.append("lifecycle.postStart")
-    if any("sleep" in (hook.get("preStop") or {}) for hook in hooks):
-        found.append("lifecycle.preStop.sleep")
+    for container in spec["containers"]:
+        if "postStart" in (container.get("lifecycle") or {}):
+            found.append("lifecycle.postStart")
+        probes = ("livenessProbe", "readinessProbe", "startupProbe")
+        found += [f"{name}.exec" for name in probes if "exec" in container.get(name, ())]
     return found

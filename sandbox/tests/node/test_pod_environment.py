@@ -45,14 +45,7 @@ def test_variables_come_from_everywhere_and_refer_to_each_other(
             "metadata": {"name": "keys", "namespace": namespace},
             "stringData": {"KEY": "geheim ü\n2"},
         },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "my-db", "namespace": namespace},
-            "spec": {"ports": [{"port": 5432, "name": "sql"}]},
-        },
     )
-    until(lambda: cluster.list("v1", "Service", namespace), "the Service")
     pod = cluster.python_pod(
         "env",
         namespace,
@@ -81,7 +74,6 @@ def test_variables_come_from_everywhere_and_refer_to_each_other(
     assert env["APP"] == env["HOSTNAME"] == "env"
     assert env["IP"] == env["HOST"]
     assert env["IP"] == cluster.get("v1", "Pod", "env", namespace)["status"]["podIP"]
-    assert env["MY_DB_SERVICE_PORT"] == env["MY_DB_SERVICE_PORT_SQL"] == "5432"
     assert env["KUBERNETES_SERVICE_HOST"] == "127.0.0.1"
 
 

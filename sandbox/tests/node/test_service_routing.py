@@ -150,14 +150,12 @@ print(tunnel.getresponse().read().decode())
 
 
 def test_a_pod_that_is_not_ready_gets_no_traffic(cluster: Cluster, namespace: str) -> None:
-    probe = {"exec": {"command": ["test", "-e", "/shared/ready"]}, "periodSeconds": 1}
-    code = "import time; time.sleep(600)"
     cluster.apply(
         cluster.python_pod(
             "slow",
             namespace,
-            code,
-            readinessProbe=probe,
+            f"import pathlib, time\nwhile not pathlib.Path('/shared/ready').exists(): time.sleep(0.1)\n{SERVER}",
+            readinessProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 1},
             volumeMounts=[{"name": "shared", "mountPath": "/shared"}],
             pod={
                 "terminationGracePeriodSeconds": 0,
