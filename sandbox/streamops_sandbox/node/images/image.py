@@ -81,6 +81,10 @@ class Reference:
         """Tell whether the registry is on this machine."""
         return bool(_LOOPBACK.fullmatch(re.sub(r":\d+$", "", self.domain)))
 
+    def failure(self, message: str) -> ImageError:
+        """Return the error of a pull, in containerd's words."""
+        return ImageError("ErrImagePull", f'failed to pull and unpack image "{self}": {message}')
+
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         return f"{self.repository}{tag}" + (f"@{self.digest}" if self.digest else "")

@@ -66,16 +66,16 @@ async def _fetch(
     reference = registry.reference
     content, digest, media_type = await registry.manifest(reference.target)
     manifest_digest = digest
-    if media_type in INDEXES:
-        manifest_digest = _choose(reference, _parse(reference, content), wanted)
-        content, _, media_type = await registry.manifest(manifest_digest)
-    if media_type not in MANIFESTS:
-        raise _failure(reference, f"unsupported media type {media_type}")
-    manifest = _parse(reference, content)
     try:
+        if media_type in INDEXES:
+            manifest_digest = _choose(reference, json.loads(content), wanted)
+            content, _, media_type = await registry.manifest(manifest_digest)
+        manifest = json.loads(content)
         blobs = {blob["digest"]: blob for blob in [manifest["config"], *manifest["layers"]]}
-    except (KeyError, TypeError):
-        raise _failure(reference, "manifest has no config or layers") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise reference.failure(f"not a manifest of {media_type}: {error!r}") from None
+    if media_type not in MANIFESTS:
+        raise reference.failure(f"unsupported media type {media_type}")
     limit = asyncio.Semaphore(_PARALLEL_BLOBS)
 
     async def fetch(blob: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ async def _unpacked(files: Store, reference: Reference, digest: str, manifest_di
         diff_ids = config["rootfs"]["diff_ids"]
         rootfs = await asyncio.to_thread(files.unpack, manifest["layers"], diff_ids)
     except (LayerError, KeyError, TypeError) as error:
-        raise _failure(reference, f"failed to extract layers: {error}") from error
+        raise reference.failure(f"failed to extract layers: {error}") from error
     return Image(reference, digest, config.get("config") or {}, rootfs)
 
 
@@ -113,18 +113,4 @@ def _choose(reference: Reference, index: dict[str, Any], wanted: tuple[str, str]
         offered = entry.get("platform", {})
         if (offered.get("os"), offered.get("architecture")) == wanted:
             return str(entry["digest"])
-    raise _failure(reference, f"no match for platform {'/'.join(wanted)} in manifest: not found")
-
-
-def _parse(reference: Reference, content: bytes) -> dict[str, Any]:
-    try:
-        parsed = json.loads(content)
-    except ValueError:
-        parsed = None
-    if not isinstance(parsed, dict):
-        raise _failure(reference, "manifest is not a JSON object")
-    return parsed
-
-
-def _failure(reference: Reference, message: str) -> ImageError:
-    return ImageError("ErrImagePull", f'failed to pull and unpack image "{reference}": {message}')
+    raise reference.failure(f"no match for platform {'/'.join(wanted)} in manifest: not found")
