@@ -134,15 +134,3 @@ class Content:
         if ":" not in reference:
             repository.tags[reference] = digest
         return digest
-
-    def delete(self, name: str, reference: str) -> None:
-        """Remove a tag, whose manifest stays; or a manifest, with the tags that name it."""
-        _, digest, _ = self.manifest(name, reference)
-        repository = self.repository(name)
-        if reference in repository.tags:
-            del repository.tags[reference]
-        else:
-            del repository.manifests[digest]
-            for listed in repository.referrers.values():
-                listed.pop(digest, None)
-            repository.tags = {tag: d for tag, d in repository.tags.items() if d != digest}

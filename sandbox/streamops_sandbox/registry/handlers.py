@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
-from urllib.parse import quote
 
 from aiohttp import web
 
@@ -157,6 +156,7 @@ class Handlers:
         entries = [
             _described(digest, *repository.manifests[digest])
             for digest in repository.referrers.get(subject, ())
+            if digest in repository.manifests
         ]
         headers = {"OCI-Filters-Applied": "artifactType"} if kind else {}
         index = {
@@ -169,24 +169,23 @@ class Handlers:
 
     async def _delete_manifest(self, request: web.Request) -> web.Response:
         """Remove a tag, or a manifest with all its tags."""
-        self._content.delete(self._allow(request, "delete"), request.match_info["reference"])
+        name, reference = self._allow(request, "delete"), request.match_info["reference"]
+        _, digest, _ = self._content.manifest(name, reference)
+        repository = self._content.repository(name)
+        if reference == digest:
+            del repository.manifests[digest]
+        repository.tags = {
+            tag: named for tag, named in repository.tags.items() if reference not in (tag, named)
+        }
         return web.Response(status=202)
 
     async def _tags(self, request: web.Request) -> web.Response:
-        """List a repository's tags, `n` at a time after `last`."""
-        name, query = self._allow(request, "pull"), request.query
+        """List a repository's tags, all at once."""
+        name = self._allow(request, "pull")
         repository = self._content.repository(name)
         if not repository.manifests:
             raise RegistryError("NAME_UNKNOWN", {"name": name})
-        tags = sorted(tag for tag in repository.tags if tag > query.get("last", ""))
-        count = query.get("n", str(len(tags)))
-        if not count.isdecimal():
-            raise RegistryError("UNSUPPORTED", message="n has to be a number", status=400)
-        page, headers = tags[: int(count)], {}
-        if page and len(page) < len(tags):
-            link = f'<{request.path}?n={count}&last={quote(page[-1])}>; rel="next"'
-            headers["Link"] = link
-        return web.json_response({"name": name, "tags": page}, headers=headers)
+        return web.json_response({"name": name, "tags": sorted(repository.tags)})
 
 
 def _created(name: str, kind: str, digest: str) -> web.Response:
