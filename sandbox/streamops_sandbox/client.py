@@ -24,13 +24,6 @@ from streamops_sandbox.informer import Informer
 from streamops_sandbox.objects import Object
 
 Objects = list[Object]
-PatchType = Literal["merge", "json", "strategic"]
-
-_PATCH_CONTENT_TYPES = {
-    "merge": "application/merge-patch+json",
-    "json": "application/json-patch+json",
-    "strategic": "application/strategic-merge-patch+json",
-}
 _PAGE_SIZE = 500
 _TOKEN_FILE_REREAD_SECONDS = 60.0  # as client-go
 
@@ -66,54 +59,28 @@ class ApiError(Exception):
 
 
 class Client:
-    """A connection to one API server; use `Client.from_kubeconfig(...)`.
+    """A connection to one API server, as a kubeconfig of the sandbox's says: with one cluster and one user.
 
-    Objects are plain dicts, as in the API's JSON. What an informer returns is shared: copy it
-    before changing it.
+    The user has a certificate, a token or a file with one, or is anonymous. Objects are plain
+    dicts, as in the API's JSON. What an informer returns is shared: copy it before changing it.
     """
 
     def __init__(
-        self,
-        server: str,
-        *,
-        ssl_context: ssl.SSLContext | None = None,
-        headers: Mapping[str, str] | None = None,
-        token_file: Path | None = None,
-        user_agent: str = "sandbox",
-        timeout: float = 30.0,
+        self, kubeconfig: Object, *, user_agent: str = "sandbox", timeout: float = 30.0
     ) -> None:
-        self.server = server.rstrip("/")
+        cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
+        self.server: str = cluster["server"].rstrip("/")
         self._timeout = timeout
-        self._token_file = token_file
-        self._token = ""
+        self._token_file = Path(user["tokenFile"]) if "tokenFile" in user else None
+        self._token: str = user.get("token", "")
         self._token_read = -_TOKEN_FILE_REREAD_SECONDS
         # No limit on connections: each informer holds one for its watch.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=ssl_context or True, limit=0),
-            headers={"User-Agent": user_agent, "Accept": "application/json", **(headers or {})},
-            json_serialize=lambda value: json.dumps(value, separators=(",", ":")),
+            connector=aiohttp.TCPConnector(ssl=_ssl_context(cluster, user), limit=0),
+            headers={"User-Agent": user_agent, "Accept": "application/json"},
         )
         self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
-        self._informers: dict[tuple[str, str, str | None, str | None], Informer] = {}
-
-    @classmethod
-    def from_kubeconfig(
-        cls, kubeconfig: Object, *, user_agent: str = "sandbox", timeout: float = 30.0
-    ) -> Self:
-        """Connect as a kubeconfig of the sandbox's says: with one cluster and one user.
-
-        The user has a certificate, a token or a file with one, or is anonymous.
-        """
-        cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
-        headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
-        return cls(
-            cluster["server"],
-            ssl_context=_ssl_context(cluster, user),
-            headers=headers,
-            token_file=Path(user["tokenFile"]) if "tokenFile" in user else None,
-            user_agent=user_agent,
-            timeout=timeout,
-        )
+        self._informers: dict[tuple[str, str, str | None], Informer] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -134,21 +101,16 @@ class Client:
         """Return one object."""
         return await self._object("GET", await self.path(api_version, kind, namespace, name))
 
-    async def list(
-        self,
-        api_version: str,
-        kind: str,
-        namespace: str | None = None,
-    ) -> Objects:
+    async def list(self, api_version: str, kind: str, namespace: str | None = None) -> Objects:
         """Return all objects of a kind, of one namespace or of all."""
-        return (await self._list(api_version, kind, namespace, None))[0]
+        return (await self._list(api_version, kind, namespace))[0]
 
     async def _list(
-        self, api_version: str, kind: str, namespace: str | None, label_selector: str | None
+        self, api_version: str, kind: str, namespace: str | None
     ) -> tuple[Objects, str]:
         """Return objects with the resourceVersion from which a watch continues."""
         path = await self.path(api_version, kind, namespace)
-        params = _selector(label_selector) | {"limit": str(_PAGE_SIZE)}
+        params = {"limit": str(_PAGE_SIZE)}
         items: Objects = []
         while True:
             page = await self._object("GET", path, params=params)
@@ -180,24 +142,18 @@ class Client:
         obj: Object,
         change: object,
         *,
-        patch_type: PatchType = "merge",
+        patch_type: Literal["merge", "json"] = "merge",
         subresource: str | None = None,
     ) -> Object:
         """Change parts of an object, of which only kind and name are needed; return what is stored."""
         path = await self._path_of(obj, subresource)
-        content_type = _PATCH_CONTENT_TYPES[patch_type]
+        content_type = f"application/{patch_type}-patch+json"
         return self._seen(await self._object("PATCH", path, body=change, content_type=content_type))
 
-    async def apply(
-        self,
-        obj: Object,
-        *,
-        field_manager: str,
-        force: bool = True,
-    ) -> Object:
+    async def apply(self, obj: Object, *, field_manager: str) -> Object:
         """Server-side apply: own exactly the fields of `obj` as `field_manager`."""
         path = await self._path_of(obj)
-        params = {"fieldManager": field_manager, "force": str(force).lower()}
+        params = {"fieldManager": field_manager, "force": "true"}
         content_type = "application/apply-patch+yaml"
         return self._seen(
             await self._object("PATCH", path, body=obj, content_type=content_type, params=params)
@@ -237,16 +193,9 @@ class Client:
         """POST to a subresource: `binding`, `eviction`, `token`, …; of `obj` kind and name are needed."""
         return await self._object("POST", await self._path_of(obj, subresource), body=body)
 
-    def informer(
-        self,
-        api_version: str,
-        kind: str,
-        namespace: str | None = None,
-        *,
-        label_selector: str | None = None,
-    ) -> Informer:
+    def informer(self, api_version: str, kind: str, namespace: str | None = None) -> Informer:
         """Return the informer of these objects; one is shared by all who ask for the same."""
-        key = (api_version, kind, namespace, label_selector)
+        key = (api_version, kind, namespace)
         if key not in self._informers:
             self._informers[key] = Informer(
                 api_version,
@@ -326,7 +275,6 @@ class Client:
         api_version: str,
         kind: str,
         namespace: str | None,
-        label_selector: str | None,
         version: str,
         seconds: int,
     ) -> aiohttp.ClientResponse:
@@ -338,7 +286,6 @@ class Client:
                 "resourceVersion": version,
                 "allowWatchBookmarks": "true",
                 "timeoutSeconds": str(seconds),
-                **_selector(label_selector),
             },
             headers=self._authorization(),
             # A line holds a whole object; the server ends the watch by timeoutSeconds.
@@ -384,19 +331,18 @@ class Client:
         self._resources.pop(api_version, None)
 
     def _authorization(self) -> dict[str, str]:
-        if self._token_file is None:
-            return {}
-        if time.monotonic() - self._token_read >= _TOKEN_FILE_REREAD_SECONDS:
+        since = time.monotonic() - self._token_read
+        if self._token_file is not None and since >= _TOKEN_FILE_REREAD_SECONDS:
             self._token = self._token_file.read_text(encoding="ascii").strip()
             self._token_read = time.monotonic()
-        return {"Authorization": f"Bearer {self._token}"}
+        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
     def _seen(self, obj: Object) -> Object:
         """Let informers know at once what this client wrote, so nobody acts on an older state."""
         api_version, kind = obj.get("apiVersion", ""), obj.get("kind", "")
         namespace = obj.get("metadata", {}).get("namespace")
         for scope in {None, namespace}:
-            if informer := self._informers.get((api_version, kind, scope, None)):
+            if informer := self._informers.get((api_version, kind, scope)):
                 informer.observe(obj)
         return obj
 
@@ -412,10 +358,6 @@ def _ssl_context(cluster: Object, user: Object) -> ssl.SSLContext:
             file.flush()
             context.load_cert_chain(file.name)
     return context
-
-
-def _selector(label_selector: str | None) -> dict[str, str]:
-    return {"labelSelector": label_selector} if label_selector else {}
 
 
 def _decode(content: bytes, content_type: str) -> object:

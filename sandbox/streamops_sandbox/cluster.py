@@ -39,8 +39,8 @@ async def run_node(
 ) -> None:
     """Run scheduler, node and these controllers, until one ends; announces when pods can be scheduled."""
     async with (
-        Client.from_kubeconfig(kubeconfig, user_agent="kube-controller-manager") as client,
-        Client.from_kubeconfig(kubeconfig, user_agent="kubelet") as node_client,
+        Client(kubeconfig, user_agent="kube-controller-manager") as client,
+        Client(kubeconfig, user_agent="kubelet") as node_client,
     ):
         node = make_node(node_client)
         events = EventRecorder(client, "default-scheduler")

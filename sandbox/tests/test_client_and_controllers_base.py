@@ -33,7 +33,7 @@ def with_server(folder: Path, test: Callable[[Client, Object], Awaitable[None]])
         await server.start()
         try:
             kubeconfig = server.admin_kubeconfig()
-            async with Client.from_kubeconfig(kubeconfig) as client:
+            async with Client(kubeconfig) as client:
                 await asyncio.wait_for(test(client, kubeconfig), 60)
         finally:
             await server.stop()
@@ -85,7 +85,7 @@ def test_an_informer_follows_and_knows_its_clients_own_writes_at_once(tmp_path: 
         assert informer.get("before", "default")
         made = await client.create(config_map("own"))
         assert informer.get("own", "default") == made, "seen before any watch event"
-        async with Client.from_kubeconfig(kubeconfig) as other:
+        async with Client(kubeconfig) as other:
             await other.create(config_map("others"))
             await until(lambda: informer.get("others", "default"))
             await other.delete(made)

@@ -251,7 +251,7 @@ class ControlPlane:
 
     async def _until_accounts(self) -> None:
         config = yaml.safe_load(self.kubeconfig.read_text(encoding="utf-8"))
-        async with Client.from_kubeconfig(config, user_agent="real-lane") as client:
+        async with Client(config, user_agent="real-lane") as client:
             while True:
                 self._raise_if_ended()
                 try:

@@ -18,7 +18,7 @@ from streamops_sandbox.controllers import manager
 
 async def _run(config: dict[str, Any]) -> None:
     authority = config["clusters"][0]["cluster"]["certificate-authority-data"]
-    async with Client.from_kubeconfig(config, user_agent="kube-controller-manager") as client:
+    async with Client(config, user_agent="kube-controller-manager") as client:
         print("running", flush=True)
         await eventloop.until_told(manager.run(client, base64.b64decode(authority).decode()))
 

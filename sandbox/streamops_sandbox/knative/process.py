@@ -41,9 +41,7 @@ class Process:
 
     async def __aenter__(self) -> Self:
         if self._api:
-            self.client = Client.from_kubeconfig(
-                self.ctx.kubeconfig, user_agent=f"{self.ctx.name}/{self.ctx.pod}"
-            )
+            self.client = Client(self.ctx.kubeconfig, user_agent=f"{self.ctx.name}/{self.ctx.pod}")
         self.transport = Transport(self.ctx.resolve)
         return self
 

@@ -79,7 +79,7 @@ async def _review(cluster: Cluster, token: str, audience: str) -> str:
     text = await asyncio.to_thread(cluster.kubeconfig_path.read_text, encoding="utf-8")
     kubeconfig = yaml.safe_load(text)
     try:
-        async with Client.from_kubeconfig(kubeconfig, timeout=REVIEW_SECONDS) as client:
+        async with Client(kubeconfig, timeout=REVIEW_SECONDS) as client:
             answer = await client.create(review)
     except (ApiError, aiohttp.ClientError, TimeoutError):
         return ""

@@ -32,10 +32,8 @@ class RevisionReconciler(Reconciler):
     def __init__(self, client: Client) -> None:
         super().__init__(client)
         self._deployments = self.watch_owned(client.informer("apps/v1", "Deployment"), "Revision")
-        services = client.informer("v1", "Service", label_selector=names.REVISION)
-        self._services = self.watch_owned(services, "Revision")
-        pods = client.informer("v1", "Pod", label_selector=names.REVISION)
-        self._pods = self.watch(pods, _revision_of)
+        self._services = self.watch_owned(client.informer("v1", "Service"), "Revision")
+        self._pods = self.watch(client.informer("v1", "Pod"), _revision_of)
 
     async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
         """Keep Deployment and Service; read the state off the Deployment and its pods."""
@@ -92,7 +90,7 @@ class RevisionReconciler(Reconciler):
         """Return what keeps the Deployment's pods from running, or None."""
         container = deployment.serving_container(obj)["name"]
         for pod in self._pods.list(obj["metadata"]["namespace"]):
-            if pod["metadata"]["labels"].get(names.REVISION) == obj["metadata"]["name"]:
+            if (pod["metadata"].get("labels") or {}).get(names.REVISION) == obj["metadata"]["name"]:
                 problem = _of_pod(pod, container)
                 if problem is not None:
                     return problem
@@ -142,4 +140,5 @@ def _of_container(status: Object) -> Problem | None:
 
 
 def _revision_of(pod: Object) -> list[tuple[str, str]]:
-    return [(pod["metadata"]["namespace"], pod["metadata"]["labels"][names.REVISION])]
+    name = (pod["metadata"].get("labels") or {}).get(names.REVISION)
+    return [(pod["metadata"]["namespace"], name)] if name else []

@@ -38,8 +38,7 @@ class ServiceReconciler(Reconciler):
         config.subscribe(self.enqueue_all)
         self._revisions = self.watch_owned(client.informer(names.API, "Revision"), self.kind)
         self._ingresses = self.watch_owned(client.informer(names.NETWORKING, "Ingress"), self.kind)
-        services = client.informer("v1", "Service", label_selector=names.ROUTE)
-        self._services = self.watch_owned(services, self.kind)
+        self._services = self.watch_owned(client.informer("v1", "Service"), self.kind)
 
     async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
         """Keep the newest Revision, then lead traffic to the newest that is ready."""
