@@ -11,21 +11,18 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from streamops_sandbox import control_socket
 from streamops_sandbox.clusters import last_line
-from streamops_sandbox.home import MARK, Home, HomeError, State, runs, started
+from streamops_sandbox.home import MARK, Home, SandboxError, State, runs
 from streamops_sandbox.node import reaper
 
 DEFAULT_PORT = 18970
 _START_SECONDS = 120.0
 _STOP_SECONDS = 30.0
-
-
-class CommandError(Exception):
-    """The command failed; the message is one line that says what to do."""
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +36,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if options.command == "down":
             return _remove_clusters(home, options.cluster) if options.cluster else _down(home)
         return _status(home, as_json=options.json)
-    except (CommandError, HomeError) as error:
+    except SandboxError as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 1
     except PermissionError as error:
@@ -64,25 +61,22 @@ def _parser() -> argparse.ArgumentParser:
             default=Path(os.environ.get("SANDBOX_HOME") or ".sandbox"),
             help="the sandbox's folder (default: SANDBOX_HOME, or .sandbox here)",
         )
+    for command, does in (
+        (up, "also start a cluster without Google's part in it"),
+        (down, "stop only this cluster, which 'up --cluster' has started"),
+    ):
+        command.add_argument(
+            "--cluster",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help=f"{does}; may be repeated",
+        )
     up.add_argument(
         "--port",
         type=_port,
         help="first of four ports for Google, X, registry and releases; 0: any free ones "
         f"(default: SANDBOX_PORT, or {DEFAULT_PORT})",
-    )
-    up.add_argument(
-        "--cluster",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="also start a cluster without Google's part in it; may be repeated",
-    )
-    down.add_argument(
-        "--cluster",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="stop only this cluster, which 'up --cluster' has started; may be repeated",
     )
     up.add_argument("--posts", type=Path, metavar="FILE", help="posts X serves, as JSON")
     status.add_argument("--json", action="store_true", help="as JSON, like state.json")
@@ -101,8 +95,8 @@ def _port(text: str) -> int:
 
 def _up(home: Home, options: argparse.Namespace) -> int:
     if options.posts and not options.posts.is_file():
-        raise CommandError(f"--posts {options.posts}: there is no such file")
-    with _locked(home):
+        raise SandboxError(f"--posts {options.posts}: there is no such file")
+    with home.lock():
         state = home.read_state()
         if state is not None and runs(state):
             state = _adjust(home, state, options)
@@ -111,27 +105,16 @@ def _up(home: Home, options: argparse.Namespace) -> int:
             _start(home, options)
             state = home.read_state()
     if state is None:
-        raise CommandError(f"the sandbox ended right after its start; see {home.logs}")
+        raise SandboxError(f"the sandbox ended right after its start; see {home.logs}")
     _print(state)
     return 0
-
-
-@contextlib.contextmanager
-def _locked(home: Home) -> Iterator[None]:
-    try:
-        with home.lock():
-            yield
-    except BlockingIOError:
-        raise CommandError(
-            f"another 'sandbox up' or 'down' works on {home.path}: wait until it is done."
-        ) from None
 
 
 def _adjust(home: Home, state: State, options: argparse.Namespace) -> State:
     """Make a running sandbox what was asked for, or say why it cannot be."""
     wanted = _wanted_port(options.port) if options.port is not None else state["port"]
     if wanted not in (0, state["port"]):
-        raise CommandError(
+        raise SandboxError(
             f"already up in {home.path} with --port {state['port']}: run 'sandbox down' first "
             "to change that."
         )
@@ -148,7 +131,7 @@ def _wanted_port(option: int | None) -> int:
     try:
         return _port(text)
     except ValueError:
-        raise CommandError(f"SANDBOX_PORT={text!r}: a number from 0 to 65532 is needed") from None
+        raise SandboxError(f"SANDBOX_PORT={text!r}: a number from 0 to 65532 is needed") from None
 
 
 def _start(home: Home, options: argparse.Namespace) -> None:
@@ -162,6 +145,8 @@ def _start(home: Home, options: argparse.Namespace) -> None:
         command += ["--cluster", name]
     if options.posts:
         command += ["--posts", str(options.posts.resolve())]
+    # The package may run from a folder that is not installed.
+    environment = {"PYTHONPATH": str(Path(__file__).parent.parent), MARK: home.id}
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own
             command,
@@ -169,13 +154,13 @@ def _start(home: Home, options: argparse.Namespace) -> None:
             stdout=subprocess.PIPE,
             stderr=output,
             cwd="/",
-            env=_supervisor_environment(home),
+            env=os.environ | environment,
             start_new_session=True,
         )
     assert process.stdout is not None
     try:
         with process.stdout as report:
-            answer = _read_report(report.fileno())
+            answer = _read_report(report)
     except BaseException:  # Ctrl-C, too: nothing half started stays
         _stop_supervisor(home, process)
         raise
@@ -183,10 +168,10 @@ def _start(home: Home, options: argparse.Namespace) -> None:
         process.kill()
         process.wait()
         _end_stray_processes(home)
-        raise CommandError(f"the sandbox did not start; {log} ends with: {last_line(log)}")
+        raise SandboxError(f"the sandbox did not start; {log} ends with: {last_line(log)}")
     if "error" in answer:
         process.wait(_STOP_SECONDS)
-        raise CommandError(answer["error"])
+        raise SandboxError(answer["error"])
 
 
 def _stop_supervisor(home: Home, process: subprocess.Popen[bytes]) -> None:
@@ -198,24 +183,11 @@ def _stop_supervisor(home: Home, process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _supervisor_environment(home: Home) -> dict[str, str]:
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    # The package may run from a folder that is not installed.
-    environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
-    environment[MARK] = home.id
-    return environment
-
-
-def _read_report(descriptor: int) -> State | None:
+def _read_report(report: IO[bytes]) -> State | None:
     """Wait for the supervisor's one line; None where it ended, or was too slow, without one."""
-    deadline, data = time.monotonic() + _START_SECONDS, b""
-    while not data.endswith(b"\n"):
-        ready, _, _ = select.select([descriptor], [], [], max(0, deadline - time.monotonic()))
-        chunk = os.read(descriptor, 65536) if ready else b""
-        if not chunk:
-            return None
-        data += chunk
-    answer: State = json.loads(data)
+    ready, _, _ = select.select([report], [], [], _START_SECONDS)
+    line = report.readline() if ready else b""
+    answer: State | None = json.loads(line) if line else None
     return answer
 
 
@@ -226,13 +198,15 @@ def _down(home: Home) -> int:
     if not home.path.exists():
         print(f"Nothing runs in {home.path}.")
         return 0
-    with _locked(home):
+    with home.lock():
         state = home.read_state()
         running = runs(state)
         if state is not None and running:
-            with contextlib.suppress(CommandError):
+            with contextlib.suppress(SandboxError):
                 _control(home, "POST", "/stop", {}, 5.0)
-            _wait_for_end(state["supervisor"]["pid"], state["supervisor"]["started"])
+            deadline = time.monotonic() + _STOP_SECONDS
+            while runs(state) and time.monotonic() < deadline:
+                time.sleep(0.05)
         strays = _end_stray_processes(home)
         home.state_file.unlink(missing_ok=True)
         home.socket.unlink(missing_ok=True)
@@ -241,7 +215,7 @@ def _down(home: Home) -> int:
 
 
 def _remove_clusters(home: Home, names: Sequence[str]) -> int:
-    with _locked(home):
+    with home.lock():
         state = home.read_state()
         if state is None or not runs(state):
             print(f"Nothing runs in {home.path}.")
@@ -252,18 +226,12 @@ def _remove_clusters(home: Home, names: Sequence[str]) -> int:
     return 0
 
 
-def _wait_for_end(pid: int, when: str) -> None:
-    deadline = time.monotonic() + _STOP_SECONDS
-    while started(pid) == when and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
 def _end_stray_processes(home: Home) -> bool:
     """End what a crash left behind; True where there was something."""
     found = bool(reaper.find(MARK, home.id))
     if not reaper.reap(MARK, home.id):
         pids = ", ".join(str(pid) for pid in reaper.find(MARK, home.id))
-        raise CommandError(f"processes {pids} of this sandbox could not be ended")
+        raise SandboxError(f"processes {pids} of this sandbox could not be ended")
     return found
 
 
@@ -303,13 +271,13 @@ def _control(home: Home, method: str, path: str, body: State | None, seconds: fl
     try:
         status, answer = control_socket.call(home, method, path, body, seconds=seconds)
     except (OSError, http.client.HTTPException) as error:
-        raise CommandError(
+        raise SandboxError(
             f"the sandbox in {home.path} does not answer ({error}): run 'sandbox down', then "
             "'sandbox up'."
         ) from None
     if status >= 500:
-        raise CommandError(f"{method} {path} failed; see {home.logs / 'supervisor.log'}")
+        raise SandboxError(f"{method} {path} failed; see {home.logs / 'supervisor.log'}")
     if status != 200:
-        raise CommandError(answer["error"])
+        raise SandboxError(answer["error"])
     state: State = answer
     return state

@@ -18,12 +18,8 @@ MARK = "SANDBOX_ID"
 _STARTED_FIELD = 19  # of /proc/PID/stat, counted after the command's closing parenthesis
 
 
-class HomeError(Exception):
-    """The folder cannot be used; the message says why."""
-
-
-class StartError(ValueError):
-    """The sandbox cannot start; the message says what to do."""
+class SandboxError(ValueError):
+    """Something cannot be done; the message is one line that says what to do."""
 
 
 class Home:
@@ -69,24 +65,29 @@ class Home:
         write_private(self.state_file, state)
 
     def make(self) -> None:
-        """Make the folder, for its owner only. Raises HomeError where others can enter it.
+        """Make the folder, for its owner only. Raises SandboxError where others can enter it.
 
         It holds every key there is: administrators' kubeconfigs, accounts' keys, authorities.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = self.path.stat()
         if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise HomeError(
+            raise SandboxError(
                 f"{self.path} can be entered by other users: run 'chmod 700' on it, or choose "
                 "another folder with --home or SANDBOX_HOME."
             )
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder against a second `up` or `down`. Raises BlockingIOError, HomeError."""
+        """Hold the folder against a second `up` or `down`. Raises SandboxError."""
         self.make()
         with (self.path / "lock").open("w", encoding="ascii") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SandboxError(
+                    f"another 'sandbox up' or 'down' works on {self.path}: wait until it is done."
+                ) from None
             yield
 
     @contextlib.contextmanager

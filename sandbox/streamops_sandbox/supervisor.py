@@ -21,7 +21,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from aiohttp import web
 from streamops_sandbox import control_socket, eventloop
 from streamops_sandbox.clusters import Clusters
 from streamops_sandbox.control_socket import CONTROL
-from streamops_sandbox.home import Home, StartError, State, started
+from streamops_sandbox.home import Home, SandboxError, State, started
 
 logger = logging.getLogger(__name__)
 
@@ -40,32 +39,16 @@ _MODULES = {"releases": "knative.release"}
 _SHUTDOWN_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Options:
-    """What `sandbox up` was asked for."""
-
-    home: Home
-    port: int
-    clusters: tuple[str, ...] = ()
-    posts: Path | None = None
-    #: Where the services listen; pods with a network of their own cannot reach a loopback address.
-    address: str = "127.0.0.1"
-    #: Run for each cluster, with the arguments and promises of `streamops_sandbox.cluster`.
-    cluster_program: Path | None = None
-    #: Upstream's release files, for clusters that run upstream's programs.
-    releases: Path | None = None
-
-
 class Supervisor:
     """Serves the applications and keeps the clusters; an asynchronous context manager."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._home = options.home
+        self._home: Home = options.home
         self._urls: dict[str, str] = {}
         self._knative: dict[str, str] = {}  # newest release by project
         self._stack = contextlib.AsyncExitStack()
-        self.clusters = Clusters(options.home, self._write_state, options.cluster_program)
+        self.clusters = Clusters(options.home, self._write_state, options.program)
         self.stopping = asyncio.Event()
         self._started = False
 
@@ -97,7 +80,7 @@ class Supervisor:
             await self._serve(app, listener)
         runner = await control_socket.serve(control, self._home)
         self._stack.push_async_callback(runner.cleanup)
-        await asyncio.gather(*(self._create_cluster(name) for name in self._options.clusters))
+        await asyncio.gather(*(self._create_cluster(name) for name in self._options.cluster))
         self._started = True
         self._write_state()
 
@@ -122,7 +105,7 @@ class Supervisor:
         try:
             await self.clusters.create(name)
         except (ValueError, RuntimeError) as error:
-            raise StartError(str(error)) from None
+            raise SandboxError(str(error)) from None
 
     async def _serve(self, app: web.Application, listener: socket.socket) -> None:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
@@ -181,24 +164,21 @@ def _listen(address: str, port: int) -> dict[str, socket.socket]:
         number = port + offset if port else 0
         # Clients take plain HTTP for granted with registries on loopback addresses only.
         host = "127.0.0.1" if name == "registry" else address
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((host, number))
+            sockets[name] = socket.create_server((host, number))
         except OSError as error:
             for other in sockets.values():
                 other.close()
             reason = "is in use" if error.errno == errno.EADDRINUSE else error.strerror
-            raise StartError(
+            raise SandboxError(
                 f"port {number} (for {name}) {reason}. Stop what listens there, or choose others "
                 f"with --port or SANDBOX_PORT: {len(SERVICES)} in a row are needed, 0 takes any "
                 "free ones."
             ) from None
-        sockets[name] = listener
     return sockets
 
 
-async def _run(options: Options, report: Callable[[State], None]) -> None:
+async def _run(options: argparse.Namespace, report: Callable[[State], None]) -> None:
     async with Supervisor(options) as supervisor:
         try:
             report({})
@@ -213,24 +193,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m streamops_sandbox.supervisor", description=__doc__
     )
-    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--home", type=lambda path: Home(Path(path)), required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--cluster", action="append", default=[])
     parser.add_argument("--posts", type=Path)
-    arguments = parser.parse_args()
+    # Where the services listen: pods with a network of their own cannot reach a loopback address.
+    parser.add_argument("--address", default=os.environ.get("SANDBOX_ADDRESS") or "127.0.0.1")
+    # Run for each cluster, with the arguments and promises of `streamops_sandbox.cluster`.
+    program = os.environ.get("SANDBOX_CLUSTER_PROGRAM") or None
+    parser.add_argument("--program", type=Path, default=program)
+    # Upstream's release files, for clusters that run upstream's programs.
+    releases = os.environ.get("SANDBOX_RELEASES") or None
+    parser.add_argument("--releases", type=Path, default=releases)
+    options = parser.parse_args()
     os.umask(0o077)
     eventloop.prepare()
-    program = os.environ.get("SANDBOX_CLUSTER_PROGRAM")
-    releases = os.environ.get("SANDBOX_RELEASES")
-    options = Options(
-        Home(arguments.home),
-        arguments.port,
-        tuple(arguments.cluster),
-        arguments.posts,
-        address=os.environ.get("SANDBOX_ADDRESS") or "127.0.0.1",
-        cluster_program=Path(program) if program else None,
-        releases=Path(releases) if releases else None,
-    )
 
     def report(answer: State) -> None:
         print(json.dumps(answer), flush=True)
@@ -240,7 +217,7 @@ def main() -> int:
         asyncio.run(eventloop.until_told(_run(options, report)))
     except Exception as error:
         text = str(error)
-        if not isinstance(error, StartError):
+        if not isinstance(error, SandboxError):
             logger.exception("the sandbox has to stop")
             text = f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):

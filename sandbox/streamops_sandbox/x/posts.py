@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from streamops_sandbox.home import StartError
+from streamops_sandbox.home import SandboxError
 
 OWN_POSTS = Path(__file__).parent / "posts.json"
 MEMORY = timedelta(days=7)
@@ -19,7 +19,7 @@ _EPOCH = datetime(2010, 11, 4, 1, 42, 54, 657000, tzinfo=UTC)
 _SHIFT = 22
 
 
-class PostsError(StartError):
+class PostsError(SandboxError):
     """A file of posts cannot be used; the message says why."""
 
 
