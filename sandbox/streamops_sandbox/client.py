@@ -99,7 +99,7 @@ class Client:
         self, api_version: str, kind: str, name: str, namespace: str | None = None
     ) -> Object:
         """Return one object."""
-        return await self._object("GET", await self.path(api_version, kind, namespace, name))
+        return await self.fetch("GET", await self.path(api_version, kind, namespace, name))
 
     async def list(self, api_version: str, kind: str, namespace: str | None = None) -> Objects:
         """Return all objects of a kind, of one namespace or of all."""
@@ -113,7 +113,7 @@ class Client:
         params = {"limit": str(_PAGE_SIZE)}
         items: Objects = []
         while True:
-            page = await self._object("GET", path, params=params)
+            page = await self.fetch("GET", path, params=params)
             for item in page.get("items") or []:
                 # Items of a list of a built-in kind come without these.
                 items.append({"apiVersion": api_version, "kind": kind, **item})
@@ -126,16 +126,16 @@ class Client:
         """Create an object; its metadata says where."""
         metadata = obj["metadata"]
         path = await self.path(obj["apiVersion"], obj["kind"], metadata.get("namespace"))
-        return self._seen(await self._object("POST", path, body=obj))
+        return self._seen(await self.fetch("POST", path, body=obj))
 
     async def update(self, obj: Object) -> Object:
         """Replace an object; with a resourceVersion only if nobody changed it meanwhile."""
-        return self._seen(await self._object("PUT", await self._path_of(obj), body=obj))
+        return self._seen(await self.fetch("PUT", await self._path_of(obj), body=obj))
 
     async def update_status(self, obj: Object) -> Object:
         """Replace an object's status only."""
         path = await self._path_of(obj, "status")
-        return self._seen(await self._object("PUT", path, body=obj))
+        return self._seen(await self.fetch("PUT", path, body=obj))
 
     async def patch(
         self,
@@ -148,7 +148,7 @@ class Client:
         """Change parts of an object, of which only kind and name are needed; return what is stored."""
         path = await self._path_of(obj, subresource)
         content_type = f"application/{patch_type}-patch+json"
-        return self._seen(await self._object("PATCH", path, body=change, content_type=content_type))
+        return self._seen(await self.fetch("PATCH", path, body=change, content_type=content_type))
 
     async def apply(self, obj: Object, *, field_manager: str) -> Object:
         """Server-side apply: own exactly the fields of `obj` as `field_manager`."""
@@ -156,7 +156,7 @@ class Client:
         params = {"fieldManager": field_manager, "force": "true"}
         content_type = "application/apply-patch+yaml"
         return self._seen(
-            await self._object("PATCH", path, body=obj, content_type=content_type, params=params)
+            await self.fetch("PATCH", path, body=obj, content_type=content_type, params=params)
         )
 
     async def delete(
@@ -181,7 +181,7 @@ class Client:
         if grace_period is not None:
             options["gracePeriodSeconds"] = grace_period
         try:
-            answer = await self._object("DELETE", await self._path_of(obj), body=options)
+            answer = await self.fetch("DELETE", await self._path_of(obj), body=options)
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
@@ -191,7 +191,7 @@ class Client:
 
     async def create_subresource(self, obj: Object, subresource: str, body: Object) -> Object:
         """POST to a subresource: `binding`, `eviction`, `token`, …; of `obj` kind and name are needed."""
-        return await self._object("POST", await self._path_of(obj, subresource), body=body)
+        return await self.fetch("POST", await self._path_of(obj, subresource), body=body)
 
     def informer(self, api_version: str, kind: str, namespace: str | None = None) -> Informer:
         """Return the informer of these objects; one is shared by all who ask for the same."""
@@ -298,7 +298,7 @@ class Client:
             raise _api_error(response.status, _decode(content, response.content_type))
         return response
 
-    async def _object(self, method: str, path: str, **options: Any) -> Object:
+    async def fetch(self, method: str, path: str, **options: Any) -> Object:
         """Send a request, as `request` does, for one object."""
         answer = await self.request(method, path, **options)
         if not isinstance(answer, dict):
@@ -315,7 +315,7 @@ class Client:
         known = self._resources.get(api_version, {})
         if kind not in known:
             root = "/api" if "/" not in api_version else "/apis"
-            answer = await self._object("GET", f"{root}/{api_version}")
+            answer = await self.fetch("GET", f"{root}/{api_version}")
             known = {
                 resource["kind"]: (resource["name"], resource["namespaced"])
                 for resource in answer.get("resources", [])

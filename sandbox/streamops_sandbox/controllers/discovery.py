@@ -36,14 +36,14 @@ async def kinds(client: Client) -> list[Kind]:
         for version in spec["versions"]
         if version["storage"] and version["served"]
     }
-    found = list(_kinds("v1", _object(await client.request("GET", "/api/v1"))))
-    for group in _object(await client.request("GET", "/apis")).get("groups") or []:
+    found = list(_kinds("v1", await client.fetch("GET", "/api/v1")))
+    for group in (await client.fetch("GET", "/apis")).get("groups") or []:
         preferred = group["preferredVersion"]["groupVersion"]
         others = [entry["groupVersion"] for entry in group["versions"]]
         seen: set[str] = set()
         for version in [preferred, *(other for other in others if other != preferred)]:
             try:
-                answer = _object(await client.request("GET", f"/apis/{version}"))
+                answer = await client.fetch("GET", f"/apis/{version}")
             except ApiError as error:
                 if error.status in (404, 503):  # a CRD or an aggregated API that is going away
                     continue
@@ -65,9 +65,3 @@ def _kinds(version: str, answer: Object) -> Iterator[Kind]:
                 bool(resource["namespaced"]),
                 frozenset(resource.get("verbs") or []),
             )
-
-
-def _object(answer: object) -> Object:
-    if not isinstance(answer, dict):
-        raise ApiError(502, "", "discovery answered with no object", answer)
-    return answer

@@ -80,42 +80,31 @@ class NamespaceContentController(Controller):
         super().__init__(client)
         self._ca_pem = ca_pem
         self._namespaces = self.watch(client.informer("v1", "Namespace"))
-        self._accounts = self.watch(client.informer("v1", "ServiceAccount"), _namespace_of)
-        self._maps = self.watch(client.informer("v1", "ConfigMap"), _namespace_of)
+        self._kept = {
+            kind: self.watch(client.informer("v1", kind), _namespace_of)
+            for kind in ("ServiceAccount", "ConfigMap")
+        }
 
     async def reconcile(self, _: str | None, name: str) -> None:
         """Create what is missing in a namespace."""
         namespace = self._namespaces.get(name)
         if namespace is None or namespace["metadata"].get("deletionTimestamp"):
             return
-        if self._accounts.get("default", name) is None:
-            await self._create(
-                {
-                    "apiVersion": "v1",
-                    "kind": "ServiceAccount",
-                    "metadata": {"name": "default", "namespace": name},
-                }
-            )
-        data = {"ca.crt": self._ca_pem}
-        known = self._maps.get(ROOT_CA, name)
-        if known is None:
-            await self._create(
-                {
-                    "apiVersion": "v1",
-                    "kind": "ConfigMap",
-                    "metadata": {"name": ROOT_CA, "namespace": name, "annotations": _NOTE},
-                    "data": data,
-                }
-            )
-        elif known.get("data") != data:
-            await self.client.patch(known, {"data": data})
+        certificate = {"name": ROOT_CA, "annotations": _NOTE}
+        await self._keep("ServiceAccount", name, {"name": "default"})
+        await self._keep("ConfigMap", name, certificate, data={"ca.crt": self._ca_pem})
 
-    async def _create(self, obj: Object) -> None:
-        try:
-            await self.client.create(obj)
-        except ApiError as error:
-            if not error.already_exists:
-                raise
+    async def _keep(self, kind: str, namespace: str, metadata: Object, **content: Object) -> None:
+        known = self._kept[kind].get(metadata["name"], namespace)
+        if known is None:
+            made = {"kind": kind, "metadata": metadata | {"namespace": namespace}}
+            try:
+                await self.client.create({"apiVersion": "v1", **made, **content})
+            except ApiError as error:
+                if not error.already_exists:
+                    raise
+        elif any(known.get(key) != value for key, value in content.items()):
+            await self.client.patch(known, content)
 
 
 def _namespace_of(obj: Object) -> list[Key]:

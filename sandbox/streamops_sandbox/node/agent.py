@@ -222,9 +222,8 @@ class NodeAgent:
             "spec": {"podCIDR": self.network.pod_cidr, "podCIDRs": [self.network.pod_cidr]},
         }
         created = await self.client.create(node)
-        version = await self.client.request("GET", "/version")
-        release = version["gitVersion"] if isinstance(version, dict) else ""
-        status = self._status(port, release)
+        version = await self.client.fetch("GET", "/version")
+        status = self._status(port, version["gitVersion"])
         await self.client.patch(created, {"status": status}, subresource="status")
         self.events.record(
             created, "Normal", "NodeReady", f"Node {self.name} status is now: NodeReady"
