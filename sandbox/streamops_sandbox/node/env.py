@@ -21,7 +21,7 @@ _NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 
 
 class ConfigError(Exception):
-    """The container cannot be made from its spec; the message is the kubelet's."""
+    """A container or volume cannot be made from its spec (yet); the message is the kubelet's."""
 
 
 def container_env(
@@ -35,10 +35,9 @@ def container_env(
     for source in container.get("envFrom") or []:
         for kind, field in (("ConfigMap", "configMapRef"), ("Secret", "secretRef")):
             if reference := source.get(field):
-                prefix = source.get("prefix", "")
-                for key, value in _all_keys(kind, reference, lookup).items():
-                    if _NAME.fullmatch(prefix + key):
-                        env[prefix + key] = value
+                for key, value in source_data(kind, reference["name"], reference, lookup).items():
+                    if _NAME.fullmatch(name := source.get("prefix", "") + key):
+                        env[name] = _text(value)
     for variable in container.get("env") or []:
         name = variable["name"]
         if "valueFrom" in variable:
@@ -61,14 +60,23 @@ def expand(text: str, env: Mapping[str, str]) -> str:
     return _REFERENCE.sub(replace, text)
 
 
+def source_data(kind: str, name: str, source: Object, lookup: Lookup) -> dict[str, bytes]:
+    """Return the content of the ConfigMap or Secret of a source; {} for one that may be missing."""
+    obj = lookup(kind, name)
+    if obj is not None:
+        return data_of(obj)
+    if source.get("optional"):
+        return {}
+    raise ConfigError(f'{kind.lower()} "{name}" not found')
+
+
 def data_of(obj: Object) -> dict[str, bytes]:
     """Return the content of a ConfigMap or Secret as bytes."""
+    text, coded = obj.get("data") or {}, obj.get("binaryData") or {}
     if obj["kind"] == "Secret":
-        return {key: base64.b64decode(value) for key, value in (obj.get("data") or {}).items()}
-    data = {key: value.encode() for key, value in (obj.get("data") or {}).items()}
-    for key, value in (obj.get("binaryData") or {}).items():
-        data[key] = base64.b64decode(value)
-    return data
+        text, coded = {}, text
+    decoded = {key: base64.b64decode(value) for key, value in coded.items()}
+    return {key: value.encode() for key, value in text.items()} | decoded
 
 
 def _value_from(pod: Object, source: Object, lookup: Lookup) -> str | None:
@@ -79,32 +87,16 @@ def _value_from(pod: Object, source: Object, lookup: Lookup) -> str | None:
             raise ConfigError(f"unsupported fieldPath: {error.args[0]}") from None
     for kind, field in (("ConfigMap", "configMapKeyRef"), ("Secret", "secretKeyRef")):
         if reference := source.get(field):
-            return _one_key(pod, kind, reference, lookup)
+            name, key = reference["name"], reference["key"]
+            data = source_data(kind, name, reference, lookup)
+            if key in data:
+                return _text(data[key])
+            if reference.get("optional"):
+                return None
+            place = f"{kind} {pod['metadata']['namespace']}/{name}"
+            raise ConfigError(f"couldn't find key {key} in {place}")
     raise ConfigError(f"valueFrom: {', '.join(source)} is not supported by this node")
 
 
-def _one_key(pod: Object, kind: str, reference: Object, lookup: Lookup) -> str | None:
-    name, key = reference.get("name", ""), reference["key"]
-    obj = lookup(kind, name)
-    if obj is None:
-        if reference.get("optional"):
-            return None
-        raise ConfigError(f'{kind.lower()} "{name}" not found')
-    data = data_of(obj)
-    if key not in data:
-        if reference.get("optional"):
-            return None
-        raise ConfigError(
-            f"couldn't find key {key} in {kind} {pod['metadata']['namespace']}/{name}"
-        )
-    return data[key].decode(errors="surrogateescape")
-
-
-def _all_keys(kind: str, reference: Object, lookup: Lookup) -> dict[str, str]:
-    name = reference.get("name", "")
-    obj = lookup(kind, name)
-    if obj is None:
-        if reference.get("optional"):
-            return {}
-        raise ConfigError(f'{kind.lower()} "{name}" not found')
-    return {key: value.decode(errors="surrogateescape") for key, value in data_of(obj).items()}
+def _text(value: bytes) -> str:
+    return value.decode(errors="surrogateescape")

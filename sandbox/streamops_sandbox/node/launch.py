@@ -56,7 +56,7 @@ class Launcher:
     ) -> Running:
         """Start a container's program.
 
-        Raises ConfigError or MountError where the spec cannot be carried out (yet), ImageError or
+        Raises ConfigError where the spec cannot be carried out (yet), ImageError or
         StartError where there is nothing to execute.
         """
         base = self._node_env(pod, container)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from streamops_sandbox.node.env import Lookup, data_of
+from streamops_sandbox.node.env import ConfigError, Lookup, source_data
 from streamops_sandbox.node.fields import pod_field
 from streamops_sandbox.node.images.unpack import resolve
 from streamops_sandbox.node.isolation import give
@@ -26,10 +26,6 @@ Files = dict[str, tuple[bytes, int]]  # relative path -> content, mode
 RequestToken = Callable[[str, int], Awaitable[Object]]
 
 _TOKEN_SECONDS = 3607  # what the API server's own projection asks for
-
-
-class MountError(Exception):
-    """A volume cannot be made (yet); the message is the kubelet's."""
 
 
 @dataclass
@@ -55,7 +51,7 @@ class Volumes:
     async def update(self, pod: Object) -> float | None:
         """Write all volumes; returns after how many seconds a token has to be refreshed.
 
-        Raises MountError where something that is not optional is missing.
+        Raises ConfigError where something that is not optional is missing.
         """
         for volume in pod["spec"].get("volumes") or []:
             name = volume["name"]
@@ -66,9 +62,9 @@ class Volumes:
                     target.chmod(0o777)
                 else:
                     write_atomically(target, await self._files(pod, volume), self.owner)
-            except MountError as error:
+            except ConfigError as error:
                 text = f'MountVolume.SetUp failed for volume "{name}" : {error}'
-                raise MountError(text) from None
+                raise ConfigError(text) from None
         if not self._tokens:
             return None
         return max(1.0, min(token.refresh_at for token in self._tokens.values()) - time.time())
@@ -81,7 +77,7 @@ class Volumes:
         if (source := volume.get("projected")) is not None:
             return await self._projected(pod, source)
         kind = next(key for key in volume if key != "name")
-        raise MountError(f"volumes of type {kind} are not supported by this node")
+        raise ConfigError(f"volumes of type {kind} are not supported by this node")
 
     async def _projected(self, pod: Object, projected: Object) -> Files:
         mode = projected.get("defaultMode", 0o644)
@@ -99,17 +95,14 @@ class Volumes:
                 files |= _downward(pod, downward, mode)
             else:
                 kind = next(iter(source), "empty")
-                raise MountError(f"projected sources of type {kind} are not supported by this node")
+                raise ConfigError(
+                    f"projected sources of type {kind} are not supported by this node"
+                )
         return files
 
     def _keys(self, kind: str, name: str, source: Object, mode: int = 0o644) -> Files:
-        obj = self.lookup(kind, name)
-        if obj is None:
-            if source.get("optional"):
-                return {}
-            raise MountError(f'{kind.lower()} "{name}" not found')
+        data = source_data(kind, name, source, self.lookup)
         mode = source.get("defaultMode", mode)
-        data = data_of(obj)
         items = source.get("items")
         if not items:
             return {key: (content, mode) for key, content in data.items()}
@@ -118,7 +111,7 @@ class Volumes:
             if item["key"] in data:
                 files[item["path"]] = (data[item["key"]], item.get("mode", mode))
             elif not source.get("optional"):
-                raise MountError(f"references non-existent {kind.lower()} key: {item['key']}")
+                raise ConfigError(f"references non-existent {kind.lower()} key: {item['key']}")
         return files
 
     async def _token(self, audience: str, seconds: int) -> str:
@@ -177,7 +170,7 @@ def _content(folder: Path) -> Files:
 def _inside(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise MountError(f"path {name!r} leads out of its volume")
+        raise ConfigError(f"path {name!r} leads out of its volume")
     return str(path)
 
 
@@ -185,7 +178,7 @@ def _downward(pod: Object, source: Object, mode: int) -> Files:
     files: Files = {}
     for item in source.get("items") or []:
         if "fieldRef" not in item:
-            raise MountError(f"{item['path']}: resourceFieldRef is not supported by this node")
+            raise ConfigError(f"{item['path']}: resourceFieldRef is not supported by this node")
         text = pod_field(pod, item["fieldRef"]["fieldPath"])
         files[item["path"]] = (text.encode(), item.get("mode", mode))
     return files
@@ -197,7 +190,7 @@ def mount(root: Path, volumes: Volumes, container: Object) -> None:
     for entry in mounts:
         source = volumes.path(entry["name"])
         if "subPathExpr" in entry:
-            raise MountError(f"{entry['name']}: subPathExpr is not supported by this node")
+            raise ConfigError(f"{entry['name']}: subPathExpr is not supported by this node")
         if sub_path := entry.get("subPath"):
             source /= _inside(sub_path)
             if not source.exists():

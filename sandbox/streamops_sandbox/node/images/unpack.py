@@ -68,7 +68,6 @@ def apply_layer(blob: Path, media_type: str, root: Path) -> str:
             stream.drain()
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise LayerError(f"{type(error).__name__}: {error}") from error
-    layer.finish()
     return f"sha256:{stream.hasher.hexdigest()}"
 
 
@@ -104,7 +103,6 @@ class _Layer:
         self.root = root
         #: What this layer brought, and the folders above that: its whiteouts do not hide them.
         self.own: set[Path] = set()
-        self.modes: list[tuple[Path, int]] = []
         self._size = 0
 
     def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
@@ -129,7 +127,7 @@ class _Layer:
         path = folder / base
         if member.isdir():
             self._make_folder(path)
-            self.modes.append((path, member.mode & 0o777 | 0o700))
+            path.chmod(member.mode & 0o777 | 0o700)
         elif member.issym():
             self._clear(path)
             path.symlink_to(self._inside(path, member.linkname))
@@ -152,12 +150,6 @@ class _Layer:
         while folder not in self.own and folder != self.root:
             self.own.add(folder)
             folder = folder.parent
-
-    def finish(self) -> None:
-        """Set the folders' modes, the deepest first, now that nothing more is written."""
-        for path, mode in reversed(self.modes):
-            if path.is_dir() and not path.is_symlink():
-                path.chmod(mode)
 
     def _link(self, source: Path, path: Path) -> None:
         """Make a hard link; one to a link becomes a link that leads there from its own place."""
