@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,9 +18,8 @@ from streamops_sandbox.node.image_source import Policy, Runnable
 from streamops_sandbox.node.images import ImageError
 from streamops_sandbox.node.images.unpack import LayerError, resolve
 from streamops_sandbox.node.logs import ContainerLog, older
-from streamops_sandbox.node.probes import Prober, follow
+from streamops_sandbox.node.probes import follow
 from streamops_sandbox.node.runtime import Running, StartError
-from streamops_sandbox.node.volumes import MountError
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
 
@@ -193,7 +192,7 @@ class Container:
             try:
                 launch = self._pod.node.launcher.launch
                 running = await launch(self._pod, self.spec, runnable, root, self.log)
-            except (ConfigError, MountError) as error:
+            except ConfigError as error:
                 self.log.close()
                 self._pod.event("Warning", "Failed", f"Error: {error}", self.spec)
                 self._wait("CreateContainerConfigError", str(error))
@@ -214,61 +213,45 @@ class Container:
 
     async def _attend(self, running: Running) -> None:
         """Care for the container while it runs: its probes."""
-        prober = self._pod.prober(self.spec)
-        if startup := self.spec.get("startupProbe"):
-            await self._startup(prober, startup, running)
+        if "startupProbe" in self.spec:
+            async for passed in self._verdicts("startup"):
+                if passed:
+                    break
+                self._unhealthy(running, "startup")
         self.started = True
-        probes = []
-        if readiness := self.spec.get("readinessProbe"):
-            probes.append(self._follow(prober, "Readiness", readiness, self._set_ready))
-        else:
-            self.ready = True
-        if liveness := self.spec.get("livenessProbe"):
-
-            def on_liveness(success: bool) -> None:
-                if not success:
-                    self._unhealthy(running, "liveness", liveness)
-
-            probes.append(self._follow(prober, "Liveness", liveness, on_liveness))
+        self.ready = "readinessProbe" not in self.spec
         self._pod.changed()
-        await asyncio.gather(*probes)
+        await asyncio.gather(self._watch_readiness(), self._watch_liveness(running))
 
-    async def _startup(self, prober: Prober, probe: Object, running: Running) -> None:
-        passed = asyncio.Event()
+    async def _watch_readiness(self) -> None:
+        async for ready in self._verdicts("readiness"):
+            if self.ready is not ready:
+                self.ready = ready
+                self._pod.changed()
 
-        def on_result(success: bool) -> None:
-            if success:
-                passed.set()
-            else:
-                self._unhealthy(running, "startup", probe)
+    async def _watch_liveness(self, running: Running) -> None:
+        async for alive in self._verdicts("liveness"):
+            if not alive:
+                self._unhealthy(running, "liveness")
 
-        watching = asyncio.create_task(self._follow(prober, "Startup", probe, on_result))
-        try:
-            await passed.wait()
-        finally:
-            watching.cancel()
+    async def _verdicts(self, kind: str) -> AsyncIterator[bool]:
+        """Yield what a probe, if there is one, comes to, with events of its failures."""
+        if not (probe := self.spec.get(f"{kind}Probe")):
+            return
+        prober = self._pod.prober(self.spec)
+        async for verdict, message in follow(prober, probe, eager=kind != "liveness"):
+            if message:
+                text = f"{kind.capitalize()} probe failed: {message}"
+                self._pod.event("Warning", "Unhealthy", text, self.spec)
+            if verdict is not None:
+                yield verdict
 
-    async def _follow(
-        self, prober: Prober, kind: str, probe: Object, on_result: Callable[[bool], None]
-    ) -> None:
-        def report(message: str) -> None:
-            text = f"{kind} probe failed: {message}"
-            self._pod.event("Warning", "Unhealthy", text, self.spec)
-
-        eager = kind != "Liveness"
-        await follow(prober, probe, on_result=on_result, on_failure=report, eager=eager)
-
-    def _set_ready(self, ready: bool) -> None:
-        if self.ready is not ready:
-            self.ready = ready
-            self._pod.changed()
-
-    def _unhealthy(self, running: Running, kind: str, probe: Object) -> None:
+    def _unhealthy(self, running: Running, kind: str) -> None:
         if self._stop.is_set() or self._running is not running or self._stop_message:
             return
         self._stop_message = f"Container {self.name} failed {kind} probe, will be restarted"
         self._pod.event("Normal", "Killing", self._stop_message, self.spec)
-        self._ending = asyncio.create_task(self._end(running, self._grace(probe)))
+        self._ending = asyncio.create_task(self._end(running, self._grace(kind)))
 
     async def _end(self, running: Running, grace: float) -> None:
         if (self.spec.get("lifecycle") or {}).get("preStop"):
@@ -371,8 +354,8 @@ class Container:
             task.cancel()
             stopped.cancel()
 
-    def _grace(self, probe: Object) -> float:
-        own = probe.get("terminationGracePeriodSeconds")
+    def _grace(self, kind: str) -> float:
+        own = self.spec[f"{kind}Probe"].get("terminationGracePeriodSeconds")
         if own is None:
             own = self._pod.pod["spec"].get("terminationGracePeriodSeconds")
         return 30.0 if own is None else float(own)

@@ -15,9 +15,9 @@ import aiohttp
 from streamops_sandbox.client import ApiError
 from streamops_sandbox.node import status
 from streamops_sandbox.node.container import Container
-from streamops_sandbox.node.env import data_of
+from streamops_sandbox.node.env import ConfigError, data_of
 from streamops_sandbox.node.probes import Prober
-from streamops_sandbox.node.volumes import MountError, Volumes
+from streamops_sandbox.node.volumes import Volumes
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now
 
@@ -148,7 +148,7 @@ class Pod:
         while True:
             try:
                 await self.volumes.update(self.pod)
-            except (MountError, ApiError) as error:
+            except (ConfigError, ApiError) as error:
                 self.node.events.record(self.pod, "Warning", "FailedMount", str(error))
                 await self.node.configuration_changed(self.namespace, _RETRY_SECONDS)
             else:
@@ -159,7 +159,7 @@ class Pod:
         while True:
             try:
                 seconds = await self.volumes.update(self.pod)
-            except (MountError, ApiError, aiohttp.ClientError, TimeoutError) as error:
+            except (ConfigError, ApiError, aiohttp.ClientError, TimeoutError) as error:
                 # What is mounted stays as it was, as with the kubelet.
                 self.node.events.record(self.pod, "Warning", "FailedMount", str(error))
                 seconds = _RETRY_SECONDS

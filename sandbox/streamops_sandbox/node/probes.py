@@ -6,7 +6,7 @@ Contract: https://kubernetes.io/docs/concepts/configuration/liveness-readiness-s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import aiohttp
 
@@ -91,44 +91,34 @@ class Prober:
 
 
 async def follow(
-    prober: Prober,
-    probe: Object,
-    *,
-    on_result: Callable[[bool], None],
-    on_failure: Callable[[str], None],
-    eager: bool,
-) -> None:
-    """Probe until cancelled, beginning after the initial delay.
+    prober: Prober, probe: Object, *, eager: bool
+) -> AsyncIterator[tuple[bool | None, str]]:
+    """Probe, beginning after the initial delay.
 
-    `on_result` gets True or False each time a threshold is reached; `on_failure` gets the message
-    of each failure that counts. `eager` probes more often than the period until the first success,
-    at growing intervals: of these failures one in each period counts.
+    Yields True or False where a threshold is reached, else None, with the message of a failure that
+    counts. `eager` probes more often than the period until the first success, at growing intervals:
+    of these failures one in each period counts.
     """
-    period = probe.get("periodSeconds") or 10
+    period = float(probe.get("periodSeconds") or 10)
     needed = {True: probe.get("successThreshold") or 1, False: probe.get("failureThreshold") or 3}
-    seconds = float(probe.get("timeoutSeconds") or 1)
     loop = asyncio.get_running_loop()
     await asyncio.sleep(probe.get("initialDelaySeconds") or 0)
     last, run = None, 0
-    pause = _QUICK_SECONDS if eager else float(period)
+    pause = _QUICK_SECONDS if eager else period
     counted = loop.time() if eager else loop.time() - period
     while True:
-        started = loop.time()
-        message = None
+        started, message = loop.time(), ""
         try:
-            await prober.check(probe, seconds)
+            await prober.check(probe, float(probe.get("timeoutSeconds") or 1))
         except ProbeFailed as error:
-            message = str(error)
-        success = message is None
+            message = str(error) or "failed"
+        success = not message
         if success or started - counted >= period - _QUICK_SECONDS / 2:
             counted = started
             run = run + 1 if success is last else 1
             last = success
-            if message is not None:
-                on_failure(message)
-            if run >= needed[success]:
-                on_result(success)
-        pause = float(period) if success else min(pause * 2, float(period))
+            yield (success if run >= needed[success] else None), message
+        pause = period if success else min(pause * 2, period)
         await asyncio.sleep(max(0.0, started + pause - loop.time()))
 
 
