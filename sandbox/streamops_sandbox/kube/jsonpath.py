@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any
 
-_TOKEN = re.compile(
-    r"""\.(?P<field>(?:\\.|[^.\[\]])+)
-      | \[(?P<index>-?\d+)\]
-      | \[(?P<all>\*)\]
+_STEP = re.compile(
+    r"""\.?(?P<field>(?:\\.|[^.\[\]])+)
+      | \[(?P<index>-?\d+|\*)\]
       | \[['"](?P<quoted>[^'"]*)['"]\]
       | \[\?\(@\.(?P<left>[^=!\s]+)\s*(?P<op>==|!=)\s*(?P<quote>['"]?)(?P<right>[^'")]*)(?P=quote)\)\]
     """,
@@ -17,52 +15,31 @@ _TOKEN = re.compile(
 )
 
 
-@lru_cache(maxsize=256)
-def _parse(path: str) -> tuple[tuple[str, Any], ...]:
-    path = path if path.startswith((".", "[")) else f".{path}"
-    steps: list[tuple[str, Any]] = []
-    position = 0
-    while position < len(path):
-        found = _TOKEN.match(path, position)
-        if not found:
-            return (("none", None),)
-        if found["field"] is not None:
-            name = found["field"].replace("\\.", ".")
-            steps.append(("all", None) if name == "*" else ("field", name))
-        elif found["index"] is not None:
-            steps.append(("index", int(found["index"])))
-        elif found["all"]:
-            steps.append(("all", None))
-        elif found["quoted"] is not None:
-            steps.append(("field", found["quoted"]))
-        else:
-            steps.append(("filter", (found["left"], found["op"], found["right"])))
-        position = found.end()
-    return tuple(steps)
-
-
 def find(obj: Any, path: str) -> list[Any]:
-    """All values at a path; none where it does not exist or is not understood."""
-    values = [obj]
-    for kind, argument in _parse(path):
-        values = [item for value in values for item in _step(value, kind, argument)]
+    """Return all values at a path; none where it does not exist or is not understood."""
+    values, position = [obj], 0
+    while position < len(path):
+        step = _STEP.match(path, position)
+        if step is None:
+            return []
+        values = [item for value in values for item in _taken(value, step)]
+        position = step.end()
     return values
 
 
-def _step(value: Any, kind: str, argument: Any) -> list[Any]:
-    if kind == "field":
-        return [value[argument]] if isinstance(value, dict) and argument in value else []
-    if kind == "index" and isinstance(value, list):
-        return [value[argument]] if -len(value) <= argument < len(value) else []
-    if kind == "all":
-        if isinstance(value, dict):
-            return list(value.values())
-        return list(value) if isinstance(value, list) else []
-    if kind == "filter" and isinstance(value, list):
-        left, op, right = argument
+def _taken(value: Any, step: re.Match[str]) -> list[Any]:
+    name = (step["field"] or step["quoted"] or "*").replace("\\.", ".")
+    if name != "*":
+        return [value[name]] if isinstance(value, dict) and name in value else []
+    items = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(items, list):
+        return []
+    if step["left"]:
+        equal = step["op"] == "=="
         return [
             item
-            for item in value
-            if isinstance(item, dict) and (str(item.get(left, "")) == right) is (op == "==")
+            for item in items
+            if isinstance(item, dict)
+            and (str(item.get(step["left"], "")) == step["right"]) is equal
         ]
-    return []
+    return items[int(step["index"]) :][:1] if step["index"] not in (None, "*") else items

@@ -6,7 +6,6 @@ Built-in kinds have the columns of `table_columns.yaml`; custom ones those of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,10 @@ from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.objects import Object
 
 Read = Callable[[Object], Any]
+#: A column: its definition, and the reader of its cells.
+Column = tuple[Object, Read]
 _FILE = Path(__file__).parent / "table_columns.yaml"
-NONE, UNSET = "<none>", "<unset>"
-_ACCESS_MODES = {
-    "ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column: its definition, and the reader of its cells."""
-
-    definition: Object
-    read: Read
+NONE = "<none>"
 
 
 def table(
@@ -43,52 +33,38 @@ def table(
             "Unable to convert to Table as requested: includeObject: Invalid value: "
             f"\"{include}\": must be 'Metadata', 'Object', 'None', or empty"
         )
-    kind = objects[0].get("kind") if objects else ""
-    if resource.custom and kind != "Scale":
+    is_scale = bool(objects) and objects[0].get("kind") == "Scale"
+    if resource.custom and not is_scale:
         columns = _custom(resource)
     else:
-        columns = (
-            _builtin().get("Scale" if kind == "Scale" else resource.collection) or _builtin()[""]
-        )
+        columns = _builtin().get("Scale" if is_scale else resource.collection) or _builtin()[""]
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": metadata,
-        "columnDefinitions": [column.definition for column in columns] if headers else [],
+        "columnDefinitions": [definition for definition, _ in columns] if headers else [],
         "rows": [
-            {"cells": [column.read(obj) for column in columns], "object": _attached(obj, include)}
+            {"cells": [read(obj) for _, read in columns], "object": _attached(obj, include)}
             for obj in objects
         ],
     }
 
 
 def _attached(obj: Object, include: str) -> Object | None:
-    if include == "None":
-        return None
-    if include == "Object":
-        return obj
-    metadata = obj["metadata"]
-    return {
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": metadata,
-    }
+    if include in ("None", "Object"):
+        return obj if include == "Object" else None
+    bare = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+    return {**bare, "metadata": obj["metadata"]}
 
 
-def _definition(
-    name: str, type_: str, priority: int, description: str, format_: str = ""
-) -> Object:
+def _definition(name: str, type_: str, priority: int, text: str, form: str = "") -> Object:
     return {
-        "name": name,
-        "type": type_,
-        "format": format_,
-        "description": description,
-        "priority": priority,
-    }
+        "name": name, "type": type_, "format": form, "description": text, "priority": priority,
+    }  # fmt: skip
 
 
 def _custom(resource: Resource) -> list[Column]:
-    name, age = _builtin()[""]
+    name, (age, read_age) = _builtin()[""]
     columns = [name]
     for source in resource.columns:
         path, type_ = source["jsonPath"], source["type"]
@@ -96,10 +72,8 @@ def _custom(resource: Resource) -> list[Column]:
             f"Custom resource definition column (in JSONPath format): {path}"
         )
         shown = (source["name"], type_, source.get("priority", 0), text, source.get("format", ""))
-        columns.append(Column(_definition(*shown), _custom_reader(path, type_)))
-    if not resource.columns:
-        columns.append(Column({**age.definition, "type": "date"}, age.read))
-    return columns
+        columns.append((_definition(*shown), _custom_reader(path, type_)))
+    return columns if resource.columns else [name, ({**age, "type": "date"}, read_age)]
 
 
 def _custom_reader(path: str, type_: str) -> Read:
@@ -116,9 +90,7 @@ def _custom_cell(values: list[Any], type_: str) -> Any:
         return value if isinstance(value, bool) else None
     if type_ in ("integer", "number"):
         return value if isinstance(value, (int, float)) else None
-    if len(values) > 1:
-        return " ".join(str(item) for item in values)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return " ".join(str(v).lower() if isinstance(v, bool) else str(v) for v in values)
 
 
 @lru_cache(maxsize=1)
@@ -127,18 +99,12 @@ def _builtin() -> dict[str, list[Column]]:
     text = _FILE.read_text()
     source = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     documents = builtin_schemas.read_definitions()
-    columns: dict[str, list[Column]] = {"": []}
-    rows: Any
+    name = ["Name", "metadata.name", "meta.v1.ObjectMeta.name", "name"]
+    columns: dict[str, list[Column]] = {}
     for kind, rows in {**source, "": [source["x-age"]]}.items():
-        if kind.startswith("x-"):
-            continue
-        made = [_column(documents, *row) for row in rows]
-        if all(column.definition["name"] != "Name" for column in made):
-            text = _described(documents, "meta.v1.ObjectMeta.name")
-            made.insert(
-                0, Column(_definition("Name", "string", 0, text, "name"), _at("metadata.name"))
-            )
-        columns[kind] = made
+        if not kind.startswith("x-"):
+            named = any(row[0] == "Name" for row in rows)
+            columns[kind] = [_column(documents, *row) for row in (rows if named else [name, *rows])]
     return columns
 
 
@@ -146,7 +112,7 @@ def _column(documents: Object, title: str, read: str, text: str, flags: str = ""
     type_ = next((word for word in flags.split() if word not in ("wide", "name")), "string")
     form = "name" if title == "Name" or "name" in flags else ""
     definition = _definition(title, type_, int("wide" in flags), _described(documents, text), form)
-    return Column(definition, _reader(read))
+    return definition, _reader(read)
 
 
 def _described(documents: Object, text: str) -> str:
@@ -160,12 +126,24 @@ def _described(documents: Object, text: str) -> str:
 
 
 def _reader(text: str) -> Read:
-    name, _, argument = text.partition(":")
+    name, _, path = text.partition(":")
     if name in _FUNCTIONS:
         return _FUNCTIONS[name]
-    if name in _FACTORIES:
-        return _FACTORIES[name](argument)
-    return _at(text)
+    if name in _OF_VALUES:
+        of_value = _OF_VALUES[name]
+        return lambda obj: of_value(at(obj, path))
+    path, _, default = text.partition("|")
+    fallback: Any = int(default) if default.isdigit() else default
+
+    def read(obj: Object) -> Any:
+        values = [value for value in jsonpath.find(obj, path) if value not in (None, "")]
+        if not values:
+            return fallback
+        if len(values) == 1 and (isinstance(fallback, int) or isinstance(values[0], bool)):
+            return values[0]
+        return ",".join(map(str, values))
+
+    return read
 
 
 def at(obj: Object, path: str) -> Any:
@@ -176,78 +154,27 @@ def at(obj: Object, path: str) -> Any:
     return value
 
 
-def _at(text: str) -> Read:
-    path, _, default = text.partition("|")
-    fallback: Any = int(default) if default.isdigit() else default
-
-    def read(obj: Object) -> Any:
-        value = at(obj, path)
-        if value is None or value == "":
-            return fallback
-        return value if isinstance(fallback, int) or isinstance(value, str) else str(value)
-
-    return read
-
-
-def _selector(path: str) -> Read:
-    def read(obj: Object) -> str:
-        selector = at(obj, path) or {}
-        if "matchLabels" not in selector and "matchExpressions" not in selector:
-            return _labels(selector) or NONE
-        parts = [_labels(selector["matchLabels"])] if selector.get("matchLabels") else []
-        for item in selector.get("matchExpressions") or []:
-            values = ",".join(item.get("values") or [])
-            text = {
-                "In": f"{item['key']} in ({values})",
-                "NotIn": f"{item['key']} notin ({values})",
-                "Exists": item["key"],
-                "DoesNotExist": f"!{item['key']}",
-            }
-            parts.append(text[item["operator"]])
-        return ",".join(parts) or NONE
-
-    return read
+def _selector(selector: Object | None) -> str:
+    selector = selector or {}
+    if not selector.keys() & {"matchLabels", "matchExpressions"}:
+        selector = {"matchLabels": selector}
+    labels = sorted((selector.get("matchLabels") or {}).items())
+    parts = [f"{key}={value}" for key, value in labels]
+    for item in selector.get("matchExpressions") or []:
+        key, values = item["key"], ",".join(item.get("values") or [])
+        forms = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key}
+        parts.append(forms.get(item["operator"], f"!{key}"))
+    return ",".join(parts) or NONE
 
 
-def _labels(labels: Object) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-
-
-def _subjects(kind: str) -> Read:
-    def read(obj: Object) -> str:
-        found = [item for item in obj.get("subjects") or [] if item.get("kind") == kind]
-        space = kind == "ServiceAccount"
-        return ", ".join(f"{item.get('namespace', '')}/" * space + item["name"] for item in found)
-
-    return read
-
-
-def _kind_name(path: str) -> Read:
-    def read(obj: Object) -> str:
-        found = at(obj, path)
-        if not found:
-            return NONE
-        group = (
-            f".{found['apiGroup']}" if found.get("apiGroup") and path == "spec.parameters" else ""
-        )
-        return f"{found.get('kind', '')}{group}/{found.get('name', '')}"
-
-    return read
-
-
-def _node_address(type_: str) -> Read:
-    def read(obj: Object) -> str:
-        found = [
-            item["address"] for item in at(obj, "status.addresses") or [] if item["type"] == type_
-        ]
-        return str(found[0]) if found else NONE
-
-    return read
+def _subjects(obj: Object, kind: str) -> str:
+    found = [item for item in obj.get("subjects") or [] if item.get("kind") == kind]
+    space = kind == "ServiceAccount"
+    return ", ".join(f"{item.get('namespace', '')}/" * space + item["name"] for item in found)
 
 
 def _external_ip(obj: Object) -> str:
-    addresses = list(at(obj, "spec.externalIPs") or [])
-    kind = at(obj, "spec.type")
+    addresses, kind = list(at(obj, "spec.externalIPs") or []), at(obj, "spec.type")
     if kind == "ExternalName":
         return str(at(obj, "spec.externalName") or "")
     if kind == "LoadBalancer":
@@ -268,24 +195,13 @@ def _service_ports(obj: Object) -> str:
     return ",".join(texts) or NONE
 
 
-def _first_three(found: list[str], nothing: str) -> str:
-    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
-    return ",".join(found[:3]) + more or nothing
-
-
-def _endpoints(obj: Object) -> str:
-    texts = [
-        f"{address['ip']}:{port['port']}"
-        for subset in obj.get("subsets") or []
-        for address in subset.get("addresses") or []
-        for port in subset.get("ports") or []
-    ]
-    return _first_three(texts, NONE)
+def _held(obj: Object) -> set[str]:
+    """Return the conditions that hold."""
+    return {c["type"] for c in at(obj, "status.conditions") or [] if c["status"] == "True"}
 
 
 def _node_status(obj: Object) -> str:
-    ready = [item for item in at(obj, "status.conditions") or [] if item["type"] == "Ready"]
-    text = "Unknown" if not ready else "Ready" if ready[-1]["status"] == "True" else "NotReady"
+    text = "Ready" if "Ready" in _held(obj) else "NotReady"
     return text + (",SchedulingDisabled" if at(obj, "spec.unschedulable") else "")
 
 
@@ -296,45 +212,26 @@ def _node_roles(obj: Object) -> str:
 
 
 def _job_status(obj: Object) -> str:
-    held = {c["type"] for c in at(obj, "status.conditions") or [] if c["status"] == "True"}
-    if held & {"Complete", "Failed"}:
-        return "Complete" if "Complete" in held else "Failed"
-    if obj["metadata"].get("deletionTimestamp"):
+    held = _held(obj)
+    if obj["metadata"].get("deletionTimestamp") and not held & {"Complete", "Failed"}:
         return "Terminating"
-    found = [kind for kind in ("Suspended", "FailureTarget") if kind in held]
-    return found[0] if found else "Running"
+    known = ("Complete", "Failed", "Suspended", "FailureTarget")
+    return next((kind for kind in known if kind in held), "Running")
 
 
 def _job_completions(obj: Object) -> str:
     succeeded, wanted = at(obj, "status.succeeded") or 0, at(obj, "spec.completions")
-    if wanted is not None:
-        return f"{succeeded}/{wanted}"
     parallel = at(obj, "spec.parallelism") or 1
-    return f"{succeeded}/1 of {parallel}" if parallel > 1 else f"{succeeded}/1"
+    several = f" of {parallel}" if wanted is None and parallel > 1 else ""
+    return f"{succeeded}/{1 if wanted is None else wanted}{several}"
 
 
 def _job_duration(obj: Object) -> str:
     start, end = at(obj, "status.startTime"), at(obj, "status.completionTime")
-    if not start:
-        return ""
-    if not end:
-        return timestamps.age(start)
-    return timestamps.human_duration(
-        int((timestamps.parse(end) - timestamps.parse(start)).total_seconds())
-    )
-
-
-def _hpa_targets(obj: Object) -> str:
-    texts = []
-    current = at(obj, "status.currentMetrics") or []
-    for index, metric in enumerate(at(obj, "spec.metrics") or []):
-        wanted = at(metric, "resource.target.averageUtilization")
-        value = current[index] if index < len(current) else {}
-        now = at(value, "resource.current.averageUtilization")
-        name = at(metric, "resource.name") or metric.get("type", "")
-        shown = "<unknown>" if now is None else f"{now}%"
-        texts.append(f"{name}: {shown}/{wanted}%" if wanted is not None else f"{name}: {shown}")
-    return ", ".join(texts) or NONE
+    if not start or not end:
+        return timestamps.age(start) if start else ""
+    seconds = (timestamps.parse(end) - timestamps.parse(start)).total_seconds()
+    return timestamps.human_duration(int(seconds))
 
 
 def _statuses(pod: Object, key: str) -> list[Object]:
@@ -344,13 +241,12 @@ def _statuses(pod: Object, key: str) -> list[Object]:
 
 def _pod_ready(pod: Object) -> str:
     """Return `1/2`: containers that are ready, and containers there are."""
-    total = len((pod.get("spec") or {}).get("containers") or [])
     count = sum(1 for status in _statuses(pod, "containerStatuses") if status.get("ready"))
-    return f"{count}/{total}"
+    return f"{count}/{len(at(pod, 'spec.containers') or [])}"
 
 
 def _init_reason(pod: Object) -> str:
-    total = len((pod.get("spec") or {}).get("initContainers") or [])
+    total = len(at(pod, "spec.initContainers") or [])
     for index, status in enumerate(_statuses(pod, "initContainerStatuses")):
         state = status.get("state") or {}
         ended, waiting = state.get("terminated"), state.get("waiting")
@@ -366,36 +262,25 @@ def _init_reason(pod: Object) -> str:
 
 def _pod_status(pod: Object) -> str:
     """Return the word under STATUS."""
-    state = pod.get("status") or {}
-    reason = state.get("reason") or state.get("phase") or ""
-    initializing = _init_reason(pod)
-    if initializing:
-        reason = initializing
-    else:
-        running = False
-        for container in reversed(_statuses(pod, "containerStatuses")):
-            now = container.get("state") or {}
-            waiting, ended = now.get("waiting") or {}, now.get("terminated") or {}
-            if waiting.get("reason"):
-                reason = waiting["reason"]
-            elif ended.get("reason"):
-                reason = ended["reason"]
-            elif "terminated" in now:
-                reason = f"ExitCode:{ended.get('exitCode', 0)}"
-            elif container.get("ready") and "running" in now:
-                running = True
-        if reason == "Completed" and running:
-            reason = "Running" if _is_ready(pod) else "NotReady"
     if pod["metadata"].get("deletionTimestamp"):
         return "Terminating"
+    if initializing := _init_reason(pod):
+        return initializing
+    state = pod.get("status") or {}
+    reason: str = state.get("reason") or state.get("phase") or ""
+    running = False
+    for container in reversed(_statuses(pod, "containerStatuses")):
+        now = container.get("state") or {}
+        ended = now.get("terminated")
+        if found := (now.get("waiting") or ended or {}).get("reason"):
+            reason = found
+        elif ended is not None:
+            reason = f"ExitCode:{ended.get('exitCode', 0)}"
+        elif container.get("ready") and "running" in now:
+            running = True
+    if reason == "Completed" and running:
+        return "Running" if "Ready" in _held(pod) else "NotReady"
     return reason
-
-
-def _is_ready(pod: Object) -> bool:
-    return any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in _statuses(pod, "conditions")
-    )
 
 
 def _pod_restarts(pod: Object) -> str:
@@ -408,36 +293,11 @@ def _pod_restarts(pod: Object) -> str:
     return f"{count} ({timestamps.age(last)} ago)" if count and last else str(count)
 
 
-def _pod_gates(pod: Object) -> str:
-    """Return `1/2`: readiness gates that hold, and gates there are."""
-    gates = (pod.get("spec") or {}).get("readinessGates") or []
-    if not gates:
-        return NONE
-    held = {c["type"] for c in _statuses(pod, "conditions") if c["status"] == "True"}
-    return f"{sum(1 for gate in gates if gate['conditionType'] in held)}/{len(gates)}"
-
-
-def _quota(kind: str) -> Read:
-    """Return the reader of what is used of limits, or of everything else."""
-
-    def read(obj: Object) -> str:
-        used, hard = (at(obj, f"status.{key}") or {} for key in ("used", "hard"))
-        return ", ".join(
-            f"{name}: {used.get(name, '0')}/{hard[name]}"
-            for name in sorted(hard)
-            if name.startswith("limits.") == bool(kind)
-        )
-
-    return read
-
-
-def _controller(obj: Object) -> str:
-    for owner in obj["metadata"].get("ownerReferences") or []:
-        if owner.get("controller"):
-            group = owner["apiVersion"].rpartition("/")[0]
-            kind = f"{owner['kind'].lower()}.{group}".rstrip(".")
-            return f"{kind}/{owner['name']}"
-    return NONE
+def _quota(obj: Object, *, limits: bool) -> str:
+    """Return what is used of limits, or of everything else."""
+    used, hard = (at(obj, f"status.{key}") or {} for key in ("used", "hard"))
+    names = [name for name in sorted(hard) if name.startswith("limits.") is limits]
+    return ", ".join(f"{name}: {used.get(name, '0')}/{hard[name]}" for name in names)
 
 
 #: Readers of a whole object.
@@ -445,20 +305,12 @@ _FUNCTIONS: dict[str, Read] = {
     "pod_ready": _pod_ready,
     "pod_status": _pod_status,
     "pod_restarts": _pod_restarts,
-    "pod_gates": _pod_gates,
     "data_count": lambda obj: len(obj.get("data") or ()) + len(obj.get("binaryData") or ()),
     "ready": lambda obj: f"{at(obj, 'status.readyReplicas') or 0}/{at(obj, 'spec.replicas') or 0}",
     "node_status": _node_status,
     "node_roles": _node_roles,
     "external_ip": _external_ip,
     "service_ports": _service_ports,
-    "endpoints": _endpoints,
-    "slice_ports": lambda obj: (
-        ",".join(str(p.get("port", "*")) for p in obj.get("ports") or []) or UNSET
-    ),
-    "slice_endpoints": lambda obj: _first_three(
-        [address for item in obj.get("endpoints") or [] for address in item["addresses"]], UNSET
-    ),
     "event_seen": lambda obj: timestamps.age(
         at(obj, "series.lastObservedTime") or obj.get("lastTimestamp") or obj.get("eventTime")
     ),
@@ -469,49 +321,23 @@ _FUNCTIONS: dict[str, Read] = {
         f"{at(obj, 'involvedObject.kind') or ''}".lower()
         + f"/{at(obj, 'involvedObject.name') or ''}"
     ),
-    "volume_phase": lambda obj: (
-        "Terminating" if obj["metadata"].get("deletionTimestamp") else at(obj, "status.phase") or ""
-    ),
-    "volume_claim": lambda obj: (
-        "/".join(at(obj, f"spec.claimRef.{key}") or "" for key in ("namespace", "name"))
-        if at(obj, "spec.claimRef")
-        else ""
-    ),
-    "controller": _controller,
     "job_status": _job_status,
     "job_completions": _job_completions,
     "job_duration": _job_duration,
-    "hpa_targets": _hpa_targets,
-    "ingress_hosts": lambda obj: (
-        ",".join(r.get("host") or "*" for r in at(obj, "spec.rules") or []) or "*"
-    ),
     "ingress_address": lambda obj: ",".join(_ingress_addresses(obj)),
     "ingress_ports": lambda obj: "80, 443" if at(obj, "spec.tls") else "80",
+    "users": lambda obj: _subjects(obj, "User"),
+    "groups": lambda obj: _subjects(obj, "Group"),
+    "service_accounts": lambda obj: _subjects(obj, "ServiceAccount"),
+    "quota_requests": lambda obj: _quota(obj, limits=False),
+    "quota_limits": lambda obj: _quota(obj, limits=True),
 }
-#: Makers of readers, by a path or another argument.
-_FACTORIES: dict[str, Callable[[str], Read]] = {
-    "age": lambda path: lambda obj: timestamps.age(at(obj, path)),
-    "age_or_none": lambda path: (
-        lambda obj: timestamps.age(at(obj, path)) if at(obj, path) else NONE
-    ),
-    "count": lambda path: lambda obj: len(at(obj, path) or ()),
-    "flag": lambda path: lambda obj: "true" if at(obj, path) else "false",
-    "truth": lambda path: lambda obj: "True" if at(obj, path) else "False",
-    "names": lambda path: lambda obj: ",".join(c.get("name", "") for c in at(obj, path) or []),
-    "images": lambda path: lambda obj: ",".join(c.get("image", "") for c in at(obj, path) or []),
+#: Readers of the value at a path.
+_OF_VALUES: dict[str, Callable[[Any], Any]] = {
+    "age": timestamps.age,
+    "age_or_none": lambda value: timestamps.age(value) if value else NONE,
+    "count": lambda value: len(value or ()),
+    "truth": lambda value: "True" if value else "False",
     "selector": _selector,
-    "subjects": _subjects,
-    "kind_name": _kind_name,
-    "node_address": _node_address,
-    "quota": _quota,
-    "bool": lambda path: lambda obj: bool(at(obj, path)),
-    "words": lambda path: lambda obj: ",".join(at(obj, path) or []) or NONE,
-    "audiences": lambda path: (
-        lambda obj: ",".join(item.get("audience", "") for item in at(obj, path) or []) or UNSET
-    ),
-    "access_modes": lambda path: (
-        lambda obj: ",".join(
-            short for name, short in _ACCESS_MODES.items() if name in (at(obj, path) or [])
-        )
-    ),
+    "kind_name": lambda value: f"{value['kind']}/{value['name']}" if value else NONE,
 }
