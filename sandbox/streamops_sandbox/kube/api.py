@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.authn import User
+from streamops_sandbox.kube.errors import qualified
 from streamops_sandbox.kube.kinds.strategy import Strategy
-from streamops_sandbox.kube.kinds.versions import Converted, NewEvents
 from streamops_sandbox.kube.quotas import Quotas
 from streamops_sandbox.kube.resources import Registry, Resource
 from streamops_sandbox.kube.store import Collection, Store, Stored
@@ -53,6 +53,11 @@ class Review:
     options: Object
     subresource: str = ""
 
+    def creates(self, *collections: str) -> bool:
+        """Return whether an object of one of these types is created."""
+        is_creation = self.operation == "CREATE" and not self.subresource
+        return is_creation and self.resource.collection in collections
+
 
 #: Changes (mutating) or checks (validating) a write; raises StatusError to refuse it.
 Mutator = Callable[[Review], Awaitable[Object | None]]
@@ -75,11 +80,7 @@ class Api:
         """How objects of a type behave."""
         if resource.custom:
             return self._custom
-        found = self._strategies.get(resource.collection, _PLAIN)
-        if resource.from_storage is not None and resource.to_storage is not None:
-            kind = NewEvents if resource.collection == "events" else Converted
-            return kind(found, resource.from_storage, resource.to_storage)
-        return found
+        return self._strategies.get(qualified(resource.plural, resource.group), _PLAIN)
 
     def collection(self, resource: Resource) -> Collection:
         """Where objects of a type are."""

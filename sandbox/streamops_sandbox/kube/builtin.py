@@ -11,14 +11,13 @@ import yaml
 
 from streamops_sandbox.kube.builtin_schemas import definitions
 from streamops_sandbox.kube.kinds import versions
-from streamops_sandbox.kube.resources import ALL_VERBS, Resource
+from streamops_sandbox.kube.resources import ALL_VERBS, Convert, Resource
 
 _FILE = Path(__file__).parent / "builtin_types.yaml"
-#: Versions that are not kept: collection, kept version, and the two conversions.
-_SHARED = {
+#: Versions that are not kept: collection, kept version, and the conversions; autoscaling/v1 is only read.
+_SHARED: dict[str, tuple[str, str, Convert, Convert | None]] = {
     "autoscaling/v1": (
-        "horizontalpodautoscalers.autoscaling", "autoscaling/v2", versions.autoscaler_from_storage,
-        versions.autoscaler_to_storage,
+        "horizontalpodautoscalers.autoscaling", "autoscaling/v2", versions.autoscaler_from_storage, None,
     ),
     "events.k8s.io/v1": (
         "events", "v1", versions.event_from_storage, versions.event_to_storage,

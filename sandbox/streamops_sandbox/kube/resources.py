@@ -9,6 +9,7 @@ from typing import Any
 from streamops_sandbox.kube.errors import qualified
 from streamops_sandbox.kube.schema import Schema
 
+Convert = Callable[[dict[str, Any]], dict[str, Any]]
 ALL_VERBS = (
     "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
 )  # fmt: skip
@@ -47,8 +48,8 @@ class Resource:
     storage_schema: Callable[[], Schema] | None = None
     #: The collection, where it is another type's; and how objects come from and get into its version.
     shared_collection: str = ""
-    from_storage: Callable[[dict[str, Any]], dict[str, Any]] | None = None
-    to_storage: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    from_storage: Convert | None = None
+    to_storage: Convert | None = None
     #: What writers and readers of a deprecated type are warned with.
     deprecation: str = ""
     #: Whether writes are refused, since nothing acts on the objects.

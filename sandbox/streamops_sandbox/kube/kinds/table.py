@@ -51,6 +51,7 @@ def strategies(*, service_network: str) -> dict[str, Strategy]:
     classes: dict[str, Callable[[Object], Strategy]] = {
         "configmaps": core.ConfigMaps,
         "events": core.Events,
+        "events.events.k8s.io": core.Events,
         "namespaces": core.Namespaces,
         "resourcequotas": core.ResourceQuotas,
         "secrets": core.Secrets,
