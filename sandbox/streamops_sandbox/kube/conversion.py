@@ -39,9 +39,8 @@ def to_storage(obj: Object, resource: Resource) -> Object:
         return resource.to_storage(obj)
     kept = _renamed(obj, resource.storage_version, resource)
     if resource.storage_schema is not None:
-        schema = resource.storage_schema()
-        kept = custom_objects.prune(kept, schema, "", [])
-        custom_objects.default(kept, schema)
+        shaped: Object = custom_objects.conform(kept, resource.storage_schema(), "", [])
+        return shaped
     return kept
 
 

@@ -172,7 +172,7 @@ def _structural(node: Object, field: str, found: Causes, place: str, single: str
         _structural(node["additionalProperties"], path, found, text, single)
     if node.get("default") is not None:
         schema, unknown = custom_schema.compile_node(node), list[str]()
-        custom_objects.prune(node["default"], schema, "", unknown)
+        custom_objects.conform(node["default"], schema, "", unknown)
         if unknown:
             found.invalid(f"{field}.default", node["default"], "must not have unknown fields")
         causes = custom_objects.validate(node["default"], schema)

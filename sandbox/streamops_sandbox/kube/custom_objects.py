@@ -10,7 +10,7 @@ import binascii
 import copy
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -18,65 +18,37 @@ import orjson
 from streamops_sandbox import timestamps
 from streamops_sandbox.kube import cel, errors
 from streamops_sandbox.kube import schema as s
+from streamops_sandbox.kube.kinds.causes import join
 from streamops_sandbox.kube.schema import FREE, Schema
 from streamops_sandbox.objects import Object
 
 _JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
 
 
-def prune(value: Any, node: Schema, path: str, unknown: list[str]) -> Any:
-    """The value without fields the schema does not know; their paths go to `unknown`."""
-    if isinstance(value, dict):
-        if node.type == s.ANY:
-            return value
-        result: Object = {}
-        for key, item in value.items():
-            child = node.child(key)
-            below = f"{path}.{key}" if path else key
-            if child is None:
-                unknown.append(below)
-            else:
-                result[key] = item if child is FREE else prune(item, child, below, unknown)
-        return result
+def conform(value: Any, node: Schema, path: str, unknown: list[str]) -> Any:
+    """Return the value in its schema's shape.
+
+    Fields that the schema does not know are left out, and their paths go to `unknown`; defaults are filled in, in
+    place of a null where that is not allowed, too.
+    """
     if isinstance(value, list) and node.items is not None:
         return [
-            prune(item, node.items, f"{path}[{index}]", unknown) for index, item in enumerate(value)
+            conform(item, node.items, f"{path}[{index}]", unknown)
+            for index, item in enumerate(value)
         ]
-    return value
-
-
-def default(value: Any, node: Schema) -> None:
-    """Fill in the schema's defaults, in place."""
-    if isinstance(value, dict):
-        for key, child in node.properties.items():
-            present = key in value
-            if present and value[key] is None and not child.nullable and child.has_default:
-                present = False
-            if not present and child.has_default:
-                value[key] = copy.deepcopy(child.default)
-            if key in value:
-                default(value[key], child)
-        if node.additional is not None and node.additional is not FREE:
-            for key, item in value.items():
-                if key not in node.properties:
-                    default(item, node.additional)
-    elif isinstance(value, list) and node.items is not None:
-        for item in value:
-            default(item, node.items)
-
-
-def drop_nulls(value: Any, node: Schema) -> None:
-    """Remove nulls of fields that may not be null, in place, as decoding for storage does."""
-    if isinstance(value, dict):
-        for key in [key for key, item in value.items() if item is None]:
-            child = node.properties.get(key)
-            if child is not None and not child.nullable and child.has_default:
-                del value[key]
-        for key, item in value.items():
-            drop_nulls(item, node.child(key) or FREE)
-    elif isinstance(value, list) and node.items is not None:
-        for item in value:
-            drop_nulls(item, node.items)
+    if not isinstance(value, dict) or node is FREE:
+        return value
+    result: Object = {}
+    for key, item in value.items():
+        child, below = node.child(key), join(path, key)
+        if child is None:
+            unknown.append(below)
+        elif item is not None or child.nullable or not child.has_default:
+            result[key] = conform(item, child, below, unknown)
+    for key, child in node.properties.items():
+        if child.has_default and key not in result:
+            result[key] = conform(copy.deepcopy(child.default), child, join(path, key), unknown)
+    return result
 
 
 _ABSENT: Any = object()
@@ -86,16 +58,17 @@ _RULE_REASONS = {
 }  # fmt: skip
 
 
-def validate(value: Any, node: Schema, path: str = "", old: Any = _ABSENT) -> list[Object]:
+def validate(value: Any, node: Schema, old: Object | None = None) -> list[Object]:
     """Return all rules the value breaks, as causes.
 
     What an update leaves as it was is not judged again (ratcheting); rules in CEL are evaluated where the schema's
     other rules hold.
     """
     found: list[Object] = []
-    _validate(value, node, path, old, found)
+    before = _ABSENT if old is None else old
+    _validate(value, node, "", before, found)
     if not any(cause["reason"] in _BLOCKING for cause in found):
-        _evaluate_rules(value, node, path, old, found)
+        _evaluate_rules(value, node, "", before, found)
     elif _has_rules(node):
         text = (
             "some validation rules were not checked because the object was invalid; correct the "
@@ -143,17 +116,29 @@ def _evaluate_rules(value: Any, node: Schema, path: str, old: Any, found: list[O
         field = path + rule.get("fieldPath", "") if path else rule.get("fieldPath", "").lstrip(".")
         message = f"{_RULE_REASONS[reason]}: {shown if reason == 'FieldValueInvalid' else ''}{text}"
         found.append(errors.cause(reason, field or "<nil>", message))
+    for item, child, below, before in _children(value, node, path, old):
+        _evaluate_rules(item, child, below, before, found)
+
+
+def _children(
+    value: Any, node: Schema, path: str, old: Any
+) -> Iterator[tuple[Any, Schema, str, Any]]:
+    """Yield the parts of a value with their schemas and places, and what each was before."""
     if isinstance(value, dict):
         for key, item in value.items():
             child = node.child(key)
             if child is not None and child is not FREE:
                 before = old.get(key, _ABSENT) if isinstance(old, dict) else _ABSENT
-                _evaluate_rules(item, child, _below(path, key, node), before, found)
+                yield item, child, join(path, key), before
     elif isinstance(value, list) and node.items is not None:
-        earlier = _by_key(old, node)
+        earlier: dict[
+            str, Any
+        ] = {}  # items of other lists than associative ones cannot be correlated
+        if node.list_type == "map" and isinstance(old, list):
+            earlier = {_list_key(item, node): item for item in old}
         for index, item in enumerate(value):
             before = earlier.get(_list_key(item, node), _ABSENT) if earlier else _ABSENT
-            _evaluate_rules(item, node.items, f"{path}[{index}]", before, found)
+            yield item, node.items, f"{path}[{index}]", before
 
 
 def rule_variables(node: Schema) -> cel.Variables:
@@ -169,13 +154,6 @@ def _celled(value: Any, node: Schema) -> Any:
 def _list_key(item: Any, node: Schema) -> str:
     keys = item if isinstance(item, dict) else {}
     return _show([keys.get(key) for key in node.list_keys])
-
-
-def _by_key(items: Any, node: Schema) -> dict[str, Any]:
-    """Return the items of an associative list by their keys; other lists cannot be correlated."""
-    if node.list_type != "map" or not isinstance(items, list):
-        return {}
-    return {_list_key(item, node): item for item in items}
 
 
 def _show(value: Any) -> str:
@@ -196,7 +174,7 @@ def _type_fits(value: Any, type_: str) -> bool:
     found = _json_type(value)
     if type_ in (s.OBJECT, s.MAP):
         return found == "object"
-    if type_ == s.INT_OR_STRING:
+    if type_ in (s.INT_OR_STRING, s.QUANTITY):
         return found in ("integer", "string")
     if type_ == s.NUMBER:
         return found in ("integer", "number")
@@ -222,26 +200,11 @@ def _validate(value: Any, node: Schema, path: str, old: Any, found: list[Object]
     if isinstance(value, dict):
         for key in node.required:
             if key not in value:
-                field = f"{path}.{key}" if path else key
-                found.append(errors.cause("FieldValueRequired", field, "Required value"))
-        for key, item in value.items():
-            child = node.child(key)
-            if child is not None and child is not FREE:
-                before = old.get(key, _ABSENT) if isinstance(old, dict) else _ABSENT
-                _validate(item, child, _below(path, key, node), before, found)
-    elif isinstance(value, list):
-        if node.items is not None:
-            earlier = _by_key(old, node)
-            for index, item in enumerate(value):
-                before = earlier.get(_list_key(item, node), _ABSENT) if earlier else _ABSENT
-                _validate(item, node.items, f"{path}[{index}]", before, found)
+                found.append(errors.cause("FieldValueRequired", join(path, key), "Required value"))
+    for item, child, below, before in _children(value, node, path, old):
+        _validate(item, child, below, before, found)
+    if isinstance(value, list):
         _check_identity(value, node, path, found)
-
-
-def _below(path: str, key: str, node: Schema) -> str:
-    if key not in node.properties and node.additional is not None:
-        return f"{path}.{key}" if path else key
-    return f"{path}.{key}" if path else key
 
 
 def _check_identity(items: list[Any], node: Schema, path: str, found: list[Object]) -> None:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from streamops_sandbox.kube import builtin_schemas
 from streamops_sandbox.kube.resources import Registry, Resource
+from streamops_sandbox.kube.schema import OBJECT_META
 from streamops_sandbox.objects import Object
 
 _DEFS = "#/$defs/"
@@ -82,7 +83,7 @@ class OpenApi:
             if resource.custom:
                 name = ".".join([*reversed(group.split(".")), version, resource.kind])
                 schemas[name] = _custom_schema(resource)
-            waiting = [builtin_schemas.OBJECT_META if resource.custom else name]
+            waiting = [OBJECT_META if resource.custom else name]
             while waiting:
                 current = waiting.pop()
                 if current not in schemas:
@@ -124,7 +125,7 @@ def _custom_schema(resource: Resource) -> Object:
         **(schema.get("properties") or {}),
         "apiVersion": {"type": "string", "description": "The versioned schema of this object."},
         "kind": {"type": "string", "description": "The REST resource this object represents."},
-        "metadata": {"allOf": [{"$ref": _SCHEMAS + builtin_schemas.OBJECT_META}]},
+        "metadata": {"allOf": [{"$ref": _SCHEMAS + OBJECT_META}]},
     }
     schema["x-kubernetes-group-version-kind"] = [_kind(resource)]
     return schema

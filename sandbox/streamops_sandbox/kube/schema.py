@@ -6,6 +6,7 @@ defaulting, pruning, strategic merge and server-side apply.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from streamops_sandbox.objects import Object
@@ -21,14 +22,19 @@ INT_OR_STRING: Final = "int-or-string"
 QUANTITY: Final = "quantity"
 ANY: Final = "any"  # free-form; kept as it is
 
+OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 #: Keywords that only restrict values; kept as the CRD states them, for validation.
-CHECKS = frozenset(
+_CHECKS = frozenset(
     {
         "enum", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
         "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems",
         "minProperties", "maxProperties", "anyOf", "oneOf", "allOf", "not",
     }
 )  # fmt: skip
+
+
+#: Returns a definition's schema by its name; raises KeyError.
+Named = Callable[[str], "Schema"]
 
 
 class Schema:
@@ -39,9 +45,9 @@ class Schema:
     """
 
     __slots__ = (
-        "additional", "checks", "default", "embedded", "has_default", "items", "list_keys",
-        "list_type", "map_type", "merge_key", "name", "nullable", "preserve", "properties",
-        "required", "rules", "strategies", "type",
+        "additional", "checks", "default", "has_default", "items", "list_keys", "list_type",
+        "map_type", "merge_key", "name", "nullable", "preserve", "properties", "required", "rules",
+        "strategies", "type",
     )  # fmt: skip
 
     def __init__(self, type_: str, *, name: str = "") -> None:
@@ -60,7 +66,6 @@ class Schema:
         self.has_default = False
         self.nullable = False
         self.preserve = False
-        self.embedded = False
         self.checks: Object | None = None
         #: `x-kubernetes-validations`.
         self.rules: tuple[Object, ...] = ()
@@ -97,8 +102,66 @@ def plain(type_: str) -> Schema:
     return _PLAIN[type_]
 
 
-def apply_merge_keywords(node: Schema, source: Object) -> None:
-    """Take over `x-kubernetes-*` keywords that say how a value merges."""
+def compiled(source: Object, named: Named) -> Schema:
+    """Return the node of a part of a JSON Schema; `named` finds the definitions it refers to."""
+    type_ = _type(source)
+    if type_ in _PLAIN and not source.keys() - {"type", "description"}:
+        return _PLAIN[type_]  # nearly all scalars have no restrictions
+    if "$ref" not in source:
+        node = Schema(type_)
+        fill(node, source, named)
+        return node
+    target = named(source["$ref"].rpartition("/")[2])
+    if len(source) == 1:
+        return target
+    node = Schema(target.type)
+    for slot in Schema.__slots__:
+        setattr(node, slot, getattr(target, slot))
+    _apply_merge_keywords(node, source)
+    return node
+
+
+def fill(node: Schema, source: Object, named: Named) -> None:
+    """Take over what a JSON Schema says of a node, and of all below it."""
+    node.type = _type(source)
+    _apply_merge_keywords(node, source)
+    node.preserve = source.get("x-kubernetes-preserve-unknown-fields") is True
+    node.nullable = source.get("nullable") is True
+    node.required = tuple(source.get("required") or ())
+    if "default" in source:
+        node.default, node.has_default = source["default"], True
+    if isinstance(source.get("items"), dict):
+        node.items = compiled(source["items"], named)
+    for key, value in (source.get("properties") or {}).items():
+        node.properties[key] = compiled(value, named)
+    additional = source.get("additionalProperties")
+    if isinstance(additional, dict):
+        node.additional = compiled(additional, named)
+    elif additional is True:
+        node.additional = FREE
+    checks = {key: value for key, value in source.items() if key in _CHECKS}
+    if node.type == INT_OR_STRING:
+        checks.pop("anyOf", None)  # says what the type says already
+    node.checks = checks or None
+    node.rules = tuple(source.get("x-kubernetes-validations") or ())
+    if source.get("x-kubernetes-embedded-resource") is True:
+        add_type_and_metadata(node, named)
+
+
+def add_type_and_metadata(node: Schema, named: Named) -> None:
+    """Add the fields that every object has."""
+    fields = {"apiVersion": plain(STRING), "kind": plain(STRING), "metadata": named(OBJECT_META)}
+    node.properties.update(fields)
+
+
+def _type(source: Object) -> str:
+    if source.get("x-kubernetes-int-or-string") is True:
+        return INT_OR_STRING
+    is_map = source.get("additionalProperties") not in (None, False) and "properties" not in source
+    return MAP if is_map and source.get("type") == OBJECT else source.get("type") or ANY
+
+
+def _apply_merge_keywords(node: Schema, source: Object) -> None:
     node.list_type = source.get("x-kubernetes-list-type", node.list_type)
     node.list_keys = tuple(source.get("x-kubernetes-list-map-keys", node.list_keys))
     node.map_type = source.get("x-kubernetes-map-type", node.map_type)
