@@ -123,24 +123,15 @@ _SECONDS = 30.0
 class GoogleTokens:
     """Asks the tokeninfo endpoint."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self._url = url
-        self._session: aiohttp.ClientSession | None = None
-
-    async def close(self) -> None:
-        """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._session = session
 
     async def authenticate(self, token: str) -> tuple[User, float] | None:
         """The token's user and the seconds it lives; None where Google does not know it or it has expired."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=_SECONDS), trust_env=False
-            )
+        query, timeout = {"access_token": token}, aiohttp.ClientTimeout(total=_SECONDS)
         try:
-            async with self._session.get(self._url, params={"access_token": token}) as answer:
+            async with self._session.get(self._url, params=query, timeout=timeout) as answer:
                 if answer.status != 200:
                     return None
                 info: dict[str, Any] = await answer.json()

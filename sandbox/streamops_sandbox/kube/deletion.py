@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from streamops_sandbox import timestamps
 from streamops_sandbox.kube import conversion, crds, errors
-from streamops_sandbox.kube.api import Api, Review, Write
+from streamops_sandbox.kube.api import Review, Write
 from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.objects import Objects
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.store import Stored
@@ -27,97 +28,89 @@ _KEPT_PODS = (
 )
 
 
-class Deletion:
-    """Deletes objects of one server."""
+async def delete(objects: Objects, write: Write, options: Object) -> Object:
+    """Delete one object; returns the answer's body."""
+    api, resource, namespace, name = objects.api, write.resource, write.namespace, write.name
+    check_options(options)
+    stored = api.require(resource, namespace, name)
+    _check_preconditions(stored, resource, options)
+    old = conversion.read(stored, resource)
+    await objects.review_deletion(
+        Review(resource, "DELETE", namespace, name, None, old, write, options)
+    )
+    obj = api.require(resource, namespace, name).load()
+    grace = _grace_seconds(resource, obj, options)
+    if resource.collection in _ORPHANING and not options.keys() & _PROPAGATION:
+        options = {**options, "propagationPolicy": "Orphan"}
+        if resource.collection == "jobs.batch":
+            write.warnings.append(_KEPT_PODS)
+    is_definition = resource.collection == crds.COLLECTION
+    finalizers = _finalizers(obj["metadata"], options, definition=is_definition)
+    waits = bool(finalizers) or grace > 0 or bool((obj.get("spec") or {}).get("finalizers"))
+    strategy = api.strategy(resource)
+    if not waits:
+        if not write.dry_run:
+            objects.remove(resource, namespace, name)
+        return _deleted(resource, obj, strategy)
+    if _mark(obj, finalizers, grace, resource, strategy) and not write.dry_run:
+        stored = api.store.put(resource.collection, obj)
+        strategy.written(obj, old, api)
+        return conversion.read(stored, resource)
+    return obj
 
-    def __init__(self, api: Api, objects: Objects) -> None:
-        self._api = api
-        self._objects = objects
 
-    async def delete(
-        self, resource: Resource, namespace: str, name: str, options: Object, write: Write
-    ) -> tuple[int, Object]:
-        """Delete one object; returns the HTTP code and the answer's body."""
-        check_options(options)
-        stored = self._api.require(resource, namespace, name)
-        self._check_preconditions(stored, resource, options)
-        old = conversion.read(stored, resource)
-        review = Review(resource, "DELETE", namespace, name, None, old, write, options)
-        await self._objects.review_deletion(review)
-        current = self._api.collection(resource).get(namespace, name)
-        if current is None:
-            raise errors.not_found(resource.group, resource.plural, name)
-        obj = current.load()
-        grace = _grace_seconds(resource, obj, options)
-        if resource.collection in _ORPHANING and not options.keys() & _PROPAGATION:
-            options = {**options, "propagationPolicy": "Orphan"}
-            if resource.collection == "jobs.batch":
-                write.warnings.append(_KEPT_PODS)
-        finalizers = _finalizers(
-            obj["metadata"], options, definition=resource.collection == crds.COLLECTION
-        )
-        waits = bool(finalizers) or grace > 0 or bool((obj.get("spec") or {}).get("finalizers"))
-        if not waits:
-            if not write.dry_run:
-                self._objects.remove(resource, namespace, name)
-            return 200, self._deleted(resource, obj)
-        if self._mark(obj, finalizers, grace, resource) and not write.dry_run:
-            stored = self._api.store.put(resource.collection, obj)
-            self._api.strategy(resource).written(obj, old, self._api)
-            return 200, conversion.read(stored, resource)
-        return 200, obj
-
-    def _deleted(self, resource: Resource, obj: Object) -> Object:
-        """Return what answers the deletion of an object that is gone."""
-        if not self._api.strategy(resource).returns_deleted:
-            name, uid = obj["metadata"]["name"], obj["metadata"].get("uid", "")
-            details = {"name": name, "group": resource.group, "kind": resource.plural, "uid": uid}
-            return errors.success(details={key: item for key, item in details.items() if item})
-        if resource.collection == "pods":
-            if not obj["metadata"].get("deletionTimestamp"):
-                obj["metadata"]["generation"] = obj["metadata"].get("generation", 0) + 1
-            obj["metadata"] |= {
-                "deletionTimestamp": timestamps.now(),
-                "deletionGracePeriodSeconds": 0,
-            }
-        return obj
-
-    def _mark(self, obj: Object, finalizers: list[str], grace: int, resource: Resource) -> bool:
-        """Put the deletion's marks on the object, in place; returns whether it changed."""
-        metadata = obj["metadata"]
-        before = dict(metadata)
-        if finalizers:
-            metadata["finalizers"] = finalizers
-        else:
-            metadata.pop("finalizers", None)
+def _deleted(resource: Resource, obj: Object, strategy: Strategy) -> Object:
+    """Return what answers the deletion of an object that is gone."""
+    metadata = obj["metadata"]
+    if not strategy.returns_deleted:
+        details = {
+            "name": metadata["name"], "group": resource.group, "kind": resource.plural,
+            "uid": metadata.get("uid", ""),
+        }  # fmt: skip
+        return errors.success(details={key: item for key, item in details.items() if item})
+    if resource.collection == "pods":
         if not metadata.get("deletionTimestamp"):
-            metadata["deletionTimestamp"] = timestamps.after(grace)
-            metadata["deletionGracePeriodSeconds"] = grace
-            if self._api.strategy(resource).tracks_generation:
-                metadata["generation"] = metadata.get("generation", 0) + 1
-        elif grace < metadata.get("deletionGracePeriodSeconds", 0):
-            metadata["deletionTimestamp"] = timestamps.after(grace)
-            metadata["deletionGracePeriodSeconds"] = grace
-        if resource.collection == "namespaces":
-            metadata.pop("deletionGracePeriodSeconds", None)
-            obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
-        if resource.collection == crds.COLLECTION and "deletionTimestamp" not in before:
-            crds.mark_deleted(obj)
-        return bool(before != metadata)
+            metadata["generation"] = metadata.get("generation", 0) + 1
+        metadata |= {"deletionTimestamp": timestamps.now(), "deletionGracePeriodSeconds": 0}
+    return obj
 
-    @staticmethod
-    def _check_preconditions(stored: Stored, resource: Resource, options: Object) -> None:
-        wanted = options.get("preconditions") or {}
-        for key, what, kept, happened in (
-            ("uid", "UID", stored.uid, "deleted and then recreated"),
-            ("resourceVersion", "ResourceVersion", str(stored.revision), "modified"),
-        ):
-            if wanted.get(key) and wanted[key] != kept:
-                why = (
-                    f"the {what} in the precondition ({wanted[key]}) does not match the {what} in record "
-                    f"({kept}). The object might have been {happened}"
-                )
-                raise errors.conflict(resource.group, resource.kind, stored.name, why)
+
+def _mark(
+    obj: Object, finalizers: list[str], grace: int, resource: Resource, strategy: Strategy
+) -> bool:
+    """Put the deletion's marks on the object, in place; returns whether it changed."""
+    metadata = obj["metadata"]
+    before = dict(metadata)
+    if finalizers:
+        metadata["finalizers"] = finalizers
+    else:
+        metadata.pop("finalizers", None)
+    is_first = not metadata.get("deletionTimestamp")
+    if is_first or grace < metadata.get("deletionGracePeriodSeconds", 0):
+        metadata["deletionTimestamp"] = timestamps.after(grace)
+        metadata["deletionGracePeriodSeconds"] = grace
+    if is_first and strategy.tracks_generation:
+        metadata["generation"] = metadata.get("generation", 0) + 1
+    if resource.collection == "namespaces":
+        metadata.pop("deletionGracePeriodSeconds", None)
+        obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+    if resource.collection == crds.COLLECTION and is_first:
+        crds.mark_deleted(obj)
+    return bool(before != metadata)
+
+
+def _check_preconditions(stored: Stored, resource: Resource, options: Object) -> None:
+    wanted = options.get("preconditions") or {}
+    for key, what, kept, happened in (
+        ("uid", "UID", stored.uid, "deleted and then recreated"),
+        ("resourceVersion", "ResourceVersion", str(stored.revision), "modified"),
+    ):
+        if wanted.get(key) and wanted[key] != kept:
+            why = (
+                f"the {what} in the precondition ({wanted[key]}) does not match the {what} in record "
+                f"({kept}). The object might have been {happened}"
+            )
+            raise errors.conflict(resource.group, resource.kind, stored.name, why)
 
 
 def check_options(options: Object) -> None:

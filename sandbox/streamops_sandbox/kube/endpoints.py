@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+import aiohttp
+
 from streamops_sandbox.kube.api import Api
 from streamops_sandbox.objects import Object
-
-_SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 class EndpointError(Exception):
@@ -20,31 +20,21 @@ def resolve_service(api: Api, namespace: str, name: str, port: int | str) -> tup
     stored = api.get("services", namespace, name)
     if stored is None:
         raise EndpointError(f'service "{name}" not found')
-    service = stored.load()
-    spec = service.get("spec") or {}
-    entry = _port(spec, port)
-    if entry is None:
+    ports: list[Object] = stored.load()["spec"].get("ports") or []
+    chosen = [one for one in ports if str(port) in (str(one["port"]), one.get("name"))]
+    if not port and len(ports) == 1:
+        chosen = ports
+    if not chosen:
         raise EndpointError(f'no service port {port} found for service "{name}"')
-    found = list(_ready(api, namespace, name, entry.get("name", "")))
+    found = list(_ready(api, namespace, name, chosen[0].get("name", "")))
     if not found:
         raise EndpointError(f'no endpoints available for service "{name}"')
     return random.choice(found)  # noqa: S311 - spreads load
 
 
-def _port(spec: Object, wanted: int | str) -> Object | None:
-    ports: list[Object] = spec.get("ports") or []
-    text = str(wanted)
-    if not text:
-        return ports[0] if len(ports) == 1 else None
-    for entry in ports:
-        if str(entry.get("port")) == text or entry.get("name") == text:
-            return entry
-    return None
-
-
 def _ready(api: Api, namespace: str, name: str, port_name: str) -> Iterator[tuple[str, int]]:
     for stored in api.store.collection("endpointslices.discovery.k8s.io").items(namespace):
-        if stored.labels.get(_SERVICE_LABEL) != name:
+        if stored.labels.get("kubernetes.io/service-name") != name:
             continue
         item = stored.load()
         ports = [p["port"] for p in item.get("ports") or [] if p.get("name", "") == port_name]
@@ -52,3 +42,12 @@ def _ready(api: Api, namespace: str, name: str, port_name: str) -> Iterator[tupl
             if ports and (endpoint.get("conditions") or {}).get("ready", True):
                 for address in endpoint.get("addresses") or []:
                     yield address, ports[0]
+
+
+def dial_problem(error: aiohttp.ClientError) -> str:
+    """Return why there is no connection, or no longer, as Go puts it."""
+    if not isinstance(error, aiohttp.ClientConnectorError):
+        return str(error) or "EOF"
+    refused = isinstance(error.os_error, ConnectionRefusedError)
+    why = "connection refused" if refused else error.os_error.strerror or str(error.os_error)
+    return f"dial tcp {error.host}:{error.port}: connect: {why}"

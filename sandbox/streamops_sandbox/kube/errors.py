@@ -49,6 +49,11 @@ class NoSuchRoute(Exception):
     """A path that no handler is registered for."""
 
 
+def unregistered(kind: object, version: object, place: str = "pkg/runtime/scheme.go:111") -> str:
+    """Return that a kind is none of a version's; `place` is where the API server's source has it."""
+    return f'no kind "{kind}" is registered for version "{version}" in scheme "{place}"'
+
+
 def qualified(plural: str, group: str) -> str:
     """Return `deployments.apps`, or just `pods` for the core group."""
     return f"{plural}.{group}" if group else plural

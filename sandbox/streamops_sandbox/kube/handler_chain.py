@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import web
 
-from streamops_sandbox.kube import authz, errors, tokens
+from streamops_sandbox.kube import authz, errors, requestinfo, tokens
 from streamops_sandbox.kube.authn import Authentication, User, authenticated
 from streamops_sandbox.kube.authz import Attributes, Authorizer
 from streamops_sandbox.kube.non_resource import NonResource
@@ -37,9 +37,6 @@ class HandlerChain:
         self._rest = rest
         self._plain = plain
 
-        #: How many reads are still answered with 429, as while the storage's caches are filled.
-        self.throttled_reads = 0
-
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; whatever fails is answered with a Status."""
         try:
@@ -60,22 +57,24 @@ class HandlerChain:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if reason := refusal(request, _NAMES):
             raise errors.StatusError(403, "Forbidden", reason)
-        info = self._rest.parse(request)
-        if self.throttled_reads and info.is_resource and request.method == "GET":
-            self.throttled_reads -= 1
-            raise errors.too_many_requests("storage is (re)initializing")
+        watch = requestinfo.flag(request.query.get("watch"))
+        info = requestinfo.parse(request.method, request.rel_url.raw_path, watch=watch)
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
         user = await self._authentication.authenticate(request.headers, certificate)
         user = self._impersonated(request, user)
-        self._authorize(user, attributes(info))
+        self._authorize(user, _attributes(info))
         if info.is_resource:
             return await self._rest.serve(request, info, user)
         return await self._plain.serve(request, info, user)
 
     def _authorize(self, user: User, wanted: Attributes) -> None:
-        if not self._authorizer.decide(user, wanted).allowed:
-            raise forbidden(user, wanted)
+        if self._authorizer.decide(user, wanted).allowed:
+            return
+        why = authz.refusal(user, wanted)
+        if wanted.path:
+            raise errors.StatusError(403, "Forbidden", f"forbidden: {why}", details={})
+        raise errors.forbidden(wanted.group, wanted.plural, wanted.name, why)
 
     def _impersonated(self, request: web.BaseRequest, user: User) -> User:
         """Act as somebody else, where the user may (the Impersonate-* headers)."""
@@ -95,36 +94,24 @@ class HandlerChain:
                 )
             return user
         parts = name.split(":")
-        if len(parts) == 4 and name.startswith("system:serviceaccount:"):
-            account = Attributes("impersonate", "", "serviceaccounts", "", parts[2], parts[3])
-            self._authorize(user, account)
-            groups = groups or list(tokens.groups(parts[2]))
-        else:
-            self._authorize(user, Attributes("impersonate", "", "users", name=name))
-        for group in headers.getall("Impersonate-Group", []):
-            self._authorize(user, Attributes("impersonate", "", "groups", name=group))
+        is_account = len(parts) == 4 and name.startswith("system:serviceaccount:")
+        who = ("serviceaccounts", "", parts[2], parts[3]) if is_account else ("users", "", "", name)
+        wanted = [("", *who), *(("", "groups", "", "", group) for group in groups)]
         for key, values in extra.items():
-            for value in values:
-                place = ("authentication.k8s.io", "userextras", key, "", value)
-                self._authorize(user, Attributes("impersonate", *place))
+            wanted += [("authentication.k8s.io", "userextras", key, "", value) for value in values]
+        for place in wanted:
+            self._authorize(user, Attributes("impersonate", *place))
+        if is_account and not groups:
+            groups = list(tokens.groups(parts[2]))
         return authenticated(User(name, tuple(groups), extra=extra))
 
 
-def attributes(info: RequestInfo) -> Attributes:
-    """What an authoriser is asked about a request."""
+def _attributes(info: RequestInfo) -> Attributes:
     if not info.is_resource:
         return Attributes(info.verb, path=info.path)
     return Attributes(
         info.verb, info.group, info.plural, info.subresource, info.namespace, info.name
     )
-
-
-def forbidden(user: User, wanted: Attributes) -> errors.StatusError:
-    """403 for a user and an action."""
-    why = authz.refusal(user, wanted)
-    if wanted.path:
-        return errors.StatusError(403, "Forbidden", f"forbidden: {why}", details={})
-    return errors.forbidden(wanted.group, wanted.plural, wanted.name, why)
 
 
 def _failure(error: errors.StatusError) -> web.Response:

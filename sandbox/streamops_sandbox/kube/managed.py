@@ -6,6 +6,7 @@ Follows k8s.io/apimachinery/pkg/util/managedfields and structured-merge-diff's `
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -16,13 +17,13 @@ from streamops_sandbox.kube.fieldset import Set
 from streamops_sandbox.kube.schema import Schema
 from streamops_sandbox.objects import Object
 
+if TYPE_CHECKING:
+    from streamops_sandbox.kube.api import Write
+
 ManagerKey = tuple[str, str, str, str]
 
 APPLY = "Apply"
 UPDATE = "Update"
-#: More writers of one object than this are folded into one entry.
-MAX_UPDATE_MANAGERS = 10
-_OLD_MANAGERS = "ancient-changes"
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 #: Fields the server alone writes; nobody owns them.
@@ -97,30 +98,20 @@ def read(managed_fields: list[Object] | None) -> Entries:
 
 def write(entries: Entries) -> list[Object]:
     """Encode for `metadata.managedFields`, in the API server's order."""
-    ordered = sorted(
-        entries.values(),
-        key=lambda e: (
-            e.manager.operation,
-            e.time,
-            e.manager.name,
-            e.manager.api_version,
-            e.manager.subresource,
-        ),
-    )
-    result = []
-    for entry in ordered:
-        item = {
+    items = [
+        {
             "manager": entry.manager.name,
             "operation": entry.manager.operation,
             "apiVersion": entry.manager.api_version,
             **({"time": entry.time} if entry.time else {}),
             "fieldsType": "FieldsV1",
             "fieldsV1": entry.fields,
+            **({"subresource": entry.manager.subresource} if entry.manager.subresource else {}),
         }
-        if entry.manager.subresource:
-            item["subresource"] = entry.manager.subresource
-        result.append(item)
-    return result
+        for entry in entries.values()
+    ]
+    order = ("operation", "time", "manager", "apiVersion", "subresource")
+    return sorted(items, key=lambda item: [item.get(key, "") for key in order])
 
 
 def _take(obj: Object) -> tuple[Object, list[Object] | None]:
@@ -169,19 +160,14 @@ def track_update(
     """
     new, sent = _take(new)
     # A new object of a built-in kind has an empty specification before the first field is set.
-    old: Object = {} if not schema.name or new.get("spec") else {"spec": {}}
-    known: list[Object] | None = None
-    if live is not None:
-        old, known = _take(live)
+    blank: Object = {} if not schema.name or new.get("spec") else {"spec": {}}
+    old, known = (blank, None) if live is None else _take(live)
     if live is not None and not known and sent in (None, [], [{}]):
         return new  # what nobody tracks stays so until somebody applies
-    if sent == [{}]:
-        entries: Entries = {}
-    else:
-        try:
-            entries = read(sent) if sent else read(known)
-        except ValueError:
-            entries = read(known)
+    try:
+        entries = {} if sent == [{}] else read(sent or known)
+    except ValueError:
+        entries = read(known)
     comparison = typed.compare(old, new, schema)
     changed = fieldset.union(comparison.added, comparison.modified)
     lost = fieldset.union(changed, comparison.removed)
@@ -197,31 +183,16 @@ def track_update(
         entries[manager.key] = replace(own, fields=mine)
     elif own:
         del entries[manager.key]
-    return _with(new, _capped(entries))
+    return _with(new, entries)
 
 
-def _capped(entries: Entries) -> Entries:
-    updates = [entry for entry in entries.values() if entry.manager.operation == UPDATE]
-    surplus = len(updates) - MAX_UPDATE_MANAGERS
-    if surplus <= 0:
-        return entries
-    updates.sort(key=lambda entry: (entry.time, entry.manager.name))
-    for entry in updates[: surplus + 1]:
-        del entries[entry.manager.key]
-        manager = Manager(_OLD_MANAGERS, UPDATE, entry.manager.api_version)
-        before = entries.get(manager.key)
-        fields = fieldset.union(before.fields, entry.fields) if before else entry.fields
-        entries[manager.key] = Entry(manager, fields, entry.time)
-    return entries
-
-
-def apply(
-    live: Object, config: Object, manager: Manager, schema: Schema, *, force: bool, has_status: bool
-) -> Object:
+def apply(live: Object, config: Object, write: Write, *, force: bool) -> Object:
     """Server-side apply: the merged object with its managedFields.
 
     Raises a 409 with one cause per field that others own and this would change.
     """
+    resource, schema, has_status = write.resource, write.resource.schema, write.resource.has_status
+    manager = Manager(write.manager, APPLY, resource.api_version, write.subresource)
     config, _ = _take(config)
     live, known = _take(live)
     entries = read(known)
@@ -272,14 +243,11 @@ def _prune(
 
 
 def _conflicts(entries: Entries, own: ManagerKey, touched: Set) -> list[tuple[Manager, Set]]:
-    found = []
-    for key, entry in entries.items():
-        if key == own:
-            continue
-        both = fieldset.intersection(entry.fields, touched)
-        if both:
-            found.append((entry.manager, both))
-    return found
+    return [
+        (entry.manager, both)
+        for key, entry in entries.items()
+        if key != own and (both := fieldset.intersection(entry.fields, touched))
+    ]
 
 
 def conflict_error(conflicts: list[tuple[Manager, Set]]) -> errors.StatusError:
@@ -343,11 +311,8 @@ def same_but_times(old: Object, new: Object) -> bool:
     right, theirs = _take(new)
     if left != right or len(mine or []) != len(theirs or []):
         return False
-    if mine == theirs:
-        return True
-
-    def timeless(items: list[Object] | None) -> list[Object]:
-        plain = [{key: item[key] for key in item if key != "time"} for item in items or []]
-        return sorted(plain, key=lambda item: (item["operation"], item["manager"], str(item)))
-
-    return timeless(mine) == timeless(theirs)
+    timeless, others = (
+        [{key: item[key] for key in item if key != "time"} for item in items or []]
+        for items in (mine, theirs)
+    )
+    return all(item in others for item in timeless)

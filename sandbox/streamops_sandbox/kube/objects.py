@@ -39,15 +39,15 @@ class Objects:
         mutators: list[Mutator],
         validators: list[Validator],
     ) -> None:
-        self._api = api
+        self.api = api
         self._mutators = mutators
         self._validators = validators
 
     async def create(self, obj: Object, write: Write) -> Object:
         """Store a new object; returns it."""
         resource, namespace = write.resource, write.namespace
-        shaping.check_type(obj, resource, self._api)
-        obj = shaping.shape(obj, resource, self._api, write)
+        shaping.check_type(obj, resource, self.api)
+        obj = shaping.shape(obj, resource, self.api, write)
         metadata = obj["metadata"]
         check_namespace(metadata, resource, namespace)
         if metadata.get("resourceVersion") and not write.applied:
@@ -72,7 +72,7 @@ class Objects:
         await self._validate(review, obj, None)
         for _ in range(_NAME_RETRIES):
             obj, kept = _stored_form(obj, resource)
-            if self._api.collection(resource).get(namespace, obj["metadata"]["name"]) is None:
+            if self.api.collection(resource).get(namespace, obj["metadata"]["name"]) is None:
                 return self._commit(obj, kept, None, write)
             if not generated:
                 break
@@ -91,10 +91,10 @@ class Objects:
         return True
 
     def _settle_new(self, obj: Object, resource: Resource) -> None:
-        strategy = self._api.strategy(resource)
+        strategy = self.api.strategy(resource)
         if strategy.tracks_generation:
             obj["metadata"]["generation"] = 1
-        strategy.prepare_create(obj, self._api)
+        strategy.prepare_create(obj, self.api)
 
     async def update(self, transform: Transform, write: Write) -> Object:
         """Change an object by a function of its present state; returns it.
@@ -104,7 +104,7 @@ class Objects:
         """
         resource = write.resource
         for _ in range(_RETRIES):
-            stored = self._api.require(resource, write.namespace, write.name)
+            stored = self.api.require(resource, write.namespace, write.name)
             old = conversion.read(stored, resource)
             # Only an applied configuration is laid over the old state without changing it.
             new = transform(old if write.applied else conversion.read(stored, resource))
@@ -120,8 +120,8 @@ class Objects:
         resource, subresource = write.resource, write.subresource
         unchanged = write.applied and (new is old or managed.same_but_times(old, new))
         if not unchanged:
-            shaping.check_type(new, resource, self._api, patched=write.patched)
-            new = shaping.shape(new, resource, self._api, write)
+            shaping.check_type(new, resource, self.api, patched=write.patched)
+            new = shaping.shape(new, resource, self.api, write)
         self._check_identity(new, stored, write)
         new = _track(old, _keep(new, old, resource, subresource), write)
         review = Review(
@@ -131,18 +131,18 @@ class Objects:
         admitted = await self._admit(review)
         if unchanged and admitted is new:
             await self._validate(review, new, old, checked=True)
-            current = self._api.collection(resource).get(stored.namespace, stored.name)
+            current = self.api.collection(resource).get(stored.namespace, stored.name)
             return old if current is stored else None
         new = _keep(admitted, old, resource, subresource)
-        strategy = self._api.strategy(resource)
+        strategy = self.api.strategy(resource)
         if subresource in _DESIRED_STATE:
-            strategy.prepare_update(new, old, self._api)
+            strategy.prepare_update(new, old, self.api)
             if strategy.tracks_generation and _desired(new) != _desired(old):
                 new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         unchanged = unchanged and managed.same_but_times(old, new)
         await self._validate(review, new, old, checked=unchanged)
         new, kept = _stored_form(new, resource)
-        if self._api.collection(resource).get(stored.namespace, stored.name) is not stored:
+        if self.api.collection(resource).get(stored.namespace, stored.name) is not stored:
             return None
         new["metadata"]["resourceVersion"] = str(stored.revision)
         if unchanged or managed.same_but_times(old, new):
@@ -165,7 +165,7 @@ class Objects:
         metadata["name"] = stored.name
         check_namespace(metadata, resource, stored.namespace)
         version = metadata.get("resourceVersion")
-        if not version and not self._api.strategy(resource).unconditional_update:
+        if not version and not self.api.strategy(resource).unconditional_update:
             found = Causes()
             found.invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise errors.invalid(resource.group, resource.plural, stored.name, found)
@@ -198,7 +198,7 @@ class Objects:
                 review.obj = changed
         if review.obj is before:
             return before
-        obj = shaping.shape(review.obj, review.resource, self._api, review.write)
+        obj = shaping.shape(review.obj, review.resource, self.api, review.write)
         obj["metadata"].pop("managedFields", None)
         if "managedFields" in before["metadata"]:
             obj["metadata"]["managedFields"] = before["metadata"]["managedFields"]
@@ -211,9 +211,9 @@ class Objects:
         if not checked:
             # A binding changes what an update may not: the node.
             before = None if review.subresource == "binding" else old
-            shaping.check(obj, before, review.resource, self._api, review.subresource)
+            shaping.check(obj, before, review.resource, self.api, review.subresource)
         if not review.subresource:
-            review.write.warnings.extend(self._api.strategy(review.resource).warnings(obj))
+            review.write.warnings.extend(self.api.strategy(review.resource).warnings(obj))
         review.obj = obj
         for validate in self._validators:
             await validate(review)
@@ -229,22 +229,22 @@ class Objects:
             and not metadata.get("deletionGracePeriodSeconds")
             and not (obj.get("spec") or {}).get("finalizers")
         )
-        stored = self._api.store.put(resource.collection, kept)
+        stored = self.api.store.put(resource.collection, kept)
         metadata["resourceVersion"] = str(stored.revision)
         if old is not None and gone:
             self.remove(resource, metadata.get("namespace", ""), metadata["name"])
         else:
-            self._api.strategy(resource).written(obj, old, self._api)
+            self.api.strategy(resource).written(obj, old, self.api)
             if old is None:
-                self._api.quotas.refresh(metadata.get("namespace", ""))
+                self.api.quotas.refresh(metadata.get("namespace", ""))
         return obj
 
     def remove(self, resource: Resource, namespace: str, name: str) -> None:
         """Take an object out of the storage for good."""
-        last = self._api.store.remove(resource.collection, namespace, name)
+        last = self.api.store.remove(resource.collection, namespace, name)
         if last is not None:
-            self._api.strategy(resource).deleted(last.load(), self._api)
-            self._api.quotas.refresh(namespace)
+            self.api.strategy(resource).deleted(last.load(), self.api)
+            self.api.quotas.refresh(namespace)
 
     async def review_deletion(self, review: Review) -> None:
         """Ask admission whether an object may go."""

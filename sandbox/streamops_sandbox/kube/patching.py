@@ -8,19 +8,12 @@ from typing import Any
 
 import orjson
 
-from streamops_sandbox.kube import (
-    codec,
-    conversion,
-    decoding,
-    errors,
-    managed,
-    patches,
-    requestinfo,
-)
+from streamops_sandbox.kube import codec, conversion, decoding, errors, managed, patches
 from streamops_sandbox.kube import schema as s
-from streamops_sandbox.kube.api import Api, Write
+from streamops_sandbox.kube.api import Write
 from streamops_sandbox.kube.merge import TypedError
 from streamops_sandbox.kube.objects import Objects
+from streamops_sandbox.kube.requestinfo import flag
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.schema import Schema
 from streamops_sandbox.objects import Object
@@ -30,66 +23,55 @@ _SUPPORTED = (
 )  # fmt: skip
 
 
-class Patching:
-    """Patches objects of one server."""
+async def patch(
+    objects: Objects, body: bytes, content_type: str, query: Mapping[str, str], write: Write
+) -> tuple[int, Object | bytes]:
+    """Apply a patch; returns the HTTP code and the object, as JSON where it is at hand."""
+    resource = write.resource
+    kind = codec.media_type(content_type)
+    if kind == codec.APPLY_YAML:
+        return await _apply(objects, body, query, write)
+    if query.get("force") is not None:
+        why = "Forbidden: may not be specified for non-apply patch"
+        raise _bad_option("FieldValueForbidden", "force", why)
+    if kind not in _SUPPORTED or (kind == patches.STRATEGIC_PATCH and resource.custom):
+        raise unsupported(resource)
+    write.patched = True
+    transform = parse_patch(kind, body, resource.schema)
+    source = "json patch " if kind == patches.JSON_PATCH else ""
+    write.duplicates = [source + text for text in codec.duplicates(body)]
+    return 200, await objects.update(transform, write)
 
-    def __init__(self, api: Api, objects: Objects) -> None:
-        self._api = api
-        self._objects = objects
 
-    async def patch(
-        self, body: bytes, content_type: str, query: Mapping[str, str], write: Write
-    ) -> tuple[int, Object | bytes]:
-        """Apply a patch; returns the HTTP code and the object, as JSON where it is at hand."""
-        resource = write.resource
-        kind = codec.media_type(content_type)
-        if kind == codec.APPLY_YAML:
-            return await self._apply(body, query, write)
-        if query.get("force") is not None:
-            why = "Forbidden: may not be specified for non-apply patch"
-            raise _bad_option("FieldValueForbidden", "force", why)
-        if kind not in _SUPPORTED or (kind == patches.STRATEGIC_PATCH and resource.custom):
-            raise unsupported(resource)
-        write.patched = True
-        transform = parse_patch(kind, body, resource.schema)
-        source = "json patch " if kind == patches.JSON_PATCH else ""
-        write.duplicates = [source + text for text in codec.duplicates(body)]
-        return 200, await self._objects.update(transform, write)
+async def _apply(
+    objects: Objects, body: bytes, query: Mapping[str, str], write: Write
+) -> tuple[int, Object | bytes]:
+    write.applied = True
+    resource, namespace, name = write.resource, write.namespace, write.name
+    collection = objects.api.collection(resource)
+    stored = collection.get(namespace, name)
+    configuration = cache(lambda: _configuration(body, resource, name, query))
+    request = hash((body, *query.items(), id(resource), write.subresource))
+    repeated = stored is not None and stored.no_op == request
 
-    async def _apply(
-        self, body: bytes, query: Mapping[str, str], write: Write
-    ) -> tuple[int, Object | bytes]:
-        write.applied = True
-        resource, namespace, name = write.resource, write.namespace, write.name
-        collection = self._api.collection(resource)
-        stored = collection.get(namespace, name)
-        configuration = cache(lambda: _configuration(body, resource, name, query))
-        request = hash((body, *query.items(), id(resource), write.subresource))
-        repeated = stored is not None and stored.no_op == request
-        version = resource.api_version
-        manager = managed.Manager(write.manager, managed.APPLY, version, write.subresource)
+    def transform(live: Object) -> Object:
+        if repeated and collection.get(namespace, name) is stored:
+            return live
+        try:
+            return managed.apply(live, configuration(), write, force=flag(query.get("force")))
+        except TypedError as error:
+            raise _typed_error(configuration(), resource, str(error)) from error
 
-        def transform(live: Object) -> Object:
-            if repeated and collection.get(namespace, name) is stored:
-                return live
-            try:
-                return managed.apply(
-                    live, configuration(), manager, resource.schema,
-                    force=requestinfo.flag(query.get("force")), has_status=resource.has_status,
-                )  # fmt: skip
-            except TypedError as error:
-                raise _typed_error(configuration(), resource, str(error)) from error
-
-        if not repeated:
-            configuration()  # its errors come first
-        if stored is None and not write.subresource:
-            blank = _blank(resource, namespace, name, configuration()["metadata"].get("uid"))
-            return 201, await self._objects.create(transform(blank), write)
-        result = await self._objects.update(transform, write)
-        if stored is not None and collection.get(namespace, name) is stored and not write.dry_run:
-            stored.no_op = request
-            return 200, conversion.raw(stored, resource)
-        return 200, result
+    if not repeated:
+        configuration()  # its errors come first
+    if stored is None and not write.subresource:
+        blank = _blank(resource, namespace, name, configuration()["metadata"].get("uid"))
+        return 201, await objects.create(transform(blank), write)
+    result = await objects.update(transform, write)
+    if stored is not None and collection.get(namespace, name) is stored and not write.dry_run:
+        stored.no_op = request
+        return 200, conversion.raw(stored, resource)
+    return 200, result
 
 
 def _configuration(body: bytes, resource: Resource, name: str, query: Mapping[str, str]) -> Object:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import aiohttp
 import orjson
 from aiohttp import web
 from multidict import MultiMapping
@@ -14,19 +16,21 @@ from streamops_sandbox.kube import (
     codec,
     conversion,
     decoding,
+    deletion,
     errors,
     listing,
     negotiation,
+    patching,
     requestinfo,
 )
 from streamops_sandbox.kube.api import Api, Write
-from streamops_sandbox.kube.authn import User
-from streamops_sandbox.kube.deletion import Deletion
+from streamops_sandbox.kube.authn import Authentication, User
+from streamops_sandbox.kube.authz import Authorizer
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.objects import Objects
-from streamops_sandbox.kube.patching import Patching
 from streamops_sandbox.kube.requestinfo import RequestInfo
 from streamops_sandbox.kube.resources import Resource
+from streamops_sandbox.kube.tokens import TokenSigner
 from streamops_sandbox.kube.watching import Watch
 from streamops_sandbox.objects import Object
 
@@ -39,12 +43,16 @@ _DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 
 @dataclass(slots=True)
 class ServerContext:
-    """Storage and writers of one server, that resource requests need."""
+    """The parts of one server that requests to resources need."""
 
     api: Api
     objects: Objects
-    deletion: Deletion
-    patching: Patching
+    authentication: Authentication
+    authorizer: Authorizer
+    signer: TokenSigner
+    session: aiohttp.ClientSession
+    #: Makes the TLS context of connections to kubelets.
+    kubelet_trust: Callable[[], ssl.SSLContext]
 
 
 @dataclass(slots=True)
@@ -73,11 +81,7 @@ class Call:
     async def read_write(self) -> None:
         """Read the body and what the query says about the write; raises a 400 or 422."""
         self.body = await self.request.read()
-        query = self.query
-        options = {"update": "UpdateOptions", "patch": "PatchOptions"}.get(
-            self.info.verb, "CreateOptions"
-        )
-        found = Causes()
+        query, verb, found = self.query, self.info.verb, Causes()
         dry_run = query.getall("dryRun", [])
         for value in dry_run:
             if value != "All":
@@ -90,12 +94,11 @@ class Call:
         validation = query.get("fieldValidation") or "Warn"
         if validation not in ("Strict", "Warn", "Ignore"):
             found.unsupported("fieldValidation", validation, ("", "Ignore", "Strict", "Warn"))
-        if found and self.info.verb.startswith("delete"):
-            options, found = (
-                "DeleteOptions",
-                Causes(one for one in found if one["field"] == "dryRun"),
-            )
+        if verb.startswith("delete"):
+            verb, found = "delete", Causes(one for one in found if one["field"] == "dryRun")
         if found:
+            known = ("update", "patch", "delete")
+            options = f"{(verb if verb in known else 'create').capitalize()}Options"
             raise errors.invalid("meta.k8s.io", options, "", found)
         self.write.dry_run = bool(dry_run)
         self.write.field_validation = validation
@@ -156,11 +159,6 @@ class Rest:
             "delete": self._delete,
             "deletecollection": self._delete_collection,
         }
-
-    def parse(self, request: web.BaseRequest) -> RequestInfo:
-        """What the request asks for."""
-        watch = requestinfo.flag(request.query.get("watch"))
-        return requestinfo.parse(request.method, request.rel_url.raw_path, watch=watch)
 
     async def serve(
         self, request: web.BaseRequest, info: RequestInfo, user: User
@@ -281,18 +279,15 @@ class Rest:
 
     async def _patch(self, call: Call) -> web.StreamResponse:
         await call.read_write()
-        code, obj = await self._context.patching.patch(
-            call.body, call.content_type(), call.query, call.write
+        code, obj = await patching.patch(
+            self._context.objects, call.body, call.content_type(), call.query, call.write
         )
         return call.answer(code, obj)
 
     async def _delete(self, call: Call) -> web.StreamResponse:
         await call.read_write()
-        options = delete_options(call)
-        code, obj = await self._context.deletion.delete(
-            call.resource, call.write.namespace, call.info.name, options, call.write
-        )
-        return call.answer(code, obj)
+        obj = await deletion.delete(self._context.objects, call.write, delete_options(call))
+        return call.answer(200, obj)
 
     async def _delete_collection(self, call: Call) -> web.StreamResponse:
         await call.read_write()
@@ -301,10 +296,9 @@ class Rest:
         chosen = listing.selection(call.query, resource, call.write.namespace)
         found = listing.page(api.collection(resource), chosen, call.query, api.store.revision)
         for stored in found.items:
+            write = replace(call.write, namespace=stored.namespace, name=stored.name)
             try:
-                await self._context.deletion.delete(
-                    resource, stored.namespace, stored.name, options, call.write
-                )
+                await deletion.delete(self._context.objects, write, options)
             except errors.StatusError as error:
                 if error.code != 404:
                     raise
@@ -319,11 +313,7 @@ def delete_options(call: Call) -> Object:
         options = call.object("DeleteOptions")
         kind = options.get("kind", "DeleteOptions")
         if kind not in ("DeleteOptions", call.resource.kind):
-            scheme = 'in scheme "pkg/runtime/scheme.go:111"'
-            text = (
-                f'no kind "{kind}" is registered for version "{options.get("apiVersion")}" {scheme}'
-            )
-            raise errors.bad_request(text)
+            raise errors.bad_request(errors.unregistered(kind, options.get("apiVersion")))
         schema = builtin_schemas.definitions().named(_DELETE_OPTIONS)
         try:
             options = decoding.Decoder(keep_empty=True).conform(options, schema)

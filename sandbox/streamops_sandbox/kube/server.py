@@ -6,34 +6,33 @@ import asyncio
 import base64
 import ipaddress
 import secrets
-from collections.abc import Awaitable, Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
 from streamops_sandbox.kube import bootstrap
-from streamops_sandbox.kube.admission.escalation import Escalation
-from streamops_sandbox.kube.admission.limit_ranges import LimitRanger
-from streamops_sandbox.kube.admission.namespace_lifecycle import NamespaceLifecycle
-from streamops_sandbox.kube.admission.pod_security import PodSecurity
-from streamops_sandbox.kube.admission.pods import PodAdmission
+from streamops_sandbox.kube.admission import (
+    escalation,
+    limit_ranges,
+    namespace_lifecycle,
+    pod_security,
+)
+from streamops_sandbox.kube.admission import pods as pods_admission
 from streamops_sandbox.kube.api import Api
 from streamops_sandbox.kube.authn import MASTERS, Authentication, GoogleTokens, User
 from streamops_sandbox.kube.authz import Authorizer
 from streamops_sandbox.kube.builtin import builtin_resources
-from streamops_sandbox.kube.deletion import Deletion
 from streamops_sandbox.kube.handler_chain import HandlerChain
 from streamops_sandbox.kube.kinds.table import CustomResources, strategies
 from streamops_sandbox.kube.non_resource import NonResource
 from streamops_sandbox.kube.objects import Objects
 from streamops_sandbox.kube.openapi import OpenApi
-from streamops_sandbox.kube.patching import Patching
 from streamops_sandbox.kube.resources import Registry
 from streamops_sandbox.kube.rest import Rest, ServerContext, Subresource
-from streamops_sandbox.kube.subresources import access, pods, scale
-from streamops_sandbox.kube.subresources.relay import Relay
-from streamops_sandbox.kube.subresources.tokens import TokenRequests, TokenReviews
+from streamops_sandbox.kube.subresources import access, pods, relay, scale, tokens
 from streamops_sandbox.kube.tls import Authority, server_context, write_private
 from streamops_sandbox.kube.tokens import TokenSigner
 from streamops_sandbox.kube.webhook_client import WebhookClient
@@ -43,6 +42,7 @@ from streamops_sandbox.objects import Object
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 DEFAULT_SERVICE_NETWORK = "10.96.0.0/16"
 ADMIN = "kubernetes-admin"
+_KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 _MAX_BODY = 3 * 1024 * 1024
 _STOP_SECONDS = 2.0
 
@@ -74,8 +74,6 @@ class ApiServer:
         self._admin_token = secrets.token_urlsafe(32)
         self._runner: web.ServerRunner | None = None
         self._context: ServerContext | None = None
-        self._front: HandlerChain | None = None
-        self._closing: list[Callable[[], Awaitable[None]]] = []
         self._authority = Authority(self._folder)
 
     @property
@@ -110,48 +108,40 @@ class ApiServer:
         registry = Registry(builtin_resources())
         api = Api(registry, strategies(service_network=self._service_network), CustomResources())
         authorizer = Authorizer(api)
-        relay = Relay(self._authority, self._folder)
-        self._closing = [relay.close]
         signer = TokenSigner(self._folder, issuer=ISSUER, find_uid=api.uid_of)
-        client = WebhookClient(api)
-        webhooks = Webhooks(api, client)
-        self._closing.append(client.close)
-        limits = LimitRanger(api)
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
+        webhooks = Webhooks(api, WebhookClient(api, session))
         objects = Objects(
             api,
             mutators=[
-                NamespaceLifecycle(api).mutate,
-                Escalation(api, authorizer).mutate,
-                PodAdmission(api).mutate,
-                limits.mutate,
+                partial(namespace_lifecycle.check, api),
+                partial(escalation.check, api, authorizer),
+                partial(pods_admission.complete, api),
+                partial(limit_ranges.complete, api),
                 webhooks.mutate,
             ],
             validators=[
-                limits.check,
-                PodSecurity(api).check,
+                partial(limit_ranges.check, api),
+                partial(pod_security.check, api),
                 webhooks.validate,
                 api.quotas.check,
             ],
         )
-        self._context = ServerContext(
-            api=api,
-            objects=objects,
-            deletion=Deletion(api, objects),
-            patching=Patching(api, objects),
-        )
-        google = GoogleTokens(self._google_tokeninfo_url) if self._google_tokeninfo_url else None
-        self._closing += [google.close] if google else []
+        url = self._google_tokeninfo_url
+        google = GoogleTokens(url, session) if url else None
         admin = User(ADMIN, (MASTERS,))
         authentication = Authentication(self._admin_token, admin, signer.authenticate, google)
-        special = _subresources(relay, authorizer, signer, authentication)
-        front = HandlerChain(
-            authentication,
-            authorizer,
-            Rest(self._context, special),
-            NonResource(registry, signer, OpenApi(registry), self._version_file),
+        trust = partial(self._authority.client_context, self._folder, _KUBELET_CLIENT, MASTERS)
+        self._context = ServerContext(
+            api, objects, authentication, authorizer, signer, session, cache(trust)
         )
-        self._front = front
-        await self._listen(front, service_ip)
+        plain = NonResource(registry, signer, OpenApi(registry), self._version_file)
+        rest = Rest(self._context, _SUBRESOURCES)
+        await self._listen(HandlerChain(authentication, authorizer, rest, plain), service_ip)
         bootstrap.fill(api, address=self._host, port=self._port, service_ip=service_ip)
 
     async def _listen(self, front: HandlerChain, service_ip: str) -> None:
@@ -184,41 +174,30 @@ class ApiServer:
         await site.start()
         self._port = self._runner.addresses[0][1]
 
-    def throttle_reads(self, count: int) -> None:
-        """Answer the next reads with 429 and Retry-After: a fault for tests of clients."""
-        assert self._front is not None
-        self._front.throttled_reads = count
-
     async def stop(self) -> None:
         """End all watches and close every connection."""
         if self._context is not None:
             self._context.api.store.end_watches()
-        for close in self._closing:
-            await close()
-        self._closing = []
+            await self._context.session.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
 
-def _subresources(
-    relay: Relay, authorizer: Authorizer, signer: TokenSigner, authentication: Authentication
-) -> dict[str, Subresource]:
-    """`collection`, `collection/subresource` or `*/subresource` → handler."""
-    access_reviews = access.AccessReviews(authorizer)
-    return {
-        "*/scale": scale.serve,
-        "bindings": pods.bind,
-        "pods/binding": pods.bind,
-        "pods/eviction": pods.evict,
-        "pods/log": relay.logs,
-        "pods/proxy": relay.proxy,
-        "services/proxy": relay.proxy,
-        "serviceaccounts/token": TokenRequests(signer),
-        "tokenreviews.authentication.k8s.io": TokenReviews(signer, authentication),
-        "selfsubjectreviews.authentication.k8s.io": access.who_am_i,
-        "subjectaccessreviews.authorization.k8s.io": access_reviews,
-        "localsubjectaccessreviews.authorization.k8s.io": access_reviews,
-        "selfsubjectaccessreviews.authorization.k8s.io": access_reviews,
-        "selfsubjectrulesreviews.authorization.k8s.io": access.RulesReviews(authorizer),
-    }
+#: `collection`, `collection/subresource` or `*/subresource` → handler.
+_SUBRESOURCES: dict[str, Subresource] = {
+    "*/scale": scale.serve,
+    "bindings": pods.bind,
+    "pods/binding": pods.bind,
+    "pods/eviction": pods.evict,
+    "pods/log": relay.logs,
+    "pods/proxy": relay.proxy,
+    "services/proxy": relay.proxy,
+    "serviceaccounts/token": tokens.request_token,
+    "tokenreviews.authentication.k8s.io": tokens.review_token,
+    "selfsubjectreviews.authentication.k8s.io": access.who_am_i,
+    "subjectaccessreviews.authorization.k8s.io": access.review_access,
+    "localsubjectaccessreviews.authorization.k8s.io": access.review_access,
+    "selfsubjectaccessreviews.authorization.k8s.io": access.review_access,
+    "selfsubjectrulesreviews.authorization.k8s.io": access.review_rules,
+}

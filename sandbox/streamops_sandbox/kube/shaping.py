@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
 from streamops_sandbox.kube import builtin_schemas, custom_objects, decoding, errors, names
 from streamops_sandbox.kube.api import Api, Write
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.resources import Resource
+from streamops_sandbox.kube.schema import OBJECT_META
 from streamops_sandbox.objects import Object
 
 #: How often an update of a built-in kind judges the metadata: once for every layer that does.
@@ -112,11 +111,9 @@ def _bad_patch(patched: Object, why: str) -> errors.StatusError:
 
 
 def _shape_custom(obj: Object, resource: Resource, decoder: decoding.Decoder) -> Object:
-    meta_schema = builtin_schemas.definitions().named(builtin_schemas.OBJECT_META)
+    meta_schema = builtin_schemas.definitions().named(OBJECT_META)
     obj["metadata"] = decoder.conform(obj["metadata"], meta_schema, "metadata")
-    result: Object = custom_objects.prune(obj, resource.schema, "", decoder.unknown)
-    custom_objects.drop_nulls(result, resource.schema)
-    custom_objects.default(result, resource.schema)
+    result: Object = custom_objects.conform(obj, resource.schema, "", decoder.unknown)
     return result
 
 
@@ -132,14 +129,11 @@ def check(
     for _ in range(times):
         _check_metadata(obj["metadata"], resource, found)
     if resource.custom:
-        if old is None:
-            found += custom_objects.validate(obj, resource.schema)
-        else:
-            found += custom_objects.validate(obj, resource.schema, "", old)
+        found += custom_objects.validate(obj, resource.schema, old)
     else:
         strategy = api.strategy(resource)
         if not strategy.has_rules:
-            _check_required(obj, resource.schema, "", found)
+            found += custom_objects.validate(obj, resource.schema, old)
         strategy.validate(obj, found)
         if subresource == "status":
             strategy.validate_status(obj, found)
@@ -204,19 +198,3 @@ def _check_metadata_update(metadata: Object, old: Object, found: Causes) -> None
                 f"[]string{{{shown}}}"
             )
             found.forbidden("metadata.finalizers", text)
-
-
-def _check_required(value: Any, node: Any, path: str, found: Causes) -> None:
-    """Check the fields that the published schema requires, wherever their parent is there."""
-    if isinstance(value, dict):
-        for key in node.required:
-            if key not in value:
-                found.required(f"{path}.{key}" if path else key)
-        for key, item in value.items():
-            child = node.child(key) if isinstance(item, (dict, list)) else None
-            if child is not None:
-                _check_required(item, child, f"{path}.{key}" if path else key, found)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            if isinstance(item, (dict, list)):
-                _check_required(item, node.element(), f"{path}[{index}]", found)

@@ -50,6 +50,17 @@ class Authority:
         )
         return issued.cert_chain_pems[0].bytes(), issued.private_key_pem.bytes()
 
+    def client_context(self, folder: Path, common_name: str, organization: str) -> ssl.SSLContext:
+        """Return TLS of a client with a certificate of its own, kept in a folder, that trusts the authority only."""
+        cert, key = self.issue(common_name, organization=organization)
+        cert_file, key_file = folder / f"{common_name}.crt", folder / f"{common_name}.key"
+        cert_file.write_bytes(cert)
+        write_private(key_file, key)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self.cert_file)
+        context.load_cert_chain(cert_file, key_file)
+        return context
+
 
 def server_context(cert_file: Path, key_file: Path, client_ca: Path) -> ssl.SSLContext:
     """TLS for a server that takes, but does not demand, client certificates of the authority."""

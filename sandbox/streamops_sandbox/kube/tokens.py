@@ -26,7 +26,7 @@ from streamops_sandbox.objects import Object
 FindUid = Callable[[str, str, str], str | None]
 
 _PREFIX = "system:serviceaccount:"
-_BOUND_KINDS = {"pod": "pods", "secret": "secrets", "node": "nodes"}
+BOUND_KINDS = {"pod": "pods", "secret": "secrets", "node": "nodes"}
 
 
 def username(namespace: str, name: str) -> str:
@@ -146,7 +146,7 @@ class TokenSigner:
         extra: dict[str, list[str]] = {
             "authentication.kubernetes.io/credential-id": [f"JTI={claims['jti']}"]
         }
-        for kind, plural in _BOUND_KINDS.items():
+        for kind, plural in BOUND_KINDS.items():
             bound = private.get(kind)
             if bound is None:
                 continue

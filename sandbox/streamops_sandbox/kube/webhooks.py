@@ -84,13 +84,7 @@ class Webhooks:
             "request": request,
         }
         try:
-            answer = await self._client.post(
-                hook.client,
-                body,
-                timeout=hook.timeout,
-                query={"timeout": f"{hook.timeout:g}s"},
-            )
-            response = _response(answer, uid)
+            response = _response(await self._client.post(hook.client, body, hook.timeout), uid)
         except WebhookError as error:
             problem = f'failed calling webhook "{hook.name}": failed to call webhook: {error}'
             return self._failed(hook, problem)

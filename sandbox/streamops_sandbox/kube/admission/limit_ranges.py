@@ -13,64 +13,50 @@ from streamops_sandbox.objects import Object
 _ANNOTATION = "kubernetes.io/limit-ranger"
 
 
-class LimitRanger:
-    """Applies the LimitRanges of one server's namespaces."""
+def _items(api: Api, namespace: str) -> list[Object]:
+    return [
+        item
+        for stored in api.store.collection("limitranges").items(namespace)
+        for item in (stored.load().get("spec") or {}).get("limits") or []
+    ]
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
 
-    def _items(self, namespace: str) -> list[Object]:
-        return [
-            item
-            for stored in self._api.store.collection("limitranges").items(namespace)
-            for item in (stored.load().get("spec") or {}).get("limits") or []
-        ]
+async def complete(api: Api, review: Review) -> Object | None:
+    """Give a new pod's containers the namespace's default requests and limits."""
+    pod = review.obj
+    if pod is None or not review.creates("pods"):
+        return None
+    items = [item for item in _items(api, review.namespace) if item.get("type") == "Container"]
+    default = {
+        "requests": _merged(items, "defaultRequest"), "limits": _merged(items, "default"),
+    }  # fmt: skip
+    spec, notes = dict(pod["spec"]), list[str]()
+    for key, what in (("containers", "container"), ("initContainers", "init container")):
+        if spec.get(key):
+            spec[key] = [_completed(item, default, what, notes) for item in spec[key]]
+    if not notes:
+        return None
+    annotations = {
+        **(pod["metadata"].get("annotations") or {}),
+        _ANNOTATION: f"LimitRanger plugin set: {'; '.join(notes)}",
+    }
+    return {**pod, "spec": spec, "metadata": {**pod["metadata"], "annotations": annotations}}
 
-    async def mutate(self, review: Review) -> Object | None:
-        """Give a new pod's containers the namespace's default requests and limits."""
-        pod = review.obj
-        if (
-            review.operation != "CREATE"
-            or review.resource.collection != "pods"
-            or review.subresource
-        ):
-            return None
-        items = [item for item in self._items(review.namespace) if item.get("type") == "Container"]
-        if not items or pod is None:
-            return None
-        default = {
-            kind: _merged(items, key)
-            for kind, key in (("requests", "defaultRequest"), ("limits", "default"))
-        }
-        spec = dict(pod["spec"])
-        notes: list[str] = []
-        for key, what in (("containers", "container"), ("initContainers", "init container")):
-            if spec.get(key):
-                spec[key] = [_completed(item, default, what, notes) for item in spec[key]]
-        if not notes:
-            return None
-        annotations = {
-            **(pod["metadata"].get("annotations") or {}),
-            _ANNOTATION: f"LimitRanger plugin set: {'; '.join(notes)}",
-        }
-        return {**pod, "spec": spec, "metadata": {**pod["metadata"], "annotations": annotations}}
 
-    async def check(self, review: Review) -> None:
-        """Refuse what is out of bounds; raises a 403."""
-        obj, collection = review.obj, review.resource.collection
-        if review.operation != "CREATE" or review.subresource or obj is None:
-            return
-        if collection not in ("pods", "persistentvolumeclaims"):
-            return
-        problems = [
-            problem
-            for item in self._items(review.namespace)
-            for resources in _judged(item.get("type", ""), collection, obj)
-            for problem in _problems(item, resources)
-        ]
-        if problems:
-            why = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
-            raise errors.forbidden("", review.resource.plural, review.name, why)
+async def check(api: Api, review: Review) -> None:
+    """Refuse what is out of bounds; raises a 403."""
+    obj, collection = review.obj, review.resource.collection
+    if obj is None or not review.creates("pods", "persistentvolumeclaims"):
+        return
+    problems = [
+        problem
+        for item in _items(api, review.namespace)
+        for resources in _judged(item.get("type", ""), collection, obj)
+        for problem in _problems(item, resources)
+    ]
+    if problems:
+        why = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
+        raise errors.forbidden("", collection, review.name, why)
 
 
 def _merged(items: list[Object], key: str) -> Object:

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api, Review
-from streamops_sandbox.objects import Object
 
 #: Namespaces that cannot be deleted.
 _PROTECTED = ("default", "kube-system", "kube-public")
 
 
-class NamespaceLifecycle:
-    """The plugin NamespaceLifecycle."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
-
-    async def mutate(self, review: Review) -> Object | None:
-        """Refuse, or change nothing; raises a 403 or 404."""
-        resource, namespace = review.resource, review.namespace
-        if review.operation == "DELETE" and resource.collection == "namespaces":
-            if review.name in _PROTECTED:
-                why = "this namespace may not be deleted"
-                raise errors.forbidden("", "namespaces", review.name, why)
-        elif review.operation == "CREATE" and resource.namespaced:
-            stored = self._api.get("namespaces", "", namespace)
-            if stored is None:
-                raise errors.not_found("", "namespaces", namespace)
-            if stored.load()["metadata"].get("deletionTimestamp"):
-                text = "because it is being terminated"
-                why = f"unable to create new content in namespace {namespace} {text}"
-                error = errors.forbidden(resource.group, resource.plural, review.name, why)
-                text, field = f"namespace {namespace} is being terminated", "metadata.namespace"
-                cause = errors.cause("NamespaceTerminating", field, text)
-                error.details = {**(error.details or {}), "causes": [cause]}
-                raise error
-        return None
+async def check(api: Api, review: Review) -> None:
+    """Refuse what may not be; raises a 403 or 404."""
+    resource, namespace, name = review.resource, review.namespace, review.name
+    is_namespace = resource.collection == "namespaces"
+    if review.operation == "DELETE" and is_namespace and name in _PROTECTED:
+        raise errors.forbidden("", "namespaces", name, "this namespace may not be deleted")
+    if review.operation != "CREATE" or not resource.namespaced:
+        return
+    stored = api.get("namespaces", "", namespace)
+    if stored is None:
+        raise errors.not_found("", "namespaces", namespace)
+    if stored.load()["metadata"].get("deletionTimestamp"):
+        text = f"namespace {namespace} because it is being terminated"
+        why = f"unable to create new content in {text}"
+        error = errors.forbidden(resource.group, resource.plural, name, why)
+        text, field = f"namespace {namespace} is being terminated", "metadata.namespace"
+        cause = errors.cause("NamespaceTerminating", field, text)
+        error.details = {**(error.details or {}), "causes": [cause]}
+        raise error

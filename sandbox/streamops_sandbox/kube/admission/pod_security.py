@@ -7,7 +7,7 @@ k8s.io/pod-security-admission/policy.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from streamops_sandbox.kube import errors
@@ -43,67 +43,58 @@ _RESTRICTED_VOLUMES = frozenset(
 )  # fmt: skip
 _SECCOMP = ("RuntimeDefault", "Localhost")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_OWN_HOSTS = ("", "127.0.0.1", "::1", "localhost")
 
 
-class PodSecurity:
-    """The plugin PodSecurity."""
+async def check(api: Api, review: Review) -> None:
+    """Refuse a pod that its namespace does not allow, or warn of one; raises a 403."""
+    template, collection = review.obj, review.resource.collection
+    if template is None or review.subresource:
+        return
+    if collection == "namespaces":
+        _check_labels(template)
+        if review.old is not None:
+            review.write.warnings += _existing(api, template, review.old)
+        return
+    is_pod = collection == "pods"
+    if is_pod and review.old is not None and review.old["spec"] == template["spec"]:
+        return
+    if not is_pod and collection not in _TEMPLATES:
+        return
+    for key in _TEMPLATES.get(collection, ()):
+        template = template.get(key) or {}
+    stored = api.get("namespaces", "", review.namespace)
+    labels = stored.labels if stored else {}
+    enforced, version = _level(labels, "enforce")
+    found = violations(template, enforced) if is_pod else ""
+    if found:
+        why = f'violates PodSecurity "{enforced}:{version}": {found}'
+        raise errors.forbidden(review.resource.group, review.resource.plural, review.name, why)
+    warned, version = _level(labels, "warn")
+    found = violations(template, warned)
+    if found:
+        review.write.warnings.append(f'would violate PodSecurity "{warned}:{version}": {found}')
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
 
-    async def check(self, review: Review) -> None:
-        """Refuse a pod that its namespace does not allow, or warn of one; raises a 403."""
-        obj, collection = review.obj, review.resource.collection
-        if obj is None or review.subresource or review.operation not in ("CREATE", "UPDATE"):
-            return
-        if collection == "namespaces":
-            _check_labels(obj)
-            if review.old is not None:
-                review.write.warnings += self._existing(obj, review.old)
-            return
-        if collection == "pods":
-            if review.old is not None and review.old["spec"] == obj["spec"]:
-                return
-            template = obj
-        elif collection in _TEMPLATES:
-            template = obj
-            for key in _TEMPLATES[collection]:
-                template = template.get(key) or {}
-        else:
-            return
-        stored = self._api.get("namespaces", "", review.namespace)
-        labels = stored.labels if stored else {}
-        enforced, version = _level(labels, "enforce")
-        found = violations(template, enforced) if collection == "pods" else ""
-        if found:
-            why = f'violates PodSecurity "{enforced}:{version}": {found}'
-            group, plural = review.resource.group, review.resource.plural
-            raise errors.forbidden(group, plural, review.name, why)
-        warned, version = _level(labels, "warn")
-        found = violations(template, warned)
-        if found:
-            text = f'would violate PodSecurity "{warned}:{version}": {found}'
-            review.write.warnings.append(text)
-
-    def _existing(self, namespace: Object, old: Object) -> list[str]:
-        """Return a namespace's pods that break a level which is enforced from now on, in words."""
-        (level, version), (before, _) = (
-            _level(item["metadata"].get("labels") or {}, "enforce") for item in (namespace, old)
-        )
-        if _LEVELS.index(level) <= _LEVELS.index(before):
-            return []
-        name, found = namespace["metadata"]["name"], dict[str, list[str]]()
-        for stored in self._api.store.collection("pods").items(name):
-            spec = stored.load()["spec"]
-            broken = ", ".join(reason for reason, check in _checks(level) if check(spec))
-            found.setdefault(broken, []).append(stored.name)
-        found.pop("", None)
-        first = f'existing pods in namespace "{name}" violate the new PodSecurity enforce level'
-        lines = []
-        for broken, (pod, *others) in found.items():
-            more = f" (and {len(others)} other pod{'s' * (len(others) > 1)})" if others else ""
-            lines.append(f"{pod}{more}: {broken}")
-        return [f'{first} "{level}:{version}"', *sorted(lines)] if lines else []
+def _existing(api: Api, namespace: Object, old: Object) -> list[str]:
+    """Return a namespace's pods that break a level which is enforced from now on, in words."""
+    (level, version), (before, _) = (
+        _level(item["metadata"].get("labels") or {}, "enforce") for item in (namespace, old)
+    )
+    if _LEVELS.index(level) <= _LEVELS.index(before):
+        return []
+    name, found = namespace["metadata"]["name"], dict[str, list[str]]()
+    for stored in api.store.collection("pods").items(name):
+        spec = stored.load()["spec"]
+        broken = ", ".join(reason for reason, check in _CHECKS[level] if check(spec))
+        found.setdefault(broken, []).append(stored.name)
+    found.pop("", None)
+    first = f'existing pods in namespace "{name}" violate the new PodSecurity enforce level'
+    lines = []
+    for broken, (pod, *others) in found.items():
+        more = f" (and {len(others)} other pod{'s' * (len(others) > 1)})" if others else ""
+        lines.append(f"{pod}{more}: {broken}")
+    return [f'{first} "{level}:{version}"', *sorted(lines)] if lines else []
 
 
 def _level(labels: Any, mode: str) -> tuple[str, str]:
@@ -114,32 +105,23 @@ def _level(labels: Any, mode: str) -> tuple[str, str]:
 
 
 def _check_labels(namespace: Object) -> None:
-    found = Causes()
+    found, labels = Causes(), namespace["metadata"].get("labels") or {}
     for mode in ("enforce", "audit", "warn"):
-        level = (namespace["metadata"].get("labels") or {}).get(_PREFIX + mode, "privileged")
-        if level not in _LEVELS:
-            text = f"must be one of {', '.join(_LEVELS)}"
-            found.invalid(f"metadata.labels[{_PREFIX}{mode}]", level, text)
-        version = (namespace["metadata"].get("labels") or {}).get(
-            f"{_PREFIX}{mode}-version", "latest"
-        )
-        if version != "latest" and not re.fullmatch(r"v1\.\d+", version):
-            field = f"metadata.labels[{_PREFIX}{mode}-version]"
+        key = f"{_PREFIX}{mode}"
+        if (level := labels.get(key, "privileged")) not in _LEVELS:
+            found.invalid(f"metadata.labels[{key}]", level, f"must be one of {', '.join(_LEVELS)}")
+        version = labels.get(f"{key}-version", "latest")
+        if not re.fullmatch(r"latest|v1\.\d+", version):
+            field = f"metadata.labels[{key}-version]"
             found.invalid(field, version, 'must be "latest" or "v1.x"')
     if found:
         raise errors.invalid("", "Namespace", namespace["metadata"].get("name", ""), found)
 
 
-def _checks(level: str) -> Collection[tuple[str, Check]]:
-    return _BASELINE if level == "baseline" else _RESTRICTED
-
-
 def violations(pod: Object, level: str) -> str:
     """Return what a pod (or a template) breaks of a level, in words; empty where it breaks nothing."""
-    if level == "privileged":
-        return ""
     spec = pod.get("spec") or {}
-    found = [f"{reason} ({detail})" for reason, check in _checks(level) if (detail := check(spec))]
+    found = [f"{reason} ({why})" for reason, check in _CHECKS[level] if (why := check(spec))]
     return ", ".join(found)
 
 
@@ -153,21 +135,27 @@ def _security(container: Object) -> Object:
     return context
 
 
-def _quoted(names: Sequence[str]) -> str:
+def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
 def _named(what: str, names: Sequence[str]) -> str:
-    return f"{what}{'s' if len(names) > 1 else ''} {_quoted(names)}"
+    return f"{what}{'s' * (len(names) > 1)} {_quoted(names)}"
 
 
-def _offending(spec: Object, bad: Callable[[Object], bool]) -> str:
+def _using(what: str, names: Sequence[str], of: str, used: str, *, several: bool) -> str:
+    """Return who uses what may not be used, in words; empty where nobody does."""
+    verb = "use" if len(names) > 1 else "uses"
+    return f"{_named(what, names)} {verb} {of}{'s' * several} {used}" if names else ""
+
+
+def _offending(spec: Object, bad: Callable[[Object], object]) -> str:
     """Return the containers whose security context breaks a rule, in words."""
     names = [item.get("name", "") for item in _containers(spec) if bad(_security(item))]
     return _named("container", names) if names else ""
 
 
-def _each(text: str, bad: Callable[[Object], bool]) -> Check:
+def _each(text: str, bad: Callable[[Object], object]) -> Check:
     """Return the check of a rule for the security context of each container."""
 
     def check(spec: Object) -> str:
@@ -188,55 +176,45 @@ def _host_paths(spec: Object) -> str:
 
 
 def _host_ports(spec: Object) -> str:
-    names, ports = [], []
+    used: dict[str, list[str]] = {}
     for container in _containers(spec):
-        used = [
-            str(port["hostPort"]) for port in container.get("ports") or [] if port.get("hostPort")
-        ]
-        if used:
-            names.append(container.get("name", ""))
-            ports += [port for port in used if port not in ports]
-    if not names:
-        return ""
-    verb = "use" if len(names) > 1 else "uses"
-    return f"{_named('container', names)} {verb} hostPort{'s' if len(ports) > 1 else ''} {', '.join(ports)}"
+        for port in container.get("ports") or []:
+            if port.get("hostPort"):
+                used.setdefault(container.get("name", ""), []).append(str(port["hostPort"]))
+    ports = list(dict.fromkeys(port for some in used.values() for port in some))
+    return _using("container", [*used], "hostPort", ", ".join(ports), several=len(ports) > 1)
 
 
 def _capabilities(spec: Object, allowed: Collection[str] = _BASELINE_CAPABILITIES) -> str:
-    extra: list[str] = []
+    def extra(context: Object) -> set[str]:
+        return {*((context.get("capabilities") or {}).get("add") or [])} - {*allowed}
 
-    def bad(context: Object) -> bool:
-        added = (context.get("capabilities") or {}).get("add") or []
-        more = [name for name in added if name not in allowed]
-        extra.extend(more)
-        return bool(more)
-
-    who, names = _offending(spec, bad), _quoted(sorted(set(extra)))
-    return f"{who} must not include {names} in securityContext.capabilities.add" if who else ""
+    who = _offending(spec, extra)
+    names = {name for container in _containers(spec) for name in extra(_security(container))}
+    text = f"must not include {_quoted(sorted(names))} in securityContext.capabilities.add"
+    return f"{who} {text}" if who else ""
 
 
 def _selinux(spec: Object) -> str:
     contexts = [_security(spec), *map(_security, _containers(spec))]
     options = [context.get("seLinuxOptions") or {} for context in contexts]
     kinds = sorted({item.get("type", "") for item in options} - set(_SELINUX_TYPES))
-    found = [f"type{'s' if len(kinds) > 1 else ''} {_quoted(kinds)}"] if kinds else []
+    found = [_named("type", kinds)] if kinds else []
     found += [f"{k} may not be set" for k in ("user", "role") if any(o.get(k) for o in options)]
     return "; ".join(found)
 
 
-def _unconfined(spec: Object, key: str, text: str) -> str:
-    """Return who has an unconfined profile of a kind, the pod or containers, in words."""
+def _unconfined(key: str, text: str) -> Check:
+    """Return the check that neither the pod nor a container has an unconfined profile of a kind."""
 
     def bad(context: Object) -> bool:
         return (context.get(key) or {}).get("type") == "Unconfined"
 
-    who = ["pod"] if bad(_security(spec)) else []
-    who += filter(None, [_offending(spec, bad)])
-    return f'{" and ".join(who)} must not set {text} to "Unconfined"' if who else ""
+    def check(spec: Object) -> str:
+        who = ["pod"] * bad(_security(spec)) + list(filter(None, [_offending(spec, bad)]))
+        return f'{" and ".join(who)} must not set {text} to "Unconfined"' if who else ""
 
-
-def _baseline_seccomp(spec: Object) -> str:
-    return _unconfined(spec, "seccompProfile", "securityContext.seccompProfile.type")
+    return check
 
 
 def _sysctls(spec: Object) -> str:
@@ -255,53 +233,38 @@ def _restricted_volumes(spec: Object) -> str:
         for item in spec.get("volumes") or []
         if not _RESTRICTED_VOLUMES & item.keys() and len(item) > 1
     }
-    if not bad:
-        return ""
     kinds = sorted(set(bad.values()))
-    verb = "use" if len(bad) > 1 else "uses"
-    plural = "s" if len(kinds) > 1 else ""
-    who = _named("volume", list(bad))
-    return f"{who} {verb} restricted volume type{plural} {_quoted(kinds)}"
+    of = "restricted volume type"
+    return _using("volume", [*bad], of, _quoted(kinds), several=len(kinds) > 1)
 
 
 def _non_root(spec: Object) -> str:
     wanted = _security(spec).get("runAsNonRoot")
     refusing = _offending(spec, lambda context: context.get("runAsNonRoot") is False)
-    text = "must not set securityContext.runAsNonRoot=false"
-    found = [f"pod {text}"] if wanted is False else []
-    found += [f"{refusing} {text}"] if refusing else []
-    if not found and not wanted:
-        who = _offending(spec, lambda context: context.get("runAsNonRoot") is None)
-        found = [f"pod or {who} must set securityContext.runAsNonRoot=true"] if who else []
-    return "; ".join(found)
+    who = ["pod"] * (wanted is False) + list(filter(None, [refusing]))
+    if who or wanted:
+        text = "must not set securityContext.runAsNonRoot=false"
+        return "; ".join(f"{one} {text}" for one in who)
+    silent = _offending(spec, lambda context: context.get("runAsNonRoot") is None)
+    return f"pod or {silent} must set securityContext.runAsNonRoot=true" if silent else ""
 
 
 def _proc_mount(spec: Object) -> str:
-    """A pod with users of its own may see all of /proc."""
+    """Check /proc, of which a pod with users of its own may see all."""
     return "" if spec.get("hostUsers") is False else _unmasked(spec)
 
 
-def _app_armor(spec: Object) -> str:
-    return _unconfined(spec, "appArmorProfile", "AppArmor profile type")
-
-
 def _probed_hosts(spec: Object) -> str:
-    names, hosts = [], []
+    names, hosts = [], list[str]()
     for container in _containers(spec):
         handlers = [container.get(key) or {} for key in _PROBES]
         handlers += (container.get("lifecycle") or {}).values()
-        found = [
-            (handler.get(key) or {}).get("host")
-            for handler in handlers
-            for key in ("httpGet", "tcpSocket")
-        ]
-        used = [host for host in found if host not in (None, "", "127.0.0.1", "::1", "localhost")]
-        names += [container.get("name", "")] if used else []
+        places = [one.get(key) or {} for one in handlers for key in ("httpGet", "tcpSocket")]
+        used = [place["host"] for place in places if place.get("host", "") not in _OWN_HOSTS]
+        names += [container.get("name", "")] * bool(used)
         hosts += used
-    if not names:
-        return ""
-    verb, plural = ("use", "s") if len(names) > 1 else ("uses", "s" if len(hosts) > 1 else "")
-    return f"{_named('container', names)} {verb} probe or lifecycle host{plural} {_quoted(hosts)}"
+    several = len(names) > 1 or len(hosts) > 1
+    return _using("container", names, "probe or lifecycle host", _quoted(hosts), several=several)
 
 
 def _user(spec: Object) -> str:
@@ -310,14 +273,13 @@ def _user(spec: Object) -> str:
 
 
 def _restricted_seccomp(spec: Object) -> str:
+    def missing(context: Object) -> bool:
+        return (context.get("seccompProfile") or {}).get("type") not in _SECCOMP
+
     unconfined = _baseline_seccomp(spec)
-    if unconfined:
-        return unconfined
-    if (_security(spec).get("seccompProfile") or {}).get("type") in _SECCOMP:
-        return ""
-    who = _offending(spec, lambda c: (c.get("seccompProfile") or {}).get("type") not in _SECCOMP)
+    who = _offending(spec, missing) if missing(_security(spec)) else ""
     text = 'must set securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost"'
-    return f"pod or {who} {text}" if who else ""
+    return unconfined or (f"pod or {who} {text}" if who else "")
 
 
 _drops_all = _each(
@@ -325,42 +287,49 @@ _drops_all = _each(
     lambda context: "ALL" not in ((context.get("capabilities") or {}).get("drop") or []),
 )
 _root_user = _each("must not set runAsUser=0", lambda context: context.get("runAsUser") == 0)
-_privileged = _each(
-    "must not set securityContext.privileged=true", lambda context: bool(context.get("privileged"))
-)
 _unmasked = _each(
     'must not set securityContext.procMount to "Unmasked"',
     lambda context: context.get("procMount", "Default") != "Default",
 )
-_escalation = _each(
+_baseline_seccomp = _unconfined("seccompProfile", "securityContext.seccompProfile.type")
+_PRIVILEGED = _each(
+    "must not set securityContext.privileged=true", lambda context: context.get("privileged")
+)
+_ESCALATION = _each(
     "must set securityContext.allowPrivilegeEscalation=false",
     lambda context: context.get("allowPrivilegeEscalation") is not False,
 )
-_SHARED = (
-    ("forbidden AppArmor profile", _app_armor),
+#: What both levels check, in between what only the lower one does.
+_APP_ARMOR, *_SHARED, _SYSCTLS = (
+    ("forbidden AppArmor profile", _unconfined("appArmorProfile", "AppArmor profile type")),
     ("host namespaces", _host_namespaces),
     ("hostPort", _host_ports),
     ("probe or lifecycle host", _probed_hosts),
-    ("privileged", _privileged),
+    ("privileged", _PRIVILEGED),
     ("procMount", _proc_mount),
     ("seLinuxOptions", _selinux),
     ("forbidden sysctls", _sysctls),
 )
-_BASELINE = (
-    _SHARED[0],
-    ("non-default capabilities", _capabilities),
-    _SHARED[1],
-    ("hostPath volumes", _host_paths),
-    *_SHARED[2:7],
-    ("seccompProfile", _baseline_seccomp),
-    _SHARED[7],
-)
-_RESTRICTED = (
-    *_SHARED,
-    ("allowPrivilegeEscalation != false", _escalation),
-    ("unrestricted capabilities", _restricted_capabilities),
-    ("restricted volume types", _restricted_volumes),
-    ("runAsNonRoot != true", _non_root),
-    ("runAsUser=0", _user),
-    ("seccompProfile", _restricted_seccomp),
-)
+_CHECKS: dict[str, tuple[tuple[str, Check], ...]] = {
+    "privileged": (),
+    "baseline": (
+        _APP_ARMOR,
+        ("non-default capabilities", _capabilities),
+        _SHARED[0],
+        ("hostPath volumes", _host_paths),
+        *_SHARED[1:],
+        ("seccompProfile", _baseline_seccomp),
+        _SYSCTLS,
+    ),
+    "restricted": (
+        _APP_ARMOR,
+        *_SHARED,
+        _SYSCTLS,
+        ("allowPrivilegeEscalation != false", _ESCALATION),
+        ("unrestricted capabilities", _restricted_capabilities),
+        ("restricted volume types", _restricted_volumes),
+        ("runAsNonRoot != true", _non_root),
+        ("runAsUser=0", _user),
+        ("seccompProfile", _restricted_seccomp),
+    ),
+}

@@ -13,84 +13,67 @@ _TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _MIRROR = "kubernetes.io/config.mirror"
 
 
-class PodAdmission:
-    """The plugins ServiceAccount, DefaultTolerationSeconds and Priority."""
+async def complete(api: Api, review: Review) -> Object | None:
+    """Complete a pod as the plugins ServiceAccount, Priority and DefaultTolerationSeconds do."""
+    pod = review.obj
+    if pod is None or review.resource.collection != "pods" or review.subresource:
+        return None
+    if _MIRROR in (pod["metadata"].get("annotations") or {}):
+        return None
+    spec = dict(pod["spec"])
+    if review.operation == "CREATE":
+        _service_account(api, spec, review)
+        _priority(api, spec, review)
+    _tolerations(spec)
+    return {**pod, "spec": spec} if spec != pod["spec"] else None
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
 
-    async def mutate(self, review: Review) -> Object | None:
-        """Complete a pod that is being created; tolerations are completed later, too."""
-        pod = review.obj
-        if (
-            review.operation not in ("CREATE", "UPDATE")
-            or review.resource.collection != "pods"
-            or review.subresource
-            or pod is None
-            or _MIRROR in (pod["metadata"].get("annotations") or {})
-        ):
-            return None
-        spec = dict(pod["spec"])
-        if review.operation == "UPDATE":
-            _tolerations(spec)
-            return (
-                {**pod, "spec": spec}
-                if spec["tolerations"] != pod["spec"].get("tolerations")
-                else None
-            )
-        self._service_account(spec, review)
-        self._priority(spec, review)
-        _tolerations(spec)
-        return {**pod, "spec": spec}
+def _service_account(api: Api, spec: Object, review: Review) -> None:
+    name = spec.get("serviceAccountName") or "default"
+    spec["serviceAccountName"] = spec["serviceAccount"] = name
+    stored = api.get("serviceaccounts", review.namespace, name)
+    if stored is None:
+        text = f"error looking up service account {review.namespace}/{name}"
+        raise _refused(review, f'{text}: serviceaccount "{name}" not found')
+    account = stored.load()
+    if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
+        spec["imagePullSecrets"] = account["imagePullSecrets"]
+    automount = spec.get("automountServiceAccountToken")
+    if automount is None:
+        automount = account.get("automountServiceAccountToken", True)
+    if automount:
+        _mount_token(spec)
 
-    def _service_account(self, spec: Object, review: Review) -> None:
-        name = spec.get("serviceAccountName") or "default"
-        spec["serviceAccountName"] = spec["serviceAccount"] = name
-        stored = self._api.get("serviceaccounts", review.namespace, name)
+
+def _priority(api: Api, spec: Object, review: Review) -> None:
+    wanted, policy, number = spec.get("priorityClassName"), "PreemptLowerPriority", 0
+    if wanted:
+        stored = api.get("priorityclasses.scheduling.k8s.io", "", wanted)
         if stored is None:
-            text = f"error looking up service account {review.namespace}/{name}"
-            why = f'{text}: serviceaccount "{name}" not found'
-            raise errors.forbidden("", "pods", review.name, why)
-        account = stored.load()
-        if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
-            spec["imagePullSecrets"] = account["imagePullSecrets"]
-        automount = spec.get("automountServiceAccountToken")
-        if automount is None:
-            automount = account.get("automountServiceAccountToken", True)
-        if automount:
-            _mount_token(spec)
+            raise _refused(review, f"no PriorityClass with name {wanted} was found")
+        found = stored.load()
+        number, policy = found.get("value", 0), found.get("preemptionPolicy", policy)
+    for key, shown, value in (
+        ("priority", "integer value of priority", number),
+        ("preemptionPolicy", "string value of PreemptionPolicy", policy),
+    ):
+        if spec.get(key) not in (None, value):
+            why = (
+                f"the {shown} ({spec[key]}) must not be provided in pod spec; priority admission "
+                f"controller computed {value} from the given PriorityClass name"
+            )
+            raise _refused(review, why)
+        spec[key] = value
+    runtime, classes = spec.get("runtimeClassName"), "runtimeclasses.node.k8s.io"
+    if runtime and api.get(classes, "", runtime) is None:
+        raise _refused(review, f'pod rejected: RuntimeClass "{runtime}" not found')
+    if spec.get("overhead") and not runtime:
+        why = "Pod Overhead set without corresponding RuntimeClass defined Overhead"
+        raise _refused(review, f"pod rejected: {why}")
 
-    def _priority(self, spec: Object, review: Review) -> None:
-        wanted, policy, number = spec.get("priorityClassName"), "PreemptLowerPriority", 0
-        if wanted:
-            stored = self._api.get("priorityclasses.scheduling.k8s.io", "", wanted)
-            if stored is None:
-                why = f"no PriorityClass with name {wanted} was found"
-                raise errors.forbidden("", "pods", review.name, why)
-            found = stored.load()
-            number = found.get("value", 0)
-            policy = found.get("preemptionPolicy", policy)
-        for key, shown, value in (
-            ("priority", "integer value of priority", number),
-            ("preemptionPolicy", "string value of PreemptionPolicy", policy),
-        ):
-            if spec.get(key) not in (None, value):
-                why = (
-                    f"the {shown} ({spec[key]}) must not be provided in pod spec; priority admission "
-                    f"controller computed {value} from the given PriorityClass name"
-                )
-                raise errors.forbidden("", "pods", review.name, why)
-            spec[key] = value
-        self._runtime_class(spec, review)
 
-    def _runtime_class(self, spec: Object, review: Review) -> None:
-        wanted, why = spec.get("runtimeClassName"), ""
-        if wanted and self._api.get("runtimeclasses.node.k8s.io", "", wanted) is None:
-            why = f'RuntimeClass "{wanted}" not found'
-        elif spec.get("overhead") and not wanted:
-            why = "Pod Overhead set without corresponding RuntimeClass defined Overhead"
-        if why:
-            raise errors.forbidden("", "pods", review.name, f"pod rejected: {why}")
+def _refused(review: Review, why: str) -> errors.StatusError:
+    return errors.forbidden("", "pods", review.name, why)
 
 
 def _mount_token(spec: Object) -> None:

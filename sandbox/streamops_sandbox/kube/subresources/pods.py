@@ -7,7 +7,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from streamops_sandbox import timestamps
-from streamops_sandbox.kube import errors, selectors
+from streamops_sandbox.kube import deletion, errors, selectors
 from streamops_sandbox.kube.rest import Call
 from streamops_sandbox.objects import Object
 
@@ -67,8 +67,7 @@ async def evict(call: Call) -> web.StreamResponse:
             selector = selectors.from_object((budget.load().get("spec") or {}).get("selector"))
             if selector and selector.matches(pod.labels):
                 raise _unprocessed(budget.name)
-    options = body.get("deleteOptions") or {}
-    await call.server.deletion.delete(call.resource, namespace, name, options, call.write)
+    await deletion.delete(call.server.objects, call.write, body.get("deleteOptions") or {})
     return call.answer(201, errors.success(201))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 
 import aiohttp
 from aiohttp import web
@@ -16,15 +15,11 @@ from yarl import URL
 
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api
-from streamops_sandbox.kube.authn import MASTERS
-from streamops_sandbox.kube.endpoints import EndpointError, resolve_service
+from streamops_sandbox.kube.endpoints import EndpointError, dial_problem, resolve_service
 from streamops_sandbox.kube.rest import Call
-from streamops_sandbox.kube.tls import Authority, write_private
 from streamops_sandbox.objects import Object
 
-_USER = "kube-apiserver-kubelet-client"
-_CONNECT_SECONDS = 10.0
-_DEFAULT_PORT = 10250
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
 _LOG_OPTIONS = (
     "follow", "limitBytes", "previous", "sinceSeconds", "sinceTime", "stream", "tailLines",
     "timestamps",
@@ -39,93 +34,64 @@ _NOT_PASSED = frozenset(
 )  # fmt: skip
 
 
-class Relay:
-    """The connections of one server into its cluster."""
-
-    def __init__(self, authority: Authority, folder: Path) -> None:
-        self._authority = authority
-        self._folder = folder
-        self._session: aiohttp.ClientSession | None = None
-        self._kubelet_trust: ssl.SSLContext | None = None
-
-    async def close(self) -> None:
-        """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-
-    def _sessions(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-            self._session = aiohttp.ClientSession(
-                timeout=timeout, trust_env=False, auto_decompress=False
+async def proxy(call: Call) -> web.StreamResponse:
+    """Answer pods/proxy and services/proxy, of `[SCHEME:]NAME[:PORT]`."""
+    request, parts = call.request, call.info.name.split(":")
+    scheme = parts.pop(0) if len(parts) > 2 else "http"
+    find = _pod if call.resource.collection == "pods" else _service
+    host, number = find(call, parts[0], parts[1] if len(parts) > 1 else "")
+    if request.headers.get("Upgrade"):
+        raise errors.not_implemented("connections that change protocol, through a proxy")
+    url = f"{scheme or 'http'}://{host}:{number}{call.info.rest}"
+    if request.rel_url.raw_query_string:
+        url += f"?{request.rel_url.raw_query_string}"
+    try:
+        async with call.server.session.request(
+            request.method,
+            URL(url, encoded=True),
+            data=await request.read(),
+            headers=_passed(request.headers),
+            allow_redirects=False,
+            auto_decompress=False,
+            timeout=_TIMEOUT,
+            ssl=False,  # as the API server's own proxy transport, which does not verify either
+        ) as answer:
+            response = web.StreamResponse(
+                status=answer.status, reason=answer.reason, headers=_passed(answer.headers)
             )
-        return self._session
+            return await _stream(request, response, answer)
+    except aiohttp.ClientError as error:
+        _check_client(request, error)
+        why = f"error trying to reach service: {dial_problem(error)}"
+        raise errors.unavailable(why) from error
 
-    async def proxy(self, call: Call) -> web.StreamResponse:
-        """Answer pods/proxy and services/proxy."""
-        scheme, name, port = _split(call.info.name)
-        find = _pod if call.resource.collection == "pods" else _service
-        host, number = find(call, name, port)
-        request = call.request
-        if request.headers.get("Upgrade"):
-            raise errors.not_implemented("connections that change protocol, through a proxy")
-        url = f"{scheme}://{host}:{number}{call.info.rest}"
-        if request.rel_url.raw_query_string:
-            url += f"?{request.rel_url.raw_query_string}"
-        try:
-            async with self._sessions().request(
-                request.method,
-                URL(url, encoded=True),
-                data=await request.read(),
-                headers=_passed(request.headers),
-                allow_redirects=False,
-                ssl=_unverified() if scheme == "https" else True,
-            ) as answer:
-                response = web.StreamResponse(
-                    status=answer.status, reason=answer.reason, headers=_passed(answer.headers)
-                )
-                return await _stream(request, response, answer)
-        except aiohttp.ClientError as error:
-            _check_client(request, error)
-            raise errors.unavailable(f"error trying to reach service: {_reason(error)}") from error
 
-    async def logs(self, call: Call) -> web.StreamResponse:
-        """Answer pods/log with what the node's kubelet has; its errors become a Status."""
-        if call.info.verb != "get":
-            raise errors.method_not_allowed()
-        namespace, name = call.info.namespace, call.info.name
-        pod = call.server.api.require(call.resource, namespace, name).load()
-        container = _container(pod, call.query.get("container", ""))
-        if not pod["spec"].get("nodeName"):
-            return web.Response(text="")
-        host, port = _kubelet_address(call.server.api, pod["spec"]["nodeName"])
-        url = f"https://{host}:{port}/containerLogs/{namespace}/{name}/{container}"
-        options = {key: call.query[key] for key in _LOG_OPTIONS if call.query.get(key)}
-        trust = self._trust_kubelets()
-        try:
-            async with self._sessions().get(url, params=options, ssl=trust) as answer:
-                if answer.status != 200:
-                    raise _kubelet_error(answer.status, (await answer.text()).strip(), url)
-                response = web.StreamResponse(headers={"Content-Type": "text/plain"})
-                response.enable_chunked_encoding()
-                return await _stream(call.request, response, answer)
-        except aiohttp.ClientConnectionError as error:
-            _check_client(call.request, error)
-            text = f'Get "{url}": dial tcp {host}:{port}: {error}'
-            raise errors.StatusError(500, "", text) from error
-
-    def _trust_kubelets(self) -> ssl.SSLContext:
-        if self._kubelet_trust is None:
-            cert, key = self._authority.issue(_USER, organization=MASTERS)
-            cert_file = self._folder / "apiserver-kubelet-client.crt"
-            key_file = self._folder / "apiserver-kubelet-client.key"
-            cert_file.write_bytes(cert)
-            write_private(key_file, key)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.load_verify_locations(self._authority.cert_file)
-            context.load_cert_chain(cert_file, key_file)
-            self._kubelet_trust = context
-        return self._kubelet_trust
+async def logs(call: Call) -> web.StreamResponse:
+    """Answer pods/log with what the node's kubelet has; its errors become a Status."""
+    if call.info.verb != "get":
+        raise errors.method_not_allowed()
+    namespace, name = call.info.namespace, call.info.name
+    pod = call.server.api.require(call.resource, namespace, name).load()
+    container = _container(pod, call.query.get("container", ""))
+    if not pod["spec"].get("nodeName"):
+        return web.Response(text="")
+    host, port = _kubelet_address(call.server.api, pod["spec"]["nodeName"])
+    url = f"https://{host}:{port}/containerLogs/{namespace}/{name}/{container}"
+    options = {key: call.query[key] for key in _LOG_OPTIONS if call.query.get(key)}
+    trust: ssl.SSLContext = call.server.kubelet_trust()
+    try:
+        async with call.server.session.get(
+            url, params=options, ssl=trust, timeout=_TIMEOUT
+        ) as answer:
+            if answer.status != 200:
+                raise _kubelet_error(answer.status, (await answer.text()).strip(), url)
+            response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+            response.enable_chunked_encoding()
+            return await _stream(call.request, response, answer)
+    except aiohttp.ClientConnectionError as error:
+        _check_client(call.request, error)
+        text = f'Get "{url}": dial tcp {host}:{port}: {error}'
+        raise errors.StatusError(500, "", text) from error
 
 
 async def _stream(
@@ -144,34 +110,6 @@ def _check_client(request: web.BaseRequest, error: Exception) -> None:
         raise ConnectionResetError from error
 
 
-def _reason(error: aiohttp.ClientError) -> str:
-    if not isinstance(error, aiohttp.ClientConnectorError):
-        return str(error) or "EOF"
-    refused = isinstance(error.os_error, ConnectionRefusedError)
-    why = "connection refused" if refused else error.os_error.strerror or str(error.os_error)
-    return f"dial tcp {error.host}:{error.port}: connect: {why}"
-
-
-def _unverified() -> ssl.SSLContext:
-    """As the API server's own proxy transport, which does not verify either."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _split(name: str) -> tuple[str, str, str]:
-    """`[SCHEME:]NAME[:PORT]`."""
-    parts = name.split(":")
-    if len(parts) == 1:
-        return "http", parts[0], ""
-    if len(parts) == 2:
-        return "http", parts[0], parts[1]
-    if len(parts) == 3 and parts[0] in ("", "http", "https"):
-        return parts[0] or "http", parts[1], parts[2]
-    raise errors.bad_request(f'invalid proxy target "{name}"')
-
-
 def _pod(call: Call, name: str, port: str) -> tuple[str, int]:
     pod = call.server.api.require(call.resource, call.info.namespace, name).load()
     address = (pod.get("status") or {}).get("podIP")
@@ -181,7 +119,7 @@ def _pod(call: Call, name: str, port: str) -> tuple[str, int]:
         return address, int(port)
     for container in pod["spec"]["containers"]:
         for item in container.get("ports") or []:
-            if not port or item.get("name") == port:
+            if port in ("", item.get("name")):
                 return address, int(item["containerPort"])
     if port:
         raise errors.bad_request(f'pod {name} has no port named "{port}"')
@@ -189,11 +127,10 @@ def _pod(call: Call, name: str, port: str) -> tuple[str, int]:
 
 
 def _service(call: Call, name: str, port: str) -> tuple[str, int]:
+    call.server.api.require(call.resource, call.info.namespace, name)
     try:
         return resolve_service(call.server.api, call.info.namespace, name, port)
     except EndpointError as error:
-        if str(error).endswith("not found"):
-            raise errors.not_found("", "services", name) from error
         raise errors.unavailable(str(error)) from error
 
 
@@ -206,12 +143,10 @@ def _kubelet_address(api: Api, name: str) -> tuple[str, int]:
     if stored is None:
         raise errors.not_found("", "nodes", name)
     status = stored.load().get("status") or {}
-    port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
     addresses = {item["type"]: item["address"] for item in status.get("addresses") or []}
-    for kind in ("InternalIP", "Hostname"):
-        if kind in addresses:
-            return addresses[kind], int(port or _DEFAULT_PORT)
-    raise errors.internal(f"no preferred addresses found; known addresses: {addresses}")
+    if "InternalIP" not in addresses:
+        raise errors.internal(f"no preferred addresses found; known addresses: {addresses}")
+    return addresses["InternalIP"], status["daemonEndpoints"]["kubeletEndpoint"]["Port"]
 
 
 def _kubelet_error(status: int, text: str, url: str) -> errors.StatusError:
@@ -226,7 +161,7 @@ def _kubelet_error(status: int, text: str, url: str) -> errors.StatusError:
 
 def _container(pod: Object, wanted: str) -> str:
     spec, name = pod["spec"], pod["metadata"]["name"]
-    main = [item["name"] for item in spec.get("containers") or []]
+    main = [item["name"] for item in spec["containers"]]
     init = [item["name"] for item in spec.get("initContainers") or []]
     if wanted and wanted not in (*main, *init):
         raise errors.bad_request(f"container {wanted} is not valid for pod {name}")

@@ -6,17 +6,10 @@ from typing import Any
 
 from aiohttp import web
 
-from streamops_sandbox.kube import (
-    codec,
-    conversion,
-    errors,
-    managed,
-    patches,
-    patching,
-    requestinfo,
-)
+from streamops_sandbox.kube import codec, conversion, errors, managed, patches, patching
 from streamops_sandbox.kube.builtin_schemas import definitions
 from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.requestinfo import flag
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.rest import Call
 from streamops_sandbox.objects import Object
@@ -86,11 +79,7 @@ def _applied(call: Call, live: Object) -> Object:
     if not (live.get("spec") or {}).get("replicas"):
         # No replicas are a missing field of a Scale, so that stating them is a change.
         live = patches.merge_patch(live, {"spec": {"replicas": None}})
-    manager = managed.Manager(call.write.manager, managed.APPLY, resource.api_version, "scale")
-    return managed.apply(
-        live, config, manager, resource.schema,
-        force=requestinfo.flag(call.query.get("force")), has_status=resource.has_status,
-    )  # fmt: skip
+    return managed.apply(live, config, call.write, force=flag(call.query.get("force")))
 
 
 def _check(replicas: object, resource: Resource, name: str) -> None:
