@@ -14,12 +14,16 @@ from datetime import UTC
 from typing import Any
 
 from streamops_sandbox import timestamps
-from streamops_sandbox.kube import errors, quantity
+from streamops_sandbox.kube import quantity
 from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.schema import FREE, Schema
 from streamops_sandbox.objects import Object
 
 _SCALARS = {s.STRING: "string", s.NUMBER: "float64", s.BOOLEAN: "bool", s.INTEGER: "int32"}
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    s.OBJECT: (dict,), s.MAP: (dict,), s.ARRAY: (list,), s.STRING: (str,), s.INTEGER: (int,),
+    s.BOOLEAN: (bool,), s.NUMBER: (int, float), s.INT_OR_STRING: (int, str),
+}  # fmt: skip
 _JSON_TYPES = {str: "string", bool: "bool", dict: "object", list: "array"}
 #: Fields that Go leaves out when they are zero; pointers, for which zero is a value, are not among them.
 _OMITTED_ZEROS = frozenset(
@@ -56,76 +60,46 @@ class Decoder:
     def conform(self, value: Any, node: Schema, path: str = "", owner: str = "") -> Any:
         """Return the value in its type's shape; raises DecodeError. `path` is its place, for messages."""
         type_ = node.type
-        if type_ == s.ANY:
-            return value
-        if type_ == s.OBJECT:
-            return self._object(value, node, path, owner)
-        if type_ == s.MAP:
-            return self._map(value, node, path, owner)
-        if type_ == s.ARRAY:
-            return self._array(value, node, path, owner)
-        return self._scalar(value, node, path, owner)
-
-    def _object(self, value: Any, node: Schema, path: str, owner: str) -> Object:
-        if not isinstance(value, dict):
+        if type_ in _PYTHON_TYPES and type(value) not in _PYTHON_TYPES[type_]:
             raise _mismatch(value, node, path, owner)
+        if type_ == s.OBJECT:
+            return self._object(value, node, path, node.name.rpartition(".")[2] or owner)
+        if type_ == s.MAP:
+            child = node.additional or FREE
+            # A null value is the zero value of the map's type; only strings occur with null.
+            return {
+                key: "" if item is None else self.conform(item, child, f"{path}.{key}", owner)
+                for key, item in value.items()
+            }
+        if type_ == s.ARRAY:
+            child = node.element()
+            return [
+                self.conform(item, child, f"{path}[{index}]", owner)
+                for index, item in enumerate(value)
+                if item is not None
+            ]
+        if type_ == s.INTEGER:
+            bits = 63 if (node.checks or {}).get("format") == "int64" else 31
+            if not -(2**bits) <= value < 2**bits:
+                raise _mismatch(value, node, path, owner)
+        if type_ == s.QUANTITY:
+            return _quantity(value)
+        return _text(value, node) if type_ == s.STRING and node.checks else value
+
+    def _object(self, value: Object, node: Schema, path: str, owner: str) -> Object:
         result: Object = {}
-        properties = node.properties
-        name = node.name.rpartition(".")[2] or owner
         for key, item in value.items():
-            child = properties.get(key)
+            child, below = node.properties.get(key), f"{path}.{key}" if path else key
             if child is None:
                 if node.preserve:
                     result[key] = item
                 else:
-                    self.unknown.append(f"{path}.{key}" if path else key)
+                    self.unknown.append(below)
             elif item is not None or child.type == s.ANY:
-                shaped = self.conform(item, child, f"{path}.{key}" if path else key, name)
+                shaped = self.conform(item, child, below, owner)
                 if shaped or self._keep_empty or not _omitted(key, shaped, node, child):
                     result[key] = shaped
         return result
-
-    def _map(self, value: Any, node: Schema, path: str, owner: str) -> Object:
-        if not isinstance(value, dict):
-            raise _mismatch(value, node, path, owner)
-        child = node.additional or FREE
-        # A null value is the zero value of the map's type; only strings occur with null.
-        return {
-            key: "" if item is None else self.conform(item, child, f"{path}.{key}", owner)
-            for key, item in value.items()
-        }
-
-    def _array(self, value: Any, node: Schema, path: str, owner: str) -> list[Any]:
-        if not isinstance(value, list):
-            raise _mismatch(value, node, path, owner)
-        child = node.element()
-        return [
-            self.conform(item, child, f"{path}[{index}]", owner)
-            for index, item in enumerate(value)
-            if item is not None
-        ]
-
-    def _scalar(self, value: Any, node: Schema, path: str, owner: str) -> Any:
-        type_ = node.type
-        kind = type(value)
-        if type_ == s.STRING:
-            if kind is not str:
-                raise _mismatch(value, node, path, owner)
-            return _text(value, node) if node.checks else value
-        if type_ == s.INTEGER:
-            bits = 63 if (node.checks or {}).get("format") == "int64" else 31
-            good = kind is int and -(2**bits) <= value < 2**bits
-        elif type_ == s.BOOLEAN:
-            good = kind is bool
-        elif type_ == s.NUMBER:
-            good = kind is int or kind is float
-        elif type_ == s.INT_OR_STRING:
-            good = kind is int or kind is str
-        else:
-            return _quantity(value)
-        if not good:
-            raise _mismatch(value, node, path, owner)
-        return value
 
 
 def _omitted(key: str, value: Any, node: Schema, child: Schema) -> bool:
@@ -184,11 +158,8 @@ def _mismatch(value: Any, node: Schema, path: str, owner: str) -> DecodeError:
     if isinstance(value, float) or (node.type == s.INTEGER and found == "number"):
         found = f"number {value}"
     place = re.sub(r"\[\d+\]", "", path)
-    if node.type not in (s.OBJECT, s.MAP, s.ARRAY) and owner in (
-        "ObjectMeta",
-        "ConfigMap",
-        "Secret",
-    ):
+    is_scalar = node.type not in (s.OBJECT, s.MAP, s.ARRAY)
+    if is_scalar and owner in ("ObjectMeta", "ConfigMap", "Secret"):
         # What is wrong in a map is reported with the map's own name.
         place = re.sub(r"\b(labels|annotations|data|binaryData|stringData)\..*", r"\1", place)
     return DecodeError(
@@ -207,14 +178,3 @@ def _go_type(node: Schema) -> str:
     if node.type == s.INTEGER and (node.checks or {}).get("format") == "int64":
         return "int64"
     return _SCALARS.get(node.type, node.type)
-
-
-def report(found: list[str], prefix: str, validation: str, warnings: list[str]) -> None:
-    """Refuse or warn about unknown and duplicate fields; raises a 400."""
-    if not found or validation == "Ignore":
-        return
-    if validation == "Strict":
-        raise errors.bad_request(f"{prefix}strict decoding error: {', '.join(found)}")
-    for text in found:
-        lines = text.removeprefix("yaml: unmarshal errors:\n").split("\n")
-        warnings.extend(line.strip() for line in lines)

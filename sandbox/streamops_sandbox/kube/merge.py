@@ -24,18 +24,6 @@ from streamops_sandbox.kube.schema import FREE, Schema
 _MISSING: Any = object()
 
 
-def _shape(value: Any, other: Any, node: Schema) -> str:
-    """`map`, `list` or `leaf`: how to walk these values; the values decide where types are free."""
-    sample = other if value is _MISSING or value is None else value
-    if node.atomic:
-        return "leaf"
-    if isinstance(sample, dict):
-        return "map"
-    if isinstance(sample, list) and node.type == s.ARRAY:
-        return "list"
-    return "leaf"
-
-
 class TypedError(ValueError):
     """A value cannot be merged by its type: it has list items without an identity."""
 
@@ -50,7 +38,7 @@ def element_of(item: Any, node: Schema) -> str | None:
         value = item.get(key) if isinstance(item, dict) else None
         if value is None:
             field_schema = element.properties.get(key, FREE)
-            value = field_schema.default if field_schema.has_default else None
+            value = field_schema.default
             if value is None and element.name and key in element.required:
                 value = 0 if field_schema.type == s.INTEGER else ""  # Go's zero values
         if value is not None:
@@ -84,38 +72,44 @@ def field_set(value: Any, node: Schema) -> Set:
     return result
 
 
+def _parts(value: Any, node: Schema, path: Path, *, unique: bool = False) -> dict[str, Any] | None:
+    """Return a value's parts by path element; None where it is owned as a whole."""
+    if node.atomic:
+        return None
+    if isinstance(value, dict):
+        return {f"f:{key}": item for key, item in value.items()}
+    is_list = isinstance(value, list) and node.type == s.ARRAY
+    return keyed(value, node, path, unique=unique) if is_list else None
+
+
+def _below(node: Schema, element: str) -> Schema:
+    return (node.child(element[2:]) if element.startswith("f:") else node.element()) or FREE
+
+
 def _collect(value: Any, node: Schema, path: Path, result: Set) -> None:
-    shape = _shape(value, None, node)
-    if shape == "map":
-        for key, item in value.items():
-            below = (*path, f"f:{key}")
-            _collect(item, node.child(key) or FREE, below, result)
-            if item is None or item == {} or key not in node.properties:
-                insert(result, below)
-    elif shape == "list":
-        for element, item in keyed(value, node, path, unique=True).items():
-            below = (*path, element)
-            _collect(item, node.element(), below, result)
-            insert(result, below)
-    else:
+    parts = _parts(value, node, path, unique=True)
+    if parts is None:
         insert(result, path)
+        return
+    for element, item in parts.items():
+        below = (*path, element)
+        _collect(item, _below(node, element), below, result)
+        # Fields of structs are not members themselves, other than empty ones.
+        if item in (None, {}) or element[2:] not in node.properties:
+            insert(result, below)
 
 
 def merge(live: Any, config: Any, node: Schema, path: Path = ()) -> Any:
     """The live value with the configuration laid over it; neither is changed."""
-    if config is _MISSING:
-        return live
-    if live is _MISSING or live is None or live == config:
+    if live is _MISSING or live is None or live == config or node.atomic:
         return config
-    shape = _shape(config, live, node)
-    if shape == "map" and isinstance(live, dict) and isinstance(config, dict):
+    if isinstance(live, dict) and isinstance(config, dict):
         merged = dict(live)
         for key, item in config.items():
-            merged[key] = merge(
-                live.get(key, _MISSING), item, node.child(key) or FREE, (*path, f"f:{key}")
-            )
+            below = (*path, f"f:{key}")
+            merged[key] = merge(live.get(key, _MISSING), item, node.child(key) or FREE, below)
         return merged
-    if shape == "list" and isinstance(live, list) and isinstance(config, list):
+    if isinstance(live, list) and isinstance(config, list) and node.type == s.ARRAY:
         return _merge_lists(live, config, node, path)
     return config
 
@@ -160,86 +154,49 @@ def compare(old: Any, new: Any, node: Schema) -> Comparison:
 
 
 def _compare(old: Any, new: Any, node: Schema, path: Path, result: Comparison) -> None:
-    if old is not _MISSING and new is not _MISSING and old == new and type(old) is type(new):
+    is_new, is_gone = old is _MISSING, new is _MISSING
+    if not is_new and not is_gone and old == new and type(old) is type(new):
         return
-    shape = _shape(new, old, node)
-    if shape == "map" and _both(dict, old, new) and (_filled(old) or _filled(new)):
-        before, after = _or_empty(old, {}), _or_empty(new, {})
-        for key in before.keys() | after.keys():
-            _compare(
-                before.get(key, _MISSING),
-                after.get(key, _MISSING),
-                node.child(key) or FREE,
-                (*path, f"f:{key}"),
-                result,
-            )
-    elif shape == "list" and _both(list, old, new) and (_filled(old) or _filled(new)):
-        before = keyed(_or_empty(old, []), node, path)
-        after = keyed(_or_empty(new, []), node, path)
-        for element in before.keys() | after.keys():
-            _compare(
-                before.get(element, _MISSING),
-                after.get(element, _MISSING),
-                node.element(),
-                (*path, element),
-                result,
-            )
-    elif old is not _MISSING and new is not _MISSING:
-        insert(result.modified, path)
-    if old is _MISSING:
-        insert(result.added, path)
-    elif new is _MISSING:
-        insert(result.removed, path)
-
-
-def _both(kind: type, old: Any, new: Any) -> bool:
-    return all(
-        value is _MISSING or value is None or isinstance(value, kind) for value in (old, new)
+    before, after = (
+        {} if value is _MISSING or value is None else _parts(value, node, path)
+        for value in (old, new)
     )
-
-
-def _filled(value: Any) -> bool:
-    return value is not _MISSING and bool(value)
-
-
-def _or_empty(value: Any, empty: Any) -> Any:
-    return empty if value is _MISSING or value is None else value
+    if before is not None and after is not None and (before or after):
+        for element in before.keys() | after.keys():
+            pair = before.get(element, _MISSING), after.get(element, _MISSING)
+            _compare(*pair, _below(node, element), (*path, element), result)
+    elif not is_new and not is_gone:
+        insert(result.modified, path)
+    if is_new or is_gone:
+        insert(result.added if is_new else result.removed, path)
 
 
 def remove(value: Any, paths: Set, node: Schema) -> Any:
     """The value without the paths of the set and all that is below them."""
     if isinstance(value, dict):
-        kept: dict[str, Any] = {}
-        for key, item in value.items():
-            below = paths.get(f"f:{key}")
-            if below is None:
-                kept[key] = item
-            elif not is_member(below):
-                kept[key] = remove(item, below, node.child(key) or FREE)
-        return kept
-    if isinstance(value, list) and _shape(value, None, node) == "list":
-        left = []
-        for item in value:
-            below = paths.get(element_of(item, node) or "")
-            if below is None:
-                left.append(item)
-            elif not is_member(below):
-                left.append(remove(item, below, node.element()))
-        return left
-    return value
+        parts = [(f"f:{key}", item) for key, item in value.items()]
+    elif isinstance(value, list) and node.type == s.ARRAY and not node.atomic:
+        parts = [(element_of(item, node) or "", item) for item in value]
+    else:
+        return value
+    kept = []
+    for element, item in parts:
+        below = paths.get(element)
+        if below is None:
+            kept.append((element, item))
+        elif not is_member(below):
+            kept.append((element, remove(item, below, _below(node, element))))
+    if isinstance(value, dict):
+        return {element[2:]: item for element, item in kept}
+    return [item for _, item in kept]
 
 
 def with_named_fields(paths: Set, node: Schema) -> Set:
     """The set with every struct field on the way to a member made a member too."""
     result: Set = {}
     for key, child in paths.items():
-        if key == ".":
-            result[key] = child
-            continue
-        kind, _, name = key.partition(":")
-        below = (node.child(name) if kind == "f" else node.element()) or FREE
-        deeper = with_named_fields(child, below) if child else {}
-        if kind == "f" and name in node.properties and deeper and "." not in deeper:
+        deeper = with_named_fields(child, _below(node, key)) if child else {}
+        if key.startswith("f:") and key[2:] in node.properties and deeper and "." not in deeper:
             deeper = {".": {}, **deeper}
         result[key] = deeper
     return result

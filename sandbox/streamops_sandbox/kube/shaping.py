@@ -95,9 +95,12 @@ def shape(obj: Object, resource: Resource, api: Api, write: Write) -> Object:
     ]
     found = (write.duplicates if write.patched else known) + unknown
     write.duplicates = []
-    if found and write.patched and write.field_validation == "Strict":
-        raise _bad_patch(typed, f"strict decoding error: {', '.join(found)}")
-    decoding.report(found, prefix, write.field_validation, write.warnings)
+    if found and write.field_validation == "Strict":
+        why = f"strict decoding error: {', '.join(found)}"
+        raise _bad_patch(typed, why) if write.patched else errors.bad_request(prefix + why)
+    for text in found if write.field_validation == "Warn" else ():
+        lines = text.removeprefix("yaml: unmarshal errors:\n").split("\n")
+        write.warnings.extend(line.strip() for line in lines)
     result.setdefault("metadata", {})
     if not resource.custom:
         api.strategy(resource).default(result)
