@@ -106,22 +106,14 @@ def decode_object(data: bytes, content_type: str, kind: str) -> tuple[Object, li
     try:
         value = loads(data) if media == JSON else load_yaml(data)
         value = {} if value is None else value
-        wrong = (
-            [k for k in ("apiVersion", "kind") if not isinstance(value.get(k, ""), str)]
-            if (isinstance(value, dict))
-            else []
-        )
-        if wrong:
-            found = json_type(value[wrong[0]])
-            text = f"json: cannot unmarshal {found} into Go struct field .{wrong[0]} of type string"
-            raise ParseError(text)
-        if isinstance(value, dict):
-            return value, duplicates(data) if media == JSON else _yaml_duplicates(data)
-        go_struct = (
-            'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
-            'Kind string "json:\\"kind,omitempty\\"" }'
-        )
-        why = f"json: cannot unmarshal {json_type(value)} into Go value of type {go_struct}"
+        if not isinstance(value, dict):
+            raise ParseError(cannot_unmarshal(value, f"value of type {_GO_STRUCT}"))
+        for key in ("apiVersion", "kind"):
+            if not isinstance(value.get(key, ""), str):
+                raise ParseError(
+                    cannot_unmarshal(value[key], f"struct field .{key} of type string")
+                )
+        return value, duplicates(data) if media == JSON else _yaml_duplicates(data)
     except ParseError as error:
         why = str(error)
     if not why.startswith("yaml:"):
@@ -131,9 +123,21 @@ def decode_object(data: bytes, content_type: str, kind: str) -> tuple[Object, li
     )
 
 
+_GO_STRUCT = (
+    'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
+    'Kind string "json:\\"kind,omitempty\\"" }'
+)
+_GO_TYPES = {dict: "object", list: "array", str: "string", bool: "bool"}
+
+
 def json_type(value: object) -> str:
-    """Return what encoding/json calls the type of a value that is no object."""
-    return {list: "array", str: "string", bool: "bool"}.get(type(value), "number")
+    """Return what encoding/json calls the type of a value."""
+    return _GO_TYPES.get(type(value), "number")
+
+
+def cannot_unmarshal(value: object, target: str) -> str:
+    """Return that a value has the wrong type for a part of Go's, in encoding/json's words."""
+    return f"json: cannot unmarshal {json_type(value)} into Go {target}"
 
 
 def _summary(data: bytes) -> str:

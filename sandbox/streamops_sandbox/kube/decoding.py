@@ -14,7 +14,7 @@ from datetime import UTC
 from typing import Any
 
 from streamops_sandbox import timestamps
-from streamops_sandbox.kube import quantity
+from streamops_sandbox.kube import codec, quantity
 from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.schema import FREE, Schema
 from streamops_sandbox.objects import Object
@@ -24,7 +24,6 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     s.OBJECT: (dict,), s.MAP: (dict,), s.ARRAY: (list,), s.STRING: (str,), s.INTEGER: (int,),
     s.BOOLEAN: (bool,), s.NUMBER: (int, float), s.INT_OR_STRING: (int, str),
 }  # fmt: skip
-_JSON_TYPES = {str: "string", bool: "bool", dict: "object", list: "array"}
 #: Fields that Go leaves out when they are zero; pointers, for which zero is a value, are not among them.
 _OMITTED_ZEROS = frozenset(
     {
@@ -154,7 +153,7 @@ def _quantity(value: Any) -> str:
 
 
 def _mismatch(value: Any, node: Schema, path: str, owner: str) -> DecodeError:
-    found = _JSON_TYPES.get(type(value), "number")
+    found = codec.json_type(value)
     if isinstance(value, float) or (node.type == s.INTEGER and found == "number"):
         found = f"number {value}"
     place = re.sub(r"\[\d+\]", "", path)

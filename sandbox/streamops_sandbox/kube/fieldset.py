@@ -46,13 +46,9 @@ def union(left: Set, right: Set) -> Set:
         if mine is None:
             result[key] = node
         elif key != _SELF and mine is not node:
-            result[key] = _union_node(mine, node)
+            member = is_member(mine) or is_member(node)
+            result[key] = _join(member, union(_children(mine), _children(node))) or {}
     return result
-
-
-def _union_node(left: Set, right: Set) -> Set:
-    member = is_member(left) or is_member(right)
-    return _join(member, union(_children(left), _children(right))) or {}
 
 
 def difference(left: Set, right: Set) -> Set:
@@ -91,26 +87,14 @@ def insert(target: Set, path: Path) -> None:
     node = target
     for depth, key in enumerate(path):
         child = node.get(key)
-        last = depth == len(path) - 1
         if child is None:
-            node[key] = child = {}
-            node = child
-            if not last:
-                # Not a member itself: it must not be left empty, which would mean it is.
-                _extend(node, path[depth + 1 :])
-                return
-        elif last:
-            if child:
-                child[_SELF] = {}
-        else:
-            if not child:
-                child[_SELF] = {}
-            node = child
-
-
-def _extend(node: Set, path: Path) -> None:
-    for key in path:
-        node[key] = node = {}
+            # What is between is no member itself: it must not be left empty, which would mean it is.
+            for new in path[depth:]:
+                node[new] = node = {}
+            return
+        if bool(child) is (depth == len(path) - 1):
+            child[_SELF] = {}
+        node = child
 
 
 def paths(node: Set, prefix: Path = ()) -> Iterator[Path]:

@@ -71,9 +71,8 @@ def page(
     exact: int | None = None
     if token:
         if query.get("resourceVersion", "0") != "0":
-            raise errors.bad_request(
-                "specifying resource version is not allowed when using continue"
-            )
+            why = "specifying resource version is not allowed when using continue"
+            raise errors.bad_request(why)
         exact, start = _read_token(token)
     elif query.get("resourceVersionMatch") == "Exact":
         exact = number(query, "resourceVersion")
@@ -100,38 +99,27 @@ def page(
 
 def check_options(query: Mapping[str, str], *, watch: bool = False) -> None:
     """Refuse list options that do not fit each other; raises a 422."""
-    match, field = query.get("resourceVersionMatch"), "resourceVersionMatch"
-    initial = query.get("sendInitialEvents")
-    version = query.get("resourceVersion")
+    field, initial = "resourceVersionMatch", query.get("sendInitialEvents")
+    match, version = query.get(field), query.get("resourceVersion")
     found = Causes()
-    if watch and initial is not None and match != "NotOlderThan":
-        found.forbidden(
-            field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        )
+    if initial is not None and not watch:
+        found.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
+    elif initial is not None and match != "NotOlderThan":
+        found.forbidden(field, f"sendInitialEvents requires setting {field} to NotOlderThan")
         if match:
             found.unsupported(field, match, ("NotOlderThan",))
     elif watch and match and initial is None:
         found.forbidden(
-            field,
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            field, f"{field} is forbidden for watch unless sendInitialEvents is provided"
         )
-    elif not watch and initial is not None:
-        found.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
-    elif not watch and match:
-        if match not in ("Exact", "NotOlderThan"):
-            found.unsupported(field, match, ("Exact", "NotOlderThan", ""))
-        elif not version:
-            found.forbidden(
-                field, "resourceVersionMatch is forbidden unless resourceVersion is provided"
-            )
-            if query.get("continue"):
-                found.forbidden(
-                    field, "resourceVersionMatch is forbidden when continue is provided"
-                )
-        elif match == "Exact" and version == "0":
-            found.forbidden(
-                field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-            )
+    elif match and not watch and match not in ("Exact", "NotOlderThan"):
+        found.unsupported(field, match, ("Exact", "NotOlderThan", ""))
+    elif match and not watch and not version:
+        found.forbidden(field, f"{field} is forbidden unless resourceVersion is provided")
+        if query.get("continue"):
+            found.forbidden(field, f"{field} is forbidden when continue is provided")
+    elif match == "Exact" and version == "0" and not watch:
+        found.forbidden(field, f'{field} "exact" is forbidden for resourceVersion "0"')
     if found:
         raise errors.invalid("meta.k8s.io", "ListOptions", "", found)
 
@@ -159,17 +147,11 @@ def bad_version(text: str) -> str:
 
 def too_large(wanted: int, revision: int) -> errors.StatusError:
     """504: a resource version is from the future."""
-    return errors.StatusError(
-        504,
-        "Timeout",
-        f"Timeout: Too large resource version: {wanted}, current: {revision}",
-        details={
-            "causes": [
-                {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-            ],
-            "retryAfterSeconds": 1,
-        },
-    )
+    why = "Too large resource version"
+    cause = {"reason": "ResourceVersionTooLarge", "message": why}
+    text = f"Timeout: {why}: {wanted}, current: {revision}"
+    details = {"causes": [cause], "retryAfterSeconds": 1}
+    return errors.StatusError(504, "Timeout", text, details=details)
 
 
 def _make_token(revision: int, last: Stored) -> str:
@@ -209,14 +191,9 @@ def list_body(raws: list[bytes], result: Page, resource: Resource) -> bytes:
             b"{" + raw[len(start) :] if raw.startswith(start) else _without_type(raw)
             for raw in raws
         ]
-    head = orjson.dumps(
-        {
-            "kind": resource.list_kind,
-            "apiVersion": resource.api_version,
-            "metadata": list_metadata(result),
-        }
-    )
-    return b'%s,"items":[%s]}' % (head[:-1], b",".join(raws))
+    head: Object = {"kind": resource.list_kind, "apiVersion": resource.api_version}
+    head["metadata"] = list_metadata(result)
+    return b'%s,"items":[%s]}' % (orjson.dumps(head)[:-1], b",".join(raws))
 
 
 def _without_type(raw: bytes) -> bytes:

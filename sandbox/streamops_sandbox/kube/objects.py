@@ -64,11 +64,13 @@ class Objects:
         if resource.has_status:
             obj.pop("status", None)
         obj = _track(None, obj, write)
-        review = Review(
-            resource, "CREATE", namespace, metadata["name"], obj, None, write, _options(write)
-        )
+        name, options = metadata["name"], _options(write)
+        review = Review(resource, "CREATE", namespace, name, obj, None, write, options)
         obj = await self._admit(review)
-        self._settle_new(obj, resource)
+        strategy = self.api.strategy(resource)
+        if strategy.tracks_generation:
+            obj["metadata"]["generation"] = 1
+        strategy.prepare_create(obj, self.api)
         await self._validate(review, obj, None)
         for _ in range(_NAME_RETRIES):
             obj, kept = _stored_form(obj, resource)
@@ -89,12 +91,6 @@ class Objects:
             raise errors.invalid(resource.group, resource.kind, "", found)
         metadata["name"] = names.generate(metadata["generateName"])
         return True
-
-    def _settle_new(self, obj: Object, resource: Resource) -> None:
-        strategy = self.api.strategy(resource)
-        if strategy.tracks_generation:
-            obj["metadata"]["generation"] = 1
-        strategy.prepare_create(obj, self.api)
 
     async def update(self, transform: Transform, write: Write) -> Object:
         """Change an object by a function of its present state; returns it.
@@ -152,17 +148,7 @@ class Objects:
     def _check_identity(self, new: Object, stored: Stored, write: Write) -> None:
         """Check that the new state is of the same object, and made from its latest version."""
         metadata, resource = new["metadata"], write.resource
-        if not metadata.get("name"):
-            raise errors.bad_request(
-                f"the name of the object ({stored.name} based on URL) was undeterminable: name must be "
-                "provided"
-            )
-        if metadata.get("name", stored.name) != stored.name:
-            raise errors.bad_request(
-                f"the name of the object ({metadata['name']}) does not match the name on the URL "
-                f"({stored.name})"
-            )
-        metadata["name"] = stored.name
+        check_name(metadata, stored.name)
         check_namespace(metadata, resource, stored.namespace)
         version = metadata.get("resourceVersion")
         if not version and not self.api.strategy(resource).unconditional_update:
@@ -264,6 +250,18 @@ def _track(old: Object | None, new: Object, write: Write) -> Object:
         return managed.track_update(old, new, manager, schema, has_status=write.resource.has_status)
     except merge.TypedError:
         return new  # what is wrong with it, validation tells
+
+
+def check_name(metadata: Object, name: str) -> None:
+    """The body's name has to be the path's; raises a 400."""
+    given = metadata.get("name")
+    if not given:
+        raise errors.bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )
+    if given != name:
+        why = f"the name of the object ({given}) does not match the name on the URL ({name})"
+        raise errors.bad_request(why)
 
 
 def check_namespace(metadata: Object, resource: Resource, namespace: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import jsonpatch
 import jsonpointer
 
-from streamops_sandbox.kube import errors
+from streamops_sandbox.kube import codec, errors
 from streamops_sandbox.kube.schema import FREE, Schema
 from streamops_sandbox.objects import Object
 
@@ -16,6 +16,7 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
+_INAPPLICABLE = (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError)
 _DIRECTIVE = "$patch"
 _DELETE_PRIMITIVE = "$deleteFromPrimitiveList/"
 _ORDER = "$setElementOrder/"
@@ -24,42 +25,30 @@ _RETAIN_KEYS = "$retainKeys"
 
 def json_patch(target: Object, patch: Any) -> Object:
     """RFC 6902; raises a 400 for a malformed patch, a 422 for one that does not apply."""
-    if not isinstance(patch, list):
-        found = "object" if isinstance(patch, dict) else type(patch).__name__
-        raise errors.bad_request(
-            f"error decoding patch: json: cannot unmarshal {found} into Go value of type "
-            "[]handlers.jsonPatchOp"
-        )
+    check_type(patch, list, "[]handlers.jsonPatchOp")
     for operation in patch:
-        if not isinstance(operation, dict):
-            found = {str: "string", list: "array", bool: "bool"}.get(type(operation), "number")
-            raise errors.bad_request(
-                f"error decoding patch: json: cannot unmarshal {found} into Go value of type "
-                "handlers.jsonPatchOp"
-            )
+        check_type(operation, dict, "handlers.jsonPatchOp")
     try:
         result: Object = target
         for operation in patch:
             result = _json_operation(result, _as_go_reads(operation))
-    except (
-        jsonpatch.JsonPatchException,
-        jsonpointer.JsonPointerException,
-        TypeError,
-        KeyError,
-    ) as error:
-        raise errors.StatusError(
-            422,
-            "Invalid",
-            "the server rejected our request due to an error in our request",
-            details={},
-        ) from error
+    except (*_INAPPLICABLE, TypeError) as error:
+        text = "the server rejected our request due to an error in our request"
+        raise errors.StatusError(422, "Invalid", text, details={}) from error
     return result
+
+
+def check_type(value: object, wanted: type, go_type: str) -> None:
+    """Check that a part of a patch is a list or an object; raises a 400."""
+    if not isinstance(value, wanted):
+        why = codec.cannot_unmarshal(value, f"value of type {go_type}")
+        raise errors.bad_request(f"error decoding patch: {why}")
 
 
 def _json_operation(target: Object, operation: Object) -> Object:
     try:
         applied: Object = jsonpatch.JsonPatch([operation]).apply(target)
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError):
+    except _INAPPLICABLE:
         # Go's library replaces what is not there, copies it as null and finds it equal to null.
         name, value = operation.get("op"), operation.get("value")
         if name == "test" and "value" in operation and value is None:
@@ -110,9 +99,8 @@ def _merge_map(target: Object, patch: Object, node: Schema) -> Object:
     if directive == "delete":
         return {}
     if directive not in (None, "merge"):
-        raise errors.StatusError(
-            500, "", f"unknown patch type: {directive} in map: {_go_map(patch)}"
-        )
+        text = f"unknown patch type: {directive} in map: {_go_map(patch)}"
+        raise errors.StatusError(500, "", text)
     retained = patch.get(_RETAIN_KEYS)
     if retained is not None and not isinstance(retained, list):
         raise errors.bad_request("invalid patch format of retainKeys")
@@ -151,12 +139,8 @@ def _check_order(key: str, order: Any, patch: Object, node: Schema) -> None:
     listed = [item.get(merge_key) for item in order]
     items = [item for item in patch[field] if _DIRECTIVE not in item]
     if any(item.get(merge_key) not in listed for item in items):
-        raise errors.StatusError(
-            500,
-            "",
-            f"The order in patch list:\n{_go_map(items)}\n doesn't match {_ORDER[:-1]} list:\n"
-            f"{_go_map(order)}\n",
-        )
+        text = f"The order in patch list:\n{_go_map(items)}\n doesn't match {_ORDER[:-1]} list:\n"
+        raise errors.StatusError(500, "", f"{text}{_go_map(order)}\n")
 
 
 def _merge_value(target: Any, value: Any, node: Schema) -> Any:
@@ -183,15 +167,11 @@ def _merge_list(target: list[Any], patch: list[Any], node: Schema) -> list[Any]:
             text = f"map: {_go_map(item)} does not contain declared merge key: {node.merge_key}"
             raise errors.StatusError(500, "", text)
         identity = item[node.merge_key]
-        places = [
-            index
-            for index, existing in enumerate(result)
-            if existing.get(node.merge_key) == identity
-        ]
+        same = [index for index, old in enumerate(result) if old.get(node.merge_key) == identity]
         if item.get(_DIRECTIVE) == "delete":
-            result = [other for index, other in enumerate(result) if index not in places]
-        elif places:
-            result[places[0]] = _merge_map(result[places[0]], item, node.element())
+            result = [old for index, old in enumerate(result) if index not in same]
+        elif same:
+            result[same[0]] = _merge_map(result[same[0]], item, node.element())
         else:
             result.append(_merge_map({}, item, node.element()))
     return result
@@ -203,9 +183,9 @@ def _go_map(value: Any) -> str:
         return f"map[{' '.join(f'{key}:{_go_map(item)}' for key, item in sorted(value.items()))}]"
     if isinstance(value, list):
         return f"[{' '.join(map(_go_map, value))}]"
-    return (
-        "<nil>" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    )
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "<nil>" if value is None else str(value)
 
 
 def _ordered(items: list[Any], order: list[Any], before: list[Any], node: Schema) -> list[Any]:

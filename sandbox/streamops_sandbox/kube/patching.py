@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import orjson
@@ -12,15 +12,14 @@ from streamops_sandbox.kube import codec, conversion, decoding, errors, managed,
 from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.api import Write
 from streamops_sandbox.kube.merge import TypedError
-from streamops_sandbox.kube.objects import Objects
+from streamops_sandbox.kube.objects import Objects, check_name
 from streamops_sandbox.kube.requestinfo import flag
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.schema import Schema
 from streamops_sandbox.objects import Object
 
-_SUPPORTED = (
-    patches.JSON_PATCH, patches.MERGE_PATCH, patches.STRATEGIC_PATCH, codec.APPLY_YAML,
-)  # fmt: skip
+#: The kinds of patch that custom resources take, too.
+_OF_CUSTOM = (patches.JSON_PATCH, patches.MERGE_PATCH, codec.APPLY_YAML)
 
 
 async def patch(
@@ -34,8 +33,11 @@ async def patch(
     if query.get("force") is not None:
         why = "Forbidden: may not be specified for non-apply patch"
         raise _bad_option("FieldValueForbidden", "force", why)
-    if kind not in _SUPPORTED or (kind == patches.STRATEGIC_PATCH and resource.custom):
-        raise unsupported(resource)
+    if resource.custom and kind not in _OF_CUSTOM:
+        raise errors.unsupported_media_type(_OF_CUSTOM)
+    if kind not in (*_OF_CUSTOM, patches.STRATEGIC_PATCH):
+        text = "415: Unsupported Media Type"
+        raise errors.StatusError(415, "UnsupportedMediaType", text, details={})
     write.patched = True
     transform = parse_patch(kind, body, resource.schema)
     source = "json patch " if kind == patches.JSON_PATCH else ""
@@ -81,15 +83,7 @@ def _configuration(body: bytes, resource: Resource, name: str, query: Mapping[st
     if version != resource.api_version or config["kind"] != resource.kind:
         shown = version if "/" in version else f"/{version}"
         raise errors.bad_request(f"invalid object type: {shown}, Kind={config['kind']}")
-    given = config["metadata"].get("name")
-    if not given:
-        raise errors.bad_request(
-            f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
-        )
-    if given != name:
-        raise errors.bad_request(
-            f"the name of the object ({given}) does not match the name on the URL ({name})"
-        )
+    check_name(config["metadata"], name)
     require_manager(query)
     return conform_configuration(config, resource)
 
@@ -103,37 +97,17 @@ def _blank(resource: Resource, namespace: str, name: str, uid: str | None) -> Ob
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": place}
 
 
-def unsupported(resource: Resource) -> errors.StatusError:
-    """Return the 415 for a kind of patch that a type does not take."""
-    if resource.custom:
-        kinds = ", ".join(item for item in _SUPPORTED if item != patches.STRATEGIC_PATCH)
-        text = f"the body of the request was in an unknown format - accepted media types include: {kinds}"
-        return errors.StatusError(415, "UnsupportedMediaType", text)
-    text = "415: Unsupported Media Type"
-    return errors.StatusError(415, "UnsupportedMediaType", text, details={})
-
-
 def parse_patch(kind: str, body: bytes, schema: Schema) -> Callable[[Object], Object]:
     """Return the function that applies a JSON, merge or strategic merge patch; raises a 400."""
     try:
         patch = codec.loads(body)
     except codec.ParseError as error:
         raise errors.bad_request(f"error decoding patch: {error}") from error
-    if kind != patches.JSON_PATCH and not isinstance(patch, dict):
-        raise errors.bad_request(
-            f"error decoding patch: json: cannot unmarshal {codec.json_type(patch)} into Go value of "
-            "type map[string]interface {}"
-        )
-
-    def transform(live: Object) -> Object:
-        if kind == patches.JSON_PATCH:
-            return patches.json_patch(live, patch)
-        if kind == patches.MERGE_PATCH:
-            merged: Object = patches.merge_patch(live, patch)
-            return merged
-        return patches.strategic_patch(live, patch, schema)
-
-    return transform
+    if kind != patches.JSON_PATCH:
+        patches.check_type(patch, dict, "map[string]interface {}")
+    plain = {patches.JSON_PATCH: patches.json_patch, patches.MERGE_PATCH: patches.merge_patch}
+    applied = plain.get(kind) or partial(patches.strategic_patch, node=schema)
+    return lambda live: applied(live, patch)
 
 
 def parse_configuration(body: bytes) -> Object:
@@ -141,20 +115,17 @@ def parse_configuration(body: bytes) -> Object:
     try:
         config = codec.load_yaml(body)
     except codec.ParseError as error:
-        raise errors.bad_request(
-            f"error decoding YAML: error converting YAML to JSON: {error}"
-        ) from error
+        text = f"error decoding YAML: error converting YAML to JSON: {error}"
+        raise errors.bad_request(text) from error
     if not isinstance(config, dict):
-        raise errors.bad_request(
-            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "
-            f"{codec.json_type(config)} into Go value of type map[string]interface {{}}"
-        )
+        why = codec.cannot_unmarshal(config, "value of type map[string]interface {}")
+        text = f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {why}"
+        raise errors.bad_request(text)
     for field in ("apiVersion", "kind"):
         if not config.get(field):
             shown = orjson.dumps(config).decode()
-            raise errors.bad_request(
-                f"Object '{field[0].upper()}{field[1:]}' is missing in '{shown}'"
-            )
+            text = f"Object '{field[0].upper()}{field[1:]}' is missing in '{shown}'"
+            raise errors.bad_request(text)
     metadata = config["metadata"] = config.get("metadata") or {}
     if metadata.get("managedFields"):
         raise errors.bad_request("metadata.managedFields must be nil")
@@ -195,12 +166,9 @@ def conform_configuration(config: Object, resource: Resource) -> Object:
 def _typed_error(config: Object, resource: Resource, text: str) -> errors.StatusError:
     name, namespace = (config["metadata"].get(key, "") for key in ("name", "namespace"))
     group_version = resource.api_version if resource.group else f"/{resource.version}"
-    return errors.StatusError(
-        500,
-        "",
-        f"failed to create typed patch object ({namespace}/{name}; {group_version}, "
-        f"Kind={resource.kind}): {text}",
-    )
+    what = f"{namespace}/{name}; {group_version}, Kind={resource.kind}"
+    text = f"failed to create typed patch object ({what}): {text}"
+    return errors.StatusError(500, "", text)
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {

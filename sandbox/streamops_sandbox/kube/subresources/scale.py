@@ -9,6 +9,7 @@ from aiohttp import web
 from streamops_sandbox.kube import codec, conversion, errors, managed, patches, patching
 from streamops_sandbox.kube.builtin_schemas import definitions
 from streamops_sandbox.kube.kinds.causes import Causes
+from streamops_sandbox.kube.objects import check_name
 from streamops_sandbox.kube.requestinfo import flag
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.rest import Call
@@ -59,10 +60,7 @@ def _wanted(call: Call, present: Object) -> Object:
         if kind != "Scale":
             why = f"converting (v1.{kind}) to (autoscaling.Scale): unknown conversion"
             raise errors.bad_request(f'{kind} in version "v1" cannot be handled as a Scale: {why}')
-        given = (wanted.get("metadata") or {}).get("name", name)
-        if given != name:
-            why = f"the name of the object ({given}) does not match the name on the URL ({name})"
-            raise errors.bad_request(why)
+        check_name({"name": name, **(wanted.get("metadata") or {})}, name)
         return wanted
     kind = codec.media_type(call.content_type())
     schema = definitions().of_kind(("autoscaling", "v1", "Scale"))
