@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from streamops_sandbox.kube.api import Api
 from streamops_sandbox.kube.authn import MASTERS, User
+from streamops_sandbox.kube.store import Stored
 from streamops_sandbox.objects import Object
 
 _GROUP = "rbac.authorization.k8s.io"
@@ -38,14 +39,6 @@ class Attributes:
         return f"{self.plural}/{self.subresource}" if self.subresource else self.plural
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Allowed or not, and by which binding."""
-
-    allowed: bool
-    reason: str = ""
-
-
 class Authorizer:
     """Decides by the roles and bindings in storage; remembers until these change."""
 
@@ -56,67 +49,49 @@ class Authorizer:
         ]
         self._api = api
         self._seen = -1
-        self._decisions: dict[tuple[str, tuple[str, ...], Attributes], Decision] = {}
-        self._loaded: dict[tuple[str, str, str], Object] = {}
+        self._decisions: dict[tuple[str, tuple[str, ...], Attributes], str | None] = {}
+        self._loaded: dict[Stored, Object] = {}
 
-    def decide(self, user: User, wanted: Attributes) -> Decision:
-        """Whether a user may do something."""
+    def decide(self, user: User, wanted: Attributes) -> str | None:
+        """Return by which binding a user may do something (maybe none); None where the user may not."""
         if MASTERS in user.groups:
-            return Decision(True)
+            return ""
         latest = max(collection.latest for collection in self._collections)
         if latest != self._seen or len(self._decisions) > _MAX_REMEMBERED:
             self._seen = latest
             self._decisions.clear()
             self._loaded.clear()
         key = (user.name, user.groups, wanted)
-        found = self._decisions.get(key)
-        if found is None:
-            found = self._decisions[key] = self._decide(user, wanted)
-        return found
-
-    def _decide(self, user: User, wanted: Attributes) -> Decision:
-        for rule, source in self.rules(user, wanted.namespace):
-            if rule_allows(rule, wanted):
-                return Decision(True, source)
-        return Decision(False)
+        if key not in self._decisions:
+            rules = self.rules(user, wanted.namespace)
+            sources = (source for rule, source in rules if rule_allows(rule, wanted))
+            self._decisions[key] = next(sources, None)
+        return self._decisions[key]
 
     def rules(self, user: User, namespace: str) -> Iterator[tuple[Object, str]]:
         """All rules that hold for a user in a namespace ("" for the cluster), with their source."""
-        for binding in self._items(CLUSTER_BINDINGS, ""):
-            subject = _subject(user, binding, "")
-            if subject:
-                yield from self._role_rules(binding, "ClusterRoleBinding", subject)
-        if not namespace:
-            return
-        for binding in self._items(BINDINGS, namespace):
-            subject = _subject(user, binding, namespace)
-            if subject:
-                yield from self._role_rules(binding, "RoleBinding", subject)
+        places = [(CLUSTER_BINDINGS, "ClusterRoleBinding", "")]
+        places += [(BINDINGS, "RoleBinding", namespace)] if namespace else []
+        for collection, kind, space in places:
+            for stored in self._api.store.collection(collection).items(space):
+                binding = self._load(stored)
+                subject = _subject(user, binding, space)
+                if subject:
+                    yield from self._role_rules(binding, kind, subject)
 
-    def _items(self, collection: str, namespace: str) -> Iterator[Object]:
-        for stored in self._api.store.collection(collection).items(namespace):
-            key = (collection, stored.namespace, stored.name)
-            found = self._loaded.get(key)
-            if found is None:
-                found = self._loaded[key] = stored.load()
-            yield found
+    def _load(self, stored: Stored) -> Object:
+        if stored not in self._loaded:
+            self._loaded[stored] = stored.load()
+        return self._loaded[stored]
 
     def _role_rules(self, binding: Object, kind: str, subject: str) -> Iterator[tuple[Object, str]]:
-        reference = binding["roleRef"]
-        metadata = binding["metadata"]
-        space = metadata.get("namespace", "")
-        role_space = space if reference["kind"] == "Role" else ""
-        collection = ROLES if reference["kind"] == "Role" else CLUSTER_ROLES
-        key = (collection, role_space, reference["name"])
-        role = self._loaded.get(key)
-        if role is None:
-            stored = self._api.get(*key)
-            if stored is None:
-                return
-            role = self._loaded[key] = stored.load()
+        reference, metadata = binding["roleRef"], binding["metadata"]
+        space, is_role = metadata.get("namespace", ""), reference["kind"] == "Role"
+        collection = ROLES if is_role else CLUSTER_ROLES
+        stored = self._api.get(collection, space if is_role else "", reference["name"])
         name = f"{metadata['name']}/{space}" if space else metadata["name"]
         source = f'RBAC: allowed by {kind} "{name}" of {reference["kind"]} "{reference["name"]}" to {subject}'
-        for rule in role.get("rules") or []:
+        for rule in self._load(stored).get("rules") or [] if stored else ():
             yield rule, source
 
 
@@ -143,30 +118,22 @@ def _is_subject(user: User, subject: Object, namespace: str) -> bool:
 
 def rule_allows(rule: Object, wanted: Attributes) -> bool:
     """Whether one `PolicyRule` covers an action."""
-    verbs = rule.get("verbs") or []
-    if "*" not in verbs and wanted.verb not in verbs:
+    if not {"*", wanted.verb} & set(rule.get("verbs") or []):
         return False
     if wanted.path:
-        return any(_path_matches(p, wanted.path) for p in rule.get("nonResourceURLs") or [])
-    groups = rule.get("apiGroups") or []
-    if "*" not in groups and wanted.group not in groups:
-        return False
-    if not _resource_listed(rule.get("resources") or [], wanted):
-        return False
+        return any(
+            wanted.path == path or (path.endswith("*") and wanted.path.startswith(path[:-1]))
+            for path in rule.get("nonResourceURLs") or []
+        )
+    resources = {"*", wanted.resource}
+    if wanted.subresource:
+        resources.add(f"*/{wanted.subresource}")
     names = rule.get("resourceNames") or []
-    return not names or wanted.name in names
-
-
-def _resource_listed(resources: list[str], wanted: Attributes) -> bool:
-    if "*" in resources or wanted.resource in resources:
-        return True
-    return bool(wanted.subresource) and f"*/{wanted.subresource}" in resources
-
-
-def _path_matches(pattern: str, path: str) -> bool:
-    if pattern.endswith("*"):
-        return path.startswith(pattern[:-1])
-    return path == pattern
+    return (
+        bool({"*", wanted.group} & set(rule.get("apiGroups") or []))
+        and bool(resources & set(rule.get("resources") or []))
+        and (not names or wanted.name in names)
+    )
 
 
 def refusal(user: User, wanted: Attributes) -> str:

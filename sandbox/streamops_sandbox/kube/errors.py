@@ -146,11 +146,6 @@ def invalid(group: str, kind: str, name: str, causes: Sequence[Object]) -> Statu
     return StatusError(422, "Invalid", message, details=details)
 
 
-def too_many_requests(message: str) -> StatusError:
-    """429: the same request may succeed a second later."""
-    return StatusError(429, "TooManyRequests", message, details={"retryAfterSeconds": 1})
-
-
 def internal(message: str) -> StatusError:
     """500: something behind the API server failed."""
     text = f"Internal error occurred: {message}"

@@ -69,7 +69,7 @@ class HandlerChain:
         return await self._plain.serve(request, info, user)
 
     def _authorize(self, user: User, wanted: Attributes) -> None:
-        if self._authorizer.decide(user, wanted).allowed:
+        if self._authorizer.decide(user, wanted) is not None:
             return
         why = authz.refusal(user, wanted)
         if wanted.path:

@@ -221,16 +221,10 @@ class Rest:
         if int(version) > self._context.api.store.revision:
             raise listing.too_large(int(version), self._context.api.store.revision)
         if requestinfo.flag(call.query.get("export")):
-            raise errors.bad_request(
-                "the export parameter, deprecated since v1.14, is no longer supported"
-            )
+            why = "the export parameter, deprecated since v1.14, is no longer supported"
+            raise errors.bad_request(why)
         stored = self._context.api.require(call.resource, call.write.namespace, call.info.name)
-        raw = conversion.raw(stored, call.resource)
-        form = negotiation.form(call.request.headers.get("Accept", ""))
-        if form in (negotiation.TABLE, negotiation.METADATA):
-            obj = orjson.loads(raw)
-            raw = negotiation.render_object(obj, form, call.resource, call.query)
-        return call.answer_bytes(200, raw)
+        return call.answer(200, conversion.raw(stored, call.resource))
 
     async def _list(self, call: Call) -> web.StreamResponse:
         api, resource = self._context.api, call.resource

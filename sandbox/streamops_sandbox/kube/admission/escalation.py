@@ -33,7 +33,7 @@ async def check(api: Api, authorizer: Authorizer, review: Review) -> None:
         verb, name = "bind", role.get("name", "")
         plural = "roles" if role.get("kind") == "Role" else "clusterroles"
     wanted = Attributes(verb, _GROUP, plural, "", review.namespace, name)
-    if authorizer.decide(user, wanted).allowed:
+    if authorizer.decide(user, wanted) is not None:
         return
     rules = (obj if is_role else _role(api, plural, review.namespace, name)).get("rules") or []
     if is_role and obj.get("aggregationRule"):

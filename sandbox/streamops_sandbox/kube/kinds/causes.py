@@ -69,13 +69,6 @@ class Causes(list[Object]):
         if obj.get(field) is not None and obj[field] not in allowed:
             self.unsupported(join(prefix, field), obj[field], allowed)
 
-    def not_negative(self, obj: Object, prefix: str, *fields: str) -> None:
-        """Check numbers that start from 0, where they are set."""
-        for field in fields:
-            if isinstance(obj.get(field), int) and obj[field] < 0:
-                text = "must be greater than or equal to 0"
-                self.invalid(join(prefix, field), obj[field], text)
-
     def between(self, field: str, value: int, low: int, high: int) -> None:
         """Check a number's bounds, both included."""
         if not low <= value <= high:

@@ -33,9 +33,9 @@ async def review_access(call: Call) -> web.StreamResponse:
         user = User(spec.get("user", ""), groups, spec.get("uid", ""), spec.get("extra") or {})
     wanted = resource or other or {}
     attributes = Attributes(*(wanted.get(key) or "" for key in _ATTRIBUTES))
-    decision = call.server.authorizer.decide(user, attributes)
-    reason = {"reason": decision.reason} if decision.reason else {}
-    return answer(call, spec, {"allowed": decision.allowed, **reason})
+    source = call.server.authorizer.decide(user, attributes)
+    reason = {"reason": source} if source else {}
+    return answer(call, spec, {"allowed": source is not None, **reason})
 
 
 def _check(spec: Object, kind: str, namespace: str) -> None:
