@@ -51,13 +51,6 @@ class Namespaces(Strategy):
         """Keep the finalizers, which only the finalize subresource changes."""
         obj["spec"] = old.get("spec") or {}
 
-    def validate(self, obj: Object, found: Causes) -> None:
-        """Check the finalizers."""
-        for finalizer in (obj.get("spec") or {}).get("finalizers") or []:
-            if "/" not in finalizer and finalizer != _EMPTIED:
-                why = "name is neither a standard finalizer name nor is it fully qualified"
-                found.invalid("spec.finalizers", finalizer, why)
-
 
 @function
 def config_keys(_: Any, __: str, found: Causes, obj: Object) -> None:
@@ -248,14 +241,6 @@ class ResourceQuotas(Strategy):
     def written(self, obj: Object, old: Object | None, api: Api) -> None:
         """Count what the namespace uses."""
         api.quotas.refresh(obj["metadata"]["namespace"])
-
-
-@function
-def event_object(reference: Object | None, field: str, found: Causes, event: Object) -> None:
-    """Check that an event is where its object is."""
-    place = (reference or {}).get("namespace", "")
-    if place and place != event["metadata"].get("namespace"):
-        found.invalid(f"{field}.namespace", place, "does not match event.namespace")
 
 
 class Events(Strategy):

@@ -102,9 +102,14 @@ def _bases(obj: Any, block: Object, field: str, root: Any) -> Iterator[tuple[Any
 
 
 def _holds(obj: Object, path: str, wanted: Any) -> bool:
-    if isinstance(wanted, dict):
+    if isinstance(wanted, dict) and "not" in wanted:
         return not _holds(obj, path, wanted["not"])
-    values = [_value(holder, key) for holder, key, _ in _places(obj, _steps(path), "")]
+    values = _values(obj, path)
+    if isinstance(wanted, dict):
+        ((word, other),) = wanted.items()
+        is_path = isinstance(other, str) and word != "form"
+        bound = _values(obj, other)[0] if is_path else other
+        return any(_COMPARISONS[word](value, bound) for value in values)
     wanted = wanted if isinstance(wanted, list) else [wanted]
     return any(
         _STATES[one](value) if one in _STATES else value == one
@@ -113,6 +118,16 @@ def _holds(obj: Object, path: str, wanted: Any) -> bool:
     )
 
 
+def _values(obj: Object, path: str) -> list[Any]:
+    return [_value(holder, key) for holder, key, _ in _places(obj, _steps(path), "")]
+
+
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "above": lambda value, bound: (value or 0) > (bound or 0),
+    "below": lambda value, bound: (value or 0) < (bound or 0),
+    "unlike": lambda value, other: bool(value) and value != other,
+    "form": lambda value, form: bool(re.fullmatch(form, value or "")),
+}
 _STATES: dict[Any, Callable[[Any], bool]] = {
     "<set>": lambda value: value is not None,
     "<unset>": lambda value: value is None,
@@ -152,12 +167,13 @@ def check(obj: Any, blocks: list[Object], found: Causes, field: str = "", root: 
         for base, here in _bases(obj, block, field, root):
             if "use" in block:
                 check(base, _shape(block["use"], "rules"), found, here, root)
-            for steps, rules, of_missing in _compiled(block):
+            for steps, shown, rules, of_missing in _compiled(block):
                 if not steps:
-                    _apply(rules, base, here, found, root)
+                    _apply(rules, base, _reported(shown, here, here), found, root)
                 elif of_missing or not _is_absent(base, steps):
                     for holder, key, place in _places(base, steps, here):
-                        _apply(rules, _value(holder, key), place, found, root)
+                        reported = _reported(shown, here, place)
+                        _apply(rules, _value(holder, key), reported, found, root)
 
 
 def check_shape(obj: Any, shape: str, found: Causes, field: str) -> None:
@@ -181,22 +197,31 @@ def _apply(rules: list[tuple[str, Any]], value: Any, field: str, found: Causes, 
             _CHECKS[word](value, field, found, argument)
 
 
+def _reported(shown: str, here: str, place: str) -> str:
+    """Return the field that is named in messages; `here` is the block's, `place` the value's own."""
+    if shown == "[]":
+        return here.rpartition("[")[0]
+    return join(here, shown) if shown.strip(".") else here if shown else place
+
+
+Compiled = tuple[tuple[Step, ...], str, list[tuple[str, Any]], bool]
 #: What `_compiled` has made of a block of the document, by its identity.
-_COMPILED: dict[int, list[tuple[tuple[Step, ...], list[tuple[str, Any]], bool]]] = {}
+_COMPILED: dict[int, list[Compiled]] = {}
 
 
-def _compiled(block: Object) -> list[tuple[tuple[Step, ...], list[tuple[str, Any]], bool]]:
-    """Return the paths of a block with their checks, and whether one is about a missing value, too."""
+def _compiled(block: Object) -> list[Compiled]:
+    """Return a block's paths, the fields named instead, their checks, and whether one is about a missing value."""
     found = _COMPILED.get(id(block))
     if found is None:
         found = _COMPILED[id(block)] = []
-        for path, given in _entries(block):
+        for place, given in _entries(block):
+            path, _, shown = place.partition(" as ")
             listed = given if isinstance(given, list) else [given]
             rules = [
                 (one, None) if isinstance(one, str) else next(iter(one.items())) for one in listed
             ]
             of_missing = any(word in _OF_MISSING for word, _ in rules)
-            found.append((_steps("" if path == "." else path), rules, of_missing))
+            found.append((_steps("" if path == "." else path), shown, rules, of_missing))
     return found
 
 
@@ -281,8 +306,8 @@ def _shown(value: Any, given: Any) -> Any:
 
 #: Checks that are about a value that is not there, too.
 _OF_MISSING = frozenset(
-    {"required", "missing", "choice", "port", "absolute", "above_zero", "label_key", "is_required", "is_invalid",
-     "is_forbidden", "is_unsupported", "call"}
+    {"required", "missing", "choice", "port", "port_number", "absolute", "above_zero", "label_key",
+     "is_required", "is_invalid", "is_forbidden", "is_unsupported", "call"}
 )  # fmt: skip
 _CHECKS: dict[str, Function] = {
     "required": _required,
@@ -301,6 +326,9 @@ _CHECKS: dict[str, Function] = {
     "unique": lambda items, field, found, key: found.unique(
         f"{field}[].{key}", [item.get(key) for item in items]
     ),
+    "distinct": lambda items, field, found, key: found.unique(
+        f"{field}[]", [item.get(key) for item in items]
+    ),
     "least": lambda value, field, found, limit: (
         found.invalid(field, value, f"must be greater than or equal to {limit}")
         if isinstance(value, int) and value < limit
@@ -318,13 +346,23 @@ _CHECKS: dict[str, Function] = {
     "form": _either(
         lambda value, form: not isinstance(value, str) or bool(re.fullmatch(form, value))
     ),
-    "not_form": _either(lambda value, form: not re.fullmatch(form, value)),
+    "not_form": _either(
+        lambda value, form: not isinstance(value, str) or not re.fullmatch(form, value)
+    ),
+    "longest": _either(lambda value, limit: len(value) <= limit),
+    "single": lambda value, field, found, argument: (
+        found.invalid(field, "", argument[1])
+        if sum(value.get(key) is not None for key in argument[0]) > 1
+        else None
+    ),
     "absolute": lambda value, field, found, why: (
         None if (value or "").startswith("/") else found.invalid(field, value or "", why)
     ),
     "relative": lambda value, field, found, _: relative_path(value, field, found),
     "ip": ip,
     "port": port,
+    "port_number": lambda value, field, found, _: found.between(field, value or 0, 1, 65535),
+    "requirement": lambda value, field, found, _: found.requirement(field, value),
     "labels": lambda value, field, found, _: found.labels(field, value),
     "selector": lambda value, field, found, _: found.selector(field, value),
     "qualified": _named(names.label_key_problems),
@@ -334,6 +372,8 @@ _CHECKS: dict[str, Function] = {
     "label_value": _named(names.label_value_problems),
     "dns_label": _named(names.dns_label),
     "subdomain": _named(names.subdomain),
+    "host": _named(lambda text: names.subdomain(text.removeprefix("*."))),
+    "search": _named(lambda text: names.subdomain(text.removesuffix(".").replace("_", "-"))),
     "port_name": _named(names.port_name),
     "config_key": _named(names.config_key),
     "path_segment": _named(names.path_segment),

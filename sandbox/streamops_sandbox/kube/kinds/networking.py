@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 
 from streamops_sandbox.kube import names
 from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kinds.declared import filler, function
+from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.objects import Object
-
-
-@function
-def host_name(host: str, field: str, found: Causes, _: Object) -> None:
-    """Check a host's name, of which the first part may be any."""
-    if re.fullmatch(r"[\d.]+", host):
-        found.invalid(field, host, "must be a DNS name, not an IP address")
-    found.problems(field, host, names.subdomain(host.removeprefix("*.")))
-
-
-@function
-def normal_path(path: str | None, field: str, found: Causes, _: Object) -> None:
-    """Check that a path has no steps that lead nowhere else."""
-    for part in ("//", "/./", "/../", "%2f", "%2F"):
-        if part in (path or ""):
-            found.invalid(field, path, f"must not contain '{part}'")
 
 
 @function
@@ -67,10 +50,3 @@ def endpoint_address(address: str | None, field: str, found: Causes, _: Object) 
     if address.startswith("169.254."):
         why = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
         found.invalid(field, address, why)
-
-
-@filler
-def complete_policy(spec: Object) -> None:
-    """Fill in a network policy's directions, which follow from its rules."""
-    if not spec.get("policyTypes"):
-        spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]

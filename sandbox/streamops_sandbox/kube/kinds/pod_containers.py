@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from streamops_sandbox.kube import names
 from streamops_sandbox.kube.kinds.causes import Causes
@@ -14,11 +13,6 @@ from streamops_sandbox.objects import Object
 #: Resources that may be requested without a prefix.
 _RESOURCES = ("cpu", "ephemeral-storage", "memory")
 _NO_OVERCOMMIT = re.compile(r"hugepages-|.*/")
-_HEADER = re.compile(r"[-A-Za-z0-9]+\Z")
-_HEADER_RULE = (
-    "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex "
-    "used for validation is '[-A-Za-z0-9]+')"
-)
 
 
 @function
@@ -40,15 +34,6 @@ def containers(spec: Object, field: str, found: Causes, _: Object) -> None:
                 if port.get("hostPort") and host in taken:
                     found.duplicate(place, host)
                 taken.add(host)
-
-
-@function
-def resizing(policies: list[Object] | None, path: str, found: Causes, _: Object) -> None:
-    """Check how a container's resources may change."""
-    for policy in policies or []:
-        found.one_of({path: policy.get("resourceName")}, path, "", ("cpu", "memory"))
-        choices = ("NotRequired", "RestartContainer")
-        found.one_of({path: policy.get("restartPolicy")}, path, "", choices)
 
 
 @function
@@ -110,29 +95,9 @@ def _against_limit(name: str, amount: str, limit: str | None, path: str, found: 
 
 
 @function
-def http_headers(headers: list[Object] | None, field: str, found: Causes, _: Object) -> None:
-    """Check the names of a probe's headers."""
-    for header in headers or []:
-        if not _HEADER.match(header.get("name", "")):
-            found.invalid(field, header.get("name", ""), _HEADER_RULE)
-
-
-@function
 def sleep(action: Object | None, field: str, found: Causes, spec: Object) -> None:
     """Check that a container sleeps no longer than its pod has to end."""
     grace, seconds = spec.get("terminationGracePeriodSeconds"), (action or {}).get("seconds", 0)
     if action is not None and grace is not None and not 0 <= seconds <= grace:
         why = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
         found.invalid(field, seconds, why)
-
-
-@function
-def host_network_ports(_: Any, field: str, found: Causes, spec: Object) -> None:
-    """Check that ports of the host's network are the containers'."""
-    for index, container in enumerate(
-        spec.get("containers") or [] if spec.get("hostNetwork") else []
-    ):
-        for number, port in enumerate(container.get("ports") or []):
-            if port.get("hostPort") not in (None, port.get("containerPort")):
-                why = "must match `containerPort` when `hostNetwork` is true"
-                found.invalid(f"{field}[{index}].ports[{number}].hostPort", port["hostPort"], why)

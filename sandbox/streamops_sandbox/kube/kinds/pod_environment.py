@@ -9,7 +9,6 @@ from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.objects import Object
 
-_ENV_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 _ENV_FIELDS = (
     "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
     "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
@@ -18,6 +17,7 @@ _FIELD_LABELS = (
     *_ENV_FIELDS, "metadata.annotations", "metadata.labels", "spec.restartPolicy", "spec.schedulerName",
     "status.phase",
 )  # fmt: skip
+_HUGE_PAGES = "(limits|requests).hugepages-"
 _RESOURCE_FIELDS = (
     "limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu",
     "requests.ephemeral-storage", "requests.memory",
@@ -25,15 +25,10 @@ _RESOURCE_FIELDS = (
 
 
 @function
-def value_source(source: Object | None, field: str, found: Causes, _: Object) -> None:
-    """Check where the value of an environment variable comes from."""
-    given = [key for key in _ENV_SOURCES if (source or {}).get(key) is not None]
-    if len(given) > 1:
-        found.invalid(field, "", "may not have more than one field specified at a time")
-    if source and "fieldRef" in given:
-        field_reference(source["fieldRef"], f"{field}.fieldRef", _ENV_FIELDS, found)
-    if source and "resourceFieldRef" in given:
-        resource_field(source["resourceFieldRef"], f"{field}.resourceFieldRef", found)
+def environment_field(reference: Object | None, field: str, found: Causes, _: Object) -> None:
+    """Check which field of the pod a variable is."""
+    if reference is not None:
+        field_reference(reference, field, _ENV_FIELDS, found)
 
 
 def field_reference(reference: Object, field: str, allowed: tuple[str, ...], found: Causes) -> None:
@@ -52,26 +47,11 @@ def field_reference(reference: Object, field: str, allowed: tuple[str, ...], fou
         found.unsupported(f"{field}.fieldPath", wanted, allowed)
 
 
-def resource_field(
-    reference: Object, field: str, found: Causes, *, container: bool = False
-) -> None:
-    """Check a reference to a container's resources."""
-    wanted = reference.get("resource", "")
-    if container and not reference.get("containerName"):
-        found.required(f"{field}.containerName")
-    elif not wanted:
-        found.required(f"{field}.resource")
-    elif wanted not in _RESOURCE_FIELDS and not re.match("(limits|requests).hugepages-", wanted):
-        found.unsupported(f"{field}.resource", wanted, _RESOURCE_FIELDS)
-
-
 @function
-def environment_source(source: Object, path: str, found: Causes, _: Object) -> None:
-    """Check that an item of `envFrom` has one source."""
-    given = [key for key in ("configMapRef", "secretRef") if source.get(key) is not None]
-    field = path.rpartition("[")[0]
-    # As upstream, without the item's index.
-    if not given:
-        found.invalid(field, "", "must specify one of: `configMapRef` or `secretRef`")
-    elif len(given) > 1:
-        found.invalid(field, "", "may not have more than one field specified at a time")
+def resource_field(reference: Object | None, field: str, found: Causes, _: Object) -> None:
+    """Check a reference to a container's resources."""
+    wanted = (reference or {}).get("resource", "")
+    if reference is not None and not wanted:
+        found.required(f"{field}.resource")
+    elif wanted and wanted not in _RESOURCE_FIELDS and not re.match(_HUGE_PAGES, wanted):
+        found.unsupported(f"{field}.resource", wanted, _RESOURCE_FIELDS)

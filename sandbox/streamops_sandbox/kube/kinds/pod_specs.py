@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from streamops_sandbox.kube import names
-from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.objects import Object
@@ -43,27 +41,10 @@ def warnings(spec: Object, field: str, metadata: Object) -> list[str]:
 
 
 @function
-def name_resolution(config: Object | None, field: str, found: Causes, spec: Object) -> None:
-    """Check a pod's DNS configuration."""
-    servers = (config or {}).get("nameservers") or []
-    if spec.get("dnsPolicy") == "None" and not servers:
-        what = "at least one DNS nameserver" if config else "`dnsConfig`"
-        place = f"{field}.nameservers" if config else field
-        found.required(place, f"must provide {what} when `dnsPolicy` is None")
-        return
-    if len(servers) > 3:
-        found.invalid(f"{field}.nameservers", servers, "must not have more than 3 nameservers")
-    for index, server in enumerate(servers):
-        declared.ip(server, f"{field}.nameservers[{index}]", found)
-    for index, search in enumerate((config or {}).get("searches") or []):
-        place, name = f"{field}.searches[{index}]", search.removesuffix(".")
-        found.problems(place, name, names.subdomain(name.replace("_", "-")) if name else ())
-    for index, option in enumerate((config or {}).get("options") or []):
-        if not option.get("name"):
-            found.required(f"{field}.options[{index}]", "must not be empty")
-
-
-@function
-def operating_system(system: Object, field: str, found: Causes, _: Object) -> None:
-    """Report the operating system of a pod that is not a known one."""
-    found.unsupported(field, system["name"], ("linux", "windows"))
+def repeated_constraints(items: list[Object] | None, path: str, found: Causes, _: Object) -> None:
+    """Check that no topology is spread over twice in the same way."""
+    pairs = [(item.get("topologyKey"), item.get("whenUnsatisfiable")) for item in items or []]
+    for index, pair in enumerate(pairs):
+        if pair in pairs[index + 1 :]:
+            place = f"{path}[{index}].{{topologyKey, whenUnsatisfiable}}"
+            found.duplicate(place, f"{{{pair[0]}, {pair[1]}}}")

@@ -94,7 +94,10 @@ def _downward_file(item: Object, field: str, found: Causes) -> None:
         field_reference(item["fieldRef"], f"{field}.fieldRef", _VOLUME_FIELDS, found)
     elif item.get("resourceFieldRef") is not None:
         place = f"{field}.resourceFieldRef"
-        resource_field(item["resourceFieldRef"], place, found, container=True)
+        if not item["resourceFieldRef"].get("containerName"):
+            found.required(f"{place}.containerName")
+        else:
+            resource_field(item["resourceFieldRef"], place, found, item)
     else:
         found.required(field, "one of fieldRef and resourceFieldRef is required")
     if not 0 <= item.get("mode", 0) <= 0o777:

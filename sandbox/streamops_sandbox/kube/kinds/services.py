@@ -169,18 +169,6 @@ def balancer_status(
 
 
 @function
-def external_name(name: str, field: str, found: Causes, _: Object) -> None:
-    """Check the name an ExternalName Service stands for, which may end with a dot."""
-    found.problems(field, name, names.subdomain(name.removesuffix(".")))
-
-
-@function
-def port_number(number: int | None, field: str, found: Causes, _: Object) -> None:
-    """Check a Service's port."""
-    found.between(field, number or 0, 1, 65535)
-
-
-@function
 def service_families(spec: Object, field: str, found: Causes, _: Object) -> None:
     """Check a Service's address families."""
     if spec["type"] == "ExternalName":

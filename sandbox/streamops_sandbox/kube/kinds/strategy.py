@@ -58,6 +58,9 @@ class Strategy:
             prefix, _, key = path.rpartition(".")
             new, before = (item.get(prefix) or {} if prefix else item for item in (obj, old))
             found.immutable(new, before, prefix, key)
+        for key, why in self._rules.get("frozen", {}).items():
+            if obj.get(key) != old.get(key):
+                found.forbidden(key, why)
 
     def warnings(self, obj: Object) -> list[str]:
         """Return what the writer should know, though it is no error."""

@@ -13,7 +13,6 @@ from streamops_sandbox.kube.kinds import (
     networking,  # noqa: F401 - its functions are called by their names
     pod_containers,  # noqa: F401 - likewise
     pod_environment,  # noqa: F401 - likewise
-    pod_scheduling,  # noqa: F401 - likewise
     pod_volumes,  # noqa: F401 - likewise
     pods,
     policies,
@@ -67,7 +66,6 @@ def strategies(*, service_network: str) -> dict[str, Strategy]:
         "replicasets.apps": workloads.Workload,
         "statefulsets.apps": workloads.StatefulSets,
         "jobs.batch": workloads.Jobs,
-        "priorityclasses.scheduling.k8s.io": policies.PriorityClasses,
         "clusterroles.rbac.authorization.k8s.io": rbac.ClusterRoles,
         "clusterrolebindings.rbac.authorization.k8s.io": rbac.RoleBindings,
         "rolebindings.rbac.authorization.k8s.io": rbac.RoleBindings,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zoneinfo
 from typing import TYPE_CHECKING
 
@@ -78,40 +77,6 @@ def seccomp_annotation(template: Object, field: str, found: Causes, _: Object) -
         found.invalid(place, profile, "must be a valid seccomp profile")
 
 
-@function
-def template_labels(template: Object, field: str, found: Causes, _: Object) -> None:
-    """Check the labels of a template; as upstream, without `metadata` in the field."""
-    found.labels(f"{field}.labels", (template.get("metadata") or {}).get("labels"))
-
-
-@function
-def share(amount: int | str | None, field: str, found: Causes, _: Object) -> None:
-    """Check that a part of the pods is not more than all."""
-    if isinstance(amount, str) and re.fullmatch(r"\d+%", amount) and int(amount[:-1]) > 100:
-        found.invalid(field, amount, "must not be greater than 100%")
-
-
-@function
-def progress_deadline(seconds: int, field: str, found: Causes, deployment: Object) -> None:
-    """Check that a rollout may take longer than a pod has to be ready for."""
-    if seconds <= deployment["spec"].get("minReadySeconds", 0):
-        found.invalid(field, seconds, "must be greater than minReadySeconds")
-
-
-@function
-def deployment_status(status: Object | None, field: str, found: Causes, _: Object) -> None:
-    """Check that no kind of a Deployment's pods is more than all of them."""
-    status = status or {}
-    keys = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-    total, *parts = (status.get(key, 0) for key in keys)
-    for key, part in zip(keys[1:], parts, strict=True):
-        if part > total:
-            found.invalid(f"{field}.{key}", part, "cannot be greater than status.replicas")
-    if parts[2] > parts[1]:
-        why = "cannot be greater than readyReplicas"
-        found.invalid(f"{field}.availableReplicas", parts[2], why)
-
-
 class StatefulSets(Workload):
     """Pods with an identity."""
 
@@ -154,40 +119,12 @@ def complete_job(job: Object) -> None:
 
 
 @function
-def exit_codes(rule: Object | None, field: str, found: Causes, _: Object) -> None:
-    """Check the exit codes of a pod failure policy."""
-    if rule is None:
-        return
-    values = rule.get("values") or []
-    if not values:
-        found.invalid(f"{field}.values", values, "at least one value is required")
-    for index, value in enumerate(values):
-        if rule.get("operator") == "In" and value == 0:
-            found.invalid(f"{field}.values[{index}]", value, "must not be 0 for the In operator")
-        if value in values[:index]:
-            found.duplicate(f"{field}.values[{index}]", value)
-    if values != sorted(values):
-        found.invalid(f"{field}.values", values, "must be ordered")
-
-
-@function
 def generated_selector(selector: Object | None, field: str, found: Causes, job: Object) -> None:
     """Check that a Job has no more than the selector that was made for it, unless it says to have its own."""
     made = {_UID_LABELS[0]: job["metadata"].get("uid")}
     extended = made.items() < ((selector or {}).get("matchLabels") or {}).items()
     if extended and not job["spec"].get("manualSelector"):
         found.invalid(field, selector, "`selector` not auto-generated")
-
-
-@function
-def indexed_name(name: str | None, field: str, found: Causes, job: Object) -> None:
-    """Check that an Indexed Job's name leaves room for the index in its pods' names."""
-    spec = job["spec"]
-    if spec.get("completionMode") == "Indexed" and spec.get("completions") and name:
-        longest = f"{name}-{spec['completions'] - 1}"
-        if names.dns_label(longest):
-            why = f"will not able to create pod with invalid DNS label: {longest}"
-            found.invalid(field, name, why)
 
 
 class Jobs(Workload):
