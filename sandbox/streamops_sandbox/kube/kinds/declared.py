@@ -104,21 +104,20 @@ def _bases(obj: Any, block: Object, field: str, root: Any) -> Iterator[tuple[Any
 def _holds(obj: Object, path: str, wanted: Any) -> bool:
     if isinstance(wanted, dict) and "not" in wanted:
         return not _holds(obj, path, wanted["not"])
-    values = _values(obj, path)
+    found = values(obj, path)
     if isinstance(wanted, dict):
         ((word, other),) = wanted.items()
         is_path = isinstance(other, str) and word != "form"
-        bound = _values(obj, other)[0] if is_path else other
-        return any(_COMPARISONS[word](value, bound) for value in values)
+        bound = values(obj, other)[0] if is_path else other
+        return any(_COMPARISONS[word](value, bound) for value in found)
     wanted = wanted if isinstance(wanted, list) else [wanted]
     return any(
-        _STATES[one](value) if one in _STATES else value == one
-        for value in values
-        for one in wanted
+        _STATES[one](value) if one in _STATES else value == one for value in found for one in wanted
     )
 
 
-def _values(obj: Object, path: str) -> list[Any]:
+def values(obj: Object, path: str) -> list[Any]:
+    """Return what is at the places a path leads to."""
     return [_value(holder, key) for holder, key, _ in _places(obj, _steps(path), "")]
 
 
@@ -199,8 +198,10 @@ def _apply(rules: list[tuple[str, Any]], value: Any, field: str, found: Causes, 
 
 def _reported(shown: str, here: str, place: str) -> str:
     """Return the field that is named in messages; `here` is the block's, `place` the value's own."""
-    if shown == "[]":
-        return here.rpartition("[")[0]
+    if shown.startswith("[]"):
+        return here.rpartition("[")[0] + shown[2:]
+    if shown.endswith("[]"):
+        return join(here, shown[:-2]) + place[place.rindex("[") :]
     return join(here, shown) if shown.strip(".") else here if shown else place
 
 
@@ -260,12 +261,13 @@ def _one_key(value: Object, field: str, found: Causes, argument: Any) -> None:
         found.forbidden(f"{field}.{key}", several)
 
 
-def ip(value: Any, field: str, found: Causes, _: Any = None) -> None:
+def ip(value: Any, field: str, found: Causes, why: str | None = None) -> None:
     """Check an address."""
     try:
         ipaddress.ip_address(value)
     except ValueError:
-        found.invalid(field, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
+        text = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+        found.invalid(field, value, why or text)
 
 
 def port(value: Any, field: str, found: Causes, _: Any = None) -> None:
@@ -365,6 +367,7 @@ _CHECKS: dict[str, Function] = {
     "requirement": lambda value, field, found, _: found.requirement(field, value),
     "labels": lambda value, field, found, _: found.labels(field, value),
     "selector": lambda value, field, found, _: found.selector(field, value),
+    "network": _named(names.network),
     "qualified": _named(names.label_key_problems),
     "label_key": lambda value, field, found, _: found.problems(
         field, value or "", names.label_key_problems(value or "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 
 from streamops_sandbox.kube import names
-from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.objects import Object
@@ -38,15 +37,3 @@ def address_block(block: Object | None, field: str, found: Causes, _: Object) ->
 def _inside(part: str, whole: str) -> bool:
     small, large = (ipaddress.ip_network(item, strict=False) for item in (part, whole))
     return small != large and int(small[0]) >= int(large[0]) and int(small[-1]) <= int(large[-1])
-
-
-@function
-def endpoint_address(address: str | None, field: str, found: Causes, _: Object) -> None:
-    """Check an address of an Endpoints object; two layers of the real server report it."""
-    address, before = address or "", len(found)
-    declared.ip(address, field, found)
-    if len(found) > before:
-        found.invalid(field, address, "must be a valid IP address")
-    if address.startswith("169.254."):
-        why = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
-        found.invalid(field, address, why)

@@ -18,7 +18,6 @@ _MODE_RULE = "must be a number between 0 and 0777 (octal), both inclusive"
 def mounts(container: Object, path: str, found: Causes, spec: Object) -> None:
     """Check which of its pod's volumes a container mounts where, and which are its block devices."""
     volumes = {volume.get("name", ""): volume for volume in spec.get("volumes") or []}
-    privileged = bool((container.get("securityContext") or {}).get("privileged"))
     places: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts") or []):
         field, name = f"{path}.volumeMounts[{index}]", mount.get("name", "")
@@ -32,36 +31,9 @@ def mounts(container: Object, path: str, found: Causes, spec: Object) -> None:
         if place in places:
             found.invalid(f"{field}.mountPath", place, "must be unique")
         places.add(place)
-        # As upstream, without the mount's index.
-        relative_path(mount.get("subPath", ""), f"{path}.volumeMounts.subPath", found)
-        if mount.get("subPath") and mount.get("subPathExpr"):
-            why = "subPathExpr and subPath are mutually exclusive"
-            found.invalid(f"{field}.subPathExpr", mount["subPathExpr"], why)
-        relative_path(mount.get("subPathExpr", ""), f"{path}.volumeMounts.subPathExpr", found)
-        _propagation(mount, f"{path}.volumeMounts", found, privileged)
     for index, device in enumerate(container.get("volumeDevices") or []):
-        field, name = f"{path}.volumeDevices[{index}].name", device.get("name", "")
-        if name not in volumes:
-            found.not_found(field, name)
-        elif not {"persistentVolumeClaim", "ephemeral"} & volumes[name].keys():
-            why = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"
-            found.invalid(field, name, why)
-
-
-def _propagation(mount: Object, path: str, found: Causes, privileged: bool) -> None:
-    propagation, recursive = mount.get("mountPropagation"), mount.get("recursiveReadOnly")
-    found.one_of(mount, "mountPropagation", path, ("Bidirectional", "HostToContainer", "None"))
-    if propagation == "Bidirectional" and not privileged:
-        why = "Bidirectional mount propagation is available only to privileged containers"
-        found.forbidden(f"{path}.mountPropagation", why)
-    field = f"{path}.recursiveReadOnly"
-    found.one_of(mount, "recursiveReadOnly", path, ("Disabled", "Enabled", "IfPossible"))
-    if recursive in ("Enabled", "IfPossible"):
-        if not mount.get("readOnly"):
-            found.forbidden(field, "may only be specified when readOnly is true")
-        if propagation not in (None, "None"):
-            why = "may only be specified when mountPropagation is None or not specified"
-            found.forbidden(field, why)
+        if device.get("name") not in volumes:
+            found.not_found(f"{path}.volumeDevices[{index}].name", device.get("name", ""))
 
 
 @function

@@ -6,9 +6,9 @@ import copy
 from typing import TYPE_CHECKING
 
 from streamops_sandbox import timestamps
-from streamops_sandbox.kube.kinds import declared, pod_specs
+from streamops_sandbox.kube.kinds import pod_specs
 from streamops_sandbox.kube.kinds.causes import Causes
-from streamops_sandbox.kube.kinds.declared import filler, function
+from streamops_sandbox.kube.kinds.declared import filler
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.quantity import parse
 from streamops_sandbox.objects import Object
@@ -95,13 +95,6 @@ class Pods(Strategy):
     def warnings(self, obj: Object) -> list[str]:
         """Return the pod spec's warnings."""
         return pod_specs.warnings(obj["spec"], "spec", obj["metadata"])
-
-
-@function
-def pod_address(address: str | None, _: str, found: Causes, __: Object) -> None:
-    """Check a pod's address, which is the first of a list inside the server."""
-    if address:
-        declared.ip(address, "status.podIPs[0]", found)
 
 
 def _fixed(spec: Object, reference: Object) -> Object:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from streamops_sandbox.kube import errors, names
+from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api
 from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
@@ -140,81 +140,31 @@ def complete_port(port: Object) -> None:
 
 @filler
 def complete_service(service: Object) -> None:
-    """Fill in what follows from other fields, and drop what has no meaning."""
-    spec = service["spec"]
-    if spec["sessionAffinity"] == "None":
-        spec.pop("sessionAffinityConfig", None)
-    if spec.get("externalIPs") and spec["type"] == "ClusterIP":
-        spec.setdefault("externalTrafficPolicy", "Cluster")
-    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-    for item in ingress if spec["type"] == "LoadBalancer" else []:
-        if item.get("ip"):
-            item.setdefault("ipMode", "VIP")
+    """Drop what has no meaning."""
+    if service["spec"]["sessionAffinity"] == "None":
+        service["spec"].pop("sessionAffinityConfig", None)
 
 
 @function
-def balancer_status(
-    ingress: list[Object] | None, field: str, found: Causes, service: Object
-) -> None:
-    """Check where a load balancer is."""
-    if ingress and service["spec"]["type"] != "LoadBalancer":
-        found.forbidden(field, "may only be used when `spec.type` is 'LoadBalancer'")
-        return
-    for index, item in enumerate(ingress or []):
-        if item.get("ip"):
-            declared.ip(item["ip"], f"{field}[{index}].ip", found)
-            found.one_of(item, "ipMode", f"{field}[{index}]", ("Proxy", "VIP"))
-        host = item.get("hostname", "")
-        found.problems(f"{field}[{index}].hostname", host, names.subdomain(host) if host else ())
-
-
-@function
-def service_families(spec: Object, field: str, found: Causes, _: Object) -> None:
-    """Check a Service's address families."""
-    if spec["type"] == "ExternalName":
-        return
+def service_addresses(spec: Object, field: str, found: Causes, _: Object) -> None:
+    """Check a Service's addresses, which are of the one family there is."""
     addresses = spec.get("clusterIPs") or []
     for index, address in enumerate(addresses or [spec.get("clusterIP")]):
         if address not in (None, "", "None"):
             declared.ip(address, f"{field}.clusterIPs[{index}]", found)
     if spec.get("clusterIP") and addresses and addresses[0] != spec["clusterIP"]:
         found.invalid(f"{field}.clusterIPs", addresses, "first value must match `clusterIP`")
-    for index, family in enumerate(spec.get("ipFamilies") or []):
-        if family not in ("IPv4", "IPv6"):
-            found.unsupported(f"{field}.ipFamilies[{index}]", family, ("IPv4", "IPv6"))
-    policies = ("PreferDualStack", "RequireDualStack", "SingleStack")
-    found.one_of(spec, "ipFamilyPolicy", field, policies)
-    known = not found and spec.get("clusterIP") != "None"
-    if known and "IPv6" in (spec.get("ipFamilies") or [])[:1]:
-        why = "not configured on this cluster"
-        found.invalid(f"{field}.ipFamilies[0]", "IPv6", why)
-    if known and spec.get("ipFamilyPolicy") == "RequireDualStack":
-        why = "this cluster is not configured for dual-stack services"
-        found.invalid(f"{field}.ipFamilyPolicy", "RequireDualStack", why)
+    if "IPv6" in (spec.get("ipFamilies") or [])[:1] and spec.get("clusterIP") != "None":
+        found.invalid(f"{field}.ipFamilies[0]", "IPv6", "not configured on this cluster")
 
 
 @function
-def service_pairs(ports: list[Object] | None, field: str, found: Causes, service: Object) -> None:
-    """Check that ports are stated once, and node ports only where there are some."""
-    kind, pairs = service["spec"]["type"], set()
-    for index, port in enumerate(ports or []):
-        if port.get("nodePort") and kind == "ClusterIP":
-            why = f"may not be used when `type` is '{kind}'"
-            found.forbidden(f"{field}[{index}].nodePort", why)
-        pair = (port.get("protocol"), port.get("port"))
-        if pair in pairs:
-            found.duplicate(f"{field}[{index}]", {"port": pair[1], "protocol": pair[0]})
-        pairs.add(pair)
-
-
-@function
-def source_ranges(ranges: list[str] | None, field: str, found: Causes, service: Object) -> None:
-    """Check who may use a load balancer."""
-    field = field.replace(".load", ".Load")  # as upstream
-    if ranges and service["spec"]["type"] != "LoadBalancer":
-        found.forbidden(field, "may only be used when `type` is 'LoadBalancer'")
-    for index, item in enumerate(ranges or []):
-        found.problems(f"{field}[{index}]", item, names.network(item))
+def service_pairs(ports: list[Object] | None, field: str, found: Causes, _: Object) -> None:
+    """Check that ports are stated once."""
+    pairs = [(port.get("protocol"), port.get("port")) for port in ports or []]
+    for index, (protocol, port) in enumerate(pairs):
+        if (protocol, port) in pairs[:index]:
+            found.duplicate(f"{field}[{index}]", {"port": port, "protocol": protocol})
 
 
 def _identity(port: Object) -> tuple[Any, Any]:

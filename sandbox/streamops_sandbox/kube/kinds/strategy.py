@@ -58,9 +58,10 @@ class Strategy:
             prefix, _, key = path.rpartition(".")
             new, before = (item.get(prefix) or {} if prefix else item for item in (obj, old))
             found.immutable(new, before, prefix, key)
-        for key, why in self._rules.get("frozen", {}).items():
-            if obj.get(key) != old.get(key):
-                found.forbidden(key, why)
+        for place, why in self._rules.get("frozen", {}).items():
+            path, _, field = place.partition(" as ")
+            if declared.values(obj, path) != declared.values(old, path):
+                found.forbidden(field or path, why)
 
     def warnings(self, obj: Object) -> list[str]:
         """Return what the writer should know, though it is no error."""

@@ -64,7 +64,7 @@ def strategies(*, service_network: str) -> dict[str, Strategy]:
         "daemonsets.apps": workloads.DaemonSets,
         "deployments.apps": workloads.Workload,
         "replicasets.apps": workloads.Workload,
-        "statefulsets.apps": workloads.StatefulSets,
+        "statefulsets.apps": workloads.Workload,
         "jobs.batch": workloads.Jobs,
         "clusterroles.rbac.authorization.k8s.io": rbac.ClusterRoles,
         "clusterrolebindings.rbac.authorization.k8s.io": rbac.RoleBindings,

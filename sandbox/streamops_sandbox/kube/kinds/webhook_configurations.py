@@ -28,9 +28,6 @@ def webhook_url(url: str | None, field: str, found: Causes, _: Object) -> None:
 @function
 def match_condition(expression: str | None, field: str, found: Causes, _: Object) -> None:
     """Check the expression of a webhook's match condition."""
-    if not (expression or "").strip():
-        found.required(field)
-        return
     mistyped = "must evaluate to bool but got {}"
     problem = cel.problem(expression or "", cel.ADMISSION, mistyped=mistyped)
     if problem:
