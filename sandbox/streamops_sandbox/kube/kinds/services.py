@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _EXTERNAL_IPS = "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
 _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
+_NODE_PORTS = range(30000, 32768)
+_TRIES = 200
+_ADDRESS_FIELDS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 #: Fields that only some types have.
 _TYPE_FIELDS = {
     "allocateLoadBalancerNodePorts": ("LoadBalancer",), "loadBalancerClass": ("LoadBalancer",),
@@ -41,15 +44,13 @@ class Services(Strategy):
         found = Causes()
         self.validate(obj, found)
         if not found:  # otherwise it is refused, for all that is wrong
-            self._allocate(obj, {}, Allocator(api, self._network))
+            self._allocate(obj, {}, api)
 
     def prepare_update(self, obj: Object, old: Object, api: Api) -> None:
         """Keep what it has; give or take what its type needs."""
         spec, before = obj["spec"], old.get("spec") or {}
         if spec["type"] != "ExternalName" and before.get("type") != "ExternalName":
-            for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-                if key not in spec and key in before:
-                    spec[key] = before[key]
+            obj["spec"] = spec = {**{k: before[k] for k in _ADDRESS_FIELDS if k in before}, **spec}
         if before.get("healthCheckNodePort") and spec["type"] == "LoadBalancer":
             spec.setdefault("healthCheckNodePort", before["healthCheckNodePort"])
         for key, wanted in _TYPE_FIELDS.items():
@@ -69,7 +70,7 @@ class Services(Strategy):
             for port in spec.get("ports") or []:
                 if port.get("nodePort") in kept:
                     del port["nodePort"]
-        self._allocate(obj, before, Allocator(api, self._network))
+        self._allocate(obj, before, api)
 
     def warnings(self, obj: Object) -> list[str]:
         """Warn of what is deprecated."""
@@ -81,46 +82,65 @@ class Services(Strategy):
             found.append(text)
         return found
 
-    def _allocate(self, obj: Object, before: Object, allocator: Allocator) -> None:
+    def _allocate(self, obj: Object, before: Object, api: Api) -> None:
         spec = obj["spec"]
-        self._allocate_address(obj, spec, before, allocator)
-        if spec["type"] not in _WITH_NODE_PORTS:
-            return
-        if spec["type"] == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False:
-            return
-        local = spec["type"] == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
-        if local and not spec.get("healthCheckNodePort"):
-            spec["healthCheckNodePort"] = allocator.port(set())
-        own = {port["nodePort"] for port in before.get("ports") or [] if port.get("nodePort")}
-        taken: set[int] = {p["nodePort"] for p in spec.get("ports") or [] if p.get("nodePort")}
-        for index, port in enumerate(spec.get("ports") or []):
-            if not port.get("nodePort"):
-                port["nodePort"] = allocator.port(taken)
-                continue
-            problem = allocator.port_problem(port["nodePort"], own=own)
-            if problem:
-                raise _refused(obj, f"spec.ports[{index}].nodePort", port["nodePort"], problem)
-
-    def _allocate_address(
-        self, obj: Object, spec: Object, before: Object, allocator: Allocator
-    ) -> None:
         if spec["type"] == "ExternalName":
-            for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            for key in _ADDRESS_FIELDS:
                 spec.pop(key, None)
             return
-        chosen = spec.get("clusterIP") or ""
-        if not chosen and spec.get("clusterIPs"):
-            chosen = spec["clusterIPs"][0]
-        if not chosen:
-            chosen = allocator.address()
-        elif chosen != "None":
-            problem = allocator.address_problem(chosen, own=set(before.get("clusterIPs") or []))
-            if problem:
-                raise _refused(obj, "spec.clusterIPs", [chosen], problem)
-        spec["clusterIP"] = chosen
-        spec["clusterIPs"] = [chosen]
+        chosen = spec.get("clusterIP") or (spec.get("clusterIPs") or [""])[0]
+        own = set(before.get("clusterIPs") or [])
+        used = {one for other in _specs(api) for one in other.get("clusterIPs") or []} - own
+        spec["clusterIP"] = self._address(obj, chosen, used)
+        spec["clusterIPs"] = [spec["clusterIP"]]
         spec.setdefault("ipFamilies", ["IPv4"])
         spec.setdefault("ipFamilyPolicy", "SingleStack")
+        balanced = spec["type"] == "LoadBalancer"
+        if spec["type"] in _WITH_NODE_PORTS and not (
+            balanced and spec.get("allocateLoadBalancerNodePorts") is False
+        ):
+            self._allocate_ports(obj, spec, before, _used_ports(api))
+
+    def _address(self, obj: Object, chosen: str, used: set[str]) -> str:
+        if chosen == "None":
+            return chosen
+        network, problem = ipaddress.ip_network(self._network), ""
+        for _ in range(0 if chosen else _TRIES):
+            number = random.randint(1, network.num_addresses - 2)  # noqa: S311 - no secret
+            if str(network[number]) not in used:
+                return str(network[number])
+        if not chosen:
+            raise errors.internal("failed to allocate IP: range is full")
+        if ipaddress.ip_address(chosen) not in network:
+            problem = "the provided network does not match the current range"
+        elif chosen in used:
+            problem = "provided IP is already allocated"
+        if problem:
+            why = f"failed to allocate IP {chosen}: {problem}"
+            raise _refused(obj, "spec.clusterIPs", [chosen], why)
+        return chosen
+
+    @staticmethod
+    def _allocate_ports(obj: Object, spec: Object, before: Object, used: set[int]) -> None:
+        ports = spec.get("ports") or []
+        own = {port.get("nodePort") for port in before.get("ports") or []}
+        for index, port in enumerate(ports):
+            number, problem = port.get("nodePort"), ""
+            if number and number not in _NODE_PORTS:
+                bounds = f"{_NODE_PORTS.start}-{_NODE_PORTS.stop - 1}"
+                where = "not in the valid range. The range of valid ports is"
+                problem = f"provided port is {where} {bounds}"
+            elif number in used - own:
+                problem = "provided port is already allocated"
+            if number and problem:
+                raise _refused(obj, f"spec.ports[{index}].nodePort", number, problem)
+        used |= {port["nodePort"] for port in ports if port.get("nodePort")}
+        local = spec["type"] == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+        if local and not spec.get("healthCheckNodePort"):
+            spec["healthCheckNodePort"] = _free_port(used)
+        for port in ports:
+            if not port.get("nodePort"):
+                port["nodePort"] = _free_port(used)
 
     def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Refuse another address, unless the Service becomes or was an ExternalName."""
@@ -177,82 +197,25 @@ def _refused(obj: Object, field: str, value: object, problem: str) -> errors.Sta
     return errors.invalid("", "Service", obj["metadata"].get("name", ""), found)
 
 
-NODE_PORTS = range(30000, 32768)
-_TRIES = 200
+def _specs(api: Api) -> Iterator[Object]:
+    for stored in api.store.collection("services").items():
+        yield stored.load().get("spec") or {}
 
 
-class Allocator:
-    """Picks free cluster IPs of a network and free node ports."""
+def _used_ports(api: Api) -> set[int]:
+    used: set[int] = set()
+    for spec in _specs(api):
+        used.update(port.get("nodePort") or 0 for port in spec.get("ports") or [])
+        used.add(spec.get("healthCheckNodePort") or 0)
+    return used
 
-    def __init__(self, api: Api, network: str) -> None:
-        self._api = api
-        self.network = ipaddress.ip_network(network)
 
-    def _specs(self) -> Iterator[Object]:
-        for stored in self._api.store.collection("services").items():
-            yield stored.load().get("spec") or {}
-
-    def _used_addresses(self) -> set[str]:
-        return {address for spec in self._specs() for address in spec.get("clusterIPs") or []}
-
-    def _used_ports(self) -> set[int]:
-        used: set[int] = set()
-        for spec in self._specs():
-            used.update(port.get("nodePort") or 0 for port in spec.get("ports") or [])
-            used.add(spec.get("healthCheckNodePort") or 0)
-        return used
-
-    def address(self) -> str:
-        """A free cluster IP; raises a 500 when the network is used up."""
-        used = self._used_addresses()
-        size = self.network.num_addresses - 2
-        for _ in range(_TRIES):
-            candidate = str(self.network[random.randint(1, size)])  # noqa: S311 - no secret
-            if candidate not in used:
+def _free_port(used: set[int]) -> int:
+    """Return a node port that no Service has and nothing on this machine listens on; adds it to those used."""
+    for _ in range(_TRIES):
+        candidate = random.choice(_NODE_PORTS)  # noqa: S311 - no secret
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            if candidate not in used and probe.connect_ex(("127.0.0.1", candidate)):
+                used.add(candidate)
                 return candidate
-        for host in self.network.hosts():
-            if str(host) not in used:
-                return str(host)
-        raise errors.internal("failed to allocate IP: range is full")
-
-    def address_problem(self, address: str, *, own: set[str]) -> str:
-        """What is wrong with a cluster IP somebody chose; empty when it can be had."""
-        if ipaddress.ip_address(address) not in self.network:
-            return (
-                f"failed to allocate IP {address}: the provided network does not match the current "
-                "range"
-            )
-        if address in self._used_addresses() - own:
-            return f"failed to allocate IP {address}: provided IP is already allocated"
-        return ""
-
-    def port(self, taken: set[int]) -> int:
-        """A node port that no Service has and nothing on this machine listens on."""
-        used = self._used_ports() | taken
-        for _ in range(_TRIES):
-            candidate = random.choice(NODE_PORTS)  # noqa: S311 - no secret
-            if candidate not in used and _is_free(candidate):
-                taken.add(candidate)
-                return candidate
-        raise errors.internal("failed to allocate a nodePort: range is full")
-
-    def port_problem(self, port: int, *, own: set[int]) -> str:
-        """What is wrong with a node port somebody chose; empty when it can be had."""
-        if port not in NODE_PORTS:
-            return (
-                f"provided port is not in the valid range. The range of valid ports is "
-                f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
-            )
-        if port in self._used_ports() - own:
-            return "provided port is already allocated"
-        return ""
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    raise errors.internal("failed to allocate a nodePort: range is full")
