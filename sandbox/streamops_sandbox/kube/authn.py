@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,8 +23,8 @@ ANONYMOUS = "system:anonymous"
 MASTERS = "system:masters"
 _AUTHENTICATED = "system:authenticated"
 _UNAUTHENTICATED = "system:unauthenticated"
-#: Returns the service account of a token.
-Accounts = Callable[[str], Awaitable["User | None"]]
+#: Returns the service account of a token, and the token's audiences.
+Accounts = Callable[[str], tuple["User", list[str]] | None]
 #: How long a token that Google vouched for is not asked about again.
 _EXTERNAL_TTL = 60.0
 
@@ -66,9 +66,9 @@ class Authentication:
         remembered = self._remembered.get(token)
         if remembered and remembered[0] > time.monotonic():
             return remembered[1]
-        found = await self._accounts(token)
+        found = self._accounts(token)
         if found is not None:
-            return authenticated(found)
+            return authenticated(found[0])
         answer = await self._google.authenticate(token) if self._google else None
         return self._remember(token, authenticated(answer[0]), answer[1]) if answer else None
 
@@ -82,16 +82,14 @@ class Authentication:
         self, headers: Mapping[str, str], peer_certificate: Mapping[str, Any] | None
     ) -> User:
         """The request's user; without credentials it is anonymous. Raises a 401."""
-        if peer_certificate:
-            user = _from_certificate(peer_certificate)
-            if user is not None:
-                return authenticated(user)
+        user = _from_certificate(peer_certificate or {})
+        if user is not None:
+            return authenticated(user)
         scheme, _, token = headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            if scheme:
-                raise errors.unauthorized()
+        if not scheme:
             return User(ANONYMOUS, (_UNAUTHENTICATED,))
-        found = await self.by_token(token.strip())
+        is_bearer = scheme.lower() == "bearer" and token.strip()
+        found = await self.by_token(token.strip()) if is_bearer else None
         if found is None:
             raise errors.unauthorized()
         return found
@@ -106,14 +104,10 @@ def authenticated(user: User) -> User:
 
 def _from_certificate(certificate: Mapping[str, Any]) -> User | None:
     """A verified certificate: the common name is the user, organizations are the groups."""
-    name, groups = "", []
-    for attributes in certificate.get("subject", ()):
-        for key, value in attributes:
-            if key == "commonName":
-                name = value
-            elif key == "organizationName":
-                groups.append(value)
-    return User(name, tuple(groups)) if name else None
+    pairs = [pair for attributes in certificate.get("subject", ()) for pair in attributes]
+    names = [value for key, value in pairs if key == "commonName"]
+    groups = tuple(value for key, value in pairs if key == "organizationName")
+    return User(names[-1], groups) if names else None
 
 
 _LOG = logging.getLogger(__name__)

@@ -39,11 +39,7 @@ class CustomResourceDefinitions(Strategy):
         if names.get("kind"):
             names.setdefault("singular", names["kind"].lower())
             names.setdefault("listKind", names["kind"] + "List")
-        spec.setdefault("conversion", {"strategy": "None"})
-        webhook = spec["conversion"].get("webhook") or {}
-        service = (webhook.get("clientConfig") or {}).get("service")
-        if service is not None:
-            service.setdefault("port", 443)
+        super().default(obj)
 
     def prepare_create(self, obj: Object, api: Api) -> None:
         """Start with nothing accepted: names are judged once the definition is stored."""
@@ -56,11 +52,8 @@ class CustomResourceDefinitions(Strategy):
 
     @staticmethod
     def _add_stored_version(obj: Object, status: Object) -> None:
-        storage = [
-            version.get("name", "")
-            for version in obj["spec"].get("versions") or []
-            if version.get("storage")
-        ]
+        versions = obj["spec"].get("versions") or []
+        storage = [version.get("name", "") for version in versions if version.get("storage")]
         stored = list(dict.fromkeys([*(status.get("storedVersions") or []), *storage]))
         obj["status"] = {**(obj.get("status") or {}), "storedVersions": stored}
 
@@ -152,12 +145,9 @@ def mark_deleted(obj: Object) -> None:
 
 def _condition(type_: str, status: str, reason: str, message: str) -> Object:
     return {
-        "type": type_,
-        "status": status,
-        "lastTransitionTime": timestamps.now(),
-        "reason": reason,
+        "type": type_, "status": status, "lastTransitionTime": timestamps.now(), "reason": reason,
         "message": message,
-    }
+    }  # fmt: skip
 
 
 def serve(obj: Object, api: Api) -> None:
@@ -178,6 +168,7 @@ def _resource(spec: Object, version: Object, storage_version: str) -> Resource:
     names = spec["names"]
     sub = version.get("subresources") or {}
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
+    deprecation = f"{spec['group']}/{version['name']} {names['kind']} is deprecated"
     return Resource(
         group=spec["group"],
         version=version["name"],
@@ -198,7 +189,8 @@ def _resource(spec: Object, version: Object, storage_version: str) -> Resource:
         ),
         columns=tuple(version.get("additionalPrinterColumns") or ()),
         conversion=spec.get("conversion"),
-        deprecation=_deprecation(spec, version),
+        deprecation=version.get("deprecationWarning")
+        or deprecation * bool(version.get("deprecated")),
         openapi=schema,
     )
 
@@ -207,13 +199,6 @@ def _schema_loader(spec: Object, version: Object) -> Callable[[], Schema]:
     source = (version.get("schema") or {}).get("openAPIV3Schema")
     keep = spec.get("preserveUnknownFields") is True
     return partial(custom_schema.compile_root, None if keep else source)
-
-
-def _deprecation(spec: Object, version: Object) -> str:
-    if not version.get("deprecated"):
-        return ""
-    default = f"{spec['group']}/{version['name']} {spec['names']['kind']} is deprecated"
-    return str(version.get("deprecationWarning") or default)
 
 
 def _clean_up(obj: Object, api: Api) -> None:
@@ -228,9 +213,8 @@ def _clean_up(obj: Object, api: Api) -> None:
         if not metadata.get("finalizers"):
             api.store.remove(collection.name, stored.namespace, stored.name)
         elif not metadata.get("deletionTimestamp"):
-            metadata["deletionTimestamp"] = timestamps.now()
-            metadata["deletionGracePeriodSeconds"] = 0
-            api.store.put(collection.name, custom)
+            marks = {"deletionTimestamp": timestamps.now(), "deletionGracePeriodSeconds": 0}
+            api.store.put(collection.name, {**custom, "metadata": {**metadata, **marks}})
     release(obj["metadata"]["name"], api)
 
 

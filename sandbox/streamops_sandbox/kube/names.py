@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import secrets
@@ -109,13 +110,11 @@ def port_name(text: str) -> list[str]:
 
 def network(text: str) -> list[str]:
     """Return what is wrong with a range of addresses."""
-    try:
+    with contextlib.suppress(ValueError):
         ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
-    return (
-        [] if "/" in text else ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
-    )
+        if "/" in text:
+            return []
+    return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
 
 
 def config_key(text: str) -> list[str]:

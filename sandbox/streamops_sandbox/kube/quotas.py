@@ -37,7 +37,8 @@ class Quotas:
         for quota in self._quotas(review.namespace):
             if resource.collection == "pods" and not _in_scope(quota, obj):
                 continue
-            hard = _parsed((quota.get("spec") or {}).get("hard"))
+            given = (quota.get("spec") or {}).get("hard") or {}
+            hard = {name: quantity.parse(amount) for name, amount in given.items()}
             asked = {name: n for name, n in usage(resource.collection, obj).items() if name in hard}
             if resource.collection == "pods":
                 _check_computed(quota, hard, obj, review.name)
@@ -75,7 +76,9 @@ class Quotas:
         for collection in {name for key in total for name in _collections(key)}:
             for stored in self._store.collection(collection).items(quota["metadata"]["namespace"]):
                 obj = stored.load()
-                if collection == "pods" and not (_in_scope(quota, obj) and _counts(obj)):
+                phase = (obj.get("status") or {}).get("phase")
+                ended = phase in ("Succeeded", "Failed")
+                if collection == "pods" and (ended or not _in_scope(quota, obj)):
                     continue
                 for name, amount in usage(collection, obj).items():
                     if name in total:
@@ -146,10 +149,6 @@ def _check_computed(quota: Object, hard: Amounts, pod: Object, name: str) -> Non
         raise errors.forbidden("", "pods", name, why)
 
 
-def _counts(pod: Object) -> bool:
-    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
-
-
 def _in_scope(quota: Object, pod: Object) -> bool:
     """Whether a pod is one of those the quota is about."""
     terminating = pod["spec"].get("activeDeadlineSeconds") is not None
@@ -160,10 +159,6 @@ def _in_scope(quota: Object, pod: Object) -> bool:
         "BestEffort": best_effort, "NotBestEffort": not best_effort,
     }  # fmt: skip
     return all(holds.get(scope, True) for scope in (quota.get("spec") or {}).get("scopes") or [])
-
-
-def _parsed(amounts: Object | None) -> Amounts:
-    return {name: quantity.parse(amount) for name, amount in (amounts or {}).items()}
 
 
 def _show(amount: Decimal) -> str:

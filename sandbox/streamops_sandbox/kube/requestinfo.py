@@ -51,7 +51,7 @@ def parse(method: str, raw_path: str, *, watch: bool) -> RequestInfo:
     _resource(info, parts)
     _verb(info, method, watch)
     if info.subresource == "proxy":
-        info.rest = _proxied(raw_path)
+        info.rest = raw_path.partition("/proxy")[2] or "/"
     return info
 
 
@@ -75,9 +75,3 @@ def _verb(info: RequestInfo, method: str, watch: bool) -> None:
         info.verb = "delete" if info.name else "deletecollection"
     else:
         info.verb = _METHODS.get(method, method.lower())
-
-
-def _proxied(raw_path: str) -> str:
-    """`/api/v1/namespaces/n/pods/p/proxy/a/b` → `/a/b`."""
-    _, _, rest = raw_path.partition("/proxy")
-    return rest or "/"

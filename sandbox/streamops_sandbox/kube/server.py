@@ -108,7 +108,7 @@ class ApiServer:
         registry = Registry(builtin_resources())
         api = Api(registry, strategies(service_network=self._service_network), CustomResources())
         authorizer = Authorizer(api)
-        signer = TokenSigner(self._folder, issuer=ISSUER, find_uid=api.uid_of)
+        signer = TokenSigner(issuer=ISSUER, find_uid=api.uid_of)
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -134,7 +134,7 @@ class ApiServer:
         url = self._google_tokeninfo_url
         google = GoogleTokens(url, session) if url else None
         admin = User(ADMIN, (MASTERS,))
-        authentication = Authentication(self._admin_token, admin, signer.authenticate, google)
+        authentication = Authentication(self._admin_token, admin, signer.verify, google)
         trust = partial(self._authority.client_context, self._folder, _KUBELET_CLIENT, MASTERS)
         self._context = ServerContext(
             api, objects, authentication, authorizer, signer, session, cache(trust)

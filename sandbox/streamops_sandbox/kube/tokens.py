@@ -5,21 +5,17 @@ https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
 
 from __future__ import annotations
 
-import hashlib
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from streamops_sandbox.kube.authn import User
-from streamops_sandbox.kube.tls import write_private
 from streamops_sandbox.objects import Object
 
 #: (resource plural, namespace, name) → the object's uid, or None where it is gone.
@@ -40,12 +36,7 @@ def groups(namespace: str) -> tuple[str, ...]:
 
 
 #: What is checked here instead, since a token's account and its bound object count too.
-_UNCHECKED: Any = {
-    "verify_exp": False,
-    "verify_nbf": False,
-    "verify_iat": False,
-    "verify_aud": False,
-}
+_UNCHECKED: Any = dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud"), False)
 
 
 @dataclass(slots=True)
@@ -58,36 +49,19 @@ class Binding:
 
 
 class TokenSigner:
-    """Signs and verifies with an RSA key kept in a folder."""
+    """Signs and verifies with an RSA key that lives as long as the process, like the accounts."""
 
-    def __init__(self, folder: Path, *, issuer: str, find_uid: FindUid) -> None:
+    def __init__(self, *, issuer: str, find_uid: FindUid) -> None:
         self.issuer = issuer
         self._find_uid = find_uid
-        self._key = self._load(folder / "sa.key")
-        public = self._key.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        self._key_id = hashlib.sha256(public).hexdigest()
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._public = self._key.public_key()
+        self._key_id = str(uuid.uuid4())
         self._verified: dict[str, Object] = {}
-
-    @staticmethod
-    def _load(path: Path) -> rsa.RSAPrivateKey:
-        if path.exists():
-            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-            if isinstance(key, rsa.RSAPrivateKey):
-                return key
-        made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        pem = made.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        write_private(path, pem)
-        return made
 
     def jwks(self) -> Object:
         """The public key as a JSON Web Key Set."""
-        key = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        key = RSAAlgorithm.to_jwk(self._public, as_dict=True)
         key |= {"use": "sig", "alg": "RS256", "kid": self._key_id}
         del key["key_ops"]
         return {"keys": [key]}
@@ -158,11 +132,6 @@ class TokenSigner:
         user = User(claims["sub"], groups(namespace), account["uid"], extra)
         return user, common
 
-    async def authenticate(self, token: str) -> User | None:
-        """For the API server's own requests."""
-        found = self.verify(token)
-        return found[0] if found else None
-
     def _claims(self, token: str) -> Object | None:
         """The claims of a token this server signed; None for any other."""
         known = self._verified.get(token)
@@ -171,8 +140,7 @@ class TokenSigner:
         try:
             if jwt.get_unverified_header(token).get("kid") != self._key_id:
                 return None
-            public = self._key.public_key()
-            claims: Object = jwt.decode(token, public, ["RS256"], options=_UNCHECKED)
+            claims: Object = jwt.decode(token, self._public, ["RS256"], options=_UNCHECKED)
         except jwt.InvalidTokenError:
             return None
         now = time.time()
