@@ -10,7 +10,6 @@ import base64
 import binascii
 import logging
 import uuid
-from collections.abc import Iterator
 
 import orjson
 
@@ -35,27 +34,23 @@ class Webhooks:
 
     async def mutate(self, review: Review) -> Object | None:
         """Send the object through all mutating webhooks; None where none changes it."""
-        hooks = self._hooks(self._mutating, review)
+        hooks = self._mutating.matching(review)
         original = review.obj
         await self._round(review, hooks)
         if review.obj is original:
             return None
-        again = [(hook, version) for hook, version in hooks if hook.reinvoke]
-        await self._round(review, again)
+        await self._round(review, [(hook, version) for hook, version in hooks if hook.reinvoke])
         return review.obj
 
     async def _round(self, review: Review, hooks: list[tuple[Hook, Resource]]) -> None:
         for hook, version in hooks:
             response = await self._ask(hook, version, review)
-            patch = response.get("patch")
-            if patch and review.obj is not None:
-                review.obj = self._patched(hook, version, review, response, patch)
+            if response.get("patch") and review.obj is not None:
+                review.obj = _patched(hook, version, review, response)
 
     async def validate(self, review: Review) -> None:
         """Ask all validating webhooks at once; raises the first refusal."""
-        hooks = self._hooks(self._validating, review)
-        if not hooks:
-            return
+        hooks = self._validating.matching(review)
         results = await asyncio.gather(
             *(self._ask(hook, version, review) for hook, version in hooks),
             return_exceptions=True,
@@ -64,83 +59,70 @@ class Webhooks:
             if isinstance(result, BaseException):
                 raise result
 
-    @staticmethod
-    def _hooks(matcher: Matcher, review: Review) -> list[tuple[Hook, Resource]]:
-        exempt = review.resource.group == _EXEMPT_GROUP
-        return [] if exempt else list(matcher.matching(review))
-
     async def _ask(self, hook: Hook, version: Resource, review: Review) -> Object:
         """One hook's response; empty where its failure is to be ignored. Raises StatusError."""
         if review.write.dry_run and not hook.dry_run:
             raise errors.bad_request(f'admission webhook "{hook.name}" does not support dry run')
-        uid = str(uuid.uuid4())
-        request = _request(uid, version, review)
-        if not self._conditions_hold(hook, request):
-            return {}
-        review_version = next((v for v in hook.review_versions if v in ("v1", "v1beta1")), "v1")
-        body = {
-            "kind": "AdmissionReview",
-            "apiVersion": f"admission.k8s.io/{review_version}",
-            "request": request,
-        }
+        request = _request(version, review)
         try:
-            response = _response(await self._client.post(hook.client, body, hook.timeout), uid)
+            response = await self._response(hook, request)
         except WebhookError as error:
-            problem = f'failed calling webhook "{hook.name}": failed to call webhook: {error}'
-            return self._failed(hook, problem)
-        except ValueError as error:
-            problem = (
-                f'failed calling webhook "{hook.name}": received invalid webhook response: {error}'
-            )
-            return self._failed(hook, problem)
+            if hook.ignore_failure:
+                _LOG.warning("failing open: %s", error)
+                return {}
+            raise errors.internal(str(error)) from error
         review.write.warnings.extend(response.get("warnings") or [])
-        if not response.get("allowed"):
+        if not response.get("allowed", not response):
             raise _denial(hook.name, response.get("status") or {})
         return response
 
-    def _conditions_hold(self, hook: Hook, request: Object) -> bool:
-        """Evaluate a hook's match conditions; one that fails counts by the failure policy."""
-        data = {"object": request["object"], "oldObject": request["oldObject"], "request": request}
+    async def _response(self, hook: Hook, request: Object) -> Object:
+        """Return what a hook answers; empty where its conditions do not hold. Raises WebhookError."""
+        name, data = f'webhook "{hook.name}"', {"request": request}
+        data |= {key: request[key] for key in ("object", "oldObject")}
         try:
-            return all(cel.evaluate(item, cel.ADMISSION, data) is True for item in hook.conditions)
+            if any(cel.evaluate(one, cel.ADMISSION, data) is not True for one in hook.conditions):
+                return {}
         except cel.CelError as error:
-            self._failed(
-                hook, f'failed evaluating match conditions of webhook "{hook.name}": {error}'
-            )
-            return False
-
-    @staticmethod
-    def _failed(hook: Hook, problem: str) -> Object:
-        if hook.ignore_failure:
-            _LOG.warning("failing open: %s", problem)
-            return {}
-        raise errors.internal(problem)
-
-    @staticmethod
-    def _patched(
-        hook: Hook, version: Resource, review: Review, response: Object, patch: str
-    ) -> Object:
-        if response.get("patchType") != "JSONPatch":
-            raise errors.internal(
-                f'admission webhook "{hook.name}" returned response.patch but not '
-                "response.patchType"
-            )
+            raise WebhookError(f"failed evaluating match conditions of {name}: {error}") from error
+        review_version = next((v for v in hook.review_versions if v in ("v1", "v1beta1")), "v1")
+        body = {
+            "kind": "AdmissionReview", "apiVersion": f"admission.k8s.io/{review_version}",
+            "request": request,
+        }  # fmt: skip
         try:
-            operations = orjson.loads(base64.b64decode(patch, validate=True))
-        except (binascii.Error, orjson.JSONDecodeError) as error:
-            raise errors.internal(f'admission webhook "{hook.name}": {error}') from error
-        assert review.obj is not None
-        if not operations:
-            return review.obj
-        seen = {**review.obj, "apiVersion": version.api_version}
-        changed = patches.json_patch(seen, operations)
-        changed["apiVersion"] = review.resource.api_version
-        return changed if changed != review.obj else review.obj
+            answer = await self._client.post(hook.client, body, hook.timeout)
+        except WebhookError as error:
+            text = f"failed calling {name}: failed to call webhook: {error}"
+            raise WebhookError(text) from error
+        response = answer.get("response")
+        why = "expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview"
+        if isinstance(response, dict) and response.get("uid") != request["uid"]:
+            why = f'expected response.uid="{request["uid"]}", got "{response.get("uid", "")}"'
+        elif isinstance(response, dict):
+            return {"allowed": False, **response}
+        raise WebhookError(f"failed calling {name}: received invalid webhook response: {why}")
 
 
-def _request(uid: str, version: Resource, review: Review) -> Object:
+def _patched(hook: Hook, version: Resource, review: Review, response: Object) -> Object:
+    name = f'admission webhook "{hook.name}"'
+    if response.get("patchType") != "JSONPatch":
+        text = f"{name} returned response.patch but not response.patchType"
+        raise errors.internal(text)
+    try:
+        operations = orjson.loads(base64.b64decode(response["patch"], validate=True))
+    except (binascii.Error, orjson.JSONDecodeError) as error:
+        raise errors.internal(f"{name}: {error}") from error
+    assert review.obj is not None
+    seen = {**review.obj, "apiVersion": version.api_version}
+    changed = patches.json_patch(seen, operations or [])
+    changed["apiVersion"] = review.resource.api_version
+    return changed if changed != review.obj else review.obj
+
+
+def _request(version: Resource, review: Review) -> Object:
     request: Object = {
-        "uid": uid,
+        "uid": str(uuid.uuid4()),
         **_types(version, "kind", "resource"),
         **_types(review.resource, "requestKind", "requestResource"),
         "name": review.name,
@@ -171,15 +153,6 @@ def _types(resource: Resource, kind: str, plural: str) -> Object:
 
 def _seen(obj: Object | None, version: Resource) -> Object | None:
     return None if obj is None else {**obj, "apiVersion": version.api_version}
-
-
-def _response(answer: Object, uid: str) -> Object:
-    response = answer.get("response")
-    if not isinstance(response, dict):
-        raise ValueError("expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview")
-    if response.get("uid") != uid:
-        raise ValueError(f'expected response.uid="{uid}", got "{response.get("uid", "")}"')
-    return response
 
 
 def _denial(name: str, result: Object) -> errors.StatusError:
@@ -226,15 +199,15 @@ class Matcher:
         self._read_at = -1
         self._hooks: list[Hook] = []
 
-    def matching(self, review: Review) -> Iterator[tuple[Hook, Resource]]:
-        """Yield the hooks to call, in order, each with the version of the type it wants to see."""
-        group = review.resource.group
-        for hook in self._current():
-            of_group = group in hook.groups or "*" in hook.groups
+    def matching(self, review: Review) -> list[tuple[Hook, Resource]]:
+        """Return the hooks to call, in order, each with the version of the type it wants to see."""
+        found = []
+        for hook in self._current() if review.resource.group != _EXEMPT_GROUP else ():
+            of_group = bool({review.resource.group, "*"} & hook.groups)
             if of_group and self._selects(hook, review):
                 version = self._version(hook, review)
-                if version is not None:
-                    yield hook, version
+                found += [(hook, version)] if version is not None else []
+        return found
 
     def _current(self) -> list[Hook]:
         if self._read_at != self._collection.latest:
