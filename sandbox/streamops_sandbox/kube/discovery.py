@@ -24,11 +24,6 @@ _SUBRESOURCE_KINDS = {
     "attach": ("", "v1", "PodAttachOptions"),
     "portforward": ("", "v1", "PodPortForwardOptions"),
 }
-_PROXY_KINDS = {
-    "pods": "PodProxyOptions",
-    "services": "ServiceProxyOptions",
-    "nodes": "NodeProxyOptions",
-}
 _SUBRESOURCE_VERBS = {
     "log": ("get",),
     "token": ("create",),
@@ -58,7 +53,7 @@ _GROUP_ORDER = (
 
 def _subresource_kind(resource: Resource, name: str) -> tuple[str, str, str]:
     if name == "proxy":
-        return ("", "v1", _PROXY_KINDS[resource.plural])
+        return ("", "v1", f"{resource.kind}ProxyOptions")
     return _SUBRESOURCE_KINDS.get(name, (resource.group, resource.version, resource.kind))
 
 
@@ -97,10 +92,8 @@ def _names(resource: Resource) -> Object:
 
 def _storage_hash(resource: Resource) -> str:
     group, _, version = resource.storage_version.rpartition("/")
-    if resource.kind == "CustomResourceDefinition":
+    if resource.plural.startswith(("customresourcedefinitions", "mutatingadmissionpolic")):
         version = "v1beta1"  # what a real server still keeps them in
-    if resource.plural.startswith("mutatingadmissionpolic"):
-        version = "v1beta1"
     digest = hashlib.sha256(f"{group}/{version}/{resource.kind}".encode()).digest()
     return base64.b64encode(digest[:8]).decode()
 

@@ -28,23 +28,17 @@ def form(accept: str) -> str:
 
     The first media type this server can produce wins.
     """
-    if not accept:
-        return ""
-    for part in accept.split(","):
+    for part in (accept or "*/*").split(","):
         media, *parameters = [item.strip() for item in part.split(";")]
         options = dict(item.partition("=")[::2] for item in parameters)
         if media == "application/yaml" and "as" not in options:
             return YAML
         if media not in _PLAIN:
             continue
-        wanted = options.get("as", "")
-        if not wanted:
-            return ""
-        if options.get("v") == "v1" and options.get("g", "meta.k8s.io") == "meta.k8s.io":
-            if wanted == TABLE:
-                return TABLE
-            if wanted in (METADATA, METADATA + "List"):
-                return METADATA
+        wanted = options.get("as", "").removesuffix("List")
+        known = options.get("v") == "v1" and options.get("g", "meta.k8s.io") == "meta.k8s.io"
+        if not wanted or (known and wanted in (TABLE, METADATA)):
+            return wanted
     raise errors.not_acceptable(
         ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"]
     )

@@ -19,7 +19,6 @@ from streamops_sandbox.objects import Object
 _HEALTH = ("healthz", "livez", "readyz")
 _OPENID = "/.well-known/openid-configuration"
 _JWKS = "/openid/v1/jwks"
-_JWKS_ONLY = "only the following media types are accepted: application/jwk-set+json"
 
 
 class NonResource:
@@ -43,9 +42,9 @@ class NonResource:
     ) -> web.StreamResponse:
         """Answer one GET; raises a 404 for a path nobody knows."""
         parts = info.path.strip("/").split("/")
-        if parts[0] in _HEALTH and (len(parts) == 1 or parts[1:] in (["ping"], ["log"], ["etcd"])):
-            return web.Response(text="ok")
         if parts[0] in _HEALTH:
+            if parts[1:] in ([], ["ping"], ["log"], ["etcd"]):
+                return web.Response(text="ok")
             raise errors.NoSuchRoute
         if request.method not in ("GET", "HEAD") and parts[0] != "apis":
             raise errors.method_not_allowed()
@@ -61,17 +60,12 @@ class NonResource:
         if info.path == _JWKS:
             accepted = request.headers.get("Accept", "*/*")
             if not any(word in accepted for word in ("*/*", "application/*", "jwk-set")):
-                raise errors.StatusError(406, "NotAcceptable", _JWKS_ONLY)
-            return web.Response(
-                body=orjson.dumps(self._signer.jwks()), content_type="application/jwk-set+json"
-            )
+                raise errors.not_acceptable(["application/jwk-set+json"])
+            return _json(self._signer.jwks(), "application/jwk-set+json")
         if info.path in ("/", ""):
             return _json({"paths": ["/api", "/apis", *(f"/{name}" for name in _HEALTH)]})
-        if parts[:1] == [
-            "openapi"
-        ]:  # the second version, which kubectl asks for where the third does not help
-            raise errors.no_such_path()
-        raise errors.NoSuchRoute
+        # kubectl asks for the second version of OpenAPI where the third does not help.
+        raise errors.no_such_path() if parts[0] == "openapi" else errors.NoSuchRoute
 
     def _version(self) -> Object:
         """Return the version of a managed cluster, which the file has, or the sandbox's own."""
@@ -80,32 +74,29 @@ class NonResource:
         return version(f"{builtin_schemas.kubernetes_version()}-sandbox")
 
     def _discovery(self, request: web.BaseRequest, parts: list[str]) -> web.Response:
-        if len(parts) == 1 and negotiation.accepts_aggregated_discovery(
-            request.headers.get("Accept", "")
-        ):
-            return self._aggregated(request, core=parts[0] == "api")
-        if parts == ["api"]:
+        root, *rest = parts
+        accepted = request.headers.get("Accept", "")
+        if not rest and negotiation.accepts_aggregated_discovery(accepted):
+            return self._aggregated(request, root)
+        if not rest and root == "api":
             return _json(discovery.core_versions(request.headers.get("Host", "")))
-        if parts == ["apis"]:
+        if not rest:
             return _json(discovery.group_list(self._registry))
-        group = "" if parts[0] == "api" else parts[1]
-        version_name = parts[1] if parts[0] == "api" else (parts[2] if len(parts) > 2 else "")
-        if parts[0] == "apis" and not version_name:
+        group, version_name, *_ = ["", *rest] if root == "api" else [*rest, ""]
+        if not version_name:
             versions = self._registry.group_versions().get(group)
             if not versions:
                 raise errors.NoSuchRoute
-            return _json(
-                {"kind": "APIGroup", "apiVersion": "v1", **discovery.group(group, versions)}
-            )
+            kind = {"kind": "APIGroup", "apiVersion": "v1"}
+            return _json({**kind, **discovery.group(group, versions)})
         if not self._registry.has_version(group, version_name):
             raise errors.no_such_path() if group in self._registry else errors.NoSuchRoute
         return _json(discovery.resource_list(self._registry, group, version_name))
 
-    def _aggregated(self, request: web.BaseRequest, *, core: bool) -> web.Response:
-        key = "api" if core else "apis"
+    def _aggregated(self, request: web.BaseRequest, key: str) -> web.Response:
         cached = self._cache.get(key)
         if cached is None or cached[0] != self._registry.generation:
-            body = orjson.dumps(discovery.aggregated(self._registry, core=core))
+            body = orjson.dumps(discovery.aggregated(self._registry, core=key == "api"))
             cached = self._cache[key] = (self._registry.generation, body)
         tag = f'"{key}-{cached[0]}"'
         headers = {"ETag": tag, "Vary": "Accept", "Content-Type": discovery.AGGREGATED}
@@ -130,5 +121,5 @@ def version(full: str) -> Object:
     }
 
 
-def _json(value: Object) -> web.Response:
-    return web.Response(body=orjson.dumps(value), content_type="application/json")
+def _json(value: Object, media: str = "application/json") -> web.Response:
+    return web.Response(body=orjson.dumps(value), content_type=media)

@@ -14,7 +14,6 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api
 from streamops_sandbox.kube.endpoints import EndpointError, dial_problem, resolve_service
 from streamops_sandbox.objects import Object
@@ -25,23 +24,27 @@ class WebhookError(Exception):
 
 
 class WebhookClient:
-    """HTTPS requests from the API server to webhooks in the cluster."""
+    """HTTPS requests from the API server to webhooks in or outside of the cluster."""
 
     def __init__(self, api: Api, session: aiohttp.ClientSession) -> None:
         self._api = api
         self._session = session
 
     async def post(self, client: Object, body: Object, seconds: float) -> Object:
-        """POST a review to a webhook's `clientConfig`; raises WebhookError, or a 501 for one outside."""
-        service = client.get("service")
-        if service is None:
-            raise errors.not_implemented("webhooks outside of the cluster")
-        name, namespace = service["name"], service["namespace"]
-        host, port = f"{name}.{namespace}.svc", service.get("port") or 443
-        path = f"/{(service.get('path') or '').lstrip('/')}?timeout={seconds:g}s"
+        """POST a review to a webhook's `clientConfig`; raises WebhookError."""
+        service, shown = client.get("service"), client.get("url", "")
+        if service is not None:
+            path = (service.get("path") or "").lstrip("/")
+            host = f"{service['name']}.{service['namespace']}.svc"
+            shown = f"https://{host}:{service['port']}/{path}"
+        shown += f"?timeout={seconds:g}s"
+        url = URL(shown, encoded=True)
+        host = url.host or ""
         try:
-            address, number = resolve_service(self._api, namespace, name, port)
-            url = URL(f"https://{address}:{number}{path}", encoded=True)
+            if service is not None:
+                place = (service["namespace"], service["name"], service["port"])
+                address, number = resolve_service(self._api, *place)
+                url = url.with_host(address).with_port(number)
             context = _context(client.get("caBundle") or "")
             async with asyncio.timeout(seconds):
                 try:
@@ -50,7 +53,7 @@ class WebhookClient:
                     # A kept connection that the webhook has closed meanwhile: once more.
                     status, content = await self._send(url, host, context, body)
         except (EndpointError, TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise WebhookError(f'Post "https://{host}:{port}{path}": {_problem(error)}') from error
+            raise WebhookError(f'Post "{shown}": {_problem(error)}') from error
         return _decode(content, status)
 
     async def _send(
