@@ -6,23 +6,30 @@ Wording follows k8s.io/apiextensions-apiserver and k8s.io/kube-openapi/pkg/valid
 from __future__ import annotations
 
 import base64
-import binascii
 import copy
 import ipaddress
 import re
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
-
-import orjson
 
 from streamops_sandbox import timestamps
 from streamops_sandbox.kube import cel, errors
 from streamops_sandbox.kube import schema as s
-from streamops_sandbox.kube.kinds.causes import join
+from streamops_sandbox.kube.kinds.causes import Causes, join, show
 from streamops_sandbox.kube.schema import FREE, Schema
 from streamops_sandbox.objects import Object
 
-_JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
+_JSON_TYPES = {
+    dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "integer",
+    type(None): "null",
+}  # fmt: skip
+#: The JSON types of those types that are not one.
+_FITTING = {
+    s.MAP: ("object",), s.INT_OR_STRING: ("integer", "string"), s.QUANTITY: ("integer", "string"),
+    s.NUMBER: ("integer", "number"),
+}  # fmt: skip
 
 
 def conform(value: Any, node: Schema, path: str, unknown: list[str]) -> Any:
@@ -58,13 +65,13 @@ _RULE_REASONS = {
 }  # fmt: skip
 
 
-def validate(value: Any, node: Schema, old: Object | None = None) -> list[Object]:
+def validate(value: Any, node: Schema, old: Object | None = None) -> Causes:
     """Return all rules the value breaks, as causes.
 
     What an update leaves as it was is not judged again (ratcheting); rules in CEL are evaluated where the schema's
     other rules hold.
     """
-    found: list[Object] = []
+    found = Causes()
     before = _ABSENT if old is None else old
     _validate(value, node, "", before, found)
     if not any(cause["reason"] in _BLOCKING for cause in found):
@@ -90,7 +97,7 @@ def _has_rules(node: Schema | None) -> bool:
     return node is not None and (bool(node.rules) or any(map(_has_rules, children)))
 
 
-def _evaluate_rules(value: Any, node: Schema, path: str, old: Any, found: list[Object]) -> None:
+def _evaluate_rules(value: Any, node: Schema, path: str, old: Any, found: Causes) -> None:
     """Evaluate `x-kubernetes-validations` from the top down."""
     if value is None or (old is not _ABSENT and old == value):
         return
@@ -112,7 +119,7 @@ def _evaluate_rules(value: Any, node: Schema, path: str, old: Any, found: list[O
             text = text or f"{error} evaluating rule: {rule.get('message') or expression}"
         text = text or rule.get("message") or f"failed rule: {expression}"
         reason = rule.get("reason", "FieldValueInvalid")
-        shown = "" if isinstance(value, (dict, list)) else f"{_show(value)}: "
+        shown = "" if isinstance(value, (dict, list)) else f"{show(value)}: "
         field = path + rule.get("fieldPath", "") if path else rule.get("fieldPath", "").lstrip(".")
         message = f"{_RULE_REASONS[reason]}: {shown if reason == 'FieldValueInvalid' else ''}{text}"
         found.append(errors.cause(reason, field or "<nil>", message))
@@ -131,11 +138,9 @@ def _children(
                 before = old.get(key, _ABSENT) if isinstance(old, dict) else _ABSENT
                 yield item, child, join(path, key), before
     elif isinstance(value, list) and node.items is not None:
-        earlier: dict[
-            str, Any
-        ] = {}  # items of other lists than associative ones cannot be correlated
-        if node.list_type == "map" and isinstance(old, list):
-            earlier = {_list_key(item, node): item for item in old}
+        # Items of other lists than associative ones cannot be correlated.
+        keyed = old if node.list_type == "map" and isinstance(old, list) else []
+        earlier = {_list_key(item, node): item for item in keyed}
         for index, item in enumerate(value):
             before = earlier.get(_list_key(item, node), _ABSENT) if earlier else _ABSENT
             yield item, node.items, f"{path}[{index}]", before
@@ -153,107 +158,69 @@ def _celled(value: Any, node: Schema) -> Any:
 
 def _list_key(item: Any, node: Schema) -> str:
     keys = item if isinstance(item, dict) else {}
-    return _show([keys.get(key) for key in node.list_keys])
-
-
-def _show(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return show([keys.get(key) for key in node.list_keys])
 
 
 def _json_type(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int):
-        return "integer"
-    if isinstance(value, float):
-        return "integer" if value.is_integer() else "number"
+    if isinstance(value, float) and not value.is_integer():
+        return "number"
     return _JSON_TYPES[type(value)]
 
 
-def _type_fits(value: Any, type_: str) -> bool:
-    found = _json_type(value)
-    if type_ in (s.OBJECT, s.MAP):
-        return found == "object"
-    if type_ in (s.INT_OR_STRING, s.QUANTITY):
-        return found in ("integer", "string")
-    if type_ == s.NUMBER:
-        return found in ("integer", "number")
-    return type_ in (s.ANY, found)
-
-
-def _invalid(path: str, value: Any, message: str, kind: str = "FieldValueInvalid") -> Object:
-    shown = path or "<nil>"
-    return errors.cause(kind, shown, f"Invalid value: {_show(value)}: {message}")
-
-
-def _validate(value: Any, node: Schema, path: str, old: Any, found: list[Object]) -> None:
+def _validate(value: Any, node: Schema, path: str, old: Any, found: Causes) -> None:
     if (value is None and node.nullable) or (old is not _ABSENT and old == value):
         return
-    if not _type_fits(value, node.type):
+    kind = _json_type(value)
+    if node.type != s.ANY and kind not in _FITTING.get(node.type, (node.type,)):
         wanted = {s.MAP: "object", s.INT_OR_STRING: "integer,string"}.get(node.type, node.type)
-        name = _json_type(value)
-        message = f'{path or ""} in body must be of type {wanted}: "{name}"'
-        found.append(_invalid(path, name, message, "FieldValueTypeInvalid"))
+        _mistyped(path, kind, f'{path} in body must be of type {wanted}: "{kind}"', found)
         return
-    if node.checks:
-        _check(value, node.checks, path, found)
-    if isinstance(value, dict):
-        for key in node.required:
-            if key not in value:
-                found.append(errors.cause("FieldValueRequired", join(path, key), "Required value"))
+    for keyword, bound in (node.checks or {}).items():
+        _check(value, keyword, bound, node.checks or {}, path, found)
+    for key in node.required if isinstance(value, dict) else ():
+        if key not in value:
+            found.required(join(path, key))
     for item, child, below, before in _children(value, node, path, old):
         _validate(item, child, below, before, found)
-    if isinstance(value, list):
-        _check_identity(value, node, path, found)
+    if isinstance(value, list) and node.list_type in ("map", "set"):
+        found.unique(f"{path}[]", [_identity(item, node) for item in value])
 
 
-def _check_identity(items: list[Any], node: Schema, path: str, found: list[Object]) -> None:
-    """Associative lists and sets hold each identity once."""
-    if node.list_type not in ("map", "set"):
-        return
-    seen = set()
-    for index, item in enumerate(items):
-        identity: Any = item
-        if node.list_type == "map" and isinstance(item, dict):
-            identity = {
-                key: item.get(key, node.element().properties.get(key, FREE).default)
-                for key in node.list_keys
-            }
-        text = _show(identity)
-        if text in seen:
-            field = f"{path}[{index}]"
-            found.append(errors.cause("FieldValueDuplicate", field, f"Duplicate value: {text}"))
-        seen.add(text)
+def _mistyped(path: str, shown: Any, why: str, found: Causes) -> None:
+    text = f"Invalid value: {show(shown)}: {why}"
+    found.append(errors.cause("FieldValueTypeInvalid", path or "<nil>", text))
 
 
-def _check(value: Any, checks: Object, path: str, found: list[Object]) -> None:
-    for keyword, bound in checks.items():
-        if keyword == "enum" and value not in bound:
-            allowed = ", ".join(_show(item) for item in bound)
-            text = f"Unsupported value: {_show(value)}: supported values: {allowed}"
-            found.append(errors.cause("FieldValueNotSupported", path, text))
-        elif keyword == "format" and not format_fits(value, bound):
-            text = f"{path} in body must be of type {bound}: {_show(value)}"
-            found.append(_invalid(path, value, text, "FieldValueTypeInvalid"))
-        elif keyword in ("anyOf", "oneOf", "allOf", "not"):
-            _check_combination(value, keyword, bound, path, found)
-        elif keyword in _LIMITS or keyword in _WORDS:
-            exclusive = _EXCLUSIVE.get(keyword, "")
-            is_exclusive = checks.get(exclusive) is True
-            if not _fits(value, {keyword: bound} | ({exclusive: True} if is_exclusive else {})):
-                found.append(_broken(value, keyword, bound, path, is_exclusive=is_exclusive))
+def _identity(item: Any, node: Schema) -> Any:
+    """Return what an associative list or a set holds once."""
+    if node.list_type == "set" or not isinstance(item, dict):
+        return item
+    fields = node.element().properties
+    return {key: item.get(key, fields.get(key, FREE).default) for key in node.list_keys}
 
 
-def _broken(value: Any, keyword: str, bound: Any, path: str, *, is_exclusive: bool) -> Object:
-    """Return the cause of a value that breaks a keyword."""
-    if keyword == "maxLength":
-        text = f"Too long: may not be more than {bound} bytes"
-        return errors.cause("FieldValueTooLong", path, text)
-    if keyword in _LIMITS:
-        text = f"Too many: {len(value)}: must have at most {bound} items"
-        return errors.cause("FieldValueTooMany", path, text)
-    words = _WORDS[keyword].replace(" or equal to", "") if is_exclusive else _WORDS[keyword]
-    return _invalid(path, value, f"{path} in body {words.format(bound)}")
+def _check(value: Any, keyword: str, bound: Any, checks: Object, path: str, found: Causes) -> None:
+    if keyword == "enum" and value not in bound:
+        found.unsupported(path, value, bound)
+    elif keyword == "format" and not format_fits(value, bound):
+        text = f"{path} in body must be of type {bound}: {show(value)}"
+        _mistyped(path, value, text, found)
+    elif keyword in ("anyOf", "oneOf", "allOf", "not"):
+        _check_combination(value, keyword, bound, path, found)
+    elif keyword in _LIMITS or keyword in _WORDS:
+        key = _EXCLUSIVE.get(keyword, "")
+        exclusive = {key: True} if checks.get(key) is True else {}
+        if _fits(value, {keyword: bound, **exclusive}):
+            return
+        if keyword == "maxLength":
+            found.too_long(path, bound)
+        elif keyword in _LIMITS:
+            text = f"Too many: {len(value)}: must have at most {bound} items"
+            found.append(errors.cause("FieldValueTooMany", path, text))
+        else:
+            words = _WORDS[keyword].format(bound)
+            words = words.replace(" or equal to", "") if exclusive else words
+            found.invalid(path or "<nil>", value, f"{path} in body {words}")
 
 
 #: Keywords with a reason of their own.
@@ -272,12 +239,12 @@ _WORDS = {
 }
 
 
-_FORMAT_PATTERNS = {
-    "date": re.compile(r"\d{4}-\d\d-\d\d\Z"),
-    "uuid": re.compile(r"(?i)[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}\Z"),
-    "duration": re.compile(r"(-?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|0)\Z"),
-}
-_FORMAT_PARSERS: dict[str, Callable[[str], object]] = {
+_DURATION = re.compile(r"(-?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|0)\Z")
+#: Raise ValueError or TypeError where a text does not have the format.
+_FORMATS: dict[str, Callable[[str], object]] = {
+    "date": lambda text: datetime.strptime(text, "%Y-%m-%d"),
+    "uuid": uuid.UUID,
+    "duration": lambda text: _DURATION.match(text)[0],  # type: ignore[index]
     "ipv4": ipaddress.IPv4Address,
     "ipv6": ipaddress.IPv6Address,
     "cidr": lambda text: ipaddress.ip_network(text, strict=False),
@@ -291,22 +258,14 @@ def format_fits(value: Any, name: str) -> bool:
     if not isinstance(value, str):
         limit = {"int32": 2**31, "int64": 2**63}.get(name, float("inf"))
         return not isinstance(value, (int, float)) or bool(-limit <= value < limit)
-    pattern = _FORMAT_PATTERNS.get(name)
-    if pattern is not None:
-        return pattern.match(value) is not None
-    parse = _FORMAT_PARSERS.get(name)
-    if parse is None:
-        return True
     try:
-        parse(value)
-    except (ValueError, binascii.Error):
+        _FORMATS.get(name, str)(value)
+    except (ValueError, TypeError):
         return False
     return True
 
 
-def _check_combination(
-    value: Any, keyword: str, bound: Any, path: str, found: list[Object]
-) -> None:
+def _check_combination(value: Any, keyword: str, bound: Any, path: str, found: Causes) -> None:
     branches = [bound] if keyword == "not" else bound
     good = sum(_fits(value, branch) for branch in branches)
     none = f"Found {good} valid alternatives" if good else "Found none valid"

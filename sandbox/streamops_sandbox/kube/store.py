@@ -7,6 +7,7 @@ lists and watches send it on without serialising it again.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from typing import Final
@@ -160,28 +161,17 @@ class Collection:
         """All objects as they were at a revision; None when that is too long ago."""
         if revision < self.compacted:
             return None
-        found = {(item.namespace, item.name): item for item in self.items()}
-        for event in reversed(self.history):
-            if event.revision <= revision:
-                break
-            key = (event.stored.namespace, event.stored.name)
-            if event.before is None:
-                found.pop(key, None)
-            else:
-                found[key] = event.before
-        return [found[key] for key in sorted(found)]
+        found: dict[Key, Stored | None] = {(one.namespace, one.name): one for one in self.items()}
+        for event in reversed(self.since(revision) or []):
+            found[event.stored.namespace, event.stored.name] = event.before
+        return [item for _, item in sorted(found.items()) if item is not None]
 
     def since(self, revision: int) -> list[Event] | None:
         """The changes after a revision; None when that is too long ago."""
         if revision < self.compacted:
             return None
-        events: list[Event] = []
-        for event in reversed(self.history):
-            if event.revision <= revision:
-                break
-            events.append(event)
-        events.reverse()
-        return events
+        after = itertools.takewhile(lambda event: event.revision > revision, reversed(self.history))
+        return [*after][::-1]
 
     def record(self, event: Event) -> None:
         """Remember a change and tell the watchers."""

@@ -59,9 +59,8 @@ class Watch:
         self._send_initial = flag(query.get("sendInitialEvents"))
         self._from = query.get("resourceVersion") or ""
         text = query.get("timeoutSeconds") or ""
-        self._timeout: float = (
-            int(text) if text.isdigit() and int(text) else _MIN_TIMEOUT * (1 + random.random())  # noqa: S311 - spreads reconnects
-        )
+        chance = _MIN_TIMEOUT * (1 + random.random())  # noqa: S311 - spreads reconnects
+        self._timeout: float = (text.isdigit() and int(text)) or chance
         self._everything = not (chosen.labels or chosen.fields)
         self._sent = 0
 
@@ -89,7 +88,9 @@ class Watch:
         self, first: list[Change] | None, watcher: Watcher, response: web.StreamResponse
     ) -> None:
         if first is None:
-            await response.write(self._too_old())
+            compacted = self._store.collection(self._resource.collection).compacted
+            gone = errors.expired(f"too old resource version: {self._from} ({compacted})")
+            await response.write(watch_line("ERROR", orjson.dumps(gone.body())))
             return
         try:
             await self._send(first, response)
@@ -106,11 +107,8 @@ class Watch:
             await watcher.wait(min(left, _BOOKMARK_SECONDS) if self._bookmarks else left)
             if watcher.closed:
                 return
-            changes = []
-            while watcher.events:
-                change = self._change(watcher.events.popleft())
-                if change:
-                    changes.append(change)
+            waiting = [watcher.events.popleft() for _ in range(len(watcher.events))]
+            changes = [change for event in waiting if (change := self._change(event))]
             if changes:
                 await self._send(changes, response)
             elif self._bookmarks and self._store.revision > self._sent:
@@ -127,35 +125,26 @@ class Watch:
                 for item in collection.items(self._chosen.namespace)
                 if self._chosen.matches(item)
             ]
-        events = collection.since(start)
+        events, namespace = collection.since(start), self._chosen.namespace
         if events is None:
             return None
-        namespace = self._chosen.namespace
         changes = (self._change(e) for e in events if namespace in ("", e.stored.namespace))
         return [change for change in changes if change]
-
-    def _too_old(self) -> bytes:
-        compacted = self._store.collection(self._resource.collection).compacted
-        message = f"too old resource version: {self._from} ({compacted})"
-        return watch_line("ERROR", orjson.dumps(errors.expired(message).body()))
 
     def _change(self, event: Event) -> Change | None:
         """What a change is to this watch; None when it is about no selected object."""
         self._sent = event.revision
         if self._everything:
             return (event.type, event.stored, event)
-        before = event.before is not None and self._chosen.matches(event.before)
+        before = event.before if event.before and self._chosen.matches(event.before) else None
         after = event.type != DELETED and self._chosen.matches(event.stored)
-        if before and after:
-            return (MODIFIED, event.stored, event if event.type == MODIFIED else None)
-        if after:
-            return (ADDED, event.stored, event if event.type == ADDED else None)
-        if before and event.before is not None:
-            # What has left the selection is told with its last state in it, at the change's revision.
-            last = event.before.load()
-            gone = event.stored if event.type == DELETED else Stored(last, event.revision)
-            return (DELETED, gone, event if event.type == DELETED else None)
-        return None
+        if not before and not after:
+            return None
+        type_ = DELETED if not after else MODIFIED if before else ADDED
+        if type_ == event.type or not before or after:
+            return (type_, event.stored, event if type_ == event.type else None)
+        # What has left the selection is told with its last state in it, at the change's revision.
+        return (DELETED, Stored(before.load(), event.revision), None)
 
     async def _send(self, changes: list[Change], response: web.StreamResponse) -> None:
         """Write some at a time, each time waiting for a client that reads slowly."""
@@ -182,12 +171,8 @@ class Watch:
         metadata: Object = {"resourceVersion": str(self._store.revision), "creationTimestamp": None}
         if annotations:
             metadata["annotations"] = dict(annotations)
-        obj = {
-            "kind": self._resource.kind,
-            "apiVersion": self._resource.api_version,
-            "metadata": metadata,
-        }
-        return watch_line("BOOKMARK", orjson.dumps(obj))
+        kind = {"kind": self._resource.kind, "apiVersion": self._resource.api_version}
+        return watch_line("BOOKMARK", orjson.dumps({**kind, "metadata": metadata}))
 
 
 def _batches(changes: list[Change]) -> Iterator[list[Change]]:

@@ -28,9 +28,9 @@ class Causes(list[Object]):
         """Report a value that breaks a rule."""
         self._add("Invalid", field, f"Invalid value: {show(value)}: {why}")
 
-    def unsupported(self, field: str, value: object, allowed: Iterable[str]) -> None:
+    def unsupported(self, field: str, value: object, allowed: Iterable[object]) -> None:
         """Report a value that is none of those allowed."""
-        listed = ", ".join(f'"{item}"' for item in allowed)
+        listed = ", ".join(map(show, allowed))
         self._add(
             "NotSupported", field, f"Unsupported value: {show(value)}: supported values: {listed}"
         )
