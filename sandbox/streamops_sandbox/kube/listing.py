@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from streamops_sandbox import label_selectors
 from streamops_sandbox.kube import errors, selectors
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.resources import Resource
@@ -26,14 +27,14 @@ class Selection:
     """Which objects a list, watch or deletecollection is about."""
 
     namespace: str
-    labels: selectors.LabelSelector
-    fields: selectors.FieldSelector
+    labels: Object
+    fields: selectors.FieldTerms
 
     def matches(self, stored: Stored) -> bool:
         """Whether an object is selected; its namespace is checked elsewhere."""
-        if self.labels and not self.labels.matches(stored.labels):
+        if not label_selectors.matches(self.labels, stored.labels):
             return False
-        return not self.fields or self.fields.matches(stored.field)
+        return all((stored.field(field) == value) is equal for field, equal, value in self.fields)
 
 
 def selection(

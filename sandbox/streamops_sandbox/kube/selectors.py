@@ -6,47 +6,19 @@ Grammar and messages follow k8s.io/apimachinery/pkg/labels and .../fields.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from streamops_sandbox import label_selectors
 from streamops_sandbox.kube import errors, names
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.resources import Resource
 
-Labels = Mapping[str, str]
-
 _TOKEN = re.compile(r"\s*(==|!=|[=!<>(),]|[^\s=!<>(),]+|\Z)")
 _NO_NAMES = ("", "=", "==", "!=", "!", "<", ">", "(", ")", ",")
 _OPERATORS = {
-    "in": "In",
-    "notin": "NotIn",
-    "=": "In",
-    "==": "In",
-    "!=": "NotIn",
-    "<": "Lt",
-    ">": "Gt",
-}
-
-
-class LabelSelector:
-    """A `LabelSelector` object (matchLabels, matchExpressions); an empty one selects everything."""
-
-    def __init__(self, terms: Mapping[str, Any]) -> None:
-        self._terms = dict(terms)
-
-    def matches(self, labels: Labels) -> bool:
-        """Tell whether an object with these labels is selected."""
-        return not self._terms or label_selectors.matches(self._terms, labels)
-
-    def __bool__(self) -> bool:
-        return bool(self._terms)
-
-
-def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
-    """Return a `LabelSelector` object as a selector."""
-    return LabelSelector(selector or {})
+    "in": "In", "notin": "NotIn", "=": "In", "==": "In", "!=": "NotIn", "<": "Lt", ">": "Gt",
+}  # fmt: skip
 
 
 class _Parser:
@@ -111,27 +83,17 @@ def _unparsed(why: str) -> errors.StatusError:
     return errors.bad_request(f"unable to parse requirement: {why}")
 
 
-def parse_labels(text: str) -> LabelSelector:
-    """Parse `a=b,c in (d,e),!f`; raises a 400."""
+def parse_labels(text: str) -> dict[str, Any]:
+    """Return `a=b,c in (d,e),!f` as a `LabelSelector`; raises a 400."""
     expressions = _Parser(text).parse() if text.strip() else []
-    return LabelSelector({"matchExpressions": expressions} if expressions else {})
+    return {"matchExpressions": expressions} if expressions else {}
 
 
-class FieldSelector:
-    """Equality tests on a few fields that the type allows."""
-
-    def __init__(self, terms: list[tuple[str, bool, str]]) -> None:
-        self._terms = terms
-
-    def matches(self, read: Callable[[str], str]) -> bool:
-        """Tell whether the object whose fields `read` returns is selected."""
-        return all((read(field) == value) is equal for field, equal, value in self._terms)
-
-    def __bool__(self) -> bool:
-        return bool(self._terms)
+#: Equality tests on fields that a type allows: (field, whether it has to be equal, value).
+FieldTerms = list[tuple[str, bool, str]]
 
 
-def parse_fields(text: str, resource: Resource) -> FieldSelector:
+def parse_fields(text: str, resource: Resource) -> FieldTerms:
     """Parse `metadata.name=a,status.phase!=Running`; raises a 400."""
     terms = []
     for part in filter(None, re.split(r"(?<!\\),", text)):
@@ -145,7 +107,7 @@ def parse_fields(text: str, resource: Resource) -> FieldSelector:
             names = '"metadata.name", "metadata.namespace"'
             raise errors.bad_request(f'"{field}" is not a known field selector: only {names}')
         terms.append((field, op != "!=", re.sub(r"\\(.)", r"\1", value)))
-    return FieldSelector(terms)
+    return terms
 
 
 def read_field(obj: Mapping[str, Any], path: str) -> str:

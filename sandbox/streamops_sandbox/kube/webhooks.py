@@ -13,10 +13,11 @@ import uuid
 
 import orjson
 
-from streamops_sandbox.kube import cel, errors, patches, selectors
+from streamops_sandbox.kube import cel, errors, patches
 from streamops_sandbox.kube.api import Api, Review
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.webhook_client import WebhookClient, WebhookError
+from streamops_sandbox.label_selectors import matches
 from streamops_sandbox.objects import Object
 
 _LOG = logging.getLogger(__name__)
@@ -179,8 +180,8 @@ class Hook:
         self.client: Object = source["clientConfig"]
         self.rules: list[Object] = source.get("rules") or []
         self.groups = {group for rule in self.rules for group in rule.get("apiGroups") or []}
-        self.namespaces = selectors.from_object(source.get("namespaceSelector"))
-        self.objects = selectors.from_object(source.get("objectSelector"))
+        self.namespaces: Object = source["namespaceSelector"]
+        self.objects: Object = source["objectSelector"]
         self.ignore_failure = source["failurePolicy"] == "Ignore"
         self.exact = source["matchPolicy"] == "Exact"
         self.timeout = float(source["timeoutSeconds"])
@@ -235,16 +236,14 @@ class Matcher:
             for obj in (review.obj, review.old)
             if obj is not None
         ]
-        if hook.objects and not any(map(hook.objects.matches, labels)):
+        if not any(matches(hook.objects, one) for one in labels):
             return False
-        if not hook.namespaces:
-            return True
         if review.resource.collection == _NAMESPACES:
-            return any(map(hook.namespaces.matches, labels))
+            return any(matches(hook.namespaces, one) for one in labels)
         if not review.resource.namespaced:
             return True
         stored = self._api.get(_NAMESPACES, "", review.namespace)
-        return hook.namespaces.matches(stored.labels if stored else {})
+        return matches(hook.namespaces, stored.labels if stored else {})
 
 
 def _rule_matches(rule: Object, review: Review, resource: Resource) -> bool:

@@ -100,18 +100,13 @@ def _sum(containers: list[Object], kind: str) -> dict[str, str]:
 def _problems(item: Object, resources: Object) -> Iterator[str]:
     kind = item.get("type", "")
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
-    for name, bound in sorted((item.get("min") or {}).items()):
-        text = f"minimum {name} usage per {kind} is {bound}"
-        if name not in requests:
-            yield f"{text}.  No request is specified"
-        elif parse(requests[name]) < parse(bound):
-            yield f"{text}, but request is {requests[name]}"
-    for name, bound in sorted((item.get("max") or {}).items()):
-        text = f"maximum {name} usage per {kind} is {bound}"
-        if name not in limits:
-            yield f"{text}.  No limit is specified"
-        elif parse(limits[name]) > parse(bound):
-            yield f"{text}, but limit is {limits[name]}"
+    for key, amounts, what, sign in (("min", requests, "request", 1), ("max", limits, "limit", -1)):
+        for name, bound in sorted((item.get(key) or {}).items()):
+            text = f"{key}imum {name} usage per {kind} is {bound}"
+            if name not in amounts:
+                yield f"{text}.  No {what} is specified"
+            elif sign * parse(amounts[name]) < sign * parse(bound):
+                yield f"{text}, but {what} is {amounts[name]}"
     for name, bound in sorted((item.get("maxLimitRequestRatio") or {}).items()):
         text = f"{name} max limit to request ratio per {kind} is {bound}"
         if not parse(requests.get(name, "0")) or name not in limits:

@@ -168,30 +168,25 @@ def limits(item: Object, path: str, found: Causes, _: Object) -> None:
             place = f"{path}.maxLimitRequestRatio[{name}]"
             found.invalid(place, ratio, f"ratio {ratio} is less than 1")
     for name in sorted({name for key in _BOUNDS for name in item.get(key) or {}}):
-        for field, shown, less, more, text in _LIMIT_ORDER:
+        for field, less, more in _LIMIT_ORDER:
             low, high = ((item.get(key) or {}).get(name) for key in (less, more))
             if low and high and parse(low) > parse(high):
-                found.invalid(f"{path}.{field}[{name}]", item[shown][name], text.format(low, high))
+                titles = {**_TITLES, "default": "default limit"} if field in _TITLES else {}
+                lower, upper = (titles.get(key, key) for key in (less, more))
+                why = f"{lower} value {low} is greater than {upper} value {high}"
+                shown = {"default": low if more == "default" else high}.get(
+                    field, item[field][name]
+                )
+                found.invalid(f"{path}.{field}[{name}]", shown, why)
 
 
 _BOUNDS = ("min", "max", "default", "defaultRequest")
-#: (field that is wrong, field that is shown, field that is less, field that is more, what is wrong)
+_TITLES = {"defaultRequest": "default request"}
+#: (field that is wrong, field that is less, field that is more)
 _LIMIT_ORDER = (
-    ("min", "min", "min", "max", "min value {} is greater than max value {}"),
-    (
-        "defaultRequest", "defaultRequest", "min", "defaultRequest",
-        "min value {} is greater than default request value {}",
-    ),
-    (
-        "defaultRequest", "defaultRequest", "defaultRequest", "max",
-        "default request value {} is greater than max value {}",
-    ),
-    (
-        "defaultRequest", "defaultRequest", "defaultRequest", "default",
-        "default request value {} is greater than default limit value {}",
-    ),
-    ("default", "min", "min", "default", "min value {} is greater than default value {}"),
-    ("default", "max", "default", "max", "default value {} is greater than max value {}"),
+    ("min", "min", "max"), ("defaultRequest", "min", "defaultRequest"),
+    ("defaultRequest", "defaultRequest", "max"), ("defaultRequest", "defaultRequest", "default"),
+    ("default", "min", "default"), ("default", "default", "max"),
 )  # fmt: skip
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamops_sandbox import timestamps
-from streamops_sandbox.kube import managed, selectors
+from streamops_sandbox import label_selectors, timestamps
+from streamops_sandbox.kube import managed
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.objects import Object
@@ -69,9 +69,11 @@ def _collected(api: Api, target: Object) -> list[Object] | None:
     if not chosen:
         return None
     rules: list[Object] = []
-    for selector in map(selectors.from_object, chosen):
+    for selector in chosen:
         for stored in api.store.collection(_COLLECTION).items():
-            if stored.name != target["metadata"]["name"] and selector.matches(stored.labels):
+            if stored.name != target["metadata"]["name"] and label_selectors.matches(
+                selector, stored.labels
+            ):
                 rules += [rule for rule in stored.load().get("rules") or [] if rule not in rules]
     return rules
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import zoneinfo
 from typing import TYPE_CHECKING
 
+from streamops_sandbox import label_selectors
 from streamops_sandbox.cron import Schedule
-from streamops_sandbox.kube import names, selectors
+from streamops_sandbox.kube import names
 from streamops_sandbox.kube.kinds import pod_specs
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler, function
@@ -57,7 +58,7 @@ def template_selector(spec: Object, field: str, found: Causes, _: Object) -> Non
             return
     labels = (spec["template"].get("metadata") or {}).get("labels")
     # Without a selector nothing matches, as with labels.Nothing().
-    if selector is None or not selectors.from_object(selector).matches(labels or {}):
+    if not label_selectors.matches(selector, labels):
         why = "`selector` does not match template `labels`"
         found.invalid(f"{field}.template.metadata.labels", labels or None, why)
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from streamops_sandbox import timestamps
-from streamops_sandbox.kube import deletion, errors, selectors
+from streamops_sandbox import label_selectors, timestamps
+from streamops_sandbox.kube import deletion, errors
 from streamops_sandbox.kube.rest import Call
 from streamops_sandbox.objects import Object
 
@@ -64,8 +64,8 @@ async def evict(call: Call) -> web.StreamResponse:
     pod = call.server.api.require(call.resource, namespace, name)
     if pod.load()["status"].get("phase") not in ("Pending", "Succeeded", "Failed"):
         for budget in call.server.api.store.collection(_DISRUPTION_BUDGETS).items(namespace):
-            selector = selectors.from_object((budget.load().get("spec") or {}).get("selector"))
-            if selector and selector.matches(pod.labels):
+            selector = (budget.load().get("spec") or {}).get("selector")
+            if selector and label_selectors.matches(selector, pod.labels):
                 raise _unprocessed(budget.name)
     await deletion.delete(call.server.objects, call.write, body.get("deleteOptions") or {})
     return call.answer(201, errors.success(201))
