@@ -27,22 +27,13 @@ UPDATE = "Update"
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 #: Fields the server alone writes; nobody owns them.
+_SERVERS = (
+    "name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation",
+    "managedFields", "resourceVersion",
+)  # fmt: skip
 _STRIPPED: Set = {
-    "f:apiVersion": {},
-    "f:kind": {},
-    "f:metadata": {
-        ".": {},
-        "f:name": {},
-        "f:namespace": {},
-        "f:creationTimestamp": {},
-        "f:selfLink": {},
-        "f:uid": {},
-        "f:clusterName": {},
-        "f:generation": {},
-        "f:managedFields": {},
-        "f:resourceVersion": {},
-    },
-}
+    "f:apiVersion": {}, "f:kind": {}, "f:metadata": {".": {}, **{f"f:{key}": {} for key in _SERVERS}},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +75,8 @@ def read(managed_fields: list[Object] | None) -> Entries:
     """Decode `metadata.managedFields`; raises a 422's cause text as ValueError."""
     entries: Entries = {}
     for item in managed_fields or []:
-        manager = Manager(
-            item.get("manager", ""),
-            item.get("operation", ""),
-            item.get("apiVersion", ""),
-            item.get("subresource", ""),
-        )
+        keys = ("manager", "operation", "apiVersion", "subresource")
+        manager = Manager(*(item.get(key, "") for key in keys))
         if manager.operation not in (APPLY, UPDATE):
             raise ValueError("must be `Apply` or `Update`")
         entries[manager.key] = Entry(manager, item.get("fieldsV1") or {}, item.get("time", ""))
@@ -131,10 +118,9 @@ def _with(obj: Object, entries: Entries) -> Object:
 def _visible(fields: Set, manager: Manager, *, has_status: bool) -> Set:
     """Without what the server owns and what this endpoint does not write."""
     fields = fieldset.difference(fields, _STRIPPED)
-    if manager.subresource == "status":
-        return {key: node for key, node in fields.items() if key == "f:status"}
-    if has_status and "f:status" in fields:
-        fields = {key: node for key, node in fields.items() if key != "f:status"}
+    is_status = manager.subresource == "status"
+    if is_status or has_status:
+        fields = {key: node for key, node in fields.items() if (key == "f:status") is is_status}
     return fields
 
 
@@ -283,9 +269,7 @@ def _before_first_apply(
 ) -> Entries:
     """An object nobody tracked belongs to `before-first-apply`."""
     owner = Manager("before-first-apply", UPDATE, manager.api_version)
-    fields = _visible(
-        typed.compare({}, live, schema).added, replace(owner, subresource=""), has_status=has_status
-    )
+    fields = _visible(typed.compare({}, live, schema).added, owner, has_status=has_status)
     return {owner.key: Entry(owner, fields, timestamps.now())} if fields else {}
 
 

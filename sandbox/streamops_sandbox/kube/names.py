@@ -12,6 +12,7 @@ _DNS_LABEL = re.compile(rf"{_LABEL}\Z")
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 _SUBDOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*\Z")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
+_CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+\Z")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
 # Without vowels and easily confused characters, as k8s.io/apimachinery/pkg/util/rand.
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -119,7 +120,10 @@ def network(text: str) -> list[str]:
 
 def config_key(text: str) -> list[str]:
     """Return what is wrong with a key of a ConfigMap or Secret."""
-    return [] if re.fullmatch(r"[-._a-zA-Z0-9]+", text) else [CONFIG_KEY_RULE]
+    found = _check(text, _CONFIG_KEY, 253, CONFIG_KEY_RULE)
+    if text == "." or text.startswith(".."):
+        found.append("must not be '.'" if text == "." else "must not start with '..'")
+    return found
 
 
 def _check(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from typing import TYPE_CHECKING, Any
 
 from streamops_sandbox import timestamps
@@ -22,7 +21,6 @@ _EMPTIED = "kubernetes"
 _MAX_DATA = 1024 * 1024
 _EVENT_SECONDS = 3600
 _SWEEP_SECONDS = 60
-_IMMUTABLE = "field is immutable when `immutable` is set"
 _SECRET_KEYS = {
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
     "kubernetes.io/dockercfg": (".dockercfg",),
@@ -58,38 +56,10 @@ def config_keys(_: Any, __: str, found: Causes, obj: Object) -> None:
     data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
     for field, values in (("data", data), ("binaryData", binary)):
         for key in values:
-            _check_key(field, key, found)
+            found.problems(f"{field}[{key}]", key, names.config_key(key))
             if field == "data" and key in binary:
                 found.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
     _check_size({**data, **binary}, "", found)
-
-
-class ConfigMaps(Strategy):
-    """Unchangeable where they say so."""
-
-    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
-        """Refuse changes of an immutable object."""
-        _check_immutable(obj, old, ("data", "binaryData"), found)
-
-
-def _check_immutable(obj: Object, old: Object, fields: tuple[str, ...], found: Causes) -> None:
-    if old.get("immutable"):
-        if not obj.get("immutable"):
-            found.forbidden("immutable", _IMMUTABLE)
-        for key in fields:
-            if obj.get(key) != old.get(key):
-                found.forbidden(key, _IMMUTABLE)
-
-
-def _check_key(field: str, key: str, found: Causes) -> None:
-    if len(key) > 253:
-        found.invalid(f"{field}[{key}]", key, "must be no more than 253 characters")
-    if not re.fullmatch(r"[-._a-zA-Z0-9]+", key):
-        found.invalid(f"{field}[{key}]", key, names.CONFIG_KEY_RULE)
-    elif key in (".", "..") or key.startswith(".."):
-        found.invalid(
-            f"{field}[{key}]", key, "must not be '.'" if key == "." else "must not start with '..'"
-        )
 
 
 def _check_size(data: Object, field: str, found: Causes) -> None:
@@ -112,7 +82,7 @@ def secret(_: Any, __: str, found: Causes, obj: Object) -> None:
     """Check a Secret's keys and size; typed ones hold their keys."""
     data = obj.get("data") or {}
     for key in data:
-        _check_key("data", key, found)
+        found.problems(f"data[{key}]", key, names.config_key(key))
     _check_size(data, "data", found)
     kind = obj["type"]
     for key in _SECRET_KEYS.get(kind, ()):
@@ -134,11 +104,6 @@ def secret(_: Any, __: str, found: Causes, obj: Object) -> None:
 
 class Secrets(Strategy):
     """Typed bytes."""
-
-    def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
-        """Refuse another type, and changes of an immutable object."""
-        super().validate_update(obj, old, found)
-        _check_immutable(obj, old, ("data",), found)
 
     def warnings(self, obj: Object) -> list[str]:
         """Warn of certificates without a PEM block."""

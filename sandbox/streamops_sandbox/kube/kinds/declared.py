@@ -226,25 +226,26 @@ def _compiled(block: Object) -> list[Compiled]:
     return found
 
 
-def _either(holds: Callable[[Any, Any], bool]) -> Function:
-    """Return the check of a bound, whose argument is the bound and what is wrong where it does not hold."""
+def _either(holds: Callable[[Any, Any], object], empty: Any = None) -> Function:
+    """Return the check of a bound; its argument is the bound, if there is one, and what is wrong where it is broken.
+
+    `empty` is what is checked and shown of a missing value.
+    """
 
     def check_bound(value: Any, field: str, found: Causes, argument: Any) -> None:
-        *bound, why = argument
+        *bound, why = argument if isinstance(argument, list) else [argument]
+        value = empty if value is None else value
         if not holds(value, bound[0] if len(bound) == 1 else bound):
             found.invalid(field, value, why)
 
     return check_bound
 
 
-def _required(value: Any, field: str, found: Causes, why: str | None) -> None:
-    if not value:
-        found.required(field, why or "")
-
-
-def _missing(value: Any, field: str, found: Causes, why: str) -> None:
-    if value is None:
-        found.required(field, why)
+def _lacks(absent: Callable[[Any], bool]) -> Function:
+    """Return the check of a value that has to be there, whose argument is why."""
+    return lambda value, field, found, why: (
+        found.required(field, why or "") if absent(value) else None
+    )
 
 
 def _one_of(value: Any, field: str, found: Causes, allowed: list[str]) -> None:
@@ -312,11 +313,11 @@ _OF_MISSING = frozenset(
      "is_required", "is_invalid", "is_forbidden", "is_unsupported", "call"}
 )  # fmt: skip
 _CHECKS: dict[str, Function] = {
-    "required": _required,
-    "missing": _missing,
+    "required": _lacks(lambda value: not value),
+    "missing": _lacks(lambda value: value is None),
     "unset": lambda _, field, found, why: found.forbidden(field, why),
-    "absent": lambda value, field, found, why: found.invalid(field, value, why),
-    "is_required": lambda _, field, found, why: found.required(field, why),
+    "absent": _either(lambda _, __: False),
+    "is_required": _lacks(lambda _: True),
     "is_invalid": _is_invalid,
     "is_forbidden": lambda _, field, found, why: found.forbidden(field, why),
     "is_unsupported": _is_unsupported,
@@ -336,12 +337,8 @@ _CHECKS: dict[str, Function] = {
         if isinstance(value, int) and value < limit
         else None
     ),
-    "above_zero": lambda value, field, found, why: (
-        found.invalid(field, value or 0, why) if (value or 0) <= 0 else None
-    ),
-    "positive": lambda value, field, found, why: (
-        found.invalid(field, value, why) if value <= 0 else None
-    ),
+    "above_zero": _either(lambda value, _: value > 0, empty=0),
+    "positive": _either(lambda value, _: value > 0),
     "at_most": _either(lambda value, limit: value <= limit),
     "within": _either(lambda value, bounds: bounds[0] <= value <= bounds[1]),
     "between": lambda value, field, found, bounds: found.between(field, value, *bounds),
@@ -357,9 +354,7 @@ _CHECKS: dict[str, Function] = {
         if sum(value.get(key) is not None for key in argument[0]) > 1
         else None
     ),
-    "absolute": lambda value, field, found, why: (
-        None if (value or "").startswith("/") else found.invalid(field, value or "", why)
-    ),
+    "absolute": _either(lambda value, _: value.startswith("/"), empty=""),
     "relative": lambda value, field, found, _: relative_path(value, field, found),
     "ip": ip,
     "port": port,

@@ -7,16 +7,12 @@ from streamops_sandbox.kube.kinds.declared import function
 from streamops_sandbox.objects import Object
 
 
-def warnings(spec: Object, field: str, metadata: Object) -> list[str]:
+def warnings(spec: Object, field: str) -> list[str]:
     """Return what is deprecated or doubtful in a pod spec (kubernetes/pkg/api/pod/warnings.go)."""
     found = []
     for key in spec.get("nodeSelector") or {}:
-        name = key.removeprefix("beta.")
-        if key.startswith("beta.kubernetes.io/") and name in (
-            "kubernetes.io/os",
-            "kubernetes.io/arch",
-        ):
-            text = f'deprecated since v1.14; use "{name}" instead'
+        if key in ("beta.kubernetes.io/os", "beta.kubernetes.io/arch"):
+            text = f'deprecated since v1.14; use "{key.removeprefix("beta.")}" instead'
             found.append(f"{field}.nodeSelector[{key}]: {text}")
     for index, item in enumerate(spec.get("imagePullSecrets") or []):
         if not item.get("name"):

@@ -94,7 +94,7 @@ class Pods(Strategy):
 
     def warnings(self, obj: Object) -> list[str]:
         """Return the pod spec's warnings."""
-        return pod_specs.warnings(obj["spec"], "spec", obj["metadata"])
+        return pod_specs.warnings(obj["spec"], "spec")
 
 
 def _fixed(spec: Object, reference: Object) -> Object:

@@ -12,6 +12,8 @@ from streamops_sandbox.objects import Object
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
+_LOCKED = "field is immutable when `immutable` is set"
+
 
 class Strategy:
     """Defaults, rules and side effects of one kind; `rules` is what `kind_rules.yaml` has of it.
@@ -58,6 +60,12 @@ class Strategy:
             prefix, _, key = path.rpartition(".")
             new, before = (item.get(prefix) or {} if prefix else item for item in (obj, old))
             found.immutable(new, before, prefix, key)
+        locked = self._rules.get("locked", []) if old.get("immutable") else []
+        if locked and not obj.get("immutable"):
+            found.forbidden("immutable", _LOCKED)
+        for key in locked:
+            if obj.get(key) != old.get(key):
+                found.forbidden(key, _LOCKED)
         for place, why in self._rules.get("frozen", {}).items():
             path, _, field = place.partition(" as ")
             if declared.values(obj, path) != declared.values(old, path):

@@ -48,7 +48,6 @@ class CustomResources(Strategy):
 def strategies(*, service_network: str) -> dict[str, Strategy]:
     """Return the strategies by collection name."""
     classes: dict[str, Callable[[Object], Strategy]] = {
-        "configmaps": core.ConfigMaps,
         "events": core.Events,
         "events.events.k8s.io": core.Events,
         "namespaces": core.Namespaces,

@@ -32,12 +32,10 @@ class Workload(Strategy):
 
     def warnings(self, obj: Object) -> list[str]:
         """Return the template's warnings."""
-        template, name = obj["spec"]["template"], obj["metadata"].get("name", "")
+        name = obj["metadata"].get("name", "")
         problems = names.dns_label(name) if name else []
         first = [f"{_HOST_NAME}[{', '.join(problems)}]"] if problems else []
-        return first + pod_specs.warnings(
-            template["spec"], "spec.template.spec", template.get("metadata") or {}
-        )
+        return first + pod_specs.warnings(obj["spec"]["template"]["spec"], "spec.template.spec")
 
 
 @function
