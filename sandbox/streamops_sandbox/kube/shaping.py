@@ -6,6 +6,7 @@ import orjson
 
 from streamops_sandbox.kube import builtin_schemas, custom_objects, decoding, errors, names
 from streamops_sandbox.kube.api import Api, Write
+from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.schema import OBJECT_META
@@ -14,11 +15,6 @@ from streamops_sandbox.objects import Object
 #: How often an update of a built-in kind judges the metadata: once for every layer that does.
 _METADATA_CHECKS = 4
 _MAX_ANNOTATIONS = 256 * 1024
-_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
-_OWNER_FIELDS = {
-    "apiVersion": "version must not be empty", "kind": "must not be empty",
-    "name": "must not be empty", "uid": "must not be empty",
-}  # fmt: skip
 
 
 def check_type(obj: Object, resource: Resource, api: Api, *, patched: bool = False) -> None:
@@ -48,12 +44,10 @@ def _check_type(obj: Object, resource: Resource, api: Api) -> None:
         group, _, short = version.rpartition("/")
         if resource.custom or api.registry.has_version(group, short):
             text = (
-                f"the API version in the data ({version}) does not match the expected API version "
-                f"({resource.api_version})"
+                f"the API version in the data ({version}) does not match the expected API version"
             )
-            raise errors.bad_request(text)
-        scheme = 'in scheme "pkg/api/legacyscheme/scheme.go:30"'
-        text = f'no kind "{kind}" is registered for version "{version}" {scheme}'
+            raise errors.bad_request(f"{text} ({resource.api_version})")
+        text = errors.unregistered(kind, version, "pkg/api/legacyscheme/scheme.go:30")
         raise _unhandled(kind, short, resource, text)
     if kind and kind != resource.kind:
         short = (version or resource.api_version).rpartition("/")[2]
@@ -124,13 +118,11 @@ def check(
     obj: Object, old: Object | None, resource: Resource, api: Api, subresource: str = ""
 ) -> None:
     """Check all rules at once; raises a 422. `old` is the state before an update."""
-    found = Causes()
-    times = 1
+    found, of_metadata = Causes(), Causes()
     if old is not None:
         _check_metadata_update(obj["metadata"], old["metadata"], found)
-        times = 1 if resource.custom else _METADATA_CHECKS
-    for _ in range(times):
-        _check_metadata(obj["metadata"], resource, found)
+    _check_metadata(obj["metadata"], resource, of_metadata)
+    found += of_metadata * (1 if resource.custom or old is None else _METADATA_CHECKS)
     if resource.custom:
         found += custom_objects.validate(obj, resource.schema, old)
     else:
@@ -160,44 +152,26 @@ def _check_metadata(metadata: Object, resource: Resource, found: Causes) -> None
         found.too_long("metadata.annotations", _MAX_ANNOTATIONS)
     owners = metadata.get("ownerReferences") or []
     for owner in owners:
-        for field, text in _OWNER_FIELDS.items():
-            if not owner.get(field):
-                found.invalid(f"metadata.ownerReferences.{field}", "", text)
-        if owner.get("apiVersion", "").count("/") > 1:
-            text = _OWNER_FIELDS["apiVersion"]
-            found.invalid("metadata.ownerReferences.apiVersion", owner["apiVersion"], text)
         if (owner.get("apiVersion"), owner.get("kind")) == ("v1", "Event"):
             text = "/v1, Kind=Event is disallowed from being an owner"
             found.invalid("metadata.ownerReferences", owner, text)
     controllers = [
-        f"{owner.get('kind')}/{owner.get('name')}" for owner in owners if owner.get("controller")
+        f"{one.get('kind')}/{one.get('name')}" for one in owners if one.get("controller")
     ]
     if len(controllers) > 1:
-        text = (
-            'Only one reference can have Controller set to true. Found "true" in references for '
-            f"{controllers[0]} and {controllers[1]}"
-        )
-        found.invalid("metadata.ownerReferences", owners, text)
-    for finalizer in metadata.get("finalizers") or []:
-        found.problems("metadata.finalizers", finalizer, names.label_key_problems(finalizer))
-    for index, finalizer in enumerate(metadata.get("finalizers") or []):
-        if "/" not in finalizer and finalizer not in _FINALIZERS and not resource.custom:
-            text = "name is neither a standard finalizer name nor is it fully qualified"
-            found.invalid(f"metadata.finalizers[{index}]", finalizer, text)
+        text = "Only one reference can have Controller set to true. Found"
+        why = f'{text} "true" in references for {controllers[0]} and {controllers[1]}'
+        found.invalid("metadata.ownerReferences", owners, why)
+    declared.check_shape(metadata, "metadata", found, "metadata")
+    if not resource.custom:
+        declared.check_shape(metadata, "built_in_metadata", found, "metadata")
 
 
 def _check_metadata_update(metadata: Object, old: Object, found: Causes) -> None:
     """Check what an update may not do; two layers of the real server report it."""
-    added = [
-        item
-        for item in metadata.get("finalizers") or []
-        if item not in (old.get("finalizers") or [])
-    ]
-    for _ in range(2):
-        if old.get("deletionTimestamp") and added:
-            shown = ", ".join(f'"{item}"' for item in added)
-            text = (
-                "no new finalizers can be added if the object is being deleted, found new finalizers "
-                f"[]string{{{shown}}}"
-            )
-            found.forbidden("metadata.finalizers", text)
+    kept = old.get("finalizers") or []
+    added = [f'"{item}"' for item in metadata.get("finalizers") or [] if item not in kept]
+    if old.get("deletionTimestamp") and added:
+        text = "no new finalizers can be added if the object is being deleted, found new finalizers"
+        for _ in range(2):
+            found.forbidden("metadata.finalizers", f"{text} []string{{{', '.join(added)}}}")
