@@ -70,12 +70,11 @@ class Authentication:
         if found is not None:
             return authenticated(found[0])
         answer = await self._google.authenticate(token) if self._google else None
-        return self._remember(token, authenticated(answer[0]), answer[1]) if answer else None
-
-    def _remember(self, token: str, user: User, seconds: float) -> User:
-        now = time.monotonic()
+        if answer is None:
+            return None
+        now, user = time.monotonic(), authenticated(answer[0])
         self._remembered = {k: entry for k, entry in self._remembered.items() if entry[0] > now}
-        self._remembered[token] = (now + min(seconds, _EXTERNAL_TTL), user)
+        self._remembered[token] = (now + min(answer[1], _EXTERNAL_TTL), user)
         return user
 
     async def authenticate(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from streamops_sandbox.kube import codec
 from streamops_sandbox.kube.builtin_schemas import definitions
 from streamops_sandbox.kube.kinds import versions
 from streamops_sandbox.kube.resources import ALL_VERBS, Convert, Resource
 
-_FILE = Path(__file__).parent / "builtin_types.yaml"
 #: Versions that are not kept: collection, kept version, and the conversions; autoscaling/v1 is only read.
 _SHARED: dict[str, tuple[str, str, Convert, Convert | None]] = {
     "autoscaling/v1": (
@@ -27,8 +24,7 @@ _SHARED: dict[str, tuple[str, str, Convert, Convert | None]] = {
 
 def builtin_resources() -> Iterator[Resource]:
     """Yield every built-in type."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    types: dict[str, list[dict[str, Any]]] = yaml.load(_FILE.read_text(), Loader=loader)  # noqa: S506
+    types: dict[str, list[dict[str, Any]]] = codec.data_file("builtin_types.yaml")
     for api_version, rows in types.items():
         group, _, version = api_version.rpartition("/")
         for row in rows:

@@ -1,7 +1,7 @@
 """CEL expressions: rules of custom resources and match conditions of webhooks.
 
-Evaluated by cel-expr-python, the Python face of Google's C++ implementation, with the functions that Kubernetes
-adds as far as they are listed here. https://kubernetes.io/docs/reference/using-api/cel/
+Evaluated by cel-expr-python, the Python face of Google's C++ implementation, without the functions that Kubernetes
+adds. https://kubernetes.io/docs/reference/using-api/cel/
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ Variables = tuple[tuple[str, str], ...]
 ADMISSION: Variables = (("object", "dyn"), ("oldObject", "dyn"), ("request", "dyn"))
 #: Functions of Kubernetes' libraries that are not modelled.
 _MISSING = re.compile(
-    r"\b(isURL|url|isIP|ip|isCIDR|cidr|isQuantity|quantity|isSemver|semver|authorizer|format|isSorted|sum)\b\s*[.(]"
+    r"\b(find|findAll|isURL|url|isIP|ip|isCIDR|cidr|isQuantity|quantity|isSemver|semver|authorizer|format|isSorted|sum)\b\s*[.(]"
 )
-_KUBERNETES_MAX_LIST = 1000
 
 
 class CelError(ValueError):
@@ -73,27 +72,7 @@ def _environment(variables: Variables) -> Any:
     types = {
         "string": kinds.STRING, "integer": kinds.INT, "number": kinds.DOUBLE, "boolean": kinds.BOOL,
     }  # fmt: skip
-
-    def function(name: str, result: Any, body: Any) -> Any:
-        overload = cel.Overload(
-            f"string_{name}_string", result, [kinds.STRING, kinds.STRING], True, impl=body
-        )
-        return cel.FunctionDecl(name, [overload])
-
     return cel.NewEnv(
         variables={name: types.get(kind, kinds.DYN) for name, kind in variables},
         extensions=[ext_strings.ExtStrings(), ext_optional.ExtOptional()],
-        functions=[
-            function("find", kinds.STRING, _find),
-            function("findAll", kinds.List(kinds.STRING), _find_all),
-        ],
     )
-
-
-def _find(text: str, pattern: str) -> str:
-    found = re.search(pattern, text)
-    return found[0] if found else ""
-
-
-def _find_all(text: str, pattern: str) -> list[str]:
-    return [found[0] for found in re.finditer(pattern, text)][:_KUBERNETES_MAX_LIST]

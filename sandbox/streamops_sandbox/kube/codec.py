@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -196,6 +198,12 @@ def _yaml_duplicates(data: bytes) -> list[str]:
         elif isinstance(node, yaml.SequenceNode):
             waiting += node.value
     return ["yaml: unmarshal errors:\n  " + "\n  ".join(found)] if found else []
+
+
+@cache
+def data_file(name: str) -> Any:
+    """Return the content of one of this package's YAML files, which nobody may change."""
+    return yaml.load((Path(__file__).parent / name).read_text(), Loader=_Loader)  # noqa: S506 - a safe loader
 
 
 def dump_yaml(value: Any) -> bytes:

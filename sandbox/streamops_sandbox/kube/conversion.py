@@ -18,9 +18,8 @@ def read(stored: Stored, resource: Resource) -> Object:
     obj = stored.load()
     if stored.api_version == resource.api_version:
         return obj
-    shown = (
-        resource.from_storage or (lambda kept: _renamed(kept, resource.api_version, resource))
-    )(obj)
+    convert = resource.from_storage
+    shown = convert(obj) if convert else _renamed(obj, resource.api_version, resource)
     return {"apiVersion": shown["apiVersion"], "kind": shown["kind"], **shown}
 
 

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from streamops_sandbox import timestamps
-from streamops_sandbox.kube import builtin_schemas, errors, jsonpath
+from streamops_sandbox.kube import builtin_schemas, codec, errors, jsonpath
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.objects import Object
 
 Read = Callable[[Object], Any]
 #: A column: its definition, and the reader of its cells.
 Column = tuple[Object, Read]
-_FILE = Path(__file__).parent / "table_columns.yaml"
 NONE = "<none>"
 
 
@@ -96,8 +92,7 @@ def _custom_cell(values: list[Any], type_: str) -> Any:
 @lru_cache(maxsize=1)
 def _builtin() -> dict[str, list[Column]]:
     """Return the columns by collection, read at first use; "" has those of any other kind."""
-    text = _FILE.read_text()
-    source = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    source = codec.data_file("table_columns.yaml")
     documents = builtin_schemas.read_definitions()
     name = ["Name", "metadata.name", "meta.v1.ObjectMeta.name", "name"]
     columns: dict[str, list[Column]] = {}

@@ -6,13 +6,10 @@ import copy
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import cache
 from typing import Any
 
-import yaml
-
-from streamops_sandbox.kube import errors, names
+from streamops_sandbox.kube import codec, errors, names
 from streamops_sandbox.kube.kinds.causes import Causes, join
 from streamops_sandbox.objects import Object
 
@@ -22,7 +19,7 @@ Function = Callable[[Any, str, Causes, Any], None]
 Filler = Callable[[Object], None]
 Step = tuple[tuple[str, ...], bool]
 
-_FILE = Path(__file__).parents[1] / "kind_rules.yaml"
+_FILE = "kind_rules.yaml"
 _FUNCTIONS: dict[str, Function] = {}
 _FILLERS: dict[str, Filler] = {}
 
@@ -39,16 +36,9 @@ def filler(fill_in: Filler) -> Filler:
     return fill_in
 
 
-@lru_cache(maxsize=1)
-def _document() -> Object:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    document: Object = yaml.load(_FILE.read_text(), Loader=loader)  # noqa: S506 - a safe loader
-    return document
-
-
 def kinds() -> dict[str, Object]:
     """Return what is declared of each collection."""
-    found: dict[str, Object] = _document()["kinds"]
+    found: dict[str, Object] = codec.data_file(_FILE)["kinds"]
     return found
 
 
@@ -141,7 +131,7 @@ def _entries(block: Object) -> Iterator[tuple[str, Any]]:
 
 
 def _shape(name: str, part: str) -> list[Object]:
-    found: list[Object] = _document()["shapes"][name].get(part, [])
+    found: list[Object] = codec.data_file(_FILE)["shapes"][name].get(part, [])
     return found
 
 

@@ -44,38 +44,27 @@ def aggregate(api: Api) -> None:
 
 
 def _aggregate_once(api: Api) -> bool:
-    changed = False
-    for stored in list(api.store.collection(_COLLECTION).items()):
+    changed, collection = False, api.store.collection(_COLLECTION)
+    for stored in list(collection.items()):
         if b'"aggregationRule"' not in stored.raw:
             continue
         role = stored.load()
-        rules = _collected(api, role)
-        if rules not in (None, role.get("rules") or []):
+        chosen = (role.get("aggregationRule") or {}).get("clusterRoleSelectors")
+        rules: list[Object] = []
+        for selector in chosen or ():
+            for other in collection.items():
+                if other.name != stored.name and label_selectors.matches(selector, other.labels):
+                    rules += [rule for rule in other.load().get("rules") or [] if rule not in rules]
+        if chosen and rules != (role.get("rules") or []):
             fields: Object = {"f:rules": {}}
             entries = managed.read(role["metadata"].get("managedFields"))
             others = managed.surrender(entries, fields)
             if rules:
                 others[_AGGREGATOR.key] = managed.Entry(_AGGREGATOR, fields, timestamps.now())
             role["metadata"]["managedFields"] = managed.write(others)
-            role["rules"] = rules
-            api.store.put(_COLLECTION, role)
+            api.store.put(_COLLECTION, {**role, "rules": rules})
             changed = True
     return changed
-
-
-def _collected(api: Api, target: Object) -> list[Object] | None:
-    """Return the rules of all roles that another one is made of; None where it is made of none."""
-    chosen = (target.get("aggregationRule") or {}).get("clusterRoleSelectors")
-    if not chosen:
-        return None
-    rules: list[Object] = []
-    for selector in chosen:
-        for stored in api.store.collection(_COLLECTION).items():
-            if stored.name != target["metadata"]["name"] and label_selectors.matches(
-                selector, stored.labels
-            ):
-                rules += [rule for rule in stored.load().get("rules") or [] if rule not in rules]
-    return rules
 
 
 class RoleBindings(Strategy):

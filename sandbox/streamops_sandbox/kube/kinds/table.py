@@ -15,9 +15,9 @@ from streamops_sandbox.kube.kinds import (
     pod_environment,  # noqa: F401 - likewise
     pod_volumes,  # noqa: F401 - likewise
     pods,
-    policies,
     rbac,
     services,
+    storage,
     webhook_configurations,  # noqa: F401 - likewise
     workloads,
 )
@@ -54,9 +54,9 @@ def strategies(*, service_network: str) -> dict[str, Strategy]:
         "resourcequotas": core.ResourceQuotas,
         "secrets": core.Secrets,
         "persistentvolumeclaims": partial(
-            policies.Storage, finalizer="kubernetes.io/pvc-protection"
+            storage.Storage, finalizer="kubernetes.io/pvc-protection"
         ),
-        "persistentvolumes": partial(policies.Storage, finalizer="kubernetes.io/pv-protection"),
+        "persistentvolumes": partial(storage.Storage, finalizer="kubernetes.io/pv-protection"),
         "pods": pods.Pods,
         "services": partial(services.Services, network=service_network),
         "customresourcedefinitions.apiextensions.k8s.io": crds.CustomResourceDefinitions,

@@ -1,4 +1,4 @@
-"""Autoscalers, disruption budgets, priority classes, signing requests and storage."""
+"""Claims of storage, and volumes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from streamops_sandbox.objects import Object
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
-_HIGHEST_USER_PRIORITY = 10**9
 _CLAIM_FIXED = (
     "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
     "bound claims"
