@@ -81,6 +81,7 @@ options:
     default: 300.0
 requirements:
   - google-auth (not with O(auth_kind=accesstoken))
+  - PyYAML
 notes:
   - Requests go through the proxy of E(HTTPS_PROXY), and trust the authorities in E(REQUESTS_CA_BUNDLE)
     or E(SSL_CERT_FILE) where these are set.

@@ -11,11 +11,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ._yaml import documents
-
-#: What an argument spec takes from an option's documentation.
-_SPEC_KEYS = ("type", "elements", "choices", "default", "required", "no_log")
-
+from ._module.options import Spec, described
 
 #: The begin of a Jinja expression, statement or comment, or what may become one with the next text.
 _JINJA = re.compile(r"\{(?=[{%#]|$)")
@@ -36,7 +32,7 @@ class OptionError(ValueError):
 def options(
     documentation: str,
     arguments: Mapping[str, Any],
-    more: Mapping[str, dict[str, Any]] | None = None,
+    more: Spec | None = None,
 ) -> dict[str, Any]:
     """Return all options of an event source, converted to their types, with defaults.
 
@@ -48,12 +44,7 @@ def options(
     Raises:
         OptionError: Names everything that is wrong.
     """
-    described: Any = next(document for _line, document in documents(documentation))
-    spec: dict[str, dict[str, Any]] = {
-        name: {key: option[key] for key in _SPEC_KEYS if key in option}
-        for name, option in described["options"].items()
-    }
-    spec |= more or {}
+    spec = described(documentation, {}) | (more or {})
     unknown = sorted(set(arguments) - set(spec) - _aliases(spec))
     if unknown:
         raise OptionError("; ".join(_unknown(name, spec) for name in unknown))

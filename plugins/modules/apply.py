@@ -361,13 +361,18 @@ pending:
   type: dict
 """
 
-from ..module_utils._kubernetes.apply_task import TASK
+from ..module_utils._kubernetes.apply_task import apply
+from ..module_utils._kubernetes.argspec import CONNECTION
+from ..module_utils._module.task import Task
 
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = Task(
+    apply,
+    DOCUMENTATION,
+    CONNECTION,
+    {"contents.text": {"no_log": True}},
+    {"required_if": [("prune", True, ["apply_set"])]},
+)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

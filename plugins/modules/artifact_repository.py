@@ -102,7 +102,7 @@ from ..module_utils._google import policy as policies
 from ..module_utils._google.errors import ConfigError, NotFound
 from ..module_utils._google.plan import Plan, merged_labels
 from ..module_utils._google.session import Session
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import plan_task
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _LOCATION = re.compile(r"[a-z]+(-[a-z]+\d+)?")
@@ -235,28 +235,8 @@ def _shown(repository: dict[str, Any] | None) -> dict[str, Any]:
     return {name: repository[name] for name in names if repository and repository.get(name)}
 
 
-TASK = GcpTask(
-    plan=make_plan,
-    options={
-        "name": {"type": "str", "required": True},
-        "location": {"type": "str", "required": True},
-        "state": {"choices": ["present", "absent"], "default": "present"},
-        "description": {"type": "str"},
-        "labels": {"type": "dict"},
-        "purge_labels": {"type": "bool", "default": False},
-        "immutable_tags": {"type": "bool"},
-        "kms_key": {"type": "str", "no_log": False},
-        "readers": {"type": "list", "elements": "str"},
-        "writers": {"type": "list", "elements": "str"},
-        "wait_timeout": {"type": "int", "default": 300},
-    },
-)
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = plan_task(make_plan, DOCUMENTATION, {"kms_key": {"no_log": False}})
+main = TASK.main
 
 if __name__ == "__main__":
     main()

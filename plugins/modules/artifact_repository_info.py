@@ -49,7 +49,7 @@ from typing import Any
 
 from ..module_utils._google.errors import NotFound
 from ..module_utils._google.session import Session
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import query_task
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
@@ -63,19 +63,8 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
         return {"repositories": []}
 
 
-TASK = GcpTask(
-    query=query,
-    options={
-        "name": {"type": "str"},
-        "location": {"type": "str", "required": True},
-    },
-)
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = query_task(query, DOCUMENTATION)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

@@ -119,17 +119,6 @@ from ..module_utils._module.progress import paced
 from ..module_utils._module.task import Run, Task
 from ..module_utils._pipelines.probe import Pods, probe
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "namespace": {"type": "str", "required": True},
-    "producer_labels": {"type": "dict", "required": True},
-    "producer_port": {"type": "int", "default": 8080},
-    "viewer_labels": {"type": "dict"},
-    "viewer_namespace": {"type": "str"},
-    "viewer_port": {"type": "int", "default": 8080},
-    "viewer_token": {"type": "str", "no_log": True},
-    "timeout": {"type": "float", "default": 120},
-}
-
 
 def work(run: Run) -> dict[str, Any]:
     """Send the probe and follow it."""
@@ -158,13 +147,8 @@ def work(run: Run) -> dict[str, Any]:
     }
 
 
-TASK = Task(work, {**CONNECTION, **OPTIONS})
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = Task(work, DOCUMENTATION, CONNECTION, {"viewer_token": {"no_log": True}})
+main = TASK.main
 
 if __name__ == "__main__":
     main()

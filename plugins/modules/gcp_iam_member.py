@@ -128,7 +128,7 @@ from ..module_utils._google import policy as policies
 from ..module_utils._google.errors import ConfigError
 from ..module_utils._google.plan import Plan
 from ..module_utils._google.session import Session
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import plan_task
 
 _ROLE = re.compile(r"(roles|projects/[^/]+/roles|organizations/\d+/roles)/[\w.]+")
 
@@ -199,41 +199,8 @@ def _check(params: dict[str, Any]) -> None:
         raise ConfigError("members, workload_identities: both are empty; give at least one member")
 
 
-TASK = GcpTask(
-    plan=make_plan,
-    options={
-        **policies.RESOURCE,
-        "roles": {"type": "list", "elements": "str", "required": True, "aliases": ["role"]},
-        "members": {"type": "list", "elements": "str", "aliases": ["member"], "default": []},
-        "workload_identities": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": {
-                "namespace": {"type": "str", "required": True},
-                "service_account": {"type": "str", "required": True},
-                "pool": {"type": "str"},
-                "pool_project": {"type": "str"},
-            },
-        },
-        "condition": {
-            "type": "dict",
-            "options": {
-                "title": {"type": "str", "required": True},
-                "expression": {"type": "str", "required": True},
-                "description": {"type": "str"},
-            },
-        },
-        "state": {"choices": ["present", "absent"], "default": "present"},
-    },
-    constraints=policies.ONE_RESOURCE,
-)
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = plan_task(make_plan, DOCUMENTATION, policies.SECRET, **policies.ONE_RESOURCE)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

@@ -55,7 +55,7 @@ from typing import Any
 
 from ..module_utils._google import policy as policies
 from ..module_utils._google.session import Session
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import query_task
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
@@ -63,13 +63,8 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
     return {"bindings": policies.Policy.of(session, params).read().get("bindings", [])}
 
 
-TASK = GcpTask(query=query, options=policies.RESOURCE, constraints=policies.ONE_RESOURCE)
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = query_task(query, DOCUMENTATION, policies.SECRET, **policies.ONE_RESOURCE)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

@@ -245,7 +245,7 @@ from ..module_utils._google.payload import to_bytes
 from ..module_utils._google.plan import Plan
 from ..module_utils._google.secret_manager import Identity, Secrets, Wanted, check_name
 from ..module_utils._google.session import Session
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import plan_task
 from ..module_utils._google.timestamps import require_times
 from ..module_utils._module.text import require_texts
 
@@ -358,68 +358,19 @@ def _replication(locations: list[str] | None) -> dict[str, Any] | None:
     return {"userManaged": {"replicas": [{"location": location} for location in locations]}}
 
 
-#: Raw, since Ansible would make a text of the number that YAML makes of 0123.
-_VALUE: dict[str, dict[str, Any]] = {
-    name: {"type": "raw", "no_log": True} for name in ("value", "value_base64")
-}
-TASK = GcpTask(
-    plan=make_plan,
-    options={
-        "name": {"type": "str"},
-        **_VALUE,
-        "secrets": {
-            "type": "list",
-            "elements": "dict",
-            "no_log": False,
-            "options": {"name": {"type": "str", "required": True}, **_VALUE},
-            "mutually_exclusive": [("value", "value_base64")],
-        },
-        "state": {"choices": ["present", "absent"], "default": "present"},
-        "enable_api": {"type": "bool", "default": False},
-        "labels": {"type": "dict"},
-        "annotations": {"type": "dict"},
-        "purge_labels": {"type": "bool", "default": False},
-        "topics": {"type": "list", "elements": "str"},
-        "rotation": {
-            "type": "dict",
-            "options": {"next_time": {"type": "str"}, "period": {"type": "int"}},
-        },
-        "replication_locations": {"type": "list", "elements": "str"},
-        "aliases": {"type": "dict"},
-        "accessors": {"type": "list", "elements": "str"},
-        "workload_identities": {
-            "type": "list",
-            "elements": "dict",
-            "options": {
-                "namespace": {"type": "str", "required": True},
-                "service_account": {"type": "str", "required": True},
-                "pool": {"type": "str"},
-                "pool_project": {"type": "str"},
-            },
-        },
-        "purge_accessors": {"type": "bool", "default": False},
-        "old_versions": {"choices": ["keep", "disable", "destroy"], "default": "keep"},
-        "keep_versions": {"type": "int", "default": 1},
-        "grace_period": {"type": "int", "default": 0},
-        "version": {"type": "str"},
-        "version_state": {"choices": ["enabled", "disabled", "destroyed"]},
+_VALUES = ("value", "value_base64")
+TASK = plan_task(
+    make_plan,
+    DOCUMENTATION,
+    {
+        "secrets": {"no_log": False, "mutually_exclusive": [_VALUES]},
+        **{name: {"no_log": True} for value in _VALUES for name in (value, f"secrets.{value}")},
     },
-    constraints={
-        "required_one_of": [("name", "secrets")],
-        "mutually_exclusive": [
-            ("name", "secrets"),
-            ("value", "value_base64", "version"),
-            ("secrets", "version"),
-        ],
-        "required_together": [("version", "version_state")],
-    },
+    required_one_of=[("name", "secrets")],
+    mutually_exclusive=[("name", "secrets"), (*_VALUES, "version"), ("secrets", "version")],
+    required_together=[("version", "version_state")],
 )
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+main = TASK.main
 
 if __name__ == "__main__":
     main()

@@ -66,7 +66,7 @@ from typing import Any
 
 from ..module_utils._google.secret_manager import Secrets, check_name
 from ..module_utils._google.session import Session, map_parallel
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import query_task
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
@@ -92,22 +92,8 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
     return {"secrets": map_parallel(described, found)}
 
 
-TASK = GcpTask(
-    query=query,
-    options={
-        "names": {"type": "list", "elements": "str", "aliases": ["name"]},
-        "filter": {"type": "str"},
-    },
-    constraints={
-        "mutually_exclusive": [("names", "filter")],
-    },
-)
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = query_task(query, DOCUMENTATION, mutually_exclusive=[("names", "filter")])
+main = TASK.main
 
 if __name__ == "__main__":
     main()

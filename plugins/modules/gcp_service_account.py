@@ -97,7 +97,7 @@ from ..module_utils._google import service_account as accounts
 from ..module_utils._google.errors import NotFound
 from ..module_utils._google.plan import Plan
 from ..module_utils._google.session import Session
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import plan_task
 
 #: Seconds after which a new account is taken to be known.
 KNOWN_WITHIN = 60
@@ -199,31 +199,8 @@ def _shown(account: dict[str, Any] | None) -> dict[str, Any]:
     return {name: account[name] for name in names if account and account.get(name)}
 
 
-TASK = GcpTask(
-    plan=make_plan,
-    options={
-        "name": {"type": "str", "required": True},
-        "display_name": {"type": "str"},
-        "description": {"type": "str"},
-        "disabled": {"type": "bool"},
-        "state": {"choices": ["present", "absent"], "default": "present"},
-        "workload_identities": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": {
-                "namespace": {"type": "str", "required": True},
-                "service_account": {"type": "str", "required": True},
-            },
-        },
-    },
-)
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = plan_task(make_plan, DOCUMENTATION)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

@@ -58,7 +58,7 @@ from typing import Any
 from ..module_utils._google import policy as policies
 from ..module_utils._google import service_account as accounts
 from ..module_utils._google.session import Session, map_parallel
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import query_task
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
@@ -78,16 +78,8 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
     return {"service_accounts": map_parallel(described, found)}
 
 
-TASK = GcpTask(
-    query=query,
-    options={"names": {"type": "list", "elements": "str", "aliases": ["name"]}},
-)
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = query_task(query, DOCUMENTATION)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

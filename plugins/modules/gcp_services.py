@@ -79,7 +79,7 @@ from ..module_utils._google.errors import FailedPrecondition
 from ..module_utils._google.plan import Plan
 from ..module_utils._google.services import check_names, plan_enabling, states
 from ..module_utils._google.session import Session
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import plan_task
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
@@ -129,21 +129,8 @@ def _disable(session: Session, parent: str, name: str, params: dict[str, Any]) -
     session.wait_lro("serviceusage", operation, params["wait_timeout"])
 
 
-TASK = GcpTask(
-    plan=make_plan,
-    options={
-        "services": {"type": "list", "elements": "str", "required": True},
-        "state": {"choices": ["present", "absent"], "default": "present"},
-        "disable_dependent_services": {"type": "bool", "default": False},
-        "wait_timeout": {"type": "int", "default": 300},
-    },
-)
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = plan_task(make_plan, DOCUMENTATION)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

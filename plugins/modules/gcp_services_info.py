@@ -50,7 +50,7 @@ from typing import Any
 
 from ..module_utils._google.services import check_names, enabled, states
 from ..module_utils._google.session import Session
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import query_task
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
@@ -63,13 +63,8 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-TASK = GcpTask(query=query, options={"services": {"type": "list", "elements": "str"}})
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = query_task(query, DOCUMENTATION)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

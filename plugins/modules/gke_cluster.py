@@ -219,7 +219,7 @@ from typing import Any
 from ..module_utils._google.gke.cluster import Clusters
 from ..module_utils._google.plan import Plan
 from ..module_utils._google.session import Session
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import plan_task
 
 
 def make_plan(session: Session, params: dict[str, Any]) -> Plan:
@@ -230,61 +230,8 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     return clusters.plan_present(params)
 
 
-TASK = GcpTask(
-    plan=make_plan,
-    options={
-        "name": {"type": "str", "required": True},
-        "location": {"type": "str", "required": True},
-        "state": {"choices": ["present", "absent"], "default": "present"},
-        "deletion_protection": {"type": "bool", "default": True},
-        "autopilot": {"type": "bool", "default": True},
-        "description": {"type": "str"},
-        "release_channel": {"choices": ["RAPID", "REGULAR", "STABLE", "EXTENDED"]},
-        "kubernetes_version": {"type": "str"},
-        "network": {"type": "str"},
-        "subnetwork": {"type": "str"},
-        "pods_range": {"type": "str"},
-        "services_range": {"type": "str"},
-        "private_nodes": {"type": "bool"},
-        "authorized_networks": {
-            "type": "list",
-            "elements": "dict",
-            "options": {"cidr": {"type": "str", "required": True}, "name": {"type": "str"}},
-        },
-        "dns_endpoint": {"type": "bool"},
-        "workload_identity": {"type": "bool", "default": True},
-        "secret_manager_addon": {"type": "bool"},
-        "labels": {"type": "dict"},
-        "purge_labels": {"type": "bool", "default": False},
-        "maintenance_window": {
-            "type": "dict",
-            "options": {
-                "start": {"type": "str", "required": True},
-                "end": {"type": "str", "required": True},
-                "recurrence": {"type": "str", "required": True},
-            },
-        },
-        "node_pool": {
-            "type": "dict",
-            "options": {
-                "name": {"type": "str"},
-                "machine_type": {"type": "str"},
-                "min_nodes": {"type": "int"},
-                "max_nodes": {"type": "int"},
-                "spot": {"type": "bool"},
-                "service_account": {"type": "str"},
-            },
-        },
-        "cluster": {"type": "dict"},
-        "wait_timeout": {"type": "int", "default": 1800},
-    },
-)
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = plan_task(make_plan, DOCUMENTATION)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

@@ -60,7 +60,7 @@ from ..module_utils._google.gke.cluster import Clusters, trimmed
 from ..module_utils._google.gke.settings import check_name
 from ..module_utils._google.gke.versions import channels
 from ..module_utils._google.session import Session
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import query_task
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
@@ -79,20 +79,8 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
     return {"clusters": every, **offered}
 
 
-TASK = GcpTask(
-    query=query,
-    options={
-        "name": {"type": "str"},
-        "location": {"type": "str", "default": "-"},
-        "versions": {"type": "bool", "default": False},
-    },
-)
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = query_task(query, DOCUMENTATION)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

@@ -120,7 +120,7 @@ from ..module_utils._google.gke.cluster import Clusters
 from ..module_utils._google.gke.settings import check_name
 from ..module_utils._google.plan import Plan
 from ..module_utils._google.session import Session
-from ..module_utils._google.task import GcpTask
+from ..module_utils._google.task import plan_task
 
 #: Options that tell where a token comes from.
 SOURCE = (
@@ -236,26 +236,12 @@ class Kubeconfig:
                 files.save(self._path, self._merge(config))
 
 
-TASK = GcpTask(
-    plan=lambda session, params: Kubeconfig(session, params).plan(),
-    options={
-        "name": {"type": "str", "required": True},
-        "location": {"type": "str", "required": True},
-        "path": {"type": "path", "required": True},
-        "state": {"choices": ["present", "absent"], "default": "present"},
-        "context": {"type": "str"},
-        "set_current": {"type": "bool", "default": True},
-        "auth": {"choices": ["token", "exec"], "default": "token"},
-        "min_token_validity": {"type": "int", "default": 1200, "no_log": False},
-        "endpoint_type": {"choices": ["ip", "private", "dns"], "default": "ip"},
-    },
+TASK = plan_task(
+    lambda session, params: Kubeconfig(session, params).plan(),
+    DOCUMENTATION,
+    {"min_token_validity": {"no_log": False}},
 )
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+main = TASK.main
 
 if __name__ == "__main__":
     main()

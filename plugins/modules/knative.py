@@ -522,11 +522,12 @@ from typing import Any
 from ..module_utils._airgap.push import push
 from ..module_utils._knative import gateway
 from ..module_utils._knative.bundle import DesiredState
-from ..module_utils._knative.customization import SELECTION_MODES, Settings
+from ..module_utils._knative.customization import Settings
 from ..module_utils._knative.installer import Installer
 from ..module_utils._knative.releases import (
     PROJECTS,
-    UPSTREAM,
+    SOURCE,
+    VERSIONS,
     Source,
     ingress_of,
     is_upstream,
@@ -558,141 +559,6 @@ REGISTRY_OPTIONS = (
     *("ca_cert", "validate_certs", "plain_http"),
 )
 SSLIP = "sslip.io"  # resolves ADDRESS.sslip.io to the address
-_METADATA = {"labels": {"type": "dict"}, "annotations": {"type": "dict"}}
-_NAMED = {"name": {"type": "str", "required": True}, **_METADATA}
-_TIMING = {
-    "container": {"type": "str"},
-    "initialDelaySeconds": {"type": "int"},
-    "periodSeconds": {"type": "int"},
-    "timeoutSeconds": {"type": "int"},
-    "successThreshold": {"type": "int"},
-    "failureThreshold": {"type": "int"},
-}
-_PROBE = {"type": "list", "elements": "dict", "default": []}
-_WORKLOAD = {
-    **_NAMED,
-    "replicas": {"type": "int"},
-    "nodeSelector": {"type": "dict"},
-    "tolerations": {"type": "list", "elements": "dict"},
-    "affinity": {"type": "dict"},
-    "topologySpreadConstraints": {"type": "list", "elements": "dict"},
-    "hostNetwork": {"type": "bool"},
-    "resources": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "container": {"type": "str"},
-            "requests": {"type": "dict"},
-            "limits": {"type": "dict"},
-        },
-    },
-    "env": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "container": {"type": "str"},
-            "variables": {"type": "list", "elements": "dict", "required": True},
-        },
-    },
-    "livenessProbes": {
-        **_PROBE,
-        "options": {**_TIMING, "terminationGracePeriodSeconds": {"type": "int"}},
-    },
-    "readinessProbes": {**_PROBE, "options": _TIMING},
-}
-OPTIONS: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "components": {"type": "list", "elements": "str"},
-    **{f"{name}_version": {"type": "str"} for name in PROJECTS},
-    "cache_dir": {"type": "path"},
-    "monitors": {"type": "bool", "default": False},
-    "delete_resources": {"type": "bool", "default": False},
-    "scope": {"type": "str", "default": ""},
-    "planned_kubernetes": {"type": "str", "default": ""},
-    "leader_buckets": {"type": "int", "default": 1},
-    "planned_deletions": {"type": "list", "elements": "dict", "default": []},
-    "wait_timeout": {"type": "float", "default": 300.0},
-    "mirror": {"type": "str", "default": UPSTREAM},
-    "folder": {"type": "path"},
-    "checksums": {"type": "dict", "default": {}},
-    "references": {"type": "dict", "default": {}},
-    **SIGNATURES,
-    "bundle": {
-        "type": "dict",
-        "options": {
-            "path": {"type": "path", "required": True},
-            "registry": {"type": "str", "required": True},
-            **{name: REGISTRY[name] for name in REGISTRY_OPTIONS},
-            "parallel": {"type": "int", "default": 4},
-            "timeout": {"type": "float", "default": 3600.0},
-        },
-    },
-    "pull_login": {
-        "type": "dict",
-        "options": {
-            "registry": {"type": "str", "required": True},
-            "username": {"type": "str", "required": True},
-            "password": {"type": "str", "required": True, "no_log": True},
-        },
-    },
-    "adopt": {"type": "bool", "default": False},
-    "config": {"type": "dict", "default": {}},
-    "kafka": {
-        "type": "dict",
-        "options": {
-            "bootstrap_servers": {"type": "list", "elements": "str", "default": []},
-            "auth_secret": {"type": "str", "no_log": False},  # its name
-            "topic_partitions": {"type": "int"},
-            "topic_replication_factor": {"type": "int"},
-        },
-    },
-    "workloads": {"type": "list", "elements": "dict", "default": [], "options": _WORKLOAD},
-    "services": {"type": "list", "elements": "dict", "default": [], "options": _NAMED},
-    "pod_disruption_budgets": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "minAvailable": {"type": "str"},
-            "maxUnavailable": {"type": "str"},
-        },
-    },
-    "namespace_metadata": {"type": "dict", "default": {}, "options": _METADATA},
-    "additional_manifests": {"type": "list", "elements": "str", "default": []},
-    "autopilot": {"type": "bool"},
-    "custom_certs": {
-        "type": "dict",
-        "options": {
-            "type": {"type": "str", "choices": ["ConfigMap", "Secret"], "required": True},
-            "name": {"type": "str", "required": True},
-        },
-    },
-    "broker_class": {"type": "str", "default": ""},
-    "selection_mode": {"type": "str", "choices": ["", *SELECTION_MODES], "default": ""},
-    "registry": {"type": "str", "default": ""},
-    "images": {"type": "dict", "default": {}},
-    # Names of Secrets
-    "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
-    "domain": {"type": "str", "default": ""},
-    "gateway": {
-        "type": "dict",
-        "default": {},
-        "options": {
-            "service_type": {
-                "type": "str",
-                "choices": ["LoadBalancer", "NodePort", "ClusterIP"],
-                "default": "LoadBalancer",
-            },
-            "node_port": {"type": "int"},
-            "annotations": {"type": "dict", "default": {}},
-            "access": {"type": "str", "choices": list(gateway.KINDS), "default": "load_balancer"},
-            "address": {"type": "str"},
-        },
-    },
-}
 
 
 def desired_state(params: dict[str, Any]) -> DesiredState:
@@ -828,14 +694,18 @@ def domain(run: Run, client: Client) -> str:
 
 
 TASK = Task(
-    work, {**CONNECTION, **OPTIONS}, {"required_if": [("state", "present", ["components"])]}
+    work,
+    DOCUMENTATION,
+    {**CONNECTION, **VERSIONS, **SOURCE, **SIGNATURES},
+    {
+        "bundle.password": {"no_log": True},
+        "pull_login.password": {"no_log": True},
+        "kafka.auth_secret": {"no_log": False},  # its name
+        "image_pull_secrets": {"no_log": False},  # their names
+    },
+    {"required_if": [("state", "present", ["components"])]},
 )
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+main = TASK.main
 
 if __name__ == "__main__":
     main()

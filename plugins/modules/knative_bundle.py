@@ -158,14 +158,14 @@ from typing import Any
 from ..module_utils._airgap.collect import Collector, Order
 from ..module_utils._airgap.resolve import Resolver
 from ..module_utils._airgap.transfer import Transfer
-from ..module_utils._knative.releases import PROJECTS, UPSTREAM, Source, is_upstream, versions
+from ..module_utils._knative.releases import SOURCE, VERSIONS, Source, is_upstream, versions
 from ..module_utils._knative.signers import SIGNERS
 from ..module_utils._kubernetes.download import Downloader, cache_dir
 from ..module_utils._module.progress import paced
 from ..module_utils._module.task import Run, Task
 from ..module_utils._module.text import require_texts
 from ..module_utils._oci import trust_root
-from ..module_utils._oci.argspec import CONNECTION, SIGNATURES, option, strings
+from ..module_utils._oci.argspec import CONNECTION, SIGNATURES
 from ..module_utils._oci.connect import ANONYMOUS, open_repository
 from ..module_utils._oci.errors import OptionError
 from ..module_utils._oci.platform import Platform
@@ -221,32 +221,8 @@ def verifies(params: dict[str, Any]) -> bool:
     return trust_root.verifies(params["verify"], are_expected=is_straight)
 
 
-TASK = Task(
-    work,
-    {
-        **CONNECTION,
-        **SIGNATURES,
-        **{f"{name}_version": option() for name in PROJECTS},
-        "components": strings(required=True),
-        "path": option("path", required=True),
-        "mirror": option(default=UPSTREAM),
-        "folder": option("path"),
-        "checksums": option("dict", default={}),
-        "images": strings(default=[]),
-        "platforms": strings(default=["linux/amd64"]),
-        "registry_mirrors": option("dict", default={}),
-        "size_limit": option("float", default=20480.0),
-        "parallel": option("int", default=6),
-        "timeout": option("float", default=3600.0),
-        "cache_dir": option("path"),
-    },
-)
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = Task(work, DOCUMENTATION, {**CONNECTION, **SIGNATURES, **VERSIONS, **SOURCE})
+main = TASK.main
 
 if __name__ == "__main__":
     main()

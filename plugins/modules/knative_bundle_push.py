@@ -149,30 +149,14 @@ bytes:
 """
 
 from ..module_utils._airgap.push import push
-from ..module_utils._knative.releases import PROJECTS
+from ..module_utils._knative.releases import VERSIONS
 from ..module_utils._module.task import Task
-from ..module_utils._oci.argspec import REGISTRY, SIGNATURES, option, strings
+from ..module_utils._oci.argspec import REGISTRY, SIGNATURES
 
 TASK = Task(
-    lambda run: push(run, run.params),
-    {
-        **REGISTRY,
-        **SIGNATURES,
-        **{f"{name}_version": option() for name in PROJECTS},
-        "path": option("path", required=True),
-        "registry": option(required=True),
-        "components": strings(default=[]),
-        "parallel": option("int", default=4),
-        "timeout": option("float", default=3600.0),
-        "cache_dir": option("path"),
-    },
+    lambda run: push(run, run.params), DOCUMENTATION, {**REGISTRY, **SIGNATURES, **VERSIONS}
 )
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+main = TASK.main
 
 if __name__ == "__main__":
     main()

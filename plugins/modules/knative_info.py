@@ -179,16 +179,6 @@ from ..module_utils._module.task import Run, Task
 
 VISIBILITY = "networking.knative.dev/visibility"
 LOCAL = "cluster-local"
-OPTIONS: dict[str, dict[str, Any]] = {
-    "gateway": {"type": "str", "choices": list(gateway.KINDS), "default": "load_balancer"},
-    "gateway_address": {"type": "str"},
-    "gateway_port": {"type": "int"},
-    "wait_timeout": {"type": "float", "default": 0.0},
-    "expected": {"type": "dict", "default": {}},
-    "upgrade_to": {"type": "dict", "default": {}},
-    "services": {"type": "str"},
-    "services_namespaces": {"type": "list", "elements": "str", "default": []},
-}
 
 
 def info(run: Run) -> dict[str, Any]:
@@ -262,13 +252,8 @@ def _list(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-TASK = Task(info, {**CONNECTION, **OPTIONS})
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = Task(info, DOCUMENTATION, CONNECTION)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

@@ -300,7 +300,7 @@ pushed:
 from typing import Any
 
 from ..module_utils._module.task import Run, Task
-from ..module_utils._oci.argspec import REGISTRY, option, strings
+from ..module_utils._oci.argspec import REGISTRY
 from ..module_utils._oci.image_run import run as make
 
 
@@ -314,50 +314,15 @@ def work(run: Run) -> dict[str, Any]:
 
 TASK = Task(
     work,
+    DOCUMENTATION,
+    REGISTRY,
     {
-        **REGISTRY,
-        "name": option(required=True),
-        "tags": strings(default=["latest"]),
-        "path": option("path", required=True),
-        "base": option(required=True),
-        "copy": option(
-            "list",
-            elements="dict",
-            default=[],
-            options={"src": option("path", required=True), "dest": option(required=True)},
-        ),
-        "requirements": strings(),
-        "constraints": strings(),
-        "platforms": strings(default=[]),
-        "python_version": option(),
-        "wheel_platforms": strings(default=[]),
-        "app_path": option(default="/app"),
-        "dependencies_path": option(default="/opt/python"),
-        "entrypoint": strings(),
-        "command": strings(),
-        "env": option("dict", default={}),
-        "user": option(default="65532:65532"),
-        "workdir": option(),
-        "ports": strings(default=[]),
-        "stop_signal": option(),
-        "labels": option("dict", default={}),
-        "annotations": option("dict", default={}),
-        "source_date_epoch": option("int"),
-        "sbom": option("bool", default=True),
-        "signing_key": option("path", no_log=False),  # a path
-        "signing_key_password": option(no_log=True),
-        "compression": option(choices=["gzip", "none"], default="gzip"),
-        "allow_secrets": strings(default=[], no_log=False),  # patterns of file names
-        "cache": option("path"),
-        "pip_timeout": option("float", default=600.0),
+        "signing_key": {"no_log": False},  # a path
+        "signing_key_password": {"no_log": True},
+        "allow_secrets": {"no_log": False},  # patterns of file names
     },
 )
-
-
-def main() -> None:
-    """Run the module."""
-    TASK.main()
-
+main = TASK.main
 
 if __name__ == "__main__":
     main()

@@ -57,7 +57,7 @@ image:
 from typing import Any
 
 from ..module_utils._module.task import Run, Task
-from ..module_utils._oci.argspec import REGISTRY, option
+from ..module_utils._oci.argspec import REGISTRY
 from ..module_utils._oci.connect import open_repository
 from ..module_utils._oci.reference import Reference
 
@@ -70,16 +70,8 @@ def work(run: Run) -> dict[str, Any]:
     return {"changed": False, "exists": digest is not None, "digest": digest, "image": image}
 
 
-TASK = Task(
-    work,
-    {**REGISTRY, "name": option(required=True)},
-)
-
-
-def main() -> None:
-    """Run the module."""
-    TASK.main()
-
+TASK = Task(work, DOCUMENTATION, REGISTRY)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

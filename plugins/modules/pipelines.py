@@ -99,14 +99,11 @@ from typing import Any
 from ..module_utils._kubernetes.apply_run import summarize
 from ..module_utils._kubernetes.argspec import CONNECTION, connect
 from ..module_utils._kubernetes.manifests import Manifests, Source
-from ..module_utils._kubernetes.namespaces import CREATE, MODES
 from ..module_utils._module.progress import paced
 from ..module_utils._module.task import Run, Task
 from ..module_utils._pipelines.deployment import Deployment
 
 PARTS = ("base", "bindings", "producers")
-# The action plugin gives the rendered texts, which may hold secrets, in place of the names.
-_TEMPLATES = {"type": "list", "elements": "str", "default": [], "no_log": True}
 
 
 def work(run: Run) -> dict[str, Any]:
@@ -141,24 +138,9 @@ def _read(params: dict[str, Any]) -> dict[str, list[Source]]:
     return objects
 
 
-TASK = Task(
-    work,
-    {
-        **CONNECTION,
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        **dict.fromkeys(PARTS, _TEMPLATES),
-        "namespaces": {"type": "str", "choices": list(MODES), "default": CREATE},
-        "scope": {"type": "str", "default": ""},
-        "state_namespace": {"type": "str", "default": "default"},
-        "wait_timeout": {"type": "float", "default": 300.0},
-    },
-)
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+# The action plugin gives the rendered texts, which may hold secrets, in place of the names.
+TASK = Task(work, DOCUMENTATION, CONNECTION, {part: {"no_log": True} for part in PARTS})
+main = TASK.main
 
 if __name__ == "__main__":
     main()

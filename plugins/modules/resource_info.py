@@ -72,15 +72,6 @@ from typing import Any
 from ..module_utils._kubernetes.argspec import CONNECTION, connect
 from ..module_utils._module.task import Run, Task
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "api_version": {"type": "str", "default": "v1"},
-    "kind": {"type": "str", "required": True},
-    "name": {"type": "str"},
-    "namespace": {"type": "str"},
-    "label_selectors": {"type": "list", "elements": "str", "default": []},
-    "field_selectors": {"type": "list", "elements": "str", "default": []},
-}
-
 
 def read(run: Run) -> dict[str, Any]:
     """The objects asked for."""
@@ -102,13 +93,8 @@ def read(run: Run) -> dict[str, Any]:
     return {"changed": False, "resources": listed}
 
 
-TASK = Task(read, {**CONNECTION, **OPTIONS})
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = Task(read, DOCUMENTATION, CONNECTION)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

@@ -96,14 +96,6 @@ from ..module_utils._module.task import Run, Task
 from ..module_utils._pipelines.probe import Pods
 from ..module_utils._pipelines.rulebook_probe import probe
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "namespace": {"type": "str", "required": True},
-    "broker": {"type": "str", "required": True},
-    "labels": {"type": "dict", "required": True},
-    "port": {"type": "int", "default": 5000},
-    "timeout": {"type": "float", "default": 120},
-}
-
 
 def work(run: Run) -> dict[str, Any]:
     """Send the probe and wait for its action."""
@@ -125,13 +117,8 @@ def work(run: Run) -> dict[str, Any]:
     }
 
 
-TASK = Task(work, {**CONNECTION, **OPTIONS})
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = Task(work, DOCUMENTATION, CONNECTION)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

@@ -171,37 +171,6 @@ from ..module_utils._kubernetes.errors import accounting
 from ..module_utils._module.progress import paced
 from ..module_utils._module.task import Run, Task
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "name": {"type": "str", "required": True},
-    "namespace": {"type": "str", "required": True},
-    "state": {"choices": ["present", "absent"], "default": "present"},
-    "subject": {
-        "type": "dict",
-        "options": {
-            "apiVersion": {"type": "str", "required": True},
-            "kind": {"type": "str", "required": True},
-            "name": {"type": "str"},
-            "selector": {"type": "dict"},
-        },
-        "required_one_of": [("name", "selector")],
-        "mutually_exclusive": [("name", "selector")],
-    },
-    "sink": {
-        "type": "dict",
-        "options": {
-            "ref": {"type": "dict"},
-            "uri": {"type": "str"},
-            "CACerts": {"type": "str"},
-            "audience": {"type": "str"},
-        },
-        "required_one_of": [("ref", "uri")],
-    },
-    "extensions": {"type": "dict", "default": {}},
-    "labels": {"type": "dict", "default": {}},
-    "wait_for": {"choices": ["subjects", "webhook", "nothing"], "default": "subjects"},
-    "timeout": {"type": "float", "default": 120},
-}
-
 
 def work(run: Run) -> dict[str, Any]:
     """Make the binding as the options say."""
@@ -250,13 +219,19 @@ def described(params: dict[str, Any]) -> Object:
     return definition(name, namespace, subject, sink, params["extensions"], params["labels"])
 
 
-TASK = Task(work, {**CONNECTION, **OPTIONS})
-
-
-def main() -> None:
-    """Entry point."""
-    TASK.main()
-
+TASK = Task(
+    work,
+    DOCUMENTATION,
+    CONNECTION,
+    {
+        "subject": {
+            "required_one_of": [("name", "selector")],
+            "mutually_exclusive": [("name", "selector")],
+        },
+        "sink": {"required_one_of": [("ref", "uri")]},
+    },
+)
+main = TASK.main
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support.kube import Kube, Object, Outcome, api_server, config_map, namespace
 
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_task import TASK
+from ansible_collections.streamops.knative.plugins.modules.apply import TASK
 
 LABEL = "pod-security.kubernetes.io/enforce"
 

@@ -14,8 +14,8 @@ from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.appl
     PREDECESSORS,
     SCOPE,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_task import TASK
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
+from ansible_collections.streamops.knative.plugins.modules.apply import TASK
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,6 @@ from support.kube import (
 from ansible_collections.streamops.knative.plugins.module_utils._http.retries import Retries
 from ansible_collections.streamops.knative.plugins.module_utils._knative.sink_binding import WEBHOOK
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import transport
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_task import TASK
 from ansible_collections.streamops.knative.plugins.module_utils._module.errors import TaskError
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Task
 from ansible_collections.streamops.knative.plugins.modules import (
@@ -42,6 +41,7 @@ from ansible_collections.streamops.knative.plugins.modules import (
     sink_binding,
 )
 from ansible_collections.streamops.knative.plugins.modules import knative as knative_module
+from ansible_collections.streamops.knative.plugins.modules.apply import TASK
 from streamops_sandbox.knative import release
 
 #: FAULT_ROUNDS=300 for a long run. A round is three runs of apply, or seven of the other modules.

@@ -21,12 +21,12 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.bundle 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes import (
     config as kubeconfig,
 )
-from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.apply_task import TASK
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.transport import (
     Transport,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
+from ansible_collections.streamops.knative.plugins.modules.apply import TASK
 from streamops_sandbox.knative import release
 
 Object = dict[str, Any]

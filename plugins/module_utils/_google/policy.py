@@ -12,18 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .._module.options import Spec
 from .errors import ConfigError
 from .session import Session
 
 Json = dict[str, Any]
 VERSION = 3
-#: The options that name the resource whose policy is meant, and what holds for them.
-RESOURCE: Mapping[str, Mapping[str, Any]] = {
-    "secret": {"type": "str", "no_log": False},
-    "service_account": {"type": "str"},
-    "repository": {"type": "str"},
-    "location": {"type": "str"},
-}
+#: What holds for the options that name the resource whose policy is meant.
+SECRET: Spec = {"secret": {"no_log": False}}  # its name
 ONE_RESOURCE: Mapping[str, Any] = {
     "mutually_exclusive": [("secret", "service_account", "repository")],
     "required_by": {"repository": ("location",)},

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from .._module.options import Spec
 from .._module.task import Run, Task
 from .._yaml import dump
 from .argspec import GOOGLE, session
@@ -15,18 +16,26 @@ from .session import Session
 Json = dict[str, Any]
 
 
-def GcpTask(
-    options: Mapping[str, Mapping[str, Any]],
-    plan: Callable[[Session, Json], Plan] | None = None,
-    query: Callable[[Session, Json], Json] | None = None,
-    constraints: Mapping[str, Any] | None = None,
+def plan_task(
+    plan: Callable[[Session, Json], Plan],
+    documentation: str,
+    more: Spec | None = None,
+    **constraints: Any,
 ) -> Task:
-    """Return the task of a Google module: `plan` for one that changes something, else `query`."""
-    if plan:
-        return Task(functools.partial(_run_plan, plan), {**GOOGLE, **options}, constraints or {})
-    if query:
-        return Task(functools.partial(_run_query, query), {**GOOGLE, **options}, constraints or {})
-    raise TypeError("a task has a plan or a query")
+    """Return the task of a module that changes something; arguments as of Task."""
+    work = functools.partial(_run_plan, plan)
+    return Task(work, documentation, GOOGLE, more or {}, constraints)
+
+
+def query_task(
+    query: Callable[[Session, Json], Json],
+    documentation: str,
+    more: Spec | None = None,
+    **constraints: Any,
+) -> Task:
+    """Return the task of a module that only reads; arguments as of Task."""
+    work = functools.partial(_run_query, query)
+    return Task(work, documentation, GOOGLE, more or {}, constraints)
 
 
 def _run_query(query: Callable[[Session, Json], Json], run: Run) -> Json:

@@ -26,7 +26,6 @@ Object = dict[str, Any]
 ALL = "all"
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 _POD_OWNERS = (*WORKLOADS, "Job")
-SELECTION_MODES = ("exclusion", "inclusion")
 #: Fields of a pod that take the place of upstream's.
 _POD_FIELDS = ("tolerations", "affinity", "topologySpreadConstraints")
 #: A PodDisruptionBudget has one of these.

@@ -19,7 +19,6 @@ HTTP_PORT = "http2"  # its name in Kourier's Service and in Istio's
 _KOURIER: Reference = (PROJECTS["kourier"].namespace, "kourier")
 _SERVING = PROJECTS["serving"].namespace
 INTERNAL = "svc.cluster.local"
-KINDS = ("load_balancer", "node_port", "none")
 POLL_SECONDS = 1.0
 NO_ADDRESS = "the gateway has no address yet"
 

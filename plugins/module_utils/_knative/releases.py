@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .._kubernetes.errors import KubeError
+from .._module.options import Spec
 
 UPSTREAM = "https://github.com"
 _VERSION = re.compile(r"^(?:knative-)?v?(\d+)\.(\d+)\.(\d+)$")
@@ -167,6 +168,13 @@ COMPONENTS = {
             "rabbitmq-broker", "rabbitmq_broker", ("rabbitmq-broker.yaml",), needs=("eventing",)
         ),
     )
+}
+#: Options of the modules that read releases, as the doc fragment `streamops.knative.releases` describes them.
+VERSIONS: Spec = {f"{name}_version": {"type": "str"} for name in PROJECTS}
+SOURCE: Spec = {
+    "mirror": {"type": "str", "default": UPSTREAM},
+    "folder": {"type": "path"},
+    "checksums": {"type": "dict", "default": {}},
 }
 #: Components of which an installation has at most one, by the class that services have to have for it.
 INGRESSES = {

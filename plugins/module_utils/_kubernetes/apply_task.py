@@ -1,4 +1,4 @@
-"""The `apply` task: the specification of its options, and what the utilities make of them."""
+"""The work of the module `apply`: what its options are to the rest of this package."""
 
 from __future__ import annotations
 
@@ -6,91 +6,17 @@ import json
 from typing import Any
 
 from .._module.progress import paced
-from .._module.task import Run, Task
+from .._module.task import Run
 from . import json_path
 from .apply import Settings
 from .apply_run import Options, absent, present, summarize
-from .argspec import CONNECTION, connect
+from .argspec import connect
 from .delete import deletions
 from .download import Downloader, cache_dir
 from .errors import KubeError
 from .manifests import Manifests, Source, read
-from .namespaces import APPLY, MODES
 from .patches import Patch
 from .readiness import Condition
-
-_TEXT = {"type": "str", "default": ""}
-BUNDLE: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "definitions": {
-        "type": "list",
-        "elements": "raw",
-        "aliases": ["definition", "resource_definition"],
-    },
-    "templates": {"type": "list", "elements": "raw", "aliases": ["template"]},
-    "files": {"type": "list", "elements": "str", "aliases": ["src"]},
-    "urls": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"url": {"type": "str", "required": True}, "checksum": {"type": "str"}},
-    },
-    "contents": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "text": {"type": "str", "required": True, "no_log": True},
-        },
-    },
-    "cache_dir": {"type": "path"},
-    "patches": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "kind": _TEXT,
-            "name": _TEXT,
-            "namespace": _TEXT,
-            "merge": {"type": "dict", "required": True},
-            "optional": {"type": "bool", "default": False},
-        },
-    },
-    "namespace": {"type": "str", "default": "default"},
-    "namespaces": {"type": "str", "choices": list(MODES), "default": APPLY},
-    "create_namespace": {"type": "bool", "default": False},
-    "planned_deletions": {"type": "list", "elements": "dict", "default": []},
-    "field_manager": {"type": "str", "default": "streamops.knative"},
-    "force_conflicts": {"type": "bool", "default": False},
-    "recreate": {"type": "bool", "default": False},
-    "validate": {"type": "str", "choices": ["strict", "warn", "ignore"], "default": "strict"},
-    "concurrency": {"type": "int", "default": 8},
-    "apply_set": {"type": "str"},
-    "apply_set_namespace": {"type": "str", "default": "default"},
-    "apply_set_scope": {"type": "str", "default": ""},
-    "prune": {"type": "bool", "default": False},
-    "delete_custom_resources": {"type": "bool", "default": False},
-    "retry_timeout": {"type": "float", "default": 120.0},
-    "wait": {"type": "bool", "default": True},
-    "wait_timeout": {"type": "float", "default": 300.0},
-    "wait_conditions": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "kind": {"type": "str", "required": True},
-            "api_version": _TEXT,
-            "name": _TEXT,
-            "namespace": _TEXT,
-            "type": {"type": "str", "default": "Ready"},
-            "status": {"type": "str", "default": "True"},
-            "reason": _TEXT,
-            "json_path": _TEXT,
-            "value": {"type": "str"},
-        },
-    },
-}
 
 
 def apply(run: Run) -> dict[str, Any]:
@@ -175,6 +101,3 @@ def options(params: dict[str, Any]) -> Options:
         delete_custom_resources=params["delete_custom_resources"],
         create_namespace=params["create_namespace"],
     )
-
-
-TASK = Task(apply, {**CONNECTION, **BUNDLE}, {"required_if": [("prune", True, ["apply_set"])]})

@@ -16,7 +16,6 @@ CREATED = "streamops.knative/created"
 MANAGER = "streamops.knative"
 #: What `apply` does about namespaces that exist already.
 APPLY, CREATE, LABEL = "apply", "create", "label"
-MODES = (APPLY, CREATE, LABEL)
 
 
 def is_ours(namespace: Object) -> bool:

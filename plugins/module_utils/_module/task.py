@@ -6,13 +6,18 @@ in Ansible's worker, where the action plugin calls it with an AnsibleModule of i
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .errors import TaskError
+from .options import Spec, described
 
 
 def _ignore(_sentence: str) -> None:
@@ -34,13 +39,26 @@ class Run:
 class Task:
     """The work of a module and its options.
 
-    `options` is AnsibleModule's argument_spec; `constraints` holds its other arguments, for example
-    `required_if`. `work` raises TaskError for what the user has to know.
+    `work` raises TaskError for what the user has to know. The options are those of the module's
+    `documentation`, with `more` about them (see `described`), and the `shared` ones that its doc fragments
+    describe. `constraints` are other arguments of AnsibleModule, for example `required_if`.
     """
 
     work: Callable[[Run], dict[str, Any]]
-    options: Mapping[str, Mapping[str, Any]]
+    documentation: str
+    shared: Spec = field(default_factory=dict)
+    more: Spec = field(default_factory=dict)
     constraints: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Read the options where that is possible: Ansible imports modules before it forks its workers."""
+        with suppress(TaskError):
+            self.options  # noqa: B018 - kept
+
+    @cached_property
+    def options(self) -> Spec:
+        """AnsibleModule's argument_spec."""
+        return {**self.shared, **described(self.documentation, self.more)}
 
     def main(
         self,
@@ -48,8 +66,13 @@ class Task:
         progress: Callable[[str], None] = _ignore,
     ) -> None:
         """Run as a module: read the options, do the work, print the result, exit."""
+        try:
+            options = self.options
+        except TaskError as error:  # without options there is no AnsibleModule to report it
+            print(json.dumps({"failed": True, "msg": str(error)}))
+            sys.exit(1)
         module = module_class(
-            argument_spec=dict(self.options), supports_check_mode=True, **self.constraints
+            argument_spec=dict(options), supports_check_mode=True, **self.constraints
         )
         run = Run(module.params, module.check_mode, module._diff, module.warn, progress)
         try:
