@@ -46,14 +46,33 @@ def default(option: dict[str, Any]) -> str:
     return f"`{value}`".replace("|", "\\|")
 
 
-def rows(options: dict[str, Any], prefix: str = "") -> list[str]:
-    """Return a row for each option, followed by those of its own options."""
+def rows(options: dict[str, Any], prefix: str, shown: dict[int, str]) -> list[str]:
+    """Return a row for each option, followed by those of its own options.
+
+    `shown` has the full names of options by their ids: what YAML has by an alias is described where its anchor is.
+    """
     found = []
     for name, option in options.items():
-        found.append(
-            f"| `{prefix}{name}` | {kind(option)} | {default(option)} | {text(option.get('description'))} |"
-        )
-        found += rows(option.get("options") or {}, f"{prefix}{name}.")
+        inner = option.get("options") or {}
+        cells = [
+            f"`{prefix}{name}`",
+            kind(option),
+            default(option),
+            text(option.get("description")),
+        ]
+        places = {shown.get(id(one), "").removesuffix(key) for key, one in inner.items()}
+        if len(places) == 1 and (place := places.pop()):
+            is_option = place.endswith(".")
+            same = (
+                f"Same keys as `{place[:-1]}`"
+                if is_option
+                else f"Each key is as the variable `{place}KEY`"
+            )
+            cells[-1] += f" {same}: {', '.join(f'`{key}`' for key in inner)}."
+            inner = {}
+        found.append(f"| {' | '.join(cells)} |")
+        shown.setdefault(id(option), f"{prefix}{name}")
+        found += rows(inner, f"{prefix}{name}.", shown)
     return found
 
 
@@ -63,7 +82,7 @@ def variables(role: Path) -> str:
     lines = [
         "| Variable | Type | Default | |",
         "|---|---|---|---|",
-        *rows(specs["main"]["options"]),
+        *rows(specs["main"]["options"], "", {}),
     ]
     return "\n".join(lines) + "\n"
 
