@@ -43,3 +43,14 @@ attributes:
     support: full
     details: This module reads only.
 """
+
+    CHANGING_MODULE = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+"""

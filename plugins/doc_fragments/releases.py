@@ -7,31 +7,35 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """`extends_documentation_fragment: streamops.knative.releases`."""
+    """`extends_documentation_fragment: streamops.knative.releases`, and its part `source`."""
 
     DOCUMENTATION = r"""
 options:
   serving_version:
-    description: Release of Serving, as V(1.23.0). Required with components of it.
+    description: Release of Serving, as V(1.23.0).
     type: str
   kourier_version:
-    description: Release of Kourier. Required with it.
+    description: Release of Kourier.
     type: str
   net_gateway_api_version:
-    description: Release of net-gateway-api. Required with it.
+    description: Release of net-gateway-api.
     type: str
   net_istio_version:
-    description: Release of net-istio. Required with it.
+    description: Release of net-istio.
     type: str
   eventing_version:
-    description: Release of Eventing. Required with components of it.
+    description: Release of Eventing.
     type: str
   kafka_broker_version:
-    description: Release of eventing-kafka-broker. Required with components of it.
+    description: Release of eventing-kafka-broker.
     type: str
   rabbitmq_broker_version:
-    description: Release of eventing-rabbitmq. Required with it.
+    description: Release of eventing-rabbitmq.
     type: str
+"""
+
+    SOURCE = r"""
+options:
   mirror:
     description: Where the releases are, with the paths they have on GitHub.
     type: str

@@ -23,17 +23,14 @@ description:
 extends_documentation_fragment:
   - streamops.knative.kubernetes
   - streamops.knative.attributes
+  - streamops.knative.attributes.changing_module
 attributes:
   check_mode:
-    support: full
     details:
       - By the server's dry run. Objects whose namespace or definition is part of the same bundle
         and not there yet are checked against their schema and reported as created.
   diff_mode:
-    support: full
     details: The values of Secrets are masked.
-  idempotent:
-    support: full
 options:
   state:
     description:

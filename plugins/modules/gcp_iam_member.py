@@ -19,13 +19,7 @@ description:
 extends_documentation_fragment:
   - streamops.knative.google
   - streamops.knative.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - streamops.knative.attributes.changing_module
 options:
   secret:
     description: Name of a secret of O(project). Without this, O(service_account) and O(repository) the project itself.

@@ -20,14 +20,10 @@ description:
 extends_documentation_fragment:
   - streamops.knative.google
   - streamops.knative.attributes
+  - streamops.knative.attributes.changing_module
 attributes:
-  check_mode:
-    support: full
   diff_mode:
-    support: full
     details: Versions are shown by number, never by value.
-  idempotent:
-    support: full
 options:
   name:
     description: Name of the secret. One of this and O(secrets).

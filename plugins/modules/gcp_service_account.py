@@ -17,13 +17,7 @@ description:
 extends_documentation_fragment:
   - streamops.knative.google
   - streamops.knative.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - streamops.knative.attributes.changing_module
 options:
   name:
     description: The part of the e-mail address before the C(@), 6 to 30 characters.

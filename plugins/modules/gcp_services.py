@@ -17,13 +17,7 @@ description:
 extends_documentation_fragment:
   - streamops.knative.google
   - streamops.knative.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - streamops.knative.attributes.changing_module
 options:
   services:
     description: DNS names of the services, such as C(container.googleapis.com).

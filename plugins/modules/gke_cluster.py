@@ -19,13 +19,7 @@ description:
 extends_documentation_fragment:
   - streamops.knative.google
   - streamops.knative.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - streamops.knative.attributes.changing_module
 options:
   name:
     description: Name of the cluster, at most 40 characters.

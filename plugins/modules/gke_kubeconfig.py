@@ -18,14 +18,11 @@ description:
 extends_documentation_fragment:
   - streamops.knative.google
   - streamops.knative.attributes
+  - streamops.knative.attributes.changing_module
 attributes:
-  check_mode:
-    support: full
   diff_mode:
-    support: full
     details: Credentials are not shown.
   idempotent:
-    support: full
     details: >-
       A token that is about to expire is replaced by a new one for the same access, which does not count as a change;
       RV(token_renewed) tells.

@@ -20,16 +20,13 @@ description:
 extends_documentation_fragment:
   - streamops.knative.kubernetes
   - streamops.knative.attributes
+  - streamops.knative.attributes.changing_module
   - streamops.knative.releases
+  - streamops.knative.releases.source
   - streamops.knative.signatures
 attributes:
   check_mode:
-    support: full
     details: By the server's dry run, as M(streamops.knative.apply).
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
 options:
   state:
     description:
@@ -42,7 +39,7 @@ options:
     description: >-
       What to install; V(serving), one ingress of V(kourier), V(net-gateway-api) and V(net-istio), V(hpa), V(eventing),
       V(in-memory-channel), V(mt-channel-broker), V(kafka-controller), V(kafka-broker), V(kafka-channel),
-      V(kafka-sink), V(kafka-source), V(rabbitmq-broker).
+      V(kafka-sink), V(kafka-source), V(rabbitmq-broker). The release of the project of each is required.
     type: list
     elements: str
   references:
@@ -195,7 +192,7 @@ options:
         elements: dict
         default: []
         suboptions:
-          container:
+          container: &container
             description: Name of the container; all of them if not given.
             type: str
           requests:
@@ -210,9 +207,7 @@ options:
         elements: dict
         default: []
         suboptions:
-          container:
-            description: Name of the container; all of them if not given.
-            type: str
+          container: *container
           variables:
             description: Variables as in a pod, with C(name) and C(value).
             type: list
@@ -224,24 +219,23 @@ options:
         elements: dict
         default: []
         suboptions:
-          container:
-            description: Name of the container; all of them if not given.
-            type: str
-          initialDelaySeconds:
-            description: Seconds before the first probe.
-            type: int
-          periodSeconds:
-            description: Seconds between probes.
-            type: int
-          timeoutSeconds:
-            description: Seconds a probe may take.
-            type: int
-          successThreshold:
-            description: Number of probes in a row that have to succeed.
-            type: int
-          failureThreshold:
-            description: Number of probes in a row that have to fail.
-            type: int
+          <<: &timing
+            container: *container
+            initialDelaySeconds:
+              description: Seconds before the first probe.
+              type: int
+            periodSeconds:
+              description: Seconds between probes.
+              type: int
+            timeoutSeconds:
+              description: Seconds a probe may take.
+              type: int
+            successThreshold:
+              description: Number of probes in a row that have to succeed.
+              type: int
+            failureThreshold:
+              description: Number of probes in a row that have to fail.
+              type: int
           terminationGracePeriodSeconds:
             description: Seconds a container gets to end, after its liveness probe failed.
             type: int
@@ -250,25 +244,7 @@ options:
         type: list
         elements: dict
         default: []
-        suboptions:
-          container:
-            description: Name of the container; all of them if not given.
-            type: str
-          initialDelaySeconds:
-            description: Seconds before the first probe.
-            type: int
-          periodSeconds:
-            description: Seconds between probes.
-            type: int
-          timeoutSeconds:
-            description: Seconds a probe may take.
-            type: int
-          successThreshold:
-            description: Number of probes in a row that have to succeed.
-            type: int
-          failureThreshold:
-            description: Number of probes in a row that have to fail.
-            type: int
+        suboptions: *timing
   services:
     description: Labels and annotations of Services.
     type: list
@@ -279,10 +255,10 @@ options:
         description: Name of the Service, or V(all).
         type: str
         required: true
-      labels:
+      labels: &labels
         description: Labels to add.
         type: dict
-      annotations:
+      annotations: &annotations
         description: Annotations to add.
         type: dict
   pod_disruption_budgets:
@@ -310,12 +286,8 @@ options:
     type: dict
     default: {}
     suboptions:
-      labels:
-        description: Labels to add.
-        type: dict
-      annotations:
-        description: Annotations to add.
-        type: dict
+      labels: *labels
+      annotations: *annotations
   additional_manifests:
     description: Paths and URLs of manifests that are installed, and removed, with Knative.
     type: list

@@ -31,7 +31,7 @@ options:
     description: >-
       What the bundle is for; V(serving), one ingress of V(kourier), V(net-gateway-api) and V(net-istio), V(hpa),
       V(eventing), V(in-memory-channel), V(mt-channel-broker), V(kafka-controller), V(kafka-broker), V(kafka-channel),
-      V(kafka-sink), V(kafka-source), V(rabbitmq-broker).
+      V(kafka-sink), V(kafka-source), V(rabbitmq-broker). The release of the project of each is required.
     type: list
     elements: str
     required: true
@@ -72,19 +72,19 @@ options:
     type: path
 extends_documentation_fragment:
   - streamops.knative.attributes
+  - streamops.knative.attributes.changing_module
   - streamops.knative.google
   - streamops.knative.registry.connection
   - streamops.knative.releases
+  - streamops.knative.releases.source
   - streamops.knative.signatures
 attributes:
   check_mode:
-    support: full
     details: Says what would be fetched, in bytes. Release files and manifests are read, nothing is written.
   diff_mode:
     support: none
     details: RV(images) and RV(fetched) say what the bundle gets.
   idempotent:
-    support: full
     details: A tag that names another image meanwhile changes the bundle.
 seealso:
   - module: streamops.knative.knative_bundle_push

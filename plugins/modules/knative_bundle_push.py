@@ -17,7 +17,8 @@ description:
     already is not sent. Then returns what M(streamops.knative.knative) needs to install from it, which are the
     folder of the release files, and each image's new name.
   - Verifies the signatures in a bundle that was made with them, without the internet.
-  - Refuses a bundle that is damaged, naming each part, or that is of other releases, before anything is pushed.
+  - Refuses a bundle that is damaged, naming each part, or that is of other releases than those given, before anything
+    is pushed.
 options:
   path:
     description: The bundle.
@@ -34,27 +35,6 @@ options:
     type: list
     elements: str
     default: []
-  serving_version:
-    description: Release of Serving that is going to be installed; a bundle of another one is refused.
-    type: str
-  kourier_version:
-    description: Release of Kourier, likewise.
-    type: str
-  net_gateway_api_version:
-    description: Release of net-gateway-api, likewise.
-    type: str
-  net_istio_version:
-    description: Release of net-istio, likewise.
-    type: str
-  eventing_version:
-    description: Release of Eventing, likewise.
-    type: str
-  kafka_broker_version:
-    description: Release of eventing-kafka-broker, likewise.
-    type: str
-  rabbitmq_broker_version:
-    description: Release of eventing-rabbitmq, likewise.
-    type: str
   parallel:
     description: How many images are pushed at a time.
     type: int
@@ -69,19 +49,18 @@ options:
     type: path
 extends_documentation_fragment:
   - streamops.knative.attributes
+  - streamops.knative.attributes.changing_module
   - streamops.knative.google
   - streamops.knative.registry
   - streamops.knative.registry.connection
+  - streamops.knative.releases
   - streamops.knative.signatures
 attributes:
   check_mode:
-    support: full
     details: The registry is asked what it has, the bundle is verified, and the release files are put into the cache.
   diff_mode:
     support: none
     details: RV(pushed) names the images.
-  idempotent:
-    support: full
 seealso:
   - module: streamops.knative.knative_bundle
   - module: streamops.knative.knative

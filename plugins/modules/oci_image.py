@@ -179,18 +179,15 @@ options:
     default: 600
 extends_documentation_fragment:
   - streamops.knative.attributes
+  - streamops.knative.attributes.changing_module
   - streamops.knative.google
   - streamops.knative.registry
   - streamops.knative.registry.connection
 attributes:
   check_mode:
-    support: full
     details: The layers are built (dependencies may be downloaded into the cache), nothing is pushed.
   diff_mode:
-    support: full
     details: Compares settings, dependencies with their versions, and files by digest.
-  idempotent:
-    support: full
 requirements:
   - packaging
   - pip

@@ -23,14 +23,10 @@ description:
 extends_documentation_fragment:
   - streamops.knative.kubernetes
   - streamops.knative.attributes
+  - streamops.knative.attributes.changing_module
 attributes:
   check_mode:
-    support: full
     details: By the server's dry run, as M(streamops.knative.apply). Knative itself may be missing.
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
 options:
   state:
     description: Whether the pipelines exist.

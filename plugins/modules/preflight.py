@@ -22,6 +22,7 @@ description:
   - Runs on the controller in the process of Ansible itself.
 extends_documentation_fragment:
   - streamops.knative.attributes
+  - streamops.knative.attributes.changing_module
 options:
   role:
     description:
@@ -48,13 +49,11 @@ options:
     default: 10
 attributes:
   check_mode:
-    support: full
     details: It changes nothing but, with O(renew_credentials), the kubeconfig.
   diff_mode:
     support: N/A
     details: Nothing that is configured changes.
   idempotent:
-    support: full
     details: Nothing that is configured changes.
 """
 

@@ -19,14 +19,10 @@ description:
 extends_documentation_fragment:
   - streamops.knative.kubernetes
   - streamops.knative.attributes
+  - streamops.knative.attributes.changing_module
 attributes:
   check_mode:
-    support: full
     details: The sink and the subjects may not exist yet in check mode, so they are not looked for.
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
 options:
   name:
     description: Name of the SinkBinding.
