@@ -87,13 +87,12 @@ registry:
   sample: europe-west1-docker.pkg.dev/my-project/streamops
 """
 
-import contextlib
 import functools
 import re
 from typing import Any
 
 from ..module_utils._google import policy as policies
-from ..module_utils._google.errors import ConfigError, NotFound
+from ..module_utils._google.errors import ConfigError
 from ..module_utils._google.plan import Plan, merged_labels
 from ..module_utils._google.session import Session
 from ..module_utils._google.task import plan_task
@@ -121,7 +120,7 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     project = session.project_id
     parent = f"v1/projects/{project}/locations/{location}/repositories"
     path = f"{parent}/{name}"
-    current = _find(session, path)
+    current = session.find("artifactregistry", path)
     registry = f"{location}-docker.pkg.dev/{project}/{name}"
     plan = Plan(before=_shown(current), after=_shown(current))
     plan.result["registry"] = (current or {}).get("registryUri", registry)
@@ -212,16 +211,9 @@ def _create(session: Session, parent: str, body: dict[str, Any], params: dict[st
 
 
 def _delete(session: Session, path: str, params: dict[str, Any]) -> None:
-    with contextlib.suppress(NotFound):  # deleted concurrently
-        operation = session.delete("artifactregistry", path)
+    operation = session.delete("artifactregistry", path)
+    if operation:
         session.wait_lro("artifactregistry", operation, params["wait_timeout"])
-
-
-def _find(session: Session, path: str) -> dict[str, Any] | None:
-    try:
-        return session.get("artifactregistry", path)
-    except NotFound:
-        return None
 
 
 def _shown(repository: dict[str, Any] | None) -> dict[str, Any]:

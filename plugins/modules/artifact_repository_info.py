@@ -47,7 +47,6 @@ repositories:
 
 from typing import Any
 
-from ..module_utils._google.errors import NotFound
 from ..module_utils._google.session import Session
 from ..module_utils._google.task import query_task
 
@@ -57,10 +56,8 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
     parent = f"v1/projects/{session.project}/locations/{params['location']}/repositories"
     if not params["name"]:
         return {"repositories": list(session.pages("artifactregistry", parent, "repositories"))}
-    try:
-        return {"repositories": [session.get("artifactregistry", f"{parent}/{params['name']}")]}
-    except NotFound:
-        return {"repositories": []}
+    found = session.find("artifactregistry", f"{parent}/{params['name']}")
+    return {"repositories": [found] if found else []}
 
 
 TASK = query_task(query, DOCUMENTATION)

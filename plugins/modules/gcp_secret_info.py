@@ -65,8 +65,9 @@ secrets:
 from typing import Any
 
 from ..module_utils._google.secret_manager import Secrets, check_name
-from ..module_utils._google.session import Session, map_parallel
+from ..module_utils._google.session import Session
 from ..module_utils._google.task import query_task
+from ..module_utils._module.parallel import in_parallel
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
             "bindings": secrets.policy(name).get("bindings", []),
         }
 
-    return {"secrets": map_parallel(described, found)}
+    return {"secrets": in_parallel(described, found)}
 
 
 TASK = query_task(query, DOCUMENTATION, mutually_exclusive=[("names", "filter")])

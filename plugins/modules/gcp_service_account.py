@@ -83,12 +83,10 @@ unique_id:
   type: str
 """
 
-import contextlib
 from typing import Any
 
 from ..module_utils._google import policy as policies
 from ..module_utils._google import service_account as accounts
-from ..module_utils._google.errors import NotFound
 from ..module_utils._google.plan import Plan
 from ..module_utils._google.session import Session
 from ..module_utils._google.task import plan_task
@@ -104,14 +102,14 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
     name = params["name"]
     path = accounts.path(session, name)
     parent, email = path.rsplit("/", 1)
-    current = accounts.find(session, path)
+    current = session.find("iam", path)
     plan = Plan(before=_shown(current), after=_shown(current), result={"email": email})
     if current:
         plan.result["unique_id"] = current["uniqueId"]
     if params["state"] == "absent":
         plan.after = {}
         if current:
-            plan.add(f"delete service account {email}", lambda: _delete(session, path))
+            plan.add(f"delete service account {email}", lambda: session.delete("iam", path))
         return plan
     wanted = {f: params[o] for o, f in _FIELDS.items() if params[o] is not None}
     if current is None:
@@ -173,18 +171,13 @@ def _plan_workloads(
         )
 
 
-def _delete(session: Session, path: str) -> None:
-    with contextlib.suppress(NotFound):  # deleted concurrently
-        session.delete("iam", path)
-
-
 def _until_known(session: Session, path: str) -> None:
     """Wait until grants can name the account: a new one is not known everywhere at once.
 
     https://cloud.google.com/iam/docs/service-accounts-create: it can take a minute.
     """
     for waited in session.polls(KNOWN_WITHIN):
-        if accounts.find(session, path) or waited is None:
+        if session.find("iam", path) or waited is None:
             return
 
 

@@ -57,8 +57,9 @@ from typing import Any
 
 from ..module_utils._google import policy as policies
 from ..module_utils._google import service_account as accounts
-from ..module_utils._google.session import Session, map_parallel
+from ..module_utils._google.session import Session
 from ..module_utils._google.task import query_task
+from ..module_utils._module.parallel import in_parallel
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
@@ -68,14 +69,14 @@ def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
         found = list(session.pages("iam", path, "accounts"))
     else:
         paths = [accounts.path(session, name) for name in params["names"]]
-        read = map_parallel(lambda path: accounts.find(session, path), paths)
+        read = in_parallel(lambda path: session.find("iam", path), paths)
         found = [account for account in read if account]
 
     def described(account: dict[str, Any]) -> dict[str, Any]:
         policy = policies.Policy.of(session, {"service_account": account["email"]})
         return {**account, "bindings": policy.read().get("bindings", [])}
 
-    return {"service_accounts": map_parallel(described, found)}
+    return {"service_accounts": in_parallel(described, found)}
 
 
 TASK = query_task(query, DOCUMENTATION)

@@ -5,37 +5,20 @@ google-auth's own transports take neither the proxies nor the certificates of th
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 from .._http.client import Answer, HttpClient
 from .._http.errors import NoAnswer
-from .._http.tls import public_context
 
 LARGEST_ANSWER = 64 << 20  # bytes
 
 
-class Http:
-    """Sends requests to any host; safe to use from several threads. `timeout` in seconds."""
+class Http(HttpClient):
+    """An HttpClient that google-auth can use too. `timeout` in seconds."""
 
     def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        self._clients: dict[bool, HttpClient] = {}
-        self._lock = threading.Lock()
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        timeout: float | None = None,
-    ) -> Answer:
-        """Send one request; any status is an answer. Raises NoAnswer and SettingError."""
-        return self._client(url).request(
-            method, url, headers=headers, body=body, timeout=timeout, limit=LARGEST_ANSWER
-        )
+        super().__init__(timeout=timeout)
 
     def __call__(
         self,
@@ -53,15 +36,8 @@ class Http:
 
         data = body.encode() if isinstance(body, str) else body
         try:
-            return self.request(method, url, data, headers or {}, timeout)
+            return self.request(
+                method, url, headers=headers or {}, body=data, timeout=timeout, limit=LARGEST_ANSWER
+            )
         except NoAnswer as error:
             raise TransportError(str(error)) from error
-
-    def _client(self, url: str) -> HttpClient:
-        """The client for a scheme: reading the system's certificates takes 80 ms."""
-        secure = url.startswith("https:")
-        with self._lock:
-            if secure not in self._clients:
-                context = public_context() if secure else None
-                self._clients[secure] = HttpClient(context, timeout=self._timeout)
-            return self._clients[secure]

@@ -6,7 +6,6 @@ no message, result or diff.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
 from collections.abc import Iterator
@@ -14,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .._module.parallel import in_parallel
 from . import policy as policies
 from .errors import ConfigError, FailedPrecondition, NotFound, PermissionDenied, UnexpectedAnswer
 from .payload import payload, verified
 from .plan import Plan, merged_labels
-from .session import Session, map_parallel
+from .session import Session
 from .timestamps import is_time, moment
 
 Json = dict[str, Any]
@@ -88,7 +88,7 @@ class Secrets:
     def plan_present(self, wanted: list[Wanted]) -> Plan:
         """Steps that make the secrets as wanted."""
         found = self.find([w.name for w in wanted])
-        map_parallel(lambda item: self._look_closer(*item), list(zip(wanted, found, strict=True)))
+        in_parallel(lambda item: self._look_closer(*item), list(zip(wanted, found, strict=True)))
         plan = Plan(result={"secrets": []})
         for want, have in zip(wanted, found, strict=True):
             self._plan_one(plan, want, have)
@@ -101,8 +101,9 @@ class Secrets:
             if have.secret is None:
                 continue
             plan.before[name] = _shown(have.secret)
-            etag = have.secret.get("etag")
-            plan.add(f"delete secret {name}", functools.partial(self._delete, name, etag))
+            path, etag = f"{self._parent}/secrets/{name}", have.secret.get("etag")
+            delete = functools.partial(self._session.delete, "secretmanager", path, etag=etag)
+            plan.add(f"delete secret {name}", delete)
         return plan
 
     def plan_version(self, name: str, version: str, action: str) -> Plan:
@@ -127,7 +128,8 @@ class Secrets:
                 return [Found(by_name.get(name)) for name in names]
             except PermissionDenied:
                 pass  # a caller that may not list can still have rights on single secrets
-        return map_parallel(lambda name: Found(self._get(name)), names)
+        paths = [f"{self._parent}/secrets/{name}" for name in names]
+        return in_parallel(lambda path: Found(self._session.find("secretmanager", path)), paths)
 
     def _listed(self, names: list[str]) -> Iterator[Json]:
         """The secrets whose names hold one of these, and so may be others too."""
@@ -374,18 +376,8 @@ class Secrets:
         path = f"{self._parent}/secrets/{name}/versions/{_number(version)}:{action}"
         return self._session.post("secretmanager", path, {"etag": version["etag"]})
 
-    def _delete(self, name: str, etag: str | None) -> None:
-        with contextlib.suppress(NotFound):  # deleted concurrently
-            self._session.delete("secretmanager", f"{self._parent}/secrets/{name}", etag=etag)
-
     def _policy(self, name: str) -> policies.Policy:
         return policies.Policy.of(self._session, {"secret": name})
-
-    def _get(self, name: str) -> Json | None:
-        try:
-            return self._session.get("secretmanager", f"{self._parent}/secrets/{name}")
-        except NotFound:
-            return None
 
 
 def check_name(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Google service accounts: their names, and whether they are there.
+"""Names of Google service accounts.
 
 https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts.
 """
@@ -6,9 +6,8 @@ https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts.
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from .errors import ConfigError, NotFound
+from .errors import ConfigError
 from .session import Session
 
 _NAME = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
@@ -25,11 +24,3 @@ def path(session: Session, name: str) -> str:
     domain = ".".join(reversed(session.project_id.split(":")))
     email = f"{name}@{domain}.iam.gserviceaccount.com"
     return f"v1/projects/{session.project}/serviceAccounts/{email}"
-
-
-def find(session: Session, path: str) -> dict[str, Any] | None:
-    """The account, or None."""
-    try:
-        return session.get("iam", path)
-    except NotFound:
-        return None

@@ -7,7 +7,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -24,6 +23,7 @@ from .errors import (
     ConfigError,
     GcpError,
     NotEnabledYet,
+    NotFound,
     OperationFailed,
     OperationLost,
     OperationTimeout,
@@ -36,7 +36,7 @@ from .errors import (
     is_rate,
     retry_delay,
 )
-from .http_client import Http
+from .http_client import LARGEST_ANSWER, Http
 
 Json = dict[str, Any]
 _Result = TypeVar("_Result")
@@ -170,6 +170,13 @@ class Session:
         """
         return self._call("GET", service, path, None, query)
 
+    def find(self, service: str, path: str) -> Json | None:
+        """Return what `get` does, None where there is nothing."""
+        try:
+            return self.get(service, path)
+        except NotFound:
+            return None
+
     def post(self, service: str, path: str, body: Json | None = None, **query: Any) -> Json:
         """POST, with a body or without."""
         return self._call("POST", service, path, body, query)
@@ -182,9 +189,12 @@ class Session:
         """PATCH."""
         return self._call("PATCH", service, path, body, query)
 
-    def delete(self, service: str, path: str, **query: Any) -> Json:
-        """DELETE."""
-        return self._call("DELETE", service, path, None, query)
+    def delete(self, service: str, path: str, **query: Any) -> Json | None:
+        """DELETE; return None for what was deleted concurrently."""
+        try:
+            return self._call("DELETE", service, path, None, query)
+        except NotFound:
+            return None
 
     def pages(
         self, service: str, path: str, key: str, *, partial: bool = False, **query: Any
@@ -413,7 +423,9 @@ class Session:
             headers["Content-Type"] = "application/json"
         with self._lock:
             self.requests += 1
-        answer = self._http.request(method, url, payload, headers)
+        answer = self._http.request(
+            method, url, headers=headers, body=payload, limit=LARGEST_ANSWER
+        )
         moment = http_date(answer.headers.get("Date", ""))
         if moment:
             self._ahead = moment - datetime.now(UTC)
@@ -436,16 +448,6 @@ class Session:
             f" The clock of this machine is {abs(seconds):.0f} s"
             f" {'behind' if seconds > 0 else 'ahead of'} Google's: set it."
         )
-
-
-def map_parallel(
-    function: Callable[[Any], _Result], items: list[Any], workers: int = 8
-) -> list[_Result]:
-    """`function` of each item, several at a time, in the items' order."""
-    if len(items) <= 1:
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(max_workers=min(workers, len(items))) as pool:
-        return list(pool.map(function, items))
 
 
 def _body(answer: Answer) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from .errors import ConfigError
 
@@ -12,10 +12,8 @@ _FORM = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\
 
 
 def moment(value: str) -> datetime:
-    """The time, which may have nanoseconds."""
-    text = re.sub(r"(\.\d{6})\d+", r"\1", value.upper().replace("Z", "+00:00"))
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    """Return the time, to the microsecond."""
+    return datetime.fromisoformat(value.upper())
 
 
 def is_time(value: object) -> bool:

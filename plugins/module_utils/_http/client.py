@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from .errors import Cause, NoAnswer, SettingError
 from .proxies import proxy_for
+from .tls import public_context
 
 if TYPE_CHECKING:
     from urllib3 import HTTPHeaderDict
@@ -69,6 +70,7 @@ class Answer:
 class HttpClient:
     """Sends requests to any server; safe to use from several threads.
 
+    `context` is for servers with a CA of their own; without it that of public servers is used.
     `timeout` is in seconds and holds for connecting and for each wait for bytes. `server_name` is the
     name that the server's certificate has to have, where it is not the host's. `proxy` wins over the
     environment's.
@@ -76,7 +78,7 @@ class HttpClient:
 
     def __init__(
         self,
-        context: ssl.SSLContext | None,
+        context: ssl.SSLContext | None = None,
         *,
         timeout: float,
         server_name: str = "",
@@ -188,7 +190,10 @@ class HttpClient:
         parts = urlsplit(url)
         server = f"{parts.scheme}://{parts.netloc}"
         if server not in self._pools:  # once: looking for a proxy in the environment takes long
-            self._pools[server] = _pool_manager(proxy_for(url, self._proxy), self._options)
+            options = self._options
+            if parts.scheme == "https" and "ssl_context" not in options:
+                options = {**options, "ssl_context": public_context()}
+            self._pools[server] = _pool_manager(proxy_for(url, self._proxy), options)
         return self._pools[server]
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from .._module.parallel import in_parallel
 from . import order
-from .client import Client, Resource, UnknownKind, close_kinds
+from .client import FORBIDDEN, Client, Resource, UnknownKind, close_kinds
 from .diff import changed
 from .errors import ApiError, KubeError
 from .managed_fields import is_applied
@@ -214,34 +214,38 @@ class Applier:
         )
 
     def _read_all(self, items: Iterable[Item]) -> None:
-        groups: dict[tuple[Resource, str | None], list[Item]] = defaultdict(list)
-        for item in items:
-            served = (item.resource.api_version, item.resource.kind) in self._client.resources()
-            if served and item.before is None:
-                groups[item.resource, item.namespace].append(item)
-        self.parallel(lambda group: self._read_group(*group[0], group[1]), list(groups.items()))
+        served = self._client.resources()
+        unread = [
+            item
+            for item in items
+            if (item.resource.api_version, item.resource.kind) in served and item.before is None
+        ]
+        for item, live in zip(unread, self.live(unread), strict=True):
+            item.before = live
 
-    def _read_group(self, resource: Resource, namespace: str | None, items: list[Item]) -> None:
-        live: dict[str, Object | None] = {}
-        if len(items) > 1:
+    def live(self, items: list[Item]) -> list[Object | None]:
+        """Return the objects as they are now: by one GET, or one LIST for several of a kind and namespace."""
+        groups: dict[tuple[Resource, str | None], list[str]] = defaultdict(list)
+        for item in items:
+            groups[item.resource, item.namespace].append(item.name)
+        read = self.parallel(lambda group: self._read_group(*group[0], group[1]), groups.items())
+        found = dict(zip(groups, read, strict=True))
+        return [found[item.resource, item.namespace].get(item.name) for item in items]
+
+    def _read_group(
+        self, resource: Resource, namespace: str | None, names: list[str]
+    ) -> dict[str, Object | None]:
+        if len(names) > 1:
             try:
-                live = {
-                    str(obj["metadata"]["name"]): obj
-                    for obj in self._client.list(resource, namespace)
-                }
+                listed = self._client.list(resource, namespace)
+                return {str(obj["metadata"]["name"]): obj for obj in listed}
             except ApiError as error:
                 if error.not_found:
-                    return
-                if error.status != 403:
+                    return {}
+                if error.status != FORBIDDEN:
                     raise
-                # Without the permission to list there may be one to get: read one by one.
-                live = {
-                    item.name: self._client.get(resource, item.name, namespace) for item in items
-                }
-        else:
-            live[items[0].name] = self._client.get(resource, items[0].name, namespace)
-        for item in items:
-            item.before = live.get(item.name)
+        # Without the permission to list there may be one to get.
+        return {name: self._client.get(resource, name, namespace) for name in names}
 
     # -- try -------------------------------------------------------------------------------
 
@@ -496,12 +500,9 @@ class Applier:
             field_validation=self._settings.validate.capitalize(),
         )
 
-    def parallel(self, work: Callable[[In], Out], inputs: list[In]) -> list[Out]:
-        """Results in the order of the inputs, `concurrency` at a time."""
-        if len(inputs) < 2:
-            return [work(value) for value in inputs]
-        with ThreadPoolExecutor(min(self._settings.concurrency, len(inputs))) as pool:
-            return list(pool.map(work, inputs))
+    def parallel(self, work: Callable[[In], Out], inputs: Iterable[In]) -> list[Out]:
+        """Return the results in the order of the inputs, `concurrency` at a time."""
+        return in_parallel(work, inputs, self._settings.concurrency)
 
 
 def retryable(error: ApiError, *, in_bundle: bool = False) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from .apply import PART_OF, Applier, Bundle, Item, Key
-from .client import Client, Resource
+from .client import FORBIDDEN, Client, Resource, permitted
 from .delete import live_item
 from .errors import ApiError
 from .manifests import Refused
@@ -34,7 +34,6 @@ PREDECESSORS = "streamops.knative/predecessors"
 #: Where sets were kept before they had a scope.
 UNSCOPED_NAMESPACE = "default"
 OURS = (TOOLING, KINDS, NAMESPACES, PREDECESSORS)
-FORBIDDEN = 403
 
 
 class ApplySet:
@@ -125,12 +124,7 @@ class ApplySet:
         return parent if parent and ours and self.namespace in _contents(parent)[1] else None
 
     def _parent_in(self, namespace: str) -> Object | None:
-        try:
-            return self._client.get(self._resource, self._name, namespace)
-        except ApiError as error:
-            if error.status == FORBIDDEN:
-                return None
-            raise
+        return permitted(lambda: self._client.get(self._resource, self._name, namespace), None)
 
     @property
     def _ids(self) -> set[str]:

@@ -221,24 +221,9 @@ class Deleter:
             pause = min(pause * 1.4, POLL_MOST)
 
     def _remaining(self, items: list[Item]) -> list[Item]:
-        groups: dict[tuple[Resource, str | None], list[Item]] = defaultdict(list)
-        for item in items:
-            groups[item.resource, item.namespace].append(item)
-
-        def look(entry: tuple[tuple[Resource, str | None], list[Item]]) -> list[Item]:
-            (resource, namespace), members = entry
-            live: dict[str, Object] = {}
-            if len(members) == 1:
-                obj = self._client.get(resource, members[0].name, namespace)
-                live = {members[0].name: obj} if obj else {}
-            else:
-                live = {o["metadata"]["name"]: o for o in self._client.list(resource, namespace)}
-            for item in members:
-                item.after = live.get(item.name)
-            return [item for item in members if _same(item.before, item.after)]
-
-        found = self._applier.parallel(look, list(groups.items()))
-        return [item for group in found for item in group]
+        for item, live in zip(items, self._applier.live(items), strict=True):
+            item.after = live
+        return [item for item in items if _same(item.before, item.after)]
 
 
 def _labels(obj: Object) -> dict[str, str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from .._http.client import REDIRECTS, HttpClient
 from .._http.errors import NoAnswer, SettingError
 from .._http.retries import Retries
-from .._http.tls import public_context
 from .._module.cache_folder import cache_folder
 from .errors import KubeError
 
@@ -72,8 +71,7 @@ class Downloader:
         if ask_for_changes and kept.is_file() and tag_file.is_file():
             headers["If-None-Match"] = tag_file.read_text()
         try:
-            context = public_context() if url.startswith("https://") else None
-            http = HttpClient(context, timeout=self._timeout)
+            http = HttpClient(timeout=self._timeout)
             answer = self._retries.send(
                 lambda: http.request(
                     "GET", url, headers=headers, limit=LARGEST_FILE, redirects=REDIRECTS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import concurrent.futures
 import hashlib
 import json
 import os
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .._module.parallel import in_parallel
 from .._yaml import InvalidYaml, decode, documents, type_name
 from .download import Download, Downloader
 from .errors import KubeError
@@ -182,10 +182,7 @@ def _download(urls: list[dict[str, str]], downloader: Downloader) -> list[bytes 
         except KubeError as error:
             return error
 
-    if not urls:
-        return []
-    with concurrent.futures.ThreadPoolExecutor(min(8, len(urls))) as pool:
-        return list(pool.map(fetch, urls))
+    return in_parallel(fetch, urls)
 
 
 def expand(name: str) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .apply import Bundle, Item
 from .client import Client
+from .managed_fields import record
 
 Object = dict[str, Any]
 CREATED = "streamops.knative/created"
@@ -86,8 +87,7 @@ def is_foreign(item: Item, mode: str) -> bool:
 
 def release(client: Client, item: Item, manager: str) -> None:
     """Give back what a manager has set on a namespace of others."""
-    entries = (item.before or {}).get("metadata", {}).get("managedFields") or []
-    if any(e.get("manager") == manager and e.get("operation") == "Apply" for e in entries):
+    if item.before and record(item.before, manager):
         bare = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": item.name}}
         item.after = client.apply(item.resource, bare, field_manager=manager)
 

@@ -10,8 +10,10 @@ import copy
 import json
 from typing import Any
 
+from .diff import LAST_APPLIED
+from .managed_fields import record
+
 Object = dict[str, Any]
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def client_side_entries(live: Object) -> list[Object]:
@@ -31,16 +33,7 @@ def migrated(live: Object, manager: str) -> list[Object]:
     entries = [
         copy.deepcopy(entry) for entry in live["metadata"]["managedFields"] if entry not in old
     ]
-    ours = next(
-        (
-            entry
-            for entry in entries
-            if entry.get("manager") == manager
-            and entry.get("operation") == "Apply"
-            and not entry.get("subresource")
-        ),
-        None,
-    )
+    ours = record({"metadata": {"managedFields": entries}}, manager)
     if ours is None:
         ours = {**copy.deepcopy(old[0]), "manager": manager, "operation": "Apply"}
         entries.append(ours)

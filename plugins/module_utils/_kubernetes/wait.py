@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from .apply import Applier, Item, Key, served_kinds
-from .client import Client, Resource
-from .errors import ApiError, KubeError
+from .client import Client, permitted
+from .errors import KubeError
 from .readiness import (
     READY,
     Condition,
@@ -93,26 +92,10 @@ class Waiter:
     # -- looking ---------------------------------------------------------------------------
 
     def _look(self, items: list[Item]) -> dict[Key, Object | None]:
-        groups: dict[tuple[Resource, str | None], list[Item]] = defaultdict(list)
-        for item in items:
-            groups[item.resource, item.namespace].append(item)
-
-        def look(group: tuple[tuple[Resource, str | None], list[Item]]) -> list[Object | None]:
-            (resource, namespace), members = group
-            if len(members) == 1:
-                return [self._client.get(resource, members[0].name, namespace)]
-            objects = {o["metadata"]["name"]: o for o in self._client.list(resource, namespace)}
-            return [objects.get(item.name) for item in members]
-
-        entries = list(groups.items())
         found: dict[Key, Object | None] = {}
-        for (_scope, members), objects in zip(
-            entries, self._applier.parallel(look, entries), strict=True
-        ):
-            for item, obj in zip(members, objects, strict=True):
-                found[item.key] = item.after = obj or item.after
-                if obj is None:
-                    found[item.key] = None
+        for item, live in zip(items, self._applier.live(items), strict=True):
+            found[item.key] = live
+            item.after = live or item.after
         return found
 
     def _judge(
@@ -165,12 +148,8 @@ class Waiter:
             return False
         if name not in self._crds:
             kind = self._client.resource("apiextensions.k8s.io/v1", "CustomResourceDefinition")
-            try:
-                self._crds[name] = self._client.get(kind, name)
-            except ApiError as error:
-                if error.status != 403:
-                    raise
-                self._crds[name] = None  # may not be read: existing has to do
+            # Where it may not be read, existing has to do.
+            self._crds[name] = permitted(lambda: self._client.get(kind, name), None)
         crd = self._crds[name]
         return crd is not None and expects_status(crd, item.resource.api_version)
 

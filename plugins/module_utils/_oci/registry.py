@@ -20,7 +20,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from .._http.client import Answer, HttpClient
 from .._http.errors import Cause, NoAnswer, SettingError
 from .._http.retries import Retries
-from .._http.tls import private_context, public_context
+from .._http.tls import private_context
 from .credentials import Credentials
 from .errors import OptionError, RegistryError
 from .reference import Reference
@@ -409,7 +409,7 @@ class Repository:
 def _context(verify: bool | str) -> Any:
     try:
         if verify is True:
-            return public_context()
+            return None  # that of public servers
         ca_cert = Path(verify).read_text(encoding="utf-8") if isinstance(verify, str) else ""
         return private_context(ca_cert, verify=bool(verify))
     except (OSError, UnicodeDecodeError) as error:

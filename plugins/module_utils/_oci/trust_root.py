@@ -22,7 +22,6 @@ from typing import Any
 from .._http.client import HttpClient
 from .._http.errors import NoAnswer, SettingError
 from .._http.retries import Retries
-from .._http.tls import public_context
 from .errors import OciError, OptionError
 from .signatures import Signature, SignatureError, check_payload, check_statement
 
@@ -176,8 +175,7 @@ class TrustRoot:
             raise SignatureError(f"the transparency log {log[:16]} is not in the trust root")
         url = f"{base}/api/v1/log/entries?logIndex={number}"
         try:
-            context = public_context() if url.startswith("https://") else None
-            http = HttpClient(context, timeout=self.timeout)
+            http = HttpClient(timeout=self.timeout)
             answer = Retries(attempts=self.retries, seconds=_RETRY_SECONDS).send(
                 lambda: http.request("GET", url, limit=_LARGEST_ENTRY), repeatable=True
             )

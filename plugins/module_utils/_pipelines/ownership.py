@@ -11,7 +11,7 @@ from typing import Any
 from .._knative.installer import APPLY_SET as KNATIVE
 from .._kubernetes.apply import Applier, Item, Settings
 from .._kubernetes.apply_set import ApplySet
-from .._kubernetes.client import Client
+from .._kubernetes.client import FORBIDDEN, Client
 from .._kubernetes.errors import ApiError
 from .._kubernetes.manifests import Refused
 from .deployment import APPLY_SET, PRODUCERS
@@ -22,7 +22,6 @@ Values = Mapping[str, Any]
 #: Where the installation of Knative is recorded, of which a cluster has one.
 KNATIVE_NAMESPACE = "default"
 STATE = "-state"  # after the name of a pipeline, the ConfigMap with its checkpoint
-FORBIDDEN = 403
 REMEDIES = {
     "knative_eventing": (
         "let its owner manage Knative and run playbooks/secrets.yml and playbooks/pipeline.yml only"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._kubernetes.client import Client, Object
+from .._kubernetes.client import FORBIDDEN, Client, Object
 from .._kubernetes.errors import ApiError
 from .._kubernetes.polling import poll
 from .probe import POLL_SECONDS, Lost, Path, Pods, not_ready, pods_said
@@ -23,7 +23,6 @@ from .probe import POLL_SECONDS, Lost, Path, Pods, not_ready, pods_said
 PROBE_TYPE = "com.streamops.rulebook.probe"
 SOURCE = "streamops.knative.rulebook_probe"
 PORTS = {"http": 80, "https": 443}
-FORBIDDEN = 403
 
 
 def probe(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import ConfigError, FailedPrecondition, GcpError, NotFound
+from ..errors import ConfigError, FailedPrecondition, GcpError
 from ..plan import Plan, merged_labels
 from ..session import Session
 from . import settings, versions
 
 Json = dict[str, Any]
+_Result = TypeVar("_Result")
 
 
 class Clusters:
@@ -25,10 +25,7 @@ class Clusters:
 
     def find(self, name: str) -> Json | None:
         """The cluster, or None."""
-        try:
-            return self._session.get("container", f"v1/{self._parent}/clusters/{name}")
-        except NotFound:
-            return None
+        return self._session.find("container", f"v1/{self._parent}/clusters/{name}")
 
     def all(self) -> list[Json]:
         """The clusters of the location (`-` for all locations); a warning names zones that are missing."""
@@ -242,10 +239,11 @@ class Clusters:
 
     def _delete(self, name: str) -> None:
         path = f"v1/{self._parent}/clusters/{name}"
-        with contextlib.suppress(NotFound):  # deleted concurrently
-            self._wait(self._when_idle(name, lambda: self._session.delete("container", path)))
+        operation = self._when_idle(name, lambda: self._session.delete("container", path))
+        if operation:
+            self._wait(operation)
 
-    def _when_idle(self, name: str, call: Callable[[], Json]) -> Json:
+    def _when_idle(self, name: str, call: Callable[[], _Result]) -> _Result:
         """Do what needs a cluster without an operation on it: GKE begins some by itself."""
         for waited in self._session.polls(self._timeout):
             try:

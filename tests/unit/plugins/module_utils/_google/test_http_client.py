@@ -68,16 +68,16 @@ def test_authorities_that_cannot_be_read(
         bundle.write_text(content)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     with pytest.raises(SettingError, match=f"REQUESTS_CA_BUNDLE names {bundle}"):
-        Http(5).request("GET", "https://iam.googleapis.com/", None, {})
+        Http(5).request("GET", "https://iam.googleapis.com/")
 
 
 def test_whether_a_request_may_have_arrived(closed: int) -> None:
     with pytest.raises(NoAnswer) as refused:
-        Http(5).request("POST", f"http://127.0.0.1:{closed}/", b"{}", {})
+        Http(5).request("POST", f"http://127.0.0.1:{closed}/", body=b"{}")
     assert refused.value.sent is False
     silent = Listener(b"")
     with pytest.raises(NoAnswer) as lost:
-        Http(5).request("POST", f"http://127.0.0.1:{silent.port}/", b"{}", {})
+        Http(5).request("POST", f"http://127.0.0.1:{silent.port}/", body=b"{}")
     assert lost.value.sent is True
     silent.close()
 
