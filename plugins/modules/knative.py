@@ -510,7 +510,6 @@ from ..module_utils._knative.upgrade_traps import described
 from ..module_utils._kubernetes.apply_run import summarize
 from ..module_utils._kubernetes.argspec import CONNECTION, connect
 from ..module_utils._kubernetes.client import Client
-from ..module_utils._kubernetes.delete import deletions
 from ..module_utils._kubernetes.download import cache_dir
 from ..module_utils._kubernetes.errors import KubeError, accounting
 from ..module_utils._module.progress import paced
@@ -559,18 +558,7 @@ def work(run: Run) -> dict[str, Any]:
     """Install or remove Knative."""
     params = run.params
     client = connect(run)
-    installer = Installer(
-        client,
-        cache_dir(params["cache_dir"]),
-        params["request_timeout"],
-        params["wait_timeout"],
-        run.check_mode,
-        params["delete_resources"],
-        params["scope"],
-        paced(run.progress),
-        run.warn,
-        deletions(params["planned_deletions"] if run.check_mode else []),
-    )
+    installer = Installer(client, run)
     if params["state"] == "absent":
         return summarize(run, client, installer.remove(params["leader_buckets"]))
     pushed = push_bundle(run) if params["bundle"] else {}

@@ -11,6 +11,8 @@ from typing import Any
 from .._kubernetes.client import Client
 from .._kubernetes.errors import KubeError
 from .._kubernetes.manifests import Refused
+from .._kubernetes.patches import Patch
+from .._kubernetes.readiness import Condition
 from . import installation as cluster
 from . import kafka
 from .customization import Settings
@@ -41,15 +43,15 @@ SELF_RULED = {
 # schemas have conditions for all its kinds, and Istio sets them of some only.
 SILENT = (
     *(
-        {"kind": kind, "api_version": f"{kind_group}/{version}", "type": ""}
+        Condition(kind, f"{kind_group}/{version}", type="")
         for kind, kind_group in (
             ("Gateway", "networking.istio.io"),
             ("PeerAuthentication", "security.istio.io"),
         )
         for version in ("v1", "v1beta1", "v1alpha3")
     ),
-    {"kind": "Certificate", "api_version": "networking.internal.knative.dev/v1alpha1", "type": ""},
-    {"kind": "Image", "api_version": "caching.internal.knative.dev/v1alpha1", "type": ""},
+    Condition("Certificate", "networking.internal.knative.dev/v1alpha1", type=""),
+    Condition("Image", "caching.internal.knative.dev/v1alpha1", type=""),
 )
 
 
@@ -135,7 +137,7 @@ class Plan:
     """Options for `apply`, and what they are based on."""
 
     install: Files
-    patches: list[Object]
+    patches: list[Patch]
     extra_objects: list[Object]
     post_install: Files
     installed: dict[str, str]
@@ -146,7 +148,7 @@ class Plan:
 
 
 def plan(client: Client, desired: DesiredState) -> Plan:
-    """Decide what has to be applied; raise Refused with everything that stands against it."""
+    """Decide what has to be applied; raise Refused with all reasons why it cannot be."""
     found = cluster.installed(client)
     problems = check_components(desired.components)
     if problems:
@@ -194,7 +196,7 @@ def _traps(
 def refusals(
     client: Client, desired: DesiredState, found: Mapping[str, cluster.Installed]
 ) -> list[str]:
-    """What stands against installing it on this cluster, a sentence each; only reads."""
+    """Return the reasons why the installation is refused, a sentence each; only reads."""
     problems = []
     kubernetes = cluster.kubernetes_version(client, desired.planned_kubernetes)
     for project in desired.projects:
@@ -255,14 +257,14 @@ def _to_migrate(
     return projects
 
 
-def patches(desired: DesiredState) -> list[Object]:
-    """Patches for `apply`: configuration and gateway."""
+def patches(desired: DesiredState) -> list[Patch]:
+    """Return the patches with configuration and gateway."""
     changes = []
     if desired.autopilot and "serving" in desired.projects:
         name, namespace = "config-deployment", PROJECTS["serving"].namespace
-        changes.append(_patch("ConfigMap", name, {"data": AUTOPILOT}, namespace))
+        changes.append(Patch({"data": AUTOPILOT}, "ConfigMap", name, namespace))
     changes += [
-        _patch("ConfigMap", name, {"data": _texts(name, data)}, PROJECTS[project].namespace)
+        Patch({"data": _texts(name, data)}, "ConfigMap", name, PROJECTS[project].namespace)
         for project, maps in desired.config.items()
         if project in desired.projects
         for name, data in maps.items()
@@ -271,25 +273,25 @@ def patches(desired: DesiredState) -> list[Object]:
     if ingress:
         data = {"ingress-class": COMPONENTS[ingress].ingress_class}
         namespace = PROJECTS["serving"].namespace
-        changes.append(_patch("ConfigMap", "config-network", {"data": data}, namespace))
+        changes.append(Patch({"data": data}, "ConfigMap", "config-network", namespace))
     if ingress == "kourier":
         changes += _gateway(desired.gateway)
     if "kafka_broker" in desired.projects:
         namespace = PROJECTS["kafka_broker"].namespace
         changes += [
-            _patch("ConfigMap", name, {"data": data}, namespace)
+            Patch({"data": data}, "ConfigMap", name, namespace)
             for name, data in kafka.config_maps(desired.kafka).items()
         ]
     for project in desired.projects:
         for name in SELF_RULED.get(project, ()):
             kind = "Validating" if name.startswith("validation.") else "Mutating"
             rules = {"webhooks": [{"name": name, "rules": None}]}
-            changes.append(_patch(f"{kind}WebhookConfiguration", name, rules))
+            changes.append(Patch(rules, f"{kind}WebhookConfiguration", name))
     return changes
 
 
 def extra_objects(desired: DesiredState) -> list[Object]:
-    """Objects a release forgot."""
+    """Return objects that a release lacks."""
     affected = "eventing" in desired.components and desired.versions["eventing"].line == "1.22"
     return list(REQUEST_REPLY) if affected else []
 
@@ -311,10 +313,6 @@ def pull_secrets(desired: DesiredState) -> list[Object]:
     ]
 
 
-def _patch(kind: str, name: str, merge: Object, namespace: str = "") -> Object:
-    return {"kind": kind, "name": name, "namespace": namespace, "merge": merge}
-
-
 def _texts(name: str, data: Mapping[str, Any]) -> dict[str, str]:
     """Values of a ConfigMap: true becomes "true", as its readers expect."""
     if "_example" in data:
@@ -325,11 +323,11 @@ def _texts(name: str, data: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _gateway(gateway: Object) -> list[Object]:
+def _gateway(gateway: Object) -> list[Patch]:
     spec: Object = {"type": gateway.get("service_type") or "LoadBalancer"}
     if gateway.get("node_port"):
         spec["ports"] = [{"name": "http2", "nodePort": gateway["node_port"]}]
     merge: Object = {"spec": spec}
     if gateway.get("annotations"):
         merge["metadata"] = {"annotations": gateway["annotations"]}
-    return [_patch("Service", "kourier", merge, PROJECTS["kourier"].namespace)]
+    return [Patch(merge, "Service", "kourier", PROJECTS["kourier"].namespace)]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from .._kubernetes.client import Client, permitted
+from .._kubernetes.client import Client, look_up
 from .._kubernetes.patches import merge
 from .image_overrides import Replacement
 from .images import references, replaced
@@ -292,14 +292,9 @@ def missing(client: Client, settings: Settings, objects: Iterable[Object]) -> li
         f"{option}: there is no {kind} {name} in namespace {namespace}: create it first, or have"
         " additional_manifests bring it"
         for option, kind, namespace, name in needed
-        if (kind, namespace, name) not in made and _is_missing(client, kind, name, namespace)
+        if (kind, namespace, name) not in made
+        and look_up(client, "v1", kind, name, namespace) is None
     ]
-
-
-def _is_missing(client: Client, kind: str, name: str, namespace: str) -> bool:
-    """Return whether an object is not there; one that may not be read counts as there."""
-    resource = client.resource("v1", kind)
-    return permitted(lambda: client.get(resource, name, namespace) is None, False)
 
 
 # -- workloads -------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._kubernetes.apply import PART_OF
-from .._kubernetes.client import Client, permitted
+from .._kubernetes.client import Client, may, permitted
 from .releases import PROJECTS, Version, minimum_kubernetes, project_of_deployment
 
 Object = dict[str, Any]
@@ -157,21 +157,10 @@ def unknown_minimum(project: str, want: Version) -> str:
 
 def missing_permissions(client: Client) -> list[str]:
     """What the caller may not write, as "customresourcedefinitions.apiextensions.k8s.io"."""
-    if _may(client, "*", "*", "*"):
+    if may(client, "*", "*", "*"):
         return []
     return [
         f"{resource}.{group}".rstrip(".")
         for group, resource in NEEDED
-        if not all(_may(client, verb, group, resource) for verb in ("create", "patch", "delete"))
+        if not all(may(client, group, resource, verb) for verb in ("create", "patch", "delete"))
     ]
-
-
-def _may(client: Client, verb: str, group: str, resource: str) -> bool:
-    kind = client.resource("authorization.k8s.io/v1", "SelfSubjectAccessReview")
-    review = {
-        "apiVersion": kind.api_version,
-        "kind": kind.kind,
-        "spec": {"resourceAttributes": {"verb": verb, "group": group, "resource": resource}},
-    }
-    status = client.create(kind, review).get("status") or {}
-    return bool(status.get("allowed"))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from .._kubernetes.apply import Key, Settings
+from .._kubernetes.apply import Settings
 from .._kubernetes.apply_run import Options, Result, absent, present
 from .._kubernetes.client import Client
 from .._kubernetes.delete import deletions
-from .._kubernetes.download import Downloader
+from .._kubernetes.download import Downloader, cache_dir
 from .._kubernetes.errors import KubeError, accounting
 from .._kubernetes.managed_fields import record
 from .._kubernetes.manifests import Manifests, Refused, Source, read
 from .._kubernetes.patches import Patch
-from .._kubernetes.readiness import Condition
+from .._module.progress import paced
+from .._module.task import Run
 from .bundle import PULL_SECRET, SILENT, DesiredState, Plan, plan, pull_secrets
 from .customization import LIMITS, Customization, missing
 from .images import references, replaced
@@ -39,21 +39,31 @@ _SCALED = {
 }
 
 
-@dataclass(frozen=True)
 class Installer:
-    """Runs against one cluster; `timeout` is in seconds."""
+    """Runs against one cluster, with the options of the module `knative`."""
 
-    client: Client
-    cache_dir: Path
-    request_timeout: float
-    timeout: float
-    check_mode: bool
-    delete_resources: bool
-    scope: str
-    progress: Callable[[str], None]
-    warn: Callable[[str], None]
-    #: What earlier tasks delete, which in check mode is still there.
-    planned_deletions: frozenset[Key] = frozenset()
+    def __init__(self, client: Client, run: Run) -> None:
+        params = run.params
+        self._client = client
+        self._check_mode = run.check_mode
+        self._progress = paced(run.progress)
+        self._warn = run.warn
+        self._cache, self._request_timeout = (
+            cache_dir(params["cache_dir"]),
+            params["request_timeout"],
+        )
+        self._settings = Settings(
+            retry_timeout=params["wait_timeout"],
+            check_mode=run.check_mode,
+            namespaces="label",
+            planned_deletions=deletions(params["planned_deletions"] if run.check_mode else []),
+        )
+        self._options = Options(
+            apply_set=APPLY_SET,
+            apply_set_scope=params["scope"],
+            wait_timeout=params["wait_timeout"],
+            delete_custom_resources=params["delete_resources"],
+        )
 
     def install(
         self, desired: DesiredState, *, monitors: bool, verify: Verify | None = None
@@ -62,9 +72,9 @@ class Installer:
 
         Raises Refused before, Interrupted or NotReady after something changed.
         """
-        made = plan(self.client, desired)
+        made = plan(self._client, desired)
         for warning in made.warnings:
-            self.warn(warning)
+            self._warn(warning)
         written = self._read(made.install)
         jobs = self._read(made.post_install)
         release = _referring(written, desired.references)
@@ -76,7 +86,7 @@ class Installer:
             settings = replace(settings, image_pull_secrets=secrets)
         custom = Customization(settings, [source.definition for source in release])
         problems = custom.problems() or missing(
-            self.client, settings, [s.definition for s in [*release, *additional]]
+            self._client, settings, [s.definition for s in [*release, *additional]]
         )
         if problems:
             raise Refused(problems)
@@ -98,30 +108,22 @@ class Installer:
         sources += [replace(source, is_extra=True) for source in extra]
         results = [
             present(
-                self.client,
+                self._client,
                 sources,
-                replace(self._settings(), force_conflicts=made.takes_over),
-                Options(
-                    apply_set=APPLY_SET,
-                    apply_set_scope=self.scope,
-                    prune=True,
-                    patches=[Patch(**patch) for patch in made.patches],
-                    wait_timeout=self.timeout,
-                    wait_conditions=[Condition(**entry) for entry in SILENT],
-                    delete_custom_resources=self.delete_resources,
+                replace(self._settings, force_conflicts=made.takes_over),
+                replace(
+                    self._options, prune=True, patches=made.patches, wait_conditions=list(SILENT)
                 ),
-                self.progress,
+                self._progress,
             )
         ]
         if migrations:
-            options = Options(
-                apply_set=MIGRATIONS, apply_set_scope=self.scope, wait_timeout=self.timeout
-            )
+            options = replace(self._options, apply_set=MIGRATIONS)
             with accounting(
-                changed=results[0].changed and not self.check_mode, dry_run=self.check_mode
+                changed=results[0].changed and not self._check_mode, dry_run=self._check_mode
             ):
                 results.append(
-                    present(self.client, migrations, self._settings(), options, self.progress)
+                    present(self._client, migrations, self._settings, options, self._progress)
                 )
         return made, results
 
@@ -140,17 +142,17 @@ class Installer:
             namespace = PROJECTS["serving"].namespace
             objects.append(_config_map("config-domain", namespace, {domain: ""} if domain else {}))
         settings = replace(
-            self._settings(),
+            self._settings,
             field_manager=CONFIGURATION_MANAGER,
             force_conflicts=desired.adopt,
         )
         options = Options(foreseen_namespaces=[PROJECTS[name].namespace for name in SCRAPED])
         sources = _sources("domain and record", objects)
-        return present(self.client, sources, settings, options, self.progress)
+        return present(self._client, sources, settings, options, self._progress)
 
     def remove(self, leader_buckets: int) -> list[Result]:
         """Delete everything that was installed; connections first, while their controllers run."""
-        foreign = [name for name, part in installed(self.client).items() if not part.ours]
+        foreign = [name for name, part in installed(self._client).items() if not part.ours]
         if foreign:
             raise KubeError(
                 f"{', '.join(foreign)} was installed by somebody else. To remove it, first take it over:"
@@ -159,17 +161,12 @@ class Installer:
         records = [_config_map(RECORD, PROJECTS[name].namespace, {}) for name in SCRAPED]
         left = _sources("what Knative leaves", [*records, *_buckets(leader_buckets)])
         results: list[Result] = []
-        settings = self._settings()
+        settings = self._settings
         for name, sources in ((MIGRATIONS, []), (APPLY_SET, left)):
-            changed = any(result.changed for result in results) and not self.check_mode
-            options = Options(
-                apply_set=name,
-                apply_set_scope=self.scope,
-                wait_timeout=self.timeout,
-                delete_custom_resources=self.delete_resources,
-            )
-            with accounting(changed=changed, dry_run=self.check_mode):
-                result = absent(self.client, sources, settings, options, self.progress)
+            changed = any(result.changed for result in results) and not self._check_mode
+            options = replace(self._options, apply_set=name)
+            with accounting(changed=changed, dry_run=self._check_mode):
+                result = absent(self._client, sources, settings, options, self._progress)
             results.append(result)
             deleted = settings.planned_deletions | deletions(result.objects())
             settings = replace(settings, planned_deletions=deleted)
@@ -186,9 +183,9 @@ class Installer:
         metadata, kind = definition["metadata"], definition["kind"]
         if _SCALED.get(metadata["name"]) != kind:
             return definition
-        resource = self.client.resource("apps/v1", kind)
-        live = self.client.get(resource, metadata["name"], metadata["namespace"])
-        applied = record(live, self._settings().field_manager) if live else None
+        resource = self._client.resource("apps/v1", kind)
+        live = self._client.get(resource, metadata["name"], metadata["namespace"])
+        applied = record(live, self._settings.field_manager) if live else None
         return _without_lost(definition, applied["fieldsV1"]["f:spec"]) if applied else definition
 
     def _without_foreign_limits(self, sources: list[Source]) -> list[Source]:
@@ -197,37 +194,29 @@ class Installer:
         A budget has only one limit, and an apply leaves what others own. Returns the sources, in check mode
         without those budgets, which cannot be tried out.
         """
-        resource = self.client.resource("policy/v1", "PodDisruptionBudget")
+        resource = self._client.resource("policy/v1", "PodDisruptionBudget")
         left = []
         for source in sources:
             definition = source.definition
             if definition["kind"] == resource.kind:
                 name, namespace = (definition["metadata"][key] for key in ("name", "namespace"))
-                live = self.client.get(resource, name, namespace) or {"spec": {}}
+                live = self._client.get(resource, name, namespace) or {"spec": {}}
                 foreign = (live["spec"].keys() & LIMITS) - definition["spec"].keys()
-                if foreign and self.check_mode:
+                if foreign and self._check_mode:
                     continue
                 if foreign:
                     limits = {key: definition["spec"].get(key) for key in LIMITS}
-                    self.client.patch(resource, name, namespace, {"spec": limits})
+                    self._client.patch(resource, name, namespace, {"spec": limits})
             left.append(source)
         return left
 
-    def _settings(self) -> Settings:
-        return Settings(
-            retry_timeout=self.timeout,
-            check_mode=self.check_mode,
-            namespaces="label",
-            planned_deletions=self.planned_deletions,
-        )
-
     def _read(self, files: Files) -> list[Source]:
         """Return the objects of files."""
-        downloader = Downloader(self.cache_dir, timeout=self.request_timeout)
+        downloader = Downloader(self._cache, timeout=self._request_timeout)
         manifests = Manifests()
         read(manifests, contents=[], files=files.paths, urls=files.urls, downloader=downloader)
         for warning in [*downloader.warnings, *manifests.warnings]:
-            self.warn(warning)
+            self._warn(warning)
         return manifests.result()
 
 
@@ -249,10 +238,10 @@ def _images(sources: Iterable[Source]) -> set[str]:
     return {name for source in sources for name in references(source.definition)}
 
 
-def _patched_images(patches: Iterable[Object]) -> set[str]:
+def _patched_images(patches: Iterable[Patch]) -> set[str]:
     """Return the images that a configuration puts into ConfigMaps."""
-    maps = [patch for patch in patches if patch["kind"] == "ConfigMap"]
-    return {name for one in maps for name in references({"kind": one["kind"], **one["merge"]})}
+    maps = [patch for patch in patches if patch.kind == "ConfigMap"]
+    return {name for one in maps for name in references({"kind": one.kind, **one.merge})}
 
 
 def _without_lost(definition: Object, owned: Object) -> Object:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .._kubernetes.client import FORBIDDEN, Client, Object, Resource, UnknownKind, permitted
+from .._kubernetes.client import Client, Object, Resource, UnknownKind, look_up
 from .._kubernetes.errors import ApiError, KubeError, accounting
 from .._kubernetes.polling import poll
 from .extensions import as_strings
@@ -132,8 +132,7 @@ def excluded(client: Client, subjects: Subjects, namespace: str) -> str | None:
 
 
 def _selection_mode(client: Client) -> str:
-    resource = client.resource("apps/v1", "Deployment")
-    deployment = permitted(lambda: client.get(resource, "eventing-webhook", EVENTING), None)
+    deployment = look_up(client, "apps/v1", "Deployment", "eventing-webhook", EVENTING)
     for container in _containers(deployment or {}):
         for variable in container.get("env") or []:
             if variable["name"] == "SINK_BINDING_SELECTION_MODE":
@@ -160,15 +159,12 @@ def bound_sink(item: Mapping[str, Any]) -> str | None:
 
 def webhook_knows(client: Client, subjects: Subjects) -> bool:
     """Whether the binding's webhook is called for the subjects' kind; True where that may not be read."""
-    resource = client.resource("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration")
-    try:
-        configuration = client.get(resource, WEBHOOK) or {}
-    except ApiError as error:
-        if error.status == FORBIDDEN:
-            return True
-        raise
+    group = "admissionregistration.k8s.io/v1"
+    configuration = look_up(client, group, "MutatingWebhookConfiguration", WEBHOOK)
+    if configuration == {}:  # it may not be read
+        return True
     kind = client.resource(subjects.api_version, subjects.kind)
-    for webhook in configuration.get("webhooks") or []:
+    for webhook in (configuration or {}).get("webhooks") or []:
         for rule in webhook.get("rules") or []:
             plurals = {name.partition("/")[0] for name in rule.get("resources") or []}
             if kind.group in rule.get("apiGroups", []) and plurals & {kind.plural, "*"}:

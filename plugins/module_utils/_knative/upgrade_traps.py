@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .._kubernetes.client import Client, Object, permitted
+from .._kubernetes.client import Client, Object, look_up, permitted
 from .releases import Version
 
 SERVICE_LABEL = "serving.knative.dev/service"
@@ -125,17 +125,10 @@ def _all(client: Client, api_version: str, kind: str) -> list[Object]:
     return found
 
 
-def _one(
-    client: Client, api_version: str, kind: str, name: str, namespace: str | None = None
-) -> Object | None:
-    resource = client.resource(api_version, kind)
-    return permitted(lambda: client.get(resource, name, namespace), None)
-
-
 def _opencensus(namespace: str) -> Callable[[Client], Findings]:
     def look(client: Client) -> Findings:
         for name, keys in OPENCENSUS.items():
-            found = _one(client, "v1", "ConfigMap", name, namespace)
+            found = look_up(client, "v1", "ConfigMap", name, namespace)
             left = [key for key in keys if key in ((found or {}).get("data") or {})]
             if found and left:
                 yield (
@@ -210,7 +203,7 @@ def _uri(item: Object, field: str) -> str:
 
 def _pod_defaults(client: Client) -> Findings:
     """Serving 1.23: the default of secure-pod-defaults is announced to change after it."""
-    found = _one(client, "v1", "ConfigMap", "config-features", "knative-serving")
+    found = look_up(client, "v1", "ConfigMap", "config-features", "knative-serving")
     if found and "secure-pod-defaults" not in (found.get("data") or {}):
         yield (
             found,
@@ -223,8 +216,8 @@ def _pod_defaults(client: Client) -> Findings:
 def _deprecated(client: Client) -> Findings:
     """Eventing 1.23: the last release that is known to serve what is deprecated."""
     for name, (old, newest) in DEPRECATED.items():
-        definition = _one(client, "apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
-        if definition is None:
+        definition = look_up(client, "apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
+        if not definition:
             continue
         spec = definition["spec"]
         # As it is stored: other versions take the webhook that converts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Any
 
 from .._module.progress import paced
@@ -71,33 +72,25 @@ def inline(definitions: list[Any]) -> list[dict[str, str]]:
 
 
 def settings(run: Run) -> Settings:
-    """How to apply."""
+    """Return how to apply."""
     params = run.params
     return Settings(
-        field_manager=params["field_manager"],
-        force_conflicts=params["force_conflicts"],
-        recreate=params["recreate"],
-        validate=params["validate"],
-        namespace=params["namespace"],
-        concurrency=max(1, params["concurrency"]),
-        retry_timeout=params["retry_timeout"],
-        check_mode=run.check_mode,
-        namespaces=params["namespaces"],
-        planned_deletions=deletions(params["planned_deletions"] if run.check_mode else []),
+        **{field.name: params[field.name] for field in fields(Settings) if field.name in params}
+        | {
+            "check_mode": run.check_mode,
+            "concurrency": max(1, params["concurrency"]),
+            "planned_deletions": deletions(params["planned_deletions"] if run.check_mode else []),
+        }
     )
 
 
 def options(params: dict[str, Any]) -> Options:
-    """What else to do."""
+    """Return what else to do."""
     return Options(
-        apply_set=params["apply_set"] or "",
-        apply_set_namespace=params["apply_set_namespace"],
-        apply_set_scope=params["apply_set_scope"],
-        prune=params["prune"],
-        patches=[Patch(**patch) for patch in params["patches"]],
-        wait=params["wait"],
-        wait_timeout=params["wait_timeout"],
-        wait_conditions=[Condition(**entry) for entry in params["wait_conditions"]],
-        delete_custom_resources=params["delete_custom_resources"],
-        create_namespace=params["create_namespace"],
+        **{field.name: params[field.name] for field in fields(Options) if field.name in params}
+        | {
+            "apply_set": params["apply_set"] or "",
+            "patches": [Patch(**patch) for patch in params["patches"]],
+            "wait_conditions": [Condition(**entry) for entry in params["wait_conditions"]],
+        }
     )

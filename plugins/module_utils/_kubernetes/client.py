@@ -89,6 +89,19 @@ def look_up(
     )
 
 
+def may(client: Client, group: str, resource: str, verb: str, namespace: str = "") -> bool:
+    """Return whether the caller may do something; a `resource` is for example "pods" or "pods/log"."""
+    resource, _slash, part = resource.partition("/")
+    asked = {"group": group, "resource": resource, "subresource": part, "verb": verb}
+    kind = client.resource("authorization.k8s.io/v1", "SelfSubjectAccessReview")
+    review = {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "spec": {"resourceAttributes": {**asked, "namespace": namespace}},
+    }
+    return bool((client.create(kind, review).get("status") or {}).get("allowed"))
+
+
 class Client:
     """Reads and writes objects of one cluster; safe to use from several threads."""
 

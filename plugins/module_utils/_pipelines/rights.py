@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from .._kubernetes.client import Client, Object
+from .._kubernetes.client import Client, Object, may
 from .model import SUBJECTS, numbered
 
 Rules = Iterable[Mapping[str, Any]]
 Right = tuple[str, str, str]  # API group, resource, verb
 
-AUTHORIZATION = "authorization.k8s.io/v1"
 SHOWN = 6  # rights named in a message
 EVERY = "*"
 #: Resources that are only needed for some pipelines, by what needs them.
@@ -35,7 +34,7 @@ def problems(
 
     `variable` names the namespaces for messages.
     """
-    if _may(client, (EVERY, EVERY, EVERY)):
+    if may(client, EVERY, EVERY, EVERY):
         return []
     found = []
     for namespace in sorted(namespaces):
@@ -45,7 +44,7 @@ def problems(
             for right in rights
             # Some authorizers answer only what they are asked.
             if not any(_covers(rule, right) for rule in rules)
-            and not _may(client, right, namespace)
+            and not may(client, *right, namespace)
         ]
         if lacking:
             found.append(
@@ -104,7 +103,7 @@ def _group(workload: str) -> str:
 
 
 def _rules(client: Client, namespace: str) -> list[Mapping[str, Any]]:
-    kind = client.resource(AUTHORIZATION, "SelfSubjectRulesReview")
+    kind = client.resource("authorization.k8s.io/v1", "SelfSubjectRulesReview")
     review = {"apiVersion": kind.api_version, "kind": kind.kind, "spec": {"namespace": namespace}}
     status: Object = client.create(kind, review).get("status") or {}
     return [rule for rule in status.get("resourceRules") or [] if not rule.get("resourceNames")]
@@ -116,19 +115,6 @@ def _covers(rule: Mapping[str, Any], right: Right) -> bool:
         wanted in (given or ()) or EVERY in (given or ())
         for wanted, given in zip(right, parts, strict=True)
     )
-
-
-def _may(client: Client, right: Right, namespace: str = "") -> bool:
-    group, resource, verb = right
-    resource, _slash, part = resource.partition("/")
-    asked = {"group": group, "resource": resource, "subresource": part, "verb": verb}
-    kind = client.resource(AUTHORIZATION, "SelfSubjectAccessReview")
-    review = {
-        "apiVersion": kind.api_version,
-        "kind": kind.kind,
-        "spec": {"resourceAttributes": {**asked, "namespace": namespace}},
-    }
-    return bool((client.create(kind, review).get("status") or {}).get("allowed"))
 
 
 def _listed(rights: Iterable[Right]) -> str:

@@ -27,6 +27,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import Patch
 
 ALL = [name for name in COMPONENTS if name not in ("net-gateway-api", "net-istio")]
 VERSIONS = {
@@ -125,9 +126,9 @@ def test_deployments_belong_to_a_project(namespace: str, name: str, project: str
 )
 def test_the_ingress_class_is_that_of_the_chosen_ingress(ingress: str, ingress_class: str) -> None:
     changes = patches(desired(components=["serving", ingress], versions={}))
-    network = [change for change in changes if change["name"] == "config-network"]
-    assert [change["merge"]["data"]["ingress-class"] for change in network] == [ingress_class]
-    services = [change for change in changes if change["kind"] == "Service"]
+    network = [change for change in changes if change.name == "config-network"]
+    assert [change.merge["data"]["ingress-class"] for change in network] == [ingress_class]
+    services = [change for change in changes if change.kind == "Service"]
     assert bool(services) == (ingress == "kourier"), "only Kourier brings a gateway"
 
 
@@ -164,9 +165,9 @@ def desired(**changes: Any) -> DesiredState:
     return DesiredState(**{**options, **changes})
 
 
-def found(made: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
-    (one,) = [patch for patch in made if (patch["kind"], patch["name"]) == (kind, name)]
-    merged: dict[str, Any] = one["merge"]
+def found(made: list[Patch], kind: str, name: str) -> dict[str, Any]:
+    (one,) = [patch for patch in made if (patch.kind, patch.name) == (kind, name)]
+    merged: dict[str, Any] = one.merge
     return merged
 
 
@@ -190,18 +191,18 @@ def test_configuration_becomes_text_and_spares_the_example() -> None:
     with pytest.raises(Refused, match="config-features: _example documents the map"):
         patches(desired(config={"serving": {"config-features": {"_example": "x"}}}))
     without = desired(components=["serving"], config=config)
-    assert all(patch["name"] != "config-features" for patch in patches(without))
+    assert all(patch.name != "config-features" for patch in patches(without))
 
 
 def test_on_autopilot_pods_wait_for_the_node_that_is_added_for_them() -> None:
     key, name = "pod-is-always-schedulable", "config-deployment"
     assert found(patches(desired(autopilot=True)), "ConfigMap", name)["data"] == {key: "true"}
-    assert all(patch["name"] != name for patch in patches(desired()))
+    assert all(patch.name != name for patch in patches(desired()))
     eventing = desired(autopilot=True, components=["eventing"])
-    assert all(patch["name"] != name for patch in patches(eventing))
+    assert all(patch.name != name for patch in patches(eventing))
     own = {"serving": {name: {key: False}}}
-    of_both = [p for p in patches(desired(autopilot=True, config=own)) if p["name"] == name]
-    assert of_both[-1]["merge"]["data"] == {key: "false"}, "what is set counts"
+    of_both = [p for p in patches(desired(autopilot=True, config=own)) if p.name == name]
+    assert of_both[-1].merge["data"] == {key: "false"}, "what is set counts"
 
 
 def test_what_eventing_1_22_forgot_is_supplied_to_it_only() -> None:
