@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ._module.options import Spec, described
+from ._module.suggestion import meant
 
 #: The begin of a Jinja expression, statement or comment, or what may become one with the next text.
 _JINJA = re.compile(r"\{(?=[{%#]|$)")
@@ -45,24 +45,19 @@ def options(
         OptionError: Names everything that is wrong.
     """
     spec = described(documentation, {}) | (more or {})
-    unknown = sorted(set(arguments) - set(spec) - _aliases(spec))
+    aliases = {alias for option in spec.values() for alias in option.get("aliases", ())}
+    unknown = sorted(set(arguments) - set(spec) - aliases)
     if unknown:
-        raise OptionError("; ".join(_unknown(name, spec) for name in unknown))
+        said = (
+            f"{name} is not an option of this event source: {meant(name, sorted(spec))}"
+            for name in unknown
+        )
+        raise OptionError("; ".join(said))
     result = ArgumentSpecValidator(spec).validate(dict(arguments))
     if result.error_messages:
         raise OptionError("; ".join(result.error_messages))
     parameters: dict[str, Any] = result.validated_parameters
     return parameters
-
-
-def _aliases(spec: Mapping[str, dict[str, Any]]) -> set[str]:
-    return {alias for option in spec.values() for alias in option.get("aliases", ())}
-
-
-def _unknown(name: str, spec: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, spec, n=1)
-    advice = f"did you mean {close[0]}?" if close else f"there are: {', '.join(sorted(spec))}"
-    return f"{name} is not an option of this event source: {advice}"
 
 
 def for_rules(value: Any, *, keep_jinja: bool, depth: int = 0) -> Any:

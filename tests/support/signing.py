@@ -25,12 +25,12 @@ from support.ports import free_port
 from support.registries import serve
 
 from ansible_collections.streamops.knative.plugins.module_utils._oci.image import (
+    CONFIG_TYPE,
     MANIFEST_TYPE,
     Document,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._oci.referrers import (
     Artifact,
-    Blob,
     attach,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._oci.registry import Repository
@@ -388,22 +388,22 @@ def put_bundle(repository: Repository, subject: Json, envelope: Json, material: 
         "verificationMaterial": material,
         "dsseEnvelope": envelope,
     }
-    blob = Blob(json.dumps(bundle).encode())
-    attach(repository, Artifact.of(BUNDLE_TYPE, subject, [blob.descriptor(BUNDLE_TYPE)], [blob]))
+    blob = Document(BUNDLE_TYPE, json.dumps(bundle).encode())
+    attach(repository, Artifact.of(BUNDLE_TYPE, subject, [blob.descriptor()], [blob]))
 
 
 def put_signature(
     repository: Repository, digest: str, payload: bytes, annotations: dict[str, str]
 ) -> None:
     """Store a signature as cosign 2 does."""
-    config, blob = Blob(b"{}"), Blob(payload)
+    config, blob = Document(CONFIG_TYPE, b"{}"), Document(PAYLOAD_TYPE, payload)
     for one in (config, blob):
         repository.push_blob(one, one.digest, len(one.content))
     value = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
-        "config": config.descriptor("application/vnd.oci.image.config.v1+json"),
-        "layers": [{**blob.descriptor(PAYLOAD_TYPE), "annotations": annotations}],
+        "config": config.descriptor(),
+        "layers": [{**blob.descriptor(), "annotations": annotations}],
     }
     document = Document.of(MANIFEST_TYPE, value)
     tag = f"{digest.replace(':', '-')}.sig"

@@ -17,10 +17,10 @@ from typing import Any
 
 from .._kubernetes.client import Client, look_up
 from .._kubernetes.patches import merge
+from .._module.suggestion import meant
 from .image_overrides import Replacement
 from .images import references, replaced
 from .kafka import BROKER_CONFIG
-from .suggestion import meant
 
 Object = dict[str, Any]
 ALL = "all"

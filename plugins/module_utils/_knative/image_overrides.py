@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from .._module.suggestion import meant
 from .images import is_reference
-from .suggestion import meant
 
 
 def repository(reference: str) -> str:

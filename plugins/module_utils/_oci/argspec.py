@@ -15,11 +15,6 @@ def option(kind: str = "str", **more: Any) -> dict[str, Any]:
     return {"type": kind, **more}
 
 
-def strings(**more: Any) -> dict[str, Any]:
-    """The specification of a list of strings."""
-    return option("list", elements="str", **more)
-
-
 #: How registries are reached.
 CONNECTION: dict[str, dict[str, Any]] = {
     **GOOGLE,

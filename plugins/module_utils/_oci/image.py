@@ -7,6 +7,7 @@ Keys are sorted and there is no white space, so the same image has the same byte
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -93,6 +94,10 @@ class Document:
     def digest(self) -> str:
         """Its digest."""
         return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
+
+    def open(self, _mode: str = "rb") -> io.BytesIO:
+        """Return a reader of its bytes, as a path does."""
+        return io.BytesIO(self.content)
 
     def descriptor(self) -> Json:
         """Its entry in another document."""

@@ -31,6 +31,15 @@ from .signing import SigningKey
 
 Json = dict[str, Any]
 _DIFF_LAYER_LIMIT = 20_000_000  # bytes; a larger application layer is not fetched for a diff
+#: Options that a Recipe and Settings have as they are.
+_SAME_IN_RECIPE = (
+    "python_version",
+    "wheel_platforms",
+    "allow_secrets",
+    "compression",
+    "pip_timeout",
+)
+_SAME_IN_SETTINGS = ("entrypoint", "command", "user", "workdir", "ports", "stop_signal")
 _NONE: Json = {"before": "", "after": ""}
 
 
@@ -126,14 +135,11 @@ def _recipe(options: Json) -> Recipe:
             return [folder / default] if (folder / default).is_file() else []
         return [folder / name for name in options[option]]
 
-    for option in ("app_path", "dependencies_path"):
-        if not options[option].startswith("/") or options[option].strip("/") == "":
-            raise OptionError(f"{option}: '{options[option]}' is not an absolute path below /")
-    for number, entry in enumerate(options["copy"]):
-        if not entry["dest"].startswith("/") or entry["dest"].strip("/") == "":
-            raise OptionError(
-                f"copy[{number}].dest: '{entry['dest']}' is not an absolute path below /"
-            )
+    places = {name: options[name] for name in ("app_path", "dependencies_path")}
+    places |= {f"copy[{number}].dest": one["dest"] for number, one in enumerate(options["copy"])}
+    for option, path in places.items():
+        if not path.startswith("/") or path.strip("/") == "":
+            raise OptionError(f"{option}: '{path}' is not an absolute path below /")
     return Recipe(
         folder=folder,
         copies=[(Path(entry["src"]).absolute(), entry["dest"]) for entry in options["copy"]],
@@ -141,11 +147,7 @@ def _recipe(options: Json) -> Recipe:
         constraints=files("constraints", "constraints.txt"),
         app_path=options["app_path"].rstrip("/"),
         dependencies_path=options["dependencies_path"].rstrip("/"),
-        python_version=options["python_version"],
-        wheel_platforms=options["wheel_platforms"],
-        allow_secrets=options["allow_secrets"],
-        compression=options["compression"],
-        pip_timeout=options["pip_timeout"],
+        **{name: options[name] for name in _SAME_IN_RECIPE},
     )
 
 
@@ -168,12 +170,7 @@ def _settings(options: Json) -> Settings:
 
     return Settings(
         env=texts("env"),
-        entrypoint=options["entrypoint"],
-        command=options["command"],
-        user=options["user"],
-        workdir=options["workdir"],
-        ports=options["ports"],
-        stop_signal=options["stop_signal"],
+        **{name: options[name] for name in _SAME_IN_SETTINGS},
         labels=texts("labels"),
         annotations=texts("annotations"),
         epoch=epoch,

@@ -10,7 +10,7 @@ from typing import Any
 
 from .cache import Cache
 from .image import Document, Image, same_content
-from .registry import Repository
+from .registry import Content, Repository
 
 Json = dict[str, Any]
 
@@ -110,7 +110,7 @@ class Pusher:
                     else:
                         self._take_over(layer)
             if self._lacks(image.config.descriptor()):
-                self._upload_document(image.config)
+                self._upload(image.config.descriptor(), image.config)
             if image.manifest.digest != document.digest:
                 self._manifest(image.manifest, image.manifest.digest)
         self._manifest(document, document.digest)
@@ -125,15 +125,10 @@ class Pusher:
         self._there.add(digest)
         return not self.target.has_blob(digest, descriptor["size"])
 
-    def _upload(self, descriptor: Json, path: Path) -> None:
-        self.target.push_blob(path, descriptor["digest"], descriptor["size"])
+    def _upload(self, descriptor: Json, content: Content) -> None:
+        self.target.push_blob(content, descriptor["digest"], descriptor["size"])
         self.pushed.uploaded.append(descriptor["digest"])
         self.pushed.bytes += descriptor["size"]
-
-    def _upload_document(self, document: Document) -> None:
-        with self.cache.temporary() as path:
-            path.write_bytes(document.content)
-            self._upload(document.descriptor(), path)
 
     def _take_over(self, descriptor: Json) -> None:
         """Get a layer of the base: mounted where it is in the same registry, else copied."""

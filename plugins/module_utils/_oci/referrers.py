@@ -6,8 +6,6 @@ does not list them itself gets the list under a tag, which clients keep.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,31 +23,11 @@ _DESCRIPTOR = ("mediaType", "digest", "size")
 
 
 @dataclass(frozen=True)
-class Blob:
-    """Content that is at hand, to be sent as a file is."""
-
-    content: bytes
-
-    @property
-    def digest(self) -> str:
-        """Its digest."""
-        return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
-
-    def open(self, _mode: str = "rb") -> io.BytesIO:
-        """Return a reader of it."""
-        return io.BytesIO(self.content)
-
-    def descriptor(self, media_type: str) -> Json:
-        """Return its entry in a manifest."""
-        return {"mediaType": media_type, "digest": self.digest, "size": len(self.content)}
-
-
-@dataclass(frozen=True)
 class Artifact:
     """A manifest that refers to a `subject`, and its blobs. `tag` names it besides its digest."""
 
     manifest: Document
-    blobs: Sequence[Blob]
+    blobs: Sequence[Document]
     tag: str = ""
 
     @classmethod
@@ -58,19 +36,19 @@ class Artifact:
         kind: str,
         subject: Json,
         layers: Sequence[Json],
-        blobs: Sequence[Blob],
+        blobs: Sequence[Document],
         *,
         config_type: str = EMPTY_TYPE,
         annotations: Mapping[str, str] | None = None,
         tag: str = "",
     ) -> Artifact:
         """Return an artifact of a type; `blobs` are those of the layers that are to be sent."""
-        empty = Blob(_EMPTY)
+        empty = Document(config_type, _EMPTY)
         value: Json = {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "artifactType": kind,
-            "config": empty.descriptor(config_type),
+            "config": empty.descriptor(),
             "layers": list(layers),
             "subject": {key: subject[key] for key in _DESCRIPTOR},
         }

@@ -5,15 +5,14 @@ CycloneDX 1.6, https://cyclonedx.org/docs/1.6/json/. The same image has the same
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from .image import CREATED_BY
-from .referrers import Artifact, Blob
+from .image import CREATED_BY, Document
+from .referrers import Artifact
 
 Json = dict[str, Any]
 MEDIA_TYPE = "application/vnd.cyclonedx+json"
@@ -47,12 +46,12 @@ def bill_of_materials(
             {"ref": image["bom-ref"], "dependsOn": [one["bom-ref"] for one in components]}
         ],
     }
-    blob = Blob(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+    bill = Document.of(MEDIA_TYPE, value)
     return Artifact.of(
         MEDIA_TYPE,
         subject,
-        [blob.descriptor(MEDIA_TYPE)],
-        [blob],
+        [bill.descriptor()],
+        [bill],
         annotations={"org.opencontainers.image.created": created, _MADE_BY: CREATED_BY},
     )
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import OptionError
-from .referrers import Artifact, Blob
+from .image import Document
+from .referrers import Artifact
 from .registry import Repository
 from .signatures import (
     ARTIFACT_TYPE,
@@ -84,9 +85,9 @@ class SigningKey:
             },
             "optional": None,
         }
-        payload = Blob(json.dumps(value, separators=(",", ":")).encode())
+        payload = Document(PAYLOAD_TYPE, json.dumps(value, separators=(",", ":")).encode())
         notes = {SIGNATURE: base64.b64encode(self._signature(payload.content)).decode()}
-        layer = {**payload.descriptor(PAYLOAD_TYPE), "annotations": notes}
+        layer = {**payload.descriptor(), "annotations": notes}
         tag = signature_tag(subject["digest"])
         present = repository.manifest(tag)
         others = json.loads(present[0]).get("layers", []) if present else []

@@ -21,7 +21,7 @@ from .._knative.releases import (
     ingress_of,
     projects_of,
 )
-from .._knative.suggestion import meant
+from .._module.suggestion import meant
 from .cluster_checks import DATA_PLANES, VARIABLES
 from .model import is_system
 

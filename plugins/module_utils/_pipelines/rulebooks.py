@@ -6,12 +6,12 @@ missing. Paths are relative to the current folder.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .._module.suggestion import meant
 from .._yaml import InvalidYaml, decode, documents
 from .model import DNS_LABEL, NAME_MAX_LENGTH, is_system
 from .rulebook_probe import PROBE_TYPE
@@ -88,9 +88,7 @@ def _rulebook(given: Values, rulebooks: Collection[str]) -> Iterator[str]:
             f" of {PREFIX}project"
         )
     elif name.startswith(f"{COLLECTION}.") and name not in rulebooks:
-        close = difflib.get_close_matches(name, rulebooks, n=1)
-        listed = f"did you mean {close[0]}?" if close else f"there are {', '.join(rulebooks)}"
-        yield f"{variable}: '{name}' is not a rulebook of this collection; {listed}"
+        yield f"{variable}: '{name}' is not a rulebook of this collection; {meant(name, rulebooks)}"
     elif missing := _missing(name, given):
         yield f"{variable}: '{name}': {missing}"
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._module.suggestion import meant
 from .formats import FORMATS
 
 #: Prefixes that other software uses too: a foreign variable is refused only when it looks like a misspelling.
@@ -90,7 +91,7 @@ class _Reader:
             typed = self._list(spec, typed, name)
         choices = spec.get("choices") if kind != "list" else None  # of a list, those of its entries
         if choices and typed not in choices:
-            return self._refuse(name, typed, f"is not valid; {_alternatives(typed, choices)}")
+            return self._refuse(name, typed, f"is not valid; {meant(typed, choices)}")
         self._check_format(name, typed, secret=secret)
         return typed
 
@@ -105,8 +106,7 @@ class _Reader:
         found = {}
         for key, value in given.items():
             if key not in options:
-                meant = _alternatives(key, list(options))
-                self._problems.append(f"{name}.{key}: unknown key; {meant}")
+                self._problems.append(f"{name}.{key}: unknown key; {meant(key, options)}")
                 continue
             typed = self.read(options[key], value, f"{name}.{key}")
             if typed is not _OMITTED:
@@ -145,17 +145,6 @@ def _sentence(spec: Mapping[str, Any]) -> str:
     description = spec.get("description", "")
     text = description[0] if isinstance(description, list) else description
     return re.sub(r"[CVPOM]\((.*?)\)", r"\1", str(text)).partition(". ")[0]
-
-
-def _alternatives(given: Any, choices: Iterable[Any]) -> str:
-    names = [str(choice) for choice in choices]
-    close = difflib.get_close_matches(str(given), names, n=1)
-    exact = [name for name in names if name.lower() == str(given).lower()]
-    return (
-        f"did you mean {(exact or close)[0]}?"
-        if exact or close
-        else f"there are {', '.join(names)}"
-    )
 
 
 def _article(kind: str) -> str:
