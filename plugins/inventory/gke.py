@@ -202,7 +202,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         group = self.inventory.add_group(self.get_option("group"))
         for cluster in clusters:
             unique = names[cluster["name"]] == 1 and self.get_option("host_name") == "name"
-            host = cluster["name"] if unique else _full_name(cluster)
+            host = (
+                cluster["name"]
+                if unique
+                else "-".join(cluster[key] for key in ("project", "location", "name"))
+            )
             self.inventory.add_host(host, group)
             self._add(host, cluster)
 
@@ -298,7 +302,3 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _option(self, name: str) -> Any:
         value = self.get_option(name)
         return self.templar.template(value) if name == "endpoint" and value else value
-
-
-def _full_name(cluster: dict[str, Any]) -> str:
-    return "-".join((cluster["project"], cluster["location"], cluster["name"]))

@@ -524,11 +524,6 @@ SETTINGS = (
     *("workloads", "services", "pod_disruption_budgets", "namespace_metadata", "broker_class"),
     *("selection_mode", "registry", "images", "image_pull_secrets"),
 )
-#: What of a registry's options the bundle's takes; the rest has its defaults.
-REGISTRY_OPTIONS = (
-    *("username", "password", "docker_config"),
-    *("ca_cert", "validate_certs", "plain_http"),
-)
 SSLIP = "sslip.io"  # resolves ADDRESS.sslip.io to the address
 
 

@@ -202,9 +202,10 @@ class Secrets:
                 ),
             )
             return
-        if want.replication and not _same_replication(want.replication, have.secret["replication"]):
+        kept = _locations(have.secret["replication"])
+        if want.replication and _locations(want.replication) != kept:
             raise ConfigError(
-                f"secret {name}: the replication is {_locations(have.secret['replication'])} and"
+                f"secret {name}: the replication is {kept} and"
                 f" cannot be changed to {_locations(want.replication)}. Delete the secret"
                 " (state: absent) and create it anew."
             )
@@ -410,10 +411,6 @@ def _meaningful(value: Any) -> Any:
     if is_time(value):
         return moment(value).timestamp()
     return value if value != "" else None
-
-
-def _same_replication(one: Json, other: Json) -> bool:
-    return _locations(one) == _locations(other)
 
 
 def _locations(replication: Json) -> str:

@@ -56,7 +56,11 @@ def installed(client: Client) -> dict[str, Installed]:
 def _describe(deployments: list[Object]) -> Installed:
     labels = [deployment["metadata"].get("labels") or {} for deployment in deployments]
     texts = [entry.get(VERSION_LABEL, "") for entry in labels]
-    versions = [Version.parse(text, VERSION_LABEL) for text in texts if _is_version(text)]
+    versions = [
+        Version.parse(text, VERSION_LABEL)
+        for text in texts
+        if re.fullmatch(r"v?\d+\.\d+\.\d+", text)
+    ]
     owners = [
         entry.get("manager", "")
         for entry in deployments[0]["metadata"].get("managedFields") or []
@@ -68,10 +72,6 @@ def _describe(deployments: list[Object]) -> Installed:
         ours=all(PART_OF in entry for entry in labels),
         manager=", ".join(dict.fromkeys(owners)) or "somebody",
     )
-
-
-def _is_version(text: str) -> bool:
-    return re.fullmatch(r"v?\d+\.\d+\.\d+", text) is not None
 
 
 def migrated(client: Client, namespace: str) -> dict[str, str]:

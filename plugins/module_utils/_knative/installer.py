@@ -103,7 +103,8 @@ class Installer:
             release = self._without_foreign_limits(release)
         sources = [*release, *additional]
         if monitors and made.prometheus:
-            sources += _sources("monitors", [_monitor(name) for name in _scraped(desired)])
+            scraped = [PROJECTS[name].namespace for name in SCRAPED if name in desired.components]
+            sources += _sources("monitors", map(_monitor, scraped))
         extra = _sources("objects that the releases lack", made.extra_objects)
         sources += [replace(source, is_extra=True) for source in extra]
         results = [
@@ -285,10 +286,6 @@ def _sources(origin: str, objects: Iterable[Object]) -> list[Source]:
     for item in objects:
         manifests.add(origin, json.dumps(item))
     return manifests.result()
-
-
-def _scraped(desired: DesiredState) -> list[str]:
-    return [PROJECTS[name].namespace for name in SCRAPED if name in desired.components]
 
 
 def _monitor(namespace: str) -> Object:

@@ -79,7 +79,11 @@ class Result:
     def diff(self) -> list[dict[str, str]]:
         """Ansible's diff of everything that changed."""
         return [
-            difference(item.before, None if _gone(item) else item.after, item.title)
+            difference(
+                item.before,
+                None if item.action in ("deleted", "pruned") else item.after,
+                item.title,
+            )
             for item in self.items
             if item.action not in ("unchanged", "kept")
         ]
@@ -101,10 +105,6 @@ def summarize(run: Run, client: Client, results: list[Result]) -> dict[str, Any]
     if run.diff:
         returned["diff"] = [entry for result in results for entry in result.diff()]
     return returned
-
-
-def _gone(item: Item) -> bool:
-    return item.action in ("deleted", "pruned")
 
 
 def present(
@@ -222,7 +222,8 @@ def absent(
 ) -> Result:
     """Delete the objects of the sources and of the apply set, in reverse order."""
     applier = Applier(client, settings, progress)
-    served = [source for source in sources if _is_served(client, source)]
+    kinds = client.resources()  # an object of a kind that is gone is gone
+    served = [s for s in sources if (s.definition["apiVersion"], s.definition["kind"]) in kinds]
     bundle = resolve(client, served, settings.namespace)
     applier.read(bundle)
     apply_set = _apply_set(client, applier, options, settings, bundle)
@@ -244,8 +245,3 @@ def absent(
 
 def _once(warnings: list[str]) -> list[str]:
     return list(dict.fromkeys(warnings))
-
-
-def _is_served(client: Client, source: Source) -> bool:
-    """An object of a kind that is gone is gone."""
-    return (source.definition["apiVersion"], source.definition["kind"]) in client.resources()

@@ -279,20 +279,16 @@ def _credentials(
     if user.get("exec"):
         run = functools.partial(exec_plugin.credentials, user["exec"], cluster)
         return run(), run
-    certificate = _certificate(user, folder)
+    certificate = {
+        "client_cert": _data_or_file(user, "client-certificate", folder),
+        "client_key": _data_or_file(user, "client-key", folder),
+    }
     if user.get("tokenFile"):  # wins over token, and is replaced while we run
         read = functools.partial(_from_token_file, folder / user["tokenFile"])
         return {**certificate, **read()}, read
     given = {**certificate, "api_key": user.get("token") or ""}
     renew = google_tokens.source(user)
     return {**given, "expires": google_tokens.expires(user)} if renew else given, renew
-
-
-def _certificate(user: dict[str, Any], folder: Path) -> dict[str, Any]:
-    return {
-        "client_cert": _data_or_file(user, "client-certificate", folder),
-        "client_key": _data_or_file(user, "client-key", folder),
-    }
 
 
 def _as_data(pem: str) -> dict[str, str]:

@@ -247,15 +247,13 @@ def _not_texts(kind: str, where: str, value: Any) -> list[str]:
         return []
     if not isinstance(value, dict):
         return [f"{kind}: {where} is {type_name(value)}, not a mapping"]
+    secret = "its value is not shown" if kind == "Secret" else ""
     return [
-        f"{kind}: {where}.{key} is {type_name(entry)} ({_shown(kind, entry)}), not a text: quote it"
+        f"{kind}: {where}.{key} is {type_name(entry)} ({secret or json.dumps(entry)[:40]}), not a text:"
+        " quote it"
         for key, entry in value.items()
         if not isinstance(entry, str | None)
     ]
-
-
-def _shown(kind: str, value: Any) -> str:
-    return "its value is not shown" if kind == "Secret" else json.dumps(value)[:40]
 
 
 def digest(value: Any) -> str:

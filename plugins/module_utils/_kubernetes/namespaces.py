@@ -49,7 +49,8 @@ def claim(bundle: Bundle, mode: str) -> None:
             annotations[CREATED] = "true"
         elif mode == CREATE:
             bundle.items.remove(item)
-            if item.definition["metadata"].get("labels", {}).keys() - _labels(item.before):
+            present = item.before["metadata"].get("labels") or {}
+            if item.definition["metadata"].get("labels", {}).keys() - present.keys():
                 bundle.warnings.append(
                     f"Namespace {item.name} was not created by this collection: its labels are left"
                     " as they are"
@@ -90,7 +91,3 @@ def release(client: Client, item: Item, manager: str) -> None:
     if item.before and record(item.before, manager):
         bare = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": item.name}}
         item.after = client.apply(item.resource, bare, field_manager=manager)
-
-
-def _labels(namespace: Object) -> set[str]:
-    return set(namespace["metadata"].get("labels") or {})

@@ -144,9 +144,10 @@ class Transport:
 
     def _client(self, config: ClusterConfig) -> HttpClient:
         secure = urlsplit(config.host).scheme == "https"
+        pem = (config.ca_cert, config.client_cert, config.client_key)
         try:
             return HttpClient(
-                _context(config) if secure else None,
+                private_context(*pem, verify=config.validate_certs) if secure else None,
                 timeout=self._timeout,
                 server_name=config.tls_server_name,
                 proxy=config.proxy,
@@ -221,12 +222,6 @@ def _is_of_the_api(body: Any, path: str) -> bool:
         return False
     is_object = path.startswith(("/api", "/apis")) and "/proxy" not in path
     return not is_object or isinstance(body.get("kind"), str)
-
-
-def _context(config: ClusterConfig) -> Any:
-    return private_context(
-        config.ca_cert, config.client_cert, config.client_key, verify=config.validate_certs
-    )
 
 
 def _encoded(body: Any) -> bytes:

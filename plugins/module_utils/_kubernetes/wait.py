@@ -183,7 +183,11 @@ class Waiter:
             (namespace, (entry["metadata"].get("labels") or {}).get("kubernetes.io/service-name"))
             for namespace, entries in zip(namespaces, listed, strict=True)
             for entry in entries
-            if any(_is_ready(endpoint) for endpoint in entry.get("endpoints") or [])
+            # Absent means ready (discovery/v1 EndpointConditions).
+            if any(
+                (endpoint.get("conditions") or {}).get("ready") is not False
+                for endpoint in entry.get("endpoints") or []
+            )
         }
         return {
             key: "/".join(sorted(pairs - served)[0])
@@ -304,11 +308,6 @@ def pod_trouble(pod: Object) -> str:
 def _all_ready(pod: Object) -> bool:
     statuses = (pod.get("status") or {}).get("containerStatuses") or []
     return bool(statuses) and all(status.get("ready") for status in statuses)
-
-
-def _is_ready(endpoint: Object) -> bool:
-    # Absent means ready (discovery/v1 EndpointConditions).
-    return (endpoint.get("conditions") or {}).get("ready") is not False
 
 
 def _event_time(event: Object) -> str:

@@ -70,7 +70,8 @@ class Builder:
             paths.append(self.recipe.dependencies_path)
         env = {"PYTHONPATH": ":".join(paths), "PYTHONUNBUFFERED": "1"}
         if self.recipe.requirements:
-            env["PATH"] = f"{self.recipe.dependencies_path}/bin:{_path(base)}"
+            path = base.environment().get("PATH", "/usr/local/bin:/usr/bin:/bin")
+            env["PATH"] = f"{self.recipe.dependencies_path}/bin:{path}"
         complete = replace(
             settings,
             env={**env, **settings.env},
@@ -160,7 +161,3 @@ class Builder:
             "tags": target.tags,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _path(base: Base) -> str:
-    return base.environment().get("PATH", "/usr/local/bin:/usr/bin:/bin")

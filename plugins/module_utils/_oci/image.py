@@ -146,7 +146,9 @@ def assemble(platform: Platform, base: Base, added: Sequence[Added], settings: S
         "org.opencontainers.image.created": created,
         **settings.annotated(base.digest),
     }
-    layers = [{**layer, "mediaType": _oci_type(layer["mediaType"])} for layer in base.layers]
+    # OCI manifests hold OCI layers; Docker's gzip layers are the same under another name.
+    types = [_OCI_TYPES.get(layer["mediaType"], layer["mediaType"]) for layer in base.layers]
+    layers = [{**layer, "mediaType": t} for layer, t in zip(base.layers, types, strict=True)]
     manifest = Document.of(
         MANIFEST_TYPE,
         {
@@ -197,7 +199,7 @@ def _compared(manifest: Json, any_revision: bool) -> Json:
 
 def _container_config(base: Base, settings: Settings) -> Json:
     inherited = dict(base.config.get("config") or {})
-    ports: Json = {_port(port): {} for port in settings.ports}
+    ports: Json = {port if "/" in port else f"{port}/tcp": {} for port in settings.ports}
     given = {
         "Env": [f"{key}={value}" for key, value in {**base.environment(), **settings.env}.items()],
         "Entrypoint": _list(settings.entrypoint),
@@ -219,14 +221,5 @@ def _list(value: Sequence[str] | None) -> list[str] | None:
     return None if value is None else list(value)
 
 
-def _port(port: str) -> str:
-    return port if "/" in port else f"{port}/tcp"
-
-
 def _history(one: Added, created: str) -> Json:
     return {"created": created, "created_by": f"{CREATED_BY}: {one.name}", "comment": one.note}
-
-
-def _oci_type(media_type: str) -> str:
-    """OCI manifests hold OCI layers; Docker's gzip layers are the same under another name."""
-    return _OCI_TYPES.get(media_type, media_type)

@@ -383,7 +383,8 @@ class Repository:
 
     def _refused(self, answer: Answer) -> RegistryError:
         status = answer.status
-        where = f"{self.reference.repository}: {answer.request}: {status} {_detail(answer)}"
+        said = "; ".join(f"{one.get('code')}: {one.get('message')}" for one in _errors(answer))
+        where = f"{self.reference.repository}: {answer.request}: {status} {said}"
         if status in (401, 403) and not _is_quota(answer):
             return RegistryError(
                 f"{where}. Credentials are taken from username and password, from docker_config (or"
@@ -444,10 +445,6 @@ def _errors(answer: Answer) -> list[Json]:
     except (NoAnswer, KeyError, TypeError):
         return []
     return [error for error in _list(found) if isinstance(error, dict)]
-
-
-def _detail(answer: Answer) -> str:
-    return "; ".join(f"{error.get('code')}: {error.get('message')}" for error in _errors(answer))
 
 
 def _is_quota(answer: Answer) -> bool:

@@ -335,19 +335,7 @@ def _listed(variables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
 
 
 def _contradictions(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
-    found = []
-    for key in ("name", "namespace"):
-        value = pipeline.get(key)
-        if value is not None and not _is_label(value):
-            found.append(
-                f"{prefix}{key}: '{value}' is not a DNS label of at most {NAME_MAX_LENGTH}"
-                " characters (a-z, 0-9 and -, beginning and ending with a letter or digit)"
-            )
-    if is_system(str(pipeline.get("namespace", ""))):
-        found.append(
-            f"{prefix}namespace: '{pipeline['namespace']}' belongs to the cluster: give the pipeline a"
-            " namespace of its own, for example streamops"
-        )
+    found = names_problems(pipeline, prefix, "the pipeline")
     found += _query_problems(pipeline, prefix)
     refused = extension_problems(pipeline.get("extensions") or {})
     found += [f"{prefix}extensions.{problem}" for problem in refused]
@@ -416,8 +404,21 @@ def is_system(namespace: str) -> bool:
     return namespace in SYSTEM or namespace.startswith(SYSTEM_PREFIXES)
 
 
-def _is_label(value: str) -> bool:
-    return len(value) <= NAME_MAX_LENGTH and DNS_LABEL.fullmatch(value) is not None
+def names_problems(given: Mapping[str, Any], prefix: str, what: str) -> list[str]:
+    """Return what is wrong with the `name` and `namespace` of a pipeline or a rulebook."""
+    found = [
+        f"{prefix}{key}: '{value}' is not a DNS label of at most {NAME_MAX_LENGTH} characters (a-z, 0-9 and"
+        " -, beginning and ending with a letter or digit)"
+        for key in ("name", "namespace")
+        if (value := given.get(key)) is not None
+        and not (len(value) <= NAME_MAX_LENGTH and DNS_LABEL.fullmatch(value))
+    ]
+    if is_system(str(given.get("namespace", ""))):
+        found.append(
+            f"{prefix}namespace: '{given['namespace']}' belongs to the cluster: give {what} a namespace of"
+            " its own, for example streamops"
+        )
+    return found
 
 
 def _query_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:

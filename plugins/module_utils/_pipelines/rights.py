@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from .._kubernetes.client import Client, Object, may
@@ -121,10 +121,6 @@ def _listed(rights: Iterable[Right]) -> str:
     verbs: dict[str, list[str]] = {}
     for group, resource, verb in rights:
         verbs.setdefault(f"{resource}.{group}".rstrip("."), []).append(verb)
-    named = list(_phrases(verbs))
+    named = [f"{'/'.join(found)} {resource}" for resource, found in verbs.items()]
     more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
     return ", ".join(named[:SHOWN]) + more
-
-
-def _phrases(verbs: Mapping[str, list[str]]) -> Iterator[str]:
-    yield from (f"{'/'.join(found)} {resource}" for resource, found in verbs.items())

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._module.suggestion import meant
 from .._yaml import InvalidYaml, decode, documents
-from .model import DNS_LABEL, NAME_MAX_LENGTH, is_system
+from .model import names_problems
 from .rulebook_probe import PROBE_TYPE
 
 PREFIX = "event_driven_"
@@ -30,7 +30,7 @@ Values = Mapping[str, Any]
 def problems(values: Values, rulebooks: Collection[str]) -> list[str]:
     """Return them all; `rulebooks` are the full names of this collection's."""
     given = {name.removeprefix(PREFIX): value for name, value in values.items()}
-    found = list(_names(given))
+    found = names_problems(given, PREFIX, "the rulebook")
     if given.get("state") == "absent":
         return found
     if not given.get("image") and not given.get("registry"):
@@ -45,23 +45,6 @@ def problems(values: Values, rulebooks: Collection[str]) -> list[str]:
             if given.get(name)
         ]
     return found + list(_rulebook(given, rulebooks))
-
-
-def _names(given: Values) -> Iterator[str]:
-    for key in ("name", "namespace"):
-        value = given.get(key)
-        if value is None:
-            continue
-        if len(value) > NAME_MAX_LENGTH or not DNS_LABEL.fullmatch(value):
-            yield (
-                f"{PREFIX}{key}: '{value}' is not a DNS label of at most {NAME_MAX_LENGTH} characters (a-z,"
-                " 0-9 and -, beginning and ending with a letter or digit)"
-            )
-    if is_system(str(given.get("namespace", ""))):
-        yield (
-            f"{PREFIX}namespace: '{given['namespace']}' belongs to the cluster: give the rulebook a"
-            " namespace of its own, for example streamops"
-        )
 
 
 def _rulebook(given: Values, rulebooks: Collection[str]) -> Iterator[str]:

@@ -85,7 +85,8 @@ class Clusters:
             channel = params["release_channel"] or versions.DEFAULT_CHANNEL
             versions.check_offered(version, "", channel, self.server_config())
             body["initialClusterVersion"] = version
-        plan = Plan(after=_shown(body), result={"cluster": {"name": name}, "planned": True})
+        after = {key: value for key, value in body.items() if value not in ({}, [], "")}
+        plan = Plan(after=after, result={"cluster": {"name": name}, "planned": True})
 
         def create() -> None:
             operation = self._session.post(
@@ -292,10 +293,6 @@ def trimmed(cluster: Json) -> Json:
 def _note(plan: Plan, what: str, before: Any, after: Any, step: Callable[[], object]) -> None:
     plan.before[what], plan.after[what] = before, after
     plan.add(f"change {what}", step)
-
-
-def _shown(body: Json) -> Json:
-    return {key: value for key, value in body.items() if value not in ({}, [], "")}
 
 
 def _refuse_broken(cluster: Json) -> None:
