@@ -149,26 +149,14 @@ from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 
-from ..module_utils._google.argspec import session
+from ..module_utils._google.argspec import GOOGLE, session
 from ..module_utils._google.errors import ConfigError, GcpError
 from ..module_utils._google.gke.cluster import Clusters, trimmed
 from ..module_utils._module.text import require_texts
 
-#: Options that are handed to the session, and on to the roles as variables where they are set.
-AUTH = (
-    "auth_kind",
-    "service_account_file",
-    "service_account_contents",
-    "service_account_email",
-    "access_token",
-    "impersonate_service_account",
-    "scopes",
-    "endpoint",
-    "endpoints",
-    "request_timeout",
-    "request_retries",
-    "propagation_timeout",
-)
+#: Options of the session.
+AUTH = tuple(name for name in GOOGLE if name != "project")
+#: Those that the roles get as variables where they are set.
 HANDED_ON = (
     "auth_kind",
     "service_account_file",

@@ -489,6 +489,7 @@ upgrade_findings:
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from typing import Any
 
 from ..module_utils._airgap.push import push
@@ -519,11 +520,6 @@ from ..module_utils._oci import trust_root
 from ..module_utils._oci.argspec import REGISTRY, SIGNATURES
 from ..module_utils._oci.verification import Pulled, Verification
 
-#: Options that are fields of `Settings`.
-SETTINGS = (
-    *("workloads", "services", "pod_disruption_budgets", "namespace_metadata", "broker_class"),
-    *("selection_mode", "registry", "images", "image_pull_secrets"),
-)
 SSLIP = "sslip.io"  # resolves ADDRESS.sslip.io to the address
 
 
@@ -536,8 +532,8 @@ def desired_state(params: dict[str, Any]) -> DesiredState:
         adopt=params["adopt"],
         config=params["config"],
         settings=Settings(
-            **{name: params[name] for name in SETTINGS},
-            custom_certs=params["custom_certs"] or {},
+            **{field.name: params[field.name] for field in fields(Settings)}
+            | {"custom_certs": params["custom_certs"] or {}}
         ),
         additional_manifests=params["additional_manifests"],
         autopilot=params["autopilot"],

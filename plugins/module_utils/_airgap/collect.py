@@ -135,8 +135,8 @@ class Collector:
         for (project, name), place in zip(wanted, places, strict=True):
             member = release_file(project, str(order.versions[project]), name)
             try:
-                if isinstance(place, dict):
-                    found[member] = self.downloader.content(Download(**place))
+                if isinstance(place, Download):
+                    found[member] = self.downloader.content(place)
                 else:
                     found[member] = Path(place).read_bytes()
             except (OSError, KubeError) as error:

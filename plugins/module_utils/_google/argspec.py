@@ -21,27 +21,26 @@ from .session import SERVICES, Session, Settings
 PROJECT = re.compile(r"([a-z][a-z0-9.-]{0,61}:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|\d{6,19}")
 
 
-def _fallback(name: str, **spec: Any) -> dict[str, Any]:
-    return {"fallback": (env_fallback, [f"GCP_{name.upper()}"]), **spec}
-
-
+_OF_ENVIRONMENT: dict[str, dict[str, Any]] = {
+    "project": {"type": "str"},
+    "auth_kind": {
+        "type": "str",
+        "default": "application",
+        "choices": ["application", "machineaccount", "serviceaccount", "accesstoken"],
+    },
+    "service_account_file": {"type": "path"},
+    "service_account_contents": {"type": "jsonarg", "no_log": True},
+    "service_account_email": {"type": "str"},
+    "access_token": {"type": "str", "no_log": True},
+    "impersonate_service_account": {"type": "str"},
+    "scopes": {"type": "list", "elements": "str", "default": [CLOUD_PLATFORM, USERINFO_EMAIL]},
+    "endpoint": {"type": "str"},
+}
 GOOGLE: dict[str, dict[str, Any]] = {
-    "project": _fallback("project", type="str"),
-    "auth_kind": _fallback(
-        "auth_kind",
-        type="str",
-        default="application",
-        choices=["application", "machineaccount", "serviceaccount", "accesstoken"],
-    ),
-    "service_account_file": _fallback("service_account_file", type="path"),
-    "service_account_contents": _fallback("service_account_contents", type="jsonarg", no_log=True),
-    "service_account_email": _fallback("service_account_email", type="str"),
-    "access_token": _fallback("access_token", type="str", no_log=True),
-    "impersonate_service_account": _fallback("impersonate_service_account", type="str"),
-    "scopes": _fallback(
-        "scopes", type="list", elements="str", default=[CLOUD_PLATFORM, USERINFO_EMAIL]
-    ),
-    "endpoint": _fallback("endpoint", type="str"),
+    **{
+        name: {"fallback": (env_fallback, [f"GCP_{name.upper()}"]), **spec}
+        for name, spec in _OF_ENVIRONMENT.items()
+    },
     "endpoints": {"type": "dict"},
     "request_timeout": {"type": "float", "default": 30.0},
     "request_retries": {"type": "int", "default": 5},

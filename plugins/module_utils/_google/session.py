@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 from .._http.client import USER_AGENT, Answer
 from .._http.errors import Cause, NoAnswer, SettingError
-from .._http.retries import LONGEST_ASKED_PAUSE, Retries, http_date, retry_after
+from .._http.retries import LONGEST_ASKED_PAUSE, NOT_CARRIED_OUT, Retries, http_date, retry_after
 from .._http.tls import CA_VARIABLES
 from . import answers
 from .auth import AuthOptions, Credentials, access_token, credentials, refresh
@@ -54,9 +54,7 @@ SERVICES: Mapping[str, str] = {
         "serviceusage",
     )
 }
-#: A request that got one of these was not carried out, so it can be sent again whatever it asks.
-NOT_CARRIED_OUT = (429, 503)
-#: With these it may have been.
+#: With these a request may have been carried out.
 AMBIGUOUS = (500, 502, 504)
 TRANSIENT = (*NOT_CARRIED_OUT, *AMBIGUOUS)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0

@@ -11,7 +11,7 @@ from .._kubernetes.apply import Settings
 from .._kubernetes.apply_run import Options, Result, absent, present
 from .._kubernetes.client import Client
 from .._kubernetes.delete import deletions
-from .._kubernetes.download import Downloader, cache_dir
+from .._kubernetes.download import Download, Downloader, cache_dir
 from .._kubernetes.errors import KubeError, accounting
 from .._kubernetes.managed_fields import record
 from .._kubernetes.manifests import Manifests, Refused, Source, read
@@ -277,7 +277,7 @@ def _files(manifests: list[str]) -> Files:
     urls = [text for text in manifests if text.startswith(("http://", "https://"))]
     return Files(
         [text for text in manifests if text not in urls],
-        [{"url": url, "checksum": ""} for url in urls],
+        [Download(url) for url in urls],
     )
 
 

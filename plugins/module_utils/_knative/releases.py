@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._kubernetes.download import Download
 from .._kubernetes.errors import KubeError
 from .._module.options import Spec
 
@@ -197,10 +198,10 @@ def minimum_kubernetes(version: Version) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class Files:
-    """Where a set of release files is: some paths, or some `{"url", "checksum"}`."""
+    """Where a set of release files is: some paths, or some downloads."""
 
     paths: list[str]
-    urls: list[dict[str, str]]
+    urls: list[Download]
 
 
 def check_components(names: Iterable[str]) -> list[str]:
@@ -315,12 +316,10 @@ class Source:
             return Files([str(path) for path in paths], [])
         return Files([], [self._url(project, file, versions) for project, file in wanted])
 
-    def _url(self, project: str, file: str, versions: Mapping[str, Version]) -> dict[str, str]:
+    def _url(self, project: str, file: str, versions: Mapping[str, Version]) -> Download:
         path = f"{PROJECTS[project].repository}/releases/download/knative-v{versions[project]}"
-        return {
-            "url": f"{self._mirror}/{path}/{file}",
-            "checksum": self._checksums.get(f"{project}-{versions[project]}/{file}", ""),
-        }
+        checksum = self._checksums.get(f"{project}-{versions[project]}/{file}", "")
+        return Download(f"{self._mirror}/{path}/{file}", checksum)
 
     def contradiction(self, project: str, version: Version) -> str:
         """Why a folder cannot give this version; empty when it can, or when it does not tell."""

@@ -303,32 +303,20 @@ def delete(
     if before is not None and not dry_run:
         with accounting():
             client.delete(resource, name, namespace)
-        with accounting(changed=True):
-            _await_deletion(client, resource, name, namespace, timeout, progress)
-    return {"changed": before is not None, "diff": {"before": _comparable(before), "after": {}}}
-
-
-def _await_deletion(
-    client: Client,
-    resource: Resource,
-    name: str,
-    namespace: str,
-    timeout: float,
-    progress: Callable[[str], None],
-) -> None:
-    """Wait for the finalizer of a binding that is being deleted."""
-    waits = (
-        "its finalizer is removed by Knative's eventing-webhook, which seems not to run; see kubectl"
-        f" -n {EVENTING} get pods"
-    )
-    missing = poll(
-        client,
-        lambda: "" if client.get(resource, name, namespace) is None else waits,
-        deadline=time.monotonic() + timeout,
-        pause=POLL_SECONDS,
-        progress=progress,
-    )
-    if missing:
-        raise BindingError(
-            f"SinkBinding {namespace}/{name} is still being deleted after {timeout:g} s: {missing}"
+        waits = (
+            "its finalizer is removed by Knative's eventing-webhook, which seems not to run; see kubectl"
+            f" -n {EVENTING} get pods"
         )
+        with accounting(changed=True):
+            missing = poll(
+                client,
+                lambda: "" if client.get(resource, name, namespace) is None else waits,
+                deadline=time.monotonic() + timeout,
+                pause=POLL_SECONDS,
+                progress=progress,
+            )
+            if missing:
+                raise BindingError(
+                    f"SinkBinding {namespace}/{name} is still being deleted after {timeout:g} s: {missing}"
+                )
+    return {"changed": before is not None, "diff": {"before": _comparable(before), "after": {}}}

@@ -13,7 +13,7 @@ from .apply import Settings
 from .apply_run import Options, absent, present, summarize
 from .argspec import connect
 from .delete import deletions
-from .download import Downloader, cache_dir
+from .download import Download, Downloader, cache_dir
 from .errors import KubeError
 from .manifests import Manifests, Source, read
 from .patches import Patch
@@ -47,7 +47,7 @@ def sources(run: Run) -> list[Source]:
         found,
         contents=params["contents"] + inline(params["definitions"] or []),
         files=params["files"] or [],
-        urls=params["urls"],
+        urls=[Download(one["url"], one["checksum"] or "") for one in params["urls"]],
         downloader=downloader,
     )
     for warning in [*downloader.warnings, *found.warnings]:

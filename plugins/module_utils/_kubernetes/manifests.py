@@ -151,16 +151,13 @@ def read(
     *,
     contents: list[dict[str, str]],
     files: list[str],
-    urls: list[dict[str, str]],
+    urls: list[Download],
     downloader: Downloader,
 ) -> None:
-    """Add all texts, files and downloads.
-
-    `contents` are `{"name", "text"}`, `urls` are `{"url", "checksum"}`.
-    """
+    """Add all texts (`{"name", "text"}`), files and downloads."""
     for url, outcome in zip(urls, _download(urls, downloader), strict=True):
         if isinstance(outcome, bytes):
-            manifests.add(url["url"], outcome)
+            manifests.add(url.url, outcome)
         else:
             manifests.problems.append(str(outcome))
     for name in files:
@@ -175,10 +172,10 @@ def read(
         manifests.add(item["name"], item["text"])
 
 
-def _download(urls: list[dict[str, str]], downloader: Downloader) -> list[bytes | KubeError]:
-    def fetch(item: dict[str, str]) -> bytes | KubeError:
+def _download(urls: list[Download], downloader: Downloader) -> list[bytes | KubeError]:
+    def fetch(item: Download) -> bytes | KubeError:
         try:
-            return downloader.content(Download(item["url"], item.get("checksum") or ""))
+            return downloader.content(item)
         except KubeError as error:
             return error
 

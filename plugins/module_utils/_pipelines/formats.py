@@ -259,7 +259,6 @@ MEMBER = matches(
 )
 SECONDS = between(1, unit="of seconds")
 PORT = between(0, 65535)
-TRIGGER_NAME = LABEL
 EXTENSION_NAME = re.compile(r"[a-z0-9]{1,20}")
 RESERVED = {
     "id",
@@ -539,7 +538,7 @@ FORMATS: dict[str, Format] = {
     "twitter_pipeline_extensions": extensions,
     "twitter_pipeline_broker.name": LABEL,
     "twitter_pipeline_broker.class": filled,
-    "twitter_pipeline_triggers[].name": TRIGGER_NAME,
+    "twitter_pipeline_triggers[].name": LABEL,
     "twitter_pipeline_triggers[].filters[]": filter_expression,
     "twitter_pipeline_environment": environment,
     "twitter_pipeline_replicas": between(1, 100),

@@ -25,6 +25,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._knative.release
     minimum_kubernetes,
     project_of_deployment,
 )
+from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import Download
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.errors import KubeError
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import Refused
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.patches import Patch
@@ -139,9 +140,9 @@ def test_urls_have_upstream_s_layout_also_on_a_mirror() -> None:
     base = "https://mirror.example.com/knative/serving/releases/download/knative-v1.23.0"
     extensions = "https://mirror.example.com/knative-extensions/net-kourier/releases/download"
     assert files.urls == [
-        {"url": f"{base}/serving-crds.yaml", "checksum": ""},
-        {"url": f"{base}/serving-core.yaml", "checksum": "sha256:abc"},
-        {"url": f"{extensions}/knative-v1.23.0/kourier.yaml", "checksum": ""},
+        Download(f"{base}/serving-crds.yaml"),
+        Download(f"{base}/serving-core.yaml", "sha256:abc"),
+        Download(f"{extensions}/knative-v1.23.0/kourier.yaml"),
     ]
 
 

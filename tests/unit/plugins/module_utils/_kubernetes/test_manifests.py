@@ -11,6 +11,7 @@ import pytest
 from support.growth import is_linear
 
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.download import (
+    Download,
     Downloader,
 )
 from ansible_collections.streamops.knative.plugins.module_utils._kubernetes.manifests import (
@@ -123,7 +124,7 @@ def test_problems_of_all_sources_come_together(tmp_path: Path) -> None:
         manifests,
         contents=[{"name": "t", "text": "a: ["}, {"name": "u", "text": "kind: X"}],
         files=[str(tmp_path / "missing.yaml"), str(tmp_path / "empty")],
-        urls=[{"url": "ftp://x", "checksum": ""}],
+        urls=[Download("ftp://x")],
         downloader=Downloader(tmp_path / "cache"),
     )
     with pytest.raises(Refused) as refused:
