@@ -48,7 +48,7 @@ QUIET = ("unchanged", "kept")
 
 
 def changes(results: Iterable[Result], limit: int = 5) -> list[str]:
-    """What was changed, in words and in order, each once."""
+    """Return what was changed, in words and in order, each once."""
     found = (text for result in results for text in _of(result, limit))
     return list(dict.fromkeys(found))
 

@@ -172,7 +172,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     NAME = "streamops.knative.gke"
 
     def verify_file(self, path: str) -> bool:
-        """Whether the file's name says that it is for this plugin."""
+        """Return whether the file's name says that it is for this plugin."""
         return bool(super().verify_file(path)) and path.endswith(("gke.yml", "gke.yaml"))
 
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
@@ -199,7 +199,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self._add(host, cluster)
 
     def _clusters(self, path: str, cache: bool) -> list[dict[str, Any]]:
-        """The clusters, from the cache where it may be used and has them."""
+        """Return the clusters, from the cache where it may be used and has them."""
         key = self._cache_key(path)
         use = self.get_option("cache")
         if cache and use:
@@ -214,13 +214,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return found
 
     def _cache_key(self, path: str) -> str:
-        """The key of what these options find; none of them can be read from it."""
+        """Return the key of what these options find; none of them can be read from it."""
         options = {name: self.get_option(name) for name in sorted(self._options)}
         text = json.dumps(options, sort_keys=True, default=str)
         return f"{self.get_cache_key(path)}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def _fetch(self) -> tuple[list[dict[str, Any]], bool]:
-        """The clusters, and whether every project could be read."""
+        """Return the clusters, and whether every project could be read."""
         found: list[dict[str, Any]] = []
         failed: list[str] = []
         projects = self.get_option("projects")
@@ -274,7 +274,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         )
 
     def _variables(self, host: str, cluster: dict[str, Any]) -> dict[str, Any]:
-        """What the roles need, and the cluster as the API describes it in `gke`."""
+        """Return what the roles need, and the cluster as the API describes it in `gke`."""
         folder = os.path.join(self._folder, self.get_option("kubeconfig_dir"))
         handed_on = {f"gcp_cluster_{n}": self._auth[n] for n in HANDED_ON if self._auth[n]}
         return {

@@ -52,7 +52,7 @@ from ..module_utils._google.task import query_task
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
-    """The repositories."""
+    """Return the repositories."""
     parent = f"v1/projects/{session.project}/locations/{params['location']}/repositories"
     if not params["name"]:
         return {"repositories": list(session.pages("artifactregistry", parent, "repositories"))}

@@ -59,7 +59,7 @@ from ..module_utils._google.task import query_task
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
-    """The policy."""
+    """Return the policy."""
     return {"bindings": policies.Policy.of(session, params).read().get("bindings", [])}
 
 

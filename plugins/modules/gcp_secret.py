@@ -280,7 +280,7 @@ def make_plan(session: Session, params: dict[str, Any]) -> Plan:
 
 
 def _check(params: dict[str, Any], names: list[str]) -> None:
-    """ConfigError for what Google would refuse, or what contradicts itself."""
+    """Raise ConfigError for what Google would refuse, or what contradicts itself."""
     for name in names:
         check_name(name)
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -328,7 +328,7 @@ def _wanted(session: Session, params: dict[str, Any], item: dict[str, Any]) -> W
 
 
 def _settings(params: dict[str, Any]) -> dict[str, Any]:
-    """The options that are fields of the secret, as the API writes them."""
+    """Return the options that are fields of the secret, as the API writes them."""
     settings: dict[str, Any] = {}
     for name in ("labels", "annotations"):
         if params[name] is not None:

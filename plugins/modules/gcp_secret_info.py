@@ -71,7 +71,7 @@ from ..module_utils._module.parallel import in_parallel
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
-    """The secrets."""
+    """Return the secrets."""
     secrets = Secrets(session)
     if params["names"]:
         for name in params["names"]:

@@ -63,7 +63,7 @@ from ..module_utils._module.parallel import in_parallel
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
-    """The accounts."""
+    """Return the accounts."""
     if params["names"] is None:
         path = f"v1/projects/{session.project}/serviceAccounts"
         found = list(session.pages("iam", path, "accounts"))

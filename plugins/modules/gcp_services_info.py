@@ -54,7 +54,7 @@ from ..module_utils._google.task import query_task
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
-    """The services' states."""
+    """Return the services' states."""
     names = params["services"]
     found = enabled(session) if names is None else states(session, check_names(names))
     return {

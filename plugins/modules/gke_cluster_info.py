@@ -64,7 +64,7 @@ from ..module_utils._google.task import query_task
 
 
 def query(session: Session, params: dict[str, Any]) -> dict[str, Any]:
-    """The clusters."""
+    """Return the clusters."""
     clusters = Clusters(session, params["location"], wait_timeout=0)
     name, offered = params["name"], {}
     if params["versions"]:

@@ -167,7 +167,7 @@ class Kubeconfig:
         return plan
 
     def _with_entries(self, old: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-        """The kubeconfig as it shall be, and whether a token was renewed for the same access."""
+        """Return the kubeconfig as it shall be, and whether a token was renewed for the same access."""
         self._cluster = self._read_cluster()
         before = files.find(old, "user", self._name)
         same = files.find(old, "cluster", self._name) == self._cluster
@@ -184,14 +184,14 @@ class Kubeconfig:
         return self._merge(old), renewed
 
     def _source(self) -> dict[str, Any]:
-        """The options that tell where tokens come from: those that are no secrets."""
+        """Return the options that tell where tokens come from: those that are no secrets."""
         source = {name: self._params[name] for name in SOURCE if self._params.get(name)}
         if source.get("service_account_file"):
             source["service_account_file"] = os.path.abspath(source["service_account_file"])
         return source
 
     def _planned(self) -> dict[str, Any]:
-        """A kubeconfig of this cluster alone, for check mode, which writes none.
+        """Return a kubeconfig of this cluster alone, for check mode, which writes none.
 
         It has no token: clients get their own, in memory.
         """

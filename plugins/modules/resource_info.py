@@ -74,7 +74,7 @@ from ..module_utils._module.task import Run, Task
 
 
 def read(run: Run) -> dict[str, Any]:
-    """The objects asked for."""
+    """Return the objects asked for."""
     params = run.params
     client = connect(run)
     resource = client.resource(params["api_version"], params["kind"])

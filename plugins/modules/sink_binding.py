@@ -208,7 +208,7 @@ def present(run: Run) -> dict[str, Any]:
 
 
 def described(params: dict[str, Any]) -> Object:
-    """The SinkBinding that the options describe."""
+    """Return the SinkBinding that the options describe."""
     subject = {key: value for key, value in params["subject"].items() if value is not None}
     sink = {key: value for key, value in params["sink"].items() if value is not None}
     name, namespace = params["name"], params["namespace"]

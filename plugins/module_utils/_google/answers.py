@@ -54,7 +54,7 @@ _FIELDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
 
 
 def check(called: str, request: str, answer: Answer, items: str | None) -> Json:
-    """The JSON of an answer 2xx, as the contract of what was `called` has it.
+    """Return the JSON of an answer 2xx, as the contract of what was `called` has it.
 
     Args:
         called: Method, service and path, for example `GET iam v1/projects/p/serviceAccounts`.
@@ -85,14 +85,14 @@ def check(called: str, request: str, answer: Answer, items: str | None) -> Json:
 
 
 def _has(value: object, fields: tuple[str, ...]) -> bool:
-    """Whether this is an object with text in all these fields."""
+    """Return whether this is an object with text in all these fields."""
     return isinstance(value, Mapping) and all(
         isinstance(value.get(field), str) and value[field] for field in fields
     )
 
 
 def _check_page(request: str, body: Json, items: str) -> None:
-    """A list without items is {}; one with other keys is not this list."""
+    """Check one page of a list: without items it is {}, with other keys it is not this list."""
     foreign = sorted(set(body) - LIST_KEYS - {items})
     if foreign:
         raise UnexpectedAnswer(request, f"{_start(body)} in place of a list of {items}")
@@ -118,7 +118,7 @@ def _is_binding(binding: object) -> bool:
 
 
 def _start(body: Any) -> str:
-    """What came instead, without values."""
+    """Return what came instead, without values."""
     if isinstance(body, dict):
         return f"an object with {', '.join(sorted(body)[:5]) or 'nothing in it'}"
     return f"JSON of the type {type(body).__name__}"

@@ -54,7 +54,7 @@ def session(
     check_mode: bool = False,
     progress: Callable[[str], None] = lambda _sentence: None,
 ) -> Session:
-    """The session for the options of GOOGLE."""
+    """Return the session for the options of GOOGLE."""
     project = options["project"]
     if options["request_retries"] < 0 or options["request_timeout"] <= 0:
         raise ConfigError("request_retries is at least 0, request_timeout more than 0")
@@ -104,7 +104,7 @@ def _iam_endpoint(settings: Settings) -> str | None:
 
 
 def _overrides() -> dict[str, str]:
-    """gcloud's own variables for endpoints, such as CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER."""
+    """Return gcloud's own variables for endpoints, such as CLOUDSDK_API_ENDPOINT_OVERRIDES_CONTAINER."""
     named = {
         service: os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service.upper()}", "")
         for service in SERVICES

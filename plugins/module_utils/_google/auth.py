@@ -39,7 +39,7 @@ class AccessToken:
     valid: bool = True
 
     def refresh(self, request: Http) -> None:
-        """Nothing to renew it with."""
+        """Do nothing: there is nothing to renew it with."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class AuthOptions:
     iam_endpoint: str | None = None
 
     def check(self) -> None:
-        """ConfigError where options contradict each other or one is missing."""
+        """Raise ConfigError where options contradict each other or one is missing."""
         needs = {
             "serviceaccount": ("service_account_file", "service_account_contents"),
             "accesstoken": ("access_token",),
@@ -73,7 +73,7 @@ class AuthOptions:
 
 
 def credentials(options: AuthOptions, http: Http) -> tuple[Credentials, str]:
-    """The credentials, and the caller's e-mail address where it is known ("" otherwise)."""
+    """Return the credentials, and the caller's e-mail address where it is known ("" otherwise)."""
     options.check()
     if options.auth_kind == "accesstoken":
         token = (options.access_token or "").strip()  # one from a file ends in a newline
@@ -113,7 +113,7 @@ def refresh(current: Credentials, http: Http) -> None:
 
 
 def access_token(options: AuthOptions, http: Http) -> tuple[str, datetime | None]:
-    """An OAuth access token and when it expires, if that is known.
+    """Return an OAuth access token and when it expires, if that is known.
 
     Google's own APIs take a JWT signed by the key instead, but a cluster does not.
     """
@@ -261,7 +261,7 @@ def _json(text: Any) -> Mapping[str, Any]:
 
 
 def _first(error: Any) -> str:
-    """The words of an error, which may be about another error."""
+    """Return the words of an error, which may be about another error."""
     args = getattr(error, "args", error)
     while isinstance(args, tuple) and args:
         error = args[0]

@@ -117,13 +117,13 @@ class ApiError(GcpError):
         )
 
     def advice(self) -> str:
-        """What to do; "" where the message says it."""
+        """Return what to do; "" where the message says it."""
         return (
             "" if self.is_googles else "Google answers otherwise: check option endpoint and proxy."
         )
 
     def detail(self, kind: str) -> Mapping[str, Any]:
-        """A google.rpc message of the error's details; {} where there is none of its kind."""
+        """Return a google.rpc message of the error's details; {} where there is none of its kind."""
         return next((d for d in self.details if d.get("@type") == _TYPE + kind), {})
 
 
@@ -155,7 +155,7 @@ class Unauthenticated(ApiError):
     """401: the credentials are not accepted."""
 
     def advice(self) -> str:
-        """Where credentials come from."""
+        """Return where credentials come from."""
         return (
             "The credentials are expired, revoked or meant for something else. A token that was"
             " given (auth_kind accesstoken) has to be a new one; a key may be deleted or its account"
@@ -167,7 +167,7 @@ class PermissionDenied(ApiError):
     """403: the caller may not."""
 
     def advice(self) -> str:
-        """Which permission is missing on what, and a command that grants it."""
+        """Return which permission is missing on what, and a command that grants it."""
         permission = self.metadata.get("permission") or _found(_PERMISSION, self.message)
         resource = self.metadata.get("resource") or _found(_RESOURCE, self.message)
         if not permission:
@@ -191,7 +191,7 @@ class ServiceDisabled(ApiError):
     """403: the API is not enabled in the project."""
 
     def advice(self) -> str:
-        """How to enable it."""
+        """Return how to enable it."""
         return (
             "With this collection: streamops.knative.gcp_services with services:"
             f" [{self.metadata.get('service', 'SERVICE')}]."
@@ -202,7 +202,7 @@ class BillingDisabled(ApiError):
     """403 or 400: the project has no billing account."""
 
     def advice(self) -> str:
-        """How to link one."""
+        """Return how to link one."""
         consumer = self.metadata.get("consumer", "").removeprefix("projects/")
         project = consumer or self.metadata.get("project") or "PROJECT"
         return f"gcloud billing projects link {project} --billing-account=ACCOUNT links an account."
@@ -212,7 +212,7 @@ class QuotaExceeded(ApiError):
     """429 that waiting does not help against, or 403 that speaks of a quota."""
 
     def advice(self) -> str:
-        """Which quota, and where to raise it."""
+        """Return which quota, and where to raise it."""
         limit = self.metadata.get("quota_limit", "")
         named = f"The quota is {limit}. " if limit else ""
         if is_rate(self):
@@ -237,7 +237,7 @@ _BY_STATUS: Mapping[str, type[ApiError]] = {
 
 
 def from_answer(code: int, body: Any, request: str, caller: str = "") -> ApiError:
-    """The error of the type that fits an answer."""
+    """Return the error of the type that fits an answer."""
     error = ApiError(code, body, request)
     kind = _BY_REASON.get(error.reason) or _BY_STATUS.get(error.status, ApiError)
     text = error.message.lower()
@@ -249,13 +249,13 @@ def from_answer(code: int, body: Any, request: str, caller: str = "") -> ApiErro
 
 
 def is_rate(error: ApiError) -> bool:
-    """Whether a limit is on how often, which passes, and not on how many."""
+    """Return whether a limit is on how often, which passes, and not on how many."""
     info = error.metadata
     return bool(_RATE.search(f"{info.get('quota_limit', '')} {info.get('quota_unit', '')}"))
 
 
 def retry_delay(error: ApiError) -> float:
-    """Seconds that Google asks to wait, by a google.rpc.RetryInfo; 0 where it does not say."""
+    """Return the seconds that Google asks to wait, by a google.rpc.RetryInfo; 0 where it does not say."""
     asked = str(error.detail("RetryInfo").get("retryDelay", "")).removesuffix("s")
     return float(asked) if re.fullmatch(r"\d+(\.\d+)?", asked) else 0.0
 

@@ -18,7 +18,7 @@ MAX_BYTES = 65536
 
 
 def to_bytes(name: str, text: Any, encoded: Any) -> bytes | None:
-    """The value given as text or as Base64; ConfigError for what is neither, or Google would refuse."""
+    """Return the value given as text or as Base64; raise ConfigError for what is neither, or Google would refuse."""
     for option, given in (("value", text), ("value_base64", encoded)):
         if not isinstance(given, str | None):
             raise ConfigError(
@@ -51,7 +51,7 @@ def to_bytes(name: str, text: Any, encoded: Any) -> bytes | None:
 
 
 def payload(value: bytes) -> Json:
-    """The API's SecretPayload."""
+    """Return the API's SecretPayload."""
     return {
         "data": base64.b64encode(value).decode(),
         "dataCrc32c": str(_checksum(value)),
@@ -59,7 +59,7 @@ def payload(value: bytes) -> Json:
 
 
 def verified(answer: Json) -> bytes:
-    """The payload of an answer, if its checksum matches; UnexpectedAnswer otherwise."""
+    """Return the payload of an answer, if its checksum matches; raise UnexpectedAnswer otherwise."""
     content: Any = answer.get("payload")
     try:
         data = base64.b64decode(content.get("data", ""), validate=True)
@@ -74,7 +74,7 @@ def verified(answer: Json) -> bytes:
 
 
 def _checksum(data: bytes) -> int:
-    """CRC-32C, as Secret Manager uses it."""
+    """Return CRC-32C, as Secret Manager uses it."""
     try:
         import google_crc32c  # noqa: PLC0415 - its absence is reported as the module's error
     except ImportError as error:

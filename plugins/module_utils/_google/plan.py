@@ -94,12 +94,12 @@ def carry_out(session: Session, plan: Plan, make: Callable[[], Plan]) -> tuple[P
 
 
 def is_ambiguous(error: GcpError) -> bool:
-    """Whether the request may have been carried out although it failed."""
+    """Return whether the request may have been carried out although it failed."""
     if isinstance(error, Unreachable | UnexpectedAnswer):
         return error.sent
     return isinstance(error, ApiError) and error.code in AMBIGUOUS
 
 
 def merged_labels(current: Json, wanted: Json, *, purge: bool) -> dict[str, str]:
-    """The labels that result: those that are there stay unless they are purged."""
+    """Return the labels that result: those that are there stay unless they are purged."""
     return {**({} if purge else current), **require_texts("labels", wanted, ConfigError)}

@@ -43,7 +43,7 @@ class Policy:
 
     @classmethod
     def of(cls, session: Session, options: Json) -> Policy:
-        """Of the secret, service account or repository that the options name, or of the project."""
+        """Return that of the secret, service account or repository that the options name, or of the project."""
         project = f"projects/{session.project}"
         if options.get("secret"):
             path = f"v1/{project}/secrets/{options['secret']}"
@@ -66,7 +66,7 @@ class Policy:
         )
 
     def read(self) -> Json:
-        """The policy, with its conditions."""
+        """Return the policy, with its conditions."""
         path = f"{self.path}:getIamPolicy"
         if self.in_body:
             body = {"options": {"requestedPolicyVersion": VERSION}}
@@ -89,7 +89,7 @@ class Policy:
 
 
 def check_members(option: str, members: Iterable[str]) -> list[str]:
-    """The members as IAM writes them; ConfigError naming those that IAM would refuse.
+    """Return the members as IAM writes them; raise ConfigError naming those that IAM would refuse.
 
     E-mail addresses and domains are lower-case there
     (https://cloud.google.com/iam/docs/principal-identifiers).
@@ -109,7 +109,7 @@ def _lower(member: str) -> str:
 
 
 def members_of(policy: Json, role: str, condition: Json | None = None) -> set[str]:
-    """Who has `role` under exactly this condition."""
+    """Return who has `role` under exactly this condition."""
     found: set[str] = set()
     for binding in policy.get("bindings", []):
         if _is(binding, role, condition):
@@ -125,7 +125,7 @@ def changed(
     add: Iterable[str] = (),
     remove: Iterable[str] = (),
 ) -> Json:
-    """A copy of the policy with members added to and removed from one binding; the etag is kept."""
+    """Return a copy of the policy with members added to and removed from one binding; the etag is kept."""
     result = copy.deepcopy(policy)
     result["version"] = VERSION
     members = (members_of(policy, role, condition) | set(add)) - set(remove)
@@ -140,7 +140,7 @@ def changed(
 
 
 def principal(number: str, pool: str, namespace: str, service_account: str) -> str:
-    """How policies name a Kubernetes service account of a workload identity pool.
+    """Return how policies name a Kubernetes service account of a workload identity pool.
 
     https://cloud.google.com/kubernetes-engine/docs/how-to/workload-identity#principal-identifiers
     """
@@ -151,14 +151,14 @@ def principal(number: str, pool: str, namespace: str, service_account: str) -> s
 
 
 def pool_of(project: str) -> str:
-    """The workload pool of a project's clusters; ConfigError where only its number is known."""
+    """Return the workload pool of a project's clusters; raise ConfigError where only its number is known."""
     if project.isdigit():
         raise ConfigError(f"pool: name the workload pool (ID.svc.id.goog) of project {project}")
     return f"{project}.svc.id.goog"
 
 
 def project_number(session: Session, project: str) -> str:
-    """The number of a project, from Service Usage: the one API that is enabled in every project."""
+    """Return the number of a project, from Service Usage: the one API that is enabled in every project."""
     if project.isdigit():
         return project
     path = f"v1/projects/{project}/services/serviceusage.googleapis.com"

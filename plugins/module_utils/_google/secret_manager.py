@@ -86,7 +86,7 @@ class Secrets:
         self._numbers: dict[str, str] = {}
 
     def plan_present(self, wanted: list[Wanted]) -> Plan:
-        """Steps that make the secrets as wanted."""
+        """Return steps that make the secrets as wanted."""
         found = self.find([w.name for w in wanted])
         in_parallel(lambda item: self._look_closer(*item), list(zip(wanted, found, strict=True)))
         plan = Plan(result={"secrets": []})
@@ -95,7 +95,7 @@ class Secrets:
         return plan
 
     def plan_absent(self, names: list[str]) -> Plan:
-        """Steps that delete the secrets with all their versions."""
+        """Return steps that delete the secrets with all their versions."""
         plan = Plan(result={"secrets": []})
         for name, have in zip(names, self.find(names), strict=True):
             if have.secret is None:
@@ -107,7 +107,7 @@ class Secrets:
         return plan
 
     def plan_version(self, name: str, version: str, action: str) -> Plan:
-        """Steps that enable, disable or destroy one version."""
+        """Return steps that enable, disable or destroy one version."""
         path = f"{self._parent}/secrets/{name}/versions/{version}"
         have = self._session.get("secretmanager", path)
         label = f"{name} version {_number(have)}"
@@ -121,7 +121,7 @@ class Secrets:
         return plan
 
     def find(self, names: list[str]) -> list[Found]:
-        """The secrets' own fields: one request for all, where the caller may list."""
+        """Return the secrets' own fields: one request for all, where the caller may list."""
         if len(names) > 1:
             try:
                 by_name = {s["name"].rpartition("/")[2]: s for s in self._listed(names)}
@@ -132,7 +132,7 @@ class Secrets:
         return in_parallel(lambda path: Found(self._session.find("secretmanager", path)), paths)
 
     def _listed(self, names: list[str]) -> Iterator[Json]:
-        """The secrets whose names hold one of these, and so may be others too."""
+        """Yield the secrets whose names contain one of these; others are among them."""
         for start in range(0, len(names), NAMES_PER_LIST):
             batch = names[start : start + NAMES_PER_LIST]
             wanted = " OR ".join(f"name:{name}" for name in batch)
@@ -141,7 +141,7 @@ class Secrets:
             )
 
     def versions(self, name: str) -> list[Json]:
-        """The versions of a secret, newest first."""
+        """Return the versions of a secret, newest first."""
         path = f"{self._parent}/secrets/{name}/versions"
         return list(self._session.pages("secretmanager", path, "versions"))
 
@@ -233,7 +233,7 @@ class Secrets:
             )
 
     def _next_rotation(self, name: str, wanted: Json, secret: Json) -> Json:
-        """The rotation to ask for: Google moves the time of the next message on by itself."""
+        """Return the rotation to ask for: Google moves the time of the next message on by itself."""
         current = secret.get("rotation", {}).get("nextRotationTime")
         first = wanted.get("nextRotationTime")
         is_over = not first or moment(first) < self._session.now()
@@ -321,7 +321,7 @@ class Secrets:
         )
 
     def _member(self, identity: Identity, have: Found) -> str:
-        """The policy member of an identity; the secret's name contains the project number."""
+        """Return the policy member of an identity; the secret's name contains the project number."""
         project = identity.pool_project
         if project not in self._numbers:
             if project == self._session.project and have.secret:
@@ -382,7 +382,7 @@ class Secrets:
 
 
 def check_name(name: str) -> None:
-    """ConfigError for a name that Google would refuse."""
+    """Raise ConfigError for a name that Google would refuse."""
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"name: '{name}' is not a valid secret name: 1 to 255 letters, digits, hyphens and underscores"
@@ -403,7 +403,7 @@ def _shown(secret: Json) -> Json:
 
 
 def _meaningful(value: Any) -> Any:
-    """The API leaves out what is empty, and writes times in more than one way."""
+    """Return a value for comparing: the API leaves out what is empty, and writes times in more than one way."""
     if isinstance(value, dict):
         return {k: _meaningful(v) for k, v in value.items() if v is not None} or None
     if isinstance(value, list):
@@ -419,5 +419,5 @@ def _locations(replication: Json) -> str:
 
 
 def _is_left(version: Json, action: str) -> bool:
-    """Whether the action would change the version."""
+    """Return whether the action would change the version."""
     return version["state"] == "ENABLED" or (action == "destroy" and version["state"] == "DISABLED")

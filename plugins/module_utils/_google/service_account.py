@@ -14,7 +14,7 @@ _NAME = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
 
 
 def path(session: Session, name: str) -> str:
-    """The API's path of an account, which ends in its e-mail address; ConfigError for a bad name."""
+    """Return the API's path of an account, which ends in its e-mail address; raise ConfigError for a bad name."""
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"name: '{name}' is not a valid service account name: 6 to 30 lower-case letters, digits and"

@@ -31,7 +31,7 @@ class Service:
 
 
 def check_names(names: Iterable[str]) -> list[str]:
-    """The names in order, each once; raise ConfigError for an invalid one."""
+    """Return the names in order, each once; raise ConfigError for an invalid one."""
     for name in names:
         if not _NAME.fullmatch(name):
             raise ConfigError(
@@ -41,7 +41,7 @@ def check_names(names: Iterable[str]) -> list[str]:
 
 
 def states(session: Session, names: list[str]) -> dict[str, Service]:
-    """The services named."""
+    """Return the services named."""
     parent = f"projects/{session.project}"
     found: dict[str, Service] = {}
     for some in batches(names, MAX_READ_AT_ONCE):
@@ -55,7 +55,7 @@ def states(session: Session, names: list[str]) -> dict[str, Service]:
 
 
 def enabled(session: Session) -> dict[str, Service]:
-    """All services that are enabled."""
+    """Return all services that are enabled."""
     path = f"v1/projects/{session.project}/services"
     query: dict[str, Any] = {"filter": "state:ENABLED", "pageSize": MAX_PER_PAGE}
     return dict(map(_read, session.pages("serviceusage", path, "services", **query)))
@@ -75,11 +75,11 @@ def _enable(session: Session, names: list[str], timeout: int) -> None:
 
 
 def batches(names: list[str], size: int) -> list[list[str]]:
-    """The names, at most `size` at a time."""
+    """Return the names, at most `size` at a time."""
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 
 def _read(service: dict[str, Any]) -> tuple[str, Service]:
-    """Name and state, from `projects/NUMBER/services/NAME` and what is with it."""
+    """Return the name and state, from `projects/NUMBER/services/NAME` and what is with it."""
     _projects, number, _services, name = service["name"].split("/")
     return name, Service(service.get("state") == "ENABLED", number)

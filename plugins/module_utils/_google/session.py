@@ -91,7 +91,7 @@ class Settings:
     propagation: float = 300.0
 
     def base(self, service: str) -> str:
-        """The address of a service, without a slash at its end."""
+        """Return the address of a service, without a slash at its end."""
         return (self.endpoints.get(service) or self.endpoint or SERVICES[service]).rstrip("/")
 
 
@@ -162,7 +162,7 @@ class Session:
         return f"{self.project_id}.svc.id.goog"
 
     def get(self, service: str, path: str, **query: Any) -> Json:
-        """GET `path` (`v1/projects/…`) of a service. Raises GcpError, as all of these do.
+        """Send GET for the `path` (`v1/projects/…`) of a service. Raises GcpError, as all of these do.
 
         An answer that lacks what its contract promises (see `answers`) is an UnexpectedAnswer.
         """
@@ -176,19 +176,19 @@ class Session:
             return None
 
     def post(self, service: str, path: str, body: Json | None = None, **query: Any) -> Json:
-        """POST, with a body or without."""
+        """Send POST, with a body or without."""
         return self._call("POST", service, path, body, query)
 
     def put(self, service: str, path: str, body: Json) -> Json:
-        """PUT."""
+        """Send PUT."""
         return self._call("PUT", service, path, body, {})
 
     def patch(self, service: str, path: str, body: Json, **query: Any) -> Json:
-        """PATCH."""
+        """Send PATCH."""
         return self._call("PATCH", service, path, body, query)
 
     def delete(self, service: str, path: str, **query: Any) -> Json | None:
-        """DELETE; return None for what was deleted concurrently."""
+        """Send DELETE; return None for what was deleted concurrently."""
         try:
             return self._call("DELETE", service, path, None, query)
         except NotFound:
@@ -197,7 +197,7 @@ class Session:
     def pages(
         self, service: str, path: str, key: str, *, partial: bool = False, **query: Any
     ) -> Iterator[Json]:
-        """The items under `key` of all pages of a list.
+        """Yield the items under `key` of all pages of a list.
 
         A list that Google could not complete is an error; with `partial` it is a warning.
         """
@@ -227,7 +227,7 @@ class Session:
         raise UnexpectedAnswer(f"GET {path}", f"a list of more than {MAX_PAGES} pages")
 
     def token(self) -> str:
-        """A valid access token."""
+        """Return a valid access token."""
         with self._lock:
             if self._credentials is None:
                 self._credentials, self.caller = credentials(self._auth, self._http)
@@ -242,11 +242,11 @@ class Session:
         self.retry(lambda: refresh(current, self._http), lambda e: isinstance(e, TokenUnavailable))
 
     def now(self) -> datetime:
-        """The time by Google's clock, as far as its answers told it."""
+        """Return the time by Google's clock, as far as its answers told it."""
         return datetime.now(UTC) + self._ahead
 
     def access_token(self) -> tuple[str, datetime | None]:
-        """An OAuth access token for something else than Google's APIs, and when it expires."""
+        """Return an OAuth access token for something else than Google's APIs, and when it expires."""
         return self.retry(
             lambda: access_token(self._auth, self._http), lambda e: isinstance(e, TokenUnavailable)
         )
@@ -307,7 +307,7 @@ class Session:
         return attempt()
 
     def polls(self, timeout: float) -> Iterator[float | None]:
-        """Seconds waited so far, each after a pause; None once `timeout` is over."""
+        """Yield the seconds waited so far, each after a pause; None once `timeout` is over."""
         start = time.monotonic()
         pause = FIRST_POLL
         yield 0.0
@@ -355,7 +355,7 @@ class Session:
         return error
 
     def _is_enabled(self, error: ServiceDisabled) -> bool:
-        """Whether the API that cannot be used is enabled; then it is a matter of minutes."""
+        """Return whether the API that cannot be used is enabled; then it is a matter of minutes."""
         path = f"v1/{error.metadata.get('consumer')}/services/{error.metadata.get('service')}"
         try:
             return self.get("serviceusage", path).get("state") == "ENABLED"
@@ -438,7 +438,7 @@ class Session:
             return bool(current and current.token != refused)
 
     def _clock(self) -> str:
-        """A hint at a wrong clock, which makes assertions too old or too new; "" where it is right."""
+        """Return a hint at a wrong clock, which makes assertions too old or too new; "" where it is right."""
         seconds = self._ahead.total_seconds()
         if abs(seconds) < CLOCK_TOLERANCE:
             return ""
@@ -449,7 +449,7 @@ class Session:
 
 
 def _body(answer: Answer) -> Any:
-    """The JSON of an error; text where it is not JSON."""
+    """Return the JSON of an error; text where it is not JSON."""
     try:
         return answer.json
     except NoAnswer:
@@ -457,7 +457,7 @@ def _body(answer: Answer) -> Any:
 
 
 def _is_transient(answer: Answer, repeatable: bool) -> bool:
-    """Whether the same request may do better later. A quota that is used up stays so; a rate passes."""
+    """Return whether the same request may do better later. A quota that is used up stays so; a rate passes."""
     if answer.status == 429:
         error = from_answer(answer.status, _body(answer), "")
         return is_rate(error) or not error.detail("QuotaFailure")
@@ -465,12 +465,12 @@ def _is_transient(answer: Answer, repeatable: bool) -> bool:
 
 
 def _backoff(attempt: int) -> float:
-    """Seconds before the next attempt: doubling, with jitter."""
+    """Return the seconds before the next attempt: doubling, with jitter."""
     return min(FIRST_WAIT * 2.0**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
 def _asked_pause(answer: Answer) -> float:
-    """Seconds that Google asks to wait, by a header or by the error's details; 0 for none."""
+    """Return the seconds that Google asks to wait, by a header or by the error's details; 0 for none."""
     return retry_after(answer) or min(
         retry_delay(from_answer(answer.status, _body(answer), "")), LONGEST_ASKED_PAUSE
     )

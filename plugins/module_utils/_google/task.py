@@ -44,7 +44,7 @@ def _run_query(query: Callable[[Session, Json], Json], run: Run) -> Json:
 
 
 def _run_plan(plan_for: Callable[[Session, Json], Plan], run: Run) -> Json:
-    """Plan, and carry the plan out unless in check mode."""
+    """Plan; carry the plan out unless in check mode."""
     caller = session(run.params, check_mode=run.check_mode, progress=run.progress)
     make = functools.partial(plan_for, caller, run.params)
     plan = make()

@@ -17,7 +17,7 @@ def moment(value: str) -> datetime:
 
 
 def is_time(value: object) -> bool:
-    """Whether this is a time in full."""
+    """Return whether this is a time in full."""
     if not isinstance(value, str) or not _FORM.fullmatch(value):
         return False
     try:
@@ -28,7 +28,7 @@ def is_time(value: object) -> bool:
 
 
 def check_times(values: Mapping[str, str | None]) -> list[str]:
-    """A line for each option whose value is there and no time."""
+    """Return a line for each option whose value is there and no time."""
     return [
         f"{option}: '{value}' is not a valid RFC 3339 time, for example 2030-01-31T06:00:00Z"
         for option, value in values.items()

@@ -242,7 +242,7 @@ def _ownership_problems(
 def _to_migrate(
     client: Client, desired: DesiredState, found: Mapping[str, cluster.Installed]
 ) -> list[str]:
-    """Installed projects whose post-install Jobs were last run for another version, or never.
+    """Return installed projects whose post-install Jobs were last run for another version, or never.
 
     The record is written after the Jobs, so an upgrade that was broken off comes back here.
     """
@@ -314,7 +314,7 @@ def pull_secrets(desired: DesiredState) -> list[Object]:
 
 
 def _texts(name: str, data: Mapping[str, Any]) -> dict[str, str]:
-    """Values of a ConfigMap: true becomes "true", as its readers expect."""
+    """Return values of a ConfigMap: true becomes "true", as its readers expect."""
     if "_example" in data:
         raise Refused([f"config: {name}: _example documents the map and is guarded by a checksum"])
     return {

@@ -122,7 +122,7 @@ class Customization:
                         yield f"{place}: the container '{name}' has no {_PROBES[key]} to change"
 
     def _blocking_budgets(self) -> Iterator[str]:
-        """Budgets by which no pod may ever be evicted, as drained nodes have to."""
+        """Yield problems of budgets by which no pod may ever be evicted, as draining a node takes."""
         for name, budget in self._budgets.items():
             key, limit = self._limit(name)
             pods = self._pods(budget)
@@ -150,7 +150,7 @@ class Customization:
         return None
 
     def _without_target(self) -> Iterator[str]:
-        """Settings of one object, where the chosen components do not have it."""
+        """Yield problems of settings of one object that the chosen components do not have."""
         for option, kind, name in (
             ("custom_certs", "Deployment", "controller"),
             ("selection_mode", "Deployment", "eventing-webhook"),
@@ -207,7 +207,7 @@ class Customization:
         return given[-1] if given else None
 
     def _scale(self, autoscaler: Object) -> Object:
-        """An autoscaler owns the number of pods; what is set is its lower bound."""
+        """Return the change of an autoscaler, which owns the number of pods: what is set is its lower bound."""
         wanted = self._replicas(autoscaler["spec"]["scaleTargetRef"]["name"])
         if wanted is None:
             return {}
@@ -353,7 +353,7 @@ def _with_containers(
 
 
 def _with_env(container: Object, variables: list[Object]) -> Object:
-    """A variable takes the place of upstream's of that name, whichever way that one gets its value."""
+    """Set variables in place of upstream's of the same names, whichever way these get their values."""
     named = {entry["name"]: entry for entry in container.get("env") or []}
     return {**container, "env": list({**named, **{v["name"]: v for v in variables}}.values())}
 

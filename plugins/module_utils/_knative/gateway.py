@@ -167,7 +167,7 @@ def _node_address(client: Client) -> str:
 
 
 def default_domain(client: Client) -> str:
-    """The domain of config-domain that is for all services; empty if there is none."""
+    """Return the domain of config-domain that is for all services; empty if there is none."""
     domains = client.get(client.resource("v1", "ConfigMap"), "config-domain", "knative-serving")
     data: dict[str, str] = (domains or {}).get("data") or {}
     general = [

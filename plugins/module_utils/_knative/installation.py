@@ -43,7 +43,7 @@ class Installed:
 
 
 def installed(client: Client) -> dict[str, Installed]:
-    """What is there, by project; a project without Deployments is not there."""
+    """Return the installed projects by name; a project without Deployments is not installed."""
     resource = client.resource("apps/v1", "Deployment")
     found: dict[str, list[Object]] = {name: [] for name in PROJECTS}
     for namespace in dict.fromkeys(project.namespace for project in PROJECTS.values()):
@@ -75,14 +75,14 @@ def _describe(deployments: list[Object]) -> Installed:
 
 
 def migrated(client: Client, namespace: str) -> dict[str, str]:
-    """Versions by project whose post-install Jobs were run; empty when nothing is recorded."""
+    """Return versions by project whose post-install Jobs were run; empty when nothing is recorded."""
     record = client.get(client.resource("v1", "ConfigMap"), RECORD, namespace)
     data: dict[str, str] = (record or {}).get("data") or {}
     return data
 
 
 def operated(client: Client) -> list[str]:
-    """Resources by which the Knative Operator governs the installation."""
+    """Return resources by which the Knative Operator governs the installation."""
     found = []
     for kind in ("KnativeServing", "KnativeEventing"):
         resource = client.resources().get(("operator.knative.dev/v1beta1", kind))
@@ -106,7 +106,7 @@ def is_autopilot(client: Client) -> bool:
 
 
 def upgrade_problem(project: str, have: Version | None, want: Version) -> str:
-    """Why this version cannot follow that one; empty when it can."""
+    """Return why this version cannot follow that one; empty when it can."""
     if have is None or (have.major, have.minor) == (want.major, want.minor):
         return ""
     if (want.major, want.minor) < (have.major, have.minor):
@@ -135,7 +135,7 @@ def _minor(version: str) -> tuple[int, ...]:
 
 
 def kubernetes_problem(have: str, project: str, want: Version) -> str:
-    """Why a Kubernetes is too old; empty when it is not, or when that is unknown."""
+    """Return why a Kubernetes is too old; empty when it is not, or when that is unknown."""
     need = minimum_kubernetes(want)
     if not _minor(have) or need is None or _minor(have) >= need:
         return ""
@@ -146,7 +146,7 @@ def kubernetes_problem(have: str, project: str, want: Version) -> str:
 
 
 def unknown_minimum(project: str, want: Version) -> str:
-    """A warning that the oldest Kubernetes for a release is unknown; empty when it is known."""
+    """Return a warning that the oldest Kubernetes for a release is unknown; empty when it is known."""
     if minimum_kubernetes(want):
         return ""
     return (
@@ -156,7 +156,7 @@ def unknown_minimum(project: str, want: Version) -> str:
 
 
 def missing_permissions(client: Client) -> list[str]:
-    """What the caller may not write, as "customresourcedefinitions.apiextensions.k8s.io"."""
+    """Return what the caller may not write, as "customresourcedefinitions.apiextensions.k8s.io"."""
     if may(client, "*", "*", "*"):
         return []
     return [

@@ -205,7 +205,7 @@ class Files:
 
 
 def check_components(names: Iterable[str]) -> list[str]:
-    """What is wrong with a choice of components."""
+    """Return what is wrong with a choice of components."""
     chosen = list(names)
     problems = [
         f"components: '{name}' is unknown; there are {', '.join(COMPONENTS)}"
@@ -286,7 +286,7 @@ class Source:
         return self.locate(_files(components), versions)
 
     def post_install(self, projects: Iterable[str], versions: dict[str, Version]) -> Files:
-        """Files with the Jobs to run after an upgrade of these projects."""
+        """Return files with the Jobs to run after an upgrade of these projects."""
         return self.locate(self._post_install(projects), versions)
 
     def release_files(self, components: Iterable[str]) -> list[tuple[str, str]]:
@@ -322,7 +322,7 @@ class Source:
         return Download(f"{self._mirror}/{path}/{file}", checksum)
 
     def contradiction(self, project: str, version: Version) -> str:
-        """Why a folder cannot give this version; empty when it can, or when it does not tell."""
+        """Return why a folder cannot give this version; empty when it can, or when it does not tell."""
         file = {"serving": "serving-core.yaml", "eventing": "eventing-core.yaml"}.get(project)
         if not self._folder or not file or not (self._folder / file).is_file():
             return ""

@@ -42,7 +42,7 @@ class Subjects:
 
     @classmethod
     def of(cls, subject: Mapping[str, Any]) -> Subjects:
-        """From the `subject` of a SinkBinding's spec."""
+        """Return what the `subject` of a SinkBinding's spec selects."""
         labels = (subject.get("selector") or {}).get("matchLabels") or {}
         return cls(subject["apiVersion"], subject["kind"], subject.get("name"), labels)
 
@@ -53,7 +53,7 @@ class Subjects:
         return f"{self.kind} with the labels {labels}"
 
     def find(self, client: Client, namespace: str) -> list[Object]:
-        """The subjects that exist now."""
+        """Return the subjects that exist now."""
         resource = client.resource(self.api_version, self.kind)
         if self.name:
             found = client.get(resource, self.name, namespace)
@@ -81,7 +81,7 @@ def definition(
 
 
 def binding_resource(client: Client) -> Resource:
-    """The kind SinkBinding; raises BindingError where Knative Eventing is not installed."""
+    """Return the kind SinkBinding; raise BindingError where Knative Eventing is not installed."""
     try:
         return client.resource(API_VERSION, "SinkBinding")
     except UnknownKind as error:
@@ -109,7 +109,7 @@ def check_sink(client: Client, sink: Mapping[str, Any], namespace: str) -> None:
 
 
 def excluded(client: Client, subjects: Subjects, namespace: str) -> str | None:
-    """Why the webhook leaves the subjects alone, or None.
+    """Return why the webhook leaves the subjects alone, or None.
 
     The namespace's and the objects' include and exclude labels decide, by the
     SINK_BINDING_SELECTION_MODE of the eventing-webhook ("exclusion" by default).
@@ -149,7 +149,7 @@ def _containers(item: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def bound_sink(item: Mapping[str, Any]) -> str | None:
-    """K_SINK of an object's pod template when every container has the same one, else None."""
+    """Return K_SINK of an object's pod template when every container has the same one, else None."""
     values = {
         next((e.get("value") for e in c.get("env") or [] if e["name"] == "K_SINK"), None)
         for c in _containers(item)
@@ -158,7 +158,7 @@ def bound_sink(item: Mapping[str, Any]) -> str | None:
 
 
 def webhook_knows(client: Client, subjects: Subjects) -> bool:
-    """Whether the binding's webhook is called for the subjects' kind; True where that may not be read."""
+    """Return whether the binding's webhook is called for the subjects' kind; True where that may not be read."""
     group = "admissionregistration.k8s.io/v1"
     configuration = look_up(client, group, "MutatingWebhookConfiguration", WEBHOOK)
     if configuration == {}:  # it may not be read
@@ -246,7 +246,7 @@ def _reason(condition: Mapping[str, Any]) -> str:
 
 
 def _not_reconciled(conditions: Mapping[str, Mapping[str, Any]]) -> str:
-    """Why a binding's generation is not observed: the condition that failed, or the controller's log."""
+    """Return why a binding's generation is not observed: the condition that failed, or the controller's log."""
     for name in ("SinkBindingAvailable", "SinkProvided", "Ready"):
         condition = conditions.get(name, {})
         if condition.get("status") == "False":
@@ -278,7 +278,7 @@ def write(client: Client, wanted: Object, *, dry_run: bool) -> dict[str, Any]:
 
 
 def _comparable(item: Object | None) -> dict[str, Any]:
-    """What a person wrote of an object, without what the server keeps for itself."""
+    """Return what a person wrote of an object, without what the server keeps for itself."""
     if item is None:
         return {}
     meta = {k: v for k, v in item["metadata"].items() if k in ("name", "namespace", "labels")}

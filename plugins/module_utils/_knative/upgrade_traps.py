@@ -142,7 +142,7 @@ def _opencensus(namespace: str) -> Callable[[Client], Findings]:
 
 
 def _routing(client: Client) -> Findings:
-    """Serving 1.21: annotations that are refused, and traffic to Revisions of another Service."""
+    """Yield, for Serving 1.21, refused annotations and traffic to Revisions of another Service."""
     services = _all(client, "serving.knative.dev/v1", "Service")
     for service in services:
         template = (service["spec"].get("template") or {}).get("metadata") or {}
@@ -179,7 +179,7 @@ def _routing(client: Client) -> Findings:
 
 
 def _https_sinks(client: Client) -> Findings:
-    """Eventing 1.22: TLS 1.3 at least, where events are sent to."""
+    """Yield, for Eventing 1.22, senders to https URLs, which have to offer TLS 1.3."""
     for (api_version, kind), fields in SENDERS.items():
         for item in _all(client, api_version, kind):
             uris = dict.fromkeys(
@@ -202,7 +202,7 @@ def _uri(item: Object, field: str) -> str:
 
 
 def _pod_defaults(client: Client) -> Findings:
-    """Serving 1.23: the default of secure-pod-defaults is announced to change after it."""
+    """Yield, for Serving 1.23, the unset secure-pod-defaults, whose default is announced to change."""
     found = look_up(client, "v1", "ConfigMap", "config-features", "knative-serving")
     if found and "secure-pod-defaults" not in (found.get("data") or {}):
         yield (
@@ -214,7 +214,7 @@ def _pod_defaults(client: Client) -> Findings:
 
 
 def _deprecated(client: Client) -> Findings:
-    """Eventing 1.23: the last release that is known to serve what is deprecated."""
+    """Yield, for Eventing 1.23, objects written in deprecated versions, which it is the last to serve."""
     for name, (old, newest) in DEPRECATED.items():
         definition = look_up(client, "apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
         if not definition:

@@ -506,7 +506,7 @@ class Applier:
 
 
 def retryable(error: ApiError, *, in_bundle: bool = False) -> bool:
-    """Whether the same request may well succeed in a moment, and only because of time.
+    """Return whether the same request may well succeed in a moment, and only because of time.
 
     A webhook that cannot be called, an overloaded server, a namespace on its way out; and, where the
     bundle brings them, a kind or a namespace that is not there yet.
@@ -630,7 +630,7 @@ def _of(item: Item, problems: list[str]) -> list[str]:
 
 
 def _overlay(base: Any, change: Any) -> Any:
-    """What an apply most likely makes of an object, for when the server cannot be asked."""
+    """Return what an apply most likely makes of an object, for when the server cannot be asked."""
     if not isinstance(base, dict) or not isinstance(change, dict):
         return change
     return {**base, **{key: _overlay(base.get(key), value) for key, value in change.items()}}

@@ -60,7 +60,7 @@ class Result:
         return any(item.action not in ("unchanged", "kept") for item in self.items)
 
     def objects(self) -> list[dict[str, str]]:
-        """One short entry an object."""
+        """Return one short entry an object."""
         return [
             {
                 "api_version": item.resource.api_version,
@@ -73,7 +73,7 @@ class Result:
         ]
 
     def counts(self) -> dict[str, int]:
-        """Number of objects by action."""
+        """Return the number of objects by action."""
         return dict(Counter(item.action for item in self.items))
 
     def diff(self) -> list[dict[str, str]]:

@@ -180,7 +180,7 @@ class ApplySet:
     def members(
         self, preferred: Iterable[Item] = (), only: Collection[str] | None = None
     ) -> list[Item]:
-        """Everything in the cluster that an earlier run made a member.
+        """Return everything in the cluster that an earlier run made a member.
 
         One request a kind; where listing all namespaces is not allowed, one a kind and namespace.
         `preferred` items say in which version of the API their kinds are to be read. `only` limits
@@ -236,13 +236,13 @@ class ApplySet:
         return kinds, namespaces
 
     def announce(self, bundle: Bundle) -> None:
-        """Before writing: the parent covers the old members and the new, whatever happens."""
+        """Have the parent cover the old members and the new, before writing."""
         kinds, namespaces = self._recorded()
         new_kinds, new_namespaces = scope(bundle.items)
         self._record(kinds | new_kinds, namespaces | new_namespaces)
 
     def settle(self, bundle: Bundle) -> None:
-        """After pruning: the parent covers this bundle exactly."""
+        """Have the parent cover this bundle exactly, after pruning."""
         self._record(*scope(bundle.items))
 
     def _record(self, kinds: set[str], namespaces: set[str]) -> None:
@@ -276,7 +276,7 @@ class ApplySet:
         )
 
     def remove(self) -> None:
-        """The set is empty: its parent goes, with those of its predecessors."""
+        """Delete the parent of an empty set, with those of its predecessors."""
         if self.parent is not None:
             self._client.delete(self._resource, self._name, self.namespace)
         self._delete_predecessors()

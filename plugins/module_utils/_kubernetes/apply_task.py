@@ -61,7 +61,7 @@ def sources(run: Run) -> list[Source]:
 
 
 def inline(definitions: list[Any]) -> list[dict[str, str]]:
-    """Definitions as named texts."""
+    """Return definitions as named texts."""
     return [
         {
             "name": f"definitions[{number}]",

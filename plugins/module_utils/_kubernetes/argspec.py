@@ -39,7 +39,7 @@ CONNECTION: dict[str, dict[str, Any]] = {
 
 
 def client_for(params: Mapping[str, Any]) -> Client:
-    """Client for the cluster that options name; raises ConfigError."""
+    """Return the client for the cluster that options name; raise ConfigError."""
     if content := params.get("kubeconfig_content"):
         params = {**params, "kubeconfig": json.loads(content)}
     return Client(Transport(load(params), timeout=params["request_timeout"]))

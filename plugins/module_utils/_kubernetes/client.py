@@ -47,7 +47,7 @@ class Resource:
         return self.api_version.rpartition("/")[0]
 
     def path(self, namespace: str | None = None, name: str | None = None) -> str:
-        """Path below the server's root."""
+        """Return the path below the server's root."""
         root = "/apis/" if self.group else "/api/"
         scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         return f"{root}{self.api_version}{scope}/{self.plural}" + (f"/{name}" if name else "")
@@ -120,7 +120,7 @@ class Client:
         return found
 
     def resources(self) -> dict[tuple[str, str], Resource]:
-        """Everything served, by (apiVersion, kind); asked for once until `forget()`."""
+        """Return everything served, by (apiVersion, kind); asked for once until `forget()`."""
         with self._lock:
             if self._resources is None:
                 self._resources = {}
@@ -165,12 +165,12 @@ class Client:
     # -- reading ---------------------------------------------------------------------------
 
     def version(self) -> dict[str, str]:
-        """Answer of /version; `gitVersion` is like "v1.34.1-gke.100"."""
+        """Return the answer of /version; `gitVersion` is like "v1.34.1-gke.100"."""
         answer: dict[str, str] = self.transport.request("GET", "/version")
         return answer
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object | None:
-        """One object, or None when it (or its kind) is not there."""
+        """Return one object, or None when it (or its kind) is not there."""
         try:
             found: Object = self.transport.request("GET", resource.path(namespace, name))
         except ApiError as error:
@@ -187,7 +187,7 @@ class Client:
         label_selector: str = "",
         field_selector: str = "",
     ) -> list[Object]:
-        """All objects of a kind (in a namespace), in as many pages as the server makes of it."""
+        """Return all objects of a kind (in a namespace), in as many pages as the server makes of it."""
         return self.snapshot(
             resource, namespace, label_selector=label_selector, field_selector=field_selector
         )[0]
@@ -200,7 +200,7 @@ class Client:
         label_selector: str = "",
         field_selector: str = "",
     ) -> tuple[Objects, str]:
-        """What `list` returns, with the resourceVersion from which a watch goes on."""
+        """Return what `list` returns, with the resourceVersion from which a watch goes on."""
         query: dict[str, Any] = {"limit": PAGE, **_selectors(label_selector, field_selector)}
         items: Objects = []
         restarts = RESTARTS
@@ -266,7 +266,7 @@ class Client:
         dry_run: bool = False,
         field_validation: str = "Strict",
     ) -> Object:
-        """Server-side apply; returns the object as it is (or, on a dry run, would be) stored."""
+        """Apply on the server; return the object as it is (or, on a dry run, would be) stored."""
         meta = definition["metadata"]
         query = {"fieldManager": field_manager, "fieldValidation": field_validation}
         if force:
@@ -353,7 +353,7 @@ def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
 def close_kinds(
     known: Iterable[tuple[str, str]], api_version: str, kind: str, limit: int = 3
 ) -> list[str]:
-    """Kinds a person may have meant, as "apiVersion Kind", likeliest first."""
+    """Return kinds a person may have meant, as "apiVersion Kind", likeliest first."""
     other_versions = [f"{version} {name}" for version, name in known if name == kind]
     names = {name for _version, name in known}
     spelled = {name.lower(): name for name in names}

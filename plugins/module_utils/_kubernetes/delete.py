@@ -52,7 +52,7 @@ class Deleter:
         settings: Settings,
         records: Iterable[Key] = (),
     ) -> None:
-        """`records` are objects that keep no namespace, since they only record what else is there."""
+        """Prepare deletions; `records` keep no namespace, since they only record what else is there."""
         self._records = set(records)
         self._client = client
         self._settings = settings
@@ -252,12 +252,12 @@ def deletions(objects: Iterable[Mapping[str, str]]) -> frozenset[Key]:
 
 
 def live_item(resource: Resource, obj: Object, origin: str) -> Item:
-    """An item for something that is there but in nobody's manifests."""
+    """Return an item for something that is there but in nobody's manifests."""
     return Item(obj, origin, resource, before=obj)
 
 
 def _is_given(item: Item) -> bool:
-    """Whether the cluster puts an object like this into every namespace."""
+    """Return whether the cluster puts an object like this into every namespace."""
     annotations = item.definition["metadata"].get("annotations") or {}
     if item.resource.kind == "Secret" and annotations.get(_SERVICE_ACCOUNT) in _ACCOUNTS:
         return True
@@ -265,7 +265,7 @@ def _is_given(item: Item) -> bool:
 
 
 def _has_dependents(item: Item) -> bool:
-    """Whether it is gone only when its pods are."""
+    """Return whether it is gone only when its pods are."""
     group = item.resource.group
     return group in ("apps", "batch") or ("." in group and not group.endswith(".k8s.io"))
 

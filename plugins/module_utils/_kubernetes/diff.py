@@ -21,12 +21,12 @@ _RECORDS = (
 
 
 def changed(before: Object, after: Object) -> bool:
-    """Whether a write made a difference: contents, or which manager owns what."""
+    """Return whether a write made a difference: contents, or which manager owns what."""
     return _content(before) != _content(after) or _owners(before) != _owners(after)
 
 
 def _owners(obj: Object) -> list[Object]:
-    """Who applied what, without times: they say when, not what."""
+    """Return who applied what, without times: they say when, not what."""
     entries = [
         {key: value for key, value in entry.items() if key != "time"}
         for entry in obj["metadata"].get("managedFields") or []
@@ -50,7 +50,7 @@ def _content(obj: Object) -> Object:
 
 
 def readable(obj: Object | None) -> Object:
-    """The object as a person would write it, secret values masked; empty for None."""
+    """Return the object as a person would write it, secret values masked; empty for None."""
     if obj is None:
         return {}
     content = copy.deepcopy(_content(obj))
@@ -67,7 +67,7 @@ def readable(obj: Object | None) -> Object:
 
 
 def difference(before: Object | None, after: Object | None, title: str) -> dict[str, str]:
-    """One entry of Ansible's diff. Changed secret values stay masked but are seen to change."""
+    """Return one entry of Ansible's diff. Changed secret values stay masked but are seen to change."""
     old, new = readable(before), readable(after)
     if before and after and before.get("kind") == "Secret":
         for key, value in (after.get("data") or {}).items():

@@ -97,7 +97,7 @@ class ApiError(KubeError):
 
 
 def _manager(message: str) -> str:
-    """Name in `conflict with "kubectl" using apps/v1` (the wording is the API server's)."""
+    """Return the name in `conflict with "kubectl" using apps/v1` (the wording is the API server's)."""
     parts = message.split('"')
     return parts[1] if len(parts) > 2 else message
 

@@ -18,7 +18,7 @@ _IDENTITY_META = ("name", "namespace")
 
 
 def is_applied(definition: Object, live: Object, manager: str) -> bool:
-    """Whether `manager` applied exactly this definition and nobody changed its values since."""
+    """Return whether `manager` applied exactly this definition and nobody changed its values since."""
     wanted = {key: value for key, value in definition.items() if key not in _IDENTITY}
     metadata = {
         key: value for key, value in definition["metadata"].items() if key not in _IDENTITY_META
@@ -35,7 +35,7 @@ def is_applied(definition: Object, live: Object, manager: str) -> bool:
 
 
 def record(live: Object, manager: str) -> Object | None:
-    """The managedFields entry of what `manager` applied to the object itself."""
+    """Return the managedFields entry of what `manager` applied to the object itself."""
     for entry in live["metadata"].get("managedFields") or []:
         if (
             entry.get("manager") == manager
@@ -80,7 +80,7 @@ def _same_map(wanted: Object, live: Object, owned: Object, *, top: bool = False)
 
 
 def _dropped(wanted: Any, owned: Object) -> bool:
-    """Whether the server left an empty map or list out of the object, as built-in kinds do.
+    """Return whether the server left an empty map or list out of the object, as built-in kinds do.
 
     Had somebody else removed the field since, the record would have lost it too.
     """
@@ -95,7 +95,7 @@ def _same_set(wanted: list[Any], live: list[Any], owned: Object) -> bool:
 
 
 def _same_keyed(wanted: list[Any], live: list[Any], owned: Object) -> bool:
-    """Lists of maps that are merged by keys, as containers by name."""
+    """Compare lists of maps that are merged by keys, as containers by name."""
     trees = [(json.loads(key[2:]), tree) for key, tree in owned.items() if key.startswith("k:")]
     if len(trees) != len(wanted) or len(trees) != len(owned):
         return False
@@ -115,7 +115,7 @@ def _same_keyed(wanted: list[Any], live: list[Any], owned: Object) -> bool:
 
 
 def _match(item: Object, trees: list[tuple[Object, Object]]) -> tuple[Object, Object] | None:
-    """Tree of a list item; a key the item leaves out was filled in by its default."""
+    """Return the tree of a list item; a key the item leaves out was filled in by its default."""
     found = [
         (keys, tree)
         for keys, tree in trees
@@ -125,7 +125,7 @@ def _match(item: Object, trees: list[tuple[Object, Object]]) -> tuple[Object, Ob
 
 
 def _equal(wanted: Any, live: Any) -> bool:
-    """Equal as JSON: 1 is not true."""
+    """Return whether two values are equal as JSON: 1 is not true."""
     if isinstance(wanted, bool) or isinstance(live, bool):
         return wanted is live
     if isinstance(wanted, dict) and isinstance(live, dict):

@@ -43,7 +43,7 @@ _BUILT_IN = frozenset(
 
 
 def wave(group: str, kind: str) -> int:
-    """Number of the wave a kind is applied in; deleted in the reverse order.
+    """Return the number of the wave a kind is applied in; deleted in the reverse order.
 
     Custom resources come last, so their definitions, controllers and webhooks are there; Jobs come
     after the workloads whose data they migrate.

@@ -22,7 +22,7 @@ class Patch:
     optional: bool = False
 
     def applies_to(self, definition: Object) -> bool:
-        """Whether it is about this object."""
+        """Return whether this is about an object."""
         metadata = definition["metadata"]
         return (
             self.kind in ("", definition["kind"])
@@ -38,7 +38,7 @@ class Patch:
 
 
 def patched(sources: list[Source], patches: list[Patch]) -> list[Source]:
-    """The sources with all patches merged in; raise Refused for a patch that meets nothing."""
+    """Return the sources with all patches merged in; raise Refused for a patch that meets nothing."""
     unmet = [
         f"patches[{number}]: no {patch.target} is in the bundle: correct the target, or set optional"
         for number, patch in enumerate(patches)
@@ -58,7 +58,7 @@ def _patched(source: Source, patches: list[Patch]) -> Source:
 
 
 def merge(base: Any, change: Any) -> Any:
-    """JSON merge (RFC 7386: null removes), except that lists of named things merge by name.
+    """Merge as JSON (RFC 7386: null removes), except that lists of named things merge by name.
 
     That is what a person means by "the resources of the container `controller`"; any other list is
     replaced.

@@ -46,7 +46,7 @@ class Condition:
     value: str | None = None
 
     def applies_to(self, obj: Object) -> bool:
-        """Whether it is about this object."""
+        """Return whether this is about an object."""
         metadata = obj["metadata"]
         return (
             self.kind == obj["kind"]
@@ -75,7 +75,7 @@ def verdict(obj: Object, wanted: Condition | None = None) -> Verdict:
 
 
 def expects_status(crd: Object, api_version: str) -> bool:
-    """Whether resources of this definition are given conditions by a controller.
+    """Return whether resources of this definition are given conditions by a controller.
 
     Told by the schema of their status, or by a column that shows a condition.
     """
@@ -91,12 +91,12 @@ def expects_status(crd: Object, api_version: str) -> bool:
 
 
 def has_conditions(obj: Object) -> bool:
-    """Whether a controller has reported on it."""
+    """Return whether a controller has reported on it."""
     return bool(_status(obj).get("conditions"))
 
 
 def is_finished(obj: Object) -> bool:
-    """Whether an object has done what it was made for, so that its controller may delete it."""
+    """Return whether an object has done what it was made for, so that its controller may delete it."""
     status = _status(obj)
     return status.get("phase") in ("Succeeded", "Completed") or any(
         condition.get("type") in ("Complete", "Completed", "Succeeded")
@@ -106,7 +106,7 @@ def is_finished(obj: Object) -> bool:
 
 
 def services(webhooks: Object) -> Iterator[tuple[str, str]]:
-    """(namespace, name) of the Services a webhook configuration calls."""
+    """Yield (namespace, name) of the Services that a webhook configuration calls."""
     for webhook in webhooks.get("webhooks") or []:
         service = (webhook.get("clientConfig") or {}).get("service")
         if service:

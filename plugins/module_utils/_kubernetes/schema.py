@@ -41,7 +41,7 @@ class Schemas:
         self._paths: Object | None = None
 
     def problems(self, definition: Object) -> list[str]:
-        """What is wrong with an object of a kind the server serves; empty if nothing is known."""
+        """Return what is wrong with an object of a kind the server serves; empty if nothing is known."""
         api_version, kind = definition["apiVersion"], definition["kind"]
         with self._lock:
             schemas = self._document(api_version).get("components", {}).get("schemas", {})
@@ -76,7 +76,7 @@ class Schemas:
 
 
 def crd_problems(definition: Object, crd: Object) -> list[str]:
-    """What is wrong with a custom resource by the CustomResourceDefinition of its bundle."""
+    """Return what is wrong with a custom resource by the CustomResourceDefinition of its bundle."""
     version = definition["apiVersion"].rpartition("/")[2]
     for served in crd["spec"].get("versions") or []:
         if served.get("name") == version:
@@ -91,7 +91,7 @@ _IDENTITY: Object = {"apiVersion": {"type": "string"}, "kind": {"type": "string"
 
 
 def violations(value: Any, schema: Object, schemas: Object, path: str = "") -> Iterator[str]:
-    """Sentences "field: what is wrong", for all fields below `value`."""
+    """Yield "field: what is wrong" for all fields below `value`."""
     schema = _resolve(schema, schemas)
     if value is None:
         return  # taken as not given

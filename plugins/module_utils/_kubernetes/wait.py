@@ -73,7 +73,7 @@ class Waiter:
             pending = self._look_and_judge([item for item, _verdict in pending])
 
     def explain(self, items: list[Item]) -> str:
-        """What is not ready at this moment, one line each, and why."""
+        """Return what is not ready at this moment, one line each, and why."""
         pending = self._judge(items, self._look(items))
         return "\n".join(f"- {title}: {text}" for title, text in self._told(pending).items())
 
@@ -221,7 +221,7 @@ class Waiter:
         }
 
     def _why(self, item: Item) -> str:
-        """Trouble of its pods, else its last event; empty when the server reports nothing."""
+        """Return the trouble of its pods, else its last event; empty when the server reports nothing."""
         try:
             trouble = self._pod_trouble(item)
             return trouble or self._event_text(item.resource.kind, item.name, item.namespace)
@@ -283,7 +283,7 @@ def way_back(item: Item) -> str:
 
 
 def pod_trouble(pod: Object) -> str:
-    """Why a pod does not run: its scheduling, or its first container in trouble."""
+    """Return why a pod does not run: its scheduling, or its first container in trouble."""
     status = pod.get("status") or {}
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":

@@ -20,7 +20,7 @@ IGNORE_FILES = (".containerignore", ".dockerignore")
 def read_app(
     folder: Path, target: str, allow_secrets: Sequence[str], option: str = "path"
 ) -> list[Entry]:
-    """The folder's files as entries below `target` (absolute path in the image).
+    """Return the folder's files as entries below `target` (absolute path in the image).
 
     `allow_secrets` holds patterns of paths that may go out although they look like secrets; `option` names
     the folder's option in messages.
@@ -60,7 +60,7 @@ def read_app(
 
 
 def read_copy(source: Path, target: str, allow_secrets: Sequence[str], option: str) -> list[Entry]:
-    """A file at `target`, or a folder's files below it, as `read_app` reads them."""
+    """Return a file at `target`, or a folder's files below it, as `read_app` reads them."""
     if not source.is_file():
         return read_app(source, target, allow_secrets, option)
     content = source.read_bytes()
@@ -82,7 +82,7 @@ def _ignore_lines(folder: Path) -> list[str]:
 
 
 def _walk(folder: Path, rules: IgnoreRules) -> Iterator[Path]:
-    """Everything below `folder` that is not ignored and not a folder; links are not followed."""
+    """Yield everything below `folder` that is not ignored and not a folder; links are not followed."""
     for parent, folders, files in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         folders[:] = [
@@ -98,7 +98,7 @@ def _walk(folder: Path, rules: IgnoreRules) -> Iterator[Path]:
 
 
 def _inner_link(folder: Path, path: Path) -> str | None:
-    """A link's target, relative to the link; None where it leads out of the folder."""
+    """Return a link's target, relative to the link; None where it leads out of the folder."""
     target = os.readlink(path)
     if os.path.isabs(target):
         return None

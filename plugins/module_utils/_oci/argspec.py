@@ -11,7 +11,7 @@ from .._google.argspec import GOOGLE
 
 
 def option(kind: str = "str", **more: Any) -> dict[str, Any]:
-    """The specification of an option."""
+    """Return the specification of an option."""
     return {"type": kind, **more}
 
 

@@ -18,7 +18,7 @@ _DEFAULT_PLATFORM = "linux/amd64"
 def find_base(
     repository: Repository, cache: Cache, platforms: Sequence[Platform]
 ) -> tuple[str, dict[Platform, Base]]:
-    """The base's digest, and the base for each platform.
+    """Return the base's digest, and the base for each platform.
 
     Without `platforms`: for the one the base is for; for linux/amd64 where it is for several.
     """
@@ -46,7 +46,7 @@ def find_base(
 
 
 def _offered(index: dict[str, Any]) -> dict[str, str]:
-    """Platform -> digest; the first of several variants."""
+    """Return digests by platform; the first of several variants."""
     found: dict[str, str] = {}
     for entry in index.get("manifests", []):
         platform = entry.get("platform") or {}
@@ -68,7 +68,7 @@ def _base(repository: Repository, cache: Cache, digest: str) -> Base:
 
 
 def _config(repository: Repository, digest: str, layers: int) -> dict[str, Any]:
-    """The configuration of an image; RegistryError where it does not describe its layers."""
+    """Return the configuration of an image; raise RegistryError where it does not describe its layers."""
     try:
         config: dict[str, Any] = json.loads(repository.read_blob(digest))
         is_complete = len(config["rootfs"]["diff_ids"]) == layers

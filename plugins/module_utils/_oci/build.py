@@ -62,7 +62,7 @@ class Builder:
         self._app: Added | None = None
 
     def build(self, platform: Platform, base: Base, settings: Settings) -> Image:
-        """The image for one platform; the application's layer is the same for all."""
+        """Return the image for one platform; the application's layer is the same for all."""
         added = [self._app_layer()]
         paths = [self.recipe.app_path]
         if self.recipe.requirements:
@@ -150,7 +150,7 @@ class Builder:
         return version if version.count(".") > 1 else f"{version}.0"
 
     def _key(self, lines: Sequence[Line], constraints: Sequence[Line], target: Target) -> str:
-        """What the dependencies' layer depends on."""
+        """Return what the dependencies' layer depends on."""
         parts = {
             "format": _FORMAT,
             "requirements": [line.text() for line in lines],

@@ -27,11 +27,11 @@ class Cache:
         self.root.mkdir(parents=True, exist_ok=True)
 
     def path(self, kind: str, key: str) -> Path:
-        """Where an entry is, or would be."""
+        """Return where an entry is, or would be."""
         return self.root / f"{kind}-{key.replace(':', '-')}"
 
     def get(self, kind: str, key: str) -> Any:
-        """A JSON entry, None where there is none."""
+        """Return a JSON entry, None where there is none."""
         path = self.path(kind, key)
         try:
             content = json.loads(path.read_bytes())
@@ -49,7 +49,7 @@ class Cache:
 
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
-        """A file to be moved to its place; removed where it was not."""
+        """Yield a file to be moved to its place; it is removed where it was not."""
         handle, name = tempfile.mkstemp(prefix="new-", dir=self.root)
         os.close(handle)
         try:

@@ -24,7 +24,7 @@ _GOOGLE_USER = "oauth2accesstoken"
 
 
 def open_repository(reference: Reference, target: Reference, options: dict[str, Any]) -> Repository:
-    """The repository of `reference`; credentials given as options are for the one of `target`."""
+    """Return the repository of `reference`; credentials given as options are for the one of `target`."""
     connection = Connection(
         timeout=options["request_timeout"],
         retries=options["request_retries"],
@@ -37,7 +37,7 @@ def open_repository(reference: Reference, target: Reference, options: dict[str, 
 def _credentials(
     reference: Reference, target: Reference, options: dict[str, Any]
 ) -> Credentials | None:
-    """The credentials for the registry of `reference`; username and password are for `target`'s."""
+    """Return the credentials for the registry of `reference`; username and password are for `target`'s."""
     kind, own = options["auth"], reference.registry == target.registry
     if kind == "basic" and not (options["username"] and options["password"]):
         raise OptionError("auth basic needs username and password")
@@ -56,7 +56,7 @@ def _credentials(
 
 
 def _configurations(given: str | None) -> list[Path]:
-    """The configurations to read: the option, or where docker, podman and skopeo look."""
+    """Return the configurations to read: the option, or where docker, podman and skopeo look."""
     if given:
         if not Path(given).is_file():
             raise OptionError(f"docker_config: {given} is not a file")

@@ -39,7 +39,7 @@ class Credentials:
 
 
 def find_credentials(file: Path, reference: Reference) -> Credentials | None:
-    """The credentials that a configuration has for a repository; None without any.
+    """Return the credentials that a configuration has for a repository; None without any.
 
     Raises OptionError where the file, an entry or a credential helper cannot be used.
     """
@@ -75,7 +75,7 @@ def _section(config: Mapping[str, Any], name: str, file: Path) -> Mapping[str, A
 
 
 def _key(text: str) -> str:
-    """The registry, or for podman the registry with a namespace, that an entry is for."""
+    """Return the registry, or for podman the registry with a namespace, that an entry is for."""
     bare = re.sub(r"^https?://", "", text)
     host, _slash, path = bare.partition("/")
     if bare != text or path.strip("/") in ("", "v1", "v2"):
@@ -87,7 +87,7 @@ def _key(text: str) -> str:
 
 
 def _names(reference: Reference) -> Iterator[str]:
-    """The keys that hold for a repository, the most specific one first."""
+    """Yield the keys that hold for a repository, the most specific one first."""
     parts = [reference.registry.lower(), *reference.name.split("/")]
     if parts[0] in _HUB:
         parts[0] = DOCKER_HUB
@@ -118,7 +118,7 @@ def _entry(entry: Any, name: str, file: Path) -> Credentials | None:
 
 
 def _ask_helper(helper: Any, reference: Reference, file: Path) -> Credentials | None:
-    """The credentials that `docker-credential-HELPER get` prints; None where it has none.
+    """Return the credentials that `docker-credential-HELPER get` prints; None where it has none.
 
     https://github.com/docker/docker-credential-helpers
     """

@@ -31,11 +31,11 @@ class IgnoreRules:
         self._always = [re.compile(_regex(pattern)) for pattern in ALWAYS]
 
     def prunes(self, folder: str) -> bool:
-        """Whether nothing below a folder can be wanted, so that it need not be looked at."""
+        """Return whether nothing below a folder can be wanted, so that it need not be looked at."""
         return not self._exceptions and self.ignored(folder)
 
     def ignored(self, path: str) -> bool:
-        """Whether a path (relative, with `/`), or a folder it is in, is to be left out."""
+        """Return whether a path (relative, with `/`), or a folder it is in, is to be left out."""
         parts = path.split("/")
         names = ["/".join(parts[: count + 1]) for count in range(len(parts))]
         if any(pattern.fullmatch(name) for pattern in self._always for name in names):

@@ -38,7 +38,7 @@ class Base:
     config: Json
 
     def environment(self) -> dict[str, str]:
-        """The variables it sets."""
+        """Return the variables it sets."""
         entries = (self.config.get("config") or {}).get("Env") or []
         return dict(entry.partition("=")[::2] for entry in entries)
 
@@ -63,7 +63,7 @@ class Settings:
     epoch: int = 0
 
     def annotated(self, base: str) -> dict[str, str]:
-        """The annotations of what is built on a base of this digest."""
+        """Return the annotations of what is built on a base of this digest."""
         found = {REVISION: self.revision} if self.revision else {}
         return {_BASE_DIGEST: base, **found, **self.annotations}
 
@@ -86,7 +86,7 @@ class Document:
 
     @classmethod
     def of(cls, media_type: str, value: Json) -> Document:
-        """Serialize."""
+        """Serialize a value."""
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return cls(media_type, text.encode())
 
@@ -104,7 +104,7 @@ class Document:
         return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content)}
 
     def value(self) -> Json:
-        """What it says."""
+        """Return what it says."""
         value: Json = json.loads(self.content)
         return value
 
@@ -163,7 +163,7 @@ def assemble(platform: Platform, base: Base, added: Sequence[Added], settings: S
 
 
 def index(images: Sequence[Image], settings: Settings, base: str) -> Document:
-    """The index of an image for several platforms; `base` is the digest of the base's index."""
+    """Return the index of an image for several platforms; `base` is the digest of the base's index."""
     entries = [
         {
             **image.manifest.descriptor(),
@@ -181,7 +181,7 @@ def index(images: Sequence[Image], settings: Settings, base: str) -> Document:
 
 
 def same_content(mine: Json, other: Json, *, any_revision: bool = False) -> bool:
-    """Whether two manifests are of one image, however their layers were compressed.
+    """Return whether two manifests are of one image, however their layers were compressed.
 
     The configuration's digest covers the diff IDs, so layers need not be compared. With `any_revision` the
     commits that they name may differ: each has these files.

@@ -119,7 +119,7 @@ def run(
 
 
 def _repositories(options: Json) -> tuple[Repository, Repository]:
-    """The repository to push to, and the base's."""
+    """Return the repository to push to, and the base's."""
     name = Reference.parse(options["name"], "name")
     if name.tag or name.digest:
         raise OptionError(f"name: '{options['name']}' has a tag or digest; tags go into 'tags'")
@@ -225,7 +225,7 @@ def _before(target: Repository, state: State, cache: Cache) -> Json:
 
 
 def _files(path: Path) -> dict[str, str]:
-    """The files of a layer, each with the beginning of its digest or where it links to."""
+    """Return the files of a layer, each with the beginning of its digest or where it links to."""
     with tarfile.open(path) as tar:
         return {
             member.name: f"-> {member.linkname}"
@@ -237,7 +237,7 @@ def _files(path: Path) -> dict[str, str]:
 
 
 def _described(config: Document, manifest: Json, files: dict[str, str]) -> Json:
-    """What of an image is worth comparing: settings, dependencies, annotations, layers."""
+    """Return what of an image is worth comparing: settings, dependencies, annotations, layers."""
     value = config.value()
     notes = {
         entry.get("created_by"): entry.get("comment", "") for entry in value.get("history", [])

@@ -46,11 +46,11 @@ class Layer:
     diff_id: str
 
     def descriptor(self) -> dict[str, str | int]:
-        """The layer's entry in a manifest."""
+        """Return the layer's entry in a manifest."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
     def as_dict(self) -> dict[str, str | int]:
-        """The layer, to be stored."""
+        """Return the layer, to be stored."""
         return asdict(self)
 
 

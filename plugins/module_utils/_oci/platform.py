@@ -52,7 +52,7 @@ class Platform:
         return [*tags, *(f"{name}_{self.machine}" for name in legacy), f"linux_{self.machine}"]
 
     def markers(self, python_version: str) -> dict[str, str]:
-        """The environment that markers are evaluated in (PEP 508); `python_version` in full."""
+        """Return the environment that markers are evaluated in (PEP 508); `python_version` in full."""
         return {
             "implementation_name": "cpython",
             "implementation_version": python_version,

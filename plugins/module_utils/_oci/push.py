@@ -35,11 +35,11 @@ class State:
     size: int = 0
 
     def is_at(self, digest: str) -> bool:
-        """Whether every tag names this digest."""
+        """Return whether every tag names this digest."""
         return all(found == digest for found in self.tags.values())
 
     def descriptors(self) -> list[Json]:
-        """The descriptor of the manifest and, of an index, those of its manifests."""
+        """Return the descriptor of the manifest and, of an index, those of its manifests."""
         kind = self.manifest["mediaType"]
         top = {"mediaType": kind, "digest": self.digest, "size": self.size}
         return [top, *self.manifest.get("manifests", [])]
@@ -75,7 +75,7 @@ class Pusher:
     def same(
         self, state: State, document: Document, images: Sequence[Image], *, any_revision: bool
     ) -> bool:
-        """Whether the first tag's image is this one, whatever zlib packed its layers."""
+        """Return whether the first tag's image is this one, whatever zlib packed its layers."""
         if state.digest == document.digest:
             return True
         if not state.manifest or state.manifest.get("mediaType") != document.media_type:
@@ -100,7 +100,7 @@ class Pusher:
         tags: Sequence[str],
         files: Mapping[str, Path],
     ) -> None:
-        """Blobs, then manifests, then tags: whoever pulls a tag finds all of it."""
+        """Push blobs, then manifests, then tags: whoever pulls a tag finds all of it."""
         for image in images:
             own = {one.layer.digest for one in image.added}
             for layer in image.manifest.value()["layers"]:
@@ -118,7 +118,7 @@ class Pusher:
             self._manifest(document, tag)
 
     def _lacks(self, descriptor: Json) -> bool:
-        """Whether a blob has to be brought; once only, as it is about to be."""
+        """Return whether a blob has to be brought; once only, as it is about to be."""
         digest = descriptor["digest"]
         if digest in self._there:
             return False

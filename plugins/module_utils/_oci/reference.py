@@ -75,7 +75,7 @@ class Reference:
 
 
 def check_tag(tag: str) -> str:
-    """The tag, if it is one."""
+    """Return the tag, if it is one."""
     if not _TAG.fullmatch(tag):
         raise OptionError(
             f"tags: '{tag}' is not a valid tag: letters, digits, '_', '.' and '-', at most 128 characters"

@@ -119,7 +119,7 @@ class Repository:
     # Reading
 
     def manifest(self, target: str) -> tuple[bytes, str, str] | None:
-        """Bytes, digest and media type of a manifest or index by tag or digest; None without one."""
+        """Return the bytes, digest and media type of a manifest or index by tag or digest; None without one."""
         answer = self._send("GET", f"/manifests/{target}", _ACCEPT)
         if answer.status == 404:
             return None
@@ -129,7 +129,7 @@ class Repository:
         return answer.data, digest, self._media_type(answer)
 
     def resolve(self, tag: str) -> str | None:
-        """The digest a tag names now."""
+        """Return the digest a tag names now."""
         answer = self._send("HEAD", f"/manifests/{tag}", _ACCEPT)
         if answer.status == 404:
             return None
@@ -140,7 +140,7 @@ class Repository:
         return found[1] if found else None
 
     def referrers(self, digest: str) -> list[Json] | None:
-        """The descriptors of what refers to a manifest; None where the registry does not list it."""
+        """Return the descriptors of what refers to a manifest; None where the registry does not list it."""
         found: list[Json] = []
         url = f"{self._url}/referrers/{digest}"
         for _page in range(_PAGES):
@@ -163,14 +163,14 @@ class Repository:
         return found
 
     def has_blob(self, digest: str, size: int) -> bool:
-        """Whether the repository has a blob."""
+        """Return whether the repository has a blob."""
         answer = self._send("HEAD", f"/blobs/{digest}")
         known = answer.headers.get("Docker-Content-Digest")
         is_it = known == digest if known else answer.headers.get("Content-Length") == str(size)
         return answer.status == 200 and is_it
 
     def read_blob(self, digest: str) -> bytes:
-        """A small blob's content."""
+        """Return a small blob's content."""
         answer = self._send("GET", f"/blobs/{digest}")
         if answer.status == 404:
             raise self._missing(digest)
@@ -354,7 +354,7 @@ class Repository:
     # Answers
 
     def _media_type(self, answer: Answer) -> str:
-        """The media type of a manifest or index; RegistryError for what is neither."""
+        """Return the media type of a manifest or index; raise RegistryError for what is neither."""
         where = f"{self.reference.repository}: {answer.request}"
         try:
             value = json.loads(answer.data)
@@ -448,5 +448,5 @@ def _errors(answer: Answer) -> list[Json]:
 
 
 def _is_quota(answer: Answer) -> bool:
-    """Whether a refusal is about room, not about rights (Harbor and others answer 403)."""
+    """Return whether a refusal is about room, not about rights (Harbor and others answer 403)."""
     return bool(re.search(r"quota|full|exceed|storage", json.dumps(_errors(answer)), re.I))

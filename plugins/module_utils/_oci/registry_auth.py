@@ -54,7 +54,7 @@ class Authorization:
         return {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}
 
     def _token(self, realm: str, parameters: dict[str, str]) -> str:
-        """A token; "" where the server refuses."""
+        """Return a token; "" where the server refuses."""
         if urlsplit(realm).scheme not in (("https",) if self._secure else ("http", "https")):
             raise NoAnswer(
                 f"the registry names the token server {realm or '(none)'!r}, which is not safe to send"

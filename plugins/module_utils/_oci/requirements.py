@@ -42,14 +42,14 @@ class Line:
         return self.requirement.url is not None or (exact and not versions[0].version.endswith("*"))
 
     def text(self) -> str:
-        """The line for pip, without marker."""
+        """Return the line for pip, without marker."""
         plain = Requirement(str(self.requirement))
         plain.marker = None
         return f"{plain} {self.hashes}".strip()
 
 
 def read_requirements(files: Sequence[Path], option: str, markers: Mapping[str, str]) -> list[Line]:
-    """The lines of all files, and of those they include, that hold for an environment.
+    """Return the lines of all files, and of those they include, that hold for an environment.
 
     `option` is named where a file is wrong; constraint files have the same form.
     """

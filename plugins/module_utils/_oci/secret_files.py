@@ -77,7 +77,7 @@ _KUBECONFIG_CREDENTIALS = re.compile(
 
 
 def find_secret(path: str, content: bytes) -> str | None:
-    """What makes a file (relative path) look like a secret; None if nothing does."""
+    """Return what makes a file (relative path) look like a secret; None if nothing does."""
     lower = path.lower()
     name = lower.rpartition("/")[2]
     if not _HARMLESS.fullmatch(name) and any(fnmatchcase(name, pattern) for pattern in _NAMES):
@@ -97,7 +97,7 @@ def find_secret(path: str, content: bytes) -> str | None:
 
 
 def _json_secret(content: bytes) -> str | None:
-    """Credentials of docker and podman, and logins and keys of Google's, under any name."""
+    """Return which credentials JSON has, of docker or podman, or of Google, under any file name."""
     if content.lstrip()[:1] != b"{":
         return None
     try:

@@ -18,12 +18,12 @@ _MARKS = (
 
 
 def encoding_of(content: bytes) -> str:
-    """The encoding that the byte order mark names; UTF-8 without one."""
+    """Return the encoding that the byte order mark names; UTF-8 without one."""
     return next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
 
 
 def read_text(path: Path, option: str) -> str:
-    """The text of a file; OptionError naming `option` where it cannot be read."""
+    """Return the text of a file; raise OptionError naming `option` where it cannot be read."""
     try:
         content = path.read_bytes()
         return content.decode(encoding_of(content))

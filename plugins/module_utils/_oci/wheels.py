@@ -81,7 +81,7 @@ class Wheel:
         return f"{self.name}=={self._metadata['Version']}"
 
     def package(self) -> dict[str, str]:
-        """What a bill of materials says of it."""
+        """Return what a bill of materials says of it."""
         with self.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         found = {"name": self.name, "version": str(self._metadata["Version"]), "sha256": digest}
@@ -89,7 +89,7 @@ class Wheel:
         return found | ({"license": str(stated)} if stated else {})
 
     def needs(self, extras: frozenset[str], markers: Mapping[str, str]) -> Iterator[Requirement]:
-        """What it requires in an environment, with these extras."""
+        """Yield what it requires in an environment, with these extras."""
         for text in self._metadata.get_all("Requires-Dist") or []:
             requirement = Requirement(text)
             marker = requirement.marker
@@ -140,7 +140,7 @@ def _wanted(lines: Sequence[Line], constraints: Sequence[Line]) -> list[str]:
 def _closure(
     lines: Sequence[Line], wheels: Mapping[str, Wheel], markers: Mapping[str, str]
 ) -> tuple[set[str], list[str]]:
-    """The names of all that is needed, and the requirements that no wheel answers."""
+    """Return the names of all that is needed, and the requirements that no wheel answers."""
     done: set[tuple[str, frozenset[str]]] = set()
     missing: dict[str, None] = {}
     pending = [line.requirement for line in lines]
@@ -214,7 +214,7 @@ def _pip_error(stdout: str, stderr: str, target: Target) -> Exception:
 
 
 def wheel_entries(wheels: Sequence[Wheel], prefix: str) -> Iterator[Entry]:
-    """The files of installed wheels below `prefix`, commands in its `bin` (PEP 427)."""
+    """Yield the files of installed wheels below `prefix`, commands in its `bin` (PEP 427)."""
     top = prefix.strip("/")
     for wheel in wheels:
         with zipfile.ZipFile(wheel.path) as archive:
@@ -235,7 +235,7 @@ def wheel_entries(wheels: Sequence[Wheel], prefix: str) -> Iterator[Entry]:
 
 
 def _place(info: zipfile.ZipInfo) -> tuple[str, bool]:
-    """Where a wheel's file goes, and whether it can be executed."""
+    """Return where a wheel's file goes, and whether it can be executed."""
     executable = bool((info.external_attr >> 16) & 0o100)
     parts = info.filename.split("/")
     if ".." in parts or info.filename.startswith("/"):
@@ -251,7 +251,7 @@ def _place(info: zipfile.ZipInfo) -> tuple[str, bool]:
 
 
 def _console_scripts(content: bytes, top: str) -> Iterator[Entry]:
-    """The commands of a wheel, each as a script in `bin`."""
+    """Yield the commands of a wheel, each as a script in `bin`."""
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign] # names keep their case
     try:

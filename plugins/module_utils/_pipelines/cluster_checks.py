@@ -45,7 +45,7 @@ def problems(
     values: Values,
     rules: Mapping[str, rights.Rules] | None = None,
 ) -> list[str]:
-    """Every reason why these roles cannot do their work on this cluster, a sentence each.
+    """Return every reason why these roles cannot do their work on this cluster, a sentence each.
 
     `rules` are what the roles may need to be allowed, by role.
 
@@ -104,7 +104,7 @@ def _terminating(client: Client, roles: Collection[str], values: Values) -> list
 
 
 def _namespaces(roles: Collection[str], values: Values) -> Iterator[tuple[str, str]]:
-    """(variable, namespace) of all that the roles put something into."""
+    """Yield (variable, namespace) of all that the roles put something into."""
     if "twitter_pipeline" in roles:
         for prefix, pipeline in numbered(values):
             yield f"{prefix}namespace", pipeline["namespace"]
@@ -128,13 +128,13 @@ def _held(namespace: Object) -> str:
 
 
 def _installation(client: Client, values: Values) -> list[str]:
-    """Why the role knative_eventing cannot install or upgrade."""
+    """Return why the role knative_eventing cannot install or upgrade."""
     desired = _desired_state(values)
     return [_renamed(text) for text in bundle.refusals(client, desired, installed(client))]
 
 
 def _platforms(client: Client, values: Values) -> list[str]:
-    """Why no node of the cluster runs the images of the bundle."""
+    """Return why no node of the cluster runs the images of the bundle."""
     if not values.get("knative_eventing_bundle"):
         return []
     path = Path(values["knative_eventing_bundle"]).expanduser().absolute()
@@ -193,7 +193,7 @@ def _renamed(problem: str) -> str:
 
 
 def _knative(client: Client, values: Values) -> list[str]:
-    """Why pipelines cannot run on the Knative that is there, where this run does not install one."""
+    """Return why pipelines cannot run on the Knative that is there, where this run does not install one."""
     needed: dict[str, set[tuple[str, str]]] = {}
     for _number, pipeline in numbered(values):
         for project, kind in _kinds(pipeline):
@@ -217,7 +217,7 @@ def _knative(client: Client, values: Values) -> list[str]:
 
 
 def _kinds(pipeline: Pipeline) -> Iterator[tuple[str, tuple[str, str]]]:
-    """(project, (apiVersion, kind)) of what the role makes for a pipeline."""
+    """Yield (project, (apiVersion, kind)) of what the role makes for a pipeline."""
     source = "SinkBinding" if pipeline["subject"] else "ContainerSource"
     yield "eventing", ("sources.knative.dev/v1", source)
     if pipeline["delivery"] == "broker":
@@ -350,7 +350,7 @@ def _sinks(client: Client, values: Values, *, installs: bool) -> list[str]:
 
 
 def _made(pipeline: Pipeline) -> Iterator[tuple[str, str, str]]:
-    """(kind, namespace, name) of the sinks that the role itself makes."""
+    """Yield (kind, namespace, name) of the sinks that the role itself makes."""
     if pipeline["viewer"]:
         yield VIEWER["kind"], pipeline["namespace"], VIEWER["name"]
     if pipeline["broker"]:
@@ -358,7 +358,7 @@ def _made(pipeline: Pipeline) -> Iterator[tuple[str, str, str]]:
 
 
 def _references(pipeline: Pipeline) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(variable without its prefix, reference) of every sink of a pipeline."""
+    """Yield (variable without its prefix, reference) of every sink of a pipeline."""
     sinks = []
     if pipeline["delivery"] == "direct":
         sinks.append(("sink", pipeline["sink"]))

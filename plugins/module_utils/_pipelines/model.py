@@ -170,7 +170,7 @@ def _subject(pipeline: Pipeline, labels: dict[str, str]) -> dict[str, Any] | Non
 
 
 def numbered(variables: Mapping[str, Any]) -> Iterator[tuple[str, Pipeline]]:
-    """(prefix of its variables' names, pipeline in full) for each pipeline of a host.
+    """Yield (prefix of its variables' names, pipeline in full) for each pipeline of a host.
 
     `variables` are all of the role's, `twitter_pipeline_*`.
     """
@@ -180,7 +180,7 @@ def numbered(variables: Mapping[str, Any]) -> Iterator[tuple[str, Pipeline]]:
 
 
 def problems(variables: Mapping[str, Any]) -> list[str]:
-    """What contradicts itself in `twitter_pipeline_*` variables, a sentence each.
+    """Return what contradicts itself in `twitter_pipeline_*` variables, a sentence each.
 
     Variables that are not set count as the role's defaults, which contradict nothing.
     """
@@ -292,7 +292,7 @@ def _trigger_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> 
 
 
 def _missing(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
-    """What all pipelines of a host need and do not have."""
+    """Return what all pipelines of a host need and do not have."""
     if flat.get("state") == "absent":
         return []
     found = []
@@ -325,7 +325,7 @@ def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listed(variables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(prefix, entry) of `twitter_pipeline_pipelines`; by default one, made of the flat variables."""
+    """Yield (prefix, entry) of `twitter_pipeline_pipelines`; by default one, of the flat variables."""
     listed = variables.get(f"{PREFIX}pipelines")
     if listed is None or [_given(entry) for entry in listed] == [{}]:
         yield PREFIX, {}
@@ -504,13 +504,13 @@ def _feed_problems(feeds: list[str], environment: Mapping[str, Any], prefix: str
 
 
 def _query_max_length(pipeline: Mapping[str, Any]) -> int:
-    """The producer's own limit, which an access level of X may raise."""
+    """Return the producer's own limit, which an access level of X may raise."""
     given = str((pipeline.get("environment") or {}).get("QUERY_MAX_LENGTH"))
     return int(given) if given.isdecimal() else QUERY_MAX_LENGTH
 
 
 def _shortest_query(terms: Mapping[str, list[str]]) -> int:
-    """A lower bound for the query that the producer makes; it quotes what is not one word."""
+    """Return a lower bound for the query that the producer makes; it quotes what is not one word."""
     groups = [" OR ".join(terms["topics"])] if terms["topics"] else []
     if terms["languages"]:
         groups.append(" OR ".join(f"lang:{language}" for language in terms["languages"]))

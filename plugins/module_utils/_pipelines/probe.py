@@ -50,12 +50,12 @@ class Pods:
         return ",".join(f"{key}={value}" for key, value in self.labels.items())
 
     def ready(self, client: Client) -> Object | None:
-        """One ready pod, the newest."""
+        """Return one ready pod, the newest."""
         pods = [pod for pod in self.all(client) if _is_ready(pod)]
         return max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
 
     def all(self, client: Client) -> list[Object]:
-        """The pods, ready or not, without those on their way out."""
+        """Return the pods, ready or not, without those on their way out."""
         found = client.list(
             client.resource("v1", "Pod"), self.namespace, label_selector=self.selector
         )
@@ -286,7 +286,7 @@ class _Search:
 def _lost_after_sink(
     client: Client, viewer: Pods, answer: Mapping[str, Any], timeout: float, missing: str
 ) -> str:
-    """Why a probe that the sink took is not in the viewer, as far as the cluster can be asked."""
+    """Return why a probe that the sink took is not in the viewer, as far as the cluster can be asked."""
     try:
         return _after_sink(client, viewer, answer, timeout)
     except KubeError:

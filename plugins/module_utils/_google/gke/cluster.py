@@ -24,11 +24,11 @@ class Clusters:
         self._timeout = wait_timeout
 
     def find(self, name: str) -> Json | None:
-        """The cluster, or None."""
+        """Return the cluster, or None."""
         return self._session.find("container", f"v1/{self._parent}/clusters/{name}")
 
     def all(self) -> list[Json]:
-        """The clusters of the location (`-` for all locations); a warning names zones that are missing."""
+        """Return the clusters of the location (`-` for all locations); a warning names zones that are missing."""
         path = f"v1/{self._parent}/clusters"
         return list(self._session.pages("container", path, "clusters", partial=True))
 
@@ -37,7 +37,7 @@ class Clusters:
         return self._session.get("container", f"v1/{self._parent}/serverConfig")
 
     def plan_present(self, params: Json) -> Plan:
-        """Steps that make the cluster as the options ask."""
+        """Return steps that make the cluster as the options ask."""
         settings.check(params)
         name = params["name"]
         wanted = settings.wanted_values(params, self._session)
@@ -59,7 +59,7 @@ class Clusters:
         return plan
 
     def plan_absent(self, params: Json) -> Plan:
-        """Steps that delete the cluster; refused while it is protected."""
+        """Return steps that delete the cluster; refused while it is protected."""
         name = params["name"]
         settings.check_name(name, params["location"])
         current = self.find(name)
@@ -163,7 +163,7 @@ class Clusters:
         return refused
 
     def _plan_node_pool(self, plan: Plan, params: Json, current: Json) -> list[str]:
-        """The pool of a Standard cluster: its limits and machine type change, the rest does not."""
+        """Plan the pool of a Standard cluster: its limits and machine type change, the rest does not."""
         options = params["node_pool"]
         if not options or current.get("autopilot", {}).get("enabled"):
             return []
@@ -284,7 +284,7 @@ class Clusters:
 
 
 def trimmed(cluster: Json) -> Json:
-    """The cluster without client certificates and keys that old clusters have."""
+    """Return the cluster without client certificates and keys that old clusters have."""
     auth = cluster.get("masterAuth", {})
     kept = {k: v for k, v in auth.items() if k == "clusterCaCertificate"}
     return {**cluster, "masterAuth": kept}

@@ -39,7 +39,7 @@ EXEC: Json = {
 
 
 def cluster_entry(cluster: Json, endpoint: str) -> Json:
-    """The `cluster` of a kubeconfig for one of the API's. `endpoint` is ip, private or dns."""
+    """Return the `cluster` of a kubeconfig for one of the API's. `endpoint` is ip, private or dns."""
     endpoints = cluster.get("controlPlaneEndpointsConfig", {})
     name = cluster["name"]
     if endpoint == "dns":
@@ -65,7 +65,7 @@ def cluster_entry(cluster: Json, endpoint: str) -> Json:
 
 
 def token_user(token: str, expires: datetime | None, source: Json) -> Json:
-    """A `user` with a token, when it expires, and the options of Google's modules it came from."""
+    """Return a `user` with a token, when it expires, and the options of Google's modules it came from."""
     extension: Json = {"google": source}
     if expires:
         extension["expires"] = expires.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -73,7 +73,7 @@ def token_user(token: str, expires: datetime | None, source: Json) -> Json:
 
 
 def is_fresh(user: Json | None, seconds: float) -> bool:
-    """Whether a `user` has a token that is good for at least that long."""
+    """Return whether a `user` has a token that is good for at least that long."""
     for extension in (user or {}).get("extensions", []):
         if extension.get("name") == EXTENSION and (user or {}).get("token"):
             expires = extension.get("extension", {}).get("expires")
@@ -84,7 +84,7 @@ def is_fresh(user: Json | None, seconds: float) -> bool:
 
 
 def find(config: Json, kind: str, name: str) -> Json | None:
-    """One entry (`cluster`, `user` or `context`) by its name."""
+    """Return one entry (`cluster`, `user` or `context`) by its name."""
     for entry in config.get(f"{kind}s") or []:
         if entry.get("name") == name:
             found: Json = entry.get(kind) or {}
@@ -93,7 +93,7 @@ def find(config: Json, kind: str, name: str) -> Json | None:
 
 
 def merged(config: Json, name: str, cluster: Json, user: Json, *, make_current: bool) -> Json:
-    """A copy of the kubeconfig with the three entries called `name` set."""
+    """Return a copy of the kubeconfig with the three entries called `name` set."""
     result = copy.deepcopy(config)
     result.setdefault("apiVersion", "v1")
     result.setdefault("kind", "Config")
@@ -107,7 +107,7 @@ def merged(config: Json, name: str, cluster: Json, user: Json, *, make_current: 
 
 
 def without(config: Json, name: str) -> Json:
-    """A copy of the kubeconfig without the entries called `name`."""
+    """Return a copy of the kubeconfig without the entries called `name`."""
     result = copy.deepcopy(config)
     for kind in ("clusters", "users", "contexts"):
         if kind in result:
@@ -133,7 +133,7 @@ def masked(config: Json, name: str) -> Json:
 
 
 def load(path: str) -> Json:
-    """The kubeconfig in a file; {} where there is none."""
+    """Return the kubeconfig in a file; {} where there is none."""
     if yaml is None:
         raise ConfigError("PyYAML is missing on this host: pip install PyYAML")
     try:
@@ -187,7 +187,7 @@ def save(path: str, config: Json) -> None:
 
 
 def mode(path: str) -> int | None:
-    """The file's permissions; None where there is none."""
+    """Return the file's permissions; None where there is none."""
     try:
         return os.stat(path).st_mode & 0o777
     except FileNotFoundError:

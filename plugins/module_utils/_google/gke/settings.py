@@ -74,7 +74,7 @@ class Setting:
     default: Any = None
 
     def of(self, cluster: Json) -> Any:
-        """The cluster's value."""
+        """Return the cluster's value."""
         value: Any = cluster
         for part in self.path:
             value = value.get(part) if isinstance(value, Mapping) else None
@@ -143,7 +143,7 @@ SETTINGS: tuple[Setting, ...] = (
 
 
 def wanted_values(params: Json, session: Session) -> Json:
-    """The settings that the options ask for, as the API writes them, by option."""
+    """Return the settings that the options ask for, as the API writes them, by option."""
     wanted = {
         s.option: params[s.option]
         for s in SETTINGS
@@ -158,7 +158,7 @@ def wanted_values(params: Json, session: Session) -> Json:
 
 
 def same(setting: Setting, wanted: Any, current: Any) -> bool:
-    """Whether two values of a setting mean the same."""
+    """Return whether two values of a setting mean the same."""
     if setting.option in ("network", "subnetwork"):
         return bool(wanted.rpartition("/")[2] == current.rpartition("/")[2])
     if setting.option == "authorized_networks":
@@ -167,7 +167,7 @@ def same(setting: Setting, wanted: Any, current: Any) -> bool:
 
 
 def covers(current: Any, wanted: Any) -> bool:
-    """Whether everything in `wanted` is in `current` too; what is empty may be missing."""
+    """Return whether everything in `wanted` is in `current` too; what is empty may be missing."""
     if isinstance(wanted, Mapping):
         fields = current if isinstance(current, Mapping) else {}
         return all(covers(fields.get(key), value) for key, value in wanted.items())
@@ -180,14 +180,14 @@ def covers(current: Any, wanted: Any) -> bool:
 
 
 def overlaid(current: Any, wanted: Any) -> Any:
-    """What results where fields that an update leaves out stay as they are."""
+    """Return what results where fields that an update leaves out stay as they are."""
     if not isinstance(current, Mapping) or not isinstance(wanted, Mapping):
         return wanted
     return {**current, **{key: overlaid(current.get(key), v) for key, v in wanted.items()}}
 
 
 def new_cluster(params: Json, wanted: Json) -> Json:
-    """The body for creating the cluster."""
+    """Return the body for creating the cluster."""
     cluster: Json = copy.deepcopy(params["cluster"] or {})
     cluster["name"] = params["name"]
     for setting in SETTINGS:
@@ -206,7 +206,7 @@ def new_cluster(params: Json, wanted: Json) -> Json:
 
 
 def node_pool(options: Json, params: Json) -> Json:
-    """The body of the one node pool of a Standard cluster."""
+    """Return the body of the one node pool of a Standard cluster."""
     low, high = _limits(options)
     config: Json = {
         "machineType": options.get("machine_type") or "e2-standard-4",
@@ -228,12 +228,12 @@ def node_pool(options: Json, params: Json) -> Json:
 
 
 def pool_name(options: Json) -> str:
-    """Name of the node pool."""
+    """Return the name of the node pool."""
     return options.get("name") or "default-pool"
 
 
 def limits(options: Json, current: Json) -> Json | None:
-    """The NodePoolAutoscaling asked for; None where neither limit is. One that is not stays."""
+    """Return the NodePoolAutoscaling asked for; None where neither limit is. One that is not stays."""
     low, high = options.get("min_nodes"), options.get("max_nodes")
     if low is None and high is None:
         return None
@@ -252,13 +252,13 @@ def _limits(options: Json) -> tuple[int, int]:
 
 
 def maintenance_window(options: Json) -> Json:
-    """The API's MaintenanceWindow."""
+    """Return the API's MaintenanceWindow."""
     window = {"startTime": options["start"], "endTime": options["end"]}
     return {"recurringWindow": {"window": window, "recurrence": options["recurrence"]}}
 
 
 def check_name(name: str, location: str) -> None:
-    """ConfigError for a name or a location that Google would refuse."""
+    """Raise ConfigError for a name or a location that Google would refuse."""
     problems = _name_problems(name, location)
     if problems:
         raise ConfigError("; ".join(problems))
@@ -277,7 +277,7 @@ def _name_problems(name: str, location: str) -> list[str]:
 
 
 def check(params: Json) -> None:
-    """ConfigError naming everything that Google would refuse."""
+    """Raise ConfigError naming everything that Google would refuse."""
     location, pool = params["location"], params["node_pool"] or {}
     require_texts("labels", params["labels"] or {}, ConfigError)
     problems = _name_problems(params["name"], location)
