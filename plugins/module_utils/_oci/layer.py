@@ -7,22 +7,21 @@ does not, so images are compared by diff IDs.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
 import tarfile
-import zlib
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 MEDIA_TYPES = {
     "gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
     "none": "application/vnd.oci.image.layer.v1.tar",
 }
-#: Header of a gzip file without name and time, from an unknown operating system (RFC 1952).
-_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _GZIP_LEVEL = 6
 
 
@@ -57,17 +56,22 @@ class Layer:
 def write_layer(entries: Iterable[Entry], path: Path, compression: str) -> Layer:
     """Write a layer's file; later entries win over earlier ones of the same path."""
     files = {entry.path: entry for entry in entries}
-    with path.open("wb") as file:
-        output = _Output(file, compress=compression == "gzip")
+    with path.open("wb") as file, ExitStack() as stack:
+        packed = _Digested(file)
+        output: Any = packed
+        if compression == "gzip":  # without name and time
+            output = stack.enter_context(
+                gzip.GzipFile("", "wb", _GZIP_LEVEL, cast(Any, packed), mtime=0)
+            )
+        plain = _Digested(output)
         with tarfile.open(
-            fileobj=cast(BinaryIO, output), mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 20
+            fileobj=cast(BinaryIO, plain), mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 20
         ) as tar:
             for name in sorted(_folders(files)):
                 tar.addfile(_info(name, tarfile.DIRTYPE, executable=True))
             for name in sorted(files):
                 _add(tar, files[name])
-        output.finish()
-    return Layer(MEDIA_TYPES[compression], output.digest, output.size, output.diff_id)
+    return Layer(MEDIA_TYPES[compression], packed.digest, packed.size, plain.digest)
 
 
 def _folders(files: Iterable[str]) -> set[str]:
@@ -95,47 +99,21 @@ def _info(name: str, kind: bytes, *, executable: bool) -> tarfile.TarInfo:
     return info
 
 
-class _Output:
-    """A file that compresses, counts and digests what is written to it."""
+class _Digested:
+    """A file that counts and digests what is written to it."""
 
-    def __init__(self, file: BinaryIO, *, compress: bool) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-        self._compress = compress
-        self._plain, self._packed = hashlib.sha256(), hashlib.sha256()
-        self._crc, self._length = 0, 0
+        self._hasher = hashlib.sha256()
         self.size = 0
-        if compress:
-            self._out(_GZIP_HEADER)
 
     def write(self, data: bytes) -> int:
-        """Take the next part of the tar."""
-        self._plain.update(data)
-        if self._compress:
-            self._crc = zlib.crc32(data, self._crc)
-            self._length += len(data)
-            self._out(self._packer.compress(data))
-        else:
-            self._out(data)
-        return len(data)
-
-    def finish(self) -> None:
-        """Write what is left."""
-        if self._compress:
-            trailer = (self._crc, self._length & 0xFFFFFFFF)
-            self._out(self._packer.flush() + b"".join(n.to_bytes(4, "little") for n in trailer))
+        """Take the next part."""
+        self._hasher.update(data)
+        self.size += len(data)
+        return self._file.write(data)
 
     @property
     def digest(self) -> str:
-        """Digest of the file."""
-        return f"sha256:{self._packed.hexdigest()}"
-
-    @property
-    def diff_id(self) -> str:
-        """Digest of the tar."""
-        return f"sha256:{self._plain.hexdigest()}"
-
-    def _out(self, data: bytes) -> None:
-        self._packed.update(data)
-        self.size += len(data)
-        self._file.write(data)
+        """Digest of all parts."""
+        return f"sha256:{self._hasher.hexdigest()}"
