@@ -19,14 +19,8 @@ Format = Callable[[Any], str]
 _HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*", re.I
 )
-_DURATION = re.compile(r"P(?=.)(\d+D)?(T(?=.)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?")
 _QUANTITY = re.compile(r"\d+(\.\d+)?([eE][-+]?\d+|[KMGTPE]i|[munkMGTPE])?")
 _REPOSITORY = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
-_REGISTRY = re.compile(rf"[a-zA-Z0-9.-]+(:\d{{1,5}})?(/{_REPOSITORY})*")
-_IMAGE = re.compile(
-    rf"([a-zA-Z0-9.-]+(:\d{{1,5}})?/)?{_REPOSITORY}(/{_REPOSITORY})*"
-    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
-)
 _CRON_NAMES = (
     {
         name: i + 1
@@ -39,9 +33,9 @@ _CRON_NAMES = (
 _CRON_MACROS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 
 
-def matches(pattern: str, meaning: str, flags: int = 0) -> Format:
+def matches(pattern: str | re.Pattern[str], meaning: str) -> Format:
     """Return a format for texts that match a pattern in full."""
-    compiled = re.compile(pattern, flags)
+    compiled = re.compile(pattern)
     return lambda value: "" if isinstance(value, str) and compiled.fullmatch(value) else meaning
 
 
@@ -115,11 +109,6 @@ def hostname(value: str) -> str:
     )
 
 
-def domain(value: str) -> str:
-    """Require a DNS name."""
-    return "" if _HOST.fullmatch(value) else "a DNS name, for example events.example.com"
-
-
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
@@ -137,34 +126,9 @@ def network(value: str) -> str:
     return "" if "/" in value else "a network, for example 203.0.113.0/24"
 
 
-def registry(value: str) -> str:
-    """Require a registry with a path, as it precedes the name of an image."""
-    return (
-        ""
-        if _REGISTRY.fullmatch(value)
-        else (
-            "a registry and path in lower case without scheme, for example registry.example.com/streamops"
-        )
-    )
-
-
-def image(value: str) -> str:
-    """Require a reference of an image."""
-    return (
-        ""
-        if _IMAGE.fullmatch(value)
-        else "an image reference, for example registry.example.com/app:1.0"
-    )
-
-
 def quantity(value: Any) -> str:
     """Require a quantity of Kubernetes."""
     return "" if _QUANTITY.fullmatch(str(value)) else "a quantity, for example 250m or 128Mi"
-
-
-def duration(value: str) -> str:
-    """Require a duration by ISO 8601."""
-    return "" if _DURATION.fullmatch(value) else "an ISO 8601 duration, for example PT0.5S"
 
 
 def timestamp(value: str) -> str:
@@ -233,6 +197,20 @@ def existing_folder(value: str) -> str:
     return "" if path.is_dir() else f"an existing folder (there is none at {path})"
 
 
+DOMAIN = matches(_HOST, "a DNS name, for example events.example.com")
+REGISTRY = matches(
+    rf"[a-zA-Z0-9.-]+(:\d{{1,5}})?(/{_REPOSITORY})*",
+    "a registry and path in lower case without scheme, for example registry.example.com/streamops",
+)
+IMAGE = matches(
+    rf"([a-zA-Z0-9.-]+(:\d{{1,5}})?/)?{_REPOSITORY}(/{_REPOSITORY})*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?",
+    "an image reference, for example registry.example.com/app:1.0",
+)
+DURATION = matches(
+    r"P(?=.)(\d+D)?(T(?=.)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?",
+    "an ISO 8601 duration, for example PT0.5S",
+)
 LABEL = matches(
     r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?",
     "a DNS label (a-z, 0-9 and -, beginning and ending with a letter or digit), for example streamops",
@@ -355,8 +333,8 @@ _DELIVERIES = {
     )
     for key, check in {
         "retry": between(0, 2**31 - 1),
-        "backoffDelay": duration,
-        "timeout": duration,
+        "backoffDelay": DURATION,
+        "timeout": DURATION,
     }.items()
 }
 
@@ -389,7 +367,7 @@ _PODS = {
 }
 #: Of the roles that build images.
 _IMAGES: dict[str, Format] = {
-    "registry": optional(registry),
+    "registry": optional(REGISTRY),
     "service_account_file": optional(existing_file),
     "service_account": SUBDOMAIN,
     "service_account_annotations": texts,
@@ -397,7 +375,7 @@ _IMAGES: dict[str, Format] = {
     "resources.requests": resources,
     "resources.limits": resources,
     "scope": SCOPE,
-    "images_base": image,
+    "images_base": IMAGE,
     "images_tags[]": matches(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a tag, for example 1.0"),
     "images_platforms[]": PLATFORM,
     "images_annotations": texts,
@@ -415,7 +393,7 @@ FORMATS: dict[str, Format] = {
     "event_driven_secrets[]": SUBDOMAIN,
     "event_driven_broker": optional(LABEL),
     "event_driven_project": optional(existing_folder),
-    "event_driven_image": optional(image),
+    "event_driven_image": optional(IMAGE),
     "event_driven_images_python_version": optional(
         matches(r"\d+\.\d+(\.\d+)?", "a version of Python, for example 3.12")
     ),
@@ -468,12 +446,12 @@ FORMATS: dict[str, Format] = {
     "knative_eventing_bundle": optional(existing_file),
     "knative_eventing_verify_signers[].key": optional(existing_file),
     "knative_eventing_verify_trust_root": optional(existing_file),
-    "knative_eventing_bundle_registry": optional(registry),
-    "knative_eventing_bundle_images[]": image,
+    "knative_eventing_bundle_registry": optional(REGISTRY),
+    "knative_eventing_bundle_images[]": IMAGE,
     "knative_eventing_bundle_platforms[]": PLATFORM,
     "knative_eventing_bundle_login.docker_config": optional(existing_file),
     "knative_eventing_bundle_login.ca_cert": optional(existing_file),
-    "knative_eventing_domain": optional(domain),
+    "knative_eventing_domain": optional(DOMAIN),
     "knative_eventing_gateway_address": optional(hostname),
     "knative_eventing_gateway_port": PORT,
     "knative_eventing_gateway_node_port": PORT,
@@ -507,8 +485,8 @@ FORMATS: dict[str, Format] = {
     "knative_eventing_additional_manifests[]": manifest,
     "knative_eventing_custom_certs.name": SUBDOMAIN,
     "knative_eventing_broker_class": optional(filled),
-    "knative_eventing_registry": optional(registry),
-    "knative_eventing_images.*": image,
+    "knative_eventing_registry": optional(REGISTRY),
+    "knative_eventing_images.*": IMAGE,
     "knative_eventing_image_pull_secrets[]": SUBDOMAIN,
     "secrets_scope": SCOPE,
     "secrets_consumers[].namespace": LABEL,
@@ -555,8 +533,8 @@ FORMATS: dict[str, Format] = {
     "twitter_pipeline_viewer_environment": environment,
     "twitter_pipeline_viewer_resources.requests": resources,
     "twitter_pipeline_viewer_resources.limits": resources,
-    "twitter_pipeline_images.producer": image,
-    "twitter_pipeline_images.viewer": image,
+    "twitter_pipeline_images.producer": IMAGE,
+    "twitter_pipeline_images.viewer": IMAGE,
     "twitter_pipeline_images_apps": existing_folder,
 }  # fmt: skip
 for _name in ("api_key", "api_secret", "access_key", "access_secret", "bearer_token"):
