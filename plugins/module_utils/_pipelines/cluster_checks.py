@@ -52,8 +52,8 @@ def problems(
     Each begins with the variable to look at. Raises KubeError when the cluster does not answer.
     """
     present = {role for role in roles if values[f"{role}_state"] == "present"}
-    found = _terminating(client, present, values)
-    lacking = _rights(client, present, values, rules or {})
+    found = list(_terminating(client, present, values))
+    lacking = list(_rights(client, present, values, rules or {}))
     if lacking:
         return found + lacking
     found += ownership.problems(client, present, values)
@@ -65,7 +65,7 @@ def problems(
         if not installs:
             found += _knative(client, values)
         found += _broker_classes(client, values, installs=installs)
-        found += _sinks(client, values, installs=installs)
+        found += dict.fromkeys(_sinks(client, values, installs=installs))
         found += _features(client, values)
     if "event_driven" in present and values["event_driven_broker"]:
         found += _events(client, values, made="twitter_pipeline" in present)
@@ -74,33 +74,29 @@ def problems(
 
 def _rights(
     client: Client, roles: Collection[str], values: Values, rules: Mapping[str, rights.Rules]
-) -> list[str]:
-    found = []
+) -> Iterator[str]:
     for role in sorted(roles & rules.keys()):
         spaces = {space: variable for variable, space in _namespaces({role}, values)}
         if spaces:
             wanted = rights.needed(rules[role], values, role)
             variable = next(iter(spaces.values()))
-            found += rights.problems(client, variable, role, spaces, wanted)
-    return found
+            yield from rights.problems(client, variable, role, spaces, wanted)
 
 
 # -- namespaces ------------------------------------------------------------------------------
 
 
-def _terminating(client: Client, roles: Collection[str], values: Values) -> list[str]:
+def _terminating(client: Client, roles: Collection[str], values: Values) -> Iterator[str]:
     needed: dict[str, str] = {}
     for variable, namespace in _namespaces(roles, values):
         needed.setdefault(namespace, variable)
-    found = []
     for namespace, variable in needed.items():
         there = look_up(client, "v1", "Namespace", namespace)
         if there and "deletionTimestamp" in there["metadata"]:
-            found.append(
+            yield (
                 f"{variable}: the namespace {namespace} is being deleted{_held(there)}. Wait until"
                 f" it is gone; kubectl get namespace {namespace} -o yaml shows what it waits for"
             )
-    return found
 
 
 def _namespaces(roles: Collection[str], values: Values) -> Iterator[tuple[str, str]]:
@@ -192,28 +188,26 @@ def _renamed(problem: str) -> str:
     return f"knative_eventing_state: {problem.replace('set adopt', 'set knative_eventing_adopt')}"
 
 
-def _knative(client: Client, values: Values) -> list[str]:
-    """Return why pipelines cannot run on the Knative that is there, where this run does not install one."""
+def _knative(client: Client, values: Values) -> Iterator[str]:
+    """Yield why pipelines cannot run on the Knative that is there, where this run does not install one."""
     needed: dict[str, set[tuple[str, str]]] = {}
     for _number, pipeline in numbered(values):
         for project, kind in _kinds(pipeline):
             needed.setdefault(project, set()).add(kind)
     there: dict[str, Installed] = permitted(lambda: installed(client), {})
-    found = []
     for project, kinds in sorted(needed.items()):
         title = f"{VARIABLES[f'{project}_version']}: Knative {project.capitalize()}"
         advice = "Run playbooks/eventing.yml (or site.yml) first"
         missing = sorted(f"{version} {kind}" for version, kind in kinds - set(client.resources()))
         have = there[project].version if project in there else None
         if missing and project not in there:
-            found.append(f"{title} is not installed. {advice}")
+            yield f"{title} is not installed. {advice}"
         elif missing or (have and have < OLDEST[project]):
             lacks = f" and serves no {', '.join(missing)}" if missing else ""
-            found.append(
+            yield (
                 f"{title} {have or '(of unknown version)'} is too old{lacks}: the pipelines need"
                 f" {OLDEST[project].line} or newer. {advice}"
             )
-    return found
 
 
 def _kinds(pipeline: Pipeline) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -234,9 +228,8 @@ DATA_PLANES = {
 }
 
 
-def _broker_classes(client: Client, values: Values, *, installs: bool) -> list[str]:
-    """Return which pipelines' Brokers nobody would make work."""
-    found = []
+def _broker_classes(client: Client, values: Values, *, installs: bool) -> Iterator[str]:
+    """Yield which pipelines' Brokers nobody would make work."""
     for prefix, pipeline in numbered(values):
         name = pipeline["broker"].get("class", "")
         component, deployment = DATA_PLANES.get(name, ("", ""))
@@ -248,11 +241,10 @@ def _broker_classes(client: Client, values: Values, *, installs: bool) -> list[s
             space = PROJECTS["eventing"].namespace
             lacking = look_up(client, "apps/v1", "Deployment", deployment, space) is None
         if lacking:
-            found.append(
+            yield (
                 f"{prefix}broker.class: {name} needs the component {component}: add it to"
                 " knative_eventing_components and run playbooks/eventing.yml (or site.yml)"
             )
-    return found
 
 
 #: Keys of config-features that let a Knative Service take parts of a pod.
@@ -296,7 +288,7 @@ def _features(client: Client, values: Values) -> list[str]:
 
 
 def _gated(pod: Mapping[str, Any]) -> Iterator[str]:
-    """Return the parts of a pod that a feature of Knative Serving allows."""
+    """Yield the parts of a pod that a feature of Knative Serving allows."""
     yield from (key for key in pod if key in FEATURES)
     for index, entry in enumerate(pod.get("env") or []):
         kinds = entry.get("valueFrom") or {}
@@ -330,23 +322,20 @@ def _events(client: Client, values: Values, *, made: bool) -> list[str]:
 # -- sinks -----------------------------------------------------------------------------------
 
 
-def _sinks(client: Client, values: Values, *, installs: bool) -> list[str]:
+def _sinks(client: Client, values: Values, *, installs: bool) -> Iterator[str]:
+    """Yield why sinks cannot be reached, each as often as a reference names it."""
     pipelines = list(numbered(values))
     own = {pipeline["namespace"] for _number, pipeline in pipelines}
     made = {key for _number, pipeline in pipelines for key in _made(pipeline)}
-    found: dict[str, None] = {}  # in order, each once
     for prefix, pipeline in pipelines:
         for name, reference in _references(pipeline):
             namespace = reference.get("namespace") or pipeline["namespace"]
             if (reference["kind"], namespace, reference["name"]) in made:
                 continue
             if namespace not in own and look_up(client, "v1", "Namespace", namespace) is None:
-                found[f"{prefix}{name}: there is no namespace {namespace}"] = None
-                continue
-            problem = _absent(client, reference, namespace, installs=installs)
-            if problem:
-                found[f"{prefix}{name}: {problem}"] = None
-    return list(found)
+                yield f"{prefix}{name}: there is no namespace {namespace}"
+            elif problem := _absent(client, reference, namespace, installs=installs):
+                yield f"{prefix}{name}: {problem}"
 
 
 def _made(pipeline: Pipeline) -> Iterator[tuple[str, str, str]]:

@@ -195,7 +195,7 @@ def problems(variables: Mapping[str, Any]) -> list[str]:
             f"{PREFIX}delete_history: absent deletes the checkpoints of the producers and the viewers with"
             f" their history; confirm that with {PREFIX}delete_history: true"
         )
-    found += _missing(flat, variables) + _exposure_problems(flat, variables)
+    found += [*_missing(flat, variables), *_exposure_problems(flat, variables)]
     found += _pod_problems(flat.get("viewer_pod") or {}, f"{PREFIX}viewer_pod", VIEWER_VOLUMES)
     store = str((flat.get("viewer_environment") or {}).get("STORE") or "")
     given = [entry.get("name") for entry in (flat.get("viewer_pod") or {}).get("env") or []]
@@ -266,9 +266,8 @@ def _exposure_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) ->
     return found
 
 
-def _trigger_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
-    """Return why Triggers cannot deliver to a viewer that asks for a token, which they cannot send."""
-    found = []
+def _trigger_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why Triggers cannot deliver to a viewer that asks for a token, which they cannot send."""
     for prefix, entry in _listed(variables):
         pipeline = {**flat, **_given(entry)}
         if pipeline.get("delivery") != "broker":
@@ -276,35 +275,33 @@ def _trigger_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> 
         for index, trigger in enumerate(pipeline.get("triggers") or [{}]):
             sink = trigger.get("sink")
             if sink and _is_viewer(sink, str(pipeline.get("namespace"))):
-                found.append(
+                yield (
                     f"{prefix}triggers[{index}].sink: a Trigger cannot send the viewer its"
                     f" {PREFIX}viewer_write_token: leave sink out, which delivers to the port that"
                     " asks for none"
                 )
             elif not sink and flat.get("network_policy") is False:
-                found.append(
+                yield (
                     f"{prefix}triggers[{index}]: a Trigger cannot send the viewer its"
                     f" {PREFIX}viewer_write_token, and only a NetworkPolicy limits who else may do"
                     f" without it: set {PREFIX}network_policy: true, give the Trigger another sink, or"
                     " leave the token out"
                 )
-    return found
 
 
-def _missing(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
-    """Return what all pipelines of a host need and do not have."""
+def _missing(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what all pipelines of a host need and do not have."""
     if flat.get("state") == "absent":
-        return []
-    found = []
+        return
     if flat.get("images_engine") == "none":
         lacking = {"producer", "viewer"} - set(flat.get("images") or {})
         if lacking:
-            found.append(
+            yield (
                 f"{PREFIX}images: name the image of {' and '.join(sorted(lacking))}, since"
                 f" {PREFIX}images_engine is none"
             )
     elif flat.get("registry") == "":
-        found.append(
+        yield (
             f"{PREFIX}registry is empty: the registry and path that images are pushed to, such as"
             f" registry.example.com/streamops; or set {PREFIX}images_engine: none"
         )
@@ -313,11 +310,10 @@ def _missing(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]
     )
     in_google = flat.get("credentials") == "secret_manager"
     if needs_keys and in_google and flat.get("project") == "":
-        found.append(
+        yield (
             f"{PREFIX}project (or gcp_cluster_project) is empty: the project whose Secret Manager"
             " holds the credentials; or set secrets_backend: kubernetes"
         )
-    return found
 
 
 def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
