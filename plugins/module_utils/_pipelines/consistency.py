@@ -7,7 +7,7 @@ set are missing.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -266,30 +266,29 @@ def _gateway_problems(components: list[str], values: Values) -> list[str]:
     ]
 
 
-def _bundle_problems(components: list[str], values: Values) -> list[str]:
-    """Return why Knative cannot be installed from the bundle that is named."""
+def _bundle_problems(components: list[str], values: Values) -> Iterator[str]:
+    """Yield why Knative cannot be installed from the bundle that is named."""
     path = Path(values.get("knative_eventing_bundle") or "").expanduser().absolute()
     if not path.is_file():
-        return []
-    found = []
+        return
     if values.get("knative_eventing_folder"):
-        found.append(
+        yield (
             "knative_eventing_folder: the release files are taken from knative_eventing_bundle; leave"
             " one of them empty"
         )
     if values.get("knative_eventing_registry"):
-        found.append(
+        yield (
             "knative_eventing_registry: with knative_eventing_bundle images are pulled from"
             " knative_eventing_bundle_registry; leave it empty"
         )
     if not values.get("knative_eventing_bundle_registry"):
-        found.append(
+        yield (
             "knative_eventing_bundle_registry: required with knative_eventing_bundle; the registry that"
             " the images are pushed to, for example registry.example.com/knative"
         )
     login = values.get("knative_eventing_bundle_pull_login") or {}
     if login and not (login.get("username") and login.get("password")):
-        found.append(
+        yield (
             "knative_eventing_bundle_pull_login: needs username and password; leave it out where nodes"
             " need no credentials"
         )
@@ -303,8 +302,7 @@ def _bundle_problems(components: list[str], values: Values) -> list[str]:
     for text in mismatches:
         option, _colon, rest = text.partition(": ")
         name = renamed.get(option, f"knative_eventing_{option}".replace("_path", "_bundle"))
-        found.append(f"{name}: {rest}")
-    return found
+        yield f"{name}: {rest}"
 
 
 def _signature_problems(values: Values) -> list[str]:

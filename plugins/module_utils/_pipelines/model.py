@@ -185,7 +185,8 @@ def problems(variables: Mapping[str, Any]) -> list[str]:
     Variables that are not set count as the role's defaults, which contradict nothing.
     """
     flat = _flat(variables)
-    found, names = [], []
+    found: list[str] = []
+    names = []
     for prefix, entry in _listed(variables):
         pipeline = {**flat, **_given(entry)}
         found += _contradictions(pipeline, prefix)
@@ -330,42 +331,41 @@ def _listed(variables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
         yield f"{PREFIX}pipelines[{index}].", entry
 
 
-def _contradictions(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
-    found = names_problems(pipeline, prefix, "the pipeline")
-    found += _query_problems(pipeline, prefix)
-    refused = extension_problems(pipeline.get("extensions") or {})
-    found += [f"{prefix}extensions.{problem}" for problem in refused]
+def _contradictions(pipeline: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    yield from names_problems(pipeline, prefix, "the pipeline")
+    yield from _query_problems(pipeline, prefix)
+    for problem in extension_problems(pipeline.get("extensions") or {}):
+        yield f"{prefix}extensions.{problem}"
     if pipeline.get("delivery") == "broker" and pipeline.get("sink"):
-        found.append(
+        yield (
             f"{prefix}sink: a broker pipeline sends to its Broker; name sinks in {prefix}triggers,"
             f" or set {prefix}delivery: direct"
         )
     broker = pipeline.get("broker") or {}
     if broker.get("class") == "RabbitMQBroker" and not broker.get("config"):
-        found.append(
+        yield (
             f"{prefix}broker.config: a RabbitMQBroker needs one: a RabbitmqBrokerConfig"
             " (eventing.knative.dev/v1alpha1) with its namespace, which names the RabbitmqCluster"
         )
     if pipeline.get("dead_letter") and pipeline.get("delivery", "direct") != "broker":
-        found.append(
+        yield (
             f"{prefix}dead_letter: a SinkBinding has no dead letter; set {prefix}delivery: broker,"
             f" or DEAD_LETTER_SINK in {prefix}environment"
         )
     workload = pipeline.get("workload", "Deployment")
     if pipeline.get("subject_by") == "selector" and workload == "ContainerSource":
-        found.append(f"{prefix}subject_by: a ContainerSource binds itself; leave it at name")
+        yield f"{prefix}subject_by: a ContainerSource binds itself; leave it at name"
     if pipeline.get("source") in ("stream", "jetstream") and workload in ONCE:
-        found.append(f"{prefix}source: a {workload} reads once what is new; a stream never ends")
-    found += _pod_problems(pipeline.get("pod") or {}, f"{prefix}pod", PRODUCER_VOLUMES)
+        yield f"{prefix}source: a {workload} reads once what is new; a stream never ends"
+    yield from _pod_problems(pipeline.get("pod") or {}, f"{prefix}pod", PRODUCER_VOLUMES)
     replicas = pipeline.get("replicas")
     if replicas is not None and replicas > 1 and workload not in REPLICATED:
-        found.append(
+        yield (
             f"{prefix}replicas: a {workload} has one pod that reads; leave it at 1, or set"
             f" {prefix}workload to {' or '.join(REPLICATED)}"
         )
     if pipeline.get("interval") is not None and int(pipeline["interval"]) < 1:
-        found.append(f"{prefix}interval: {pipeline['interval']} is not a number of seconds above 0")
-    return found
+        yield f"{prefix}interval: {pipeline['interval']} is not a number of seconds above 0"
 
 
 def _pod_problems(pod: Mapping[str, Any], name: str, taken: Collection[str]) -> list[str]:
@@ -437,7 +437,7 @@ def _query_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     ]
     query = pipeline.get("query")
     if not on_x:
-        return found + _source_problems(pipeline, prefix)
+        return [*found, *_source_problems(pipeline, prefix)]
     if query:
         if len(query) > longest:
             found.append(_too_long(f"{prefix}query", len(query), longest))
@@ -451,23 +451,20 @@ def _query_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     return found
 
 
-def _source_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
-    """Return why the source that needs no key cannot be read with these settings."""
+def _source_problems(pipeline: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """Yield why the source that needs no key cannot be read with these settings."""
     source, topics = pipeline["source"], list(pipeline.get("topics") or [])
-    found = []
     if pipeline.get("query"):
-        found.append(
-            f"{prefix}query: it is in X's language; with source: {source} use {prefix}topics"
-        )
+        yield f"{prefix}query: it is in X's language; with source: {source} use {prefix}topics"
     if source == "mastodon":
-        found += [
+        yield from [
             f"{prefix}topics: '{topic}' is not a hashtag (letters, digits and _), for example knative"
             for topic in topics
             if not HASHTAG.fullmatch(topic)
         ]
     if source == "mastodon" and not topics:
-        found.append(f"{prefix}topics: name at least one hashtag to read")
-    found += [
+        yield f"{prefix}topics: name at least one hashtag to read"
+    yield from [
         f"{prefix}{key}: '{term}' is an operator of X's; with source: {source} use words"
         for key in ("topics", "excludes")
         for term in pipeline.get(key) or []
@@ -475,12 +472,11 @@ def _source_problems(pipeline: Mapping[str, Any], prefix: str) -> list[str]:
     ]
     environment = pipeline.get("environment") or {}
     if source == "feed":
-        found += _feed_problems(list(pipeline.get("feeds") or []), environment, prefix)
+        yield from _feed_problems(list(pipeline.get("feeds") or []), environment, prefix)
     narrowed = topics or pipeline.get("languages") or _names_authors(pipeline)
     if source == "jetstream" and not narrowed:
         every = "without topics, languages and authors every post is read; name some"
-        found.append(f"{prefix}topics: {every}")
-    return found
+        yield f"{prefix}topics: {every}"
 
 
 def _names_authors(pipeline: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from .._kubernetes.client import Client, Object, may
@@ -29,14 +29,13 @@ WORKLOADS = {
 
 def problems(
     client: Client, variable: str, role: str, namespaces: Collection[str], rights: Collection[Right]
-) -> list[str]:
-    """Return what the login may not do in the namespaces, a sentence for each.
+) -> Iterator[str]:
+    """Yield what the login may not do in the namespaces, a sentence for each.
 
     `variable` names the namespaces for messages.
     """
     if may(client, EVERY, EVERY, EVERY):
-        return []
-    found = []
+        return
     for namespace in sorted(namespaces):
         rules = _rules(client, namespace)
         lacking = [
@@ -47,11 +46,10 @@ def problems(
             and not may(client, *right, namespace)
         ]
         if lacking:
-            found.append(
+            yield (
                 f"{variable}: this login may not {_listed(lacking)} in namespace {namespace}. Have its"
                 f" administrator bind the ClusterRole of roles/{role}/files/rights.yml there"
             )
-    return found
 
 
 def needed(rules: Rules, values: Mapping[str, Any], role: str) -> list[Right]:
