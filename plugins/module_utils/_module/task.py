@@ -6,8 +6,6 @@ in Ansible's worker, where the action plugin calls it with an AnsibleModule of i
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +31,17 @@ class Run:
     diff: bool = False
     warn: Callable[[str], None] = _ignore
     progress: Callable[[str], None] = _ignore
+
+
+class _Unusable(AnsibleModule):
+    """A module whose options are unknown: fails for one reason, and shows no parameter, since any may be secret."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+        super().__init__(argument_spec={}, no_log=True)
+
+    def fail_json(self, **_details: Any) -> None:
+        super().fail_json(msg=self._reason, invocation={})
 
 
 @dataclass(frozen=True)
@@ -68,9 +77,8 @@ class Task:
         """Run as a module: read the options, do the work, print the result, exit."""
         try:
             options = self.options
-        except TaskError as error:  # without options there is no AnsibleModule to report it
-            print(json.dumps({"failed": True, "msg": str(error)}))
-            sys.exit(1)
+        except TaskError as error:
+            _Unusable(str(error)).fail_json()
         module = module_class(
             argument_spec=dict(options), supports_check_mode=True, **self.constraints
         )
