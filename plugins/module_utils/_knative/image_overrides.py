@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from .._module.suggestion import meant
 from .images import is_reference
@@ -26,19 +26,15 @@ class Replacement:
         self._registry = registry.rstrip("/")
         self._images = images
 
-    def problems(self, found: Iterable[str]) -> list[str]:
-        """Return what is wrong with the images to replace; `found` are those that the objects name."""
+    def problems(self, found: Iterable[str]) -> Iterator[str]:
+        """Yield what is wrong with the images to replace; `found` are those that the objects name."""
         repositories = sorted({repository(image) for image in found}) if self._images else []
-        problems = []
         for name in self._images:
             meant = [path for path in repositories if _ends(path, name)]
             if not meant:
-                problems.append(f"images: no image is named '{name}'; {_meant(name, repositories)}")
+                yield f"images: no image is named '{name}'; {_meant(name, repositories)}"
             elif len(meant) > 1:
-                problems.append(
-                    f"images: '{name}' may be {' or '.join(meant)}: write more of its path"
-                )
-        return problems
+                yield f"images: '{name}' may be {' or '.join(meant)}: write more of its path"
 
     def __call__(self, reference: str) -> str:
         """Return the reference to use in place of one of the release's."""

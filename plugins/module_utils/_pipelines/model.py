@@ -215,15 +215,15 @@ def problems(variables: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _exposure_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
-    """Return why the viewer may not be exposed as it is, and which tokens cannot work."""
+def _exposure_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why the viewer may not be exposed as it is, and which tokens cannot work."""
     if flat.get("state") == "absent":
-        return []
+        return
     tokens = {
         name: str(flat.get(f"viewer_{name}_token") or "") for name in ("read", "write", "proxy")
     }
     environment = flat.get("viewer_environment") or {}
-    found = [
+    yield from [
         f"{PREFIX}viewer_{name}_token: a token has at least {TOKEN_MIN_LENGTH} printable ASCII characters"
         " without spaces; make one with: openssl rand -hex 32"
         for name, token in tokens.items()
@@ -232,7 +232,7 @@ def _exposure_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) ->
     for name, token in tokens.items():
         variable = f"{name.upper()}_TOKEN"
         if token and (variable in environment or f"{variable}_FILE" in environment):
-            found.append(
+            yield (
                 f"{PREFIX}viewer_environment: {variable} is set by {PREFIX}viewer_{name}_token: keep one"
             )
     demanded = {
@@ -241,30 +241,29 @@ def _exposure_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) ->
     }.get(str(flat.get("viewer_exposure")), [])
     demanded = [name for name in demanded if not tokens[name]]
     if demanded:
-        found.append(
+        yield (
             f"{PREFIX}viewer_exposure: {flat['viewer_exposure']} needs"
             f" {' and '.join(f'{PREFIX}viewer_{name}_token' for name in demanded)}: set them from a"
             " vault, or leave the viewer inside the cluster (cluster)"
         )
     if flat.get("viewer_exposure") == "proxy" and not environment.get("USER_HEADER"):
-        found.append(
+        yield (
             f"{PREFIX}viewer_exposure: proxy needs USER_HEADER in {PREFIX}viewer_environment:"
             " the header in which the proxy names the user"
         )
     if environment.get("TRUSTED_PROXIES"):
-        found.append(
+        yield (
             f"{PREFIX}viewer_environment: TRUSTED_PROXIES cannot work in a Knative Service, where every"
             f" request comes from the queue-proxy: set {PREFIX}viewer_proxy_token instead"
         )
     if flat.get("viewer_exposure") == "open" and flat.get("gateway") == "load_balancer":
-        found.append(
+        yield (
             f"{PREFIX}viewer_exposure: open lets everybody who reaches the load balancer read and write:"
             " use token or proxy; or set knative_eventing_gateway: node_port where the gateway has no"
             " public address"
         )
     if tokens["write"]:
-        found += _trigger_problems(flat, variables)
-    return found
+        yield from _trigger_problems(flat, variables)
 
 
 def _trigger_problems(flat: Mapping[str, Any], variables: Mapping[str, Any]) -> Iterator[str]:

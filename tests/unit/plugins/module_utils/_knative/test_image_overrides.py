@@ -36,7 +36,7 @@ def test_a_registry_takes_the_place_of_every_host() -> None:
 
 def test_single_images_are_named_by_the_end_of_their_path() -> None:
     single = Replacement("registry.example.com", {"envoyproxy/envoy": f"x.example.com/e@{DIGEST}"})
-    assert single.problems([ENVOY, ACTIVATOR]) == []
+    assert not list(single.problems([ENVOY, ACTIVATOR]))
     assert single(ENVOY) == f"x.example.com/e@{DIGEST}"
     assert single(QUEUE).startswith("registry.example.com/knative-releases/")
 
@@ -56,4 +56,4 @@ def test_images_that_are_not_there_or_several_are_refused() -> None:
     assert (
         "'webhook' may be gcr.io/a/eventing/cmd/webhook or gcr.io/a/serving/cmd/webhook" in several
     )
-    assert Replacement("", {"serving/cmd/webhook": ENVOY}).problems(named) == []
+    assert not list(Replacement("", {"serving/cmd/webhook": ENVOY}).problems(named))
