@@ -14,6 +14,8 @@ import gc
 
 from ansible.plugins import loader
 
+from ._compiled_templates import share_compiled_templates
+
 #: Plugins of ansible-core that nearly all tasks use and only workers load, by their loaders. One filter or test
 #: loads them all.
 _USED_IN_WORKERS = (
@@ -39,3 +41,4 @@ def share_what_is_loaded() -> None:
 for _loader, _name in _USED_IN_WORKERS:
     with contextlib.suppress(KeyError):  # outside of Ansible's programs nothing is found
         _loader.get(_name, class_only=True)
+share_compiled_templates()

@@ -1,0 +1,132 @@
+"""Templates that the processes of a run compile once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jinja2
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ansible_collections.streamops.knative.plugins.plugin_utils import (
+    _compiled_templates as compiled,
+)
+
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # before ansible-core 2.19 every text is a template
+    trust_as_template = str
+
+FORK = multiprocessing.get_context("fork")
+CODE = compile("1 + 1", "<template>", "eval")
+
+
+def _forked(work: Callable[[], Any]) -> Any:
+    """Return what a forked process returns."""
+    receiver, sender = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=lambda: sender.send(work()))
+    process.start()
+    result = receiver.recv() if receiver.poll(30) else None
+    process.join(30)
+    return result
+
+
+@pytest.fixture
+def generated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The process of each generation of code by Jinja, with a memory that is shared from now on."""
+    calls: list[int] = []
+    generate = jinja2.Environment._generate
+
+    def noted(environment: Any, *args: Any, **options: Any) -> Any:
+        calls.append(os.getpid())
+        return generate(environment, *args, **options)
+
+    unshared = getattr(jinja2.Environment.compile, "__wrapped__", jinja2.Environment.compile)
+    monkeypatch.setattr(jinja2.Environment, "_generate", noted)
+    monkeypatch.setattr(jinja2.Environment, "compile", unshared)
+    compiled.share_compiled_templates()
+    return calls
+
+
+def _render(text: str, **options: Any) -> Any:
+    templar = Templar(loader=DataLoader(), variables={"a": "b", "c": ["d"]})
+    return templar.template(trust_as_template(text), **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "rendered"),
+    [
+        ("{{ a }}-{{ c | first }}", "b-d"),
+        (r"{{ a | regex_replace('(b)', '<\1>') }}", "<b>"),
+        ("{% for entry in c %}\n{{ entry }}{% endfor %}\udcff", "d\udcff"),
+    ],
+)
+def test_what_one_process_has_compiled_others_use(
+    text: str, rendered: str, generated: list[int]
+) -> None:
+    def worker() -> tuple[Any, list[int]]:
+        generated.clear()
+        return _render(text), list(generated)
+
+    assert _forked(worker)[0] == rendered
+    result, again = _forked(worker)
+    assert (result, again) == (rendered, [])
+    assert not generated
+    assert _render(text) == rendered
+    assert not generated
+
+
+@pytest.mark.skipif(
+    not hasattr(Templar, "evaluate_expression"),
+    reason="before ansible-core 2.19 a condition is a template",
+)
+def test_an_expression_is_compiled_once(generated: list[int]) -> None:
+    for _ in range(2):
+        templar = Templar(loader=DataLoader(), variables={"a": "b"})
+        assert templar.evaluate_expression(trust_as_template("a == 'b'")) is True
+    assert len(generated) == 1
+
+
+def test_backslashes_are_read_as_each_caller_asks(generated: list[int]) -> None:
+    text = r"{{ 'x\ty' }}"
+    for _ in range(2):
+        assert _render(text) == r"x\ty"
+        assert _render(text, escape_backslashes=False) == "x\ty"
+    assert len(generated) == 2
+
+
+def test_settings_are_told_apart(generated: list[int]) -> None:
+    text = "{% if a %}\n{{ a }}{% endif %}"
+    assert _render(text, overrides={"trim_blocks": True}) == "b"
+    assert _render(text, overrides={"trim_blocks": False}) == "\nb"
+    assert len(generated) == 2
+
+
+def test_jinja_of_others_is_left_alone(generated: list[int]) -> None:
+    for _ in range(2):
+        assert jinja2.Environment().from_string("{{ a }}").render(a=1) == "1"
+    assert len(generated) == 2
+
+
+def test_a_full_memory_keeps_what_it_has() -> None:
+    code = compiled.SharedCode(size=200)
+    code.add(b"a" * 32, CODE)
+    code.add(b"b" * 32, compile(f"{'1 + ' * 200}1", "<template>", "eval"))
+    assert code.get(b"a" * 32) == CODE
+    assert code.get(b"b" * 32) is None
+
+
+def test_a_process_that_was_killed_with_the_lock_stops_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compiled, "WAIT", 0.01)
+    code = compiled.SharedCode()
+    code.add(b"a" * 32, CODE)
+    _forked(code._lock.acquire)
+    code.add(b"b" * 32, CODE)
+    assert code.get(b"b" * 32) is None
+    assert code.get(b"a" * 32) == CODE
