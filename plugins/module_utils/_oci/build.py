@@ -87,8 +87,20 @@ class Builder:
             for number, (source, target) in enumerate(recipe.copies):
                 option = f"copy[{number}].src"
                 entries += read_copy(source, target, recipe.allow_secrets, option)
-            self._app = Added("application", self._write(entries), note)
+            self._app = Added("application", self._written(entries), note)
         return self._app
+
+    def _written(self, entries: Sequence[Entry]) -> Layer:
+        """Return the layer of these files, which an earlier run may have written."""
+        key = _digest(entries, self.recipe.compression)
+        known = self.cache.get("files", key)
+        if known is None or not self.cache.path("blob", known["digest"]).exists():
+            known = self._write(entries).as_dict()
+            self.cache.put("files", key, known)
+        layer = Layer(**known)
+        self.files[layer.digest] = self.cache.path("blob", layer.digest)
+        os.utime(self.files[layer.digest])
+        return layer
 
     def _dependencies(self, platform: Platform, base: Base) -> Added:
         recipe = self.recipe
@@ -161,3 +173,12 @@ class Builder:
             "tags": target.tags,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(entries: Sequence[Entry], compression: str) -> str:
+    """Return a digest of all that a layer of files depends on."""
+    digest = hashlib.sha256(f"{_FORMAT} {compression}".encode())
+    for entry in entries:
+        content = hashlib.sha256(entry.content).hexdigest()
+        digest.update(repr((entry.path, content, entry.executable, entry.link)).encode())
+    return digest.hexdigest()
