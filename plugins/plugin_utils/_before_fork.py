@@ -16,12 +16,13 @@ from ansible.plugins import loader
 
 from ._compiled_templates import share_compiled_templates
 
-#: Plugins of ansible-core that nearly all tasks use and only workers load, by their loaders. One filter or test
-#: loads them all.
+#: Plugins that only workers load, by their loaders: those of ansible-core that nearly all tasks use, and this
+#: collection's. One filter or test of a collection loads them all.
 _USED_IN_WORKERS = (
     (loader.connection_loader, "local"),
     (loader.shell_loader, "sh"),
     (loader.filter_loader, "ansible.builtin.combine"),
+    (loader.filter_loader, "streamops.knative.changes"),
     (loader.test_loader, "ansible.builtin.defined"),
     (loader.lookup_loader, "ansible.builtin.env"),
     (loader.lookup_loader, "ansible.builtin.file"),

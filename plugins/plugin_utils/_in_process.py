@@ -213,6 +213,14 @@ def dump(value: Any) -> str:
     return json.dumps(value, cls=ansible_json.AnsibleJSONEncoder)  # before ansible-core 2.19
 
 
+def _load_codecs() -> None:
+    """Load what exchanges values with modules, which Ansible would load in each worker."""
+    if hasattr(ansible_json, "get_module_decoder"):
+        for direction in ansible_json.Direction:
+            ansible_json.get_module_decoder(_PROFILE, direction)
+            ansible_json.get_module_encoder(_PROFILE, direction)
+
+
 def _without_secrets(args: Json) -> Json:
     """Return the options with a kubeconfig dictionary as a text that Ansible keeps out of logs."""
     config = args.get("kubeconfig")
@@ -220,3 +228,6 @@ def _without_secrets(args: Json) -> Json:
         return args
     rest = {name: value for name, value in args.items() if name != "kubeconfig"}
     return {**rest, "kubeconfig_content": dump(config)}
+
+
+_load_codecs()
