@@ -9,7 +9,7 @@ from typing import Any
 
 from .._module.task import Run
 from .apply import Applier, Bundle, Interrupted, Item, Key, Settings, StillFailing, resolve
-from .apply_set import ApplySet
+from .apply_set import ApplySet, scope
 from .client import Client, Resource
 from .delete import Deleter
 from .diff import difference
@@ -38,6 +38,8 @@ class Options:
     create_namespace: bool = False
     #: Whether pruned objects go first whose name an object of the bundle has that is of another kind.
     replace: bool = False
+    #: Whether only members of the bundle's kinds are read, where an earlier step has read all of the set.
+    own_kinds: bool = False
     #: What earlier steps bring; in check mode they have only planned it.
     foreseen_kinds: list[Resource] = field(default_factory=list)
     foreseen_namespaces: list[str] = field(default_factory=list)
@@ -122,7 +124,7 @@ def present(
     if settings.check_mode:
         bundle.foreseen_namespaces = set(options.foreseen_namespaces)
     apply_set = _apply_set(client, applier, options, settings, bundle)
-    surplus = _join(apply_set, bundle) if apply_set else []
+    surplus = _join(apply_set, bundle, options) if apply_set else []
     members = list(surplus)
     staying: list[str] = []
     if not options.prune:
@@ -156,7 +158,7 @@ def present(
                 deleter.delete(surplus, timeout=options.wait_timeout, wait=options.wait)
             if apply_set and options.prune:
                 apply_set.settle(bundle)
-            if apply_set:
+            if apply_set and not options.own_kinds:
                 apply_set.retire([] if options.prune else members)
     warnings = _once(bundle.warnings + deleter.warnings)
     return Result([*bundle.items, *surplus], warnings, staying)
@@ -175,12 +177,13 @@ def _write(applier: Applier, bundle: Bundle, waiter: Waiter, options: Options) -
         ) from error
 
 
-def _join(apply_set: ApplySet, bundle: Bundle) -> list[Item]:
+def _join(apply_set: ApplySet, bundle: Bundle, options: Options) -> list[Item]:
     """Make the bundle members of the set; return the members that are not in the bundle."""
     apply_set.label(bundle)
     wanted = {item.key: item for item in bundle.items}
     surplus = []
-    for member in apply_set.members(bundle.items):
+    kinds = scope(bundle.items)[0] if options.own_kinds else None
+    for member in apply_set.members(bundle.items, only=kinds):
         if member.key in wanted:
             wanted[member.key].before = member.before
         else:

@@ -80,11 +80,11 @@ def _same_map(wanted: Object, live: Object, owned: Object, *, top: bool = False)
 
 
 def _dropped(wanted: Any, owned: Object) -> bool:
-    """Return whether the server left an empty map or list out of the object, as built-in kinds do.
+    """Return whether the server left an empty value (a map, list or text, 0, false) out, as built-in kinds do.
 
     Had somebody else removed the field since, the record would have lost it too.
     """
-    return not owned and wanted in ({}, [])
+    return not owned and wanted is not None and not wanted
 
 
 def _same_set(wanted: list[Any], live: list[Any], owned: Object) -> bool:

@@ -65,8 +65,9 @@ class Deployment:
             surplus = applied.surplus
             if bindings:
                 # Knative resolves a binding's sink only once there is a subject.
-                bound = self._present(bindings, replace(options, wait=False))
-                surplus = [title for title in surplus if title in bound.surplus]
+                bound = self._present(bindings, replace(options, wait=False, own_kinds=True))
+                titles = {item.title for item in bound.items}
+                surplus = [title for title in surplus if title not in titles]
                 self._await_bindings(bindings, for_subjects=False)
             self._present(
                 producers, replace(options, apply_set=PRODUCERS, prune=True, replace=True)

@@ -82,6 +82,18 @@ def test_the_same_again_is_applied() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "applied"), [(False, True), ({}, True), (0, True), (True, False), (None, False)]
+)
+def test_the_server_leaves_empty_values_out(value: Any, applied: bool) -> None:
+    found = live()
+    del found["spec"]["paused"]
+    found["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:paused"] = {}
+    wanted = copy.deepcopy(WANTED)
+    wanted["spec"]["paused"] = value
+    assert is_applied(wanted, found, "me") is applied
+
+
+@pytest.mark.parametrize(
     ("stored", "applied"),
     [
         ({"fieldPath": "metadata.name", "apiVersion": "v1"}, True),
