@@ -17,7 +17,8 @@ import marshal
 import mmap
 import multiprocessing
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.synchronize import Lock
 from types import CodeType
 from typing import Any
 
@@ -25,7 +26,7 @@ import jinja2
 from jinja2 import nodes
 
 SIZE = 8 << 20  # bytes; what does not fit is compiled by each worker
-WAIT = 0.1  # seconds for the lock, which a killed worker never releases
+WAIT = 0.5  # seconds for a lock, which a killed worker never releases
 #: What the code depends on, beside the text and the class of the environment.
 _SETTINGS = (
     "block_start_string",
@@ -51,16 +52,28 @@ class SharedCode:
     """Code objects by key, for a process and those it forks; each can add some until the memory is full."""
 
     def __init__(self, size: int = SIZE) -> None:
-        self._memory = mmap.mmap(-1, size)
-        self._lock = multiprocessing.get_context("fork").Lock()
+        fork = multiprocessing.get_context("fork")
+        self._memory, self._access = mmap.mmap(-1, size), fork.Lock()
+        self._making = fork.Lock()
+        self._wait = WAIT
         self._places: dict[bytes, tuple[int, int]] = {}
         self._read = _END.size
         _END.pack_into(self._memory, 0, self._read)
 
-    def get(self, key: bytes) -> CodeType | None:
-        """Return the code that any of the processes has added, None where there is none."""
+    def once(self, key: bytes, make: Callable[[], CodeType]) -> CodeType:
+        """Return the code that one of the processes has made; those that need it meanwhile wait."""
+        code = self._get(key)
+        if code is None:
+            with self._locked(self._making):
+                code = self._get(key)
+                if code is None:
+                    code = make()
+                    self._add(key, code)
+        return code
+
+    def _get(self, key: bytes) -> CodeType | None:
         if key not in self._places:
-            with self._locked() as locked:
+            with self._locked(self._access) as locked:
                 if locked:
                     self._read_new()
         if key not in self._places:
@@ -69,10 +82,9 @@ class SharedCode:
         code: CodeType = marshal.loads(self._memory[start:end])  # noqa: S302 - only this run writes it
         return code
 
-    def add(self, key: bytes, code: CodeType) -> None:
-        """Give code to the other processes, if there is room."""
+    def _add(self, key: bytes, code: CodeType) -> None:
         data = marshal.dumps(code)
-        with self._locked() as locked:
+        with self._locked(self._access) as locked:
             if not locked:
                 return
             self._read_new()
@@ -93,13 +105,16 @@ class SharedCode:
             self._places[key] = (start, self._read)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[bool]:
-        locked = self._lock.acquire(timeout=WAIT)
+    def _locked(self, lock: Lock) -> Iterator[bool]:
+        """Hold a lock, or give up after a while: the code is only made once more then."""
+        locked = lock.acquire(timeout=self._wait)
         try:
             yield locked
         finally:
             if locked:
-                self._lock.release()
+                lock.release()
+            else:
+                self._wait = 0.0
 
 
 def share_compiled_templates() -> None:
@@ -117,12 +132,7 @@ def share_compiled_templates() -> None:
             return original(environment, source, *args, **options)
         if isinstance(source, str) and "\\" in source:
             source = environment.parse(source)  # Ansible reads backslashes in one of two ways
-        key = _key(environment, source)
-        code = shared.get(key)
-        if code is None:
-            code = original(environment, source)
-            shared.add(key, code)
-        return code
+        return shared.once(_key(environment, source), lambda: original(environment, source))
 
     jinja2.Environment.compile = compile_once  # type: ignore[method-assign,assignment]
 

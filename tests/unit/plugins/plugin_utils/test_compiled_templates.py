@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 import jinja2
@@ -22,7 +24,6 @@ except ImportError:  # before ansible-core 2.19 every text is a template
     trust_as_template = str
 
 FORK = multiprocessing.get_context("fork")
-CODE = compile("1 + 1", "<template>", "eval")
 
 
 def _forked(work: Callable[[], Any]) -> Any:
@@ -112,21 +113,42 @@ def test_jinja_of_others_is_left_alone(generated: list[int]) -> None:
     assert len(generated) == 2
 
 
-def test_a_full_memory_keeps_what_it_has() -> None:
+def _code(expression: str) -> CodeType:
+    return compile(expression, "<template>", "eval")
+
+
+def test_who_needs_what_another_process_is_making_waits_for_it() -> None:
+    code = compiled.SharedCode()
+    begun = FORK.Event()
+
+    def make() -> CodeType:
+        begun.set()
+        time.sleep(0.1)
+        return _code("1 + 1")
+
+    process = FORK.Process(target=lambda: code.once(b"a" * 32, make))
+    process.start()
+    assert begun.wait(30)
+    assert code.once(b"a" * 32, lambda: _code("2 + 2")) == _code("1 + 1")
+    process.join(30)
+
+
+def test_what_does_not_fit_is_made_again() -> None:
     code = compiled.SharedCode(size=200)
-    code.add(b"a" * 32, CODE)
-    code.add(b"b" * 32, compile(f"{'1 + ' * 200}1", "<template>", "eval"))
-    assert code.get(b"a" * 32) == CODE
-    assert code.get(b"b" * 32) is None
+    large = _code(f"{'a + ' * 200}a")
+    for key, made in ((b"a" * 32, _code("1 + 1")), (b"b" * 32, large)):
+        assert code.once(key, lambda made=made: made) == made
+    assert code.once(b"a" * 32, lambda: large) == _code("1 + 1")
+    assert code.once(b"b" * 32, lambda: _code("2 + 2")) == _code("2 + 2")
 
 
-def test_a_process_that_was_killed_with_the_lock_stops_nobody(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("lock", ["_access", "_making"])
+def test_a_process_that_was_killed_with_a_lock_stops_nobody(
+    lock: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "WAIT", 0.01)
     code = compiled.SharedCode()
-    code.add(b"a" * 32, CODE)
-    _forked(code._lock.acquire)
-    code.add(b"b" * 32, CODE)
-    assert code.get(b"b" * 32) is None
-    assert code.get(b"a" * 32) == CODE
+    code.once(b"a" * 32, lambda: _code("1 + 1"))
+    _forked(getattr(code, lock).acquire)
+    assert code.once(b"b" * 32, lambda: _code("2 + 2")) == _code("2 + 2")
+    assert code.once(b"a" * 32, lambda: _code("2 + 2")) == _code("1 + 1")
