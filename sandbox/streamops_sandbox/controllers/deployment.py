@@ -213,11 +213,9 @@ class DeploymentController(Controller):
         if complete and seen >= new["metadata"].get("generation", 1):
             message = f'ReplicaSet "{name}" has successfully progressed.'
             text = ("True", "NewReplicaSetAvailable", message)
-        elif not known:
-            text = ("True", "NewReplicaSetCreated", f'Created new replica set "{name}"')
-        elif _progressed(deployment, counts) or f'"{name}"' not in known.get("message", ""):
+        elif f'"{name}"' not in known.get("message", ""):
             text = ("True", "ReplicaSetUpdated", f'ReplicaSet "{name}" is progressing.')
-            known = {}  # the time begins anew
+            self.come_again(deployment, [deadline + 1])
         elif known["reason"] in ("NewReplicaSetAvailable", "ProgressDeadlineExceeded"):
             return  # pods that fail after a complete rollout are no failed rollout
         else:
@@ -227,23 +225,9 @@ class DeploymentController(Controller):
                 return
             message = f'ReplicaSet "{name}" has timed out progressing.'
             text = ("False", "ProgressDeadlineExceeded", message)
-        if text[1] in ("NewReplicaSetCreated", "ReplicaSetUpdated"):
-            self.come_again(deployment, [deadline + 1])
         same = (known.get("reason"), known.get("message")) == text[1:]
         updated = known["lastUpdateTime"] if same else now()
         set_condition(conditions, "Progressing", *text, lastUpdateTime=updated)
-
-
-def _progressed(deployment: Object, counts: dict[str, int]) -> bool:
-    """Whether the rollout came closer to its end since the last status."""
-    before = deployment.get("status", {})
-    old_before: int = before.get("replicas", 0) - before.get("updatedReplicas", 0)
-    return bool(
-        counts["updatedReplicas"] > before.get("updatedReplicas", 0)
-        or counts["replicas"] - counts["updatedReplicas"] < old_before
-        or counts["readyReplicas"] > before.get("readyReplicas", 0)
-        or counts["availableReplicas"] > before.get("availableReplicas", 0)
-    )
 
 
 def _find_new(deployment: Object, sets: list[Object]) -> Object | None:

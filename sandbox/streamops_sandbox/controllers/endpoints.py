@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.controller import Controller, Key, owner_reference
+from streamops_sandbox.controller import Controller, Key, key_of, owner_reference
 from streamops_sandbox.controllers.workloads import is_ready
 from streamops_sandbox.label_selectors import matches_map
 from streamops_sandbox.objects import Object
@@ -49,20 +49,8 @@ class EndpointsController(Controller):
             await self.client.patch(known, {key: wanted[key] for key in ("endpoints", "ports")})
 
     def _services_of(self, pod: Object) -> list[Key]:
-        # The labels a pod had before are not known here: all selectors of the namespace count
-        # that match now, and all Services that have the pod as an endpoint.
-        metadata = pod["metadata"]
-        namespace, labels = metadata["namespace"], metadata.get("labels")
-        names = {
-            service["metadata"]["name"]
-            for service in self._services.list(namespace)
-            if matches_map(service["spec"].get("selector"), labels)
-        }
-        for part in self._slices.list(namespace):
-            for endpoint in part.get("endpoints") or []:
-                if (endpoint.get("targetRef") or {}).get("uid") == metadata["uid"]:
-                    names |= {name for _, name in _service_of(part)}
-        return [(namespace, name) for name in names]
+        # The labels a pod had before are not known here: any Service may have lost it.
+        return [key_of(service) for service in self._services.list(pod["metadata"]["namespace"])]
 
     def _slices_of(self, namespace: str | None, name: str) -> list[Object]:
         return [

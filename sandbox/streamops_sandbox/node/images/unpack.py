@@ -15,8 +15,6 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
 _MAX_LINKS = 40
 _CHUNK = 1 << 20
 _MAX_BYTES = 16 << 30
@@ -60,11 +58,13 @@ def apply_layer(blob: Path, media_type: str, root: Path) -> str:
     """Unpack a layer's blob over what is in `root`; returns its diff ID (uncompressed digest)."""
     with _open(blob, media_type) as opened:
         stream = _Hashing(opened)
-        layer = _Layer(root)
+        unpacked = 0
         try:
             with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|", bufsize=_CHUNK) as tar:
                 for member in tar:
-                    layer.add(tar, member)
+                    if (unpacked := unpacked + member.size) > _MAX_BYTES:
+                        raise LayerError(f"the layer unpacks to more than {_MAX_BYTES} bytes")
+                    _extract(tar, member, root)
             stream.drain()
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise LayerError(f"{type(error).__name__}: {error}") from error
@@ -96,116 +96,63 @@ class _Hashing:
             pass
 
 
-class _Layer:
-    """One layer on its way into `root`."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        #: What this layer brought, and the folders above that: its whiteouts do not hide them.
-        self.own: set[Path] = set()
-        self._size = 0
-
-    def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        """Apply one entry."""
-        name = str(PurePosixPath("/", member.name))
-        if ".." in PurePosixPath(member.name).parts:
-            raise LayerError(f"entry {member.name!r} leads out of the image")
-        if name == "/":
-            return
-        folder = self._folder(os.path.dirname(name))
-        base = os.path.basename(name)
-        if base == _OPAQUE:
-            for child in folder.iterdir():
-                self._remove_lower(child)
-            return
-        if base.startswith(_WHITEOUT):
-            hidden = base.removeprefix(_WHITEOUT)
-            if hidden in ("", ".", ".."):
-                raise LayerError(f"entry {member.name!r} hides no file of its folder")
-            self._remove_lower(folder / hidden)
-            return
-        path = folder / base
-        if member.isdir():
-            self._make_folder(path)
-            path.chmod(member.mode & 0o777 | 0o700)
-        elif member.issym():
-            self._clear(path)
-            path.symlink_to(self._inside(path, member.linkname))
-        elif member.islnk():
-            source = resolve(self.root, member.linkname, follow_last=False)
-            if not os.path.lexists(source):
-                raise LayerError(f"entry {member.name!r} links to {member.linkname!r}: not there")
-            if source != path:
-                self._clear(path)
-                self._link(source, path)
-        elif member.isfile():
-            self._size += member.size
-            if self._size > _MAX_BYTES:
-                raise LayerError(f"the layer unpacks to more than {_MAX_BYTES} bytes")
-            self._clear(path)
-            self._write(tar, member, path)
-        else:
-            return  # a device, FIFO or socket
-        self.own.add(path)
-        while folder not in self.own and folder != self.root:
-            self.own.add(folder)
-            folder = folder.parent
-
-    def _link(self, source: Path, path: Path) -> None:
-        """Make a hard link; one to a link becomes a link that leads there from its own place."""
-        if source.is_symlink():
-            target = "/" / source.parent.relative_to(self.root) / os.readlink(source)
-            path.symlink_to(self._inside(path, os.path.normpath(target)))
-        else:
-            os.link(source, path, follow_symlinks=False)
-
-    def _write(self, tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
-        source = tar.extractfile(member)
-        assert source is not None  # isfile()
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:
+    """Make one entry below `root`; links on the way to it stay inside."""
+    name = PurePosixPath("/", member.name)
+    if ".." in name.parts:
+        raise LayerError(f"entry {member.name!r} leads out of the image")
+    if name.name.startswith(".wh."):
+        raise LayerError(f"entry {member.name!r}: what hides files of other layers is not modelled")
+    path = resolve(root, str(name), follow_last=False)
+    for folder in reversed(path.relative_to(root).parents):
+        _make_folder(root / folder)
+    if path == root:
+        return
+    if member.isdir():
+        _make_folder(path, member.mode & 0o777 | 0o700)
+    elif member.issym():
+        _clear(path)
+        path.symlink_to(_inside(root, path, member.linkname))
+    elif member.islnk():
+        source = resolve(root, member.linkname, follow_last=False)
+        if source.is_symlink():  # it would lead elsewhere from another place
+            raise LayerError(f"entry {member.name!r} is a hard link to a link")
+        if source != path:
+            _clear(path)
+            os.link(source, path)
+    elif member.isfile():
+        _clear(path)  # lower layers have the same file
+        content = tar.extractfile(member)
+        assert content is not None  # isfile()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            shutil.copyfileobj(source, file, _CHUNK)
+            shutil.copyfileobj(content, file, _CHUNK)
             os.fchmod(descriptor, member.mode & 0o777 | 0o600)
             os.utime(descriptor, (member.mtime, member.mtime))
 
-    def _folder(self, name: str) -> Path:
-        """Return the folder `name`, made where it is missing; links on the way stay inside."""
-        path = resolve(self.root, name)
-        missing = path
-        while not missing.is_dir():
-            missing = missing.parent
-        for part in path.relative_to(missing).parts:
-            missing /= part
-            self._make_folder(missing)
-        return missing
 
-    def _make_folder(self, path: Path) -> None:
-        if path.is_symlink() or not path.is_dir():
-            self._clear(path)
-            path.mkdir()
-            path.chmod(0o755)
+def _make_folder(path: Path, mode: int | None = None) -> None:
+    if path.is_symlink() or not path.is_dir():
+        _clear(path)
+        path.mkdir()
+        mode = mode or 0o755
+    if mode is not None:
+        path.chmod(mode)
 
-    def _inside(self, path: Path, target: str) -> str:
-        """Return a link target that is relative and cannot climb above the root."""
-        depth = len(path.parent.relative_to(self.root).parts)
-        if target.startswith("/"):
-            below = PurePosixPath(os.path.normpath(target)).parts[1:]
-            return "/".join([*[".."] * depth, *below]) or "."
-        # Normalized: behind a folder that is a link itself, `..` would lead anywhere.
-        parts = PurePosixPath(os.path.normpath(target)).parts
-        above = sum(part == ".." for part in parts)
-        return "/".join(parts[max(0, above - depth) :]) or "."
 
-    def _remove_lower(self, path: Path) -> None:
-        """Remove what lower layers have at `path`; what this layer brought stays."""
-        if path not in self.own:
-            self._clear(path)
-        elif path.is_dir() and not path.is_symlink():
-            for child in path.iterdir():
-                self._remove_lower(child)
+def _inside(root: Path, path: Path, target: str) -> str:
+    """Return a link target that is relative and cannot climb above the root."""
+    depth = len(path.parent.relative_to(root).parts)
+    # Normalized: behind a folder that is a link itself, `..` would lead anywhere.
+    parts = PurePosixPath(os.path.normpath(target)).parts
+    if target.startswith("/"):
+        return "/".join([*[".."] * depth, *parts[1:]]) or "."
+    above = sum(part == ".." for part in parts)
+    return "/".join(parts[max(0, above - depth) :]) or "."
 
-    def _clear(self, path: Path) -> None:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+
+def _clear(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
