@@ -37,7 +37,7 @@ class Executables(ImageSource):
     ) -> Runnable:
         """See ImageSource."""
         if file := self._find(reference):
-            return Executable(reference, f"sandbox://{reference}", file=file)
+            return Executable(f"sandbox://{reference}", file=file)
         return await super().get(reference, policy, pull_secrets)
 
     def is_program(self, reference: str) -> bool:

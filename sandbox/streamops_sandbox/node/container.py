@@ -9,9 +9,9 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from streamops_sandbox.node.env import ConfigError
 from streamops_sandbox.node.image_source import Policy, Runnable
@@ -28,18 +28,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 _MESSAGE_BYTES = 4096
 _FALLBACK_BYTES = 2048
 _CONFIG_RETRY_SECONDS = 10.0
 #: The first restart comes at once, the next after the first back-off, then twice as long each time
 #: up to the longest; a run of the last one begins anew. As the kubelet has them.
 _FIRST_BACKOFF, _LONGEST_BACKOFF, _BACKOFF_RESET = 10.0, 300.0, 600.0
-
-
-class _Stopped(Exception):
-    """The container is to end before it was started (again)."""
 
 
 class Container:
@@ -59,9 +53,8 @@ class Container:
         self._pod = pod
         self._folder = folder
         self._running: Running | None = None
-        self._stop = asyncio.Event()
-        self._finished = asyncio.Event()
-        self._finished.set()
+        self._life: asyncio.Task[None] | None = None
+        self._stopping = False
         self._stop_message = ""
         self._delay = 0.0
 
@@ -96,35 +89,39 @@ class Container:
     # -- life --------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Run until the container has ended for good."""
-        self._finished.clear()
-        try:
-            while not self._stop.is_set():
-                begun = time.monotonic()
-                await self._run_once()
-                if self._stop.is_set() or not self._restart_wanted():
-                    return
-                await self._back_off(time.monotonic() - begun)
-                self._begin_again()
-        except _Stopped:
-            return
-        finally:
-            self._finished.set()
+        """Run until the container has ended for good, or is stopped."""
+        self._life = asyncio.create_task(self._live())
+        await asyncio.wait({self._life})
+        if not self._life.cancelled():
+            self._life.result()
 
     async def stop(self, grace: float) -> None:
         """End the container: SIGTERM, and SIGKILL when the time is over."""
-        self._stop.set()
-        running = self._running
-        if running is not None:
+        self._stopping = True
+        if self._running is not None:
             self._pod.event("Normal", "Killing", f"Stopping container {self.name}", self.spec)
-            await self._end(running, grace)
-        await self._finished.wait()
+            await self._end(self._running, grace)
+        elif self._life is not None:
+            self._life.cancel()
+        if self._life is not None:
+            await asyncio.wait({self._life})
 
     def kill(self) -> None:
         """End the container at once."""
-        self._stop.set()
+        self._stopping = True
         if self._running is not None:
             self._running.kill()
+        elif self._life is not None:
+            self._life.cancel()
+
+    async def _live(self) -> None:
+        while not self._stopping:
+            begun = time.monotonic()
+            await self._run_once()
+            if self._stopping or not self._restart_wanted():
+                return
+            await self._back_off(time.monotonic() - begun)
+            self._begin_again()
 
     async def _run_once(self) -> None:
         running = await self._start(await self._image())
@@ -149,12 +146,11 @@ class Container:
         delay = _FIRST_BACKOFF
         while True:
             try:
-                runnable = await self._unless_stopped(
-                    self._pod.images.get(reference, policy, self._pod.pull_secrets())
-                )
+                secrets = self._pod.pull_secrets()
+                runnable = await self._pod.images.get(reference, policy, secrets)
             except ImageError as error:
                 self._image_failed(error)
-                await self._pause(min(1.0, delay))
+                await asyncio.sleep(1)
                 if error.reason != "ErrImageNeverPull":
                     message = (
                         f'Back-off pulling image "{reference}": {error.reason}: {error.message}'
@@ -163,7 +159,7 @@ class Container:
                     self._pod.event(
                         "Normal", "BackOff", f'Back-off pulling image "{reference}"', self.spec
                     )
-                await self._pause(delay)
+                await asyncio.sleep(delay)
                 delay = min(delay * 2, _LONGEST_BACKOFF)
                 continue
             if runnable.seconds is None:
@@ -196,10 +192,9 @@ class Container:
                 self.log.close()
                 self._pod.event("Warning", "Failed", f"Error: {error}", self.spec)
                 self._wait("CreateContainerConfigError", str(error))
-                waiting = self._pod.node.configuration_changed(
+                await self._pod.node.configuration_changed(
                     self._pod.namespace, _CONFIG_RETRY_SECONDS
                 )
-                await self._unless_stopped(waiting)
             except (ImageError, StartError) as error:
                 text = error.message if isinstance(error, ImageError) else str(error)
                 message = f"failed to create containerd task: {text}: unknown"
@@ -247,7 +242,7 @@ class Container:
                 yield verdict
 
     def _unhealthy(self, running: Running, kind: str) -> None:
-        if self._stop.is_set() or self._running is not running or self._stop_message:
+        if self._stopping or self._running is not running or self._stop_message:
             return
         self._stop_message = f"Container {self.name} failed {kind} probe, will be restarted"
         self._pod.event("Normal", "Killing", self._stop_message, self.spec)
@@ -331,28 +326,12 @@ class Container:
             f"Back-off restarting failed container {self.name} in pod {pod}",
             self.spec,
         )
-        await self._pause(delay)
+        await asyncio.sleep(delay)
 
     def _begin_again(self) -> None:
         for path in (self.log_path(previous=True), older(self.log_path(previous=True))):
             path.unlink(missing_ok=True)  # only the last two runs' logs are kept
         self.restarts += 1
-
-    async def _pause(self, seconds: float) -> None:
-        await self._unless_stopped(asyncio.sleep(seconds))
-
-    async def _unless_stopped(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Await something that may take long; raises _Stopped where the container is to end."""
-        task = asyncio.create_task(coroutine)
-        stopped = asyncio.create_task(self._stop.wait())
-        try:
-            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise _Stopped
-            return task.result()
-        finally:
-            task.cancel()
-            stopped.cancel()
 
     def _grace(self, kind: str) -> float:
         own = self.spec[f"{kind}Probe"].get("terminationGracePeriodSeconds")

@@ -27,7 +27,6 @@ class Runnable:
     was pulled.
     """
 
-    reference: str
     image_id: str
     program: Program | None = None
     image: Image | None = None
@@ -55,7 +54,7 @@ class ImageSource:
 
         program = programs.find(reference)
         if program is not None:
-            return Runnable(reference, f"sandbox://{reference}", program=program)
+            return Runnable(f"sandbox://{reference}", program=program)
         begun = time.monotonic()
         image = await pull(
             reference,
@@ -67,4 +66,4 @@ class ImageSource:
         pulled = policy == "Always" or reference not in self._present
         self._present.add(reference)
         seconds = time.monotonic() - begun if pulled else None
-        return Runnable(reference, image.image_id, image=image, seconds=seconds)
+        return Runnable(image.image_id, image=image, seconds=seconds)

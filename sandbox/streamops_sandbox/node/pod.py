@@ -57,7 +57,7 @@ class Pod:
         self._deletion = asyncio.Event()
         self._dirty = asyncio.Event()
         self._written: Object = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._mounted = asyncio.Event()
 
     # -- the node's side ---------------------------------------------------------------------
 
@@ -83,6 +83,7 @@ class Pod:
         try:
             # Before any container starts, which needs what the node attaches.
             await self.node.attach(self)
+            tasks.append(asyncio.create_task(self._keep_volumes()))
             tasks.append(work := asyncio.create_task(self._work()))
             tasks.append(deletion := asyncio.create_task(self._deletion.wait()))
             self.changed()
@@ -94,7 +95,7 @@ class Pod:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
         finally:
-            for task in (*tasks, *self._tasks):
+            for task in tasks:
                 task.cancel()
             for container in self.containers:
                 container.kill()
@@ -140,25 +141,15 @@ class Pod:
 
     async def _work(self) -> None:
         """Run the containers to their end."""
-        await self._mount()
+        await self._mounted.wait()
         await asyncio.gather(*(container.run() for container in self.containers))
         self.changed()
 
-    async def _mount(self) -> None:
-        while True:
-            try:
-                await self.volumes.update(self.pod)
-            except (ConfigError, ApiError) as error:
-                self.node.events.record(self.pod, "Warning", "FailedMount", str(error))
-                await self.node.configuration_changed(self.namespace, _RETRY_SECONDS)
-            else:
-                break
-        self._spawn(self._refresh_volumes())
-
-    async def _refresh_volumes(self) -> None:
+    async def _keep_volumes(self) -> None:
         while True:
             try:
                 seconds = await self.volumes.update(self.pod)
+                self._mounted.set()
             except (ConfigError, ApiError, aiohttp.ClientError, TimeoutError) as error:
                 # What is mounted stays as it was, as with the kubelet.
                 self.node.events.record(self.pod, "Warning", "FailedMount", str(error))
@@ -249,11 +240,6 @@ class Pod:
         answer = await self.node.client.create_subresource(account, "token", body)
         token: Object = answer["status"]
         return token
-
-    def _spawn(self, coroutine: Any) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _is_gone(error: Exception) -> bool:
