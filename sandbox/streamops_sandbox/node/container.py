@@ -17,7 +17,7 @@ from streamops_sandbox.node.env import ConfigError
 from streamops_sandbox.node.image_source import Policy, Runnable
 from streamops_sandbox.node.images import ImageError
 from streamops_sandbox.node.images.unpack import LayerError, resolve
-from streamops_sandbox.node.logs import ContainerLog, older
+from streamops_sandbox.node.logs import ContainerLog
 from streamops_sandbox.node.probes import follow
 from streamops_sandbox.node.runtime import Running, StartError
 from streamops_sandbox.objects import Object
@@ -329,8 +329,7 @@ class Container:
         await asyncio.sleep(delay)
 
     def _begin_again(self) -> None:
-        for path in (self.log_path(previous=True), older(self.log_path(previous=True))):
-            path.unlink(missing_ok=True)  # only the last two runs' logs are kept
+        self.log_path(previous=True).unlink(missing_ok=True)  # the last two runs' logs are kept
         self.restarts += 1
 
     def _grace(self, kind: str) -> float:

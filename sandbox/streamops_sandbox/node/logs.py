@@ -1,6 +1,6 @@
 """Container logs in the CRI's format: `2026-01-02T03:04:05.000000006Z stdout F text`.
 
-A log file is rotated at 10 MiB and one older file is kept, as the kubelet does (it keeps four).
+A log begins anew at 10 MiB: the kubelet, too, shows only what came after a rotation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-_ROTATE_BYTES = 10 * 1024 * 1024
+_MAX_BYTES = 10 * 1024 * 1024
 _MAX_LINE = 16 * 1024  # the CRI splits longer ones
 
 
@@ -41,8 +41,9 @@ class ContainerLog:
         entry = f"{timestamp()} {stream} {tag} ".encode() + data + b"\n"
         self._file.write(entry)
         self._size += len(entry)
-        if self._size > _ROTATE_BYTES:
-            self._rotate()
+        if self._size > _MAX_BYTES:
+            self._file.truncate(0)
+            self._size = 0
         self._grown.set()
 
     def write_text(self, line: str) -> None:
@@ -64,12 +65,6 @@ class ContainerLog:
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._grown.wait(), seconds)
-
-    def _rotate(self) -> None:
-        self._file.close()
-        os.replace(self.path, older(self.path))
-        self._file = self.path.open("ab", buffering=0)
-        self._size = 0
 
 
 class LogStream:
@@ -101,11 +96,6 @@ class LogStream:
         return line
 
 
-def older(path: Path) -> Path:
-    """Return where a log's rotated part is."""
-    return path.with_name(path.name + ".1")
-
-
 async def read(
     path: Path,
     log: ContainerLog | None,
@@ -121,15 +111,17 @@ async def read(
     `since` is a timestamp as in the log: only later lines count. `log` is the live log, which
     `follow` waits on.
     """
-    budget = limit_bytes
-    place: Place | None = None
+    budget, position, first = limit_bytes, 0, True
     while True:
         closed = log is None or log.closed
-        data, next_place = _read_on(path, place)
+        with path.open("rb") as file:
+            if position <= os.fstat(file.fileno()).st_size:  # else it was begun anew
+                file.seek(position)
+            data, position = file.read(), file.tell()
         entries = _entries(data, since)
-        if place is None and tail is not None:
+        if first and tail is not None:
             entries = iter(_last_lines(entries, tail))
-        place = next_place
+        first = False
         chunk = b"".join(_render(entry, timestamps) for entry in entries)
         if budget is not None:
             chunk = chunk[:budget]
@@ -140,25 +132,6 @@ async def read(
             return
         if not data:
             await log.wait(30)
-
-
-Place = tuple[int, int]  # inode, position
-
-
-def _read_on(path: Path, place: Place | None) -> tuple[bytes, Place]:
-    """Read from a place on (or from the beginning), across a rotation."""
-    data = b""
-    with path.open("rb") as file:
-        inode = os.fstat(file.fileno()).st_ino
-        if place is not None and place[0] == inode:
-            file.seek(place[1])
-        elif older(path).exists():
-            with older(path).open("rb") as old:
-                if place is not None and place[0] == os.fstat(old.fileno()).st_ino:
-                    old.seek(place[1])
-                data = old.read()
-        data += file.read()
-        return data, (inode, file.tell())
 
 
 Entry = tuple[bytes, bool, bytes]  # timestamp, whether the line ends here, text
