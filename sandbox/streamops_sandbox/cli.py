@@ -17,7 +17,7 @@ from typing import IO
 
 from streamops_sandbox import control_socket
 from streamops_sandbox.clusters import last_line
-from streamops_sandbox.home import MARK, Home, SandboxError, State, runs
+from streamops_sandbox.home import MARK, Home, SandboxError, State
 from streamops_sandbox.node import reaper
 
 DEFAULT_PORT = 18970
@@ -98,7 +98,7 @@ def _up(home: Home, options: argparse.Namespace) -> int:
         raise SandboxError(f"--posts {options.posts}: there is no such file")
     with home.lock():
         state = home.read_state()
-        if state is not None and runs(state):
+        if state is not None and home.running:
             state = _adjust(home, state, options)
         else:
             _end_stray_processes(home)
@@ -199,13 +199,11 @@ def _down(home: Home) -> int:
         print(f"Nothing runs in {home.path}.")
         return 0
     with home.lock():
-        state = home.read_state()
-        running = runs(state)
-        if state is not None and running:
+        if running := home.running:
             with contextlib.suppress(SandboxError):
                 _control(home, "POST", "/stop", {}, 5.0)
             deadline = time.monotonic() + _STOP_SECONDS
-            while runs(state) and time.monotonic() < deadline:
+            while home.running and time.monotonic() < deadline:
                 time.sleep(0.05)
         strays = _end_stray_processes(home)
         home.state_file.unlink(missing_ok=True)
@@ -217,7 +215,7 @@ def _down(home: Home) -> int:
 def _remove_clusters(home: Home, names: Sequence[str]) -> int:
     with home.lock():
         state = home.read_state()
-        if state is None or not runs(state):
+        if state is None or not home.running:
             print(f"Nothing runs in {home.path}.")
             return 0
         for name in names:
@@ -240,7 +238,7 @@ def _end_stray_processes(home: Home) -> bool:
 
 def _status(home: Home, *, as_json: bool) -> int:
     state = home.read_state()
-    if state is None or not runs(state):
+    if state is None or not home.running:
         if as_json:
             print(json.dumps({"home": str(home.path), "running": False}))
         elif state is not None:

@@ -74,19 +74,6 @@ async def serve(app: web.Application, home: Home) -> web.AppRunner:
     return runner
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, home: Home, seconds: float) -> None:
-        super().__init__("sandbox", timeout=seconds)
-        self._home = home
-
-    def connect(self) -> None:
-        """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        with self._home.short(self._home.socket) as address:
-            self.sock.connect(address)
-
-
 def call(
     home: Home, method: str, path: str, body: object = None, *, seconds: float = 30.0
 ) -> tuple[int, Any]:
@@ -94,8 +81,12 @@ def call(
 
     Raises OSError or http.client.HTTPException where nothing answers.
     """
-    connection = _Connection(home, seconds)
+    connection = http.client.HTTPConnection("sandbox", timeout=seconds)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(seconds)
     try:
+        with home.short(home.socket) as address:
+            connection.sock.connect(address)
         connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()
         content = response.read()

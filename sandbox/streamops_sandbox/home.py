@@ -15,7 +15,6 @@ State = dict[str, Any]
 
 #: In the environment of every process the supervisor starts: `Home.id`.
 MARK = "SANDBOX_ID"
-_STARTED_FIELD = 19  # of /proc/PID/stat, counted after the command's closing parenthesis
 
 
 class SandboxError(ValueError):
@@ -80,15 +79,36 @@ class Home:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder against a second `up` or `down`. Raises SandboxError."""
+        with self._held("lock") as held:
+            if not held:
+                raise SandboxError(
+                    f"another 'sandbox up' or 'down' works on {self.path}: wait until it is done."
+                )
+            yield
+
+    def supervise(self) -> None:
+        """Be the folder's supervisor until this process ends."""
         self.make()
-        with (self.path / "lock").open("w", encoding="ascii") as file:
+        self._supervising = (self.path / "supervisor.lock").open("w", encoding="ascii")
+        fcntl.flock(self._supervising, fcntl.LOCK_EX)
+
+    @property
+    def running(self) -> bool:
+        """Whether the folder's supervisor runs."""
+        with self._held("supervisor.lock") as free:
+            return not free
+
+    @contextlib.contextmanager
+    def _held(self, name: str) -> Iterator[bool]:
+        """Hold a lock of the folder; gives False where somebody else does."""
+        self.make()
+        with (self.path / name).open("w", encoding="ascii") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise SandboxError(
-                    f"another 'sandbox up' or 'down' works on {self.path}: wait until it is done."
-                ) from None
-            yield
+                yield False
+            else:
+                yield True
 
     @contextlib.contextmanager
     def short(self, path: Path) -> Iterator[str]:
@@ -109,25 +129,3 @@ def write_private(path: Path, content: dict[str, Any]) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(json.dumps(content, indent=2) + "\n")
     partial.replace(path)
-
-
-def started(pid: int) -> str | None:
-    """Return when a process started, in the kernel's ticks since boot; None where it is gone.
-
-    Together with the pid this names a process for good: pids come again, this does not.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, *rest = fields.rpartition(")")[2].split()
-    return None if state == "Z" else rest[_STARTED_FIELD - 1]
-
-
-def runs(state: State | None) -> bool:
-    """Whether the supervisor a state speaks of is running."""
-    if state is None:
-        return False
-    supervisor = state.get("supervisor", {})
-    pid = supervisor.get("pid")
-    return bool(pid) and started(pid) == supervisor.get("started")

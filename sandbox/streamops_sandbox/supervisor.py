@@ -29,7 +29,7 @@ from aiohttp import web
 from streamops_sandbox import control_socket, eventloop
 from streamops_sandbox.clusters import Clusters
 from streamops_sandbox.control_socket import CONTROL
-from streamops_sandbox.home import Home, SandboxError, State, started
+from streamops_sandbox.home import Home, SandboxError, State
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class Supervisor:
         await self._stack.aclose()
 
     async def _start(self) -> None:
+        self._home.supervise()
         sockets = _listen(self._options.address, self._options.port)
         self._urls = {
             name: "http://{}:{}".format(*listener.getsockname())
@@ -150,7 +151,6 @@ class Supervisor:
             "knative": self._knative,
             "clusters": clusters,
             "pids": pids,
-            "supervisor": {"pid": pid, "started": started(pid)},
         }
 
     def _write_state(self) -> None:

@@ -211,7 +211,6 @@ def test_a_pid_that_is_another_process_now_is_left_alone(home: Path) -> None:
             "urls": {},
             "clusters": {},
             "pids": {"supervisor": stranger.pid},
-            "supervisor": {"pid": stranger.pid, "started": "1"},
         }
         (home / "state.json").write_text(json.dumps(stale))
         sandbox("down", home=home)
