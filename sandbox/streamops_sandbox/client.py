@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import aiohttp
 
@@ -32,15 +32,14 @@ class ApiError(Exception):
     """An answer of the API server other than 2xx.
 
     `status` is the HTTP code, `reason` the Status object's reason ("NotFound", "Conflict", …; ""
-    where the body was no Status), `body` the decoded body.
+    where the body was no Status).
     """
 
-    def __init__(self, status: int, reason: str, message: str, body: object = None) -> None:
+    def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{status} {reason}: {message}")
         self.status = status
         self.reason = reason
         self.message = message
-        self.body = body
 
     @property
     def not_found(self) -> bool:
@@ -99,7 +98,7 @@ class Client:
         self, api_version: str, kind: str, name: str, namespace: str | None = None
     ) -> Object:
         """Return one object."""
-        return await self.fetch("GET", await self.path(api_version, kind, namespace, name))
+        return await self.request("GET", await self.path(api_version, kind, namespace, name))
 
     async def list(self, api_version: str, kind: str, namespace: str | None = None) -> Objects:
         """Return all objects of a kind, of one namespace or of all."""
@@ -113,7 +112,7 @@ class Client:
         params = {"limit": str(_PAGE_SIZE)}
         items: Objects = []
         while True:
-            page = await self.fetch("GET", path, params=params)
+            page = await self.request("GET", path, params=params)
             for item in page.get("items") or []:
                 # Items of a list of a built-in kind come without these.
                 items.append({"apiVersion": api_version, "kind": kind, **item})
@@ -126,16 +125,16 @@ class Client:
         """Create an object; its metadata says where."""
         metadata = obj["metadata"]
         path = await self.path(obj["apiVersion"], obj["kind"], metadata.get("namespace"))
-        return self._seen(await self.fetch("POST", path, body=obj))
+        return self._seen(await self.request("POST", path, body=obj))
 
     async def update(self, obj: Object) -> Object:
         """Replace an object; with a resourceVersion only if nobody changed it meanwhile."""
-        return self._seen(await self.fetch("PUT", await self._path_of(obj), body=obj))
+        return self._seen(await self.request("PUT", await self._path_of(obj), body=obj))
 
     async def update_status(self, obj: Object) -> Object:
         """Replace an object's status only."""
         path = await self._path_of(obj, "status")
-        return self._seen(await self.fetch("PUT", path, body=obj))
+        return self._seen(await self.request("PUT", path, body=obj))
 
     async def patch(
         self,
@@ -148,7 +147,7 @@ class Client:
         """Change parts of an object, of which only kind and name are needed; return what is stored."""
         path = await self._path_of(obj, subresource)
         content_type = f"application/{patch_type}-patch+json"
-        return self._seen(await self.fetch("PATCH", path, body=change, content_type=content_type))
+        return self._seen(await self.request("PATCH", path, body=change, content_type=content_type))
 
     async def apply(self, obj: Object, *, field_manager: str) -> Object:
         """Server-side apply: own exactly the fields of `obj` as `field_manager`."""
@@ -156,7 +155,7 @@ class Client:
         params = {"fieldManager": field_manager, "force": "true"}
         content_type = "application/apply-patch+yaml"
         return self._seen(
-            await self.fetch("PATCH", path, body=obj, content_type=content_type, params=params)
+            await self.request("PATCH", path, body=obj, content_type=content_type, params=params)
         )
 
     async def delete(
@@ -181,7 +180,7 @@ class Client:
         if grace_period is not None:
             options["gracePeriodSeconds"] = grace_period
         try:
-            answer = await self.fetch("DELETE", await self._path_of(obj), body=options)
+            answer = await self.request("DELETE", await self._path_of(obj), body=options)
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
@@ -191,7 +190,7 @@ class Client:
 
     async def create_subresource(self, obj: Object, subresource: str, body: Object) -> Object:
         """POST to a subresource: `binding`, `eviction`, `token`, …; of `obj` kind and name are needed."""
-        return await self.fetch("POST", await self._path_of(obj, subresource), body=body)
+        return await self.request("POST", await self._path_of(obj, subresource), body=body)
 
     def informer(self, api_version: str, kind: str, namespace: str | None = None) -> Informer:
         """Return the informer of these objects; one is shared by all who ask for the same."""
@@ -245,11 +244,11 @@ class Client:
         params: Mapping[str, str] | None = None,
         body: object = None,
         content_type: str = "application/json",
-    ) -> object:
-        """Send a request and return the decoded JSON (or the text of anything else).
+    ) -> Object:
+        """Send a request and return the object it is answered with.
 
-        Raises ApiError for an answer other than 2xx, aiohttp.ClientError or TimeoutError where
-        there was none.
+        Raises ApiError for any other answer, aiohttp.ClientError or TimeoutError where there was
+        none.
         """
         headers = self._authorization()
         data = None
@@ -264,11 +263,7 @@ class Client:
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=self._timeout),
         ) as response:
-            content = await response.read()
-            decoded = _decode(content, response.content_type)
-            if not response.ok:
-                raise _api_error(response.status, decoded)
-            return decoded
+            return await _object(response)
 
     async def _watch(
         self,
@@ -293,17 +288,9 @@ class Client:
             read_bufsize=1 << 22,
         )
         if not response.ok:
-            content = await response.read()
-            response.close()
-            raise _api_error(response.status, _decode(content, response.content_type))
+            async with response:
+                await _object(response)
         return response
-
-    async def fetch(self, method: str, path: str, **options: Any) -> Object:
-        """Send a request, as `request` does, for one object."""
-        answer = await self.request(method, path, **options)
-        if not isinstance(answer, dict):
-            raise ApiError(502, "", f"{method} {path}: the answer is not an object", answer)
-        return answer
 
     async def _path_of(self, obj: Object, subresource: str | None = None) -> str:
         metadata = obj["metadata"]
@@ -315,7 +302,7 @@ class Client:
         known = self._resources.get(api_version, {})
         if kind not in known:
             root = "/api" if "/" not in api_version else "/apis"
-            answer = await self.fetch("GET", f"{root}/{api_version}")
+            answer = await self.request("GET", f"{root}/{api_version}")
             known = {
                 resource["kind"]: (resource["name"], resource["namespaced"])
                 for resource in answer.get("resources", [])
@@ -360,14 +347,15 @@ def _ssl_context(cluster: Object, user: Object) -> ssl.SSLContext:
     return context
 
 
-def _decode(content: bytes, content_type: str) -> object:
-    if content_type == "application/json":
-        decoded: object = json.loads(content)
-        return decoded
-    return content.decode(errors="replace")
-
-
-def _api_error(status: int, body: object) -> ApiError:
+async def _object(response: aiohttp.ClientResponse) -> Object:
+    """Return the object of a response; raises ApiError where it has none or failed."""
+    content = await response.read()
+    try:
+        body: object = json.loads(content)
+    except ValueError:
+        body = content.decode(errors="replace")
+    if response.ok and isinstance(body, dict):
+        return body
     if isinstance(body, dict) and body.get("kind") == "Status":
-        return ApiError(status, body.get("reason", ""), body.get("message", ""), body)
-    return ApiError(status, "", str(body)[:500], body)
+        raise ApiError(response.status, body.get("reason", ""), body.get("message", ""))
+    raise ApiError(response.status, "", str(body)[:500])

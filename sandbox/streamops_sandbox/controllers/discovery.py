@@ -36,14 +36,14 @@ async def kinds(client: Client) -> list[Kind]:
         for version in spec["versions"]
         if version["storage"] and version["served"]
     }
-    found = list(_kinds("v1", await client.fetch("GET", "/api/v1")))
-    for group in (await client.fetch("GET", "/apis")).get("groups") or []:
+    found = list(_kinds("v1", await client.request("GET", "/api/v1")))
+    for group in (await client.request("GET", "/apis")).get("groups") or []:
         preferred = group["preferredVersion"]["groupVersion"]
         others = [entry["groupVersion"] for entry in group["versions"]]
         seen: set[str] = set()
         for version in [preferred, *(other for other in others if other != preferred)]:
             try:
-                answer = await client.fetch("GET", f"/apis/{version}")
+                answer = await client.request("GET", f"/apis/{version}")
             except ApiError as error:
                 if error.status in (404, 503):  # a CRD or an aggregated API that is going away
                     continue

@@ -222,7 +222,7 @@ class NodeAgent:
             "spec": {"podCIDR": self.network.pod_cidr, "podCIDRs": [self.network.pod_cidr]},
         }
         created = await self.client.create(node)
-        version = await self.client.fetch("GET", "/version")
+        version = await self.client.request("GET", "/version")
         status = self._status(port, version["gitVersion"])
         await self.client.patch(created, {"status": status}, subresource="status")
         self.events.record(
