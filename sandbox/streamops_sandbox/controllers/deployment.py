@@ -92,21 +92,13 @@ class DeploymentController(Controller):
     async def _scale_down_old(
         self, deployment: Object, new: Object, old: list[Object], min_available: int
     ) -> None:
-        """Take pods from old ReplicaSets: those that do not work, then as many as may be missing."""
-        old = [one for one in old if _replicas(one)]
-        old.sort(key=lambda one: one["metadata"]["creationTimestamp"])
-        total = _replicas(new) + sum(map(_replicas, old))
-        room = total - min_available - (_replicas(new) - _available(new))
+        """Take pods from old ReplicaSets: what does not work, and as many as may be missing."""
         spare = sum(map(_available, [new, *old])) - min_available
-        targets = []
-        for one in old:
-            broken = min(max(room, 0), _replicas(one) - _available(one))
-            room -= broken
-            targets.append(_replicas(one) - broken)
-        for one, target in zip(old, targets, strict=True):
-            taken = min(max(spare, 0), target)
+        for one in sorted(old, key=lambda one: one["metadata"]["creationTimestamp"]):
+            working = min(_available(one), _replicas(one))
+            taken = min(max(spare, 0), working)
             spare -= taken
-            await self._scale(deployment, one, target - taken)
+            await self._scale(deployment, one, working - taken)
 
     async def _recreate(self, deployment: Object, new: Object | None, old: list[Object]) -> None:
         for one in old:

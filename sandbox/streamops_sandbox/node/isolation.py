@@ -57,11 +57,6 @@ class Isolation:
         offset = self._known.setdefault((namespace, account), len(self._known) % _USERS)
         return _FIRST_USER + self.number * _USERS + offset
 
-    @staticmethod
-    def ordinal(user: int) -> int:
-        """Return which of its node's users one is."""
-        return (user - _FIRST_USER) % _USERS
-
     def command(
         self,
         binds: Iterable[Bind],

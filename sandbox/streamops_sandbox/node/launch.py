@@ -88,9 +88,7 @@ class Launcher:
             return ProgramContainer(runnable.program, self._context(start), log)
         if (image := runnable.image) is None:
             raise ImageError("RunContainerError", "the image has neither program nor files")
-        # Where nodes share images, each user reads what the user of that number on another node compiled.
-        user = "" if pod.user is None else str(pod.isolation.ordinal(pod.user))
-        bytecode = image.rootfs.parents[1] / "bytecode" / user
+        bytecode = image.rootfs.parents[1] / "bytecode" / str(pod.user or "")
         started = process(
             image,
             root,
@@ -150,14 +148,12 @@ class Launcher:
         # Not every client understands networks; the metadata server answers the pod itself only.
         metadata = pod.extra_env.get("GCE_METADATA_IP", "").partition(":")[0]
         no_proxy = "localhost,127.0.0.1,127.0.0.0/8" + (f",{metadata}" if metadata else "")
-        return {
-            "HTTP_PROXY": self.proxy_url,
+        names = {
             "http_proxy": self.proxy_url,
-            "HTTPS_PROXY": self.proxy_url,
             "https_proxy": self.proxy_url,
-            "NO_PROXY": no_proxy,
             "no_proxy": no_proxy,
         }
+        return names | {name.upper(): value for name, value in names.items()}
 
     def _context(self, start: Start) -> ContainerContext:
         pod, container = start.pod, start.container
@@ -178,19 +174,9 @@ class Launcher:
     def _kubeconfig(self, root: Path) -> Object:
         """Return access as the pod's service account; anonymous where its token is not mounted."""
         token = root / ACCOUNT_FOLDER / "token"
-        return {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [
-                {
-                    "name": "cluster",
-                    "cluster": {"server": self._server, "certificate-authority-data": self._ca},
-                }
-            ],
-            "users": [{"name": "pod", "user": {"tokenFile": str(token)} if token.exists() else {}}],
-            "contexts": [{"name": "pod", "context": {"cluster": "cluster", "user": "pod"}}],
-            "current-context": "pod",
-        }
+        cluster = {"server": self._server, "certificate-authority-data": self._ca}
+        user = {"tokenFile": str(token)} if token.exists() else {}
+        return {"clusters": [{"cluster": cluster}], "users": [{"user": user}]}
 
 
 def _expanded(container: Object, field: str, env: Mapping[str, str]) -> list[str] | None:

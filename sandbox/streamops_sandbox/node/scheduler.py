@@ -7,11 +7,13 @@ machine, which has no reservation to give.
 
 from __future__ import annotations
 
+import copy
+
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller, Key, key_of
+from streamops_sandbox.controllers.workloads import condition, set_condition
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.objects import Object
-from streamops_sandbox.timestamps import now
 
 _NAME = "default-scheduler"
 
@@ -59,25 +61,12 @@ class Scheduler(Controller):
         self._events.record(pod, "Normal", "Scheduled", message)
 
     async def _unschedulable(self, pod: Object, message: str) -> None:
-        metadata = pod["metadata"]
-        known = pod.get("status", {}).get("conditions") or []
-        before = next((entry for entry in known if entry["type"] == "PodScheduled"), None)
-        if before is not None and before.get("message") == message:
+        if condition(pod, "PodScheduled").get("message") == message:
             return
-        condition = {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": "Unschedulable",
-            "message": message,
-            "lastProbeTime": None,
-            "lastTransitionTime": now(),
-        }
-        others = [entry for entry in known if entry["type"] != "PodScheduled"]
-        body = {
-            "metadata": {"uid": metadata["uid"]},
-            "status": {"conditions": [*others, condition]},
-        }
-        await self.client.patch(pod, body, subresource="status")
+        conditions = copy.deepcopy(pod.get("status", {}).get("conditions") or [])
+        set_condition(conditions, "PodScheduled", "False", "Unschedulable", message)
+        change = {"metadata": {"uid": pod["metadata"]["uid"]}, "status": {"conditions": conditions}}
+        await self.client.patch(pod, change, subresource="status")
         self._events.record(pod, "Warning", "FailedScheduling", message)
 
 
