@@ -42,8 +42,7 @@ class Informer:
         self.kind = kind
         self._list = list_objects
         self._watch = watch
-        self._objects: dict[Key, Object] = {}
-        self._by_namespace: dict[str | None, dict[str, Object]] = {}
+        self._objects: dict[str | None, dict[str, Object]] = {}  # by namespace
         self._gone: dict[str, None] = {}  # uids, the oldest first
         self._callbacks: list[Callback] = []
         self._synced = asyncio.Event()
@@ -67,18 +66,17 @@ class Informer:
 
     def get(self, name: str, namespace: str | None = None) -> Object | None:
         """Return an object as last seen, or None."""
-        return self._objects.get((namespace, name))
+        return self._objects.get(namespace, {}).get(name)
 
     def list(self, namespace: str | None = None) -> Objects:
         """Return the objects of a namespace, or of all."""
-        if namespace is None:
-            return list(self._objects.values())
-        return list(self._by_namespace.get(namespace, {}).values())
+        found = self._objects.values() if namespace is None else [self._objects.get(namespace, {})]
+        return [obj for objects in found for obj in objects.values()]
 
     def subscribe(self, callback: Callback) -> None:
         """Call `callback` for every change from now on, and at once for what is there."""
         self._callbacks.append(callback)
-        for obj in list(self._objects.values()):
+        for obj in self.list():
             _call(callback, "ADDED", obj)
 
     def observe(self, obj: Object) -> None:
@@ -137,34 +135,32 @@ class Informer:
 
     def _replace(self, items: Objects) -> None:
         keys = {_key(item) for item in items}
-        for key, obj in list(self._objects.items()):
-            if key not in keys:
+        for obj in self.list():
+            if _key(obj) not in keys:
                 self._remove(obj)
         for item in items:
             self._store(item)
 
     def _store(self, obj: Object) -> None:
-        key = _key(obj)
-        known = self._objects.get(key)
+        namespace, name = _key(obj)
+        known = self.get(name, namespace)
         if known is not None and not _newer(obj, known):
             return
         if known is not None and known["metadata"]["uid"] != obj["metadata"]["uid"]:
             self._notify("DELETED", known)
             known = None
-        self._objects[key] = obj
-        self._by_namespace.setdefault(key[0], {})[key[1]] = obj
+        self._objects.setdefault(namespace, {})[name] = obj
         self._notify("ADDED" if known is None else "MODIFIED", obj)
 
     def _remove(self, obj: Object) -> None:
-        key, uid = _key(obj), obj["metadata"]["uid"]
+        (namespace, name), uid = _key(obj), obj["metadata"]["uid"]
         self._gone[uid] = None
         if len(self._gone) > _REMEMBERED:
             del self._gone[next(iter(self._gone))]
-        known = self._objects.get(key)
+        known = self.get(name, namespace)
         if known is None or known["metadata"]["uid"] != uid:
             return
-        del self._objects[key]
-        del self._by_namespace[key[0]][key[1]]
+        del self._objects[namespace][name]
         self._notify("DELETED", obj)
 
     def _notify(self, event_type: str, obj: Object) -> None:

@@ -19,7 +19,6 @@ from streamops_sandbox.timestamps import now
 
 #: The label of the template a DaemonSet's or StatefulSet's pod was made from.
 _REVISION_HASH = "controller-revision-hash"
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words come out
 
 
 def owned(informer: Informer, owner: Object) -> list[Object]:
@@ -209,13 +208,7 @@ async def write_status(client: Client, obj: Object, status: Object) -> None:
 
 def template_hash(template: Object) -> str:
     """Return ten characters that stand for a pod template (`pod-template-hash`)."""
-    text = json.dumps(template, sort_keys=True)
-    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
-    characters = []
-    for _ in range(10):
-        number, rest = divmod(number, len(_ALPHABET))
-        characters.append(_ALPHABET[rest])
-    return "".join(characters)
+    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def resolve_percent(value: int | str | None, total: int, *, up: bool) -> int:
