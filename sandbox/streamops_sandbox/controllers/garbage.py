@@ -7,49 +7,38 @@ deletion policies: background, foreground (finalizer `foregroundDeletion`) and o
 
 from __future__ import annotations
 
-import asyncio
-import logging
-
-import aiohttp
-
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import Controller
 from streamops_sandbox.controllers.discovery import Kind, kinds
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.objects import Object
 
-logger = logging.getLogger(__name__)
-
-
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 #: Never owners, and own nothing that needs collecting; too many to follow.
 _IGNORED = {"Event"}
-_DEBOUNCE_SECONDS = 0.2
+#: The queue's key for what kinds there are.
+_KINDS = "kinds"
 
 
 class GarbageCollector(Controller):
     """Follows all objects of the cluster; the key of its queue is an object's uid."""
+
+    settle_seconds = 0.2  # definitions of kinds come in bundles
 
     def __init__(self, client: Client) -> None:
         super().__init__(client)
         self._objects: dict[str, Object] = {}
         self._dependents: dict[str, set[str]] = {}
         self._followed: dict[tuple[str, str], Informer] = {}
-        self._crds = client.informer("apiextensions.k8s.io/v1", "CustomResourceDefinition")
-        self._kinds_changed = asyncio.Event()
-
-    async def run(self) -> None:
-        """Work until cancelled."""
-        self._crds.subscribe(lambda *_: self._kinds_changed.set())
-        await self._crds.start()
-        await self._crds.synced()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_kinds())
-            group.create_task(super().run())
+        crds = client.informer("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        self.watch(crds, lambda _: [(None, _KINDS)])
+        self.enqueue(None, _KINDS)
 
     async def reconcile(self, _: str | None, name: str) -> None:
         """Look at one object: do its owners live, and is it waiting for its dependents?"""
+        if name == _KINDS:
+            await self._follow(await kinds(self.client))
         obj = self._objects.get(name)
         if obj is None:
             return
@@ -66,19 +55,7 @@ class GarbageCollector(Controller):
 
     # -- the graph -------------------------------------------------------------------------------
 
-    async def _follow_kinds(self) -> None:
-        while True:
-            self._kinds_changed.clear()
-            try:
-                await self._update_informers(await kinds(self.client))
-            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-                logger.warning("discovery: %s", error)
-                await asyncio.sleep(1.0)
-                continue
-            await self._kinds_changed.wait()
-            await asyncio.sleep(_DEBOUNCE_SECONDS)  # CRDs come in bundles
-
-    async def _update_informers(self, found: list[Kind]) -> None:
+    async def _follow(self, found: list[Kind]) -> None:
         wanted = {
             (kind.api_version, kind.kind)
             for kind in found
