@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from support.sandbox import Cluster, until
 
+from streamops_sandbox.controllers.daemonset import DaemonSetController
+from streamops_sandbox.controllers.statefulset import StatefulSetController
+from streamops_sandbox.controllers.workloads import unsupported
 from streamops_sandbox.cron import Schedule
 
 SLEEP = "import time; time.sleep(600)"
@@ -137,6 +140,27 @@ def test_schedules_that_are_none(schedule: str) -> None:
 
 def test_a_schedule_that_never_comes() -> None:
     assert Schedule.parse("0 0 31 2 *").next_after(datetime(2026, 1, 1)) is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "found"),
+    [
+        ({"updateStrategy": {"type": "OnDelete"}}, ["updateStrategy.type=OnDelete"]),
+        (
+            {"updateStrategy": {"rollingUpdate": {"partition": 1}}, "ordinals": {"start": 2}},
+            ["ordinals.start", "updateStrategy.rollingUpdate.partition"],
+        ),
+        ({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}}, []),
+        ({"updateStrategy": None}, []),
+    ],
+)
+def test_what_of_a_stateful_set_is_not_modelled(spec: dict[str, Any], found: list[str]) -> None:
+    assert unsupported(spec, StatefulSetController.unsupported) == found
+
+
+def test_a_daemon_set_that_is_updated_on_deletion_is_not_modelled() -> None:
+    spec = {"updateStrategy": {"type": "OnDelete"}}
+    assert unsupported(spec, DaemonSetController.unsupported) == ["updateStrategy.type=OnDelete"]
 
 
 def test_a_stateful_set_starts_in_order_updates_in_reverse_and_keeps_names(
