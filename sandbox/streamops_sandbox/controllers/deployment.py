@@ -92,13 +92,15 @@ class DeploymentController(Controller):
     async def _scale_down_old(
         self, deployment: Object, new: Object, old: list[Object], min_available: int
     ) -> None:
-        """Take pods from old ReplicaSets: what does not work, and as many as may be missing."""
-        spare = sum(map(_available, [new, *old])) - min_available
+        """Take pods from old ReplicaSets: those that do not work, and as many as may be missing."""
+        every = [new, *old]
+        room = sum(map(_replicas, every)) - min_available - _replicas(new) + _available(new)
+        spare = sum(map(_available, every)) - min_available
         for one in sorted(old, key=lambda one: one["metadata"]["creationTimestamp"]):
-            working = min(_available(one), _replicas(one))
-            taken = min(max(spare, 0), working)
-            spare -= taken
-            await self._scale(deployment, one, working - taken)
+            broken = min(max(room, 0), _replicas(one) - _available(one))
+            taken = min(max(spare, 0), _available(one))
+            room, spare = room - broken, spare - taken
+            await self._scale(deployment, one, _replicas(one) - broken - taken)
 
     async def _recreate(self, deployment: Object, new: Object | None, old: list[Object]) -> None:
         for one in old:
@@ -294,5 +296,6 @@ def _replicas(obj: Object) -> int:
 
 
 def _available(replica_set: Object) -> int:
+    """Return how many pods are available, without those that the status still counts but must go."""
     count: int = replica_set.get("status", {}).get("availableReplicas", 0)
-    return count
+    return min(count, _replicas(replica_set))
