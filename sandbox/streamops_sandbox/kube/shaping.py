@@ -162,9 +162,10 @@ def _check_metadata(metadata: Object, resource: Resource, found: Causes) -> None
         text = "Only one reference can have Controller set to true. Found"
         why = f'{text} "true" in references for {controllers[0]} and {controllers[1]}'
         found.invalid("metadata.ownerReferences", owners, why)
-    declared.check_shape(metadata, "metadata", found, "metadata")
-    if not resource.custom:
-        declared.check_shape(metadata, "built_in_metadata", found, "metadata")
+    if owners or metadata.get("finalizers"):
+        declared.check_shape(metadata, "metadata", found, "metadata")
+        if not resource.custom:
+            declared.check_shape(metadata, "built_in_metadata", found, "metadata")
 
 
 def _check_metadata_update(metadata: Object, old: Object, found: Causes) -> None:

@@ -161,7 +161,7 @@ def check(obj: Any, blocks: list[Object], found: Causes, field: str = "", root: 
                     _apply(rules, base, _reported(shown, here, here), found, root)
                 elif of_missing or not _is_absent(base, steps):
                     for holder, key, place in _places(base, steps, here):
-                        reported = _reported(shown, here, place)
+                        reported = _reported(shown, here, place) if shown else place
                         _apply(rules, _value(holder, key), reported, found, root)
 
 
