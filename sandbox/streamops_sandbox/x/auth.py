@@ -45,18 +45,6 @@ class AppKeys:
             return keys
 
 
-@dataclass(frozen=True)
-class Caller:
-    """A verified caller; rate limits are counted for each kind."""
-
-    kind: str
-
-    @property
-    def app_only(self) -> bool:
-        """Whether the app calls for itself, with a bearer."""
-        return self.kind == "app"
-
-
 class Authenticator:
     """Checks each request's Authorization header against the app's keys."""
 
@@ -65,17 +53,17 @@ class Authenticator:
         self._urls = (*PUBLIC_URLS, base_url.rstrip("/"))
         self._nonces: dict[str, int] = {}
 
-    def caller(self, request: web.Request) -> Caller:
-        """Return who calls; raises the 401 Problem."""
+    def caller(self, request: web.Request) -> str:
+        """Return who calls, `app` (by its bearer) or `user`; raises the 401 Problem."""
         header = request.headers.get("Authorization", "")
         scheme, _, rest = header.partition(" ")
         if scheme.lower() == "bearer":
             if hmac.compare_digest(rest.strip(), self.keys.bearer_token):
-                return Caller("app")
+                return "app"
             raise unauthorized("this bearer is not valid")
         if scheme.lower() == "oauth":
             self._verify_signature(request, rest)
-            return Caller("user")
+            return "user"
         raise unauthorized("no Authorization header with a bearer or an OAuth 1.0a signature")
 
     def exchange(self, request: web.Request, grant_type: str) -> dict[str, str]:

@@ -19,7 +19,6 @@ from streamops_sandbox.x.posts import Post, first_id, timestamp
 from streamops_sandbox.x.problems import TYPES, Problem, invalid, not_modelled
 
 REASONS = ("deleted", "deactivated", "suspended", "protected", "bounced", "scrub_geo")
-STATUSES = ("created", "in_progress", "failed", "complete", "expired")
 _UPLOAD_FOR, _DOWNLOAD_FOR = timedelta(minutes=15), timedelta(days=7)
 
 
@@ -62,7 +61,7 @@ class Compliance:
             raise invalid("type", "", "The `type` field is required: tweets or users")
         if body["type"] == "users" or body.get("resumable"):
             raise not_modelled("compliance jobs of users, and resumable uploads")
-        if any(self._status(job) in STATUSES[:2] for job in self._jobs.values()):
+        if any(self._status(job) in ("created", "in_progress") for job in self._jobs.values()):
             raise invalid("type", "tweets", "a compliance job of this type is under way already")
         job_id = first_id(self._now())
         while str(job_id) in self._jobs:

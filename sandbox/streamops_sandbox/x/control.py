@@ -50,7 +50,7 @@ def application(x: X) -> web.Application:
     def set_spelling(body: Object) -> None:
         if body["spelling"] not in parameters.POST_FIELDS:
             raise ValueError(f"spelling: one of {', '.join(parameters.POST_FIELDS)}")
-        x.field_names = (body["spelling"],)
+        x.refused = {*parameters.POST_FIELDS} - {body["spelling"]}
 
     def set_limits(body: dict[str, int]) -> None:
         for name, limit in body.items():

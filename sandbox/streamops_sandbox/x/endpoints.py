@@ -6,14 +6,15 @@ import asyncio
 import json
 from collections import deque
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from streamops_sandbox.x import parameters
-from streamops_sandbox.x.auth import AppKeys, Authenticator, Caller
-from streamops_sandbox.x.compliance import STATUSES, Compliance
+from streamops_sandbox.x.auth import AppKeys, Authenticator
+from streamops_sandbox.x.compliance import Compliance
 from streamops_sandbox.x.faults import Faults
 from streamops_sandbox.x.limits import Bill, RateLimits
 from streamops_sandbox.x.posts import MEMORY, OWN_POSTS, Post, Posts, Script
@@ -30,7 +31,8 @@ class X:
 
     def __init__(self, home: Path, base_url: str, posts: Path | None) -> None:
         self.ahead = timedelta(0)
-        self.field_names: tuple[str, ...] = parameters.POST_FIELDS
+        #: Names of parameters that are not taken.
+        self.refused: set[str] = set()
         self.keys_file = home / KEYS_FILE
         self.authenticator = Authenticator(AppKeys.at(self.keys_file), base_url)
         self.posts = Posts(Script.load(posts or OWN_POSTS), self.now())
@@ -52,39 +54,26 @@ class X:
 
     async def search(self, request: web.Request) -> web.Response:
         """GET /2/tweets/search/recent."""
-        caller, now = self.authenticator.caller(request), self.now()
-        headers = self.limits.take("search", caller.kind, now)
-        given = _single(request)
-        parameters.known(given, parameters.SEARCH.union(self.field_names))
-        if "query" not in given:
-            raise invalid("query", "", "The `query` query parameter is required")
+        headers, given = self._admit(request, "search", "app", "user")
+        now = self.now()
         matches = parse(given["query"], QUERY_LENGTH)
-        fields, of_authors = parameters.post_fields(given), parameters.with_authors(given)
         self._appear(now)
-        bounds = parameters.Search.read(given, self.posts, now)
+        bounds = parameters.Bounds.of(given, self.posts, now)
         self.bill.check()
-        found: list[Post] = []
-        more = False
-        for post in self.posts.newest_first(bounds.above, bounds.below):
-            if not _within(post, bounds, now) or not (post.matches_all or matches(post.data)):
-                continue
-            if len(found) == bounds.size:
-                more = True
-                break
-            found.append(post)
+        matching = (
+            post
+            for post in self.posts.newest_first(bounds.above, bounds.below)
+            if _within(post, bounds, now) and (post.matches_all or matches(post.data))
+        )
+        found = list(islice(matching, given.get("max_results", 10)))
         self.bill.add((post.id for post in found), now)
-        page = _page(found, fields, more=more)
-        return _json(page | self._includes(found, of_authors, now), headers)
+        page = _page(found, parameters.shown(given), more=next(matching, None) is not None)
+        return _json(page | self._includes(found, parameters.of_authors(given), now), headers)
 
     async def open_stream(self, request: web.Request) -> web.StreamResponse:
         """GET /2/tweets/search/stream."""
-        headers = self.limits.take("stream", self._app_only(request).kind, self.now())
-        given = _single(request)
-        parameters.known(given, parameters.STREAM.union(self.field_names))
-        for name in ("backfill_minutes", "start_time", "end_time"):
-            if name in given:
-                raise not_modelled(f"{name} on the filtered stream")
-        fields, of_authors = parameters.post_fields(given), parameters.with_authors(given)
+        headers, given = self._admit(request, "stream")
+        fields, of_authors = parameters.shown(given), parameters.of_authors(given)
         self.bill.check()
         ticker = asyncio.create_task(self._tick())
         try:
@@ -99,55 +88,36 @@ class X:
 
     async def list_rules(self, request: web.Request) -> web.Response:
         """GET /2/tweets/search/stream/rules."""
-        headers = self.limits.take("rules", self._app_only(request).kind, self.now())
-        given = _single(request)
-        parameters.known(given, {"ids", "max_results", "pagination_token"})
-        wanted = given["ids"].split(",") if "ids" in given else None
-        rules = [
-            rule.describe()
-            for rule in self.rules.all.values()
-            if wanted is None or rule.id in wanted
-        ]
+        headers, given = self._admit(request, "rules")
+        wanted = given["ids"].split(",") if "ids" in given else self.rules.all
+        rules = [rule.describe() for rule in self.rules.all.values() if rule.id in wanted]
         body: dict[str, Any] = {"data": rules} if rules else {}
         return _json(body | {"meta": {"result_count": len(rules)}}, headers)
 
     async def change_rules(self, request: web.Request) -> web.Response:
         """POST /2/tweets/search/stream/rules."""
-        headers = self.limits.take("rules-change", self._app_only(request).kind, self.now())
-        given = _single(request)
-        parameters.known(given, {"dry_run", "delete_all"})
-        if "delete_all" in given:
-            raise not_modelled("delete_all of the rules")
-        dry_run = given.get("dry_run", "").lower() == "true"
-        answer = self.rules.change(await _body(request), dry_run=dry_run)
+        headers, _ = self._admit(request, "rules-change")
+        answer = self.rules.change(await _body(request))
         return _json(answer, headers, status=201 if "data" in answer else 200)
 
     async def create_job(self, request: web.Request) -> web.Response:
         """POST /2/compliance/jobs."""
-        headers = self._for_compliance(request, {"compliance_job.fields"})
+        headers, _ = self._admit(request, "compliance")
         return _json({"data": self.compliance.create(await _body(request))}, headers)
 
     async def show_job(self, request: web.Request) -> web.Response:
         """GET /2/compliance/jobs/{id}."""
-        headers = self._for_compliance(request, {"compliance_job.fields"})
+        headers, _ = self._admit(request, "compliance")
         return _json({"data": self.compliance.show(request.match_info["id"])}, headers)
 
     async def list_jobs(self, request: web.Request) -> web.Response:
         """GET /2/compliance/jobs."""
-        headers = self._for_compliance(request, {"type", "status", "compliance_job.fields"})
-        given = _single(request)
-        if given.get("type") not in ("tweets", "users"):
-            raise invalid("type", given.get("type", ""), "The `type` query parameter is required")
-        if (status := given.get("status")) not in (None, *STATUSES):
-            raise invalid("status", str(status), "The `status` query parameter is not valid")
-        jobs = self.compliance.list(status) if given["type"] == "tweets" else []
+        headers, given = self._admit(request, "compliance")
+        if "type" not in given:
+            raise invalid("type", "", "The `type` query parameter is required")
+        status = given.get("status", [None])[0]
+        jobs = self.compliance.list(status) if given["type"] == ["tweets"] else []
         return _json({"data": jobs, "meta": {"result_count": len(jobs)}}, headers)
-
-    def _for_compliance(self, request: web.Request, names: set[str]) -> dict[str, str]:
-        """Check caller, limit and parameters; return the headers of the answer."""
-        headers = self.limits.take("compliance", self._app_only(request).kind, self.now())
-        parameters.known(_single(request), names)
-        return headers
 
     async def token(self, request: web.Request) -> web.Response:
         """POST /oauth2/token."""
@@ -158,16 +128,23 @@ class X:
         """Everything else that X has."""
         raise not_modelled(f"{request.method} {request.path}")
 
-    def _app_only(self, request: web.Request) -> Caller:
-        caller = self.authenticator.caller(request)
-        if not caller.app_only:
+    def _admit(
+        self, request: web.Request, endpoint: str, *kinds: str
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return the headers of an answer and the parameters; raises what X refuses a request with.
+
+        `kinds` are those of the callers that the endpoint is for: apps alone where none is given.
+        """
+        kind = self.authenticator.caller(request)
+        if kind not in (kinds or ("app",)):
             raise Problem(
                 403,
                 "Forbidden",
                 "Authenticating with OAuth 1.0a User Context is forbidden for this endpoint. "
                 "Supported authentication types are [OAuth 2.0 Application-Only].",
             )
-        return caller
+        headers = self.limits.take(endpoint, kind, self.now())
+        return headers, parameters.read(endpoint, request.query, self.refused)
 
     def _includes(self, posts: list[Post], fields: set[str], now: datetime) -> dict[str, Any]:
         """Return, and bill, the authors of posts where these are asked for."""
@@ -186,7 +163,7 @@ class X:
             self._appear(self.now())
 
 
-def _within(post: Post, bounds: parameters.Search, now: datetime) -> bool:
+def _within(post: Post, bounds: parameters.Bounds, now: datetime) -> bool:
     if post.published <= now - MEMORY:
         return False
     if bounds.start is not None and post.published < bounds.start:
@@ -210,16 +187,6 @@ async def _body(request: web.Request) -> Any:
         return json.loads(await request.text() or "{}")
     except ValueError as error:
         raise invalid("body", "", "the body is no JSON") from error
-
-
-def _single(request: web.Request) -> dict[str, str]:
-    """Return the query parameters, each given once."""
-    given = {}
-    for name, value in request.query.items():
-        if name in given:
-            raise invalid(name, value, f"The query parameter [{name}] was given more than once")
-        given[name] = value
-    return given
 
 
 def _json(body: Any, headers: dict[str, str], status: int = 200) -> web.Response:

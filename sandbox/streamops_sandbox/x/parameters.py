@@ -1,128 +1,104 @@
-"""Query parameters, checked as X's OpenAPI document (v2.167) has them.
-
-The newest document says `post.fields` where prose and tweepy say `tweet.fields`: both are taken.
-"""
+"""Query parameters, checked and read as parameters.yaml has them, and the bounds of a search."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from streamops_sandbox.x.posts import MEMORY, Posts, first_id
 from streamops_sandbox.x.problems import invalid, not_modelled
 
-ALWAYS = {"id", "text", "edit_history_tweet_ids", "edit_history_post_ids"}
-FIELDS = {
-    "article", "article_title", "attachments", "author_id", "card_uri", "community_id", "context_annotations",
-    "conversation_id", "created_at", "display_text_range", "edit_controls", "edit_history_tweet_ids",
-    "edit_history_post_ids", "entities", "geo", "id", "in_reply_to_user_id", "lang", "matched_media_notes",
-    "media_metadata", "non_public_metrics", "note_post", "note_tweet", "note_request_suggestions",
-    "organic_metrics", "paid_partnership", "possibly_sensitive", "promoted_metrics", "public_metrics",
-    "referenced_posts", "referenced_tweets", "reply_settings", "scopes", "source", "suggested_source_links",
-    "suggested_source_links_with_counts", "text", "username", "withheld",
-}  # fmt: skip
-USER_FIELDS = {
-    "confirmed_email", "connection_status", "created_at", "description", "entities", "id", "is_identity_verified",
-    "location", "name", "parody", "profile_banner_url", "profile_image_url", "protected", "public_metrics",
-    "receives_your_dm", "subscribes_to_you", "subscription", "subscription_type", "url", "username", "verified",
-    "verified_followers_count", "verified_type", "withheld",
-}  # fmt: skip
+_ENDPOINTS: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(
+    (Path(__file__).parent / "parameters.yaml").read_text(encoding="utf-8")
+)
 POST_FIELDS = ("post.fields", "tweet.fields")
+_ALWAYS = {"id", "text", "edit_history_tweet_ids", "edit_history_post_ids"}
 #: Two names of one field: a post is shown with the one that it was published with.
 _WHOLE_TEXT = {"note_post", "note_tweet"}
-_OTHER_FIELDS = ("expansions", "user.fields", "media.fields", "poll.fields", "place.fields")
-SEARCH = {
-    "query", "max_results", "next_token", "pagination_token", "start_time", "end_time", "since_id",
-    "until_id", "sort_order", *_OTHER_FIELDS,
-}  # fmt: skip
-STREAM = {"backfill_minutes", "start_time", "end_time", *_OTHER_FIELDS}
 
 _ID = re.compile(r"[0-9]{1,19}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _SETTLING = timedelta(seconds=10)
 
 
-def known(given: Mapping[str, str], names: Collection[str]) -> None:
-    """Raise the 400 for a parameter that X does not know."""
-    for name, value in given.items():
-        if name not in names:
-            listed = ",".join(sorted(names))
-            raise invalid(name, value, f"The query parameter [{name}] is not one of [{listed}]")
+def read(endpoint: str, query: Mapping[str, str], refused: Collection[str] = ()) -> dict[str, Any]:
+    """Return the parameters of a request by their names; `refused` are not taken either.
+
+    Raises:
+        Problem: 400 for what X refuses, 501 for what the stand-in does not model.
+    """
+    rules = {name: rule for name, rule in _ENDPOINTS[endpoint].items() if name not in refused}
+    for name, text in query.items():
+        if name not in rules:
+            message = f"The query parameter [{name}] is not one of [{','.join(sorted(rules))}]"
+            raise invalid(name, text, message)
+        if (other := rules[name].get("without")) in query:
+            raise invalid(name, text, f"At most one of `{name}`, `{other}` may be provided")
+    for name, rule in rules.items():
+        if rule.get("required") and name not in query:
+            raise invalid(name, "", f"The `{name}` query parameter is required")
+    return {name: _value(name, text, rules[name]) for name, text in query.items()}
 
 
-def post_fields(given: Mapping[str, str]) -> set[str]:
+def shown(given: Mapping[str, Any]) -> set[str]:
     """Return the fields of a post to show."""
-    shown = set(ALWAYS)
-    for name in POST_FIELDS:
-        if name in given:
-            wanted = given[name].split(",")
-            for field in wanted:
-                if field not in FIELDS:
-                    raise invalid(name, field, f"The `{name}` value [{field}] is not valid")
-            shown |= set(wanted)
-    if given.get("expansions") == "author_id":
-        shown.add("author_id")
-    if shown & _WHOLE_TEXT:
-        shown |= _WHOLE_TEXT
-    return shown
+    found = _ALWAYS.union(*(given.get(name, ()) for name in POST_FIELDS))
+    if "expansions" in given:
+        found.add("author_id")
+    return found | _WHOLE_TEXT if found & _WHOLE_TEXT else found
 
 
-def with_authors(given: Mapping[str, str]) -> set[str]:
+def of_authors(given: Mapping[str, Any]) -> set[str]:
     """Return the fields of authors to show; none where these are not asked for."""
-    wanted = given.get("user.fields", "").split(",") if "user.fields" in given else []
-    for field in wanted:
-        if field not in USER_FIELDS:
-            raise invalid("user.fields", field, f"The `user.fields` value [{field}] is not valid")
-    if "expansions" not in given:
-        return set()
-    if given["expansions"] != "author_id":
-        raise not_modelled("expansions but author_id")
-    return {"id", "name", "username", *wanted}
+    fields = given.get("user.fields", ())
+    return {"id", "name", "username", *fields} if "expansions" in given else set()
 
 
 @dataclass(frozen=True)
-class Search:
+class Bounds:
     """The bounds of a search: ids exclusive, `start` inclusive, `end` exclusive."""
 
     above: int
     below: int | None
     start: datetime | None
     end: datetime | None
-    size: int
 
     @classmethod
-    def read(cls, given: Mapping[str, str], posts: Posts, now: datetime) -> Search:
+    def of(cls, given: Mapping[str, Any], posts: Posts, now: datetime) -> Bounds:
         """Check the parameters that bound a search; raises the 400."""
-        for pair in (
-            ("start_time", "since_id"),
-            ("end_time", "until_id"),
-            ("pagination_token", "next_token"),
-        ):
-            if all(name in given for name in pair):
-                names = "`, `".join(pair)
-                raise invalid(pair[0], given[pair[0]], f"At most one of `{names}` may be provided")
-        if given.get("sort_order", "recency") != "recency":
-            raise not_modelled("sort_order=relevancy")
-        below = _id(given, "until_id")
-        token = given.get("next_token") or given.get("pagination_token")
-        if token is not None:
-            name = "next_token" if "next_token" in given else "pagination_token"
-            below = min(_decode(name, token), below or (1 << 63))
-        start, end = _start(given, now), _time(given, "end_time")
-        if end is not None and end > now - _SETTLING:
+        limits = [
+            given[name] for name in ("until_id", "next_token", "pagination_token") if name in given
+        ]
+        start, end, since = (given.get(name) for name in ("start_time", "end_time", "since_id"))
+        latest, oldest = now - _SETTLING, now - MEMORY
+        if end is not None and end > latest:
             raise invalid(
                 "end_time",
-                given["end_time"],
+                end.isoformat(),
                 "Invalid 'end_time'. 'end_time' must be a minimum of 10 seconds prior to the request time",
             )
-        if start is not None and start >= (end or now - _SETTLING):
-            message = "Invalid 'start_time'. It must be earlier than 'end_time' (now - 10 seconds)"
-            raise invalid("start_time", given["start_time"], message)
-        return cls(_since(given, posts, now), below, start, end, _size(given))
+        if start is not None and not oldest <= start < (end or latest):
+            message = (
+                f"Invalid 'start_time'. 'start_time' must be on or after {oldest:%Y-%m-%dT%H:%M:%SZ}"
+                " and earlier than 'end_time' (now - 10 seconds)"
+            )
+            raise invalid("start_time", start.isoformat(), message)
+        if since is not None and since < (smallest := posts.smallest_since_id(now)):
+            message = (
+                f"'since_id' must be a tweet id created after [{oldest:%Y-%m-%dT%H:%MZ}]. "
+                f"Please use a 'since_id' that is larger than {smallest}"
+            )
+            raise invalid("since_id", str(since), message)
+        if since is not None and since > first_id(now + timedelta(hours=1)):
+            raise invalid("since_id", str(since), "'since_id' is of the future")
+        return cls(-1 if since is None else since, min(limits, default=None), start, end)
 
 
 def encode(post_id: int) -> str:
@@ -130,68 +106,48 @@ def encode(post_id: int) -> str:
     return base64.b32hexencode(str(post_id).encode()).decode().rstrip("=").lower()
 
 
-def _decode(name: str, token: str) -> int:
+def _value(name: str, text: str, rule: Mapping[str, Any]) -> Any:
+    if text not in rule.get("only", [text]):
+        raise not_modelled(f"{name}={text}")
+    for value in text.split(",") if "values" in rule else ():
+        if value not in rule["values"]:
+            raise invalid(name, value, f"The `{name}` value [{value}] is not valid")
+    if "values" in rule:
+        return text.split(",")
+    convert, complaint = _READ.get(rule.get("is", ""), (str, ""))
     try:
-        padded = token.upper() + "=" * (-len(token) % 8)
-        return int(base64.b32hexdecode(padded).decode("ascii"))
-    except (binascii.Error, ValueError) as error:
-        raise invalid(name, token, f"Invalid '{name}':[{token}]") from error
+        return convert(text)
+    except ValueError as error:
+        raise invalid(name, text, complaint.format(name=name, text=text)) from error
 
 
-def _size(given: Mapping[str, str]) -> int:
-    text = given.get("max_results", "10")
-    if not text.isdecimal() or not 10 <= int(text) <= 100:
-        message = f"The `max_results` query parameter value [{text}] is not between 10 and 100"
-        raise invalid("max_results", text, message)
+def _size(text: str) -> int:
+    if not 10 <= int(text) <= 100:
+        raise ValueError(text)
     return int(text)
 
 
-def _id(given: Mapping[str, str], name: str) -> int | None:
-    if name not in given:
-        return None
-    if not _ID.fullmatch(given[name]):
-        message = (
-            f"The `{name}` query parameter value [{given[name]}] does not match ^[0-9]{{1,19}}$"
-        )
-        raise invalid(name, given[name], message)
-    return int(given[name])
+def _id(text: str) -> int:
+    if not _ID.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
 
 
-def _since(given: Mapping[str, str], posts: Posts, now: datetime) -> int:
-    since = _id(given, "since_id")
-    if since is None:
-        return -1
-    smallest = posts.smallest_since_id(now)
-    if since < smallest:
-        oldest = (now - MEMORY).strftime("%Y-%m-%dT%H:%MZ")
-        raise invalid(
-            "since_id",
-            given["since_id"],
-            f"'since_id' must be a tweet id created after [{oldest}]. "
-            f"Please use a 'since_id' that is larger than {smallest}",
-        )
-    if since > first_id(now + timedelta(hours=1)):
-        raise invalid("since_id", given["since_id"], "'since_id' is of the future")
-    return since
+def _time(text: str) -> datetime:
+    if not _TIME.fullmatch(text):
+        raise ValueError(text)
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
-def _time(given: Mapping[str, str], name: str) -> datetime | None:
-    text = given.get(name)
-    if text is None:
-        return None
-    try:
-        if not _TIME.fullmatch(text):
-            raise ValueError
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError as error:
-        message = f"The `{name}` query parameter value [{text}] is not a valid RFC3339 date-time"
-        raise invalid(name, text, message) from error
+def _token(text: str) -> int:
+    return int(base64.b32hexdecode(text.upper() + "=" * (-len(text) % 8)).decode("ascii"))
 
 
-def _start(given: Mapping[str, str], now: datetime) -> datetime | None:
-    start = _time(given, "start_time")
-    if start is not None and start < now - MEMORY:
-        oldest = (now - MEMORY).strftime("%Y-%m-%dT%H:%M:%SZ")
-        message = f"Invalid 'start_time'. 'start_time' must be on or after {oldest}"
-        raise invalid("start_time", given["start_time"], message)
-    return start
+_VALUE = "The `{name}` query parameter value [{text}] "
+#: How a value is read, and what X says of one that is not of this form.
+_READ: dict[str, tuple[Callable[[str], Any], str]] = {
+    "size": (_size, _VALUE + "is not between 10 and 100"),
+    "id": (_id, _VALUE + "does not match ^[0-9]{{1,19}}$"),
+    "time": (_time, _VALUE + "is not a valid RFC3339 date-time"),
+    "token": (_token, "Invalid '{name}':[{text}]"),
+}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -33,7 +32,7 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Post:
     """A post: X's JSON as it is served, and when it was published here."""
 
@@ -84,7 +83,8 @@ class Posts:
 
     def __init__(self, script: Script, now: datetime) -> None:
         self._script = script
-        self._posts: list[Post] = []
+        self._posts: dict[int, Post] = {}
+        self._last_id = -1
         self._number = 0
         start = len(script.data) if script.start is None else script.start
         self._next_at = now + timedelta(seconds=script.every)
@@ -97,7 +97,7 @@ class Posts:
         return len(self._posts)
 
     def __iter__(self) -> Iterator[Post]:
-        return iter(self._posts)
+        return iter(self._posts.values())
 
     def appear(self, now: datetime) -> list[Post]:
         """Publish what is due, forget what X would have forgotten; return what is new."""
@@ -108,39 +108,29 @@ class Posts:
                 break
             new.append(post)
             self._next_at += timedelta(seconds=self._script.every)
-        recent = (n for n, post in enumerate(self._posts) if post.published > now - MEMORY)
-        del self._posts[: next(recent, len(self._posts))]
+        for old in [post for post in self if post.published <= now - MEMORY]:
+            self.delete(old.id)
         return new
 
     def seconds_to_next(self, now: datetime) -> float | None:
         """Return when the script publishes next; None: never."""
-        if not self._script.every or (
-            not self._script.repeat and self._number >= len(self._script.data)
-        ):
+        ended = not self._script.repeat and self._number >= len(self._script.data)
+        if not self._script.every or ended:
             return None
         return max(0.0, (self._next_at - now) / timedelta(seconds=1))
 
     def publish(self, entry: dict[str, Any], now: datetime, *, matches_all: bool = False) -> Post:
         """Publish one post; without an id it gets one made of the time, as X's are."""
-        data = dict(entry)
+        data, published = dict(entry), now
         if "id" not in data:
-            post_id = max(first_id(now), self._posts[-1].id + 1 if self._posts else 0)
-            if self._find(post_id) is not None:
-                post_id = self._posts[-1].id + 1
-            data = {
-                "id": str(post_id),
-                "edit_history_tweet_ids": [str(post_id)],
-                "created_at": timestamp(now),
-                **data,
-            }
-        made = data.get("created_at") if "id" in entry else None
-        published = datetime.fromisoformat(made) if made else now
+            post_id = str(max(first_id(now), self._last_id + 1))
+            made = {"edit_history_tweet_ids": [post_id], "created_at": timestamp(now)}
+            data = {"id": post_id, **made, **data}
+        elif "created_at" in data:
+            published = datetime.fromisoformat(data["created_at"])
         post = Post(int(data["id"]), published, data, matches_all)
-        existing = self._find(post.id)
-        if existing is None:
-            insort(self._posts, post, key=lambda p: p.id)
-        else:
-            self._posts[existing] = post
+        self._posts[post.id] = post
+        self._last_id = max(self._last_id, post.id)
         return post
 
     def users(self, posts: Iterable[Post], fields: set[str]) -> list[dict[str, Any]]:
@@ -152,22 +142,16 @@ class Posts:
 
     def find(self, post_id: int) -> Post | None:
         """Return a post by its id; None if there is none."""
-        position = self._find(post_id)
-        return None if position is None else self._posts[position]
+        return self._posts.get(post_id)
 
     def delete(self, post_id: int) -> None:
         """Take a post away, as its author can."""
-        if (position := self._find(post_id)) is not None:
-            del self._posts[position]
+        self._posts.pop(post_id, None)
 
-    def newest_first(self, above: int, below: int | None) -> Iterator[Post]:
-        """Yield the posts with ids between the two, exclusive."""
-        end = len(self._posts) if below is None else self._position(below)
-        for index in range(end - 1, -1, -1):
-            post = self._posts[index]
-            if post.id <= above:
-                return
-            yield post
+    def newest_first(self, above: int, below: int | None) -> list[Post]:
+        """Return the posts with ids between the two, exclusive."""
+        within = (i for i in self._posts if above < i and (below is None or i < below))
+        return [self._posts[post_id] for post_id in sorted(within, reverse=True)]
 
     def smallest_since_id(self, now: datetime) -> int:
         """Return the lowest id that a search may start after.
@@ -176,8 +160,7 @@ class Posts:
         starts: the limit then lies just below the lowest of them.
         """
         limit = first_id(now - MEMORY)
-        recent = next((post.id for post in self._posts if post.published > now - MEMORY), limit)
-        return min(limit, recent - 1)
+        return min(limit, min(self._posts, default=limit) - 1)
 
     def _publish_next(self, now: datetime) -> Post | None:
         script = self._script
@@ -186,11 +169,3 @@ class Posts:
         entry = script.data[self._number % len(script.data)]
         self._number += 1
         return self.publish(entry, now, matches_all=script.matching == "all")
-
-    def _position(self, post_id: int) -> int:
-        return bisect_left(self._posts, post_id, key=lambda p: p.id)
-
-    def _find(self, post_id: int) -> int | None:
-        position = self._position(post_id)
-        found = position < len(self._posts) and self._posts[position].id == post_id
-        return position if found else None

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
 from streamops_sandbox.x.posts import Post, first_id, timestamp
-from streamops_sandbox.x.problems import Problem, invalid
+from streamops_sandbox.x.problems import TYPES, Problem, invalid, not_modelled
 from streamops_sandbox.x.query import Matcher, parse
 
-MAX_RULES = 1000
 RULE_LENGTH = 1024
 KEEP_ALIVE_SECONDS = 20.0
 _LOOK_SECONDS = 0.5
@@ -35,25 +34,21 @@ class Rule:
         return {"id": self.id, "value": self.value} | ({"tag": self.tag} if self.tag else {})
 
 
-@dataclass
 class Rules:
     """The app's rules."""
 
-    all: dict[str, Rule] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.all: dict[str, Rule] = {}
 
-    def change(self, body: Any, *, dry_run: bool) -> dict[str, Any]:
+    def change(self, body: Any) -> dict[str, Any]:
         """Add or delete rules; return X's answer, raises the 400."""
         given = [name for name in ("add", "delete") if isinstance(body, dict) and body.get(name)]
         if len(given) != 1:
-            raise invalid(
-                "body", "", "Exactly one of `add`, `delete`, or `delete_all` must be given"
-            )
-        before = dict(self.all)
-        try:
-            return self._add(body["add"]) if given == ["add"] else self._delete(body["delete"])
-        finally:
-            if dry_run:
-                self.all = before
+            message = "Exactly one of `add`, `delete`, or `delete_all` must be given"
+            raise invalid("body", "", message)
+        answer = self._add(body["add"]) if given == ["add"] else self._delete(body["delete"])
+        answer["meta"]["sent"] = timestamp(datetime.now(UTC))
+        return {name: part for name, part in answer.items() if part}
 
     def matching(self, post: Post) -> list[dict[str, str]]:
         """Return the rules that a post matches, as they stand beside it in the stream."""
@@ -65,63 +60,44 @@ class Rules:
 
     def _add(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
         added, errors = [], []
+        known = {(rule.value, rule.tag): rule.id for rule in self.all.values()}
         for entry in entries:
             value, tag = str(entry.get("value") or ""), entry.get("tag")
-            existing = next(
-                (r for r in self.all.values() if (r.value, r.tag) == (value, tag)), None
-            )
-            if existing is not None:
-                errors.append(_error("DuplicateRule", value, existing.id))
+            if (value, tag) in known:
+                duplicate = _error("DuplicateRule", value, f"DuplicateRule: {value}")
+                errors.append(duplicate | {"id": known[value, tag]})
                 continue
-            if len(self.all) >= MAX_RULES:
-                raise Problem(422, "RulesCapExceeded", f"an app has at most {MAX_RULES} rules")
             try:
                 matcher = parse(value, RULE_LENGTH)
             except Problem as problem:
                 if problem.status != 400:
                     raise
-                errors.append(_error("UnprocessableEntity", value, "", str(problem)))
+                errors.append(_error("UnprocessableEntity", value, str(problem)))
                 continue
             rule_id = str(first_id(datetime.now(UTC)) + len(self.all) + len(errors))
+            known[value, tag] = rule_id
             self.all[rule_id] = Rule(rule_id, value, tag, matcher)
             added.append(self.all[rule_id].describe())
-        created, invalid_rules = len(added), sum(e["title"] != "DuplicateRule" for e in errors)
         summary = {
-            "created": created,
+            "created": len(added),
             "not_created": len(errors),
-            "valid": created,
-            "invalid": invalid_rules,
+            "valid": len(added),
+            "invalid": sum(error["title"] != "DuplicateRule" for error in errors),
         }
-        return self._answer(added, summary, errors)
+        return {"data": added, "meta": {"summary": summary}, "errors": errors}
 
     def _delete(self, body: dict[str, Any]) -> dict[str, Any]:
-        values = set(body.get("values") or [])
+        if "values" in body:
+            raise not_modelled("the deletion of rules by their values")
         wanted = [str(i) for i in body.get("ids") or []]
-        wanted += [rule.id for rule in self.all.values() if rule.value in values]
         found = [rule_id for rule_id in wanted if self.all.pop(rule_id, None) is not None]
         summary = {"deleted": len(found), "not_deleted": len(wanted) - len(found)}
-        return self._answer([], summary)
-
-    def _answer(
-        self, data: list[Any], summary: dict[str, int], errors: list[Any] | None = None
-    ) -> dict[str, Any]:
-        answer: dict[str, Any] = {
-            "meta": {"sent": timestamp(datetime.now(UTC)), "summary": summary}
-        }
-        if data:
-            answer["data"] = data
-        if errors:
-            answer["errors"] = errors
-        return answer
+        return {"meta": {"summary": summary}}
 
 
-def _error(title: str, value: str, rule_id: str, detail: str = "") -> dict[str, Any]:
-    return {
-        "type": "https://api.x.com/2/problems/invalid-request",
-        "title": title,
-        "detail": detail or f"{title}: {value}",
-        "value": value,
-    } | ({"id": rule_id} if rule_id else {})
+def _error(title: str, value: str, detail: str) -> dict[str, Any]:
+    kind = TYPES + "invalid-request"
+    return {"type": kind, "title": title, "detail": detail, "value": value}
 
 
 class Stream:

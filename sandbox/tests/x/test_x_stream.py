@@ -66,11 +66,6 @@ def test_rules_are_added_listed_and_deleted(listener: Listener) -> None:
     assert listener.get_rules().data is None
 
 
-def test_dry_run_changes_nothing(listener: Listener) -> None:
-    assert listener.add_rules(tweepy.StreamRule("knative"), dry_run=True).data
-    assert listener.get_rules().data is None
-
-
 def test_matching_posts_arrive_with_their_rules_and_are_billed(x: X, listener: Listener) -> None:
     listener.add_rules([tweepy.StreamRule("knative", "k"), tweepy.StreamRule("cats", "c")])
     _listen(listener, tweet_fields=["lang"])
