@@ -29,7 +29,6 @@ DOCUMENTS = (
     ("serviceusage", "v1"),
     ("iam", "v1"),
     ("iamcredentials", "v1"),
-    ("cloudresourcemanager", "v1"),
     ("cloudresourcemanager", "v3"),
 )
 _INTEGERS = ("int32", "int64", "uint32", "uint64")
@@ -97,11 +96,6 @@ class Api:
                 continue
             known.setdefault(name, []).append(value)
             violations += self._violations(method.parameters[name], value, name)
-        violations += [
-            (name, f"Invalid value at '{name}': it may be given once")
-            for name, values in known.items()
-            if len(values) > 1 and not method.parameters[name].get("repeated")
-        ]
         if violations:
             raise bad_request(violations)
         return known
@@ -125,26 +119,30 @@ class Api:
         for error in checker.iter_errors(value):
             if error.validator == "readOnly" and {*error.absolute_path} <= echo:
                 continue
-            yield _violation(error, name)
+            yield from _violations_of(error, name)
 
 
-def _violation(error: ValidationError, name: str) -> Violation:
+def _violations_of(error: ValidationError, name: str) -> Iterator[Violation]:
     """What Google's JSON parser says of an error: the field, and the description."""
     where = name
     for part in error.absolute_path:
         where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else part
     if error.validator == "additionalProperties":
         place = f" at '{where}'" if where else ""
-        return where, f"Invalid JSON payload received. {error.message}{place}: Cannot find field."
+        for unknown in (n for n in error.instance if n not in error.schema["properties"]):
+            text = f'Invalid JSON payload received. Unknown name "{unknown}"{place}: Cannot find field.'
+            yield where, text
+        return
     if error.validator == "readOnly":
-        return where, f"Field '{where}' is output only."
+        yield where, f"Field '{where}' is output only."
+        return
     wanted = "enum" if error.validator == "enum" else str(error.validator_value)
     shown = json.dumps(error.instance)
     if wanted == "enum" and isinstance(error.instance, int):
         raise not_modelled(f"enum numbers: name the value of '{where}' instead of {shown}")
     # A value that is not Base64 may be a secret all the same.
     said = "Base64 decoding failed" if wanted == "byte" else shown
-    return where, f"Invalid value at '{where}' ({_EXPECTED[wanted]}), {said}"
+    yield where, f"Invalid value at '{where}' ({_EXPECTED[wanted]}), {said}"
 
 
 def _without_nulls(value: Any) -> Any:
@@ -155,19 +153,6 @@ def _without_nulls(value: Any) -> Any:
 
 
 # -- JSON Schema with the types of proto3 ----------------------------------------------------------
-
-
-def _additional_properties(
-    validator: Any, allowed: Any, instance: Any, schema: Schema
-) -> Iterator[ValidationError]:
-    if not isinstance(instance, dict):
-        return
-    for name, value in instance.items():
-        if name not in schema.get("properties", {}):
-            if allowed is False:
-                yield ValidationError(f'Unknown name "{name}"')
-            else:
-                yield from validator.descend(value, allowed, path=name)
 
 
 def _read_only(_: Any, flag: bool, *__: Any) -> Iterator[ValidationError]:
@@ -187,7 +172,7 @@ _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
 )
 _Validator = validators.extend(
     Draft202012Validator,
-    {"additionalProperties": _additional_properties, "readOnly": _read_only},
+    {"readOnly": _read_only},
     type_checker=_TYPES,
 )
 

@@ -67,11 +67,11 @@ class Call:
         return ({key: shown} if shown else {}) | ({"nextPageToken": token} if token else {})
 
 
-def serves(method_id: str) -> Callable[[_Function], _Function]:
-    """Mark a function of a service as the one that answers a method of Google's."""
+def serves(*method_ids: str) -> Callable[[_Function], _Function]:
+    """Mark a function of a service as the one that answers methods of Google's."""
 
     def mark(function: _Function) -> _Function:
-        function.__dict__["method_id"] = method_id
+        function.__dict__["method_ids"] = method_ids
         return function
 
     return mark
@@ -95,8 +95,7 @@ def handlers(service: object) -> dict[str, Handler]:
     found: dict[str, Handler] = {}
     for name in dir(type(service)):
         function = getattr(service, name)
-        if method_id := getattr(function, "method_id", None):
-            found[method_id] = function
+        found |= dict.fromkeys(getattr(function, "method_ids", ()), function)
         if policies := getattr(function, "policies", None):
             found |= _policy_handlers(function, *policies)
     return found

@@ -218,11 +218,3 @@ def test_repositories(google: Google) -> None:
     operation = repositories.delete(name=name).execute()
     finished(lambda: api_.operations().get(name=operation["name"]).execute())
     assert repositories.list(parent=parent).execute().get("repositories", []) == []
-
-
-def test_projects_in_both_versions(google: Google) -> None:
-    old = api(google, "cloudresourcemanager", "v1").projects().get(projectId=PROJECT).execute()
-    new = api(google, "cloudresourcemanager", "v3").projects().get(name=PARENT).execute()
-    assert new["name"] == f"projects/{old['projectNumber']}"
-    with pytest.raises(HttpError, match=r"resourcemanager\.projects\.get"):
-        api(google, "cloudresourcemanager", "v3").projects().get(name="projects/nobody-s").execute()

@@ -17,6 +17,7 @@ from streamops_sandbox.timestamps import rfc3339
 
 _ACCOUNT_ID = re.compile(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])")
 MAX_TOKEN_SECONDS = 3600
+_TEXTS = {"displayName", "description"}
 
 
 @dataclass(slots=True)
@@ -26,8 +27,7 @@ class ServiceAccount:
     project: Project
     email: str
     unique_id: str
-    display_name: str = ""
-    description: str = ""
+    texts: Object = field(default_factory=dict)
     disabled: bool = False
     generation: int = 1
     policy: Policy = field(default_factory=Policy)
@@ -41,9 +41,8 @@ class ServiceAccount:
             "email": self.email,
             "oauth2ClientId": self.unique_id,
             "etag": f"MDEwMjE5M{self.generation:03d}",
-            "displayName": self.display_name,
-            "description": self.description,
             "disabled": self.disabled,
+            **self.texts,
         }
         return {name: value for name, value in shown.items() if value}
 
@@ -54,7 +53,9 @@ class Iam:
     def __init__(self, tokens: Tokens, project: Project, owner: Principal) -> None:
         """`owner` is the account that exists from the start, in `project`."""
         self._tokens = tokens
-        account = ServiceAccount(project, owner.email, owner.unique_id, "Automation")
+        account = ServiceAccount(
+            project, owner.email, owner.unique_id, {"displayName": "Automation"}
+        )
         self._accounts = {owner.email: account}
 
     @serves("iam.projects.serviceAccounts.create")
@@ -76,9 +77,8 @@ class Iam:
                 "ALREADY_EXISTS",
                 f"Service account {account_id} already exists within project {parent}.",
             )
-        wanted = call.body.get("serviceAccount", {})
-        account = ServiceAccount(project, email, str(10**20 + call.state.next_id()))
-        _describe(account, wanted)
+        texts = {k: v for k, v in call.body.get("serviceAccount", {}).items() if k in _TEXTS}
+        account = ServiceAccount(project, email, str(10**20 + call.state.next_id()), texts)
         self._accounts[email] = account
         return account.shown()
 
@@ -101,13 +101,11 @@ class Iam:
         account = self._account(call, "iam.serviceAccounts.update")
         wanted = call.body.get("serviceAccount", {})
         mask = {path for path in call.body.get("updateMask", "").split(",") if path}
-        names = {"displayName": "display_name", "description": "description"}
-        if not mask or not mask <= {*names, *names.values()}:
-            raise invalid("update_mask", f"Only {' and '.join(names)} can be updated.")
+        if not mask or not mask <= _TEXTS:
+            raise invalid("update_mask", "Only displayName and description can be updated.")
         if wanted.get("etag") not in (None, account.shown()["etag"]):
             raise GoogleError("ABORTED", "There were concurrent changes: the etag does not match.")
-        chosen = {k: wanted.get(k, "") for k, field in names.items() if {k, field} & mask}
-        _describe(account, {**account.shown(), **chosen})
+        account.texts |= {name: wanted.get(name, "") for name in mask}
         account.generation += 1
         return account.shown()
 
@@ -119,16 +117,11 @@ class Iam:
         self._tokens.forget_account(account.email)
         return {}
 
-    @serves("iam.projects.serviceAccounts.disable")
-    async def disable(self, call: Call) -> Object:
-        """Take the account out of use."""
-        self._account(call, "iam.serviceAccounts.disable").disabled = True
-        return {}
-
-    @serves("iam.projects.serviceAccounts.enable")
-    async def enable(self, call: Call) -> Object:
-        """Put the account back into use."""
-        self._account(call, "iam.serviceAccounts.enable").disabled = False
+    @serves("iam.projects.serviceAccounts.disable", "iam.projects.serviceAccounts.enable")
+    async def switch(self, call: Call) -> Object:
+        """Take the account out of use, or back into it."""
+        verb = call.method.id.rpartition(".")[2]
+        self._account(call, f"iam.serviceAccounts.{verb}").disabled = verb == "disable"
         return {}
 
     @serves_policies("iam.projects.serviceAccounts", "iam.serviceAccounts")
@@ -165,25 +158,8 @@ class Iam:
         }
 
     def _account(self, call: Call, permission: str) -> ServiceAccount:
-        """The account by its e-mail address or number; the project may be `-`."""
-        wanted = call.parts[3]
-        account = self._accounts.get(wanted) or next(
-            (a for a in self._accounts.values() if a.unique_id == wanted), None
-        )
-        if call.parts[1] == "-" and account:
-            project = account.project
-            call.state.require_service(project, call.method.service, call.method.api.title)
-        else:
-            project = call.project()
-        policies = [account.policy] if account else []
-        call.require(permission, call.resource, project, *policies)
+        project, account = call.project(), self._accounts.get(call.parts[3])
+        call.require(permission, call.resource, project, *([account.policy] if account else []))
         if account is None or account.project is not project:
             raise GoogleError("NOT_FOUND", f"Unknown service account: {call.resource}")
         return account
-
-
-def _describe(account: ServiceAccount, wanted: Object) -> None:
-    display, description = wanted.get("displayName", ""), wanted.get("description", "")
-    if len(display.encode()) > 100 or len(description.encode()) > 256:
-        raise invalid("service_account", "displayName takes 100 bytes, description 256.")
-    account.display_name, account.description = display, description

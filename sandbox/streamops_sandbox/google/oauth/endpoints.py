@@ -16,7 +16,6 @@ from streamops_sandbox.google.projects import State
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name, no password
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - likewise
-JWT_TYPES = ("urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token")
 
 
 class OAuth:
@@ -87,17 +86,8 @@ class OAuth:
             raise OAuthError(
                 "unsupported_grant_type", f"Invalid grant_type: {fields.get('grant_type')}"
             )
-        if fields.get("requested_token_type", ACCESS_TOKEN) != ACCESS_TOKEN:
-            raise OAuthError("invalid_request", f"Only {ACCESS_TOKEN} can be requested.")
-        if fields.get("subject_token_type") not in JWT_TYPES:
-            raise OAuthError(
-                "invalid_request",
-                f"Invalid subject_token_type: {fields.get('subject_token_type')}",
-            )
-        if not fields.get("scope"):
-            raise OAuthError("invalid_request", "Missing required field: scope.")
         principal = await self._federation.verify(
             fields.get("subject_token", ""), fields.get("audience", "")
         )
-        issued = self._tokens.issue(principal, fields["scope"])
+        issued = self._tokens.issue(principal, fields.get("scope", ""))
         return web.json_response({**issued, "issued_token_type": ACCESS_TOKEN})

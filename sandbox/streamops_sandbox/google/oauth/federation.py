@@ -32,8 +32,8 @@ class Federation:
     async def verify(self, subject_token: str, audience: str) -> Principal:
         """The principal of a pod's token; OAuthError where no cluster vouches for it.
 
-        `audience` is `identitynamespace:POOL:PROVIDER` (the provider says which cluster, and may be
-        any address of it: the clusters are asked) or the pool's full resource name.
+        `audience` is `identitynamespace:POOL:PROVIDER`: the provider says which cluster, and may be
+        any address of it, so the clusters are asked.
         """
         project, pool = self._pool(audience)
         try:
@@ -54,12 +54,7 @@ class Federation:
         )
 
     def _pool(self, audience: str) -> tuple[Project, str]:
-        if audience.startswith("identitynamespace:"):
-            pool = audience.split(":")[1]
-        elif "/workloadIdentityPools/" in audience:
-            pool = audience.partition("/workloadIdentityPools/")[2].partition("/")[0]
-        else:
-            raise OAuthError("invalid_request", f"Invalid value for 'audience': {audience!r}")
+        pool = audience.removeprefix("identitynamespace:").partition(":")[0]
         project = self._state.find_project(pool.removesuffix(".svc.id.goog"))
         if project is None or not pool.endswith(".svc.id.goog"):
             raise OAuthError(

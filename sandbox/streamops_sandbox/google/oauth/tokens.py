@@ -126,8 +126,6 @@ class Tokens:
             raise OAuthError(
                 "invalid_grant", f"Invalid JWT: aud must be one of {', '.join(audiences)}"
             )
-        if "target_audience" in claims:
-            raise OAuthError("unsupported_grant_type", "ID tokens are not modelled.", code=501)
         if not claims.get("scope"):
             raise OAuthError("invalid_scope", "Empty or missing scope not allowed.")
         return principal, claims["scope"]

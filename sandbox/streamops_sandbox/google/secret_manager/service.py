@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import google_crc32c
 
@@ -19,17 +17,11 @@ from streamops_sandbox.google.service import Call, serves, serves_policies
 from streamops_sandbox.objects import Object
 
 MAX_PAYLOAD_BYTES = 65536
+_STATES = {"disable": "DISABLED", "enable": "ENABLED", "destroy": "DESTROYED"}
+_URL_SAFE = str.maketrans("+/", "-_")
+_TERM = re.compile(r"name:(?P<part>[\w-]+)|labels\.(?P<key>[\w-]+)=(?P<value>[\w-]*)")
 _SECRET_ID = re.compile(r"[a-zA-Z0-9_-]{1,255}")
-_ANNOTATION_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
-_TOPIC = re.compile(r"projects/[^/]+/topics/[^/]+")
-_MUTABLE = {
-    "annotations",
-    "labels",
-    "rotation",
-    "topics",
-    "versionAliases",
-}
+_MUTABLE = {"annotations", "labels", "rotation", "topics", "versionAliases"}
 
 
 @dataclass(slots=True)
@@ -89,7 +81,7 @@ class Secret:
             "createTime": self.created,
             "replication": self.replication,
             "etag": self.etag,
-            **{key: value for key, value in self.settings.items() if value not in ({}, [], "")},
+            **{key: value for key, value in self.settings.items() if value},
         }
 
 
@@ -118,13 +110,12 @@ class SecretManager:
         settings = {k: v for k, v in call.body.items() if k not in ("name", "replication")}
         if unknown := settings.keys() - _MUTABLE:
             raise not_modelled(f"{', '.join(sorted(unknown))} of secrets")
-        if settings.get("versionAliases"):
-            raise invalid("secret.version_aliases", "Aliases of versions that do not exist yet.")
-        secret = Secret(
-            name, now(), _replication(call.body.get("replication")), _settings(settings)
-        )
-        secrets[secret_id] = secret
-        return secret.shown()
+        check_labels("secret.labels", settings.get("labels", {}))
+        replication = call.body.get("replication")
+        if not replication:
+            raise invalid("secret.replication", "Secret.replication must be provided.")
+        secrets[secret_id] = Secret(name, now(), replication, settings)
+        return secrets[secret_id].shown()
 
     @serves("secretmanager.projects.secrets.get")
     async def get(self, call: Call) -> Object:
@@ -144,23 +135,17 @@ class SecretManager:
     async def patch(self, call: Call) -> Object:
         """Change the fields that updateMask names."""
         secret = self._secret(call, "secretmanager.secrets.update")
-        mask = [_camel(path) for path in call.mask]
-        if not mask:
-            raise invalid("update_mask", "The update_mask is required.")
-        for path in mask:
-            if path.split(".")[0] not in _MUTABLE:
-                raise invalid("update_mask", f"Field '{path}' is immutable or cannot be updated.")
-            if "." in path:
-                raise not_modelled("update masks below the first level")
+        mask = [re.sub(r"_([a-z])", lambda found: found[1].upper(), path) for path in call.mask]
+        if not mask or not _MUTABLE.issuperset(mask):
+            raise invalid("update_mask", f"Fields that can be updated: {', '.join(_MUTABLE)}.")
         _require_etag(call.body.get("etag"), secret.etag)
-        changed = {path: call.body.get(path) for path in mask}
-        settings = {k: v for k, v in {**secret.settings, **changed}.items() if v is not None}
-        for alias, number in settings.get("versionAliases", {}).items():
-            if not any(v.name.endswith(f"/{number}") for v in secret.versions):
+        check_labels("secret.labels", call.body.get("labels", {}))
+        for alias, number in call.body.get("versionAliases", {}).items():
+            if not 0 < int(number) <= len(secret.versions):
                 raise invalid(
                     "secret.version_aliases", f"Alias {alias}: there is no version {number}."
                 )
-        secret.settings = _settings(settings)
+        secret.settings |= {path: call.body.get(path) or {} for path in mask}
         secret.generation += 1
         return secret.shown()
 
@@ -178,7 +163,7 @@ class SecretManager:
         """Add a version; the payload's checksum is compared where one is given."""
         secret = self._secret(call, "secretmanager.versions.add")
         payload = call.body.get("payload", {})
-        data = _decode(payload.get("data", ""))
+        data = base64.urlsafe_b64decode(payload.get("data", "").translate(_URL_SAFE))
         if not data:
             raise invalid_argument("Secret Payload cannot be empty.")
         if len(data) > MAX_PAYLOAD_BYTES:
@@ -199,14 +184,9 @@ class SecretManager:
     async def list_versions(self, call: Call) -> Object:
         """Read the versions' states, newest first."""
         secret = self._secret(call, "secretmanager.versions.list")
-        wanted = call.query.get("filter", "")
-        found = re.fullmatch(r'\s*state\s*[:=]\s*"?(ENABLED|DISABLED|DESTROYED)"?\s*', wanted)
-        if wanted and not found:
-            raise not_modelled(f"the filter {wanted!r}, only state:…")
-        versions = [
-            v.shown() for v in reversed(secret.versions) if not found or v.state == found[1]
-        ]
-        return _list(call, "versions", versions)
+        if call.query.get("filter"):
+            raise not_modelled("filters of versions")
+        return _list(call, "versions", [v.shown() for v in reversed(secret.versions)])
 
     @serves("secretmanager.projects.secrets.versions.get")
     async def get_version(self, call: Call) -> Object:
@@ -230,20 +210,21 @@ class SecretManager:
             },
         }
 
-    @serves("secretmanager.projects.secrets.versions.disable")
-    async def disable(self, call: Call) -> Object:
-        """Make a version unreadable, to be enabled again."""
-        return self._move(call, "secretmanager.versions.disable", "DISABLED")
-
-    @serves("secretmanager.projects.secrets.versions.enable")
-    async def enable(self, call: Call) -> Object:
-        """Make a disabled version readable."""
-        return self._move(call, "secretmanager.versions.enable", "ENABLED")
-
-    @serves("secretmanager.projects.secrets.versions.destroy")
-    async def destroy(self, call: Call) -> Object:
-        """Delete a version's value for good."""
-        return self._move(call, "secretmanager.versions.destroy", "DESTROYED")
+    @serves(*(f"secretmanager.projects.secrets.versions.{verb}" for verb in _STATES))
+    async def move(self, call: Call) -> Object:
+        """Disable a version, enable it again, or delete its value for good."""
+        verb = call.method.id.rpartition(".")[2]
+        version = self._version(call, f"secretmanager.versions.{verb}")
+        _require_etag(call.body.get("etag"), version.etag)
+        if version.state == "DESTROYED":
+            raise GoogleError(
+                "FAILED_PRECONDITION", f"Secret Version [{version.name}] is in DESTROYED state."
+            )
+        version.state = _STATES[verb]
+        version.generation += 1
+        if version.state == "DESTROYED":
+            version.data, version.destroyed = None, now()
+        return version.shown()
 
     @serves_policies("secretmanager.projects.secrets", "secretmanager.secrets")
     def policy(self, call: Call, permission: str) -> Policy:
@@ -256,48 +237,26 @@ class SecretManager:
     def _secret(self, call: Call, permission: str) -> Secret:
         project = call.project()
         secret = self._of(project).get(call.parts[3])
-        self._require(call, permission, project, secret)
+        resource = "/".join(["projects", project.number, *call.parts[2:]])
+        call.require(permission, resource, project, *([secret.policy] if secret else []))
         if secret is None:
             name = f"projects/{project.number}/secrets/{call.parts[3]}"
             raise GoogleError("NOT_FOUND", f"Secret [{name}] not found.")
         return secret
 
-    def _require(
-        self, call: Call, permission: str, project: Project, secret: Secret | None
-    ) -> None:
-        resource = "/".join(["projects", project.number, *call.parts[2:]])
-        policies = [secret.policy] if secret else []
-        call.require(permission, resource, project, *policies)
-
     def _version(self, call: Call, permission: str) -> Version:
-        project = call.project()
-        secret = self._of(project).get(call.parts[3])
-        self._require(call, permission, project, secret)
-        wanted = call.parts[5]
-        if secret and secret.versions and wanted == "latest":
+        secret, wanted = self._secret(call, permission), call.parts[5]
+        if not secret.versions:
+            raise GoogleError("NOT_FOUND", f"Secret [{secret.name}] not found or has no versions.")
+        if wanted == "latest":
             return secret.versions[-1]
-        number = secret.settings.get("versionAliases", {}).get(wanted, wanted) if secret else wanted
-        for version in secret.versions if secret else []:
+        number = secret.settings.get("versionAliases", {}).get(wanted, wanted)
+        for version in secret.versions:
             if version.name.endswith(f"/versions/{number}"):
                 return version
-        name = f"projects/{project.number}/secrets/{call.parts[3]}"
-        if secret is None or not secret.versions:
-            raise GoogleError("NOT_FOUND", f"Secret [{name}] not found or has no versions.")
-        raise GoogleError("NOT_FOUND", f"Secret Version [{name}/versions/{wanted}] not found.")
-
-    def _move(self, call: Call, permission: str, state: str) -> Object:
-        version = self._version(call, permission)
-        _require_etag(call.body.get("etag"), version.etag)
-        if version.state == "DESTROYED":
-            raise GoogleError(
-                "FAILED_PRECONDITION", f"Secret Version [{version.name}] is in DESTROYED state."
-            )
-        version.state = state
-        version.generation += 1
-        if state == "DESTROYED":
-            version.data = None
-            version.destroyed = now()
-        return version.shown()
+        raise GoogleError(
+            "NOT_FOUND", f"Secret Version [{secret.name}/versions/{wanted}] not found."
+        )
 
 
 def _etag(name: str, generation: int) -> str:
@@ -312,72 +271,22 @@ def _require_etag(given: str | None, current: str) -> None:
         )
 
 
-def _decode(data: str) -> bytes:
-    try:
-        return base64.b64decode(data.replace("-", "+").replace("_", "/"), validate=True)
-    except binascii.Error:
-        raise invalid("payload.data", "Base64 decoding failed.") from None
-
-
-def _camel(path: str) -> str:
-    return re.sub(r"_([a-z])", lambda found: found[1].upper(), path)
-
-
 def _list(call: Call, key: str, items: list[Object]) -> Object:
     return call.page(key, items) | ({"totalSize": len(items)} if items else {})
 
 
 def _filter(expression: str) -> Callable[[Secret], bool]:
-    """The part of Google's filter language that lists by name and label, joined by AND or OR."""
-    if not expression:
-        return lambda secret: True
-    for joint, combine in ((r"\s+OR\s+", any), (r"\s+AND\s+", all)):
-        terms = [_filter(term) for term in re.split(joint, expression) if term != expression]
-        if terms:
-            return lambda secret: combine(term(secret) for term in terms)
-    found = re.fullmatch(
-        r'\(?\s*(name|labels\.[\w-]+)\s*([:=])\s*"?([^"()\s]*)"?\s*\)?', expression
-    )
-    if not found:
-        raise not_modelled(f"the filter {expression!r}, only name and labels with AND and OR")
-    field, operator, wanted = found.groups()
+    """The part of Google's filter language that lists by a part of the name or a label, joined by OR."""
+    terms = [_TERM.fullmatch(term) for term in expression.split(" OR ")] if expression else []
+    if not all(terms):
+        raise not_modelled(f"the filter {expression!r}, only name:… and labels.…=… joined by OR")
 
     def matches(secret: Secret) -> bool:
-        values: list[str] = [secret.name.rpartition("/")[2], secret.name]
-        if field != "name":
-            values = [v for k, v in secret.settings.get("labels", {}).items() if k == field[7:]]
-        if operator == ":":
-            return any(wanted in value for value in values[:1])
-        return wanted in values
+        short, labels = secret.name.rpartition("/")[2], secret.settings.get("labels", {})
+        return not terms or any(
+            found["part"] in short if found["part"] else labels.get(found["key"]) == found["value"]
+            for found in terms
+            if found
+        )
 
     return matches
-
-
-def _replication(replication: Any) -> Object:
-    """The replication, which is required and can never be changed."""
-    if not replication or len(replication) != 1:
-        raise invalid("secret.replication", "Secret.replication must be provided.")
-    if "userManaged" in replication and not replication["userManaged"].get("replicas"):
-        raise invalid("secret.replication.user_managed.replicas", "At least one replica is needed.")
-    return dict(replication)
-
-
-def _settings(settings: Object) -> Object:
-    """The settings, checked as Google checks them."""
-    result = dict(settings)
-    check_labels("secret.labels", result.get("labels", {}))
-    annotations = result.get("annotations", {})
-    if sum(len(k.encode()) + len(v.encode()) for k, v in annotations.items()) > 16384:
-        raise invalid("secret.annotations", "Annotations may have 16 KiB in all.")
-    for key in annotations:
-        if not _ANNOTATION_KEY.fullmatch(key):
-            raise invalid("secret.annotations", f"Invalid annotation key: {key}")
-    for alias in result.get("versionAliases", {}):
-        if not _ALIAS.fullmatch(alias) or alias in ("latest", "NEW"):
-            raise invalid("secret.version_aliases", f"Invalid alias: {alias}")
-    topics = result.get("topics", [])
-    if len(topics) > 10 or any(not _TOPIC.fullmatch(t.get("name", "")) for t in topics):
-        raise invalid("secret.topics", "At most 10 topics, each projects/*/topics/*.")
-    if result.get("rotation") and not topics:
-        raise invalid("secret.rotation", "A rotation needs at least one topic.")
-    return result
