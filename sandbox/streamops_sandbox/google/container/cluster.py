@@ -11,81 +11,66 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from streamops_sandbox.google.discovery import load
 from streamops_sandbox.google.errors import GoogleError, invalid, invalid_argument, not_modelled
 from streamops_sandbox.google.projects import Project, check_labels, is_region
 from streamops_sandbox.objects import Object
 
-#: Versions of Kubernetes by channel, newest first.
-CHANNELS = {
-    "RAPID": ("1.36.1-gke.1200", "1.35.4-gke.1400"),
-    "REGULAR": ("1.35.4-gke.1400", "1.34.6-gke.1300"),
-    "STABLE": ("1.34.6-gke.1300", "1.33.9-gke.1100"),
-    "EXTENDED": ("1.35.4-gke.1400", "1.34.6-gke.1300", "1.33.9-gke.1100"),
-}
+_DEFAULTS = yaml.safe_load((Path(__file__).parent / "defaults.yaml").read_text(encoding="utf-8"))
+_CHANNELS: dict[str, list[str]] = _DEFAULTS["channels"]
 #: The channel of clusters that name none.
-_CHANNEL = "REGULAR"
+_CHANNEL = _DEFAULTS["cluster"]["releaseChannel"]["channel"]
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
-_CIDR = re.compile(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}")
 
 #: What ClusterUpdate has at its top level, and Cluster in its networkConfig.
 _NETWORK_UPDATES = ("defaultEnablePrivateNodes", "dnsConfig", "gatewayApiConfig")
-#: Fields that only go together with others, or that turn nothing on by themselves.
-_COMPANIONS = {"etag"}
 
 
 def new_cluster(wanted: Object, project: Project, location: str) -> Object:
     """The cluster as GKE completes it; INVALID_ARGUMENT where it would refuse."""
-    cluster = copy.deepcopy(wanted)
-    name = cluster.get("name", "")
-    if not _NAME.fullmatch(name):
-        raise invalid(
-            "cluster.name",
-            f'Invalid value for field "cluster.name": "{name}". Must be a match of regex'
-            " '(?:[a-z](?:[-a-z0-9]{0,38}[a-z0-9])?)'.",
-        )
+    cluster = copy.deepcopy({**_DEFAULTS["cluster"], **wanted})
+    _check_name("cluster", cluster)
     for field in ("status", "masterAuth", "zone"):
         if cluster.get(field):
             raise not_modelled(f"cluster.{field} of a new cluster")
     check_labels("resource_labels", cluster.get("resourceLabels", {}))
     _check_pool(cluster.get("workloadIdentityConfig", {}), project)
-    if cluster.get("autopilot", {}).get("enabled"):
-        _make_autopilot(cluster, project, location)
-    else:
-        _make_standard(cluster)
-    _check_endpoints(cluster)
-    channel = cluster.setdefault("releaseChannel", {"channel": _CHANNEL}).get("channel", "")
-    version = _offered(channel, cluster.get("initialClusterVersion", ""))
+    version = _offered(
+        cluster["releaseChannel"].get("channel", ""), cluster.get("initialClusterVersion", "")
+    )
     cluster["initialClusterVersion"] = cluster["currentMasterVersion"] = version
     cluster["currentNodeVersion"] = version
+    if cluster.get("autopilot", {}).get("enabled"):
+        cluster = _autopilot(cluster, project)
+    else:
+        _make_standard(cluster)
     zones = [f"{location}-b", f"{location}-c", f"{location}-d"]
     cluster.setdefault("locations", zones if is_region(location) else [location])
-    cluster.setdefault("network", "default")
-    cluster.setdefault("subnetwork", "default")
-    cluster.setdefault("clusterIpv4Cidr", "10.116.0.0/17")
-    cluster.setdefault("servicesIpv4Cidr", "34.118.224.0/20")
-    cluster.setdefault("databaseEncryption", {"state": "DECRYPTED", "currentState": "DECRYPTED"})
-    cluster.setdefault("shieldedNodes", {"enabled": True})
     network = cluster.setdefault("networkConfig", {})
     network.setdefault("network", f"projects/{project.project_id}/global/networks/default")
     cluster["maintenancePolicy"] = _with_version(cluster.get("maintenancePolicy", {}))
-    cluster["labelFingerprint"] = fingerprint(cluster.get("resourceLabels", {}))
+    cluster["labelFingerprint"] = _fingerprint(cluster.get("resourceLabels", {}))
     return cluster
 
 
-def updated(cluster: Object, update: Object, project: Project) -> Object:
+def _updated(cluster: Object, body: Object, project: Project, _: str) -> Object:
     """A copy of the cluster with an update.
 
     Exactly one field may be desired at a time; some cannot be changed at all.
     """
-    desired = [name for name in update if name not in _COMPANIONS]
+    update = body.get("update", {})
+    if update.get("etag") not in (None, etag(cluster)):
+        raise GoogleError("ABORTED", "The etag does not match the current one.")
+    desired = [name for name in update if name != "etag"]
     if len(desired) != 1:
         raise invalid_argument(
-            "Must specify exactly one field to update."
-            + (f" Got: {', '.join(sorted(desired))}." if desired else "")
+            f"Must specify exactly one field to update. Got: {', '.join(sorted(desired))}."
         )
     name = desired[0]
     if name == "desiredMasterVersion":
@@ -97,37 +82,31 @@ def updated(cluster: Object, update: Object, project: Project) -> Object:
         raise not_modelled(f"the update {name}")
     value = update[name]
     result = copy.deepcopy(cluster)
-    autopilot = cluster.get("autopilot", {}).get("enabled", False)
     if name == "desiredWorkloadIdentityConfig":
         _check_pool(value, project)
-        if autopilot and not value.get("workloadPool"):
-            raise invalid_argument("Autopilot clusters cannot disable Workload Identity.")
-    if name == "desiredReleaseChannel" and autopilot and value.get("channel") == "UNSPECIFIED":
-        raise invalid_argument("Autopilot clusters must have a release channel.")
     place = result.setdefault(within, {}) if within else result
     merge = name == "desiredControlPlaneEndpointsConfig"
     place[field] = _merged(place.get(field, {}), value) if merge else value
-    _check_endpoints(result)
     return result
 
 
 def server_config() -> Object:
     """What a location offers."""
-    every = sorted({version for offered in CHANNELS.values() for version in offered}, reverse=True)
+    every = sorted({version for offered in _CHANNELS.values() for version in offered}, reverse=True)
     return {
-        "defaultClusterVersion": CHANNELS[_CHANNEL][0],
+        "defaultClusterVersion": _CHANNELS[_CHANNEL][0],
         "validMasterVersions": every,
         "validNodeVersions": every,
         "channels": [
-            {"channel": channel, "defaultVersion": offered[0], "validVersions": list(offered)}
-            for channel, offered in CHANNELS.items()
+            {"channel": channel, "defaultVersion": offered[0], "validVersions": offered}
+            for channel, offered in _CHANNELS.items()
         ],
     }
 
 
 def _offered(channel: str, wanted: str) -> str:
     """Return the newest version of a channel that an alias such as 1.35 means; "" and "-" are the default."""
-    for version in CHANNELS.get(channel, CHANNELS[_CHANNEL]):
+    for version in _CHANNELS.get(channel, _CHANNELS[_CHANNEL]):
         if wanted in ("", "-", "latest", version) or version.startswith(
             (f"{wanted}.", f"{wanted}-")
         ):
@@ -149,23 +128,23 @@ def _upgraded(cluster: Object, wanted: str) -> Object:
     return {**cluster, "currentMasterVersion": version}
 
 
-def with_labels(cluster: Object, labels: dict[str, str], given: str) -> Object:
+def _with_labels(cluster: Object, body: Object, *_: Any) -> Object:
     """A copy of the cluster with other labels; the fingerprint has to be the current one."""
-    if given != cluster["labelFingerprint"]:
+    labels = body.get("resourceLabels", {})
+    if body.get("labelFingerprint", "") != cluster["labelFingerprint"]:
         raise GoogleError(
             "FAILED_PRECONDITION",
             "Labels could not be set due to fingerprint mismatch.",
             code=412,
         )
     check_labels("resource_labels", labels)
-    return {**cluster, "resourceLabels": labels, "labelFingerprint": fingerprint(labels)}
+    return {**cluster, "resourceLabels": labels, "labelFingerprint": _fingerprint(labels)}
 
 
-def with_maintenance(cluster: Object, policy: Object) -> Object:
+def _with_maintenance(cluster: Object, body: Object, *_: Any) -> Object:
     """A copy of the cluster with another maintenance policy; its resourceVersion has to be current."""
-    given = policy.get("resourceVersion", "")
-    current = cluster["maintenancePolicy"]
-    if given != current["resourceVersion"]:
+    policy = body.get("maintenancePolicy", {})
+    if policy.get("resourceVersion", "") != cluster["maintenancePolicy"]["resourceVersion"]:
         raise GoogleError(
             "FAILED_PRECONDITION",
             "Maintenance policy could not be updated due to a resource version mismatch.",
@@ -174,57 +153,87 @@ def with_maintenance(cluster: Object, policy: Object) -> Object:
     return {**cluster, "maintenancePolicy": _with_version(policy)}
 
 
-def new_node_pool(wanted: Object, cluster: Object) -> Object:
+def _with_pool(cluster: Object, body: Object, *_: Any) -> Object:
+    """A copy of the cluster with another node pool."""
+    pool = _new_node_pool(body.get("nodePool", {}), cluster)
+    if any(p["name"] == pool["name"] for p in cluster["nodePools"]):
+        raise GoogleError("ALREADY_EXISTS", f"Already exists: {pool['name']}.")
+    return {**cluster, "nodePools": [*cluster["nodePools"], pool]}
+
+
+def _with_scaled_pool(cluster: Object, body: Object, _: Project, name: str) -> Object:
+    """A copy of the cluster with other limits of a node pool."""
+    return _with_changed(cluster, name, {"autoscaling": body.get("autoscaling", {})})
+
+
+def _with_updated_pool(cluster: Object, body: Object, _: Project, name: str) -> Object:
+    """A copy of the cluster with another machine type or workload metadata of a node pool."""
+    config = {k: v for k, v in body.items() if k not in ("name", "etag", "nodeVersion")}
+    if unknown := config.keys() - {"machineType", "workloadMetadataConfig", "imageType"}:
+        raise not_modelled(f"the update {', '.join(sorted(unknown))} of a node pool")
+    return _with_changed(cluster, name, {"config": config})
+
+
+def _with_changed(cluster: Object, name: str, change: Object) -> Object:
+    """A copy of the cluster with some fields of a node pool changed."""
+    if all(pool["name"] != name for pool in cluster["nodePools"]):
+        raise GoogleError("NOT_FOUND", f"Not found: {cluster['name']}/nodePools/{name}.")
+    pools = [
+        {**pool, **change, "config": {**pool["config"], **change.get("config", {})}}
+        if pool["name"] == name
+        else pool
+        for pool in cluster["nodePools"]
+    ]
+    return {**cluster, "nodePools": pools}
+
+
+#: What a method of `clusters` is called as an operation, and what it makes of a cluster: it is given
+#: the body, the project, and the last part of the name.
+CHANGES: dict[str, tuple[str, Callable[[Object, Object, Project, str], Object]]] = {
+    "update": ("UPDATE_CLUSTER", _updated),
+    "setResourceLabels": ("UPDATE_CLUSTER", _with_labels),
+    "setMaintenancePolicy": ("UPDATE_CLUSTER", _with_maintenance),
+    "nodePools.create": ("CREATE_NODE_POOL", _with_pool),
+    "nodePools.setAutoscaling": ("UPGRADE_NODES", _with_scaled_pool),
+    "nodePools.update": ("UPGRADE_NODES", _with_updated_pool),
+}
+
+
+def _new_node_pool(wanted: Object, cluster: Object) -> Object:
     """A node pool as GKE completes it."""
-    pool = copy.deepcopy(wanted)
-    if not _NAME.fullmatch(pool.get("name", "")):
-        raise invalid(
-            "node_pool.name", f'Invalid value for field "node_pool.name": "{pool.get("name")}".'
-        )
-    scaling = pool.get("autoscaling", {})
-    if scaling.get("enabled"):
-        low, high = scaling.get("minNodeCount", 0), scaling.get("maxNodeCount", 0)
-        total = scaling.get("totalMaxNodeCount", 0)
-        if not total and (high < 1 or low > high):
-            raise invalid(
-                "node_pool.autoscaling",
-                f"NodePool.autoscaling.max_node_count must be >= min_node_count and > 0; got"
-                f" {low} and {high}.",
-            )
-    config = pool.setdefault("config", {})
-    config.setdefault("machineType", "e2-medium")
-    config.setdefault("imageType", "COS_CONTAINERD")
-    config.setdefault("serviceAccount", "default")
-    pool.setdefault("management", {"autoUpgrade": True, "autoRepair": True})
-    pool.setdefault("version", cluster.get("currentMasterVersion", CHANNELS[_CHANNEL][0]))
-    pool.setdefault("initialNodeCount", 1)
+    pool = copy.deepcopy({**_DEFAULTS["nodePool"], **wanted})
+    _check_name("node_pool", pool)
+    pool["config"] = {**_DEFAULTS["nodeConfig"], **pool.get("config", {})}
+    pool.setdefault("version", cluster["currentMasterVersion"])
     pool["status"] = "RUNNING"
     return pool
 
 
-def fingerprint(value: Any) -> str:
+def _fingerprint(value: Any) -> str:
     """What tells one version of a value from another."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def etag(cluster: Object) -> str:
     """The cluster's etag."""
-    return base64.b64encode(fingerprint(cluster).encode()).decode()
+    return base64.b64encode(_fingerprint(cluster).encode()).decode()
 
 
-def _make_autopilot(cluster: Object, project: Project, location: str) -> None:
-    if not is_region(location):
-        raise invalid_argument("Autopilot clusters must be regional clusters.")
+def _check_name(kind: str, obj: Object) -> None:
+    if not _NAME.fullmatch(name := obj.get("name", "")):
+        raise invalid(
+            f"{kind}.name",
+            f'Invalid value for field "{kind}.name": "{name}". Must be a match of regex'
+            " '(?:[a-z](?:[-a-z0-9]{0,38}[a-z0-9])?)'.",
+        )
+
+
+def _autopilot(cluster: Object, project: Project) -> Object:
     for field in ("nodePools", "nodeConfig", "initialNodeCount"):
         if cluster.get(field):
             raise invalid_argument(f"Autopilot clusters do not support setting {field}.")
-    cluster["workloadIdentityConfig"] = {"workloadPool": project.workload_pool}
-    cluster["nodePools"] = []
-    cluster.setdefault("verticalPodAutoscaling", {"enabled": True})
-    cluster["autoscaling"] = {
-        "enableNodeAutoprovisioning": True,
-        "autoscalingProfile": "OPTIMIZE_UTILIZATION",
-    }
+    identity = {"workloadIdentityConfig": {"workloadPool": project.workload_pool}}
+    return {**cluster, **copy.deepcopy(_DEFAULTS["autopilot"]), **identity}
 
 
 def _make_standard(cluster: Object) -> None:
@@ -239,7 +248,7 @@ def _make_standard(cluster: Object) -> None:
     if not pools:
         config = cluster.get("nodeConfig", {})
         pools = [{"name": "default-pool", "initialNodeCount": count, "config": config}]
-    cluster["nodePools"] = [new_node_pool(pool, cluster) for pool in pools]
+    cluster["nodePools"] = [_new_node_pool(pool, cluster) for pool in pools]
 
 
 def _check_pool(config: Mapping[str, Any], project: Project) -> None:
@@ -251,17 +260,6 @@ def _check_pool(config: Mapping[str, Any], project: Project) -> None:
         )
 
 
-def _check_endpoints(cluster: Mapping[str, Any]) -> None:
-    ip = cluster.get("controlPlaneEndpointsConfig", {}).get("ipEndpointsConfig", {})
-    for config in (
-        cluster.get("masterAuthorizedNetworksConfig", {}),
-        ip.get("authorizedNetworksConfig", {}),
-    ):
-        for block in config.get("cidrBlocks", []):
-            if not _CIDR.fullmatch(block.get("cidrBlock", "")):
-                raise invalid("cidr_block", f"Invalid CIDR block: {block.get('cidrBlock')!r}")
-
-
 def _merged(old: Any, new: Any) -> Any:
     """Fields of messages that an update leaves out stay as they are."""
     if not isinstance(old, dict) or not isinstance(new, dict):
@@ -271,4 +269,4 @@ def _merged(old: Any, new: Any) -> Any:
 
 def _with_version(policy: Object) -> Object:
     rest = {key: value for key, value in policy.items() if key != "resourceVersion"}
-    return {**rest, "resourceVersion": fingerprint(rest)}
+    return {**rest, "resourceVersion": _fingerprint(rest)}

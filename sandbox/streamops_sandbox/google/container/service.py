@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from streamops_sandbox.clusters import Clusters
 from streamops_sandbox.google.container import cluster as rules
-from streamops_sandbox.google.errors import GoogleError, invalid_argument, not_modelled
+from streamops_sandbox.google.errors import GoogleError
 from streamops_sandbox.google.operations import Operations, Work
 from streamops_sandbox.google.projects import Project, now, require_location
 from streamops_sandbox.google.service import Call, serves
@@ -97,30 +97,13 @@ class Container:
         call.require("container.clusters.list", call.resource, project)
         return rules.server_config()
 
-    @serves("container.projects.locations.clusters.update")
-    async def update(self, call: Call) -> Object:
-        """Change one field."""
+    @serves(*(f"container.projects.locations.clusters.{method}" for method in rules.CHANGES))
+    async def change(self, call: Call) -> Object:
+        """Change a cluster or a node pool; there is one node whatever the pools say."""
         cluster = self._idle(call, "container.clusters.update")
-        update = call.body.get("update", {})
-        if update.get("etag") not in (None, rules.etag(cluster.fields)):
-            raise GoogleError("ABORTED", "The etag does not match the current one.")
-        changed = rules.updated(cluster.fields, update, cluster.project)
-        return self._start(call, cluster, "UPDATE_CLUSTER", lambda: self._become(cluster, changed))
-
-    @serves("container.projects.locations.clusters.setResourceLabels")
-    async def set_labels(self, call: Call) -> Object:
-        """Replace the labels."""
-        cluster = self._idle(call, "container.clusters.update")
-        labels = call.body.get("resourceLabels", {})
-        changed = rules.with_labels(cluster.fields, labels, call.body.get("labelFingerprint", ""))
-        return self._start(call, cluster, "UPDATE_CLUSTER", lambda: self._become(cluster, changed))
-
-    @serves("container.projects.locations.clusters.setMaintenancePolicy")
-    async def set_maintenance(self, call: Call) -> Object:
-        """Replace the maintenance policy."""
-        cluster = self._idle(call, "container.clusters.update")
-        changed = rules.with_maintenance(cluster.fields, call.body.get("maintenancePolicy", {}))
-        return self._start(call, cluster, "UPDATE_CLUSTER", lambda: self._become(cluster, changed))
+        type_, change = rules.CHANGES[call.method.id.partition(".clusters.")[2]]
+        changed = change(cluster.fields, call.body, cluster.project, call.parts[-1])
+        return self._start(call, cluster, type_, lambda: self._become(cluster, changed))
 
     @serves("container.projects.locations.clusters.delete")
     async def delete(self, call: Call) -> Object:
@@ -128,44 +111,6 @@ class Container:
         cluster = self._idle(call, "container.clusters.delete")
         cluster.fields["status"] = "STOPPING"
         return self._start(call, cluster, "DELETE_CLUSTER", lambda: self._remove(cluster))
-
-    @serves("container.projects.locations.clusters.nodePools.create")
-    async def create_node_pool(self, call: Call) -> Object:
-        """Add a node pool. The sandbox's cluster has one node whatever its pools say."""
-        cluster = self._idle(call, "container.clusters.update")
-        if cluster.fields.get("autopilot", {}).get("enabled"):
-            raise invalid_argument("Autopilot clusters do not support node pool operations.")
-        pool = rules.new_node_pool(call.body.get("nodePool", {}), cluster.fields)
-        pools = cluster.fields["nodePools"]
-        if any(p["name"] == pool["name"] for p in pools):
-            raise GoogleError("ALREADY_EXISTS", f"Already exists: {pool['name']}.")
-        changed = {**cluster.fields, "nodePools": [*pools, pool]}
-        return self._start(
-            call, cluster, "CREATE_NODE_POOL", lambda: self._become(cluster, changed)
-        )
-
-    @serves("container.projects.locations.clusters.nodePools.setAutoscaling")
-    async def set_autoscaling(self, call: Call) -> Object:
-        """Change a node pool's limits."""
-        cluster = self._idle(call, "container.clusters.update")
-        pool = _pool(cluster, call.parts[7])
-        changed_pool = rules.new_node_pool(
-            {**pool, "autoscaling": call.body.get("autoscaling", {})}, cluster.fields
-        )
-        return self._change_pool(call, cluster, changed_pool)
-
-    @serves("container.projects.locations.clusters.nodePools.update")
-    async def update_node_pool(self, call: Call) -> Object:
-        """Change a node pool's machine type or workload metadata."""
-        cluster = self._idle(call, "container.clusters.update")
-        pool = _pool(cluster, call.parts[7])
-        config = dict(pool["config"])
-        for name, value in call.body.items():
-            if name in ("machineType", "workloadMetadataConfig", "imageType"):
-                config[name] = value
-            elif name not in ("name", "etag", "nodeVersion"):
-                raise not_modelled(f"the update {name} of a node pool")
-        return self._change_pool(call, cluster, {**pool, "config": config})
 
     @serves("container.projects.locations.operations.get")
     async def get_operation(self, call: Call) -> Object:
@@ -219,11 +164,6 @@ class Container:
         self._clusters.pop(cluster.name, None)
         return {}
 
-    def _change_pool(self, call: Call, cluster: GkeCluster, pool: Object) -> Object:
-        pools = [pool if p["name"] == pool["name"] else p for p in cluster.fields["nodePools"]]
-        changed = {**cluster.fields, "nodePools": pools}
-        return self._start(call, cluster, "UPGRADE_NODES", lambda: self._become(cluster, changed))
-
     def _start(self, call: Call, cluster: GkeCluster, type_: str, work: Work) -> Object:
         """Begin an operation on the cluster; a creation that fails leaves it in ERROR, as GKE does."""
         if type_ not in ("CREATE_CLUSTER", "DELETE_CLUSTER"):
@@ -273,11 +213,3 @@ class Container:
 
 def _shown(cluster: GkeCluster) -> Object:
     return {**cluster.fields, "etag": rules.etag(cluster.fields)}
-
-
-def _pool(cluster: GkeCluster, name: str) -> Object:
-    for pool in cluster.fields["nodePools"]:
-        if pool["name"] == name:
-            found: Object = pool
-            return found
-    raise GoogleError("NOT_FOUND", f"Not found: {cluster.name}/nodePools/{name}.")
