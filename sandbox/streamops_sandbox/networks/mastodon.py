@@ -44,8 +44,6 @@ class Mastodon:
         """Add the routes."""
         app.router.add_get("/api/v1/timelines/tag/{tag}", self.timeline)
         app.router.add_get("/api/v1/statuses", self.statuses)
-        app.router.add_get("/api/v2/instance", self.instance)
-        app.router.add_get("/api/v1/instance", self.instance)
         app.router.add_get("/api/v1/streaming/hashtag", self.stream)
         app.on_shutdown.append(self._hang_up)
 
@@ -107,23 +105,17 @@ class Mastodon:
 
     async def timeline(self, request: web.Request) -> web.Response:
         """Answer a page, newest first; with `min_id` the oldest ones after it."""
-        headers = self._count()
-        tag = request.match_info["tag"].lower()
+        headers, tag = self._count(), request.match_info["tag"].lower()
         limit = min(_number(request, "limit") or _PAGE, _LONGEST_PAGE)
-        after = max(_number(request, "min_id") or 0, _number(request, "since_id") or 0)
-        before = _number(request, "max_id") or 1 << 63
+        after = _number(request, "min_id")
+        if unknown := request.query.keys() - {"limit", "min_id"}:
+            raise web.HTTPNotImplemented(text=f"not modelled: {', '.join(sorted(unknown))}")
         found = [
             status
             for number, status in sorted(self._statuses.items())
-            if after < number < before and tag in _tags(_text(status))
+            if number > (after or 0) and tag in _tags(_text(status))
         ]
-        page = found[:limit] if "min_id" in request.query else found[-limit:]
-        if page:
-            own = f"{self._base_url}{request.path}"
-            headers["Link"] = (
-                f'<{own}?max_id={page[0]["id"]}>; rel="next", '
-                f'<{own}?min_id={page[-1]["id"]}>; rel="prev"'
-            )
+        page = found[-limit:] if after is None else found[:limit]
         return web.json_response(page[::-1], headers=headers)
 
     async def statuses(self, request: web.Request) -> web.Response:
@@ -134,15 +126,6 @@ class Mastodon:
             raise _error(422, "too many ids")
         found = [self._statuses[int(i)] for i in ids if i.isdecimal() and int(i) in self._statuses]
         return web.json_response(found, headers=headers)
-
-    async def instance(self, _request: web.Request) -> web.Response:
-        """Answer what a client has to know of the instance."""
-        streaming = {"streaming": self._base_url}
-        body = {"version": "4.4.0", "domain": "localhost", "uri": "localhost"}
-        configuration = {"urls": streaming}
-        return web.json_response(
-            body | {"urls": {"streaming_api": self._base_url}} | {"configuration": configuration}
-        )
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Send the events of a hashtag until the client goes."""
