@@ -22,7 +22,7 @@ from streamops_sandbox.google.iam.accounts import Iam
 from streamops_sandbox.google.iam.principals import Principal
 from streamops_sandbox.google.oauth.endpoints import OAuth
 from streamops_sandbox.google.oauth.federation import Federation
-from streamops_sandbox.google.oauth.tokens import Tokens, missing_credentials
+from streamops_sandbox.google.oauth.tokens import Tokens, unauthenticated
 from streamops_sandbox.google.operations import Operations
 from streamops_sandbox.google.projects import State
 from streamops_sandbox.google.resource_manager.projects import ResourceManager
@@ -57,6 +57,7 @@ class Google:
         self.control = Control(state, self.tokens, self.operations, base_url)
         self._handlers: dict[str, Handler] = {}
         for service in (
+            self.operations,
             SecretManager(),
             Container(self.operations, clusters, base_url),
             ArtifactRegistry(self.operations),
@@ -106,7 +107,8 @@ class Google:
     def _caller(self, request: web.Request, method: discovery.Method) -> Principal:
         kind, _, value = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer":
-            raise missing_credentials(method.service, method.id)
+            problem, reason = "is missing required authentication credential", "CREDENTIALS_MISSING"
+            raise unauthenticated(problem, reason, service=method.service, method=method.id)
         return self.tokens.lookup(value.strip()).principal
 
 

@@ -16,6 +16,8 @@ from typing import Any
 from streamops_sandbox.google.discovery import Method
 from streamops_sandbox.google.errors import GoogleError
 from streamops_sandbox.google.projects import now
+from streamops_sandbox.google.service import Call, serves
+from streamops_sandbox.objects import Object
 
 #: Seconds an operation stays PENDING, and at least RUNNING; long enough to be seen.
 PENDING_SECONDS = 0.05
@@ -113,6 +115,11 @@ class Operations:
         if name not in self._all:
             raise GoogleError("NOT_FOUND", f"Operation not found: {name}")
         return self._all[name]
+
+    @serves("serviceusage.operations.get", "artifactregistry.projects.locations.operations.get")
+    async def read(self, call: Call) -> Object:
+        """Read an operation of a service with the standard kind."""
+        return self.get(call.resource).standard()
 
     def service_of(self, name: str) -> str:
         """The service an operation belongs to; "" where there is none of that name."""

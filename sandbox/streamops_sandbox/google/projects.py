@@ -151,9 +151,5 @@ def _service_disabled(project: Project, service: str, title: str) -> GoogleError
                 containerInfo=project.number,
                 activationUrl=url,
             ),
-            {
-                "@type": "type.googleapis.com/google.rpc.Help",
-                "links": [{"description": "Google developers console API activation", "url": url}],
-            },
         ],
     )

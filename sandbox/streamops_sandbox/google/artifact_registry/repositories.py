@@ -128,12 +128,6 @@ class ArtifactRegistry:
         """Who may do what with the repository."""
         return self._repository(call, permission)[1].policy
 
-    @serves("artifactregistry.projects.locations.operations.get")
-    async def get_operation(self, call: Call) -> Object:
-        """Read an operation."""
-        call.project()
-        return self._operations.get(call.resource).standard()
-
     def _repository(self, call: Call, permission: str) -> tuple[str, Repository]:
         project = call.project()
         name = "/".join(["projects", project.project_id, *call.parts[2:]])

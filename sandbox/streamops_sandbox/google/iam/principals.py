@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-
-_POOL = re.compile(
-    r"principal://iam\.googleapis\.com/projects/(?P<number>\d+)/locations/global/"
-    r"workloadIdentityPools/(?P<pool>[^/]+)/subject/ns/(?P<namespace>[^/]+)/sa/(?P<account>[^/]+)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +10,14 @@ class Principal:
     """A caller.
 
     `member` is how policies name it (`serviceAccount:…`, `user:…`, `principal://…`); `unique_id` is
-    the numeric ID of an account; `project` the ID of the project that its requests are counted for.
+    the numeric ID of an account; `project` the ID of the project that its requests are counted for;
+    `alias` another name that policies may have for it.
     """
 
     member: str
     project: str
     unique_id: str = ""
+    alias: str = ""
 
     @property
     def email(self) -> str:
@@ -32,28 +28,16 @@ class Principal:
     def members(self) -> frozenset[str]:
         """Every form in which a policy's binding may name this caller.
 
-        https://cloud.google.com/iam/docs/principal-identifiers. Groups and domains are not
-        modelled: they match nobody.
+        https://cloud.google.com/iam/docs/principal-identifiers. Groups, domains and sets of
+        principals are not modelled: they match nobody.
         """
-        names = {self.member, "allUsers", "allAuthenticatedUsers"}
-        found = _POOL.fullmatch(self.member)
-        if found:
-            pool = (
-                f"principalSet://iam.googleapis.com/projects/{found['number']}/locations/global/"
-                f"workloadIdentityPools/{found['pool']}"
-            )
-            account = f"{found['pool']}[{found['namespace']}/{found['account']}]"
-            names |= {
-                f"{pool}/*",
-                f"{pool}/namespace/{found['namespace']}",
-                f"serviceAccount:{account}",
-            }
-        return frozenset(names)
+        return frozenset({self.member, self.alias, "allUsers", "allAuthenticatedUsers"})
 
 
-def federated(number: str, pool: str, namespace: str, account: str) -> str:
-    """The member name of a Kubernetes service account."""
-    return (
+def federated(project: str, number: str, pool: str, namespace: str, account: str) -> Principal:
+    """Return the identity of a Kubernetes service account; `number` is the project's."""
+    member = (
         f"principal://iam.googleapis.com/projects/{number}/locations/global/"
         f"workloadIdentityPools/{pool}/subject/ns/{namespace}/sa/{account}"
     )
+    return Principal(member, project, alias=f"serviceAccount:{pool}[{namespace}/{account}]")

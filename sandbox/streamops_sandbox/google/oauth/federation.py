@@ -45,8 +45,7 @@ class Federation:
             user = await _review(cluster, subject_token, pool)
             if user:
                 _, _, namespace, account = user.split(":")
-                member = federated(project.number, pool, namespace, account)
-                return Principal(member, project.project_id)
+                return federated(project.project_id, project.number, pool, namespace, account)
         raise OAuthError(
             "invalid_grant",
             "The given credential is rejected by the attribute condition or by its issuer: no"

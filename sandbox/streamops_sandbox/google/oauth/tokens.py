@@ -110,10 +110,10 @@ class Tokens:
         token = self._tokens.get(value)
         if token is None and value.count(".") == 2:
             token = self._self_signed(value)
-        if token is None:
-            raise _unauthenticated("ACCESS_TOKEN_TYPE_UNSUPPORTED")
-        if token.expires <= time.time():
-            raise _unauthenticated("ACCESS_TOKEN_EXPIRED")
+        if token is None or token.expires <= time.time():
+            reason = "EXPIRED" if token else "TYPE_UNSUPPORTED"
+            problem = "had invalid authentication credentials"
+            raise unauthenticated(problem, f"ACCESS_TOKEN_{reason}")
         return token
 
     def assertion(self, token: str, audiences: Collection[str]) -> tuple[Principal, str]:
@@ -165,22 +165,12 @@ class Tokens:
         self._tokens = {k: v for k, v in self._tokens.items() if v.expires > horizon}
 
 
-def missing_credentials(service: str, method: str) -> GoogleError:
-    """401 for a request without an Authorization header."""
+def unauthenticated(problem: str, reason: str, **metadata: str) -> GoogleError:
+    """401 for a request whose credentials are missing or invalid."""
     return GoogleError(
         "UNAUTHENTICATED",
-        "Request is missing required authentication credential. Expected OAuth 2 access token,"
-        " login cookie or other valid authentication credential. See"
+        f"Request {problem}. Expected OAuth 2 access token, login cookie or other valid"
+        " authentication credential. See"
         " https://developers.google.com/identity/sign-in/web/devconsole-project.",
-        [error_info("CREDENTIALS_MISSING", service=service, method=method)],
-    )
-
-
-def _unauthenticated(reason: str) -> GoogleError:
-    return GoogleError(
-        "UNAUTHENTICATED",
-        "Request had invalid authentication credentials. Expected OAuth 2 access token, login"
-        " cookie or other valid authentication credential. See"
-        " https://developers.google.com/identity/sign-in/web/devconsole-project.",
-        [error_info(reason)],
+        [error_info(reason, **metadata)],
     )

@@ -98,11 +98,6 @@ class ServiceUsage:
 
         return self._start(call, work)
 
-    @serves("serviceusage.operations.get")
-    async def get_operation(self, call: Call) -> Object:
-        """Read an operation."""
-        return self._operations.get(call.resource).standard()
-
     def _start(self, call: Call, work: Work) -> Object:
         return self._operations.start("operations", call.method, call.resource, work).standard()
 
