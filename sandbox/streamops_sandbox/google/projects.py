@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from streamops_sandbox.google.errors import GoogleError, error_info, invalid, invalid_argument
+from streamops_sandbox.google.errors import GoogleError, error_info, invalid
 from streamops_sandbox.google.iam.policies import Policy
 
 #: Services that need no enabling: without them nothing could be enabled.
@@ -113,19 +113,6 @@ class State:
         """SERVICE_DISABLED where the project cannot use the service."""
         if service not in project.services and service not in ALWAYS_ENABLED:
             raise _service_disabled(project, service, title)
-
-    def page(
-        self, items: Sequence[Any], query: Mapping[str, str], default_size: int = 25000
-    ) -> tuple[Sequence[Any], str]:
-        """One page of a list, and the token of the next one ("" after the last)."""
-        try:
-            start = int(query.get("pageToken") or 0)
-            size = int(query.get("pageSize") or 0) or default_size
-        except ValueError:
-            raise invalid_argument("The page token is invalid.") from None
-        size = min(size, self.largest_page or size)
-        token = str(start + size) if start + size < len(items) else ""
-        return items[start : start + size], token
 
     def next_id(self) -> int:
         """A number that was not given before."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from streamops_sandbox.google.discovery import Method
-from streamops_sandbox.google.errors import permission_denied
+from streamops_sandbox.google.errors import invalid_argument, permission_denied
 from streamops_sandbox.google.iam.policies import Policy, allowed
 from streamops_sandbox.google.iam.principals import Principal
 from streamops_sandbox.google.projects import Project, State
@@ -56,15 +56,27 @@ class Call:
         self.state.require_service(project, self.method.service, self.method.api.title)
         return project
 
-    def require(self, permission: str, resource: str, project: Project, *policies: Policy) -> None:
+    def require(self, permission: str, project: Project, *policies: Policy) -> None:
         """PERMISSION_DENIED unless a policy of the resource or its project allows the caller it."""
         if not allowed(self.principal, permission, (*policies, project.policy)):
-            raise permission_denied(permission, resource)
+            raise permission_denied(permission, self.resource)
+
+    def admit(self, permission: str) -> Project:
+        """The project, whose policy has to allow the caller what it asks for."""
+        project = self.project()
+        self.require(permission, project)
+        return project
 
     def page(self, key: str, items: Sequence[Object], default_size: int = 25000) -> Object:
         """One page of a list as it is answered, with the token of the next one."""
-        shown, token = self.state.page(items, self.query, default_size)
-        return ({key: shown} if shown else {}) | ({"nextPageToken": token} if token else {})
+        try:
+            start = int(self.query.get("pageToken") or 0)
+        except ValueError:
+            raise invalid_argument("The page token is invalid.") from None
+        size = int(self.query.get("pageSize") or 0) or default_size
+        end = start + min(size, self.state.largest_page or size)
+        token = {"nextPageToken": str(end)} if end < len(items) else {}
+        return ({key: items[start:end]} if items[start:end] else {}) | token
 
 
 def serves(*method_ids: str) -> Callable[[_Function], _Function]:

@@ -41,10 +41,9 @@ class ArtifactRegistry:
     @serves("artifactregistry.projects.locations.repositories.create")
     async def create(self, call: Call) -> Object:
         """Create a repository, by an operation."""
-        project = call.project()
+        project = call.admit("artifactregistry.repositories.create")
         location = require_location(call.parts[3])
         parent = f"projects/{project.project_id}/locations/{location}"
-        call.require("artifactregistry.repositories.create", parent, project)
         repository_id = call.query.get("repositoryId", "")
         if not _ID.fullmatch(repository_id):
             raise invalid(
@@ -88,9 +87,8 @@ class ArtifactRegistry:
     @serves("artifactregistry.projects.locations.repositories.list")
     async def list_all(self, call: Call) -> Object:
         """Read the repositories of a location."""
-        project = call.project()
+        project = call.admit("artifactregistry.repositories.list")
         parent = f"projects/{project.project_id}/locations/{call.parts[3]}"
-        call.require("artifactregistry.repositories.list", parent, project)
         if call.query.get("filter") or call.query.get("orderBy"):
             raise not_modelled("filter and orderBy of repositories")
         found = sorted(self._repositories.items())
@@ -132,7 +130,7 @@ class ArtifactRegistry:
         project = call.project()
         name = "/".join(["projects", project.project_id, *call.parts[2:]])
         repository = self._repositories.get(name)
-        call.require(permission, name, project, *([repository.policy] if repository else []))
+        call.require(permission, project, *([repository.policy] if repository else []))
         if repository is None:
             raise GoogleError("NOT_FOUND", f"Requested entity was not found: {name}")
         return name, repository

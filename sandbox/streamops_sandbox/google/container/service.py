@@ -48,9 +48,8 @@ class Container:
     @serves("container.projects.locations.clusters.create")
     async def create(self, call: Call) -> Object:
         """Start a cluster, by an operation."""
-        project = call.project()
+        project = call.admit("container.clusters.create")
         location = require_location(call.parts[3])
-        call.require("container.clusters.create", call.resource, project)
         cluster = GkeCluster(
             rules.new_cluster(call.body.get("cluster", {}), project, location),
             project,
@@ -79,8 +78,7 @@ class Container:
     @serves("container.projects.locations.clusters.list")
     async def list_all(self, call: Call) -> Object:
         """Read the clusters of a location, or with `-` of all."""
-        project = call.project()
-        call.require("container.clusters.list", call.resource, project)
+        project = call.admit("container.clusters.list")
         found = [
             _shown(c)
             for _, c in sorted(self._clusters.items())
@@ -91,10 +89,8 @@ class Container:
     @serves("container.projects.locations.getServerConfig")
     async def server_config(self, call: Call) -> Object:
         """Read which versions of Kubernetes there are."""
-        project = call.project()
+        call.admit("container.clusters.list")  # it takes a permission on clusters of the project
         require_location(call.parts[3])
-        # As for the list: it takes a permission on clusters of the project.
-        call.require("container.clusters.list", call.resource, project)
         return rules.server_config()
 
     @serves(*(f"container.projects.locations.clusters.{method}" for method in rules.CHANGES))
@@ -115,8 +111,7 @@ class Container:
     @serves("container.projects.locations.operations.get")
     async def get_operation(self, call: Call) -> Object:
         """Read an operation; `projects/P` may be the number."""
-        project = call.project()
-        call.require("container.operations.get", call.resource, project)
+        project = call.admit("container.operations.get")
         name = "/".join(["projects", project.project_id, *call.parts[2:]])
         return self._operations.get(name).container(self._base_url)
 
@@ -191,9 +186,8 @@ class Container:
         return f"{short}-{hashlib.sha256(cluster.name.encode()).hexdigest()[:6]}"
 
     def _cluster(self, call: Call, permission: str) -> GkeCluster:
-        project = call.project()
+        project = call.admit(permission)
         name = "/".join(["projects", project.project_id, *call.parts[2:6]])
-        call.require(permission, name, project)
         if name not in self._clusters:
             raise GoogleError("NOT_FOUND", f"Not found: {name}.")
         return self._clusters[name]

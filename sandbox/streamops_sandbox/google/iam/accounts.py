@@ -61,9 +61,7 @@ class Iam:
     @serves("iam.projects.serviceAccounts.create")
     async def create(self, call: Call) -> Object:
         """Create a service account."""
-        project = call.project()
-        parent = f"projects/{project.project_id}"
-        call.require("iam.serviceAccounts.create", parent, project)
+        project = call.admit("iam.serviceAccounts.create")
         account_id = call.body.get("accountId", "")
         if not _ACCOUNT_ID.fullmatch(account_id):
             raise invalid(
@@ -75,7 +73,7 @@ class Iam:
         if email in self._accounts:
             raise GoogleError(
                 "ALREADY_EXISTS",
-                f"Service account {account_id} already exists within project {parent}.",
+                f"Service account {account_id} already exists within project {call.resource}.",
             )
         texts = {k: v for k, v in call.body.get("serviceAccount", {}).items() if k in _TEXTS}
         account = ServiceAccount(project, email, str(10**20 + call.state.next_id()), texts)
@@ -90,8 +88,7 @@ class Iam:
     @serves("iam.projects.serviceAccounts.list")
     async def list_all(self, call: Call) -> Object:
         """Read the project's service accounts."""
-        project = call.project()
-        call.require("iam.serviceAccounts.list", f"projects/{project.project_id}", project)
+        project = call.admit("iam.serviceAccounts.list")
         accounts = [a.shown() for a in self._accounts.values() if a.project is project]
         return call.page("accounts", accounts, 20)
 
@@ -159,7 +156,7 @@ class Iam:
 
     def _account(self, call: Call, permission: str) -> ServiceAccount:
         project, account = call.project(), self._accounts.get(call.parts[3])
-        call.require(permission, call.resource, project, *([account.policy] if account else []))
+        call.require(permission, project, *([account.policy] if account else []))
         if account is None or account.project is not project:
             raise GoogleError("NOT_FOUND", f"Unknown service account: {call.resource}")
         return account

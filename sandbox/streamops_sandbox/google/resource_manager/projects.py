@@ -19,7 +19,7 @@ class ResourceManager:
         project = call.state.find_project(name)
         if project is None:
             raise permission_denied("resourcemanager.projects.get", f"projects/{name}")
-        call.require(permission, f"projects/{project.project_id}", project)
+        call.require(permission, project)
         if permission.endswith("setIamPolicy"):
             bindings = call.body.get("policy", {}).get("bindings", [])
             if "roles/owner" not in {b.get("role") for b in bindings if b.get("members")}:

@@ -94,9 +94,8 @@ class SecretManager:
     @serves("secretmanager.projects.secrets.create")
     async def create(self, call: Call) -> Object:
         """Create a secret without versions."""
-        project = call.project()
+        project = call.admit("secretmanager.secrets.create")
         parent = f"projects/{project.number}"
-        call.require("secretmanager.secrets.create", parent, project)
         secret_id = call.query.get("secretId", "")
         if not _SECRET_ID.fullmatch(secret_id):
             raise invalid_argument(
@@ -125,8 +124,7 @@ class SecretManager:
     @serves("secretmanager.projects.secrets.list")
     async def list_all(self, call: Call) -> Object:
         """Read the project's secrets, newest first."""
-        project = call.project()
-        call.require("secretmanager.secrets.list", f"projects/{project.number}", project)
+        project = call.admit("secretmanager.secrets.list")
         wanted = _filter(call.query.get("filter", ""))
         secrets = [s.shown() for s in reversed(self._of(project).values()) if wanted(s)]
         return _list(call, "secrets", secrets)
@@ -237,8 +235,7 @@ class SecretManager:
     def _secret(self, call: Call, permission: str) -> Secret:
         project = call.project()
         secret = self._of(project).get(call.parts[3])
-        resource = "/".join(["projects", project.number, *call.parts[2:]])
-        call.require(permission, resource, project, *([secret.policy] if secret else []))
+        call.require(permission, project, *([secret.policy] if secret else []))
         if secret is None:
             name = f"projects/{project.number}/secrets/{call.parts[3]}"
             raise GoogleError("NOT_FOUND", f"Secret [{name}] not found.")

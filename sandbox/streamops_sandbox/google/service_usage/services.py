@@ -30,13 +30,13 @@ class ServiceUsage:
     @serves("serviceusage.services.get")
     async def get(self, call: Call) -> Object:
         """Read one service."""
-        project = _project(call, "serviceusage.services.get")
+        project = call.admit("serviceusage.services.get")
         return _shown(project, _known(call.parts[3]))
 
     @serves("serviceusage.services.batchGet")
     async def batch_get(self, call: Call) -> Object:
         """Read up to 30 services."""
-        project = _project(call, "serviceusage.services.get")
+        project = call.admit("serviceusage.services.get")
         names = call.lists.get("names", [])
         if not names or len(names) > MAX_READ_AT_ONCE:
             raise invalid_argument(f"names: 1 to {MAX_READ_AT_ONCE} are allowed.")
@@ -51,7 +51,7 @@ class ServiceUsage:
     @serves("serviceusage.services.list")
     async def list_all(self, call: Call) -> Object:
         """Read services; the filter is state:ENABLED or state:DISABLED."""
-        project = _project(call, "serviceusage.services.list")
+        project = call.admit("serviceusage.services.list")
         wanted = call.query.get("filter", "")
         if wanted not in ("", "state:ENABLED", "state:DISABLED"):
             raise not_modelled(f"the filter {wanted!r}, only state:…")
@@ -62,7 +62,7 @@ class ServiceUsage:
     @serves("serviceusage.services.batchEnable")
     async def batch_enable(self, call: Call) -> Object:
         """Enable up to 20 services, all or none."""
-        project = _project(call, "serviceusage.services.enable")
+        project = call.admit("serviceusage.services.enable")
         names = call.body.get("serviceIds", [])
         if not names or len(names) > MAX_ENABLED_AT_ONCE:
             raise invalid_argument(
@@ -81,7 +81,7 @@ class ServiceUsage:
     @serves("serviceusage.services.disable")
     async def disable(self, call: Call) -> Object:
         """Disable one service, with those that need it only where asked to."""
-        project = _project(call, "serviceusage.services.disable")
+        project = call.admit("serviceusage.services.disable")
         name = _known(call.parts[3])
         dependent = {d for d in project.services if name in DEPENDENCIES.get(d, ())}
         if dependent and not call.body.get("disableDependentServices"):
@@ -100,12 +100,6 @@ class ServiceUsage:
 
     def _start(self, call: Call, work: Work) -> Object:
         return self._operations.start("operations", call.method, call.resource, work).standard()
-
-
-def _project(call: Call, permission: str) -> Project:
-    project = call.project()
-    call.require(permission, f"projects/{project.number}", project)
-    return project
 
 
 def _known(name: str) -> str:
