@@ -9,9 +9,7 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
-from grpclib.server import Server
 
-from streamops_sandbox import grpc
 from streamops_sandbox.client import Client
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative.transport import Transport
@@ -37,7 +35,6 @@ class Process:
         self._api = api
         self.namespace = ctx.env.get("SYSTEM_NAMESPACE") or ctx.namespace
         self._runners: list[web.ServerRunner] = []
-        self._grpc: list[Server] = []
 
     async def __aenter__(self) -> Self:
         if self._api:
@@ -46,8 +43,6 @@ class Process:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        for server in self._grpc:
-            server.close()
         await asyncio.gather(*(runner.cleanup() for runner in self._runners))
         await self.transport.close()
         if self._api:
@@ -65,10 +60,6 @@ class Process:
         await runner.setup()
         self._runners.append(runner)
         await web.TCPSite(runner, self.ctx.pod_ip, port, ssl_context=tls, backlog=1024).start()
-
-    async def listen_grpc(self, port: int, methods: dict[str, grpc.Method]) -> None:
-        """Serve gRPC on a port of the pod."""
-        self._grpc.append(await grpc.serve(self.ctx.pod_ip, port, methods))
 
     async def answer_probes(self, port: int = 8080) -> None:
         """Answer knative.dev/pkg's `/health` and `/readiness` (and any other path) with 200."""

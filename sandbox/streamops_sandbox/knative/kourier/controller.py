@@ -1,21 +1,19 @@
 """cmd/kourier of net-kourier: turns internal Ingresses into what its gateways serve.
 
-The gateways are sent a stream of snapshots, each the whole state as JSON, in place of Envoy's
-protobufs: `version`; `external` and `internal`, backends (`namespace/service`) by host; `backends`,
-addresses (`ip:port`) by backend.
+In place of Envoy's discovery, each gateway is sent all routes whenever these change, as JSON: by
+listener (`external`, `internal`) and host the `addresses` of a backend, and `headers` to add.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 
 import orjson
 
 from streamops_sandbox import grpc
 from streamops_sandbox.controller import Key, key_of
 from streamops_sandbox.knative.conditions import Conditions
-from streamops_sandbox.knative.kourier.gateway import SNAPSHOTS
+from streamops_sandbox.knative.kourier.gateway import ROUTES_PORT
 from streamops_sandbox.knative.process import CONNECTION_ERRORS, Process
 from streamops_sandbox.knative.reconciler import Reconciler
 from streamops_sandbox.knative.serving import names
@@ -23,47 +21,16 @@ from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.objects import Object
 
 _XDS_PORT = 18000
-_PROBE_PORT = 8090
-_PROBE_SECONDS = 10.0
-_AGAIN_SECONDS = 2.0
+_SEND_SECONDS = 5.0
+_AGAIN_SECONDS = 0.5
+#: The queue's key for the gateways, which get routes even where there is no Ingress.
+_GATEWAYS: Key = (None, "")
 
 
 async def main(ctx: ContainerContext) -> int:
     """Run net-kourier's controller."""
-    async with Process(ctx) as process:
-        publisher = Publisher()
-        reconciler = IngressReconciler(process, publisher)
-        await process.listen_grpc(
-            _XDS_PORT, {grpc.HEALTH_CHECK: grpc.health, SNAPSHOTS: publisher.stream}
-        )
-        return await process.run(reconciler.run())
-
-
-class Publisher:
-    """Sends every gateway the newest snapshot, and each later one."""
-
-    def __init__(self) -> None:
-        self.version = 0
-        self._current: Object = {}
-        self._changed = asyncio.Condition()
-
-    async def publish(self, new: Object) -> None:
-        """Make a snapshot the newest, unless nothing has changed."""
-        if new != self._current:
-            async with self._changed:
-                self._current, self.version = new, self.version + 1
-                self._changed.notify_all()
-
-    async def stream(self, _request: bytes) -> AsyncIterator[bytes]:
-        """Yield snapshots from now on (the gRPC method gateways call)."""
-        sent = 0
-        while True:
-            async with self._changed:
-                while self.version == sent:
-                    await self._changed.wait()
-                sent = self.version
-                message = orjson.dumps({"version": sent, **self._current})
-            yield message
+    async with Process(ctx) as process, grpc.serving_health(ctx.pod_ip, _XDS_PORT):
+        return await process.run(IngressReconciler(process).run())
 
 
 class IngressReconciler(Reconciler):
@@ -72,15 +39,18 @@ class IngressReconciler(Reconciler):
     api_version = names.NETWORKING
     kind = "Ingress"
     dependents = ("NetworkConfigured", "LoadBalancerReady")
+    workers = 1  # no older routes are sent after newer ones
 
-    def __init__(self, process: Process, publisher: Publisher) -> None:
+    def __init__(self, process: Process) -> None:
         super().__init__(process.client)
-        self._process = process
-        self._publisher = publisher
-        self._gateways = process.ctx.env.get("KOURIER_GATEWAY_NAMESPACE") or "kourier-system"
+        self._transport = process.transport
+        self._namespace = process.ctx.env.get("KOURIER_GATEWAY_NAMESPACE") or "kourier-system"
+        #: The routes that each gateway has, and whether all ready ones have the newest.
+        self._sent: dict[str, Object] = {}
+        self._served = False
         slices = process.client.informer("discovery.k8s.io/v1", "EndpointSlice")
         self._slices = self.watch(slices, self._of_slice)
-        self.enqueue(None, "")  # gateways without any Ingress get a snapshot, too
+        self.enqueue(*_GATEWAYS)
 
     def mine(self, obj: Object) -> bool:
         """Tell whether the Ingress is for Kourier."""
@@ -88,21 +58,14 @@ class IngressReconciler(Reconciler):
         return bool(annotations.get(names.INGRESS_CLASS) == names.KOURIER)
 
     async def reconcile(self, namespace: str | None, name: str) -> None:
-        """Publish what has changed, then reconcile the Ingress, if there is one."""
-        await self._publisher.publish(self._snapshot())
+        """Send what has changed to the gateways, then reconcile the Ingress, if there is one."""
+        await self._send()
         await super().reconcile(namespace, name)
 
     async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
-        """Wait until every gateway serves the Ingress, then note where the gateways are."""
+        """Note where the gateways are, once all of them serve the Ingress."""
         conditions.true("NetworkConfigured")
-        version = self._publisher.version
-        gateways = _addresses(
-            part
-            for part in self._slices.list(self._gateways)
-            if _service(part) == "kourier-internal"
-        )
-        answers = await asyncio.gather(*(self._serves(pod, version) for pod in gateways))
-        if not gateways or not all(answers):
+        if not self._served:
             message = "Waiting for load balancer to be ready"
             conditions.unknown("LoadBalancerReady", "Uninitialized", message)
             self.requeue_after(*key_of(obj), _AGAIN_SECONDS)
@@ -112,40 +75,55 @@ class IngressReconciler(Reconciler):
             ("publicLoadBalancer", "kourier"),
             ("privateLoadBalancer", "kourier-internal"),
         ):
-            host = f"{service}.{self._gateways}.svc.cluster.local"
+            host = f"{service}.{self._namespace}.svc.cluster.local"
             obj["status"][field] = {"ingress": [{"domainInternal": host}]}
 
-    async def _serves(self, pod: str, version: int) -> bool:
-        """Wait until a gateway has got a snapshot; its probe listener answers then."""
-        url = f"http://{pod}:{_PROBE_PORT}/ready?version={version}"
+    async def _send(self) -> None:
+        """Send the routes to the gateways that do not have them, or are not ready: they may be new."""
+        found = self._of_service(self._namespace, "kourier-internal")
+        ready, routes = _addresses(found), self._routes()
+        had, self._sent = self._sent, {}
+        gateways = _addresses(found, but="terminating")
+        for pod in gateways:
+            if (pod in ready and had.get(pod) == routes) or await self._take(pod, routes):
+                self._sent[pod] = routes
+        self._served = bool(ready) and self._sent.keys() >= {*ready}
+        if len(self._sent) < len(gateways):
+            self.requeue_after(*_GATEWAYS, _AGAIN_SECONDS)
+
+    async def _take(self, pod: str, routes: Object) -> bool:
+        """Send a gateway the routes; tell whether it took them."""
+        url = f"http://{pod}:{ROUTES_PORT}/"
         try:
-            async with self._process.transport.request(
-                "GET", url, timeout=_PROBE_SECONDS
+            async with self._transport.request(
+                "PUT", url, data=orjson.dumps(routes), timeout=_SEND_SECONDS
             ) as answer:
                 return answer.status == 200
         except CONNECTION_ERRORS:
             return False
 
-    def _snapshot(self) -> Object:
-        found: Object = {"external": {}, "internal": {}, "backends": {}}
+    def _routes(self) -> Object:
+        found: Object = {"external": {}, "internal": {}}
         for obj in self.objects.list():
             if not self.mine(obj) or obj["metadata"].get("deletionTimestamp"):
                 continue
             for rule in obj["spec"].get("rules") or []:
-                backend = _backend(rule)
-                found["backends"]["/".join(backend)] = self._addresses_of(*backend)
-                route = {"backend": "/".join(backend), "headers": _added_headers(rule)}
+                addresses = self._addresses_of(*_backend(rule))
+                route = {"addresses": addresses, "headers": _added_headers(rule)}
                 for host in rule["hosts"]:
                     found["internal"][host] = route
                     if rule.get("visibility") != "ClusterLocal":
                         found["external"][host] = route
         return found
 
+    def _of_service(self, namespace: str, service: str) -> list[Object]:
+        """Return the EndpointSlices of a Service."""
+        return [part for part in self._slices.list(namespace) if _service(part) == service]
+
     def _addresses_of(self, namespace: str, service: str) -> list[str]:
         return sorted(
             f"{address}:{port['port']}"
-            for part in self._slices.list(namespace)
-            if _service(part) == service
+            for part in self._of_service(namespace, service)
             for port in part.get("ports") or []
             if port.get("name") == "http"
             for address in _addresses([part])
@@ -154,11 +132,12 @@ class IngressReconciler(Reconciler):
     def _of_slice(self, part: Object) -> list[Key]:
         """Return the Ingresses to a Service; all of them where gateways come or go."""
         changed = (part["metadata"]["namespace"], _service(part))
+        if changed[0] == self._namespace:
+            return [_GATEWAYS, *map(key_of, self.objects.list())]
         return [
             key_of(obj)
             for obj in self.objects.list()
-            if changed[0] == self._gateways
-            or any(_backend(rule) == changed for rule in obj["spec"].get("rules") or [])
+            if any(_backend(rule) == changed for rule in obj["spec"].get("rules") or [])
         ]
 
 
@@ -182,13 +161,15 @@ def _service(part: Object) -> str:
     return name
 
 
-def _addresses(slices: Iterable[Object]) -> list[str]:
+def _addresses(slices: Iterable[Object], but: str = "") -> list[str]:
+    """Return the addresses of endpoints that are ready, or that are anything `but` this."""
     return sorted(
         {
             address
             for part in slices
             for endpoint in part.get("endpoints") or []
-            if (endpoint.get("conditions") or {}).get("ready") is not False
+            for conditions in [endpoint.get("conditions") or {}]
+            if (not conditions.get(but) if but else conditions.get("ready") is not False)
             for address in endpoint["addresses"]
         }
     )
