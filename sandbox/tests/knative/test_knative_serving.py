@@ -15,9 +15,13 @@ def revision_of(cluster, name, namespace):
     return cluster.get(SERVING, "Service", name, namespace)["status"]["latestReadyRevisionName"]
 
 
-def replicas(cluster, revision, namespace):
-    deployment = cluster.get("apps/v1", "Deployment", f"{revision}-deployment", namespace)
-    return deployment["spec"]["replicas"]
+def pods(cluster, service, namespace):
+    """Return the revisions that a Service's running pods are of."""
+    return [
+        pod["metadata"]["labels"]["serving.knative.dev/revision"]
+        for pod in cluster.pods(namespace, f"serving.knative.dev/service={service}")
+        if not pod["metadata"].get("deletionTimestamp")
+    ]
 
 
 def test_a_service_gets_a_url_and_answers_inside_and_outside(cluster, namespace):
@@ -69,10 +73,22 @@ def test_each_change_of_the_template_is_a_revision_that_gets_the_traffic(cluster
 
 def test_scale_stays_within_its_bounds_and_old_revisions_have_no_pods(cluster, namespace):
     cluster.ksvc("bounded", namespace, {"min-scale": "2"})
-    until(lambda: replicas(cluster, "bounded-00001", namespace) == 2, "the lower bound")
+    assert pods(cluster, "bounded", namespace) == ["bounded-00001"] * 2
     cluster.ksvc("bounded", namespace, {"min-scale": "0"})
-    until(lambda: replicas(cluster, "bounded-00002", namespace) == 1, "one pod is the least")
-    until(lambda: replicas(cluster, "bounded-00001", namespace) == 0, "nothing for the old one")
+    until(lambda: pods(cluster, "bounded", namespace) == ["bounded-00002"], "one pod is the least")
+
+
+def test_a_revision_that_fails_leaves_the_traffic_to_the_one_before(cluster, namespace):
+    cluster.ksvc("kept", namespace, COLOR="blue")
+    broken = cluster.ksvc_object("kept", namespace, COLOR="green")
+    container = broken["spec"]["template"]["spec"]["containers"][0]
+    container["command"] = ["python3", "-c", "raise SystemExit(3)"]
+    cluster.apply(broken)
+    cluster.wait("condition=ConfigurationsReady=False", "ksvc/kept", namespace=namespace)
+    status = cluster.get(SERVING, "Service", "kept", namespace)["status"]
+    names = status["latestReadyRevisionName"], status["latestCreatedRevisionName"]
+    assert names == ("kept-00001", "kept-00002")
+    assert cluster.fetch(f"kept.{namespace}.localhost", "/env").json()["COLOR"] == "blue"
 
 
 def test_a_container_that_ends_makes_the_service_not_ready_with_its_reason(cluster, namespace):
@@ -90,9 +106,10 @@ def test_a_container_that_ends_makes_the_service_not_ready_with_its_reason(clust
         return (ready.get("status"), ready.get("reason"))
 
     until(lambda: reason() == ("False", "RevisionMissing"), "Ready is False")
-    revision = cluster.get(SERVING, "Revision", "broken-00001", namespace)
-    healthy = [c for c in revision["status"]["conditions"] if c["type"] == "ContainerHealthy"]
-    assert healthy[0]["reason"] == "ExitCode3"
+    conditions = cluster.get(SERVING, "Service", "broken", namespace)["status"]["conditions"]
+    (found,) = (c for c in conditions if c["type"] == "ConfigurationsReady")
+    assert found["reason"] == "RevisionFailed"
+    assert 'Revision "broken-00001" failed with message: Container failed' in found["message"]
 
 
 @pytest.mark.parametrize(
@@ -113,18 +130,6 @@ def test_the_webhook_refuses(cluster, namespace, change, message):
         cluster.apply(service)
     assert message in str(refusal.value)
     assert "validation.webhook.serving.knative.dev" in str(refusal.value)
-
-
-def test_an_edited_example_is_refused(cluster):
-    example = {"metadata": {"annotations": {"knative.dev/example-checksum": "00000000"}}}
-    with pytest.raises(Exception, match="_example"):
-        cluster.patch(
-            "v1",
-            "ConfigMap",
-            "config-autoscaler",
-            "knative-serving",
-            {**example, "data": {"_example": "edited"}},
-        )
 
 
 def test_private_services_have_no_public_host(cluster, namespace):

@@ -26,8 +26,6 @@ class Defaulter:
             if isinstance(spec.get("template"), dict):
                 self._revision(spec["template"].setdefault("spec", {}))
             _traffic(spec)
-        if kind["kind"] == "Revision":
-            self._revision(spec)
         annotate_user(obj, request, _GROUP)
 
     def _revision(self, spec: Object) -> None:

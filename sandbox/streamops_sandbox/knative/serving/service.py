@@ -1,32 +1,35 @@
-"""Service (ksvc): a Revision for each template, an Ingress to the newest that is ready, and its names.
+"""Service (ksvc): a Deployment of its template, a Service before the pods, an Ingress, and its names.
 
-Upstream puts a Configuration and a Route between; the conditions are theirs. Domains follow
-config-domain.
+Upstream puts a Configuration, Revisions and a Route between; the conditions are theirs. Here another
+template is a rollout of the one Deployment, and a Revision is no more than its name.
 """
 
 from __future__ import annotations
 
 import yaml
 
-from streamops_sandbox.client import ApiError, Client
-from streamops_sandbox.controller import controller_of
+from streamops_sandbox.client import Client
+from streamops_sandbox.controller import Key
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import configmaps
-from streamops_sandbox.knative.conditions import Conditions, find, is_true
-from streamops_sandbox.knative.reconciler import NotOwned, Reconciler, ensure, owned
-from streamops_sandbox.knative.serving import names
+from streamops_sandbox.knative.conditions import Conditions, find
+from streamops_sandbox.knative.reconciler import Reconciler, ensure, owned
+from streamops_sandbox.knative.serving import deployment, names
 from streamops_sandbox.objects import Object
 
 _DEFAULT_CLASS = "istio.ingress.networking.knative.dev"
-_GROUP = "serving.knative.dev/"
-_CLUSTER = "cluster.local"
-_LOCAL = f"svc.{_CLUSTER}"
+_LOCAL = "svc.cluster.local"
 _DOMAIN_TEMPLATE = "{{.Name}}.{{.Namespace}}.{{.Domain}}"
 _TRAFFIC = [{"latestRevision": True, "percent": 100}]
+_KPA = "kpa.autoscaling.knative.dev"
+_WAITING = (
+    "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "ErrImageNeverPull",
+    "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "RunContainerError",
+)  # fmt: skip
 
 
 class ServiceReconciler(Reconciler):
-    """Reconciles `serving.knative.dev/v1` Services; old Revisions stay, without pods."""
+    """Reconciles `serving.knative.dev/v1` Services."""
 
     api_version = names.API
     kind = "Service"
@@ -36,35 +39,31 @@ class ServiceReconciler(Reconciler):
         super().__init__(client)
         self._config = config
         config.subscribe(self.enqueue_all)
-        self._revisions = self.watch_owned(client.informer(names.API, "Revision"), self.kind)
+        self._deployments = self.watch_owned(client.informer("apps/v1", "Deployment"), self.kind)
         self._ingresses = self.watch_owned(client.informer(names.NETWORKING, "Ingress"), self.kind)
         self._services = self.watch_owned(client.informer("v1", "Service"), self.kind)
+        self._pods = self.watch(client.informer("v1", "Pod"), _service_of)
 
     async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
-        """Keep the newest Revision, then lead traffic to the newest that is ready."""
+        """Roll out the template, then lead traffic to the pods once any Revision was ready."""
         if missing := self._not_modelled(obj):
             message = f"the sandbox does not model {missing}"
             conditions.false("RoutesReady", "NotModelled", message)
             return
-        revisions = self._owned(obj)
-        newest = await self._newest(obj, revisions, conditions)
-        if newest is None:
-            return
-        status, ready = obj["status"], [one for one in revisions if is_true(one)]
-        status["latestCreatedRevisionName"] = newest["metadata"]["name"]
-        _mark_configuration(newest, conditions)
-        local = _local_hosts(obj)
-        external = self._external_host(obj)
+        name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
+        current = self._deployments.get(f"{name}-deployment", namespace)
+        found = await ensure(self.client, current, deployment.make(obj, current))
+        await self._expose(obj)
+        self._mark_configuration(obj, found, conditions)
+        status, local, external = obj["status"], _local_hosts(obj), self._external_host(obj)
         status["url"] = f"http://{external or local[-1]}"
         status["address"] = {"url": f"http://{local[-1]}"}
-        if not ready:
-            self._mark_waiting(obj, newest, conditions)
+        ready = status.get("latestReadyRevisionName")
+        if ready is None:
+            self._mark_waiting(name, conditions)
             return
-        active = ready[-1]["metadata"]["name"]
-        status["latestReadyRevisionName"] = active
-        status["traffic"] = [{**_TRAFFIC[0], "revisionName": active}]
-        await self._retire(revisions, active)
-        await self._route(obj, active, [external] if external else [], conditions)
+        status["traffic"] = [{**_TRAFFIC[0], "revisionName": ready}]
+        await self._route(obj, [external] if external else [], conditions)
 
     def _not_modelled(self, obj: Object) -> str:
         """Return what of the Service or its settings the sandbox does not do; empty for nothing."""
@@ -75,64 +74,65 @@ class ServiceReconciler(Reconciler):
             return "domain-template"
         if obj["spec"].get("traffic", _TRAFFIC) != _TRAFFIC:
             return "traffic targets other than the latest revision"
+        annotations = (obj["spec"]["template"].get("metadata") or {}).get("annotations") or {}
+        if (scaler := annotations.get(names.AUTOSCALER_CLASS, _KPA)) != _KPA:
+            return f"autoscaling of class {scaler}"
         return ""
 
-    def _owned(self, obj: Object) -> list[Object]:
-        """Return the Service's Revisions, the newest last."""
-        uid, namespace = obj["metadata"]["uid"], obj["metadata"]["namespace"]
-        found = self._revisions.list(namespace)
-        return sorted(
-            (one for one in found if (controller_of(one) or {}).get("uid") == uid), key=_generation
-        )
+    async def _expose(self, obj: Object) -> None:
+        """Keep the Service that the gateway sends requests to."""
+        name = _pods_name(obj)
+        if self._services.get(name, obj["metadata"]["namespace"]) is None:
+            port = {"name": "http", "port": 80, "targetPort": deployment.USER_PORT}
+            selector = {names.SERVICE_UID: obj["metadata"]["uid"]}
+            spec = {"ports": [port], "selector": selector}
+            await self.client.create(_child(obj, "v1", "Service", spec, name))
 
-    async def _newest(
-        self, obj: Object, revisions: list[Object], conditions: Conditions
-    ) -> Object | None:
-        """Return the Revision of the template, created where the newest is of another one."""
-        if revisions and _is_of(revisions[-1], obj["spec"]["template"]):
-            return revisions[-1]
-        desired = _revision(obj, _generation(revisions[-1]) + 1 if revisions else 1)
-        try:
-            return await self.client.create(desired)
-        except ApiError as error:
-            if not error.already_exists:
-                raise
-        name, namespace = desired["metadata"]["name"], desired["metadata"]["namespace"]
-        found = await self.client.get(names.API, "Revision", name, namespace)
-        if (controller_of(found) or {}).get("uid") == obj["metadata"]["uid"]:
-            return found  # created a moment ago, and not seen yet
-        message = f'Revision "{name}" exists and belongs to something else'
-        conditions.false("ConfigurationsReady", "RevisionFailed", message)
-        return None
+    def _mark_configuration(self, obj: Object, found: Object, conditions: Conditions) -> None:
+        """Note how far the rollout is; a Revision that was ready stays so while its pods come back."""
+        status, kind = obj["status"], "ConfigurationsReady"
+        newest = found["metadata"]["labels"][names.REVISION]
+        is_new = status.get("latestCreatedRevisionName") != newest
+        status["latestCreatedRevisionName"] = newest
+        if _is_rolled_out(found):
+            status["latestReadyRevisionName"] = newest
+            conditions.true(kind)
+        elif problem := self._problem(obj, found, newest):
+            message = f'Revision "{newest}" failed with message: {problem}.'
+            conditions.false(kind, "RevisionFailed", message)
+        elif is_new or (
+            status.get("latestReadyRevisionName") != newest
+            and (conditions.get(kind) or {}).get("status") != "False"
+        ):
+            conditions.unknown(kind, "Deploying")
+
+    def _problem(self, obj: Object, found: Object, revision: str) -> str:
+        """Return what keeps the newest pods from running; empty for nothing."""
+        container = deployment.serving_container(obj)["name"]
+        for pod in self._pods.list(obj["metadata"]["namespace"]):
+            is_newest = (pod["metadata"].get("labels") or {}).get(names.REVISION) == revision
+            if is_newest and (problem := _of_pod(pod, container)):
+                return problem
+        for kind, bad in (("ReplicaFailure", "True"), ("Progressing", "False")):
+            condition = find(found, kind)
+            if condition is not None and condition["status"] == bad:
+                return str(condition.get("message") or condition.get("reason"))
+        return ""
 
     @staticmethod
-    def _mark_waiting(obj: Object, newest: Object, conditions: Conditions) -> None:
+    def _mark_waiting(name: str, conditions: Conditions) -> None:
         """Note that no Revision is ready yet."""
-        name = obj["metadata"]["name"]
-        if (find(newest) or {}).get("status") == "False":
+        if (conditions.get("ConfigurationsReady") or {}).get("status") == "False":
             message = f'Configuration "{name}" does not have any ready Revision.'
             conditions.false("RoutesReady", "RevisionMissing", message)
         else:
             message = f'Configuration "{name}" is waiting for a Revision to become ready.'
             conditions.unknown("RoutesReady", "RevisionMissing", message)
 
-    async def _retire(self, revisions: list[Object], active: str) -> None:
-        """Note on Revisions up to the active one whether they have pods."""
-        for revision in revisions:
-            is_active = revision["metadata"]["name"] == active
-            state = "active" if is_active else "reserve"
-            if revision["metadata"]["labels"].get(names.ROUTING_STATE) != state:
-                labels = {"labels": {names.ROUTING_STATE: state}}
-                await self.client.patch(revision, {"metadata": labels})
-            if is_active:
-                return
-
-    async def _route(
-        self, obj: Object, revision: str, external: list[str], conditions: Conditions
-    ) -> None:
+    async def _route(self, obj: Object, external: list[str], conditions: Conditions) -> None:
         """Keep the Ingress and, once that is programmed, the name inside the cluster."""
         name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
-        desired = self._ingress(obj, revision, external)
+        desired = self._ingress(obj, external)
         current = self._ingresses.get(name, namespace)
         programmed = await ensure(self.client, current, desired)
         state = programmed.get("status") or {}
@@ -149,15 +149,12 @@ class ServiceReconciler(Reconciler):
             "ports": [{"name": "http2", "port": 80, "protocol": "TCP", "targetPort": 80}],
         }
         placeholder = _child(obj, "v1", "Service", spec)
-        try:
-            await ensure(self.client, self._services.get(name, namespace), placeholder)
-        except NotOwned as error:
-            conditions.false("RoutesReady", "ServiceNotOwned", str(error))
+        await ensure(self.client, self._services.get(name, namespace), placeholder)
 
-    def _ingress(self, obj: Object, revision: str, external: list[str]) -> Object:
+    def _ingress(self, obj: Object, external: list[str]) -> Object:
         settings = configmaps.data(self._config, "config-network")
         split = {
-            "serviceName": revision,
+            "serviceName": _pods_name(obj),
             "serviceNamespace": obj["metadata"]["namespace"],
             "servicePort": 80,
             "percent": 100,
@@ -199,58 +196,50 @@ def _local_hosts(obj: Object) -> list[str]:
     return [base, f"{base}.svc", f"{base}.{_LOCAL}"]
 
 
-def _child(obj: Object, api_version: str, kind: str, spec: Object) -> Object:
-    """Return an object of the Service's own name."""
+def _pods_name(obj: Object) -> str:
+    """Return the name of the Service before the pods."""
+    return f"{obj['metadata']['name']}-pods"
+
+
+def _child(obj: Object, api_version: str, kind: str, spec: Object, name: str = "") -> Object:
+    """Return an object of the Service's own name, or another one."""
     metadata = obj["metadata"]
     labels = {names.ROUTE: metadata["name"], names.SERVICE: metadata["name"]}
     labels = {**(metadata.get("labels") or {}), **labels}
-    return owned(obj, api_version, kind, metadata["name"], spec, labels=labels)
+    return owned(obj, api_version, kind, name or metadata["name"], spec, labels=labels)
 
 
-def _mark_configuration(newest: Object, conditions: Conditions) -> None:
-    ready, kind = find(newest), "ConfigurationsReady"
-    if ready is not None and ready["status"] == "False":
-        name, why = newest["metadata"]["name"], ready.get("message", "")
-        message = f'Revision "{name}" failed with message: {why}.'
-        conditions.false(kind, "RevisionFailed", message)
-    else:
-        conditions.mirror(kind, ready, absent=("", ""))
+def _is_rolled_out(found: Object) -> bool:
+    """Tell whether all pods of a Deployment are of its newest template, and available."""
+    status, wanted = found.get("status") or {}, found["spec"]["replicas"]
+    counts = [status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
+    seen = status.get("observedGeneration") == found["metadata"]["generation"]
+    return seen and counts == [wanted] * 3
 
 
-def _generation(revision: Object) -> int:
-    return int((revision["metadata"].get("labels") or {}).get(names.CONFIGURATION_GENERATION, 0))
+def _of_pod(pod: Object, container: str) -> str:
+    if pod["metadata"].get("deletionTimestamp"):
+        return ""
+    state = pod.get("status") or {}
+    for condition in state.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return str(condition.get("message", ""))
+    statuses = state.get("containerStatuses") or []
+    return next((_of_container(one) for one in statuses if one["name"] == container), "")
 
 
-def _own(marks: dict[str, str] | None) -> dict[str, str]:
-    return {k: v for k, v in names.inherited(marks).items() if not k.startswith(_GROUP)}
+def _of_container(status: Object) -> str:
+    waiting = (status.get("state") or {}).get("waiting") or {}
+    states = (status.get("state") or {}, status.get("lastState") or {})
+    ended = next((s["terminated"] for s in states if s.get("terminated")), None)
+    is_waiting = waiting.get("reason") in _WAITING
+    if ended is not None and (is_waiting or "terminated" in states[0]):
+        code = ended.get("exitCode", 0)
+        reason = ended.get("message") or ended.get("reason") or f"exit code {code}"
+        return f"Container failed with: {reason}"
+    return str(waiting.get("message") or waiting["reason"]) if is_waiting else ""
 
 
-def _is_of(revision: Object, template: Object) -> bool:
-    """Tell whether a Revision was made from a template."""
-    wanted, metadata = template.get("metadata") or {}, revision["metadata"]
-    return (
-        revision["spec"] == template["spec"]
-        and wanted.get("name") in (None, "", metadata["name"])
-        and all(
-            _own(metadata.get(key)) == _own(wanted.get(key)) for key in ("labels", "annotations")
-        )
-    )
-
-
-def _revision(obj: Object, number: int) -> Object:
-    metadata, template = obj["metadata"], obj["spec"]["template"]
-    own = template.get("metadata") or {}
-    labels = {
-        **(own.get("labels") or {}),
-        names.CONFIGURATION: metadata["name"],
-        names.CONFIGURATION_GENERATION: str(number),
-        names.ROUTING_STATE: "pending",
-        names.SERVICE: metadata["name"],
-        names.SERVICE_UID: metadata["uid"],
-    }
-    annotations = names.inherited(own.get("annotations"))
-    creator = (metadata.get("annotations") or {}).get(names.LAST_MODIFIER)
-    if creator:
-        annotations[names.CREATOR] = creator
-    name, spec = own.get("name") or f"{metadata['name']}-{number:05}", template["spec"]
-    return owned(obj, names.API, "Revision", name, spec, labels=labels, annotations=annotations)
+def _service_of(pod: Object) -> list[Key]:
+    name = (pod["metadata"].get("labels") or {}).get(names.SERVICE)
+    return [(pod["metadata"]["namespace"], name)] if name else []

@@ -20,7 +20,6 @@ _FLAGGED_POD_FIELDS = (
     "shareProcessNamespace", "tolerations", "topologySpreadConstraints",
 )  # fmt: skip
 _FORBIDDEN_CONTAINER_FIELDS = ("lifecycle", "stdin", "stdinOnce", "tty", "volumeDevices")
-_SCALES = ("autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/max-scale")
 
 
 class Validator:
@@ -35,23 +34,15 @@ class Validator:
         Raises:
             Denied: with everything that is wrong with it.
         """
-        kind, old = request["kind"]["kind"], request.get("oldObject") or {}
-        errors = FieldErrors()
-        spec = obj.get("spec") or {}
-        if kind == "Service":
-            self._template(errors, spec.get("template") or {})
-        if kind == "Revision" and old and old.get("spec") != spec:
-            errors.add("Immutable fields changed (-old +new)", "spec")
-        errors.refuse()
+        if request["kind"]["kind"] == "Service":
+            errors = FieldErrors()
+            self._template(errors, (obj.get("spec") or {}).get("template") or {})
+            errors.refuse()
 
     def _template(self, errors: FieldErrors, template: Object) -> None:
         if not template:
             errors.missing("spec.template")
             return
-        annotations = (template.get("metadata") or {}).get("annotations") or {}
-        for name in _SCALES:
-            if not annotations.get(name, "0").isdigit():
-                errors.invalid(annotations[name], f"spec.template.metadata.annotations.{name}")
         spec, path = template.get("spec") or {}, "spec.template.spec"
         for name in spec:
             flag = f"kubernetes.podspec-{name.lower()}"
