@@ -7,7 +7,6 @@ import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ _MEMBER = re.compile(
     r"allUsers|allAuthenticatedUsers|(user|serviceAccount|group|domain|deleted:\w+):[^\s:]\S*"
     r"|(principal|principalSet)://\S+"
 )
-_EXPIRY = re.compile(r'request\.time\s*<\s*timestamp\(\s*"([^"]+)"\s*\)')
 
 
 @dataclass(slots=True)
@@ -75,11 +73,11 @@ class Policy:
         self.generation += 1
 
     def grants(self, permission: str, members: Iterable[str]) -> bool:
-        """Whether a binding gives `permission` to one of `members` now."""
+        """Whether a binding gives `permission` to one of `members`; those with a condition do not."""
         names = frozenset(members)
         return any(
             names.intersection(binding.get("members", ()))
-            and _holds(binding.get("condition"))
+            and "condition" not in binding
             and permits(binding["role"], permission)
             for binding in self.bindings
         )
@@ -109,16 +107,5 @@ def _checked(binding: Mapping[str, Any]) -> dict[str, Any]:
             raise invalid("policy.bindings.member", f"Invalid member: {member!r}")
     checked: dict[str, Any] = {"role": role, "members": sorted(set(members))}
     if condition := binding.get("condition"):
-        _holds(condition)
         checked["condition"] = dict(condition)
     return checked
-
-
-def _holds(condition: Mapping[str, Any] | None) -> bool:
-    """Evaluate `request.time < timestamp("…")`, the one condition modelled."""
-    if not condition:
-        return True
-    found = _EXPIRY.fullmatch(condition["expression"].strip())
-    if not found:
-        raise not_modelled(f"the condition {condition['expression']!r}, only request.time < …")
-    return datetime.now(UTC) < datetime.fromisoformat(found[1].replace("Z", "+00:00"))
