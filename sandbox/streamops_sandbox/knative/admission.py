@@ -21,7 +21,6 @@ from streamops_sandbox.client import ApiError
 from streamops_sandbox.controller import Controller
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import certificates
-from streamops_sandbox.knative.configmaps import check_example
 from streamops_sandbox.knative.fielderrors import Denied
 from streamops_sandbox.knative.process import Process, is_probe
 from streamops_sandbox.objects import Object
@@ -73,32 +72,23 @@ def rules(kinds: Iterable[tuple[str, Iterable[str], str]], operations: list[str]
 
 
 def standard_webhooks(
-    group: str,
-    kinds: Iterable[tuple[str, Iterable[str], str]],
-    *,
-    default: Judge,
-    validate: Judge,
-    validate_config: Judge = lambda request, config: None,
+    group: str, kinds: Iterable[tuple[str, Iterable[str], str]], *, default: Judge, validate: Judge
 ) -> list[Webhook]:
     """Return the webhooks both products have: for their kinds, and for their ConfigMaps.
 
-    Each gets the AdmissionReview's request and a copy of its object, which `default` completes and
-    the others check, raising Denied. Namespaces can opt out of those for kinds.
+    The former get the AdmissionReview's request and a copy of its object, which `default` completes
+    and `validate` checks, raising Denied; namespaces can opt out of them. ConfigMaps all pass.
     """
     exclude = {"key": "webhooks.knative.dev/exclude", "operator": "DoesNotExist"}
     changes = ["CREATE", "UPDATE"]
     configs = rules([("", ["v1"], "configmaps")], changes)
     configs[0]["resources"] = ["configmaps/*"]
 
-    def check_config(request: Request, config: Object) -> None:
-        check_example(config)
-        validate_config(request, config)
-
     def webhook(
         name: str, path: str, judge: Judge, found: list[Object], *, mutating: bool = False
     ) -> Webhook:
         settings: Object = {"rules": found}
-        if path != "/config-validation":
+        if found is not configs:
             settings["namespaceSelector"] = {"matchExpressions": [exclude]}
         return Webhook(f"{name}.{group}", mutating, path, _handle(judge), lambda: settings)
 
@@ -106,7 +96,7 @@ def standard_webhooks(
     return [
         webhook("webhook", "/defaulting", default, rules(kinds, changes), mutating=True),
         webhook("validation.webhook", "/resource-validation", validate, checked),
-        webhook("config.webhook", "/config-validation", check_config, configs),
+        webhook("config.webhook", "/config-validation", lambda *_: None, configs),
     ]
 
 

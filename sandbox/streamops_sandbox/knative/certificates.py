@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import ssl
 from typing import Any
 
 import trustme
-from cryptography import x509
 
 #: Keys of the Secret's data.
 SERVER_KEY, SERVER_CERT, CA_CERT = "server-key.pem", "server-cert.pem", "ca-cert.pem"
-_LIFETIME = datetime.timedelta(days=7)
-_RENEW_BEFORE = datetime.timedelta(days=1)
 
 
 def create(service: str, namespace: str) -> dict[str, str]:
@@ -21,8 +17,7 @@ def create(service: str, namespace: str) -> dict[str, str]:
     authority = trustme.CA(organization_name="knative.dev")
     base = f"{service}.{namespace}"
     hosts = (service, base, f"{base}.svc", f"{base}.svc.cluster.local")
-    expiry = datetime.datetime.now(datetime.UTC) + _LIFETIME
-    issued = authority.issue_cert(*hosts, organization_name="knative.dev", not_after=expiry)
+    issued = authority.issue_cert(*hosts, organization_name="knative.dev")
     found = {
         SERVER_KEY: issued.private_key_pem,
         SERVER_CERT: issued.cert_chain_pems[0],
@@ -32,15 +27,8 @@ def create(service: str, namespace: str) -> dict[str, str]:
 
 
 def usable(secret: dict[str, Any]) -> bool:
-    """Tell whether a Secret holds a certificate that is good for another day."""
-    data = secret.get("data") or {}
-    if not all(data.get(key) for key in (SERVER_KEY, SERVER_CERT, CA_CERT)):
-        return False
-    try:
-        certificate = x509.load_pem_x509_certificate(base64.b64decode(data[SERVER_CERT]))
-    except ValueError:
-        return False
-    return certificate.not_valid_after_utc - _RENEW_BEFORE > datetime.datetime.now(datetime.UTC)
+    """Tell whether a Secret holds a certificate; those of a cluster outlast it."""
+    return all((secret.get("data") or {}).get(key) for key in (SERVER_KEY, SERVER_CERT, CA_CERT))
 
 
 def server_context(secret: dict[str, Any]) -> ssl.SSLContext:

@@ -27,13 +27,6 @@ def is_true(obj: dict[str, Any] | None, kind: str = "Ready") -> bool:
     return condition is not None and condition.get("status") == "True"
 
 
-def is_ready(obj: dict[str, Any] | None) -> bool:
-    """Tell whether the object is Ready for its current generation."""
-    if obj is None or not is_true(obj):
-        return False
-    return bool(obj["status"].get("observedGeneration") == obj["metadata"].get("generation"))
-
-
 class Conditions:
     """Edit `status["conditions"]` in place; times move only when something else does."""
 

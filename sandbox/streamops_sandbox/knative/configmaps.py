@@ -1,22 +1,12 @@
-"""The settings that releases keep in ConfigMaps, and the guard of their `_example`."""
+"""The settings that releases keep in ConfigMaps."""
 
 from __future__ import annotations
 
-import re
-import zlib
 from typing import Any
 
 import yaml
 
 from streamops_sandbox.informer import Informer
-from streamops_sandbox.knative.fielderrors import Denied
-
-_CHECKSUM = "knative.dev/example-checksum"
-_EDITED = (
-    'the update modifies a key in "_example" which is probably not what you want.'
-    " Instead, copy the respective setting to the top-level of the ConfigMap,"
-    ' directly below "data"'
-)
 
 
 def data(config: Informer, name: str) -> dict[str, str]:
@@ -36,21 +26,3 @@ def defaults(config: Informer, name: str, key: str, namespace: str) -> dict[str,
     document = yaml.safe_load(data(config, name).get(key, "")) or {}
     for_namespace = (document.get("namespaceDefaults") or {}).get(namespace)
     return {**(document.get("clusterDefault") or {}), **(for_namespace or {})}
-
-
-def checksum(example: str) -> str:
-    r"""Return upstream's checksum: CRC32 of the text with line breaks as a literal `\n`."""
-    text = re.sub(r"(\r?\n)+", r"\\n", example.strip())
-    return f"{zlib.crc32(text.encode()):08x}"
-
-
-def check_example(config: dict[str, Any]) -> None:
-    """Refuse a ConfigMap whose `_example` no longer fits its checksum annotation.
-
-    Raises:
-        Denied: in upstream's words.
-    """
-    wanted = (config["metadata"].get("annotations") or {}).get(_CHECKSUM)
-    example = (config.get("data") or {}).get("_example")
-    if wanted is not None and example is not None and checksum(example) != wanted:
-        raise Denied(f"validation failed: {_EDITED}")

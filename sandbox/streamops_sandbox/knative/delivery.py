@@ -17,12 +17,8 @@ from streamops_sandbox.knative.cloudevents import Event
 from streamops_sandbox.knative.process import CONNECTION_ERRORS
 from streamops_sandbox.knative.transport import Transport
 
-_DURATION = re.compile(
-    r"P(?=.)(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
-    r"(?:T(?=.)(?:(?P<hours>\d+(?:[.,]\d+)?)H)?(?:(?P<minutes>\d+(?:[.,]\d+)?)M)?"
-    r"(?:(?P<seconds>\d+(?:[.,]\d+)?)S)?)?"
-)
-_UNITS = {"weeks": 604800, "days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
+_DURATION = re.compile(r"P(?=.)(\d+W)?(\d+D)?(T(?=.)([\d.]+H)?([\d.]+M)?([\d.]+S)?)?")
+_UNITS = {"W": 604800, "D": 86400, "H": 3600, "M": 60, "S": 1}
 _RETRIED = frozenset({404, 408, 409, 429})
 _ERROR_DATA_LIMIT = 1024
 #: Headers of a request that go along with its event (besides `knative-` ones).
@@ -35,11 +31,9 @@ def seconds(text: str) -> float:
     Raises:
         ValueError: the text is none; years and months, which have no fixed length, count as none.
     """
-    found = _DURATION.fullmatch(text)
-    if found is None:
+    if not _DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is not an ISO 8601 duration")
-    parts = found.groupdict(default="0")
-    return sum(float(parts[unit].replace(",", ".")) * size for unit, size in _UNITS.items())
+    return sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([\d.]+)([WDHMS])", text))
 
 
 @dataclass(frozen=True)
@@ -82,43 +76,36 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class Sender:
-    """Sends events over a process's transport."""
+async def send(
+    transport: Transport, event: Event, url: str, policy: Policy, *, replies: bool = False
+) -> Answer:
+    """Send an event until it is taken or all retries are used; return the last answer.
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    No answer at all counts as status 500, as upstream reports it. Where `replies` are asked for, an
+    answer with a body that is not an event counts as status 502.
+    """
+    for attempt in itertools.count():
+        answer = await _once(transport, event, url, policy, replies=replies)
+        retriable = answer.status >= 500 or answer.status in _RETRIED
+        if answer.ok or not retriable or attempt >= policy.retry:
+            break
+        await asyncio.sleep(policy.wait(attempt))
+    return answer
 
-    async def send(
-        self, event: Event, url: str, policy: Policy, *, replies: bool = False
-    ) -> Answer:
-        """Send an event until it is taken or all retries are used; return the last answer.
 
-        No answer at all counts as status 500, as upstream reports it. Where `replies` are asked
-        for, an answer with a body that is not an event counts as status 502.
-        """
-        for attempt in itertools.count():
-            answer = await self._once(event, url, policy, replies=replies)
-            retriable = answer.status >= 500 or answer.status in _RETRIED
-            if answer.ok or not retriable or attempt >= policy.retry:
-                break
-            await asyncio.sleep(policy.wait(attempt))
-        return answer
-
-    async def _once(self, event: Event, url: str, policy: Policy, *, replies: bool) -> Answer:
-        headers, body = event.to_http()
-        headers["Prefer"] = "reply"
-        try:
-            async with self._transport.request(
-                "POST", url, headers=headers, data=body, timeout=policy.timeout
-            ) as response:
-                content = await response.read()
-                answer = Answer(response.status, content)
-                if answer.ok and replies:
-                    return _read_reply(answer, response.headers)
-                return answer
-        except CONNECTION_ERRORS as error:
-            reason = str(error) or type(error).__name__
-            return Answer(500, f"dispatch error: {reason}".encode())
+async def _once(
+    transport: Transport, event: Event, url: str, policy: Policy, *, replies: bool
+) -> Answer:
+    headers, body = event.to_http()
+    headers["Prefer"] = "reply"
+    try:
+        async with transport.request(
+            "POST", url, headers=headers, data=body, timeout=policy.timeout
+        ) as response:
+            answer = Answer(response.status, await response.read())
+            return _read_reply(answer, response.headers) if answer.ok and replies else answer
+    except CONNECTION_ERRORS as error:
+        return Answer(500, f"dispatch error: {str(error) or type(error).__name__}".encode())
 
 
 def _read_reply(answer: Answer, headers: Mapping[str, str]) -> Answer:

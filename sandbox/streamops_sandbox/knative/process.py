@@ -61,9 +61,13 @@ class Process:
         self._runners.append(runner)
         await web.TCPSite(runner, self.ctx.pod_ip, port, ssl_context=tls, backlog=1024).start()
 
-    async def answer_probes(self, port: int = 8080) -> None:
+    async def answer_probes(self) -> None:
         """Answer knative.dev/pkg's `/health` and `/readiness` (and any other path) with 200."""
-        await self.listen(port, healthy)
+
+        async def healthy(_request: web.BaseRequest) -> web.Response:
+            return web.Response(text="ok")
+
+        await self.listen(8080, healthy)
 
     async def follow(self, api_version: str, kind: str, namespace: str | None = None) -> Informer:
         """Return a kind's informer once it knows all objects."""
@@ -81,11 +85,6 @@ class Process:
             if not work:
                 await asyncio.Event().wait()
         return 0
-
-
-async def healthy(_request: web.BaseRequest) -> web.Response:
-    """Answer 200."""
-    return web.Response(text="ok")
 
 
 def is_probe(request: web.BaseRequest) -> bool:

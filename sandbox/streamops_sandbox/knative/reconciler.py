@@ -34,8 +34,6 @@ class Reconciler(Controller):
     kind: ClassVar[str]
     dependents: ClassVar[Sequence[str]] = ()
     finalizer: ClassVar[str] = ""
-    #: Whether Ready is Unknown while a new generation fails, as in upstream's generated reconcilers.
-    marks_failed_generation: ClassVar[bool] = True
 
     def __init__(self, client: Client) -> None:
         super().__init__(client, f"{self.kind} reconciler")
@@ -81,16 +79,10 @@ class Reconciler(Controller):
         status = obj.setdefault("status", {})
         conditions = Conditions(status, self.dependents)
         conditions.initialize()
-        generation = obj["metadata"].get("generation")
         try:
             await self.reconcile_kind(obj, conditions)
-            status["observedGeneration"] = generation
+            status["observedGeneration"] = obj["metadata"].get("generation")
         except Exception as error:
-            observed = status.get("observedGeneration")
-            if self.marks_failed_generation and observed not in (None, generation):
-                conditions.unknown(
-                    "Ready", "NewObservedGenFailure", "unsuccessfully observed a new generation"
-                )
             text = error.message if isinstance(error, ApiError) else str(error)
             self.recorder.record(obj, "Warning", "InternalError", text)
             raise
@@ -195,7 +187,7 @@ async def ensure(client: Client, current: Object | None, desired: Object) -> Obj
     What others have added to it, as the SinkBinding webhook does, stays.
 
     Raises:
-        NotOwned: `current` is not controlled by the owner `desired` names.
+        NotOwned: `current` is not controlled by the owner `desired` names. It becomes an event.
     """
     owner, actual = controller_of(desired) or {}, controller_of(current or desired) or {}
     if actual.get("uid") != owner.get("uid"):

@@ -23,11 +23,6 @@ class Address:
     ca_certs: str | None = None
     audience: str | None = None
 
-    def status(self) -> dict[str, str]:
-        """Return it as an Addressable in a status: only the fields that are set."""
-        fields = {"url": self.url, "CACerts": self.ca_certs, "audience": self.audience}
-        return {name: value for name, value in fields.items() if value}
-
 
 async def resolve(
     tracker: Tracker, destination: dict[str, Any], namespace: str, *, key: Key
@@ -78,17 +73,9 @@ async def _addressable(tracker: Tracker, ref: dict[str, Any], namespace: str, ke
         f"Kind = {kind}, Namespace = {where}, Name = {name}, APIVersion = {api_version}, "
         f"Group = {ref.get('group', '')}, Address = {ref.get('address', '')}"
     )
-    address = _chosen(obj.get("status") or {}, ref.get("address"))
+    address = (obj.get("status") or {}).get("address")
     if not address:
         raise Unresolved(f"address not set for {described}")
     if not address.get("url"):
         raise Unresolved(f"URL missing in address of {described}")
     return Address(address["url"], address.get("CACerts"), address.get("audience"))
-
-
-def _chosen(status: dict[str, Any], name: str | None) -> dict[str, Any] | None:
-    """Return a status's address: the one of this name where one is asked for."""
-    if not name:
-        address: dict[str, Any] | None = status.get("address")
-        return address
-    return next((one for one in status.get("addresses") or [] if one.get("name") == name), None)

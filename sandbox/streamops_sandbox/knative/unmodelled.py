@@ -56,10 +56,7 @@ async def _answer(request: web.BaseRequest) -> web.StreamResponse:
 
 async def webhook(ctx: ContainerContext, *names: str) -> int:
     """Run a webhook that registers under these names of configurations, and is never asked: it has no rules."""
-    registered = [
-        Webhook(name, not name.startswith(("config.", "validation.")), f"/{name}", _unchanged, dict)
-        for name in names
-    ]
+    registered = [_passing(name, f"/{name}", {}) for name in names]
     async with Process(ctx) as process:
         return await process.run(WebhookServer(process, registered).serve())
 
@@ -69,8 +66,8 @@ async def channel_controller(ctx: ContainerContext) -> int:
     name = "inmemorychannel.eventing.knative.dev"
     settings = {"rules": rules([_CHANNELS], ["CREATE", "UPDATE"])}
     webhooks = [
-        Webhook(name, True, "/defaulting", _unchanged, lambda: settings),
-        Webhook(f"validation.{name}", False, "/resource-validation", _unchanged, lambda: settings),
+        _passing(name, "/defaulting", settings),
+        _passing(f"validation.{name}", "/resource-validation", settings),
     ]
     async with Process(ctx) as process:
         kinds = [("messaging.knative.dev/v1", "InMemoryChannel")]
@@ -78,6 +75,11 @@ async def channel_controller(ctx: ContainerContext) -> int:
         return await process.run(server.serve(), *unmodelled(process.client, kinds))
 
 
-async def _unchanged(request: Request) -> Object:
-    obj: Object = request.get("object") or {}
-    return obj
+def _passing(name: str, path: str, settings: Object) -> Webhook:
+    """Return a webhook that lets everything pass."""
+
+    async def handle(request: Request) -> Object:
+        return request.get("object") or {}
+
+    mutating = not name.startswith(("config.", "validation."))
+    return Webhook(name, mutating, path, handle, lambda: settings)

@@ -15,9 +15,9 @@ from aiohttp import web
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import cloudevents
 from streamops_sandbox.knative.cloudevents import Event
-from streamops_sandbox.knative.delivery import Answer, Policy, Sender, dead_letter, passed_on
+from streamops_sandbox.knative.delivery import Answer, Policy, dead_letter, passed_on, send
 from streamops_sandbox.knative.eventing import names
-from streamops_sandbox.knative.filters import Filter, compile_trigger
+from streamops_sandbox.knative.filters import passes
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.objects import Object
@@ -26,19 +26,18 @@ from streamops_sandbox.objects import Object
 _TTL, _FIRST_TTL = "knativebrokerttl", 255
 _ARRIVAL = "knativearrivaltime"
 PassOn = Callable[[Event, str, str], Awaitable[int]]
-_ALLOWED = {"Allow": "POST, OPTIONS"}
-_ORIGINS = {"WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": "*"}
+_ALLOWED = {"Allow": "POST"}
 
 
 async def ingress(ctx: ContainerContext) -> int:
     """Run the ingress that all Brokers share."""
     async with Process(ctx) as process:
         brokers = await process.follow(names.EVENTING, "Broker")
-        sender, system = Sender(process.transport), process.namespace
+        system = process.namespace
 
         async def to_filter(event: Event, namespace: str, name: str) -> int:
             url = f"http://{names.host(names.FILTER_SERVICE, system)}/{namespace}/{name}"
-            return (await sender.send(event, url, Policy())).status
+            return (await send(process.transport, event, url, Policy())).status
 
         await process.listen(
             int(ctx.env["INGRESS_PORT"]), Ingress(process, brokers, to_filter).answer
@@ -60,8 +59,6 @@ async def _accept(request: web.BaseRequest) -> tuple[str, str, Event] | web.Resp
     """Return the Broker's namespace and name and the event, or why there are none."""
     if request.path == "/healthz" and request.method == "GET":
         return web.Response()
-    if request.method == "OPTIONS":
-        return web.Response(headers=_ALLOWED | _ORIGINS)
     if request.method != "POST":
         return web.Response(status=405, headers=_ALLOWED)
     parts = request.path.strip("/").split("/")
@@ -115,9 +112,7 @@ class TriggerFilter:
         self._brokers = brokers
         self._triggers = triggers
         self._tasks = tasks
-        self._sender = Sender(process.transport)
-        self._filters: dict[str, Filter] = {}
-        triggers.subscribe(self._changed)
+        self._transport = process.transport
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Take an event at `/NAMESPACE/BROKER` for all the Broker's Triggers."""
@@ -143,17 +138,17 @@ class TriggerFilter:
         if not status.get("subscriberUri"):
             return
         attributes = {k: v for k, v in event.attributes.items() if k != _TTL}
-        if not self._filters[metadata["uid"]](attributes):
+        if not passes(trigger["spec"], attributes):
             return
         policy = Policy.read(trigger["spec"].get("delivery") or broker["spec"].get("delivery"))
         sent = Event(attributes, event.data, event.headers)
-        answer = await self._sender.send(sent, status["subscriberUri"], policy, replies=True)
+        answer = await send(self._transport, sent, status["subscriberUri"], policy, replies=True)
         place = f"/triggers/{metadata['namespace']}/{metadata['name']}/{metadata['uid']}"
         target = f"http://{names.host(names.FILTER_SERVICE, self._process.namespace)}{place}"
         if answer.ok and answer.event is not None:
             answer.event.attributes[_TTL] = event.attributes.get(_TTL, "0")
             event, target = answer.event, broker["status"]["address"]["url"]
-            answer = await self._sender.send(event, target, policy)
+            answer = await send(self._transport, event, target, policy)
         if not answer.ok:
             await self._bury(event, target, answer, status.get("deadLetterSinkUri"), policy)
 
@@ -163,15 +158,8 @@ class TriggerFilter:
         """Send what could not be delivered to the dead letter sink; without one it is lost."""
         answer = failure
         if sink:
-            answer = await self._sender.send(dead_letter(event, target, failure), sink, policy)
+            answer = await send(self._transport, dead_letter(event, target, failure), sink, policy)
         if not answer.ok:
             self._process.ctx.log(
                 f"event {event.attributes['id']} lost: {sink or target} answered {answer.status}"
             )
-
-    def _changed(self, event_type: str, trigger: Object) -> None:
-        uid = trigger["metadata"]["uid"]
-        if event_type == "DELETED":
-            self._filters.pop(uid, None)
-        else:
-            self._filters[uid] = compile_trigger(trigger["spec"])

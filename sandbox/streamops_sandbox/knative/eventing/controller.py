@@ -11,7 +11,7 @@ from streamops_sandbox.client import Client
 from streamops_sandbox.knative.conditions import Conditions, find
 from streamops_sandbox.knative.eventing import names
 from streamops_sandbox.knative.process import Process
-from streamops_sandbox.knative.reconciler import NotOwned, Reconciler, ensure, owned
+from streamops_sandbox.knative.reconciler import Reconciler, ensure, owned
 from streamops_sandbox.knative.unmodelled import unmodelled
 from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.objects import Object
@@ -60,12 +60,8 @@ class ContainerSourceReconciler(Reconciler):
         """Keep the SinkBinding, then the Deployment."""
         namespace = obj["metadata"]["namespace"]
         binding = _binding(obj)
-        name = binding["metadata"]["name"]
-        try:
-            bound = await ensure(self.client, self._bindings.get(name, namespace), binding)
-        except NotOwned as error:
-            conditions.false("SinkBindingReady", "NotOwned", str(error))
-            return
+        known = self._bindings.get(binding["metadata"]["name"], namespace)
+        bound = await ensure(self.client, known, binding)
         state = bound.get("status") or {}
         for field in ("sinkUri", "sinkCACerts", "sinkAudience"):
             if state.get(field):
@@ -73,11 +69,7 @@ class ContainerSourceReconciler(Reconciler):
         conditions.mirror("SinkBindingReady", find(bound), absent=("NotReconciled", ""))
         deployment = _deployment(obj)
         name = deployment["metadata"]["name"]
-        try:
-            found = await ensure(self.client, self._deployments.get(name, namespace), deployment)
-        except NotOwned as error:
-            conditions.false("ReceiveAdapterReady", "NotOwned", str(error))
-            return
+        found = await ensure(self.client, self._deployments.get(name, namespace), deployment)
         absent = ("DeploymentUnavailable", f"The Deployment {name!r} is unavailable.")
         conditions.mirror("ReceiveAdapterReady", find(found, "Available"), absent=absent)
 
@@ -95,12 +87,11 @@ def _binding(obj: Object) -> Object:
     }
     if obj["spec"].get("ceOverrides"):
         spec["ceOverrides"] = obj["spec"]["ceOverrides"]
-    name = names.child(metadata["name"], "-sinkbinding")
-    return owned(obj, names.SOURCES, "SinkBinding", name, spec)
+    return owned(obj, names.SOURCES, "SinkBinding", f"{metadata['name']}-sinkbinding", spec)
 
 
 def _deployment_name(obj: Object) -> str:
-    return names.child(obj["metadata"]["name"], "-deployment")
+    return f"{obj['metadata']['name']}-deployment"
 
 
 def _deployment(obj: Object) -> Object:

@@ -39,7 +39,6 @@ class SinkBindingReconciler(Reconciler):
     api_version = _API
     kind = "SinkBinding"
     finalizer = "sinkbindings.sources.knative.dev"
-    marks_failed_generation = False
     dependents = (
         "SinkBindingAvailable",
         "SinkProvided",
@@ -75,31 +74,25 @@ class SinkBindingReconciler(Reconciler):
     async def finalize_kind(self, obj: Object) -> None:
         """Take the sink out of the subjects again."""
         try:
-            subjects = await self._subjects(obj, None)
-            await self._bind(subjects, obj, None, None)
+            unused = Conditions({}, ())
+            await self._bind(await self._subjects(obj, unused), obj, None, unused)
         except ApiError as error:
             if error.status not in (403, 404):  # nothing there to undo, or no right to
                 raise
 
     async def _bind(
-        self,
-        subjects: list[Object],
-        obj: Object,
-        address: Address | None,
-        conditions: Conditions | None,
+        self, subjects: list[Object], obj: Object, address: Address | None, conditions: Conditions
     ) -> None:
         for found in subjects:
             try:
                 await self._patch(found, obj, address)
             except ApiError as error:
                 message = f"failed binding subject {found['metadata']['name']}: {error.message}"
-                if conditions is not None:
-                    conditions.false("SinkBindingAvailable", "BindingFailed", message)
+                conditions.false("SinkBindingAvailable", "BindingFailed", message)
                 raise
-        if conditions is not None:
-            conditions.true("SinkBindingAvailable")
+        conditions.true("SinkBindingAvailable")
 
-    async def _subjects(self, obj: Object, conditions: Conditions | None) -> list[Object]:
+    async def _subjects(self, obj: Object, conditions: Conditions) -> list[Object]:
         """Return the subjects, or note why there is none. Raises ApiError."""
         subject, key = obj["spec"]["subject"], key_of(obj)
         api_version, kind, name = subject["apiVersion"], subject["kind"], subject.get("name")
@@ -111,13 +104,11 @@ class SinkBindingReconciler(Reconciler):
                 )
             found = await self.tracker.get(api_version, kind, namespace, name, key=key)
         except ApiError as error:
-            if conditions is not None:
-                conditions.false("SinkBindingAvailable", "SubjectUnavailable", error.message)
+            conditions.false("SinkBindingAvailable", "SubjectUnavailable", error.message)
             raise
         if found is None:
             message = not_found(api_version, kind, name)
-            if conditions is not None:
-                conditions.false("SinkBindingAvailable", "SubjectMissing", message)
+            conditions.false("SinkBindingAvailable", "SubjectMissing", message)
             raise ApiError(404, "NotFound", message)
         return [found]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from streamops_sandbox.knative.admission import Webhook, WebhookServer, standard_webhooks
 from streamops_sandbox.knative.eventing.defaults import Defaulter
 from streamops_sandbox.knative.eventing.sinkbinding import SinkBindingReconciler, SinkBindingWebhook
-from streamops_sandbox.knative.eventing.validation import validate, validate_config
+from streamops_sandbox.knative.eventing.validation import validate
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.node.context import ContainerContext
 
@@ -37,7 +37,7 @@ async def main(ctx: ContainerContext) -> int:
         binding = SinkBindingWebhook(process.client, reconciler.objects, inclusion=inclusion)
         webhooks = standard_webhooks(
             "eventing.knative.dev", _KINDS,
-            default=Defaulter(config), validate=validate, validate_config=validate_config,
+            default=Defaulter(config), validate=validate,
         )  # fmt: skip
         name = "sinkbindings.webhook.sources.knative.dev"
         webhooks.append(Webhook(name, True, "/sinkbindings", binding.handle, binding.settings))
