@@ -142,34 +142,21 @@ async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
     """Errors in Google's form."""
     try:
         response: web.StreamResponse = await handler(request)
-    except GoogleError as error:
+    except (GoogleError, OAuthError) as error:
         return web.json_response(error.body(), status=error.code)
-    except OAuthError as error:
-        body = {"error": error.error, "error_description": error.description}
-        return web.json_response(body, status=error.code)
-    except web.HTTPException as error:
-        return web.json_response(
-            {"error": {"code": error.status, "message": error.reason, "status": "UNKNOWN"}},
-            status=error.status,
-        )
+    except web.HTTPException:
+        raise
     except Exception:
         _logger.exception("%s %s", request.method, request.path)
-        return web.json_response(
-            GoogleError("INTERNAL", "The sandbox failed; its log says why.").body(), status=500
-        )
+        failed = GoogleError("INTERNAL", "The sandbox failed; its log says why.")
+        return web.json_response(failed.body(), status=failed.code)
     return response
 
 
 async def _body(request: web.Request, method: discovery.Method) -> dict[str, Any]:
-    text = await request.text()
-    if not method.request:
-        if text.strip() not in ("", "{}"):
-            raise invalid_argument(
-                'Invalid JSON payload received. Unknown name "": Root element must be a message.'
-            )
-        return {}
+    text = (await request.text()).strip()
     try:
-        raw = json.loads(text) if text.strip() else {}
+        raw = json.loads(text or "{}")
     except json.JSONDecodeError as error:
         raise invalid_argument(f"Invalid JSON payload received. {error.msg}.") from None
-    return method.api.check_body(method.request, raw, echo=_ECHO)
+    return method.api.check_body(method.request, raw, echo=_ECHO) if method.request else {}

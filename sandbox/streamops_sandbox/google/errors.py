@@ -58,6 +58,10 @@ class OAuthError(Exception):
         self.description = description
         self.code = code
 
+    def body(self) -> dict[str, Any]:
+        """The response's JSON body."""
+        return {"error": self.error, "error_description": self.description}
+
 
 def error_info(reason: str, domain: str = "googleapis.com", **metadata: str) -> dict[str, Any]:
     """A google.rpc.ErrorInfo."""

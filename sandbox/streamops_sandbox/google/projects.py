@@ -58,7 +58,6 @@ class Project:
     number: str
     services: set[str] = field(default_factory=set)
     policy: Policy = field(default_factory=Policy)
-    created: str = field(default_factory=now)
 
     @property
     def workload_pool(self) -> str:

@@ -24,55 +24,59 @@ _SECRET_ID = re.compile(r"[a-zA-Z0-9_-]{1,255}")
 _MUTABLE = {"annotations", "labels", "rotation", "topics", "versionAliases"}
 
 
-@dataclass(slots=True)
-class Version:
-    """One version of a secret; `data` is None once it is destroyed."""
+@dataclass
+class _Etagged:
+    """What has an etag, which changes with every change of its own fields."""
 
     name: str
-    data: bytes | None
-    created: str
-    checked: bool
-    state: str = "ENABLED"
-    destroyed: str = ""
-    generation: int = 1
+    created: str = field(default_factory=now, init=False)
+    generation: int = field(default=1, init=False)
 
     @property
     def etag(self) -> str:
-        """Changes with every change of state."""
-        return _etag(self.name, self.generation)
+        """The current one."""
+        return f'"{hashlib.sha256(f"{self.name}#{self.generation}".encode()).hexdigest()[:14]}"'
+
+    def require(self, given: str | None) -> None:
+        """FAILED_PRECONDITION for another etag than the current one."""
+        if given and given != self.etag:
+            raise GoogleError(
+                "FAILED_PRECONDITION",
+                f"The etag in the request does not match the current etag: {given} is not"
+                f" {self.etag}.",
+            )
+
+
+@dataclass
+class Version(_Etagged):
+    """One version of a secret; `data` is None once it is destroyed."""
+
+    data: bytes | None
+    checked: bool
+    state: str = "ENABLED"
+    destroyed: str = ""
 
     def shown(self) -> Object:
         """The version as the API answers it: never its value."""
-        result: Object = {
+        return {
             "name": self.name,
             "createTime": self.created,
             "state": self.state,
             "replicationStatus": {"automatic": {}},
             "etag": self.etag,
+            **({"clientSpecifiedPayloadChecksum": True} if self.checked else {}),
+            **({"destroyTime": self.destroyed} if self.destroyed else {}),
         }
-        if self.checked:
-            result["clientSpecifiedPayloadChecksum"] = True
-        if self.destroyed:
-            result["destroyTime"] = self.destroyed
-        return result
 
 
-@dataclass(slots=True)
-class Secret:
+@dataclass
+class Secret(_Etagged):
     """One secret; `settings` are the fields that its owner may set."""
 
-    name: str
-    created: str
     replication: Object
     settings: Object
     versions: list[Version] = field(default_factory=list)
     policy: Policy = field(default_factory=Policy)
-    generation: int = 1
-
-    @property
-    def etag(self) -> str:
-        """Changes with every change of the secret's own fields."""
-        return _etag(self.name, self.generation)
 
     def shown(self) -> Object:
         """The secret as the API answers it."""
@@ -113,7 +117,7 @@ class SecretManager:
         replication = call.body.get("replication")
         if not replication:
             raise invalid("secret.replication", "Secret.replication must be provided.")
-        secrets[secret_id] = Secret(name, now(), replication, settings)
+        secrets[secret_id] = Secret(name, replication, settings)
         return secrets[secret_id].shown()
 
     @serves("secretmanager.projects.secrets.get")
@@ -136,7 +140,7 @@ class SecretManager:
         mask = [re.sub(r"_([a-z])", lambda found: found[1].upper(), path) for path in call.mask]
         if not mask or not _MUTABLE.issuperset(mask):
             raise invalid("update_mask", f"Fields that can be updated: {', '.join(_MUTABLE)}.")
-        _require_etag(call.body.get("etag"), secret.etag)
+        secret.require(call.body.get("etag"))
         check_labels("secret.labels", call.body.get("labels", {}))
         for alias, number in call.body.get("versionAliases", {}).items():
             if not 0 < int(number) <= len(secret.versions):
@@ -151,7 +155,7 @@ class SecretManager:
     async def delete(self, call: Call) -> Object:
         """Delete a secret with all its versions."""
         secret = self._secret(call, "secretmanager.secrets.delete")
-        _require_etag(call.query.get("etag"), secret.etag)
+        secret.require(call.query.get("etag"))
         project = call.project()
         del self._of(project)[call.parts[3]]
         return {}
@@ -174,7 +178,7 @@ class SecretManager:
                 "The provided checksum does not match the Secret Payload's checksum."
             )
         number = len(secret.versions) + 1
-        version = Version(f"{secret.name}/versions/{number}", data, now(), given is not None)
+        version = Version(f"{secret.name}/versions/{number}", data, given is not None)
         secret.versions.append(version)
         return version.shown()
 
@@ -213,7 +217,7 @@ class SecretManager:
         """Disable a version, enable it again, or delete its value for good."""
         verb = call.method.id.rpartition(".")[2]
         version = self._version(call, f"secretmanager.versions.{verb}")
-        _require_etag(call.body.get("etag"), version.etag)
+        version.require(call.body.get("etag"))
         if version.state == "DESTROYED":
             raise GoogleError(
                 "FAILED_PRECONDITION", f"Secret Version [{version.name}] is in DESTROYED state."
@@ -253,18 +257,6 @@ class SecretManager:
                 return version
         raise GoogleError(
             "NOT_FOUND", f"Secret Version [{secret.name}/versions/{wanted}] not found."
-        )
-
-
-def _etag(name: str, generation: int) -> str:
-    return f'"{hashlib.sha256(f"{name}#{generation}".encode()).hexdigest()[:14]}"'
-
-
-def _require_etag(given: str | None, current: str) -> None:
-    if given and given != current:
-        raise GoogleError(
-            "FAILED_PRECONDITION",
-            f"The etag in the request does not match the current etag: {given} is not {current}.",
         )
 
 
