@@ -57,7 +57,7 @@ class Webhook:
         return _MUTATING if self.mutating else _VALIDATING
 
 
-def rules(kinds: Iterable[tuple[str, Iterable[str], str]], operations: list[str]) -> list[Object]:
+def _rules(kinds: Iterable[tuple[str, Iterable[str], str]], operations: list[str]) -> list[Object]:
     """Return rules for (API group, versions, plural resource) in a stable order."""
     return [
         {
@@ -81,7 +81,7 @@ def standard_webhooks(
     """
     exclude = {"key": "webhooks.knative.dev/exclude", "operator": "DoesNotExist"}
     changes = ["CREATE", "UPDATE"]
-    configs = rules([("", ["v1"], "configmaps")], changes)
+    configs = _rules([("", ["v1"], "configmaps")], changes)
     configs[0]["resources"] = ["configmaps/*"]
 
     def webhook(
@@ -92,9 +92,9 @@ def standard_webhooks(
             settings["namespaceSelector"] = {"matchExpressions": [exclude]}
         return Webhook(f"{name}.{group}", mutating, path, _handle(judge), lambda: settings)
 
-    checked = rules(kinds, ["CREATE", "DELETE", "UPDATE"])
+    checked = _rules(kinds, ["CREATE", "DELETE", "UPDATE"])
     return [
-        webhook("webhook", "/defaulting", default, rules(kinds, changes), mutating=True),
+        webhook("webhook", "/defaulting", default, _rules(kinds, changes), mutating=True),
         webhook("validation.webhook", "/resource-validation", validate, checked),
         webhook("config.webhook", "/config-validation", lambda *_: None, configs),
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from aiohttp import web
 
 from streamops_sandbox.client import Client
-from streamops_sandbox.knative.admission import Request, Webhook, WebhookServer, rules
+from streamops_sandbox.knative.admission import Request, Webhook, WebhookServer
 from streamops_sandbox.knative.conditions import Conditions
 from streamops_sandbox.knative.process import Process, is_probe
 from streamops_sandbox.knative.reconciler import Reconciler
@@ -16,7 +16,6 @@ from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.objects import Object
 
 _HEALTH_PATHS = ("/healthz", "/readyz", "/readiness")
-_CHANNELS = ("messaging.knative.dev", ["v1"], "inmemorychannels")
 
 
 class Unmodelled(Reconciler):
@@ -33,7 +32,7 @@ class Unmodelled(Reconciler):
         conditions.false("Ready", "NotModelled", f"the sandbox does not model {self.kind}")
 
 
-def unmodelled(client: Client, kinds: list[tuple[str, str]]) -> list[Coroutine[Any, Any, None]]:
+def unmodelled(client: Client, kinds: Iterable[tuple[str, ...]]) -> list[Coroutine[Any, Any, None]]:
     """Return the work of a reconciler for each (API version, kind)."""
     return [Unmodelled(client, *kind).run() for kind in kinds]
 
@@ -55,31 +54,21 @@ async def _answer(request: web.BaseRequest) -> web.StreamResponse:
 
 
 async def webhook(ctx: ContainerContext, *names: str) -> int:
-    """Run a webhook that registers under these names of configurations, and is never asked: it has no rules."""
-    registered = [_passing(name, f"/{name}", {}) for name in names]
-    async with Process(ctx) as process:
-        return await process.run(WebhookServer(process, registered).serve())
+    """Run a webhook that registers under these names of configurations, and is never asked: it has no rules.
 
-
-async def channel_controller(ctx: ContainerContext) -> int:
-    """Run cmd/in_memory/channel_controller: its webhooks let every channel pass as it is."""
-    name = "inmemorychannel.eventing.knative.dev"
-    settings = {"rules": rules([_CHANNELS], ["CREATE", "UPDATE"])}
-    webhooks = [
-        _passing(name, "/defaulting", settings),
-        _passing(f"validation.{name}", "/resource-validation", settings),
+    A name with slashes, `GROUP/VERSION/KIND`, is a kind whose objects are marked instead.
+    """
+    kinds = [tuple(name.rsplit("/", 1)) for name in names if "/" in name]
+    registered = [
+        Webhook(name, not name.startswith(("config.", "validation.")), f"/{name}", _unchanged, dict)
+        for name in names
+        if "/" not in name
     ]
     async with Process(ctx) as process:
-        kinds = [("messaging.knative.dev/v1", "InMemoryChannel")]
-        server = WebhookServer(process, webhooks)
+        server = WebhookServer(process, registered)
         return await process.run(server.serve(), *unmodelled(process.client, kinds))
 
 
-def _passing(name: str, path: str, settings: Object) -> Webhook:
-    """Return a webhook that lets everything pass."""
-
-    async def handle(request: Request) -> Object:
-        return request.get("object") or {}
-
-    mutating = not name.startswith(("config.", "validation."))
-    return Webhook(name, mutating, path, handle, lambda: settings)
+async def _unchanged(request: Request) -> Object:
+    obj: Object = request.get("object") or {}
+    return obj
