@@ -56,7 +56,6 @@ def create_app(*, home: Path, base_url: str, posts: Path | None) -> web.Applicat
     app.router.add_get("/2/tweets/search/stream", x.open_stream)
     app.router.add_get("/2/tweets/search/stream/rules", x.list_rules)
     app.router.add_post("/2/tweets/search/stream/rules", x.change_rules)
-    app.router.add_get("/2/compliance/jobs", x.list_jobs)
     app.router.add_post("/2/compliance/jobs", x.create_job)
     app.router.add_get("/2/compliance/jobs/{id}", x.show_job)
     app.router.add_put("/storage/compliance/{id}/submission", x.compliance.upload)

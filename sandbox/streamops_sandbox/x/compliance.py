@@ -26,7 +26,6 @@ _UPLOAD_FOR, _DOWNLOAD_FOR = timedelta(minutes=15), timedelta(days=7)
 class _Job:
     id: str
     created: datetime
-    name: str
     signature: str = field(default_factory=lambda: secrets.token_hex(16))
     uploaded: datetime | None = None
     failed: bool = False
@@ -66,7 +65,7 @@ class Compliance:
         job_id = first_id(self._now())
         while str(job_id) in self._jobs:
             job_id += 1
-        job = self._jobs[str(job_id)] = _Job(str(job_id), self._now(), str(body.get("name", "")))
+        job = self._jobs[str(job_id)] = _Job(str(job_id), self._now())
         return self._describe(job)
 
     def show(self, job_id: str) -> dict[str, Any]:
@@ -83,11 +82,6 @@ class Compliance:
                 resource_type="compliance_job",
             )
         return self._describe(self._jobs[job_id])
-
-    def list(self, status: str | None) -> list[dict[str, Any]]:
-        """Return the jobs, those with a status only where one is given."""
-        found = [self._describe(job) for job in self._jobs.values()]
-        return [job for job in found if status in (None, job["status"])]
 
     async def upload(self, request: web.Request) -> web.Response:
         """PUT the list, an id a line, as the storage service takes it."""
@@ -131,7 +125,6 @@ class Compliance:
         return {
             "id": job.id,
             "type": "tweets",
-            **({"name": job.name} if job.name else {}),
             "status": self._status(job),
             "resumable": False,
             "created_at": timestamp(job.created),

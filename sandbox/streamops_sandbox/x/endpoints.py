@@ -88,9 +88,8 @@ class X:
 
     async def list_rules(self, request: web.Request) -> web.Response:
         """GET /2/tweets/search/stream/rules."""
-        headers, given = self._admit(request, "rules")
-        wanted = given["ids"].split(",") if "ids" in given else self.rules.all
-        rules = [rule.describe() for rule in self.rules.all.values() if rule.id in wanted]
+        headers, _ = self._admit(request, "rules")
+        rules = [rule.describe() for rule in self.rules.all.values()]
         body: dict[str, Any] = {"data": rules} if rules else {}
         return _json(body | {"meta": {"result_count": len(rules)}}, headers)
 
@@ -109,15 +108,6 @@ class X:
         """GET /2/compliance/jobs/{id}."""
         headers, _ = self._admit(request, "compliance")
         return _json({"data": self.compliance.show(request.match_info["id"])}, headers)
-
-    async def list_jobs(self, request: web.Request) -> web.Response:
-        """GET /2/compliance/jobs."""
-        headers, given = self._admit(request, "compliance")
-        if "type" not in given:
-            raise invalid("type", "", "The `type` query parameter is required")
-        status = given.get("status", [None])[0]
-        jobs = self.compliance.list(status) if given["type"] == ["tweets"] else []
-        return _json({"data": jobs, "meta": {"result_count": len(jobs)}}, headers)
 
     async def token(self, request: web.Request) -> web.Response:
         """POST /oauth2/token."""
