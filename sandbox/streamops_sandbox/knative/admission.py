@@ -11,7 +11,7 @@ import base64
 import copy
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import jsonpatch
@@ -20,7 +20,7 @@ from aiohttp import web
 from streamops_sandbox.client import ApiError
 from streamops_sandbox.controller import Controller
 from streamops_sandbox.informer import Informer
-from streamops_sandbox.knative import certificates
+from streamops_sandbox.knative import certificates, release
 from streamops_sandbox.knative.fielderrors import Denied
 from streamops_sandbox.knative.process import Process, is_probe
 from streamops_sandbox.objects import Object
@@ -57,31 +57,30 @@ class Webhook:
         return _MUTATING if self.mutating else _VALIDATING
 
 
-def _rules(kinds: Iterable[tuple[str, Iterable[str], str]], operations: list[str]) -> list[Object]:
-    """Return rules for (API group, versions, plural resource) in a stable order."""
+def _rules(kinds: list[Object], operations: list[str]) -> list[Object]:
+    """Return rules for kinds, as crds.yaml describes them, in a stable order."""
     return [
         {
-            "apiGroups": [group],
-            "apiVersions": sorted(versions),
+            "apiGroups": [kind["group"]],
+            "apiVersions": sorted(kind["versions"]),
             "operations": operations,
-            "resources": [resource, f"{resource}/status"],
+            "resources": [kind["plural"], f"{kind['plural']}/status"],
             "scope": "*",
         }
-        for group, versions, resource in sorted(kinds, key=lambda item: (item[0], item[2]))
+        for kind in sorted(kinds, key=lambda kind: (kind["group"], kind["plural"]))
     ]
 
 
-def standard_webhooks(
-    group: str, kinds: Iterable[tuple[str, Iterable[str], str]], *, default: Judge, validate: Judge
-) -> list[Webhook]:
+def standard_webhooks(product: str, *, default: Judge, validate: Judge) -> list[Webhook]:
     """Return the webhooks both products have: for their kinds, and for their ConfigMaps.
 
     The former get the AdmissionReview's request and a copy of its object, which `default` completes
     and `validate` checks, raising Denied; namespaces can opt out of them. ConfigMaps all pass.
     """
+    kinds = release.kinds(product)
     exclude = {"key": "webhooks.knative.dev/exclude", "operator": "DoesNotExist"}
     changes = ["CREATE", "UPDATE"]
-    configs = _rules([("", ["v1"], "configmaps")], changes)
+    configs = _rules([{"group": "", "versions": ["v1"], "plural": "configmaps"}], changes)
     configs[0]["resources"] = ["configmaps/*"]
 
     def webhook(
@@ -90,7 +89,9 @@ def standard_webhooks(
         settings: Object = {"rules": found}
         if found is not configs:
             settings["namespaceSelector"] = {"matchExpressions": [exclude]}
-        return Webhook(f"{name}.{group}", mutating, path, _handle(judge), lambda: settings)
+        return Webhook(
+            f"{name}.{product}.knative.dev", mutating, path, _handle(judge), lambda: settings
+        )
 
     checked = _rules(kinds, ["CREATE", "DELETE", "UPDATE"])
     return [

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from streamops_sandbox.knative.admission import Webhook, WebhookServer, standard_webhooks
 from streamops_sandbox.knative.eventing.defaults import Defaulter
 from streamops_sandbox.knative.eventing.sinkbinding import SinkBindingReconciler, SinkBindingWebhook
 from streamops_sandbox.knative.eventing.validation import validate
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.node.context import ContainerContext
-
-#: Group, versions and plurals the webhook answers for.
-_KINDS: list[tuple[str, Iterable[str], str]] = [
-    *(("eventing.knative.dev", ["v1"], plural) for plural in ("brokers", "triggers")),
-    ("eventing.knative.dev", ["v1alpha1"], "eventpolicies"),
-    ("eventing.knative.dev", ["v1beta1", "v1beta2", "v1beta3"], "eventtypes"),
-    *(("messaging.knative.dev", ["v1"], plural) for plural in ("channels", "subscriptions")),
-    *(
-        ("sources.knative.dev", ["v1"], plural)
-        for plural in ("apiserversources", "containersources", "sinkbindings")
-    ),
-    ("sources.knative.dev", ["v1alpha1"], "integrationsources"),
-    ("sources.knative.dev", ["v1", "v1beta2"], "pingsources"),
-    *(("sinks.knative.dev", ["v1alpha1"], plural) for plural in ("integrationsinks", "jobsinks")),
-    *(("flows.knative.dev", ["v1"], plural) for plural in ("parallels", "sequences")),
-]
 
 
 async def main(ctx: ContainerContext) -> int:
@@ -35,10 +17,7 @@ async def main(ctx: ContainerContext) -> int:
         reconciler = SinkBindingReconciler(process.client, config)
         inclusion = ctx.env.get("SINK_BINDING_SELECTION_MODE") == "inclusion"
         binding = SinkBindingWebhook(process.client, reconciler.objects, inclusion=inclusion)
-        webhooks = standard_webhooks(
-            "eventing.knative.dev", _KINDS,
-            default=Defaulter(config), validate=validate,
-        )  # fmt: skip
+        webhooks = standard_webhooks("eventing", default=Defaulter(config), validate=validate)
         name = "sinkbindings.webhook.sources.knative.dev"
         webhooks.append(Webhook(name, True, "/sinkbindings", binding.handle, binding.settings))
         server = WebhookServer(process, webhooks)

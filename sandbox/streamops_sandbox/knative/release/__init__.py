@@ -16,32 +16,10 @@ from aiohttp import web
 from streamops_sandbox.request_guard import guard
 
 _FOLDER = Path(__file__).parent
-_EVENTING = (
-    "eventing-crds",
-    "eventing-core",
-    "in-memory-channel",
-    "mt-channel-broker",
-    "eventing-post-install",
-)
-_SERVING = ("serving-crds", "serving-core", "serving-hpa", "serving-post-install-jobs")
 #: Repository -> the versions it has and the files of each.
-REPOSITORIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "knative/eventing": (("1.22.2", "1.23.0"), _EVENTING),
-    "knative/serving": (("1.22.0", "1.23.0"), _SERVING),
-    "knative-extensions/net-kourier": (("1.22.0", "1.23.0"), ("kourier",)),
-    "knative-extensions/net-gateway-api": (("1.23.0",), ("net-gateway-api",)),
-    "knative-extensions/net-istio": (("1.22.1",), ("net-istio",)),
-    "knative-extensions/eventing-kafka-broker": (
-        ("1.22.0", "1.23.1"),
-        tuple(
-            f"eventing-kafka-{part}"
-            for part in ("controller", "broker", "channel", "sink", "source", "post-install")
-        ),
-    ),
-    "knative-extensions/eventing-rabbitmq": (("1.19.6",), ("rabbitmq-broker",)),
-}
-
-
+REPOSITORIES: dict[str, tuple[list[str], list[str]]] = yaml.safe_load(
+    (_FOLDER / "repositories.yaml").read_text(encoding="utf-8")
+)
 _VERSION = re.compile(r"^\s+app\.kubernetes\.io/version:\s*[\"']?(\d+\.\d+\.\d+)[\"']?\s*$", re.M)
 #: The folder with upstream's release files, where clusters run upstream's programs.
 _UPSTREAM = web.AppKey("upstream", Path)
@@ -64,7 +42,7 @@ def create_app(*, home: Path, base_url: str, upstream: Path | None = None) -> we
 
 def render(repository: str, version: str, name: str) -> str | None:
     """Return a release file (`name` without `.yaml`), or None where there is none."""
-    versions, files = REPOSITORIES.get(repository, ((), ()))
+    versions, files = REPOSITORIES.get(repository, ([], []))
     if version not in versions or name not in files:
         return None
     if name.endswith("-crds"):
@@ -99,7 +77,7 @@ async def _download(request: web.Request) -> web.Response:
     if text is not None and upstream is not None:
         text = _upstream(upstream, repository, version, info["name"], text)
     if text is None:
-        found = ", ".join(REPOSITORIES.get(repository, ((),))[0]) or "none"
+        found = ", ".join(REPOSITORIES.get(repository, ([], []))[0]) or "none"
         reason = f"no {info['name']}.yaml of {repository} {version}; versions here: {found}\n"
         return web.Response(status=404, text=reason)
     return web.Response(text=text, content_type="application/yaml")
@@ -114,9 +92,15 @@ def _upstream(folder: Path, repository: str, version: str, name: str, own: str) 
     return file.read_text(encoding="utf-8") if file.is_file() else own
 
 
+def kinds(product: str) -> list[dict[str, Any]]:
+    """Return the custom kinds of a product, as crds.yaml describes them."""
+    described = yaml.safe_load((_FOLDER / "crds.yaml").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = described[product]
+    return found
+
+
 def _crds(product: str, version: str) -> str:
-    kinds = yaml.safe_load((_FOLDER / "crds.yaml").read_text(encoding="utf-8"))[product]
-    documents = [_crd(f"knative-{product}", version, kind) for kind in kinds]
+    documents = [_crd(f"knative-{product}", version, kind) for kind in kinds(product)]
     return "---\n".join(yaml.safe_dump(document, sort_keys=False) for document in documents)
 
 

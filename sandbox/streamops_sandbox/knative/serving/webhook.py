@@ -8,30 +8,13 @@ from streamops_sandbox.knative.serving.defaults import Defaulter
 from streamops_sandbox.knative.serving.validation import Validator
 from streamops_sandbox.node.context import ContainerContext
 
-_KINDS = [
-    *(
-        ("serving.knative.dev", ["v1"], plural)
-        for plural in ("configurations", "revisions", "routes", "services")
-    ),
-    ("serving.knative.dev", ["v1beta1"], "domainmappings"),
-    *(
-        ("autoscaling.internal.knative.dev", ["v1alpha1"], plural)
-        for plural in ("metrics", "podautoscalers")
-    ),
-    *(
-        ("networking.internal.knative.dev", ["v1alpha1"], plural)
-        for plural in ("certificates", "ingresses", "serverlessservices")
-    ),
-]
-
 
 async def main(ctx: ContainerContext) -> int:
     """Run Serving's webhook."""
     async with Process(ctx) as process:
         config = await process.follow("v1", "ConfigMap", process.namespace)
         webhooks = standard_webhooks(
-            "serving.knative.dev", _KINDS,
-            default=Defaulter(config), validate=Validator(config),
-        )  # fmt: skip
+            "serving", default=Defaulter(config), validate=Validator(config)
+        )
         server = WebhookServer(process, webhooks)
         return await process.run(server.serve())
