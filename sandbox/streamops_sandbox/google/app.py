@@ -88,8 +88,7 @@ class Google:
         call = Call(
             method=method,
             path=found.groupdict() if (found := method.path.fullmatch(path)) else {},
-            query={name: values[-1] for name, values in query.items()},
-            lists=query,
+            query=query,
             body=await _body(request, method),
             principal=principal,
             state=self.state,

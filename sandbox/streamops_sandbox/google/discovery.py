@@ -80,9 +80,9 @@ class Api:
     schemas: Mapping[str, Schema]
     methods: list[Method]
 
-    def check_query(self, method: Method, query: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    def check_query(self, method: Method, query: Iterable[tuple[str, str]]) -> dict[str, Any]:
         """The query without the parameters every API has; INVALID_ARGUMENT for unknown ones."""
-        known: dict[str, list[str]] = {}
+        known: dict[str, Any] = {}
         violations: list[Violation] = []
         for name, value in query:
             if name.removeprefix("$") in self.parameters or name in self.parameters:
@@ -94,7 +94,10 @@ class Api:
                 )
                 violations.append(("", text))
                 continue
-            known.setdefault(name, []).append(value)
+            if method.parameters[name].get("repeated"):
+                known.setdefault(name, []).append(value)
+            else:
+                known[name] = value
             violations += self._violations(method.parameters[name], value, name)
         if violations:
             raise bad_request(violations)

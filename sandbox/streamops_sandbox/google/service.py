@@ -23,14 +23,13 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 class Call:
     """One request, already checked against the discovery document.
 
-    `path` holds the path's parameters by Google's names (`name`, `parent`, …), `query` the others;
-    `lists` those that may be given several times.
+    `path` holds the path's parameters by Google's names (`name`, `parent`, …), `query` the others:
+    lists of those that may be given several times.
     """
 
     method: Method
     path: Mapping[str, str]
-    query: Mapping[str, str]
-    lists: Mapping[str, list[str]]
+    query: Mapping[str, Any]
     body: Object
     principal: Principal
     state: State

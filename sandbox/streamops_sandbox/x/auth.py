@@ -82,7 +82,8 @@ class Authenticator:
         return {"token_type": "bearer", "access_token": self.keys.bearer_token}
 
     def _verify_signature(self, request: web.Request, header: str) -> None:
-        given = _oauth_parameters(header)
+        headers = {"Authorization": "OAuth " + header}
+        given = dict(signature.collect_parameters(headers=headers, exclude_oauth_signature=False))
         if given.get("oauth_consumer_key") != self.keys.api_key:
             raise unauthorized("oauth_consumer_key is not this app's")
         if given.get("oauth_token") != self.keys.access_key:
@@ -91,9 +92,7 @@ class Authenticator:
             raise unauthorized("oauth_signature_method is not HMAC-SHA1")
         self._check_freshness(given)
         query = urlsplit(str(request.rel_url)).query
-        parameters = signature.collect_parameters(
-            uri_query=query, headers={"Authorization": "OAuth " + header}
-        )
+        parameters = signature.collect_parameters(uri_query=query, headers=headers)
         for url in self._urls:
             signed = SimpleNamespace(
                 http_method=request.method,
@@ -115,11 +114,3 @@ class Authenticator:
         if len(self._nonces) > 10_000:
             self._nonces = {n: t for n, t in self._nonces.items() if t > now - _MAX_SKEW}
         self._nonces[nonce] = now
-
-
-def _oauth_parameters(header: str) -> dict[str, str]:
-    parameters = {}
-    for part in header.split(","):
-        name, _, value = part.strip().partition("=")
-        parameters[name] = unquote(value.strip('"'))
-    return parameters

@@ -22,12 +22,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class GkeCluster:
-    """One cluster: its description, and the name of what runs it."""
+    """One cluster, which runs under the name it has here."""
 
     fields: Object
     project: Project
     location: str
-    runs_as: str
 
     @property
     def name(self) -> str:
@@ -54,11 +53,9 @@ class Container:
             rules.new_cluster(call.body.get("cluster", {}), project, location),
             project,
             location,
-            "",
         )
         if cluster.name in self._clusters:
             raise GoogleError("ALREADY_EXISTS", f"Already exists: {cluster.name}.")
-        cluster.runs_as = self._free_name(cluster)
         cluster.fields |= {
             "status": "PROVISIONING",
             "location": location,
@@ -122,7 +119,7 @@ class Container:
                 "project": cluster.project.project_id,
                 "location": cluster.location,
             }
-            running = await self._manager.create(cluster.runs_as, place)
+            running = await self._manager.create(cluster.fields["name"], place)
             self._report_version(cluster)
         except (RuntimeError, ValueError) as error:
             raise GoogleError("INTERNAL", f"The cluster did not start: {error}") from error
@@ -149,11 +146,13 @@ class Container:
         return {}
 
     def _report_version(self, cluster: GkeCluster) -> None:
-        self._manager.set_version(cluster.runs_as, f"v{cluster.fields['currentMasterVersion']}")
+        self._manager.set_version(
+            cluster.fields["name"], f"v{cluster.fields['currentMasterVersion']}"
+        )
 
     async def _remove(self, cluster: GkeCluster) -> Object:
         try:
-            await self._manager.delete(cluster.runs_as)
+            await self._manager.delete(cluster.fields["name"])
         except KeyError:
             _logger.info("%s had nothing running", cluster.name)
         self._clusters.pop(cluster.name, None)
@@ -175,15 +174,6 @@ class Container:
 
         operation.task.add_done_callback(ended)
         return operation.container(self._base_url)
-
-    def _free_name(self, cluster: GkeCluster) -> str:
-        """The cluster's name for the sandbox, which knows neither projects nor locations."""
-        short: str = cluster.fields["name"]
-        taken = {c.name for c in self._manager.list()}
-        taken |= {c.runs_as for c in self._clusters.values()}
-        if short not in taken:
-            return short
-        return f"{short}-{hashlib.sha256(cluster.name.encode()).hexdigest()[:6]}"
 
     def _cluster(self, call: Call, permission: str) -> GkeCluster:
         project = call.admit(permission)

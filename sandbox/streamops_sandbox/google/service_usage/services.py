@@ -37,7 +37,7 @@ class ServiceUsage:
     async def batch_get(self, call: Call) -> Object:
         """Read up to 30 services."""
         project = call.admit("serviceusage.services.get")
-        names = call.lists.get("names", [])
+        names = call.query.get("names", [])
         if not names or len(names) > MAX_READ_AT_ONCE:
             raise invalid_argument(f"names: 1 to {MAX_READ_AT_ONCE} are allowed.")
         shown = []
