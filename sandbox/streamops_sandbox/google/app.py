@@ -21,7 +21,6 @@ from streamops_sandbox.google.errors import GoogleError, OAuthError, invalid_arg
 from streamops_sandbox.google.iam.accounts import Iam
 from streamops_sandbox.google.iam.principals import Principal
 from streamops_sandbox.google.oauth.endpoints import OAuth
-from streamops_sandbox.google.oauth.federation import Federation
 from streamops_sandbox.google.oauth.tokens import Tokens, unauthenticated
 from streamops_sandbox.google.operations import Operations
 from streamops_sandbox.google.projects import State
@@ -53,7 +52,7 @@ class Google:
         self.state = state
         self.account = Principal(f"serviceAccount:{ACCOUNT}", PROJECT, "101234567890123456789")
         project = state.add_project(PROJECT, [self.account.member], services=set(enabled_services))
-        self.oauth = OAuth(state, self.tokens, Federation(state, clusters), base_url)
+        self.oauth = OAuth(state, self.tokens, clusters, base_url)
         self.control = Control(state, self.tokens, self.operations, base_url)
         self._handlers: dict[str, Handler] = {}
         for service in (

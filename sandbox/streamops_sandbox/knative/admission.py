@@ -185,13 +185,8 @@ class WebhookServer(Controller):
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         if is_probe(request):
             return web.Response()
-        try:
-            review = json.loads(await request.read())
-            body = review["request"]
-        except (ValueError, KeyError):
-            return web.Response(status=400, text="not a review")
-        if request.path not in self._paths:
-            return web.Response(status=404)
+        review = json.loads(await request.read())
+        body = review["request"]
         response = await _respond(self._paths[request.path], body)
         answer = {
             "apiVersion": review["apiVersion"],

@@ -11,7 +11,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 REQUIRED = ("id", "source", "specversion", "type")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -30,11 +30,10 @@ class Event:
 
     attributes: dict[str, str]
     data: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
 
     def to_http(self) -> tuple[dict[str, str], bytes]:
         """Return headers and body in binary mode."""
-        headers = dict(self.headers)
+        headers = {}
         for name, value in self.attributes.items():
             if name == "datacontenttype":
                 headers["Content-Type"] = value

@@ -51,20 +51,17 @@ class Conditions:
     def true(self, kind: str, reason: str = "", message: str = "") -> None:
         """Mark a condition True and the happy one too, once nothing speaks against it."""
         self._set(kind, "True", reason, message)
-        if kind != _HAPPY:
-            self._sum_up()
+        self._sum_up()
 
     def false(self, kind: str, reason: str, message: str = "") -> None:
-        """Mark a condition False; a dependent takes the happy one with it."""
+        """Mark a condition and the happy one False."""
         self._set(kind, "False", reason, message)
-        if kind in self._dependents:
-            self._set(_HAPPY, "False", reason, message)
+        self._set(_HAPPY, "False", reason, message)
 
     def unknown(self, kind: str, reason: str = "", message: str = "") -> None:
-        """Mark a condition Unknown; a dependent takes the happy one with it unless one is False."""
+        """Mark a condition Unknown and the happy one too, unless another one is False."""
         self._set(kind, "Unknown", reason, message)
-        if kind in self._dependents:
-            self._sum_up()
+        self._sum_up()
 
     def mirror(self, kind: str, source: Condition | None, *, absent: tuple[str, str]) -> None:
         """Give `kind` the status of another object's condition; `absent` is (reason, message)."""
@@ -91,8 +88,6 @@ class Conditions:
     def _set(self, kind: str, status: str, reason: str = "", message: str = "") -> None:
         fields = {"type": kind, "status": status, "reason": reason, "message": message}
         new: Condition = {name: value for name, value in fields.items() if value}
-        if kind != _HAPPY and kind not in self._dependents:
-            new["severity"] = "Info"
         old = self.get(kind)
         if old is not None and {k: v for k, v in old.items() if k != "lastTransitionTime"} == new:
             return

@@ -21,8 +21,6 @@ _DURATION = re.compile(r"P(?=.)(\d+W)?(\d+D)?(T(?=.)([\d.]+H)?([\d.]+M)?([\d.]+S
 _UNITS = {"W": 604800, "D": 86400, "H": 3600, "M": 60, "S": 1}
 _RETRIED = frozenset({404, 408, 409, 429})
 _ERROR_DATA_LIMIT = 1024
-#: Headers of a request that go along with its event (besides `knative-` ones).
-_PASSED = ("x-request-id", "traceparent", "tracestate")
 
 
 def seconds(text: str) -> float:
@@ -117,15 +115,6 @@ def _read_reply(answer: Answer, headers: Mapping[str, str]) -> Answer:
         return Answer(502)
 
 
-def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of a request that accompany its event to the next hop."""
-    return {
-        name: value
-        for name, value in headers.items()
-        if name.lower() in _PASSED or name.lower().startswith("knative-")
-    }
-
-
 def dead_letter(event: Event, destination: str, failure: Answer) -> Event:
     """Return the event with attributes that say why a destination did not take it."""
     text = failure.body.decode("utf-8", "replace").replace("\r", "").replace("\n", " ")
@@ -136,4 +125,4 @@ def dead_letter(event: Event, destination: str, failure: Answer) -> Event:
     }
     if text:
         attributes["knativeerrordata"] = text[:_ERROR_DATA_LIMIT]
-    return Event(attributes, event.data, event.headers)
+    return Event(attributes, event.data)

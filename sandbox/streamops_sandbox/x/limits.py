@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -52,14 +53,14 @@ class RateLimits:
         self._used.clear()
 
 
-@dataclass
 class Bill:
     """Posts and users read, each billed once per UTC day."""
 
-    credits: float | None = None
-    reads: int = 0
-    billed: dict[str, set[int]] = field(default_factory=dict)
-    users: dict[str, set[str]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.credits: float | None = None
+        self._reads = 0
+        self._posts: set[tuple[str, int]] = set()
+        self._users: set[tuple[str, str]] = set()
 
     def check(self) -> None:
         """Raise the 402 when the credits are used up."""
@@ -69,31 +70,29 @@ class Bill:
 
     def add(self, post_ids: Iterable[int], now: datetime) -> None:
         """Bill posts that are about to be returned."""
-        ids = list(post_ids)
-        self.reads += len(ids)
-        self._charge(self.billed.setdefault(_day(now), set()), ids, PRICE_DOLLARS)
+        read = [(_day(now), post_id) for post_id in post_ids]
+        self._reads += len(read)
+        self._charge(self._posts, read, PRICE_DOLLARS)
 
     def add_users(self, user_ids: Iterable[str], now: datetime) -> None:
         """Bill users that are about to be returned with posts."""
-        self._charge(self.users.setdefault(_day(now), set()), user_ids, USER_PRICE_DOLLARS)
+        self._charge(self._users, [(_day(now), user) for user in user_ids], USER_PRICE_DOLLARS)
 
-    def _charge(self, today: set[Any], ids: Iterable[Any], price: float) -> None:
-        before = len(today)
-        today.update(ids)
+    def _charge(self, billed: set[Any], read: list[Any], price: float) -> None:
+        before = len(billed)
+        billed.update(read)
         if self.credits is not None:
-            self.credits -= (len(today) - before) * price
+            self.credits -= (len(billed) - before) * price
 
     def report(self) -> dict[str, Any]:
         """Return the bill."""
-        days = {day: len(ids) for day, ids in self.billed.items()}
-        users = sum(map(len, self.users.values()))
-        dollars = round(sum(days.values()) * PRICE_DOLLARS + users * USER_PRICE_DOLLARS, 6)
+        posts, users = len(self._posts), len(self._users)
         return {
-            "reads": self.reads,
-            "billed": sum(days.values()),
+            "reads": self._reads,
+            "billed": posts,
             "users": users,
-            "by_day": days,
-            "dollars": dollars,
+            "by_day": Counter(day for day, _ in self._posts),
+            "dollars": round(posts * PRICE_DOLLARS + users * USER_PRICE_DOLLARS, 6),
             "credits": self.credits,
         }
 

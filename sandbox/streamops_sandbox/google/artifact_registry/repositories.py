@@ -54,10 +54,8 @@ class ArtifactRegistry:
         name = f"{parent}/repositories/{repository_id}"
         if name in self._repositories or self._operations.running(name):
             raise GoogleError("ALREADY_EXISTS", "the repository already exists")
-        if call.body.get("format") in (None, "FORMAT_UNSPECIFIED"):
-            raise invalid("repository.format", "the format is required")
         modes = (None, "STANDARD_REPOSITORY")
-        if call.body["format"] != "DOCKER" or call.body.get("mode") not in modes:
+        if call.body.get("format") != "DOCKER" or call.body.get("mode") not in modes:
             raise not_modelled("repositories other than standard ones of the format DOCKER")
 
         async def work() -> Object:

@@ -6,10 +6,10 @@ import time
 
 from aiohttp import web
 
+from streamops_sandbox.clusters import Clusters
 from streamops_sandbox.google.errors import GoogleError, OAuthError
 from streamops_sandbox.google.iam.policies import allowed
-from streamops_sandbox.google.iam.principals import Principal
-from streamops_sandbox.google.oauth.federation import Federation
+from streamops_sandbox.google.oauth import federation
 from streamops_sandbox.google.oauth.tokens import USERINFO_EMAIL, Tokens
 from streamops_sandbox.google.projects import State
 
@@ -21,10 +21,10 @@ ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - l
 class OAuth:
     """Routes of the token endpoints; `base_url` is an audience of assertions."""
 
-    def __init__(self, state: State, tokens: Tokens, federation: Federation, base_url: str) -> None:
+    def __init__(self, state: State, tokens: Tokens, clusters: Clusters, base_url: str) -> None:
         self._state = state
         self._tokens = tokens
-        self._federation = federation
+        self._clusters = clusters
         # google-auth always names Google's own endpoint, wherever the key's token_uri points
         self._audiences = (f"{base_url}/token", "https://oauth2.googleapis.com/token")
 
@@ -59,25 +59,18 @@ class OAuth:
             raise OAuthError("invalid_token", "Invalid Value") from None
         principal = token.principal
         info: dict[str, object] = {
-            "azp": principal.unique_id,
-            "aud": principal.unique_id,
             "sub": principal.unique_id or principal.member,
             "scope": token.scope,
-            "exp": str(int(token.expires)),
             "expires_in": str(int(token.expires - time.time())),
-            "access_type": "online",
         }
         if principal.email and USERINFO_EMAIL in token.scope.split():
             info |= {"email": principal.email, "email_verified": "true"}
         # Not Google's: stands for the webhook by which GKE lets IAM's roles into a cluster.
-        if self._administers_clusters(principal):
+        project = self._state.projects.get(principal.project)
+        policies = [project.policy] if project else []
+        if allowed(principal, "container.clusterRoleBindings.create", policies):
             info["kubernetes_groups"] = ["system:masters"]
         return web.json_response(info)
-
-    def _administers_clusters(self, principal: Principal) -> bool:
-        project = self._state.projects.get(principal.project)
-        permission = "container.clusterRoleBindings.create"
-        return project is not None and allowed(principal, permission, [project.policy])
 
     async def exchange(self, request: web.Request) -> web.Response:
         """RFC 8693: a Kubernetes token of a cluster in the pool for a Google access token."""
@@ -86,8 +79,8 @@ class OAuth:
             raise OAuthError(
                 "unsupported_grant_type", f"Invalid grant_type: {fields.get('grant_type')}"
             )
-        principal = await self._federation.verify(
-            fields.get("subject_token", ""), fields.get("audience", "")
+        principal = await federation.verify(
+            self._state, self._clusters, fields.get("subject_token", ""), fields.get("audience", "")
         )
         issued = self._tokens.issue(principal, fields.get("scope", ""))
         return web.json_response({**issued, "issued_token_type": ACCESS_TOKEN})

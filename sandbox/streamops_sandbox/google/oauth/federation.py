@@ -17,49 +17,37 @@ from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.clusters import Cluster, Clusters
 from streamops_sandbox.google.errors import OAuthError
 from streamops_sandbox.google.iam.principals import Principal, federated
-from streamops_sandbox.google.projects import Project, State
+from streamops_sandbox.google.projects import State
 
 REVIEW_SECONDS = 10
 
 
-class Federation:
-    """Verifies pods' tokens by TokenReview with the cluster that signed them."""
+async def verify(state: State, clusters: Clusters, subject_token: str, audience: str) -> Principal:
+    """The principal of a pod's token; OAuthError where no cluster vouches for it by a TokenReview.
 
-    def __init__(self, state: State, clusters: Clusters) -> None:
-        self._state = state
-        self._clusters = clusters
-
-    async def verify(self, subject_token: str, audience: str) -> Principal:
-        """The principal of a pod's token; OAuthError where no cluster vouches for it.
-
-        `audience` is `identitynamespace:POOL:PROVIDER`: the provider says which cluster, and may be
-        any address of it, so the clusters are asked.
-        """
-        project, pool = self._pool(audience)
-        try:
-            issuer = jwt.decode(subject_token, options={"verify_signature": False}).get("iss")
-        except jwt.DecodeError:
-            raise OAuthError("invalid_grant", "The subject token is no JWT.") from None
-        # The one that the token names as its issuer first.
-        for cluster in sorted(self._clusters.list(), key=lambda one: one.url != issuer):
-            user = await _review(cluster, subject_token, pool)
-            if user:
-                _, _, namespace, account = user.split(":")
-                return federated(project.project_id, project.number, pool, namespace, account)
+    `audience` is `identitynamespace:POOL:PROVIDER`: the provider says which cluster, and may be any
+    address of it, so the clusters are asked.
+    """
+    pool = audience.removeprefix("identitynamespace:").partition(":")[0]
+    project = state.find_project(pool.removesuffix(".svc.id.goog"))
+    if project is None or not pool.endswith(".svc.id.goog"):
         raise OAuthError(
-            "invalid_grant",
-            "The given credential is rejected by the attribute condition or by its issuer: no"
-            f" cluster of the pool {pool} accepts the token.",
+            "invalid_target", f"The target service indicated by the audience is invalid: {pool}"
         )
-
-    def _pool(self, audience: str) -> tuple[Project, str]:
-        pool = audience.removeprefix("identitynamespace:").partition(":")[0]
-        project = self._state.find_project(pool.removesuffix(".svc.id.goog"))
-        if project is None or not pool.endswith(".svc.id.goog"):
-            raise OAuthError(
-                "invalid_target", f"The target service indicated by the audience is invalid: {pool}"
-            )
-        return project, pool
+    try:
+        issuer = jwt.decode(subject_token, options={"verify_signature": False}).get("iss")
+    except jwt.DecodeError:
+        raise OAuthError("invalid_grant", "The subject token is no JWT.") from None
+    # The one that the token names as its issuer first.
+    for cluster in sorted(clusters.list(), key=lambda one: one.url != issuer):
+        if user := await _review(cluster, subject_token, pool):
+            _, _, namespace, account = user.split(":")
+            return federated(project.project_id, project.number, pool, namespace, account)
+    raise OAuthError(
+        "invalid_grant",
+        "The given credential is rejected by the attribute condition or by its issuer: no"
+        f" cluster of the pool {pool} accepts the token.",
+    )
 
 
 async def _review(cluster: Cluster, token: str, audience: str) -> str:

@@ -15,7 +15,7 @@ from aiohttp import web
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import cloudevents
 from streamops_sandbox.knative.cloudevents import Event
-from streamops_sandbox.knative.delivery import Answer, Policy, dead_letter, passed_on, send
+from streamops_sandbox.knative.delivery import Answer, Policy, dead_letter, send
 from streamops_sandbox.knative.eventing import names
 from streamops_sandbox.knative.filters import passes
 from streamops_sandbox.knative.process import Process
@@ -65,11 +65,9 @@ async def _accept(request: web.BaseRequest) -> tuple[str, str, Event] | web.Resp
     if len(parts) != 2:
         return web.Response(status=404 if request.path == "/" else 400, headers=_ALLOWED)
     try:
-        event = cloudevents.parse(request.headers, await request.read())
+        return parts[0], parts[1], cloudevents.parse(request.headers, await request.read())
     except cloudevents.InvalidEvent as error:
         return web.Response(status=400, headers=_ALLOWED, text=f"{error}\n")
-    event.headers.update(passed_on(request.headers))
-    return parts[0], parts[1], event
 
 
 class Ingress:
@@ -141,7 +139,7 @@ class TriggerFilter:
         if not passes(trigger["spec"], attributes):
             return
         policy = Policy.read(trigger["spec"].get("delivery") or broker["spec"].get("delivery"))
-        sent = Event(attributes, event.data, event.headers)
+        sent = Event(attributes, event.data)
         answer = await send(self._transport, sent, status["subscriberUri"], policy, replies=True)
         place = f"/triggers/{metadata['namespace']}/{metadata['name']}/{metadata['uid']}"
         target = f"http://{names.host(names.FILTER_SERVICE, self._process.namespace)}{place}"

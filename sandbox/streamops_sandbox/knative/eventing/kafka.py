@@ -1,6 +1,6 @@
 """eventing-kafka-broker for Brokers, with no Kafka behind it: events are held in memory until they are delivered.
 
-Of Kafka itself only a connection to a bootstrap server is opened and closed again.
+Of Kafka itself only a connection to the first bootstrap server is opened and closed again.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class KafkaBrokerReconciler(BrokerReconciler):
             return
         conditions.true("ConfigParsed")
         topic = f"knative-broker-{obj['metadata']['namespace']}-{obj['metadata']['name']}"
-        if problem := await self._unreachable(servers.split(",")):
+        if problem := await self._unreachable(servers.split(",")[0]):
             conditions.false("TopicReady", f"Failed to create topic: {topic}", problem)
             self.requeue_after(*key_of(obj), _AGAIN_SECONDS)
             return
@@ -81,18 +81,14 @@ class KafkaBrokerReconciler(BrokerReconciler):
         self.check_service(obj, conditions, self.ingress, "DataPlaneAvailable")
         await self.hand_out_address(obj, conditions)
 
-    async def _unreachable(self, servers: list[str]) -> str:
-        """Return why none of the bootstrap servers takes a connection; empty where one does."""
-        problem = ""
-        for server in servers:
-            host, _colon, port = server.strip().rpartition(":")
-            place = self._resolve(host, int(port)) or (host, int(port))
-            try:
-                async with asyncio.timeout(_CONNECT_SECONDS):
-                    _reader, writer = await asyncio.open_connection(*place)
-            except OSError as error:  # a TimeoutError, too
-                problem = f"cannot obtain Kafka cluster admin: {server}: {error or 'timed out'}"
-                continue
-            writer.close()
-            return ""
-        return problem
+    async def _unreachable(self, server: str) -> str:
+        """Return why a bootstrap server takes no connection; empty where it does."""
+        host, _colon, port = server.strip().rpartition(":")
+        place = self._resolve(host, int(port)) or (host, int(port))
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                _reader, writer = await asyncio.open_connection(*place)
+        except OSError as error:  # a TimeoutError, too
+            return f"cannot obtain Kafka cluster admin: {server}: {error or 'timed out'}"
+        writer.close()
+        return ""

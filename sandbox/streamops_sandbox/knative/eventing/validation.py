@@ -34,8 +34,6 @@ def validate(request: Object, obj: Object) -> None:
 
 
 def _broker(errors: FieldErrors, obj: Object) -> None:
-    if not (obj["metadata"].get("annotations") or {}).get(BROKER_CLASS):
-        errors.missing(f"metadata.annotations.{BROKER_CLASS}")
     if not obj["spec"].get("config"):
         errors.missing("spec.config")
     else:
@@ -47,9 +45,6 @@ def _trigger(errors: FieldErrors, obj: Object) -> None:
     spec = obj["spec"]
     if not spec.get("broker") and not spec.get("brokerRef"):
         errors.missing("spec.broker")
-    for name in (spec.get("filter") or {}).get("attributes") or {}:
-        if not _ATTRIBUTE.fullmatch(name):
-            errors.add(f"invalid key name {name!r}", "spec.filter.attributes")
     for index, item in enumerate(spec.get("filters") or []):
         if list(item) != [DIALECT] or not item[DIALECT]:
             errors.add(f"the sandbox models {DIALECT} filters only", f"spec.filters[{index}]")
