@@ -5,7 +5,6 @@ from __future__ import annotations
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.node.context import ContainerContext
-from streamops_sandbox.objects import Object
 
 _CRD = "apiextensions.k8s.io/v1"
 
@@ -30,19 +29,14 @@ async def _migrate(client: Client, name: str, ctx: ContainerContext) -> None:
     stored = next(v["name"] for v in definition["spec"]["versions"] if v["storage"])
     group, kind = definition["spec"]["group"], definition["spec"]["names"]["kind"]
     objects = await client.list(f"{group}/{stored}", kind)
-    for obj in objects:
-        await _rewrite(client, obj)
+    for obj in objects:  # an empty patch writes an object back as it is
+        try:
+            await client.patch(obj, {})
+        except ApiError as error:
+            if not error.not_found:
+                raise
     ctx.log(f"{name}: {len(objects)} objects are stored as {stored}")
     versions = (definition.get("status") or {}).get("storedVersions")
     if versions != [stored]:
         change = {"status": {"storedVersions": [stored]}}
         await client.patch(definition, change, subresource="status")
-
-
-async def _rewrite(client: Client, obj: Object) -> None:
-    """Write an object back as it is: an empty patch does that."""
-    try:
-        await client.patch(obj, {})
-    except ApiError as error:
-        if not error.not_found:
-            raise

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
@@ -17,6 +14,7 @@ from streamops_sandbox.networks.jetstream import Jetstream
 from streamops_sandbox.networks.mastodon import Mastodon
 from streamops_sandbox.request_guard import guard
 from streamops_sandbox.x.faults import Faults
+from streamops_sandbox.x.posts import OWN_POSTS, Script
 from streamops_sandbox.x.problems import Problem
 
 _EVERY_SECONDS = 10.0
@@ -60,8 +58,7 @@ def create_app(*, home: Path, base_url: str, publishing: bool = True) -> web.App
 
 async def _publish(jetstream: Jetstream, mastodon: Mastodon, feeds: Feeds) -> None:
     """Publish the sandbox's posts over and over."""
-    text = resources.files("streamops_sandbox.x").joinpath("posts.json").read_text("utf-8")
-    posts: list[dict[str, Any]] = json.loads(text)["data"]
+    posts = Script.load(OWN_POSTS).data
     number = 0
     while True:
         post = posts[number % len(posts)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Awaitable, Callable
 from email.utils import format_datetime
 from pathlib import Path
@@ -26,7 +26,8 @@ def _as_x_answers(x: X) -> Any:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         entry: dict[str, Any] = {"method": request.method, "url": str(request.rel_url)}
         if request.content_type == "application/json" and request.can_read_body:
-            entry["body"] = await _json_or_text(request)
+            with contextlib.suppress(ValueError):
+                entry["body"] = await request.json()
         x.requests.append(entry)
         try:
             response = await x.faults.serve(request, handler)
@@ -69,11 +70,3 @@ def create_app(*, home: Path, base_url: str, posts: Path | None) -> web.Applicat
 
     app.on_shutdown.append(close_stream)
     return app
-
-
-async def _json_or_text(request: web.Request) -> Any:
-    text = await request.text()
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -6,8 +6,6 @@ template is a rollout of the one Deployment, and a Revision is no more than its 
 
 from __future__ import annotations
 
-import yaml
-
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Key
 from streamops_sandbox.informer import Informer
@@ -175,19 +173,11 @@ class ServiceReconciler(Reconciler):
         """Return the public host of a Service; empty for one that is reachable inside only."""
         metadata = obj["metadata"]
         labels = metadata.get("labels") or {}
-        domain = self._domain(labels)
+        domains = configmaps.data(self._config, "config-domain")
+        domain = next((name for name, selector in sorted(domains.items()) if not selector), _LOCAL)
         if labels.get(names.VISIBILITY) == "cluster-local" or domain == _LOCAL:
             return ""
         return f"{metadata['name']}.{metadata['namespace']}.{domain}"
-
-    def _domain(self, labels: dict[str, str]) -> str:
-        """Return the domain of a Service: the entry of config-domain with the best selector."""
-        best, weight = _LOCAL, -1
-        for domain, text in sorted(configmaps.data(self._config, "config-domain").items()):
-            selector = (yaml.safe_load(text) or {}).get("selector") or {} if text else {}
-            if selector.items() <= labels.items() and len(selector) > weight:
-                best, weight = domain, len(selector)
-        return best
 
 
 def _local_hosts(obj: Object) -> list[str]:
