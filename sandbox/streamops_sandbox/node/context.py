@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 #: The cluster's DNS and service routing in one: (host, port) -> the address to connect to, or None.
@@ -18,14 +17,12 @@ Resolver = Callable[[str, int], tuple[str, int] | None]
 class ContainerContext:
     """A started container, as its program sees it.
 
-    `root` is the folder below which the container's volumes are mounted: a volumeMount at
-    `/etc/certs` is the folder `root/etc/certs`. `env` and `args` are resolved: references
-    replaced, service account token and the node's own variables included; `args` is `command` and
-    `args` of the container spec, without the image's entrypoint. The program binds exactly
-    `pod_ip`. `kubeconfig` gives access as the pod's service account, by a token file which the
-    node keeps fresh. `log` writes one line to the container's log. The program runs until it is
-    cancelled, which is its SIGTERM; what it returns is the exit code, an exception is a crash
-    (exit code 1, traceback in the log).
+    `env` and `args` are resolved: references replaced, service account token and the node's own
+    variables included; `args` is `command` and `args` of the container spec, without the image's
+    entrypoint. The program binds exactly `pod_ip`. `kubeconfig` gives access as the pod's service
+    account, by a token file which the node keeps fresh. `log` writes one line to the container's
+    log. The program runs until it is cancelled, which is its SIGTERM; what it returns is the exit
+    code, an exception is a crash (exit code 1, traceback in the log).
     """
 
     image: str
@@ -35,7 +32,6 @@ class ContainerContext:
     pod_ip: str
     env: dict[str, str]
     args: list[str]
-    root: Path
     kubeconfig: dict[str, Any]
     log: Callable[[str], None]
     resolve: Resolver

@@ -165,7 +165,6 @@ class Launcher:
             pod_ip=pod.ip,
             env=start.env,
             args=[*(start.command or []), *(start.args or [])],
-            root=start.root,
             kubeconfig=self._kubeconfig(start.root),
             log=start.log.write_text,
             resolve=self._router,
