@@ -39,9 +39,7 @@ async def ingress(ctx: ContainerContext) -> int:
             url = f"http://{names.host(names.FILTER_SERVICE, system)}/{namespace}/{name}"
             return (await send(process.transport, event, url, Policy())).status
 
-        await process.listen(
-            int(ctx.env["INGRESS_PORT"]), Ingress(process, brokers, to_filter).answer
-        )
+        await process.listen(int(ctx.env["INGRESS_PORT"]), Ingress(brokers, to_filter).answer)
         return await process.run()
 
 
@@ -73,8 +71,7 @@ async def _accept(request: web.BaseRequest) -> tuple[str, str, Event] | web.Resp
 class Ingress:
     """Accepts events for Brokers at `/NAMESPACE/NAME`; `pass_on` returns the status to answer."""
 
-    def __init__(self, process: Process, brokers: Informer, pass_on: PassOn) -> None:
-        self._process = process
+    def __init__(self, brokers: Informer, pass_on: PassOn) -> None:
         self._brokers = brokers
         self._pass_on = pass_on
 
@@ -82,8 +79,6 @@ class Ingress:
         """Check a request for a valid event and a Broker that exists."""
         found = await _accept(request)
         if isinstance(found, web.Response):
-            if found.status == 400:
-                self._process.ctx.log(f"{request.path}: {found.text or 'not a path of a Broker'}")
             return found
         namespace, name, event = found
         broker = self._brokers.get(name, namespace)

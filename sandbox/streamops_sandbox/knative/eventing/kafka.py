@@ -41,7 +41,7 @@ async def receiver(ctx: ContainerContext) -> int:
         brokers = await process.follow(names.EVENTING, "Broker")
         triggers = await process.follow(names.EVENTING, "Trigger")
         dispatcher = TriggerFilter(process, brokers, triggers, tasks)
-        ingress = Ingress(process, brokers, dispatcher.take)
+        ingress = Ingress(brokers, dispatcher.take)
         await process.listen(int(ctx.env["INGRESS_PORT"]), ingress.answer)
         return await process.run()
 
