@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api, Review
+from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.quantity import parse
 from streamops_sandbox.objects import Object
 
@@ -83,8 +84,8 @@ def _judged(kind: str, collection: str, obj: Object) -> Iterator[Object]:
         requests = (spec.get("resources") or {}).get("requests") or {}
         yield {"requests": requests, "limits": requests}
     elif kind == "Container" and collection == "pods":
-        for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:
-            yield container.get("resources") or {}
+        for resources in declared.values(spec, "containers|initContainers[].resources"):
+            yield resources or {}
     elif kind == "Pod" and collection == "pods":
         yield {key: _sum(spec.get("containers") or [], key) for key in ("requests", "limits")}
 

@@ -7,11 +7,12 @@ k8s.io/pod-security-admission/policy.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from streamops_sandbox.kube import errors
 from streamops_sandbox.kube.api import Api, Review
+from streamops_sandbox.kube.kinds import declared
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.objects import Object
 
@@ -125,9 +126,8 @@ def violations(pod: Object, level: str) -> str:
     return ", ".join(found)
 
 
-def _containers(spec: Object) -> Iterator[Object]:
-    for key in ("initContainers", "containers", "ephemeralContainers"):
-        yield from spec.get(key) or []
+def _containers(spec: Object) -> list[Object]:
+    return declared.values(spec, "initContainers|containers|ephemeralContainers[]")
 
 
 def _security(container: Object) -> Object:

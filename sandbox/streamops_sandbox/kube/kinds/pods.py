@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from streamops_sandbox import timestamps
-from streamops_sandbox.kube.kinds import pod_specs
+from streamops_sandbox.kube.kinds import declared, pod_specs
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import filler
 from streamops_sandbox.kube.kinds.strategy import Strategy
@@ -33,9 +33,8 @@ def complete_pod(spec: Object) -> None:
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     if account:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
-    for key in ("containers", "initContainers", "ephemeralContainers"):
-        for container in spec.get(key) or []:
-            container.setdefault("imagePullPolicy", _pull_policy(container.get("image", "")))
+    for container in declared.values(spec, "containers|initContainers|ephemeralContainers[]"):
+        container.setdefault("imagePullPolicy", _pull_policy(container.get("image", "")))
     for volume in spec.get("volumes") or []:
         if not any(key != "name" for key in volume):
             volume["emptyDir"] = {}
@@ -44,11 +43,9 @@ def complete_pod(spec: Object) -> None:
 @filler
 def complete_requests(spec: Object) -> None:
     """Fill in a pod's requests, which follow from its limits; those of templates do not."""
-    for key in ("containers", "initContainers"):
-        for container in spec.get(key) or []:
-            resources = container.get("resources") or {}
-            if resources.get("limits"):
-                resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
+    for resources in declared.values(spec, "containers|initContainers[].resources"):
+        if (resources or {}).get("limits"):
+            resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
 
 
 def _pull_policy(image: str) -> str:
@@ -65,11 +62,9 @@ class Pods(Strategy):
 
         Templates of pods do not get the latter, since 1.28.
         """
-        spec = obj["spec"]
-        for key in ("containers", "initContainers") if spec.get("hostNetwork") else ():
-            for container in spec.get(key) or []:
-                for port in container.get("ports") or []:
-                    port.setdefault("hostPort", port["containerPort"])
+        ports = declared.values(obj["spec"], "containers|initContainers[].ports[]")
+        for port in ports if obj["spec"].get("hostNetwork") else ():
+            port.setdefault("hostPort", port["containerPort"])
         obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(obj["spec"])}
         if obj["spec"].get("schedulingGates"):
             condition = {
@@ -122,7 +117,7 @@ def _fixed(spec: Object, reference: Object) -> Object:
 def quality_of_service(spec: Object) -> str:
     """Return BestEffort, Burstable or Guaranteed, by requests and limits."""
     some, guaranteed = False, True
-    containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+    containers = declared.values(spec, "containers|initContainers[]")
     for container in [spec] if spec.get("resources") else containers:
         resources = container.get("resources") or {}
         asked, limited = resources.get("requests") or {}, resources.get("limits") or {}
