@@ -16,6 +16,13 @@ Matcher = Callable[[dict[str, Any]], bool]
 
 _TOKEN = re.compile(r'\s*(-?"[^"]*"|-?\(|\)|[^\s()"]+)')
 _OPERATOR = re.compile(r"-?(?P<name>[a-z_]+):(?P<value>.+)")
+#: Operators of X that are real but not modelled.
+_REAL = {
+    "to", "url", "url_title", "url_description", "url_contains", "retweets_of", "in_reply_to_tweet_id",
+    "retweets_of_tweet_id", "quotes_of_tweet_id", "context", "entity", "conversation_id", "bio", "bio_name",
+    "bio_location", "place", "place_country", "point_radius", "bounding_box", "sample", "list",
+    "followers_count", "tweets_count", "following_count", "listed_count", "source", "keyword",
+}  # fmt: skip
 
 
 def parse(query: str, max_length: int) -> Matcher:
@@ -98,7 +105,9 @@ class _Parser:
         if name == "has" and value in ("hashtags", "mentions"):
             sign = {"hashtags": "#", "mentions": "@"}[value]
             return lambda post: re.search(rf"{sign}\w", post.get("text", "")) is not None
-        raise not_modelled(f"the search operator {name}:{value}")
+        if name in _REAL or name in ("is", "has"):
+            raise not_modelled(f"the search operator {name}:{value}")
+        raise _error(self._query, f"unknown operator {name}:")
 
 
 def _error(query: str, reason: str) -> Exception:

@@ -112,6 +112,7 @@ def test_what_x_refuses(clients, parameters: dict[str, object], part: str) -> No
         ("a)", "unbalanced"),
         ('"a', "unbalanced quotes"),
         ("a OR", "clause is missing"),
+        ("foo:bar", "unknown operator"),
     ],
 )
 def test_queries_that_x_refuses(clients, query: str, part: str) -> None:
