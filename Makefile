@@ -157,7 +157,7 @@ clean: down ## Also removes everything that was installed and built
 	@$(call install,$(TEST_REQUIREMENTS))
 
 comma := ,
-# A path instead of a finder, with whose imports half of each start of Python would go.
+# A path instead of a finder, with whose imports half of each start of Python would go; -qq, as setuptools warns of it.
 EDITABLE := --config-settings editable_mode=compat
 
 # Holds a lock of this checkout, as descriptor 9, for as long as the recipe runs; where there is no flock, without.
@@ -173,8 +173,10 @@ command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed. Install P
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: 3.11 or newer is needed. Name another one: make PYTHON=python3.12" >&2; exit 1; }
 $(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) cannot make virtual environments here. On Debian: apt-get install python3-venv" >&2; exit 1; }
 echo "Installing $(1) into $(VENV), which takes about a minute the first time ..."
-{ $(BIN)/python -m pip install --quiet -c constraints.txt $(foreach file,$(1),-r $(file)) \
-  $(if $(2),&& $(BIN)/python -m pip install --quiet --no-deps $(EDITABLE) -e $(2)); } \
+# The pip that Python 3.11 brings along takes three times as long to resolve what the tests need.
+{ $(BIN)/python -m pip install --quiet -c constraints.txt pip \
+  && $(BIN)/python -m pip install --quiet -c constraints.txt $(foreach file,$(1),-r $(file)) \
+  $(if $(2),&& $(BIN)/python -m pip install -qq --no-deps $(EDITABLE) -e $(2)); } \
   || { echo "pip could not install what is needed. It takes it from PyPI, or where your pip configuration says; then run make again." >&2; exit 1; }
 touch $@
 endef
