@@ -22,12 +22,12 @@ interpreter() { # of a version such as 3.13: on PATH, or one of pyenv's
 install() { # CORE PYTHON: a virtual environment of its own, kept between runs
   local venv=$folder/$1-$2 python=$3
   [ -e "$venv/stamp" ] && [ ! constraints.txt -nt "$venv/stamp" ] && return
-  rm -rf "$venv" && "$python" -m venv "$venv"
+  rm -rf "$venv" && "$python" -m venv --without-pip "$venv"
   grep -v '^ansible-core' requirements.txt >"$folder/requirements.txt"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check -c "$folder/constraints.txt" "ansible-core==$1" \
-    -r "$folder/requirements.txt" -r sandbox/requirements.txt pytest pytest-timeout pytest-xdist hypothesis
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps \
-    --config-settings editable_mode=compat -e sandbox
+  local pip=(python -m pip --python "$venv" install --quiet --disable-pip-version-check)
+  "${pip[@]}" -c "$folder/constraints.txt" "ansible-core==$1" -r "$folder/requirements.txt" \
+    -r sandbox/requirements.txt pip pytest pytest-timeout pytest-xdist hypothesis
+  "${pip[@]}" --quiet --no-deps --config-settings editable_mode=compat -e sandbox
   touch "$venv/stamp"
 }
 
