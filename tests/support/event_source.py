@@ -174,8 +174,14 @@ class Rulebook:
             **environment,
         }
         with self._log.open("ab") as log:
+            # Ansible refuses a stdin that does not block, as another child of this process may have left it.
             self.process = subprocess.Popen(
-                self._command, env=environment, stdout=log, stderr=log, cwd=self.folder
+                self._command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
             )
 
     @property
