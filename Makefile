@@ -52,7 +52,8 @@ REAL_TESTS := tests/real $(addprefix tests/integration/test_,apply_bundle.py app
 # Sandboxes of tests unpack an image once between them.
 unit integration e2e matrix: export SANDBOX_LAYERS ?= $(CURDIR)/.cache/layers
 
-.PHONY: help demo down test lint unit integration e2e real programs matrix soak bench docs clean tools packages
+.PHONY: help demo down test lint unit integration e2e real programs matrix environments soak bench docs clean
+.PHONY: tools packages
 
 help: ## What can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -100,7 +101,7 @@ test: export MATRIX_CHECKS ?= units dependency
 # Two parts at a time: those with the longest tests first, and none at the end that leaves a processor idle. What they
 # share is there by then: a part that had to wait for it would begin last. Each one's output comes in one piece.
 test: ## Every check and test
-	@$(MAKE) --jobs=2 tools $(PROGRAMS)
+	@$(MAKE) --jobs=2 tools $(PROGRAMS) environments
 	$(MAKE) --jobs=2 --output-sync=target --old-file=tools --old-file=programs e2e matrix lint unit integration
 
 lint: .cache/test.stamp ## Style, types, ansible-lint, ansible-test sanity, documentation
@@ -125,6 +126,9 @@ real: .cache/test.stamp tools ## Kubernetes' own control plane, Knative's own pr
 
 programs: .cache/test.stamp
 	@python tests/real/build.py $(if $(REAL_SECONDS),--seconds $(REAL_SECONDS))
+
+environments: .cache/demo.stamp # installed while pip, which keeps one processor busy, fills .venv
+	@MATRIX_CHECKS=environments tests/matrix.sh $(ARGS) >/dev/null
 
 matrix: .cache/test.stamp ## Units, sanity and the ways in with the oldest and newest ansible-core
 	@tests/matrix.sh $(ARGS)

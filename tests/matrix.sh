@@ -2,7 +2,8 @@
 # The unit tests, ansible-test sanity and the ways in (tests/ways) with the oldest and the newest ansible-core that is
 # supported. A core whose Python is not at hand is skipped, with the reason.
 # tests/matrix.sh [CORE:PYTHON ...]   for example: tests/matrix.sh 2.20.9:3.12
-# MATRIX_CHECKS names what is run for each: units, sanity, ways; or dependency, one of the ways, for the newest only.
+# MATRIX_CHECKS names what is run for each: units, sanity, ways; or dependency, one of the ways, for the newest only;
+# environments only makes what the others run in.
 # Units are run by ansible-test with the Python of .venv, and straight by pytest, in half the time, with another one.
 set -eu
 cd "$(dirname "$0")/.."
