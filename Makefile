@@ -24,6 +24,8 @@ DEMO_REQUIREMENTS := requirements.txt sandbox/requirements.txt
 WORKERS ?= 4
 # Neighbouring tests run in one worker, which shares their cluster.
 SHARING := --dist worksteal
+# Its import is half of each start of pytest; only a test of the viewer is made with it.
+PLAIN := -p no:schemathesis
 # Where clusters come from: the sandbox, or Kubernetes' and Knative's own programs (docs/how-to/real-lane.md).
 CLUSTER ?= sandbox
 ifeq ($(CLUSTER),real)
@@ -113,10 +115,10 @@ unit: .cache/test.stamp tools ## Tests of the plugins' logic (ansible-test units
 	pytest -n $(WORKERS) $(SHARING) tests/apps sandbox/tests
 
 integration: .cache/test.stamp tools $(PROGRAMS) ## Tests of modules and roles against the sandbox, or CLUSTER=real
-	@$(LANE) pytest -n $(WORKERS) $(SHARING) tests/integration
+	@$(LANE) pytest $(PLAIN) -n $(WORKERS) $(SHARING) tests/integration
 
 e2e: .cache/test.stamp tools $(PROGRAMS) ## site.yml, molecule and the pipeline from end to end, or CLUSTER=real
-	@$(LANE) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/e2e
+	@$(LANE) pytest $(PLAIN) -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/e2e
 
 # REAL_SECONDS limits the time: the build stops and is resumed by the next run, and no further test is started.
 real: .cache/test.stamp tools ## Kubernetes' own control plane, Knative's own programs: built, and tests on them
