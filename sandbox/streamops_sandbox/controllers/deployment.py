@@ -2,7 +2,7 @@
 
 Contract: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/ ; reasons and
 messages are kube-controller-manager's. Proportional scaling in the middle of a rollout is left to
-the rolling update itself. A paused Deployment is left alone.
+the rolling update itself. Of a paused Deployment only the status is kept.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class DeploymentController(Controller):
         deployment = self._deployments.get(name, namespace)
         if deployment is None or deployment["metadata"].get("deletionTimestamp"):
             return
-        if deployment["spec"].get("paused"):
-            message = "not supported by the sandbox: scaling a paused Deployment; resume it first"
-            self._events.record(deployment, "Warning", "Unsupported", message)
-            return
         sets = await claim(self.client, self._sets, deployment)
         new = _find_new(deployment, sets)
         old = [one for one in sets if one is not new]
-        if deployment["spec"].get("strategy", {}).get("type") == "Recreate":
+        if deployment["spec"].get("paused"):
+            if sets and sum(map(_replicas, sets)) != _replicas(deployment):
+                message = "not supported by the sandbox: scaling a paused Deployment"
+                self._events.record(deployment, "Warning", "Unsupported", message)
+        elif deployment["spec"].get("strategy", {}).get("type") == "Recreate":
             await self._recreate(deployment, new, old)
         else:
             await self._roll(deployment, new, old)
@@ -174,8 +174,13 @@ class DeploymentController(Controller):
             for entry in copy.deepcopy(deployment.get("status", {}).get("conditions") or [])
             if entry["type"] != "ReplicaFailure"
         ]
+        paused = bool(deployment["spec"].get("paused"))
+        if paused != (condition(deployment, "Progressing").get("reason") == "DeploymentPaused"):
+            reason = "DeploymentPaused" if paused else "DeploymentResumed"
+            text = ("Unknown", reason, f"Deployment is {reason[10:].lower()}")
+            set_condition(conditions, "Progressing", *text, lastUpdateTime=now())
         self._set_available(deployment, counts, conditions)
-        if new is not None:
+        if new is not None and not paused:
             self._set_progressing(deployment, counts, new, conditions)
         failures = [found for one in sets if (found := condition(one, "ReplicaFailure"))]
         if failures:

@@ -34,7 +34,7 @@ class JobController(PodController):
     kind = "Job"
     unsupported = (
         *("activeDeadlineSeconds", "backoffLimitPerIndex", "completionMode=Indexed", "managedBy"),
-        *("podFailurePolicy", "successPolicy", "suspend"),
+        *("podFailurePolicy", "successPolicy"),
     )
 
     async def reconcile(self, namespace: str | None, name: str) -> None:
@@ -58,6 +58,9 @@ class JobController(PodController):
 
     async def sync(self, owner: Object, pods: list[Object]) -> Exception | None:
         """See PodController."""
+        if owner["spec"].get("suspend"):
+            await self.delete(owner, filter(is_active, pods))
+            return None
         idle = not any(map(is_active, pods)) and not _phases(pods, "Succeeded")
         if not idle or _failed(owner, pods) or self._delayed(owner, pods):
             return None
@@ -79,7 +82,13 @@ class JobController(PodController):
         before = owner.get("status", {})
         active = [pod for pod in pods if is_active(pod)]
         conditions = copy.deepcopy(before.get("conditions") or [])
-        status: Object = {"startTime": before.get("startTime") or now()}
+        suspended = bool(owner["spec"].get("suspend"))
+        if suspended != (condition(owner, "Suspended").get("status") == "True"):
+            verb = "suspended" if suspended else "resumed"
+            text = (str(suspended), f"Job{verb.capitalize()}", f"Job {verb}")
+            set_condition(conditions, "Suspended", *text, lastProbeTime=now())
+            self.events.record(owner, "Normal", verb.capitalize(), f"Job {verb}")
+        status: Object = {} if suspended else {"startTime": before.get("startTime") or now()}
         if _failed(owner, pods):
             _end(conditions, "FailureTarget", "Failed", "BackoffLimitExceeded", _EXCEEDED)
             self.events.record(owner, "Warning", "BackoffLimitExceeded", _EXCEEDED)
@@ -98,7 +107,7 @@ class JobController(PodController):
             ),
             "ready": sum(map(is_ready, active)),
             "terminating": sum(bool(pod["metadata"].get("deletionTimestamp")) for pod in pods),
-            "uncountedTerminatedPods": {},
+            **({} if suspended else {"uncountedTerminatedPods": {}}),
         }
 
 

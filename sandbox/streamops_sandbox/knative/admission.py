@@ -21,6 +21,7 @@ from streamops_sandbox.client import ApiError
 from streamops_sandbox.controller import Controller
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import certificates, release
+from streamops_sandbox.knative.configmaps import check_example
 from streamops_sandbox.knative.fielderrors import Denied
 from streamops_sandbox.knative.process import Process, is_probe
 from streamops_sandbox.objects import Object
@@ -71,17 +72,27 @@ def _rules(kinds: list[Object], operations: list[str]) -> list[Object]:
     ]
 
 
-def standard_webhooks(product: str, *, default: Judge, validate: Judge) -> list[Webhook]:
+def standard_webhooks(
+    product: str,
+    default: Judge,
+    validate: Judge,
+    *,
+    validate_config: Judge = lambda request, config: None,
+) -> list[Webhook]:
     """Return the webhooks both products have: for their kinds, and for their ConfigMaps.
 
-    The former get the AdmissionReview's request and a copy of its object, which `default` completes
-    and `validate` checks, raising Denied; namespaces can opt out of them. ConfigMaps all pass.
+    Each gets the AdmissionReview's request and a copy of its object, which `default` completes and
+    the others check, raising Denied. Namespaces can opt out of those for kinds.
     """
     kinds = release.kinds(product)
     exclude = {"key": "webhooks.knative.dev/exclude", "operator": "DoesNotExist"}
     changes = ["CREATE", "UPDATE"]
     configs = _rules([{"group": "", "versions": ["v1"], "plural": "configmaps"}], changes)
     configs[0]["resources"] = ["configmaps/*"]
+
+    def check_config(request: Request, config: Object) -> None:
+        check_example(config)
+        validate_config(request, config)
 
     def webhook(
         name: str, path: str, judge: Judge, found: list[Object], *, mutating: bool = False
@@ -97,7 +108,7 @@ def standard_webhooks(product: str, *, default: Judge, validate: Judge) -> list[
     return [
         webhook("webhook", "/defaulting", default, _rules(kinds, changes), mutating=True),
         webhook("validation.webhook", "/resource-validation", validate, checked),
-        webhook("config.webhook", "/config-validation", lambda *_: None, configs),
+        webhook("config.webhook", "/config-validation", check_config, configs),
     ]
 
 

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 REQUIRED = ("id", "source", "specversion", "type")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -68,6 +69,10 @@ def parse(headers: Mapping[str, str], body: bytes) -> Event:
     for name in REQUIRED:
         if not event.attributes.get(name):
             raise InvalidEvent(f"required attribute {name} is missing")
+    try:
+        datetime.fromisoformat(event.attributes.get("time", "1970-01-01T00:00:00Z"))
+    except ValueError:
+        raise InvalidEvent("attribute time is not an RFC 3339 timestamp") from None
     if event.attributes["specversion"] != "1.0":
         raise InvalidEvent(f"specversion {event.attributes['specversion']} is not supported")
     for name, value in event.attributes.items():

@@ -35,7 +35,8 @@ def deployment(cluster: Cluster, namespace: str, replicas: int = 2, **spec: obje
 
 
 def conditions(cluster: Cluster, namespace: str) -> dict[str, tuple[str, str]]:
-    found = cluster.get("apps/v1", "Deployment", "web", namespace)["status"].get("conditions") or []
+    status = cluster.get("apps/v1", "Deployment", "web", namespace).get("status") or {}
+    found = status.get("conditions") or []
     return {entry["type"]: (entry["status"], entry["reason"]) for entry in found}
 
 
@@ -149,6 +150,19 @@ def test_scaling_up_and_down(cluster: Cluster, namespace: str) -> None:
         cluster.patch("apps/v1", "Deployment", "web", namespace, change)
         until(lambda: rolled_out(cluster, namespace), f"{replicas} replicas")
         until(lambda n=replicas: len(cluster.pods(namespace)) == n, f"{replicas} pods")
+
+
+def test_a_paused_deployment_says_so_and_rolls_out_once_it_is_resumed(
+    cluster: Cluster, namespace: str
+) -> None:
+    def progressing(reason: str) -> bool:
+        return conditions(cluster, namespace).get("Progressing", ("", ""))[1] == reason
+
+    cluster.apply(deployment(cluster, namespace, replicas=1, paused=True))
+    until(lambda: progressing("DeploymentPaused"), "the condition of a paused Deployment")
+    assert not cluster.list("apps/v1", "ReplicaSet", namespace)
+    cluster.apply(deployment(cluster, namespace, replicas=1, paused=False))
+    until(lambda: progressing("NewReplicaSetAvailable"), "the rollout")
 
 
 def test_deleting_a_deployment_takes_its_replica_sets_and_pods_with_it(

@@ -47,7 +47,7 @@ def finished(cluster: Cluster, namespace: str, kind: str) -> dict[str, Any] | No
     ("spec", "named"),
     [
         ({"completions": 3, "completionMode": "Indexed"}, "completions, completionMode=Indexed"),
-        ({"suspend": True, "activeDeadlineSeconds": 6}, "activeDeadlineSeconds, suspend"),
+        ({"activeDeadlineSeconds": 6}, "activeDeadlineSeconds"),
     ],
 )
 def test_a_job_that_is_not_run_says_so(
@@ -61,6 +61,19 @@ def test_a_job_that_is_not_run_says_so(
 
     until(refused, "the event that says so")
     assert not cluster.pods(namespace)
+
+
+def test_a_suspended_job_waits_and_runs_once_it_is_resumed(
+    cluster: Cluster, namespace: str
+) -> None:
+    cluster.apply(job(cluster, namespace, "pass", suspend=True))
+    until(lambda: finished(cluster, namespace, "Suspended"), "the condition Suspended")
+    assert not cluster.pods(namespace)
+    cluster.apply(job(cluster, namespace, "pass", suspend=False))
+    status = until(lambda: finished(cluster, namespace, "Complete"), "the Job's end")
+    assert [entry["status"] for entry in status["conditions"] if entry["type"] == "Suspended"] == [
+        "False"
+    ]
 
 
 def test_a_job_fails_at_its_backoff_limit(cluster: Cluster, namespace: str) -> None:

@@ -54,6 +54,25 @@ def test_a_misspelt_field_is_refused(google: Google, owner: str) -> None:
         ("POST", f"{SECRETS}?secretId=x", {"secretType": "PASSWORD"}, "TYPE_ENUM"),
         ("POST", f"{SECRETS}?secretId=a b", {"replication": {"automatic": {}}}, "expected format"),
         ("POST", f"{SECRETS}?secretId=x", {}, "replication must be provided"),
+        (
+            "POST",
+            f"{SECRETS}?secretId=x",
+            {"replication": {"userManaged": {"replicas": []}}},
+            "one replica",
+        ),
+        (
+            "POST",
+            f"{SECRETS}?secretId=x",
+            {"annotations": {"a b": "c"}},
+            "Invalid name: a b",
+        ),
+        ("POST", f"{SECRETS}?secretId=x", {"topics": [{"name": "t"}]}, "Invalid name: t"),
+        (
+            "POST",
+            f"{SECRETS}?secretId=x",
+            {"rotation": {"rotationPeriod": "3600s", "nextRotationTime": "2030-01-01T00:00:00Z"}},
+            "needs at least one topic",
+        ),
         ("GET", f"{SECRETS}?pageSize=many", None, "TYPE_INT32"),
         (
             "POST",
@@ -79,6 +98,37 @@ def test_what_does_not_fit_googles_own_description(
     google: Google, owner: str, method: str, path: str, body: Any, message: str
 ) -> None:
     found = error(google.call(method, path.replace(" ", "%20"), body, token=owner))
+    assert (found["code"], found["status"]) == (400, "INVALID_ARGUMENT")
+    assert message in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("location", "cluster", "message"),
+    [
+        ("europe-west1-b", {"autopilot": {"enabled": True}}, "must be regional"),
+        (
+            "europe-west1",
+            {"nodePools": [{"name": "p", "autoscaling": {"enabled": True, "minNodeCount": 3}}]},
+            "must be >= min_node_count",
+        ),
+        (
+            "europe-west1",
+            {
+                "initialNodeCount": 1,
+                "masterAuthorizedNetworksConfig": {"cidrBlocks": [{"cidrBlock": "everywhere"}]},
+            },
+            "Invalid CIDR block: 'everywhere'",
+        ),
+    ],
+)
+def test_clusters_that_gke_refuses(
+    google: Google, owner: str, location: str, cluster: dict[str, Any], message: str
+) -> None:
+    service = {"serviceIds": ["container.googleapis.com"]}
+    google.call("POST", f"v1/projects/{PROJECT}/services:batchEnable", service, token=owner)
+    path = f"v1/projects/{PROJECT}/locations/{location}/clusters"
+    body = {"cluster": {"name": "refused", **cluster}}
+    found = error(google.call("POST", path, body, token=owner))
     assert (found["code"], found["status"]) == (400, "INVALID_ARGUMENT")
     assert message in found["message"]
 

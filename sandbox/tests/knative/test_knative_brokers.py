@@ -155,12 +155,33 @@ def test_a_trigger_without_broker_and_one_without_subscriber_say_so(cluster, nam
     assert "nobody" in ready()["message"]
 
 
-def test_the_webhook_refuses_a_wrong_delivery_and_other_filters(cluster, namespace):
-    delivery, filters = {"backoffDelay": "soon"}, [{"cesql": "TRUE"}]
+def test_the_webhook_refuses_a_wrong_delivery_and_filter(cluster, namespace):
+    delivery, filters = {"retry": -1, "backoffDelay": "soon"}, [{"cesql": "TRUE"}]
     with pytest.raises(Exception, match="admission webhook") as refusal:
         cluster.apply(trigger("wrong", namespace, "nobody", delivery=delivery, filters=filters))
-    assert "the sandbox models exact filters only: spec.filters[0]" in str(refusal.value)
+    assert "the sandbox does not model the dialect cesql: spec.filters[0]" in str(refusal.value)
+    assert "invalid value: -1: spec.delivery.retry" in str(refusal.value)
     assert "invalid value: soon: spec.delivery.backoffDelay" in str(refusal.value)
+
+
+def test_the_webhook_refuses_wrong_flags_and_an_edited_example(cluster):
+    for data, why in (
+        ({"authentication-oidc": "perhaps"}, "invalid feature flag value 'perhaps'"),
+        ({"_example": "edited"}, "the update modifies a key in"),
+    ):
+        config = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": "config-features",
+                "namespace": "knative-eventing",
+                "annotations": {"knative.dev/example-checksum": "00000000"},
+            },
+            "data": data,
+        }
+        with pytest.raises(Exception, match="admission webhook") as refusal:
+            cluster.apply(config)
+        assert why in str(refusal.value)
 
 
 def test_a_container_source_runs_bound_to_its_sink(cluster, namespace):

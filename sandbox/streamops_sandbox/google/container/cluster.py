@@ -26,6 +26,7 @@ _DEFAULTS = yaml.safe_load((Path(__file__).parent / "defaults.yaml").read_text(e
 _CHANNELS: dict[str, list[str]] = _DEFAULTS["channels"]
 #: The channel of clusters that name none.
 _CHANNEL = _DEFAULTS["cluster"]["releaseChannel"]["channel"]
+_CIDR = re.compile(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}")
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 #: What ClusterUpdate has at its top level, and Cluster in its networkConfig.
@@ -47,9 +48,10 @@ def new_cluster(wanted: Object, project: Project, location: str) -> Object:
     cluster["initialClusterVersion"] = cluster["currentMasterVersion"] = version
     cluster["currentNodeVersion"] = version
     if cluster.get("autopilot", {}).get("enabled"):
-        cluster = _autopilot(cluster, project)
+        cluster = _autopilot(cluster, project, location)
     else:
         _make_standard(cluster)
+    _check_blocks(cluster)
     zones = [f"{location}-b", f"{location}-c", f"{location}-d"]
     cluster.setdefault("locations", zones if is_region(location) else [location])
     network = cluster.setdefault("networkConfig", {})
@@ -87,6 +89,7 @@ def _updated(cluster: Object, body: Object, project: Project, _: str) -> Object:
     place = result.setdefault(within, {}) if within else result
     merge = name == "desiredControlPlaneEndpointsConfig"
     place[field] = _merged(place.get(field, {}), value) if merge else value
+    _check_blocks(result)
     return result
 
 
@@ -163,7 +166,9 @@ def _with_pool(cluster: Object, body: Object, *_: Any) -> Object:
 
 def _with_scaled_pool(cluster: Object, body: Object, _: Project, name: str) -> Object:
     """A copy of the cluster with other limits of a node pool."""
-    return _with_changed(cluster, name, {"autoscaling": body.get("autoscaling", {})})
+    scaling = body.get("autoscaling", {})
+    _check_scaling(scaling)
+    return _with_changed(cluster, name, {"autoscaling": scaling})
 
 
 def _with_updated_pool(cluster: Object, body: Object, _: Project, name: str) -> Object:
@@ -203,6 +208,7 @@ def _new_node_pool(wanted: Object, cluster: Object) -> Object:
     """A node pool as GKE completes it."""
     pool = copy.deepcopy({**_DEFAULTS["nodePool"], **wanted})
     _check_name("node_pool", pool)
+    _check_scaling(pool.get("autoscaling", {}))
     pool["config"] = {**_DEFAULTS["nodeConfig"], **pool.get("config", {})}
     pool.setdefault("version", cluster["currentMasterVersion"])
     pool["status"] = "RUNNING"
@@ -228,7 +234,9 @@ def _check_name(kind: str, obj: Object) -> None:
         )
 
 
-def _autopilot(cluster: Object, project: Project) -> Object:
+def _autopilot(cluster: Object, project: Project, location: str) -> Object:
+    if not is_region(location):
+        raise invalid_argument("Autopilot clusters must be regional clusters.")
     for field in ("nodePools", "nodeConfig", "initialNodeCount"):
         if cluster.get(field):
             raise invalid_argument(f"Autopilot clusters do not support setting {field}.")
@@ -249,6 +257,25 @@ def _make_standard(cluster: Object) -> None:
         config = cluster.get("nodeConfig", {})
         pools = [{"name": "default-pool", "initialNodeCount": count, "config": config}]
     cluster["nodePools"] = [_new_node_pool(pool, cluster) for pool in pools]
+
+
+def _check_scaling(scaling: Mapping[str, Any]) -> None:
+    low, high = scaling.get("minNodeCount", 0), scaling.get("maxNodeCount", 0)
+    if scaling.get("enabled") and not scaling.get("totalMaxNodeCount") and not low <= high > 0:
+        raise invalid(
+            "node_pool.autoscaling",
+            "NodePool.autoscaling.max_node_count must be >= min_node_count and > 0; got"
+            f" {low} and {high}.",
+        )
+
+
+def _check_blocks(cluster: Mapping[str, Any]) -> None:
+    ip = cluster.get("controlPlaneEndpointsConfig", {}).get("ipEndpointsConfig", {})
+    former = cluster.get("masterAuthorizedNetworksConfig", {})
+    for config in (former, ip.get("authorizedNetworksConfig", {})):
+        for block in config.get("cidrBlocks", []):
+            if not _CIDR.fullmatch(cidr := block.get("cidrBlock", "")):
+                raise invalid("cidr_block", f"Invalid CIDR block: {cidr!r}")
 
 
 def _check_pool(config: Mapping[str, Any], project: Project) -> None:

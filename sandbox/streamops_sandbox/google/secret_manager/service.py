@@ -21,6 +21,9 @@ _STATES = {"disable": "DISABLED", "enable": "ENABLED", "destroy": "DESTROYED"}
 _URL_SAFE = str.maketrans("+/", "-_")
 _TERM = re.compile(r"name:(?P<part>[\w-]+)|labels\.(?P<key>[\w-]+)=(?P<value>[\w-]*)")
 _SECRET_ID = re.compile(r"[a-zA-Z0-9_-]{1,255}")
+_ALIAS = re.compile(r"(?!latest$|NEW$)[A-Za-z][A-Za-z0-9_-]{0,62}")
+_ANNOTATION_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_TOPIC = re.compile(r"projects/[^/]+/topics/[^/]+")
 _MUTABLE = {"annotations", "labels", "rotation", "topics", "versionAliases"}
 
 
@@ -113,10 +116,14 @@ class SecretManager:
         settings = {k: v for k, v in call.body.items() if k not in ("name", "replication")}
         if unknown := settings.keys() - _MUTABLE:
             raise not_modelled(f"{', '.join(sorted(unknown))} of secrets")
-        check_labels("secret.labels", settings.get("labels", {}))
+        _check(settings)
         replication = call.body.get("replication")
         if not replication:
             raise invalid("secret.replication", "Secret.replication must be provided.")
+        if not replication.get("userManaged", {"replicas": True}).get("replicas"):
+            raise invalid(
+                "secret.replication.user_managed.replicas", "At least one replica is needed."
+            )
         secrets[secret_id] = Secret(name, replication, settings)
         return secrets[secret_id].shown()
 
@@ -141,13 +148,14 @@ class SecretManager:
         if not mask or not _MUTABLE.issuperset(mask):
             raise invalid("update_mask", f"Fields that can be updated: {', '.join(_MUTABLE)}.")
         secret.require(call.body.get("etag"))
-        check_labels("secret.labels", call.body.get("labels", {}))
+        settings = secret.settings | {path: call.body.get(path) or {} for path in mask}
+        _check(settings)
         for alias, number in call.body.get("versionAliases", {}).items():
             if not 0 < int(number) <= len(secret.versions):
                 raise invalid(
                     "secret.version_aliases", f"Alias {alias}: there is no version {number}."
                 )
-        secret.settings |= {path: call.body.get(path) or {} for path in mask}
+        secret.settings = settings
         secret.generation += 1
         return secret.shown()
 
@@ -262,6 +270,26 @@ class SecretManager:
 
 def _list(call: Call, key: str, items: list[Object]) -> Object:
     return call.page(key, items) | ({"totalSize": len(items)} if items else {})
+
+
+def _check(settings: Object) -> None:
+    """INVALID_ARGUMENT for settings that Google refuses."""
+    check_labels("secret.labels", settings.get("labels", {}))
+    annotations, topics = settings.get("annotations", {}), settings.get("topics", [])
+    if sum(len(f"{key}{value}".encode()) for key, value in annotations.items()) > 16384:
+        raise invalid("secret.annotations", "Annotations may have 16 KiB in all.")
+    for setting, names, pattern in (
+        ("annotations", annotations, _ANNOTATION_KEY),
+        ("version_aliases", settings.get("versionAliases", {}), _ALIAS),
+        ("topics", [topic.get("name", "") for topic in topics], _TOPIC),
+    ):
+        for name in names:
+            if not pattern.fullmatch(name):
+                raise invalid(f"secret.{setting}", f"Invalid name: {name}")
+    if len(topics) > 10:
+        raise invalid("secret.topics", "At most 10 topics.")
+    if settings.get("rotation") and not topics:
+        raise invalid("secret.rotation", "A rotation needs at least one topic.")
 
 
 def _filter(expression: str) -> Callable[[Secret], bool]:

@@ -11,10 +11,11 @@ from cryptography import x509
 
 from streamops_sandbox.knative.delivery import seconds
 from streamops_sandbox.knative.eventing.names import BROKER_CLASS
-from streamops_sandbox.knative.fielderrors import FieldErrors
-from streamops_sandbox.knative.filters import DIALECT
+from streamops_sandbox.knative.fielderrors import Denied, FieldErrors
+from streamops_sandbox.knative.filters import problem
 from streamops_sandbox.objects import Object
 
+_FEATURE_VALUES = ("enabled", "disabled", "allowed", "strict", "permissive")
 _ATTRIBUTE = re.compile(r"[a-z0-9]+")
 
 
@@ -33,6 +34,19 @@ def validate(request: Object, obj: Object) -> None:
     errors.refuse()
 
 
+def validate_config(_: Object, config: Object) -> None:
+    """Check the flags of one of Eventing's ConfigMaps.
+
+    Raises:
+        Denied: a value cannot be used.
+    """
+    if config["metadata"]["name"] == "config-features":
+        for key, value in (config.get("data") or {}).items():
+            free = key == "_example" or "default-authorization-mode" in key
+            if not free and value.lower() not in _FEATURE_VALUES:
+                raise Denied(f"validation failed: invalid feature flag value {value!r} for {key}")
+
+
 def _broker(errors: FieldErrors, obj: Object) -> None:
     if not obj["spec"].get("config"):
         errors.missing("spec.config")
@@ -46,8 +60,8 @@ def _trigger(errors: FieldErrors, obj: Object) -> None:
     if not spec.get("broker") and not spec.get("brokerRef"):
         errors.missing("spec.broker")
     for index, item in enumerate(spec.get("filters") or []):
-        if list(item) != [DIALECT] or not item[DIALECT]:
-            errors.add(f"the sandbox models {DIALECT} filters only", f"spec.filters[{index}]")
+        if wrong := problem(item):
+            errors.add(wrong, f"spec.filters[{index}]")
     _destination(errors, spec.get("subscriber"), "spec.subscriber")
     _delivery(errors, spec.get("delivery"), "spec.delivery")
 
@@ -115,9 +129,16 @@ def _reference(errors: FieldErrors, ref: Object, path: str) -> None:
 
 
 def _delivery(errors: FieldErrors, delivery: Object | None, path: str) -> None:
-    """Check the durations of a `delivery`."""
+    """Check a `delivery`: dead letter sink, retries, back-off and durations."""
+    delivery = delivery or {}
+    if delivery.get("deadLetterSink"):
+        _destination(errors, delivery["deadLetterSink"], f"{path}.deadLetterSink")
+    if delivery.get("retry", 0) < 0:
+        errors.invalid(delivery["retry"], f"{path}.retry")
+    if delivery.get("backoffPolicy") not in (None, "linear", "exponential"):
+        errors.invalid(delivery["backoffPolicy"], f"{path}.backoffPolicy")
     for name in ("backoffDelay", "timeout", "retryAfterMax"):
-        value = (delivery or {}).get(name)
+        value = delivery.get(name)
         try:
             seconds(value or "PT0S")
         except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from streamops_sandbox.knative.admission import Webhook, WebhookServer, standard_webhooks
 from streamops_sandbox.knative.eventing.defaults import Defaulter
 from streamops_sandbox.knative.eventing.sinkbinding import SinkBindingReconciler, SinkBindingWebhook
-from streamops_sandbox.knative.eventing.validation import validate
+from streamops_sandbox.knative.eventing.validation import validate, validate_config
 from streamops_sandbox.knative.process import Process
 from streamops_sandbox.node.context import ContainerContext
 
@@ -17,7 +17,9 @@ async def main(ctx: ContainerContext) -> int:
         reconciler = SinkBindingReconciler(process.client, config)
         inclusion = ctx.env.get("SINK_BINDING_SELECTION_MODE") == "inclusion"
         binding = SinkBindingWebhook(process.client, reconciler.objects, inclusion=inclusion)
-        webhooks = standard_webhooks("eventing", default=Defaulter(config), validate=validate)
+        webhooks = standard_webhooks(
+            "eventing", Defaulter(config), validate, validate_config=validate_config
+        )
         name = "sinkbindings.webhook.sources.knative.dev"
         webhooks.append(Webhook(name, True, "/sinkbindings", binding.handle, binding.settings))
         server = WebhookServer(process, webhooks)

@@ -20,6 +20,7 @@ _FLAGGED_POD_FIELDS = (
     "shareProcessNamespace", "tolerations", "topologySpreadConstraints",
 )  # fmt: skip
 _FORBIDDEN_CONTAINER_FIELDS = ("lifecycle", "stdin", "stdinOnce", "tty", "volumeDevices")
+_SCALES = ("autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/max-scale")
 
 
 class Validator:
@@ -43,6 +44,10 @@ class Validator:
         if not template:
             errors.missing("spec.template")
             return
+        annotations = (template.get("metadata") or {}).get("annotations") or {}
+        for name in _SCALES:
+            if not annotations.get(name, "0").isdigit():
+                errors.invalid(annotations[name], f"spec.template.metadata.annotations.{name}")
         spec, path = template.get("spec") or {}, "spec.template.spec"
         for name in spec:
             flag = f"kubernetes.podspec-{name.lower()}"

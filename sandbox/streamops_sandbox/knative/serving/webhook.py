@@ -13,8 +13,6 @@ async def main(ctx: ContainerContext) -> int:
     """Run Serving's webhook."""
     async with Process(ctx) as process:
         config = await process.follow("v1", "ConfigMap", process.namespace)
-        webhooks = standard_webhooks(
-            "serving", default=Defaulter(config), validate=Validator(config)
-        )
+        webhooks = standard_webhooks("serving", Defaulter(config), Validator(config))
         server = WebhookServer(process, webhooks)
         return await process.run(server.serve())
