@@ -59,9 +59,22 @@ def test_diff_id_is_the_digest_of_the_tar(tmp_path: Path) -> None:
     assert apply_layer(blob, GZIP, tmp_path / "root") == f"sha256:{expected}"
 
 
-def test_what_hides_lower_layers_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LayerError, match="is not modelled"):
-        apply(tmp_path, [entry("etc/a", "1")], [entry("etc/.wh.a", "")])
+def test_whiteout_removes_what_lower_layers_have(tmp_path: Path) -> None:
+    root = apply(
+        tmp_path,
+        [entry("etc/a", "1"), entry("etc/b", "2"), entry("opt/deep/c", "3")],
+        [entry("etc/.wh.a", ""), entry(".wh.opt", "")],
+    )
+    assert names(root) == ["etc", "etc/b"]
+
+
+def test_opaque_folder_keeps_only_its_own_layer_whatever_the_order(tmp_path: Path) -> None:
+    root = apply(
+        tmp_path,
+        [entry("data/old", "1"), entry("data/sub/old", "1")],
+        [entry("data/new", "2"), entry("data/.wh..wh..opq", ""), entry("data/sub/new", "3")],
+    )
+    assert names(root) == ["data", "data/new", "data/sub", "data/sub/new"]
 
 
 def test_file_replaces_folder_and_folder_replaces_file(tmp_path: Path) -> None:
@@ -164,6 +177,15 @@ def test_link_loops_end(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(LayerError, match="too many links"):
         resolve(tmp_path, "/a/x")
+
+
+@pytest.mark.parametrize("name", [".wh...", "a/.wh...", ".wh.", "a/.wh..", "./.wh..."])
+def test_a_whiteout_hides_nothing_but_entries_of_its_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "beside").write_text("of this machine")
+    with pytest.raises(LayerError, match="hides no file"):
+        apply(tmp_path, [entry("a"), entry("a/b", "1")], [entry(name, "")])
+    assert (tmp_path / "beside").read_text() == "of this machine"
+    assert (tmp_path / "root/a/b").read_text() == "1"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
 _MAX_LINKS = 40
 _CHUNK = 1 << 20
 _MAX_BYTES = 16 << 30
@@ -58,13 +60,17 @@ def apply_layer(blob: Path, media_type: str, root: Path) -> str:
     """Unpack a layer's blob over what is in `root`; returns its diff ID (uncompressed digest)."""
     with _open(blob, media_type) as opened:
         stream = _Hashing(opened)
-        unpacked = 0
+        unpacked, own = 0, set[Path]()
         try:
             with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|", bufsize=_CHUNK) as tar:
                 for member in tar:
                     if (unpacked := unpacked + member.size) > _MAX_BYTES:
                         raise LayerError(f"the layer unpacks to more than {_MAX_BYTES} bytes")
-                    _extract(tar, member, root)
+                    if PurePosixPath(member.name).name.startswith(_WHITEOUT):
+                        _hide(member.name, root, own)
+                    else:
+                        path = _extract(tar, member, root)
+                        own.update((path, *path.parents))
             stream.drain()
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise LayerError(f"{type(error).__name__}: {error}") from error
@@ -96,18 +102,13 @@ class _Hashing:
             pass
 
 
-def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:
-    """Make one entry below `root`; links on the way to it stay inside."""
-    name = PurePosixPath("/", member.name)
-    if ".." in name.parts:
-        raise LayerError(f"entry {member.name!r} leads out of the image")
-    if name.name.startswith(".wh."):
-        raise LayerError(f"entry {member.name!r}: what hides files of other layers is not modelled")
-    path = resolve(root, str(name), follow_last=False)
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> Path:
+    """Make one entry below `root` and return its path; links on the way to it stay inside."""
+    path = _place(member.name, root)
     for folder in reversed(path.relative_to(root).parents):
         _make_folder(root / folder)
     if path == root:
-        return
+        return path
     if member.isdir():
         _make_folder(path, member.mode & 0o777 | 0o700)
     elif member.issym():
@@ -129,6 +130,35 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:
             shutil.copyfileobj(content, file, _CHUNK)
             os.fchmod(descriptor, member.mode & 0o777 | 0o600)
             os.utime(descriptor, (member.mtime, member.mtime))
+    return path
+
+
+def _place(entry: str, root: Path) -> Path:
+    name = PurePosixPath("/", entry)
+    if ".." in name.parts:
+        raise LayerError(f"entry {entry!r} leads out of the image")
+    return resolve(root, str(name), follow_last=False)
+
+
+def _hide(entry: str, root: Path, own: set[Path]) -> None:
+    """Remove what a whiteout hides of lower layers; what this layer brought stays."""
+    path = _place(entry, root)
+    hidden = path.name.removeprefix(_WHITEOUT)
+    if hidden in ("", ".", ".."):
+        raise LayerError(f"entry {entry!r} hides no file of its folder")
+    if path.name != _OPAQUE:
+        _remove_lower(path.with_name(hidden), own)
+    elif path.parent.is_dir():
+        for child in path.parent.iterdir():
+            _remove_lower(child, own)
+
+
+def _remove_lower(path: Path, own: set[Path]) -> None:
+    if path not in own:
+        _clear(path)
+    elif path.is_dir() and not path.is_symlink():
+        for child in path.iterdir():
+            _remove_lower(child, own)
 
 
 def _make_folder(path: Path, mode: int | None = None) -> None:
