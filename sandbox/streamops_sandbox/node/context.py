@@ -29,6 +29,7 @@ class ContainerContext:
     name: str
     namespace: str
     pod: str
+    pod_uid: str
     pod_ip: str
     env: dict[str, str]
     args: list[str]

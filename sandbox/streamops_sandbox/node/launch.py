@@ -162,6 +162,7 @@ class Launcher:
             name=container["name"],
             namespace=pod.namespace,
             pod=pod.name,
+            pod_uid=pod.uid,
             pod_ip=pod.ip,
             env=start.env,
             args=[*(start.command or []), *(start.args or [])],

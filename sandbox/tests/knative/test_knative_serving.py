@@ -141,3 +141,15 @@ def test_private_services_have_no_public_host(cluster, namespace):
     assert url == f"http://private.{namespace}.svc.cluster.local"
     host = f"private.{namespace}.svc.cluster.local"
     assert requests.get(cluster.gateway, headers={"Host": host}, timeout=60).status_code == 404
+
+
+def test_a_gateway_takes_routes_only_from_who_knows_its_uid(cluster):
+    (pod,) = [
+        pod
+        for pod in cluster.list("v1", "Pod", "kourier-system")
+        if pod["metadata"]["name"].startswith("3scale-kourier-gateway")
+    ]
+    url = f"http://{pod['status']['podIP']}:8090/"
+    for given in ({}, {"Authorization": "Bearer nobody"}):
+        answer = requests.put(url, json={"external": {}}, headers=given, timeout=60)
+        assert answer.status_code == 401

@@ -83,20 +83,25 @@ class IngressReconciler(Reconciler):
         found = self._of_service(self._namespace, "kourier-internal")
         ready, routes = _addresses(found), self._routes()
         had, self._sent = self._sent, {}
-        gateways = _addresses(found, but="terminating")
-        for pod in gateways:
-            if (pod in ready and had.get(pod) == routes) or await self._take(pod, routes):
+        gateways = {
+            endpoint["addresses"][0]: endpoint["targetRef"]["uid"]
+            for part in found
+            for endpoint in part.get("endpoints") or []
+            if not (endpoint.get("conditions") or {}).get("terminating")
+        }
+        for pod, uid in gateways.items():
+            if (pod in ready and had.get(pod) == routes) or await self._take(pod, uid, routes):
                 self._sent[pod] = routes
         self._served = bool(ready) and self._sent.keys() >= {*ready}
         if len(self._sent) < len(gateways):
             self.requeue_after(*_GATEWAYS, _AGAIN_SECONDS)
 
-    async def _take(self, pod: str, routes: Object) -> bool:
+    async def _take(self, pod: str, uid: str, routes: Object) -> bool:
         """Send a gateway the routes; tell whether it took them."""
-        url = f"http://{pod}:{ROUTES_PORT}/"
+        url, headers = f"http://{pod}:{ROUTES_PORT}/", {"Authorization": f"Bearer {uid}"}
         try:
             async with self._transport.request(
-                "PUT", url, data=orjson.dumps(routes), timeout=_SEND_SECONDS
+                "PUT", url, headers=headers, data=orjson.dumps(routes), timeout=_SEND_SECONDS
             ) as answer:
                 return answer.status == 200
         except CONNECTION_ERRORS:
@@ -161,15 +166,14 @@ def _service(part: Object) -> str:
     return name
 
 
-def _addresses(slices: Iterable[Object], but: str = "") -> list[str]:
-    """Return the addresses of endpoints that are ready, or that are anything `but` this."""
+def _addresses(slices: Iterable[Object]) -> list[str]:
+    """Return the addresses of endpoints that are ready."""
     return sorted(
         {
             address
             for part in slices
             for endpoint in part.get("endpoints") or []
-            for conditions in [endpoint.get("conditions") or {}]
-            if (not conditions.get(but) if but else conditions.get("ready") is not False)
+            if (endpoint.get("conditions") or {}).get("ready") is not False
             for address in endpoint["addresses"]
         }
     )
