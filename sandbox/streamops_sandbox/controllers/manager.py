@@ -9,6 +9,7 @@ from streamops_sandbox.controller import Controller
 from streamops_sandbox.controllers.cronjob import CronJobController
 from streamops_sandbox.controllers.daemonset import DaemonSetController
 from streamops_sandbox.controllers.deployment import DeploymentController
+from streamops_sandbox.controllers.disruption import DisruptionController
 from streamops_sandbox.controllers.endpoints import EndpointsController
 from streamops_sandbox.controllers.garbage import GarbageCollector
 from streamops_sandbox.controllers.job import JobController
@@ -39,6 +40,7 @@ async def run(client: Client, ca_pem: str) -> None:
         CronJobController(client, events("cronjob-controller")),
         EndpointsController(client),
         LoadBalancerController(client),
+        DisruptionController(client),
     ]
     async with asyncio.TaskGroup() as group:
         for recorder in recorders:

@@ -1,4 +1,4 @@
-"""Jobs, CronJobs, StatefulSets and DaemonSets."""
+"""Jobs, CronJobs, StatefulSets, DaemonSets and disruption budgets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support.sandbox import Cluster, until
+from kubernetes.client.exceptions import ApiException
+from support.sandbox import Cluster, is_ready, until
 
 from streamops_sandbox.controllers.daemonset import DaemonSetController
 from streamops_sandbox.controllers.statefulset import StatefulSetController
@@ -272,3 +273,33 @@ def test_a_daemon_set_has_one_pod_on_the_node_and_replaces_it(
     selector = {"spec": {"template": {"spec": {"nodeSelector": {"no": "such"}}}}}
     cluster.patch("apps/v1", "DaemonSet", "agent", namespace, selector)
     until(lambda: not cluster.pods(namespace), "no pod where no node fits")
+
+
+def test_a_budget_counts_and_evictions_honour_it(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(
+        cluster.python_pod("only", namespace, SLEEP, pod={"terminationGracePeriodSeconds": 0}),
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": "budget", "namespace": namespace},
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "only"}}},
+        },
+    )
+    cluster.wait_for_pod("only", namespace, is_ready, "ready")
+
+    def status() -> dict[str, Any]:
+        found = cluster.get("policy/v1", "PodDisruptionBudget", "budget", namespace)
+        return found.get("status") or {}
+
+    until(lambda: status().get("currentHealthy") == 1, "its status")
+    assert status()["disruptionsAllowed"] == 0
+    eviction = {"metadata": {"name": "only", "namespace": namespace}}
+    with pytest.raises(ApiException) as refusal:
+        cluster.core.create_namespaced_pod_eviction("only", namespace, eviction)
+    assert refusal.value.status == 429
+    cluster.patch(
+        "policy/v1", "PodDisruptionBudget", "budget", namespace, {"spec": {"minAvailable": 0}}
+    )
+    until(lambda: status().get("disruptionsAllowed") == 1, "the change")
+    cluster.core.create_namespaced_pod_eviction("only", namespace, eviction)
+    until(lambda: not cluster.pods(namespace), "the eviction")

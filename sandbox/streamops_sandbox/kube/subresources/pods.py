@@ -54,7 +54,7 @@ async def bind(call: Call) -> web.StreamResponse:
 
 
 async def evict(call: Call) -> web.StreamResponse:
-    """Delete a pod; one of a disruption budget stays, as no controller counts what that allows."""
+    """Delete a pod unless that would break a disruption budget."""
     if call.info.verb != "create":
         raise errors.method_not_allowed()
     body = call.object("Eviction") if call.body.strip() else {}
@@ -63,16 +63,18 @@ async def evict(call: Call) -> web.StreamResponse:
         raise errors.bad_request("name in URL does not match name in Eviction object")
     pod = call.server.api.require(call.resource, namespace, name)
     if pod.load()["status"].get("phase") not in ("Pending", "Succeeded", "Failed"):
-        for budget in call.server.api.store.collection(_DISRUPTION_BUDGETS).items(namespace):
-            selector = (budget.load().get("spec") or {}).get("selector")
-            if selector and label_selectors.matches(selector, pod.labels):
-                raise _unprocessed(budget.name)
+        for stored in call.server.api.store.collection(_DISRUPTION_BUDGETS).items(namespace):
+            budget = stored.load()
+            selector = (budget.get("spec") or {}).get("selector")
+            allowed = (budget.get("status") or {}).get("disruptionsAllowed", 0)
+            if selector and label_selectors.matches(selector, pod.labels) and allowed <= 0:
+                raise _budget_error(stored.name)
     await deletion.delete(call.server.objects, call.write, body.get("deleteOptions") or {})
     return call.answer(201, errors.success(201))
 
 
-def _unprocessed(budget: str) -> errors.StatusError:
+def _budget_error(budget: str) -> errors.StatusError:
     message = "Cannot evict pod as it would violate the pod's disruption budget."
-    why = f"The disruption budget {budget} is still being processed by the server."
+    why = f"The disruption budget {budget} does not allow any disruption"
     details = {"causes": [{"reason": "DisruptionBudget", "message": why}]}
     return errors.StatusError(429, "TooManyRequests", message, details=details)
