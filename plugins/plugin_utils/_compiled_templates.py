@@ -5,7 +5,7 @@
 
 Ansible compiles each template and each condition anew in every task of every host, and Jinja's own cache of
 bytecode is for templates that it loads from files. Here the first worker to compile a text leaves the code to
-the others, in memory only: a template may hold a secret.
+the others, in memory only: a template may hold a secret. It takes ansible-core 2.19.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ _SETTINGS = (
     "lstrip_blocks",
     "newline_sequence",
     "keep_trailing_newline",
-    "optimized",
     "is_async",
 )
 _END = struct.Struct("<Q")
@@ -128,7 +127,9 @@ def share_compiled_templates() -> None:
     def compile_once(
         environment: jinja2.Environment, source: Any, *args: Any, **options: Any
     ) -> Any:
-        if args or options or not type(environment).__module__.startswith("ansible."):
+        ansibles = type(environment).__module__.startswith("ansible.")
+        # An optimized one computes constants while it compiles: everybody would get the same `60 | random`.
+        if args or options or environment.optimized or not ansibles:
             return original(environment, source, *args, **options)
         if isinstance(source, str) and "\\" in source:
             source = environment.parse(source)  # Ansible reads backslashes in one of two ways
