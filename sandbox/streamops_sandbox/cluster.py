@@ -21,7 +21,6 @@ from streamops_sandbox import eventloop
 from streamops_sandbox.client import Client
 from streamops_sandbox.clusters import VERSION_FILE
 from streamops_sandbox.controllers import manager
-from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.kube.server import ApiServer
 from streamops_sandbox.kube.tls import Authority, write_private
 from streamops_sandbox.node.agent import NodeAgent, NodeConfig
@@ -43,15 +42,14 @@ async def run_node(
         Client(kubeconfig, user_agent="kubelet") as node_client,
     ):
         node = make_node(node_client)
-        events = EventRecorder(client, "default-scheduler")
 
         async def announce() -> None:
             await node.registered.wait()
             print("ready", flush=True)
             await asyncio.Event().wait()
 
-        parts = (events.run(), Scheduler(client, events).run(), node.run(), announce())
-        await until_one_ends(*parts, *controllers(client))
+        parts = (Scheduler(client).run(), node.run(), announce(), *controllers(client))
+        await until_one_ends(*parts)
 
 
 async def _until_input_ends(work: Work) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import aiohttp
 
 from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.objects import Object
 
@@ -26,6 +27,7 @@ class Controller:
     A subclass gives `reconcile` and, in its `__init__`, says by `watch`/`watch_owned` which
     changes concern which object. One object is never reconciled twice at the same time; changes
     while it is, or waits to be, make one more run. An exception is retried with growing delay.
+    `events` are of the component `name`.
     """
 
     #: How many different objects are reconciled at the same time.
@@ -36,6 +38,7 @@ class Controller:
     def __init__(self, client: Client, name: str | None = None) -> None:
         self.client = client
         self.name = name or type(self).__name__
+        self.events = EventRecorder(client, self.name)
         self._informers: list[Informer] = []
         self._queue: asyncio.Queue[Key] = asyncio.Queue()
         self._waiting: set[Key] = set()
@@ -106,6 +109,7 @@ class Controller:
         await asyncio.gather(*(informer.synced() for informer in self._informers))
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self.events.run())
                 for _ in range(self.workers):
                     group.create_task(self._work(), name=self.name)
         finally:

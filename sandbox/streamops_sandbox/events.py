@@ -14,6 +14,8 @@ from streamops_sandbox.timestamps import now
 
 logger = logging.getLogger(__name__)
 
+Key = tuple[str, str, str, str]  # the object's uid, reason, message, field path
+
 
 class EventRecorder:
     """Writes Events in the background, in order; the same one again only raises its count."""
@@ -21,50 +23,13 @@ class EventRecorder:
     def __init__(self, client: Client, component: str, host: str = "") -> None:
         self._client = client
         self._source = {"component": component} | ({"host": host} if host else {})
-        self._queue: asyncio.Queue[tuple[Object, str, str, str, str]] = asyncio.Queue()
-        self._known: dict[tuple[str, str, str, str], Object] = {}
+        self._queue: asyncio.Queue[tuple[Key, Object]] = asyncio.Queue()
+        self._known: dict[Key, Object] = {}
 
     def record(
         self, obj: Object, event_type: str, reason: str, message: str, field_path: str = ""
     ) -> None:
         """Note that something happened to `obj`; `event_type` is "Normal" or "Warning"."""
-        self._queue.put_nowait((obj, event_type, reason, message, field_path))
-
-    async def run(self) -> None:
-        """Write until cancelled."""
-        while True:
-            item = await self._queue.get()
-            try:
-                await self._write(*item)
-            except ApiError as error:
-                # A namespace that is going away takes no more events.
-                logger.debug("event lost: %s", error)
-            except (aiohttp.ClientError, TimeoutError) as error:
-                logger.warning("event lost: %s", error)
-
-    async def _write(
-        self, obj: Object, event_type: str, reason: str, message: str, field_path: str
-    ) -> None:
-        key = (obj["metadata"]["uid"], reason, message, field_path)
-        known = self._known.get(key)
-        if known is not None:
-            known["count"] += 1
-            change = {"count": known["count"], "lastTimestamp": now()}
-            try:
-                await self._client.patch(known, change)
-                return
-            except ApiError as error:
-                if not error.not_found:
-                    raise
-        self._known[key] = await self._client.create(
-            self._event(obj, event_type, reason, message, field_path)
-        )
-        while len(self._known) > 1000:
-            del self._known[next(iter(self._known))]
-
-    def _event(
-        self, obj: Object, event_type: str, reason: str, message: str, field_path: str
-    ) -> Object:
         metadata = obj["metadata"]
         namespace = metadata.get("namespace", "default")
         involved = {
@@ -77,7 +42,7 @@ class EventRecorder:
             "fieldPath": field_path or None,
         }
         when = now()
-        return {
+        event = {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"name": f"{metadata['name']}.{time.time_ns():x}", "namespace": namespace},
@@ -92,3 +57,31 @@ class EventRecorder:
             "reportingComponent": self._source["component"],
             "reportingInstance": self._source.get("host", ""),
         }
+        self._queue.put_nowait(((metadata["uid"], reason, message, field_path), event))
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            item = await self._queue.get()
+            try:
+                await self._write(*item)
+            except ApiError as error:
+                # A namespace that is going away takes no more events.
+                logger.debug("event lost: %s", error)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                logger.warning("event lost: %s", error)
+
+    async def _write(self, key: Key, event: Object) -> None:
+        known = self._known.get(key)
+        if known is not None:
+            known["count"] += 1
+            change = {"count": known["count"], "lastTimestamp": event["lastTimestamp"]}
+            try:
+                await self._client.patch(known, change)
+                return
+            except ApiError as error:
+                if not error.not_found:
+                    raise
+        self._known[key] = await self._client.create(event)
+        while len(self._known) > 1000:
+            del self._known[next(iter(self._known))]

@@ -11,7 +11,6 @@ from streamops_sandbox.controller import Controller, owner_reference
 from streamops_sandbox.controllers.job import end_of
 from streamops_sandbox.controllers.workloads import owned, unsupported, write_status
 from streamops_sandbox.cron import Schedule
-from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import parse, rfc3339
 
@@ -27,9 +26,8 @@ _LIMITS = {
 class CronJobController(Controller):
     """Creates Jobs on time and forgets old ones."""
 
-    def __init__(self, client: Client, events: EventRecorder) -> None:
-        super().__init__(client)
-        self._events = events
+    def __init__(self, client: Client) -> None:
+        super().__init__(client, "cronjob-controller")
         self._cron_jobs = self.watch(client.informer("batch/v1", "CronJob"))
         self._jobs = self.watch_owned(client.informer("batch/v1", "Job"), "CronJob")
 
@@ -41,7 +39,7 @@ class CronJobController(Controller):
         spec, status = cron_job["spec"], copy.deepcopy(cron_job.get("status") or {})
         if refused := unsupported(spec, _UNSUPPORTED):
             message = f"not supported by the sandbox: {', '.join(refused)}"
-            self._events.record(cron_job, "Warning", "Unsupported", message)
+            self.events.record(cron_job, "Warning", "Unsupported", message)
             return
         jobs = owned(self._jobs, cron_job)
         await self._forget_old(cron_job, jobs)
@@ -95,7 +93,7 @@ class CronJobController(Controller):
         except ApiError as error:
             if not error.already_exists:  # by a reconciliation whose status was not written
                 raise
-        self._events.record(cron_job, "Normal", "SuccessfulCreate", f"Created job {name}")
+        self.events.record(cron_job, "Normal", "SuccessfulCreate", f"Created job {name}")
 
     async def _forget_old(self, cron_job: Object, jobs: list[Object]) -> None:
         for kind, (field, default) in _LIMITS.items():
@@ -104,4 +102,4 @@ class CronJobController(Controller):
             for job in done[: max(0, len(done) - cron_job["spec"].get(field, default))]:
                 await self.client.delete(job, "Background")
                 message = f"Deleted job {job['metadata']['name']}"
-                self._events.record(cron_job, "Normal", "SuccessfulDelete", message)
+                self.events.record(cron_job, "Normal", "SuccessfulDelete", message)

@@ -13,7 +13,6 @@ from streamops_sandbox.controllers.workloads import (
     revised_pod,
     without_zeros,
 )
-from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.objects import Object
 
 
@@ -23,8 +22,8 @@ class DaemonSetController(PodController):
     kind = "DaemonSet"
     unsupported = ("updateStrategy.type=OnDelete",)
 
-    def __init__(self, client: Client, events: EventRecorder) -> None:
-        super().__init__(client, events)
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
         nodes = client.informer("v1", "Node")
         self._nodes = self.watch(nodes, lambda _: map(key_of, self.owners.list()))
 

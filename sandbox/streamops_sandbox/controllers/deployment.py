@@ -24,7 +24,6 @@ from streamops_sandbox.controllers.workloads import (
     without_zeros,
     write_status,
 )
-from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.objects import Object
 from streamops_sandbox.timestamps import now, parse
 
@@ -39,9 +38,8 @@ class DeploymentController(Controller):
     # Who writes a Deployment often writes it again at once.
     settle_seconds = 0.025
 
-    def __init__(self, client: Client, events: EventRecorder) -> None:
-        super().__init__(client)
-        self._events = events
+    def __init__(self, client: Client) -> None:
+        super().__init__(client, "deployment-controller")
         self._deployments = self.watch(client.informer("apps/v1", "Deployment"))
         self._sets = self.watch_owned(client.informer("apps/v1", "ReplicaSet"), "Deployment")
         # A Recreate rollout waits for the old pods' end.
@@ -58,7 +56,7 @@ class DeploymentController(Controller):
         if deployment["spec"].get("paused"):
             if sets and sum(map(_replicas, sets)) != _replicas(deployment):
                 message = "not supported by the sandbox: scaling a paused Deployment"
-                self._events.record(deployment, "Warning", "Unsupported", message)
+                self.events.record(deployment, "Warning", "Unsupported", message)
         elif deployment["spec"].get("strategy", {}).get("type") == "Recreate":
             await self._recreate(deployment, new, old)
         else:
@@ -145,7 +143,7 @@ class DeploymentController(Controller):
         if before != target:
             direction = "up" if target > before else "down"
             message = f"Scaled {direction} replica set {name} from {before} to {target}"
-            self._events.record(deployment, "Normal", "ScalingReplicaSet", message)
+            self.events.record(deployment, "Normal", "ScalingReplicaSet", message)
 
     async def _annotate(self, deployment: Object, revision: str) -> None:
         if (deployment["metadata"].get("annotations") or {}).get(REVISION) != revision:

@@ -17,33 +17,24 @@ from streamops_sandbox.controllers.loadbalancer import LoadBalancerController
 from streamops_sandbox.controllers.namespaces import NamespaceContentController, NamespaceController
 from streamops_sandbox.controllers.replicaset import ReplicaSetController
 from streamops_sandbox.controllers.statefulset import StatefulSetController
-from streamops_sandbox.events import EventRecorder
 
 
 async def run(client: Client, ca_pem: str) -> None:
     """Run the controllers until cancelled; `ca_pem` is the certificate pods trust the API by."""
-    recorders: list[EventRecorder] = []
-
-    def events(component: str) -> EventRecorder:
-        recorders.append(EventRecorder(client, component))
-        return recorders[-1]
-
     controllers: list[Controller] = [
         NamespaceContentController(client, ca_pem),
         NamespaceController(client),
         GarbageCollector(client),
-        DeploymentController(client, events("deployment-controller")),
-        ReplicaSetController(client, events("replicaset-controller")),
-        StatefulSetController(client, events("statefulset-controller")),
-        DaemonSetController(client, events("daemonset-controller")),
-        JobController(client, events("job-controller")),
-        CronJobController(client, events("cronjob-controller")),
+        DeploymentController(client),
+        ReplicaSetController(client),
+        StatefulSetController(client),
+        DaemonSetController(client),
+        JobController(client),
+        CronJobController(client),
         EndpointsController(client),
         LoadBalancerController(client),
         DisruptionController(client),
     ]
     async with asyncio.TaskGroup() as group:
-        for recorder in recorders:
-            group.create_task(recorder.run())
         for controller in controllers:
             group.create_task(controller.run(), name=controller.name)

@@ -11,7 +11,6 @@ from typing import Any
 
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import Controller, controller_of, owner_reference
-from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.label_selectors import matches
 from streamops_sandbox.objects import Object
@@ -68,9 +67,8 @@ class PodController(Controller):
     #: Fields of the spec that are not modelled, as `unsupported` takes them.
     unsupported: tuple[str, ...] = ()
 
-    def __init__(self, client: Client, events: EventRecorder) -> None:
-        super().__init__(client)
-        self.events = events
+    def __init__(self, client: Client) -> None:
+        super().__init__(client, f"{self.kind.lower()}-controller")
         self.owners = self.watch(client.informer(self.api_version, self.kind))
         self._pods = self.watch_owned(client.informer("v1", "Pod"), self.kind)
 

@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.controller import Controller, Key, controller_of, key_of, owner_reference
-from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative.conditions import Conditions
 from streamops_sandbox.label_selectors import matches
@@ -36,10 +35,9 @@ class Reconciler(Controller):
     finalizer: ClassVar[str] = ""
 
     def __init__(self, client: Client) -> None:
-        super().__init__(client, f"{self.kind} reconciler")
+        super().__init__(client, f"{self.kind.lower()}-controller")
         self.objects = self.watch(client.informer(self.api_version, self.kind))
         self.tracker = Tracker(client, self)
-        self.recorder = EventRecorder(client, f"{self.kind.lower()}-controller")
 
     async def reconcile_kind(self, obj: Object, conditions: Conditions) -> None:
         """Do the work; `obj` is a copy, its `status` is what will be stored."""
@@ -51,12 +49,6 @@ class Reconciler(Controller):
     def mine(self, obj: Object) -> bool:
         """Tell whether this reconciler is responsible for the object (its class annotation)."""
         return True
-
-    async def run(self) -> None:
-        """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.recorder.run())
-            await super().run()
 
     def enqueue_all(self, *_: object) -> None:
         """Have every object reconciled: something they all depend on has changed."""
@@ -84,7 +76,7 @@ class Reconciler(Controller):
             status["observedGeneration"] = obj["metadata"].get("generation")
         except Exception as error:
             text = error.message if isinstance(error, ApiError) else str(error)
-            self.recorder.record(obj, "Warning", "InternalError", text)
+            self.events.record(obj, "Warning", "InternalError", text)
             raise
         finally:
             if status != (original.get("status") or {}):

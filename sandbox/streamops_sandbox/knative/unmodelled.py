@@ -32,9 +32,9 @@ class Unmodelled(Reconciler):
         conditions.false("Ready", "NotModelled", f"the sandbox does not model {self.kind}")
 
 
-def unmodelled(client: Client, kinds: Iterable[tuple[str, ...]]) -> list[Coroutine[Any, Any, None]]:
-    """Return the work of a reconciler for each (API version, kind)."""
-    return [Unmodelled(client, *kind).run() for kind in kinds]
+def unmodelled(client: Client, kinds: Iterable[str]) -> list[Coroutine[Any, Any, None]]:
+    """Return the work of a reconciler for each kind, `GROUP/VERSION/KIND`."""
+    return [Unmodelled(client, *kind.rsplit("/", 1)).run() for kind in kinds]
 
 
 async def idle(ctx: ContainerContext, port: str) -> int:
@@ -58,7 +58,7 @@ async def webhook(ctx: ContainerContext, *names: str) -> int:
 
     A name with slashes, `GROUP/VERSION/KIND`, is a kind whose objects are marked instead.
     """
-    kinds = [tuple(name.rsplit("/", 1)) for name in names if "/" in name]
+    kinds = [name for name in names if "/" in name]
     registered = [
         Webhook(name, not name.startswith(("config.", "validation.")), f"/{name}", _unchanged, dict)
         for name in names

@@ -12,7 +12,6 @@ import copy
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller, Key, key_of
 from streamops_sandbox.controllers.workloads import condition, set_condition
-from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.objects import Object
 
 _NAME = "default-scheduler"
@@ -21,9 +20,8 @@ _NAME = "default-scheduler"
 class Scheduler(Controller):
     """Binds what waits for a node, or says in the pod's conditions why it cannot."""
 
-    def __init__(self, client: Client, events: EventRecorder) -> None:
-        super().__init__(client)
-        self._events = events
+    def __init__(self, client: Client) -> None:
+        super().__init__(client, _NAME)
         self._pods = self.watch(client.informer("v1", "Pod"))
         self._nodes = self.watch(client.informer("v1", "Node"), self._waiting_pods)
 
@@ -58,7 +56,7 @@ class Scheduler(Controller):
         }
         await self.client.create_subresource(pod, "binding", binding)
         message = f"Successfully assigned {namespace}/{name} to {node}"
-        self._events.record(pod, "Normal", "Scheduled", message)
+        self.events.record(pod, "Normal", "Scheduled", message)
 
     async def _unschedulable(self, pod: Object, message: str) -> None:
         if condition(pod, "PodScheduled").get("message") == message:
@@ -67,7 +65,7 @@ class Scheduler(Controller):
         set_condition(conditions, "PodScheduled", "False", "Unschedulable", message)
         change = {"metadata": {"uid": pod["metadata"]["uid"]}, "status": {"conditions": conditions}}
         await self.client.patch(pod, change, subresource="status")
-        self._events.record(pod, "Warning", "FailedScheduling", message)
+        self.events.record(pod, "Warning", "FailedScheduling", message)
 
 
 def _waits(pod: Object) -> bool:

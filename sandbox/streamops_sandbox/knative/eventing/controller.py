@@ -16,29 +16,13 @@ from streamops_sandbox.knative.unmodelled import unmodelled
 from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.objects import Object
 
-_UNMODELLED = [
-    ("eventing.knative.dev/v1alpha1", "EventPolicy"),
-    ("eventing.knative.dev/v1alpha1", "EventTransform"),
-    ("eventing.knative.dev/v1alpha1", "RequestReply"),
-    ("eventing.knative.dev/v1beta2", "EventType"),
-    ("flows.knative.dev/v1", "Parallel"),
-    ("flows.knative.dev/v1", "Sequence"),
-    ("messaging.knative.dev/v1", "Channel"),
-    ("messaging.knative.dev/v1", "Subscription"),
-    ("sinks.knative.dev/v1alpha1", "IntegrationSink"),
-    ("sinks.knative.dev/v1alpha1", "JobSink"),
-    ("sources.knative.dev/v1", "ApiServerSource"),
-    ("sources.knative.dev/v1", "PingSource"),
-    ("sources.knative.dev/v1alpha1", "IntegrationSource"),
-]
 
-
-async def main(ctx: ContainerContext) -> int:
+async def main(ctx: ContainerContext, *kinds: str) -> int:
     """Run the eventing-controller."""
     async with Process(ctx) as process:
         sources = ContainerSourceReconciler(process.client)
         await process.answer_probes()
-        return await process.run(sources.run(), *unmodelled(process.client, _UNMODELLED))
+        return await process.run(sources.run(), *unmodelled(process.client, kinds))
 
 
 _LABEL = "sources.knative.dev/containerSource"

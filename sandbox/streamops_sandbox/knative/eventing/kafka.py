@@ -17,21 +17,16 @@ from streamops_sandbox.knative.unmodelled import unmodelled
 from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.objects import Object
 
-_UNMODELLED = [
-    ("eventing.knative.dev/v1alpha1", "KafkaSink"),
-    ("messaging.knative.dev/v1beta1", "KafkaChannel"),
-    ("sources.knative.dev/v1", "KafkaSource"),
-]
 _CONNECT_SECONDS = 2.0
 _AGAIN_SECONDS = 2.0
 
 
-async def controller(ctx: ContainerContext) -> int:
+async def controller(ctx: ContainerContext, *kinds: str) -> int:
     """Run control-plane/cmd/kafka-controller, of which only Brokers and their Triggers are modelled."""
     async with Process(ctx) as process:
         triggers = TriggerReconciler(process.client, names.KAFKA_BROKER)
         await process.answer_probes()
-        others = unmodelled(process.client, _UNMODELLED)
+        others = unmodelled(process.client, kinds)
         return await process.run(KafkaBrokerReconciler(process).run(), triggers.run(), *others)
 
 
