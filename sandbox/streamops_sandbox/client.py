@@ -47,11 +47,6 @@ class ApiError(Exception):
         return self.status == 404
 
     @property
-    def conflict(self) -> bool:
-        """Whether somebody else changed the object first."""
-        return self.status == 409 and self.reason == "Conflict"
-
-    @property
     def already_exists(self) -> bool:
         """Whether an object of this name is there already."""
         return self.status == 409 and self.reason == "AlreadyExists"
@@ -169,12 +164,8 @@ class Client:
 
         The server may only mark it for deletion (finalizers, grace period in seconds).
         """
-        uid = obj["metadata"]["uid"]
-        options: Object = {
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "preconditions": {"uid": uid},
-        }
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        options["preconditions"] = {"uid": obj["metadata"]["uid"]}
         if propagation:
             options["propagationPolicy"] = propagation
         if grace_period is not None:

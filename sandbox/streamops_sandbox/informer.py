@@ -123,15 +123,12 @@ class Informer:
                     if event["type"] == "ERROR":
                         return
                     version = event["object"]["metadata"]["resourceVersion"]
-                    self._handle(event["type"], event["object"])
+                    if event["type"] == "DELETED":
+                        self._remove(event["object"])
+                    elif event["type"] in ("ADDED", "MODIFIED"):
+                        self._store(event["object"])
             finally:
                 response.close()
-
-    def _handle(self, event_type: str, obj: Object) -> None:
-        if event_type == "DELETED":
-            self._remove(obj)
-        elif event_type in ("ADDED", "MODIFIED"):
-            self._store(obj)
 
     def _replace(self, items: Objects) -> None:
         keys = {_key(item) for item in items}

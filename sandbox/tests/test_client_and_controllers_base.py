@@ -53,7 +53,7 @@ def test_objects_are_written_read_and_refused(tmp_path: Path) -> None:
         assert changed["data"] == {"a": "1", "b": "2"}
         with pytest.raises(ApiError) as error:
             await client.update({**made, "data": {}})
-        assert error.value.conflict
+        assert (error.value.status, error.value.reason) == (409, "Conflict")
         with pytest.raises(ApiError) as error:
             await client.create(config_map("one"))
         assert error.value.already_exists

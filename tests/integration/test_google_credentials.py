@@ -20,7 +20,7 @@ from support.google import POOL, Google, google_sandbox
 from support.ports import free_port
 
 from streamops_sandbox.google import ACCOUNT, PROJECT
-from streamops_sandbox.node.metadata import GoogleProject, MetadataServer, PodIdentity
+from streamops_sandbox.node.metadata import GoogleProject, MetadataServer
 
 LOCATION = "europe-west1"
 RUN = "import json, sys; from support.google import run_module; print(json.dumps(run_module(*json.load(sys.stdin))))"
@@ -81,7 +81,7 @@ def metadata(google: Google, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     async def serve() -> None:
         project = GoogleProject(google.url, PROJECT, LOCATION, "home")
         async with aiohttp.ClientSession() as session:
-            server = MetadataServer(project, PodIdentity("", request_token), session)
+            server = MetadataServer(project, session, request_token)
             address.append(await server.start("127.0.0.1"))
             started.set()
             await stop.wait()

@@ -189,7 +189,7 @@ class WebhookServer(Controller):
                 secret["data"] = certificates.create(self._service, namespace)
                 return await self.client.update(secret)
             except ApiError as error:
-                if not error.conflict and not error.not_found:
+                if error.status not in (404, 409):
                     raise
                 await asyncio.sleep(0.5)
 

@@ -22,7 +22,7 @@ from streamops_sandbox.node.fields import node_capacity
 from streamops_sandbox.node.image_source import ImageSource
 from streamops_sandbox.node.isolation import Isolation
 from streamops_sandbox.node.launch import Launcher
-from streamops_sandbox.node.metadata import GoogleProject, MetadataServer, PodIdentity
+from streamops_sandbox.node.metadata import GoogleProject, MetadataServer
 from streamops_sandbox.node.network import Network
 from streamops_sandbox.node.pod import Pod
 from streamops_sandbox.node.proxy import ForwardProxy
@@ -148,8 +148,10 @@ class NodeAgent:
         annotations = account["metadata"].get("annotations") or {}
         # A network namespace is reached by its pod alone; else the user tells pods and people apart.
         user = None if pod.network_namespace else pod.user
-        identity = PodIdentity(annotations.get(GOOGLE_ACCOUNT, ""), pod.request_token, user)
-        server = MetadataServer(self._config.google, identity, self.session)
+        google_account = annotations.get(GOOGLE_ACCOUNT, "")
+        server = MetadataServer(
+            self._config.google, self.session, pod.request_token, google_account, user
+        )
         address = await server.start(self.network.metadata_ip(pod.ip))
         self._metadata[pod.uid] = server
         for variable in ("GCE_METADATA_HOST", "GCE_METADATA_IP", "GCE_METADATA_ROOT"):

@@ -121,7 +121,8 @@ class Container:
             if self._stopping or not self._restart_wanted():
                 return
             await self._back_off(time.monotonic() - begun)
-            self._begin_again()
+            self.log_path(previous=True).unlink(missing_ok=True)  # the last two runs' logs are kept
+            self.restarts += 1
 
     async def _run_once(self) -> None:
         running = await self._start(await self._image())
@@ -149,16 +150,15 @@ class Container:
                 secrets = self._pod.pull_secrets()
                 runnable = await self._pod.images.get(reference, policy, secrets)
             except ImageError as error:
-                self._image_failed(error)
+                text = f'Failed to pull image "{reference}": {error.message}'
+                self._pod.event("Warning", "Failed", text, self.spec)
+                self._pod.event("Warning", "Failed", f"Error: {error.reason}", self.spec)
+                self._wait(error.reason, error.message)
                 await asyncio.sleep(1)
                 if error.reason != "ErrImageNeverPull":
-                    message = (
-                        f'Back-off pulling image "{reference}": {error.reason}: {error.message}'
-                    )
-                    self._wait("ImagePullBackOff", message)
-                    self._pod.event(
-                        "Normal", "BackOff", f'Back-off pulling image "{reference}"', self.spec
-                    )
+                    text = f'Back-off pulling image "{reference}"'
+                    self._wait("ImagePullBackOff", f"{text}: {error.reason}: {error.message}")
+                    self._pod.event("Normal", "BackOff", text, self.spec)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LONGEST_BACKOFF)
                 continue
@@ -170,12 +170,6 @@ class Container:
             self._pod.event("Normal", "Pulled", message, self.spec)
             self.image_id = runnable.image_id
             return runnable
-
-    def _image_failed(self, error: ImageError) -> None:
-        text = f'Failed to pull image "{self.spec["image"]}": {error.message}'
-        self._pod.event("Warning", "Failed", text, self.spec)
-        self._pod.event("Warning", "Failed", f"Error: {error.reason}", self.spec)
-        self._wait(error.reason, error.message)
 
     async def _start(self, runnable: Runnable) -> Running | None:
         """Start the program; None where that failed in a way that counts as its end."""
@@ -307,30 +301,18 @@ class Container:
     async def _back_off(self, ran: float) -> None:
         if ran >= _BACKOFF_RESET:
             self._delay = 0.0
-        delay, self._delay = (
-            self._delay,
-            min(max(self._delay * 2, _FIRST_BACKOFF), _LONGEST_BACKOFF),
-        )
+        delay = self._delay
+        self._delay = min(max(delay * 2, _FIRST_BACKOFF), _LONGEST_BACKOFF)
         self.last_state = self.state
         if not delay:
             return
         metadata = self._pod.pod["metadata"]
         pod = f"{metadata['name']}_{metadata['namespace']}({metadata['uid']})"
-        self._wait(
-            "CrashLoopBackOff",
-            f"back-off {_duration(delay)} restarting failed container={self.name} pod={pod}",
-        )
-        self._pod.event(
-            "Warning",
-            "BackOff",
-            f"Back-off restarting failed container {self.name} in pod {pod}",
-            self.spec,
-        )
+        message = f"back-off {_duration(delay)} restarting failed container={self.name} pod={pod}"
+        self._wait("CrashLoopBackOff", message)
+        message = f"Back-off restarting failed container {self.name} in pod {pod}"
+        self._pod.event("Warning", "BackOff", message, self.spec)
         await asyncio.sleep(delay)
-
-    def _begin_again(self) -> None:
-        self.log_path(previous=True).unlink(missing_ok=True)  # the last two runs' logs are kept
-        self.restarts += 1
 
     def _grace(self, kind: str) -> float:
         own = self.spec[f"{kind}Probe"].get("terminationGracePeriodSeconds")

@@ -66,31 +66,30 @@ class GoogleProject:
         return f"identitynamespace:{self.pool}:{provider}"
 
 
-@dataclass(frozen=True)
-class PodIdentity:
-    """Whose tokens a metadata server gives, and to whom.
+class MetadataServer:
+    """Answers one pod, at an address of its own.
 
-    `google_account` is an e-mail address or "".
+    `account` is the e-mail address of the pod's Google service account or "", `user` whose
+    connections are answered; None: whoever can connect.
     """
 
-    google_account: str
-    request_token: RequestToken
-    #: The user whose connections are answered; None: whoever can connect.
-    user: int | None = None
-
-
-class MetadataServer:
-    """Answers one pod, at an address of its own."""
-
     def __init__(
-        self, google: GoogleProject, identity: PodIdentity, session: aiohttp.ClientSession
+        self,
+        google: GoogleProject,
+        session: aiohttp.ClientSession,
+        request_token: RequestToken,
+        account: str = "",
+        user: int | None = None,
     ) -> None:
         self._google = google
-        self._identity = identity
         self._session = session
+        self._request_token = request_token
+        self._google_account = account
+        self._user = user
+        self._email = account or google.pool
         self._tokens: dict[str, tuple[str, float]] = {}
         app = web.Application(middlewares=[self._for_the_pod, _flavored])
-        app.router.add_get("/", _root)
+        app.router.add_get("/", _say("computeMetadata/\n"))
         app.router.add_get(f"{_PREFIX}/project/project-id", _say(google.project))
         app.router.add_get(f"{_PREFIX}/universe/universe-domain", _say("googleapis.com"))
         accounts = f"{_PREFIX}/instance/service-accounts/"
@@ -115,16 +114,11 @@ class MetadataServer:
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
         """Refuse other users of this machine, who can connect to a loopback address as well."""
-        user = self._identity.user
-        if user is not None and request.transport is not None:
+        if self._user is not None and request.transport is not None:
             peer = request.transport.get_extra_info("peername")
-            if user_of(peer, request.transport.get_extra_info("sockname")) != user:
+            if user_of(peer, request.transport.get_extra_info("sockname")) != self._user:
                 raise web.HTTPForbidden(text="this metadata server answers its pod only")
         return await handler(request)
-
-    @property
-    def _email(self) -> str:
-        return self._identity.google_account or self._google.pool
 
     def _account(self, request: web.Request) -> Object:
         if request.match_info["account"] not in ("default", self._email):
@@ -152,10 +146,10 @@ class MetadataServer:
     async def _fetch(self, scopes: str) -> tuple[str, float]:
         """Return an access token and when it ends (Unix time)."""
         try:
-            pod_token = await self._identity.request_token(self._google.pool, _TOKEN_SECONDS)
+            pod_token = await self._request_token(self._google.pool, _TOKEN_SECONDS)
         except ApiError as error:
             raise web.HTTPServiceUnavailable(text=f"no pod token: {error.message}") from None
-        account = self._identity.google_account
+        account = self._google_account
         exchange = {
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
             "audience": self._google.audience,
@@ -211,10 +205,6 @@ async def _flavored(
         raise
     response.headers.update(_FLAVOR)
     return response
-
-
-async def _root(_: web.Request) -> web.Response:
-    return web.Response(text="computeMetadata/\n")
 
 
 def _say(text: str) -> Callable[[web.Request], Awaitable[web.Response]]:

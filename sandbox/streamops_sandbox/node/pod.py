@@ -223,15 +223,8 @@ class Pod:
 
     async def request_token(self, audience: str, seconds: int) -> Object:
         """Return a token of the pod's service account: a TokenRequest's status."""
-        spec: Object = {
-            "expirationSeconds": seconds,
-            "boundObjectRef": {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "name": self.name,
-                "uid": self.uid,
-            },
-        }
+        bound = {"apiVersion": "v1", "kind": "Pod", "name": self.name, "uid": self.uid}
+        spec: Object = {"expirationSeconds": seconds, "boundObjectRef": bound}
         if audience:
             spec["audiences"] = [audience]
         metadata = {"name": self.account, "namespace": self.namespace}

@@ -51,7 +51,8 @@ class Router:
             namespace, name = self._by_address[host]
             service = self._services.get(name, namespace)
             return (service, "") if service else None
-        parts = _service_parts(host)
+        host = host.rstrip(".").lower()
+        parts = host.removesuffix(f".{_DOMAIN}").removesuffix(".svc").split(".")
         # NAME.NS, or HOSTNAME.NAME.NS for one pod of a headless Service
         if len(parts) not in (2, 3):
             return None
@@ -69,9 +70,11 @@ class Router:
         not_ready = bool(spec.get("publishNotReadyAddresses"))
         found: list[Address] = []
         for part in slices:
-            number = _port_number(part, name)
-            if headless:
-                number = port  # DNS gives the pod's address; the port stays as asked for
+            ports = {
+                entry.get("name") or "": entry.get("port") for entry in part.get("ports") or []
+            }
+            # DNS gives a headless Service's pods' addresses; the port stays as asked for.
+            number = port if headless else ports.get(name)
             if number is None:
                 continue
             for endpoint in part.get("endpoints") or []:
@@ -101,20 +104,6 @@ class Router:
             known.pop(metadata["name"], None)
         else:
             known[metadata["name"]] = part
-
-
-def _port_number(part: Object, name: str) -> int | None:
-    for port in part.get("ports") or []:
-        if (port.get("name") or "") == name:
-            number: int | None = port.get("port")
-            return number
-    return None
-
-
-def _service_parts(host: str) -> list[str]:
-    host = host.rstrip(".").lower()
-    host = host.removesuffix(f".{_DOMAIN}").removesuffix(".svc")
-    return host.split(".")
 
 
 def is_cluster_name(host: str) -> bool:

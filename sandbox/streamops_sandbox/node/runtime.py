@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import traceback
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -74,7 +74,8 @@ class ProcessContainer:
                 start_new_session=True,
             )
         except OSError as error:
-            raise StartError(_reason(argv[0], error)) from None
+            reason = (error.strerror or str(error)).lower()
+            raise StartError(f'exec: "{argv[0]}": {reason}') from None
         return cls(protocol, transport.get_pid(), env[MARK])
 
     async def wait(self) -> int:
@@ -151,10 +152,8 @@ class ProgramContainer:
         self._context = context
         self._log = log
         self._terminated = False
-        coroutine: Coroutine[object, object, int] = self._run(program)
-        self._task = asyncio.create_task(
-            coroutine, name=f"{context.namespace}/{context.pod}/{context.name}"
-        )
+        name = f"{context.namespace}/{context.pod}/{context.name}"
+        self._task = asyncio.create_task(self._run(program), name=name)
 
     async def wait(self) -> int:
         """See Running."""
@@ -180,7 +179,3 @@ class ProgramContainer:
         except Exception:
             self._log.write_text(traceback.format_exc())
             return 1
-
-
-def _reason(program: str, error: OSError) -> str:
-    return f'exec: "{program}": {(error.strerror or str(error)).lower()}'

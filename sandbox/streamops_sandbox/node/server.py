@@ -57,16 +57,14 @@ class KubeletServer:
         previous = _flag(options.get("previous"))
         path = container.log_path(previous=previous)
         if not path.exists():
-            kind = "previous terminated " if previous else ""
-            raise web.HTTPBadRequest(
-                text=f'{kind}container "{container.name}" in pod "{name}" not found'
-                if previous
-                else f'container "{container.name}" in pod "{name}" is waiting to start: '
-                f"{_waiting(container.state)}"
-            )
+            text = f'container "{container.name}" in pod "{name}"'
+            if previous:
+                raise web.HTTPBadRequest(text=f"previous terminated {text} not found")
+            waiting = container.state.get("waiting", {}).get("reason", "ContainerCreating")
+            raise web.HTTPBadRequest(text=f"{text} is waiting to start: {waiting}")
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
-        text = logs.read(
+        chunks = logs.read(
             path,
             None if previous else container.log,
             follow=_flag(options.get("follow")) and not previous,
@@ -76,14 +74,10 @@ class KubeletServer:
             limit_bytes=int(options["limitBytes"]) if "limitBytes" in options else None,
         )
         with contextlib.suppress(ConnectionError):
-            async for chunk in text:
+            async for chunk in chunks:
                 await response.write(chunk)
             await response.write_eof()
         return response
-
-
-def _waiting(state: dict[str, dict[str, str]]) -> str:
-    return state.get("waiting", {}).get("reason", "ContainerCreating")
 
 
 def _flag(value: str | None) -> bool:

@@ -15,20 +15,12 @@ _OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
 def phase(pod: Object, containers: Sequence[Container]) -> str:
     """Return the phase that follows from the containers' states."""
     policy = pod["spec"].get("restartPolicy", "Always")
-    running = stopped = succeeded = waiting = 0
-    for container in containers:
-        if "running" in container.state:
-            running += 1
-        elif "terminated" in container.state or container.last_state:
-            stopped += 1
-            succeeded += container.exit_code == 0
-        else:
-            waiting += 1
-    if waiting:
+    stopped = [one for one in containers if "running" not in one.state]
+    if any("terminated" not in one.state and not one.last_state for one in stopped):
         return "Pending"
-    if running or policy == "Always":
+    if len(stopped) < len(containers) or policy == "Always":
         return "Running"
-    if stopped == succeeded:
+    if all(one.exit_code == 0 for one in stopped):
         return "Succeeded"
     return "Failed" if policy == "Never" else "Running"
 
@@ -51,11 +43,9 @@ def conditions(
     generation = pod["metadata"].get("generation")
     for condition in wanted:
         before = known.get(condition["type"])
-        changed = before is None or before["status"] != condition["status"]
+        same = before is not None and before["status"] == condition["status"]
         condition.setdefault("lastProbeTime", None)
-        condition["lastTransitionTime"] = (
-            now() if changed or before is None else before["lastTransitionTime"]
-        )
+        condition["lastTransitionTime"] = before["lastTransitionTime"] if same and before else now()
         if generation:
             condition["observedGeneration"] = generation
     return wanted + [entry for name, entry in known.items() if name not in _OURS]

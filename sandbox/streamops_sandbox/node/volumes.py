@@ -29,12 +29,6 @@ _TOKEN_SECONDS = 3607  # what the API server's own projection asks for
 
 
 @dataclass
-class _Token:
-    value: str
-    refresh_at: float
-
-
-@dataclass
 class Volumes:
     """The volumes of one pod below `folder`; call `update` again to refresh them."""
 
@@ -42,7 +36,8 @@ class Volumes:
     lookup: Lookup
     request_token: RequestToken
     owner: int | None = None
-    _tokens: dict[tuple[str, int], _Token] = field(default_factory=dict)
+    #: By audience and seconds: the token, and when it is replaced (Unix time).
+    _tokens: dict[tuple[str, int], tuple[str, float]] = field(default_factory=dict)
 
     def path(self, name: str) -> Path:
         """Return the folder of a volume."""
@@ -67,7 +62,7 @@ class Volumes:
                 raise ConfigError(text) from None
         if not self._tokens:
             return None
-        return max(1.0, min(token.refresh_at for token in self._tokens.values()) - time.time())
+        return max(1.0, min(refresh_at for _, refresh_at in self._tokens.values()) - time.time())
 
     async def _files(self, pod: Object, volume: Object) -> Files:
         if source := volume.get("configMap"):
@@ -116,13 +111,13 @@ class Volumes:
 
     async def _token(self, audience: str, seconds: int) -> str:
         """Return a token; a new one where 80 % of the time of the known one are over."""
-        known = self._tokens.get((audience, seconds))
-        if known is None or time.time() >= known.refresh_at:
+        token, refresh_at = self._tokens.get((audience, seconds), ("", 0.0))
+        if time.time() >= refresh_at:
             status = await self.request_token(audience, seconds)
             expires = datetime.fromisoformat(status["expirationTimestamp"]).timestamp()
             refresh_at = time.time() + 0.8 * (expires - time.time())
-            known = self._tokens[audience, seconds] = _Token(status["token"], refresh_at)
-        return known.value
+            token, _ = self._tokens[audience, seconds] = status["token"], refresh_at
+        return token
 
 
 def write_atomically(folder: Path, files: Files, owner: int | None = None) -> None:
