@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 from streamops_sandbox import control_socket
 from streamops_sandbox.clusters import last_line
@@ -160,9 +159,17 @@ def _start(home: Home, options: argparse.Namespace) -> None:
     assert process.stdout is not None
     try:
         with process.stdout as report:
-            answer = _read_report(report)
+            # Its one line; there is none where it ended, or was too slow.
+            ready, _, _ = select.select([report], [], [], _START_SECONDS)
+            line = report.readline() if ready else b""
+            answer = json.loads(line) if line else None
     except BaseException:  # Ctrl-C, too: nothing half started stays
-        _stop_supervisor(home, process)
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:  # on a busy machine it may still be starting clusters
+            _end_stray_processes(home)
+            process.wait()
         raise
     if answer is None:
         process.kill()
@@ -172,23 +179,6 @@ def _start(home: Home, options: argparse.Namespace) -> None:
     if "error" in answer:
         process.wait(_STOP_SECONDS)
         raise SandboxError(answer["error"])
-
-
-def _stop_supervisor(home: Home, process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:  # on a busy machine it may still be starting clusters
-        _end_stray_processes(home)
-        process.wait()
-
-
-def _read_report(report: IO[bytes]) -> State | None:
-    """Wait for the supervisor's one line; None where it ended, or was too slow, without one."""
-    ready, _, _ = select.select([report], [], [], _START_SECONDS)
-    line = report.readline() if ready else b""
-    answer: State | None = json.loads(line) if line else None
-    return answer
 
 
 # -- down ------------------------------------------------------------------------------------------

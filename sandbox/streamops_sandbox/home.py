@@ -59,10 +59,6 @@ class Home:
             return None
         return state
 
-    def write_state(self, state: State) -> None:
-        """Replace the state file at once."""
-        write_private(self.state_file, state)
-
     def make(self) -> None:
         """Make the folder, for its owner only. Raises SandboxError where others can enter it.
 

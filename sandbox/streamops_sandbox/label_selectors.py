@@ -20,10 +20,7 @@ def matches(selector: Object | None, labels: Mapping[str, str] | None) -> bool:
 
 def matches_map(selector: Mapping[str, str] | None, labels: Mapping[str, str] | None) -> bool:
     """Return whether labels contain all of a plain map selector (a Service's); an empty one selects nothing."""
-    labels = labels or {}
-    return bool(selector) and all(
-        labels.get(key) == value for key, value in (selector or {}).items()
-    )
+    return bool(selector) and matches({"matchLabels": selector}, labels)
 
 
 def _holds(expression: Object, labels: Mapping[str, str]) -> bool:

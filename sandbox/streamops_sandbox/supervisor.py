@@ -29,7 +29,7 @@ from aiohttp import web
 from streamops_sandbox import control_socket, eventloop
 from streamops_sandbox.clusters import Clusters
 from streamops_sandbox.control_socket import CONTROL
-from streamops_sandbox.home import Home, SandboxError, State
+from streamops_sandbox.home import Home, SandboxError, State, write_private
 
 logger = logging.getLogger(__name__)
 
@@ -73,12 +73,22 @@ class Supervisor:
             for name, listener in sockets.items()
         }
         self._stack.push_async_callback(self.clusters.stop)
-        control = self._control()
+        control = control_socket.application(
+            {
+                "GET /status": lambda _: self._state(),
+                "POST /clusters": self._post_cluster,
+                "DELETE /clusters": self._delete_cluster,
+                "POST /stop": lambda _: self.stopping.set(),
+            }
+        )
         for name, listener in sockets.items():
             app = self._application(name)
             if CONTROL in app:
                 control.add_subapp(f"/{name}", app[CONTROL])
-            await self._serve(app, listener)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+            await runner.setup()
+            self._stack.push_async_callback(runner.cleanup)
+            await web.SockSite(runner, listener).start()
         runner = await control_socket.serve(control, self._home)
         self._stack.push_async_callback(runner.cleanup)
         await asyncio.gather(*(self._create_cluster(name) for name in self._options.cluster))
@@ -108,23 +118,7 @@ class Supervisor:
         except (ValueError, RuntimeError) as error:
             raise SandboxError(str(error)) from None
 
-    async def _serve(self, app: web.Application, listener: socket.socket) -> None:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, listener).start()
-
     # -- control -----------------------------------------------------------------------------------
-
-    def _control(self) -> web.Application:
-        return control_socket.application(
-            {
-                "GET /status": lambda _: self._state(),
-                "POST /clusters": self._post_cluster,
-                "DELETE /clusters": self._delete_cluster,
-                "POST /stop": lambda _: self.stopping.set(),
-            }
-        )
 
     async def _post_cluster(self, body: State) -> State:
         await self._create_cluster(body["name"])
@@ -155,7 +149,7 @@ class Supervisor:
 
     def _write_state(self) -> None:
         if self._started:
-            self._home.write_state(self._state())
+            write_private(self._home.state_file, self._state())
 
 
 def _listen(address: str, port: int) -> dict[str, socket.socket]:

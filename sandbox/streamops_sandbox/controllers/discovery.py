@@ -18,11 +18,6 @@ class Kind:
     namespaced: bool
     verbs: frozenset[str]
 
-    @property
-    def group(self) -> str:
-        """The API group, "" for the core one."""
-        return self.api_version.rpartition("/")[0]
-
 
 async def kinds(client: Client) -> list[Kind]:
     """Return all kinds, without subresources.
@@ -51,7 +46,7 @@ async def kinds(client: Client) -> list[Kind]:
             for kind in _kinds(version, answer):
                 if kind.kind not in seen:
                     seen.add(kind.kind)
-                    kept = stored.get((kind.group, kind.kind), kind.api_version)
+                    kept = stored.get((group["name"], kind.kind), kind.api_version)
                     found.append(replace(kind, api_version=kept))
     return found
 

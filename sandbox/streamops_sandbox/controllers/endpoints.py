@@ -6,7 +6,7 @@ import hashlib
 
 from streamops_sandbox.client import Client
 from streamops_sandbox.controller import Controller, Key, key_of, owner_reference
-from streamops_sandbox.controllers.workloads import is_ready
+from streamops_sandbox.controllers.workloads import has_ended, is_ready
 from streamops_sandbox.label_selectors import matches_map
 from streamops_sandbox.objects import Object
 
@@ -29,8 +29,10 @@ class EndpointsController(Controller):
         """Reconcile a Service's endpoints."""
         service = self._services.get(name, namespace)
         if service is None or service["metadata"].get("deletionTimestamp"):
-            for part in self._slices_of(namespace, name):
-                await self.client.delete(part)
+            for part in self._slices.list(namespace):
+                labels = part["metadata"].get("labels") or {}
+                if (labels.get(SERVICE_LABEL), labels.get(MANAGED_BY)) == (name, MANAGER):
+                    await self.client.delete(part)
             return
         spec = service["spec"]
         if not spec.get("selector") or spec.get("type") == "ExternalName":
@@ -38,7 +40,9 @@ class EndpointsController(Controller):
         pods = [
             pod
             for pod in self._pods.list(namespace)
-            if matches_map(spec["selector"], pod["metadata"].get("labels")) and _counts(pod)
+            if matches_map(spec["selector"], pod["metadata"].get("labels"))
+            and pod.get("status", {}).get("podIP")
+            and not has_ended(pod)
         ]
         pods.sort(key=lambda pod: pod["metadata"]["name"])
         wanted = _slice(service, pods)
@@ -52,23 +56,10 @@ class EndpointsController(Controller):
         # The labels a pod had before are not known here: any Service may have lost it.
         return [key_of(service) for service in self._services.list(pod["metadata"]["namespace"])]
 
-    def _slices_of(self, namespace: str | None, name: str) -> list[Object]:
-        return [
-            part
-            for part in self._slices.list(namespace)
-            if (part["metadata"].get("labels") or {}).get(SERVICE_LABEL) == name
-            and (part["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER
-        ]
-
 
 def _service_of(part: Object) -> list[Key]:
     name = (part["metadata"].get("labels") or {}).get(SERVICE_LABEL)
     return [(part["metadata"]["namespace"], name)] if name else []
-
-
-def _counts(pod: Object) -> bool:
-    status = pod.get("status", {})
-    return bool(status.get("podIP")) and status.get("phase") not in ("Succeeded", "Failed")
 
 
 def _ports(service: Object, pods: list[Object]) -> list[Object]:

@@ -100,8 +100,7 @@ class GarbageCollector(Controller):
 
     async def _lives(self, obj: Object, reference: Object) -> bool:
         """Whether the owner is there, and not waiting only for this object's deletion."""
-        owner = self._objects.get(reference["uid"])
-        if owner is not None:
+        if reference["uid"] in self._objects:
             return True
         namespace = obj["metadata"].get("namespace")
         try:

@@ -24,10 +24,8 @@ class Address:
     audience: str | None = None
 
 
-async def resolve(
-    tracker: Tracker, destination: dict[str, Any], namespace: str, *, key: Key
-) -> Address:
-    """Resolve a destination; `namespace` is where a ref without one points.
+async def resolve(tracker: Tracker, destination: dict[str, Any], *, key: Key) -> Address:
+    """Resolve a destination of the object `key`, in whose namespace a ref without one points.
 
     Raises:
         Unresolved: with the reason, in upstream's words where people search for them.
@@ -36,7 +34,7 @@ async def resolve(
     ca_certs, audience = destination.get("CACerts"), destination.get("audience")
     if not ref:
         return Address(_absolute(uri), ca_certs, audience)
-    address = await _addressable(tracker, ref, namespace, key)
+    address = await _addressable(tracker, ref, key)
     if uri and urlsplit(uri).scheme:
         raise Unresolved("absolute URI is not allowed when Ref exists")
     return Address(
@@ -55,9 +53,9 @@ def _absolute(uri: str | None) -> str:
     return uri
 
 
-async def _addressable(tracker: Tracker, ref: dict[str, Any], namespace: str, key: Key) -> Address:
+async def _addressable(tracker: Tracker, ref: dict[str, Any], key: Key) -> Address:
     api_version, kind, name = ref.get("apiVersion", ""), ref.get("kind", ""), ref.get("name", "")
-    where = ref.get("namespace") or namespace
+    where = ref.get("namespace") or key[0] or ""
     try:
         obj = await tracker.get(api_version, kind, where, name, key=key)
     except ApiError as error:

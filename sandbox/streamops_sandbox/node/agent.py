@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 
 from streamops_sandbox.client import ApiError, Client
+from streamops_sandbox.controllers.workloads import has_ended
 from streamops_sandbox.events import EventRecorder
 from streamops_sandbox.kube.tls import Authority
 from streamops_sandbox.node import reaper
@@ -172,7 +173,9 @@ class NodeAgent:
                 pod.kill()
         elif pod is not None:
             pod.update(obj)
-        elif obj["spec"].get("nodeName") == self.name and not _ended(obj):
+        elif obj["spec"].get("nodeName") == self.name and (
+            not has_ended(obj) or obj["metadata"].get("deletionTimestamp")
+        ):
             pod = self._pods[uid] = Pod(self, obj)
             task = asyncio.create_task(pod.run(), name=f"pod {pod.namespace}/{pod.name}")
             self._running[uid] = task
@@ -281,9 +284,3 @@ class NodeAgent:
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
                 logger.debug("lease: %s", error)
             await asyncio.sleep(_HEARTBEAT_SECONDS)
-
-
-def _ended(pod: Object) -> bool:
-    """Whether a pod needs nothing of this node any more."""
-    done = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-    return done and not pod["metadata"].get("deletionTimestamp")

@@ -82,7 +82,7 @@ class Pushed:
 
 
 def pulled(reference: str, store: Path, **options) -> Image:
-    return asyncio.run(pull(reference, store=store, timeout=60, **options))
+    return asyncio.run(pull(reference, store=store, **options))
 
 
 def test_image_is_there_with_what_a_status_shows(registry: Registry, tmp_path: Path) -> None:

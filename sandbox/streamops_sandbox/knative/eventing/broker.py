@@ -39,19 +39,26 @@ class _WithDeliveries(Reconciler):
 
     async def resolve_dead_letter_sink(self, obj: Object, conditions: Conditions) -> bool:
         """Note the sink's URI in the status; tells whether there is one."""
-        kind, status = "DeadLetterSinkResolved", obj["status"]
         sink = (obj["spec"].get("delivery") or {}).get("deadLetterSink")
-        status.pop("deadLetterSinkUri", None)
         if sink is None:
-            conditions.true(kind, *_NO_DEAD_LETTERS)
+            obj["status"].pop("deadLetterSinkUri", None)
+            conditions.true("DeadLetterSinkResolved", *_NO_DEAD_LETTERS)
             return False
+        return await self.resolve_uri(obj, conditions, sink, "DeadLetterSink")
+
+    async def resolve_uri(
+        self, obj: Object, conditions: Conditions, destination: Object, what: str
+    ) -> bool:
+        """Note the URI of what a destination is to the object in the status; tells whether there is one."""
+        field = f"{what[0].lower()}{what[1:]}Uri"
         try:
-            address = await resolve(self.tracker, sink, key_of(obj)[0] or "", key=key_of(obj))
+            address = await resolve(self.tracker, destination, key=key_of(obj))
         except Unresolved as error:
-            conditions.false(kind, "Unable to get the DeadLetterSink's URI", str(error))
+            obj["status"].pop(field, None)
+            conditions.false(f"{what}Resolved", f"Unable to get the {what}'s URI", str(error))
             return False
-        status["deadLetterSinkUri"] = address.url
-        conditions.true(kind)
+        obj["status"][field] = address.url
+        conditions.true(f"{what}Resolved")
         return True
 
 
@@ -168,16 +175,8 @@ class TriggerReconciler(_WithDeliveries):
 
     async def _resolve(self, obj: Object, broker: Object, conditions: Conditions) -> bool:
         status, spec = obj["status"], obj["spec"]
-        try:
-            subscriber = spec["subscriber"]
-            address = await resolve(self.tracker, subscriber, key_of(obj)[0] or "", key=key_of(obj))
-        except Unresolved as error:
-            status.pop("subscriberUri", None)
-            reason = "Unable to get the Subscriber's URI"
-            conditions.false("SubscriberResolved", reason, str(error))
+        if not await self.resolve_uri(obj, conditions, spec["subscriber"], "Subscriber"):
             return False
-        status["subscriberUri"] = address.url
-        conditions.true("SubscriberResolved")
         found = await self.resolve_dead_letter_sink(obj, conditions)
         if not found and not spec.get("delivery") and broker["status"].get("deadLetterSinkUri"):
             status["deadLetterSinkUri"] = broker["status"]["deadLetterSinkUri"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from streamops_sandbox.informer import Informer
 from streamops_sandbox.knative import configmaps
@@ -11,40 +12,32 @@ from streamops_sandbox.knative.fielderrors import Denied, json_type
 from streamops_sandbox.objects import Object
 
 
-class Defaulter:
-    """Defaults objects; `config` is the informer of Eventing's ConfigMaps."""
+def default(config: Informer, request: Object, obj: Object) -> None:
+    """Fill in an object's defaults; `config` is the informer of Eventing's ConfigMaps."""
+    by_kind: dict[str, Callable[[Object, str], None]] = {
+        "Broker": partial(_broker, config),
+        "Trigger": _trigger,
+        "SinkBinding": _sink_binding,
+        "ContainerSource": _source,
+    }
+    if fill := by_kind.get(request["kind"]["kind"]):
+        obj.setdefault("spec", {})
+        fill(obj, request.get("namespace") or "")
+    annotate_user(obj, request, request["kind"]["group"])
 
-    def __init__(self, config: Informer) -> None:
-        self._config = config
-        self._by_kind: dict[str, Callable[[Object, str], None]] = {
-            "Broker": self._broker,
-            "Trigger": _trigger,
-            "SinkBinding": _sink_binding,
-            "ContainerSource": _source,
-        }
 
-    def __call__(self, request: Object, obj: Object) -> None:
-        """Fill in an object's defaults."""
-        fill = self._by_kind.get(request["kind"]["kind"])
-        if fill is not None:
-            obj.setdefault("spec", {})
-            fill(obj, request.get("namespace") or "")
-        annotate_user(obj, request, request["kind"]["group"])
-
-    def _broker(self, obj: Object, namespace: str) -> None:
-        found = configmaps.defaults(
-            self._config, "config-br-defaults", "default-br-config", namespace
-        )
-        annotations = obj["metadata"].setdefault("annotations", {})
-        annotations.setdefault(BROKER_CLASS, found.get("brokerClass", "MTChannelBasedBroker"))
-        spec = obj["spec"]
-        reference = {k: found[k] for k in ("apiVersion", "kind", "name", "namespace") if k in found}
-        if reference:
-            spec.setdefault("config", reference)
-            spec["config"].setdefault("namespace", namespace)
-        if found.get("delivery"):
-            spec.setdefault("delivery", found["delivery"])
-        _delivery(spec, namespace)
+def _broker(config: Informer, obj: Object, namespace: str) -> None:
+    found = configmaps.defaults(config, "config-br-defaults", "default-br-config", namespace)
+    annotations = obj["metadata"].setdefault("annotations", {})
+    annotations.setdefault(BROKER_CLASS, found.get("brokerClass", "MTChannelBasedBroker"))
+    spec = obj["spec"]
+    reference = {k: found[k] for k in ("apiVersion", "kind", "name", "namespace") if k in found}
+    if reference:
+        spec.setdefault("config", reference)
+        spec["config"].setdefault("namespace", namespace)
+    if found.get("delivery"):
+        spec.setdefault("delivery", found["delivery"])
+    _delivery(spec, namespace)
 
 
 def _trigger(obj: Object, namespace: str) -> None:

@@ -6,6 +6,7 @@ patches those that are there. Both run in the eventing-webhook Deployment.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from typing import Any
@@ -57,10 +58,9 @@ class SinkBindingReconciler(Reconciler):
         """Bind the subjects, then note the sink: with a subject missing nothing is known of it."""
         subjects = await self._subjects(obj, conditions)
         self._mark_trust_bundles(conditions)
-        key, problem = key_of(obj), ""
-        address = None
+        address, problem = None, ""
         try:
-            address = await resolve(self.tracker, obj["spec"]["sink"], str(key[0]), key=key)
+            address = await resolve(self.tracker, obj["spec"]["sink"], key=key_of(obj))
         except Unresolved as error:
             problem = f"Addressable could not be extracted from destination: {error}"
         await self._include_namespace(obj["metadata"]["namespace"])
@@ -68,7 +68,12 @@ class SinkBindingReconciler(Reconciler):
         if address is None:
             conditions.false("SinkProvided", "NoAddressable", problem)
             raise ApiError(404, "NotFound", problem)
-        _mark_sink(obj["status"], conditions, address)
+        found = {"Uri": address.url, "CACerts": address.ca_certs, "Audience": address.audience}
+        for name, value in found.items():
+            obj["status"].pop(f"sink{name}", None)
+            if value:
+                obj["status"][f"sink{name}"] = value
+        conditions.true("SinkProvided")
         self._mark_identity(conditions)
 
     async def finalize_kind(self, obj: Object) -> None:
@@ -84,8 +89,13 @@ class SinkBindingReconciler(Reconciler):
         self, subjects: list[Object], obj: Object, address: Address | None, conditions: Conditions
     ) -> None:
         for found in subjects:
+            if found["kind"] == "Job":
+                continue  # its template cannot be changed: only the webhook binds Jobs
+            wanted = copy.deepcopy(found)
+            bind(wanted, obj, address)
             try:
-                await self._patch(found, obj, address)
+                if changes := jsonpatch.make_patch(found, wanted).patch:
+                    await self.client.patch(found, changes, patch_type="json")
             except ApiError as error:
                 message = f"failed binding subject {found['metadata']['name']}: {error.message}"
                 conditions.false("SinkBindingAvailable", "BindingFailed", message)
@@ -112,15 +122,6 @@ class SinkBindingReconciler(Reconciler):
             raise ApiError(404, "NotFound", message)
         return [found]
 
-    async def _patch(self, subject: Object, binding: Object, address: Address | None) -> None:
-        if subject["kind"] == "Job":
-            return  # its template cannot be changed: only the webhook binds Jobs
-        wanted = copy.deepcopy(subject)
-        bind(wanted, binding, address)
-        changes = jsonpatch.make_patch(subject, wanted).patch
-        if changes:
-            await self.client.patch(subject, changes, patch_type="json")
-
     async def _include_namespace(self, name: str) -> None:
         namespace = self._namespaces.get(name)
         labels = (namespace or {"metadata": {}})["metadata"].get("labels") or {}
@@ -137,7 +138,8 @@ class SinkBindingReconciler(Reconciler):
                 conditions.true(kind, "authentication-oidc feature disabled")
 
     def _mark_trust_bundles(self, conditions: Conditions) -> None:
-        if any(_TRUST_BUNDLES in _labels(item) for item in self._config.list()):
+        found = (item["metadata"].get("labels") or {} for item in self._config.list())
+        if any(_TRUST_BUNDLES in labels for labels in found):
             conditions.false(
                 "TrustBundlePropagated", "NotModelled", "trust bundles are not modelled"
             )
@@ -160,15 +162,10 @@ class SinkBindingWebhook(Controller):
         binding = self._applicable(request, subject)
         if binding is None:
             return subject
-        changed = copy.deepcopy(subject)
-        if binding["metadata"].get("deletionTimestamp"):
-            unbind(changed)
-            return changed
-        key = key_of(binding)
-        try:
-            address = await resolve(self._tracker, binding["spec"]["sink"], str(key[0]), key=key)
-        except Unresolved:
-            address = None
+        changed, address = copy.deepcopy(subject), None
+        if not binding["metadata"].get("deletionTimestamp"):
+            with contextlib.suppress(Unresolved):
+                address = await resolve(self._tracker, binding["spec"]["sink"], key=key_of(binding))
         bind(changed, binding, address)
         return changed
 
@@ -215,29 +212,15 @@ class SinkBindingWebhook(Controller):
         return by_name or by_selector
 
 
-def _mark_sink(status: Object, conditions: Conditions, address: Address) -> None:
-    for name, value in (
-        ("sinkUri", address.url),
-        ("sinkCACerts", address.ca_certs),
-        ("sinkAudience", address.audience),
-    ):
-        if value:
-            status[name] = value
-        else:
-            status.pop(name, None)
-    conditions.true("SinkProvided")
-
-
-def _labels(obj: Object) -> dict[str, str]:
-    return obj["metadata"].get("labels") or {}
-
-
 _VARIABLES = ("K_SINK", "K_CE_OVERRIDES", "K_CA_CERTS")
 
 
 def bind(subject: dict[str, Any], binding: dict[str, Any], address: Address | None) -> None:
     """Inject the sink into every container of a subject; without an address only remove it."""
-    unbind(subject)
+    for container in _containers(subject):
+        env = container.get("env") or []
+        if any(item.get("name") in _VARIABLES for item in env):
+            container["env"] = [item for item in env if item.get("name") not in _VARIABLES]
     if address is None:
         return
     variables = [{"name": "K_SINK", "value": address.url}]
@@ -247,14 +230,6 @@ def bind(subject: dict[str, Any], binding: dict[str, Any], address: Address | No
     variables.append({"name": "K_CE_OVERRIDES", "value": encoded})
     for container in _containers(subject):
         container["env"] = [*(container.get("env") or []), *variables]
-
-
-def unbind(subject: dict[str, Any]) -> None:
-    """Remove what `bind` adds."""
-    for container in _containers(subject):
-        env = container.get("env") or []
-        if any(item.get("name") in _VARIABLES for item in env):
-            container["env"] = [item for item in env if item.get("name") not in _VARIABLES]
 
 
 def _encoded(overrides: dict[str, Any] | None) -> str:

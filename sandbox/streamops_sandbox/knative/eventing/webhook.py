@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from streamops_sandbox.knative.admission import Webhook, WebhookServer, standard_webhooks
-from streamops_sandbox.knative.eventing.defaults import Defaulter
+from streamops_sandbox.knative.eventing.defaults import default
 from streamops_sandbox.knative.eventing.sinkbinding import SinkBindingReconciler, SinkBindingWebhook
 from streamops_sandbox.knative.eventing.validation import validate, validate_config
 from streamops_sandbox.knative.process import Process
@@ -18,7 +20,7 @@ async def main(ctx: ContainerContext) -> int:
         inclusion = ctx.env.get("SINK_BINDING_SELECTION_MODE") == "inclusion"
         binding = SinkBindingWebhook(process.client, reconciler.objects, inclusion=inclusion)
         webhooks = standard_webhooks(
-            "eventing", Defaulter(config), validate, validate_config=validate_config
+            "eventing", partial(default, config), validate, validate_config=validate_config
         )
         name = "sinkbindings.webhook.sources.knative.dev"
         webhooks.append(Webhook(name, True, "/sinkbindings", binding.handle, binding.settings))

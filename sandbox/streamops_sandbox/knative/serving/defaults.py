@@ -10,42 +10,37 @@ from streamops_sandbox.objects import Object
 _GROUP = "serving.knative.dev"
 
 
-class Defaulter:
-    """Defaults objects; `config` is the informer of Serving's ConfigMaps."""
+def default(config: Informer, request: Object, obj: Object) -> None:
+    """Fill in an object's defaults; `config` is the informer of Serving's ConfigMaps."""
+    kind = request["kind"]
+    if kind["group"] != _GROUP:
+        return
+    spec = obj.setdefault("spec", {})
+    if kind["kind"] == "Service":
+        if isinstance(spec.get("template"), dict):
+            _revision(config, spec["template"].setdefault("spec", {}))
+        _traffic(spec)
+    annotate_user(obj, request, _GROUP)
 
-    def __init__(self, config: Informer) -> None:
-        self._config = config
 
-    def __call__(self, request: Object, obj: Object) -> None:
-        """Fill in an object's defaults."""
-        kind = request["kind"]
-        if kind["group"] != _GROUP:
-            return
-        spec = obj.setdefault("spec", {})
-        if kind["kind"] == "Service":
-            if isinstance(spec.get("template"), dict):
-                self._revision(spec["template"].setdefault("spec", {}))
-            _traffic(spec)
-        annotate_user(obj, request, _GROUP)
-
-    def _revision(self, spec: Object) -> None:
-        values = configmaps.data(self._config, "config-defaults")
-        defaults = {
-            "timeoutSeconds": int(values.get("revision-timeout-seconds", 300)),
-            "containerConcurrency": int(values.get("container-concurrency", 0)),
-            "enableServiceLinks": values.get("enable-service-links") == "true",
-        }
-        for key, value in defaults.items():
-            if spec.get(key) is None:
-                spec[key] = value
-        containers = spec.get("containers") or []
-        for index, container in enumerate(containers):
-            if not container.get("name"):
-                suffix = f"-{index}" if len(containers) > 1 else ""
-                container["name"] = f"user-container{suffix}"
-            container.setdefault("resources", {})
-            if len(containers) == 1 or container.get("ports"):
-                _readiness(container)
+def _revision(config: Informer, spec: Object) -> None:
+    values = configmaps.data(config, "config-defaults")
+    defaults = {
+        "timeoutSeconds": int(values.get("revision-timeout-seconds", 300)),
+        "containerConcurrency": int(values.get("container-concurrency", 0)),
+        "enableServiceLinks": values.get("enable-service-links") == "true",
+    }
+    for key, value in defaults.items():
+        if spec.get(key) is None:
+            spec[key] = value
+    containers = spec.get("containers") or []
+    for index, container in enumerate(containers):
+        if not container.get("name"):
+            suffix = f"-{index}" if len(containers) > 1 else ""
+            container["name"] = f"user-container{suffix}"
+        container.setdefault("resources", {})
+        if len(containers) == 1 or container.get("ports"):
+            _readiness(container)
 
 
 def _readiness(container: Object) -> None:

@@ -23,41 +23,36 @@ _FORBIDDEN_CONTAINER_FIELDS = ("lifecycle", "stdin", "stdinOnce", "tty", "volume
 _SCALES = ("autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/max-scale")
 
 
-class Validator:
-    """Validates objects; `config` is the informer of Serving's ConfigMaps."""
+def validate(config: Informer, request: Object, obj: Object) -> None:
+    """Check an object of Serving's; `config` is the informer of its ConfigMaps.
 
-    def __init__(self, config: Informer) -> None:
-        self._config = config
+    Raises:
+        Denied: with everything that is wrong with it.
+    """
+    if request["kind"]["kind"] == "Service":
+        errors = FieldErrors()
+        _template(config, errors, (obj.get("spec") or {}).get("template") or {})
+        errors.refuse()
 
-    def __call__(self, request: Object, obj: Object) -> None:
-        """Check an object of Serving's.
 
-        Raises:
-            Denied: with everything that is wrong with it.
-        """
-        if request["kind"]["kind"] == "Service":
-            errors = FieldErrors()
-            self._template(errors, (obj.get("spec") or {}).get("template") or {})
-            errors.refuse()
-
-    def _template(self, errors: FieldErrors, template: Object) -> None:
-        if not template:
-            errors.missing("spec.template")
-            return
-        annotations = (template.get("metadata") or {}).get("annotations") or {}
-        for name in _SCALES:
-            if not annotations.get(name, "0").isdigit():
-                errors.invalid(annotations[name], f"spec.template.metadata.annotations.{name}")
-        spec, path = template.get("spec") or {}, "spec.template.spec"
-        for name in spec:
-            flag = f"kubernetes.podspec-{name.lower()}"
-            allowed = name in _FLAGGED_POD_FIELDS and configmaps.feature(self._config, flag)
-            if name not in _POD_FIELDS and not allowed:
-                errors.disallowed(f"{path}.{name}")
-        if not spec.get("containers"):
-            errors.missing(f"{path}.containers")
-        for index, container in enumerate(spec.get("containers") or []):
-            _container(errors, container, f"{path}.containers[{index}]")
+def _template(config: Informer, errors: FieldErrors, template: Object) -> None:
+    if not template:
+        errors.missing("spec.template")
+        return
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    for name in _SCALES:
+        if not annotations.get(name, "0").isdigit():
+            errors.invalid(annotations[name], f"spec.template.metadata.annotations.{name}")
+    spec, path = template.get("spec") or {}, "spec.template.spec"
+    for name in spec:
+        flag = f"kubernetes.podspec-{name.lower()}"
+        allowed = name in _FLAGGED_POD_FIELDS and configmaps.feature(config, flag)
+        if name not in _POD_FIELDS and not allowed:
+            errors.disallowed(f"{path}.{name}")
+    if not spec.get("containers"):
+        errors.missing(f"{path}.containers")
+    for index, container in enumerate(spec.get("containers") or []):
+        _container(errors, container, f"{path}.containers[{index}]")
 
 
 def _container(errors: FieldErrors, container: Object, path: str) -> None:

@@ -11,10 +11,7 @@ from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from streamops_sandbox.node.images.image import Image, ImageError, Reference
-from streamops_sandbox.node.images.registry import (
-    RegistryClient,
-    find_credentials,
-)
+from streamops_sandbox.node.images.registry import RegistryClient, find_credentials
 from streamops_sandbox.node.images.store import Store
 from streamops_sandbox.node.images.unpack import LayerError
 from streamops_sandbox.oci import INDEXES, MANIFESTS, architecture
@@ -32,7 +29,6 @@ async def pull(
     policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent",
     pull_secrets: Sequence[Mapping[str, Any]] = (),
     platform: tuple[str, str] | None = None,
-    timeout: float = 60.0,  # noqa: ASYNC109 - without progress; not a limit for the whole pull
 ) -> Image:
     """Return an image, unpacked in `store` or `shared`, pulled from its registry if need be.
 
@@ -52,7 +48,7 @@ async def pull(
             message = f'Container image "{reference}" is not present with pull policy of Never'
             raise ImageError("ErrImageNeverPull", message)
         credentials = find_credentials(parsed, pull_secrets)
-        async with RegistryClient(parsed, credentials, timeout=timeout) as registry:
+        async with RegistryClient(parsed, credentials) as registry:
             digest, manifest = await _fetch(files, registry, wanted)
         image = await _unpacked(files, parsed, digest, manifest)
         files.remember(parsed, digest, manifest)

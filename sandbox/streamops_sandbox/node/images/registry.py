@@ -20,6 +20,8 @@ from streamops_sandbox.node.images.image import ImageError, Reference
 from streamops_sandbox.oci import INDEXES, MANIFESTS, MAX_MANIFEST
 
 _CHUNK = 1 << 20
+#: Without any progress; not a limit for a whole pull.
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=60.0, sock_read=60.0)
 Credentials = tuple[str, str]  # user, password
 
 
@@ -52,17 +54,11 @@ def _decode(entry: Mapping[str, str]) -> Credentials:
 class RegistryClient:
     """Reads one repository; an asynchronous context manager."""
 
-    def __init__(
-        self, reference: Reference, credentials: Credentials | None, *, timeout: float
-    ) -> None:
-        """`timeout`: seconds without any progress after which a request fails."""
+    def __init__(self, reference: Reference, credentials: Credentials | None) -> None:
         self.reference = reference
         self._basic = aiohttp.encode_basic_auth(*credentials) if credentials else ""
         self._authorization: dict[str, str] = {}
-        self._session = aiohttp.ClientSession(
-            trust_env=not reference.loopback,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
-        )
+        self._session = aiohttp.ClientSession(trust_env=not reference.loopback, timeout=_TIMEOUT)
 
     async def __aenter__(self) -> Self:
         return self
