@@ -97,10 +97,9 @@ class Controller:
             known.cancel()
         self._timers[key] = loop.call_later(seconds, self._timer_fired, key)
 
-    def come_again(self, obj: Object, waits: Iterable[float | None]) -> None:
-        """Have an object reconciled a moment after the first of these seconds; None and 0 do not count."""
-        if later := [wait for wait in waits if wait]:
-            self.requeue_after(*key_of(obj), min(later) + 0.1)
+    def come_again(self, obj: Object, seconds: float) -> None:
+        """Have an object reconciled a moment after these seconds."""
+        self.requeue_after(*key_of(obj), seconds + 0.1)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -155,11 +154,8 @@ class Controller:
 
 def controller_of(obj: Object) -> Object | None:
     """Return the ownerReference of the object's controller, or None."""
-    for reference in obj["metadata"].get("ownerReferences") or []:
-        if reference.get("controller"):
-            owner: Object = reference
-            return owner
-    return None
+    references = obj["metadata"].get("ownerReferences") or []
+    return next((one for one in references if one.get("controller")), None)
 
 
 def owner_reference(owner: Object) -> Object:

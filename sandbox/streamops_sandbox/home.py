@@ -26,26 +26,16 @@ class Home:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+        #: What runs; written once everything answers, removed at the end.
+        self.state_file = self.path / "state.json"
+        self.logs = self.path / "logs"
+        #: The supervisor's control socket; see `short`.
+        self.socket = self.path / "control.sock"
 
     @property
     def id(self) -> str:
         """What marks this sandbox's processes; the same for the same folder."""
         return hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
-
-    @property
-    def state_file(self) -> Path:
-        """What runs; written once everything answers, removed at the end."""
-        return self.path / "state.json"
-
-    @property
-    def logs(self) -> Path:
-        """The folder of the logs."""
-        return self.path / "logs"
-
-    @property
-    def socket(self) -> Path:
-        """The supervisor's control socket; see `short`."""
-        return self.path / "control.sock"
 
     def cluster(self, name: str) -> Path:
         """Return the folder of a cluster."""

@@ -67,7 +67,7 @@ class CronJobController(Controller):
         schedule, zone = Schedule.parse(spec["schedule"]), ZoneInfo(spec.get("timeZone") or "UTC")
         current = datetime.now(zone)
         if (following := schedule.next_after(current)) is not None:
-            self.come_again(cron_job, [(following - current).total_seconds()])
+            self.come_again(cron_job, (following - current).total_seconds())
         since = status.get("lastScheduleTime") or cron_job["metadata"]["creationTimestamp"]
         due = schedule.next_after(parse(since).astimezone(zone))
         return due if due is not None and due <= current else None

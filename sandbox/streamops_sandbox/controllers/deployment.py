@@ -212,13 +212,13 @@ class DeploymentController(Controller):
             text = ("True", "NewReplicaSetAvailable", message)
         elif f'"{name}"' not in known.get("message", ""):
             text = ("True", "ReplicaSetUpdated", f'ReplicaSet "{name}" is progressing.')
-            self.come_again(deployment, [deadline + 1])
+            self.come_again(deployment, deadline + 1)
         elif known["reason"] in ("NewReplicaSetAvailable", "ProgressDeadlineExceeded"):
             return  # pods that fail after a complete rollout are no failed rollout
         else:
             since = datetime.now(UTC) - parse(known["lastUpdateTime"])
             if (left := deadline - since.total_seconds()) > 0:
-                self.come_again(deployment, [left])
+                self.come_again(deployment, left)
                 return
             message = f'ReplicaSet "{name}" has timed out progressing.'
             text = ("False", "ProgressDeadlineExceeded", message)

@@ -77,12 +77,8 @@ def _ports(service: Object, pods: list[Object]) -> list[Object]:
 
 
 def _container_port(pod: Object, name: str) -> int | None:
-    for container in pod["spec"]["containers"]:
-        for port in container.get("ports") or []:
-            if port.get("name") == name:
-                number: int = port["containerPort"]
-                return number
-    return None
+    ports = (port for one in pod["spec"]["containers"] for port in one.get("ports") or [])
+    return next((port["containerPort"] for port in ports if port.get("name") == name), None)
 
 
 def _slice(service: Object, pods: list[Object]) -> Object:

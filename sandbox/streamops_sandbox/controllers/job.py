@@ -47,7 +47,7 @@ class JobController(PodController):
         if (ttl := job["spec"].get("ttlSecondsAfterFinished")) is not None:
             age = (datetime.now(UTC) - parse(end["lastTransitionTime"])).total_seconds()
             if age < ttl:
-                self.come_again(job, [ttl - age])
+                self.come_again(job, ttl - age)
             else:
                 await self.client.delete(job, "Foreground")
 
@@ -74,7 +74,8 @@ class JobController(PodController):
             return False
         delay = min(_BACKOFF_SECONDS * 2 ** (len(failed) - 1), _LONGEST_BACKOFF_SECONDS)
         left: float = delay - (datetime.now(UTC) - max(map(_ended_at, failed))).total_seconds()
-        self.come_again(job, [max(left, 0)])
+        if left > 0:
+            self.come_again(job, left)
         return left > 0
 
     def status(self, owner: Object, pods: list[Object], failure: Exception | None) -> Object:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from streamops_sandbox.controllers.workloads import (
     PodController,
     has_ended,
@@ -18,7 +16,6 @@ from streamops_sandbox.objects import Object
 
 _NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 _INDEX_LABEL = "apps.kubernetes.io/pod-index"
-_ORDINAL = re.compile(r"-(\d+)$")
 
 
 class StatefulSetController(PodController):
@@ -82,5 +79,5 @@ def _new_pod(stateful_set: Object, ordinal: int) -> Object:
 
 
 def _ordinal(pod: Object) -> int:
-    match = _ORDINAL.search(pod["metadata"]["name"])
-    return int(match[1]) if match else -1
+    _, dash, ordinal = pod["metadata"]["name"].rpartition("-")
+    return int(ordinal) if dash and ordinal.isdigit() else -1

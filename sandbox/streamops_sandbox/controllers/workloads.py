@@ -172,11 +172,8 @@ def is_ready(pod: Object) -> bool:
 
 def condition(obj: Object, kind: str) -> Object:
     """Return a condition of an object's status, or {}."""
-    for entry in obj.get("status", {}).get("conditions") or []:
-        if entry["type"] == kind:
-            found: Object = entry
-            return found
-    return {}
+    conditions = obj.get("status", {}).get("conditions") or []
+    return next((entry for entry in conditions if entry["type"] == kind), {})
 
 
 def set_condition(

@@ -34,12 +34,9 @@ class Event:
 
     def to_http(self) -> tuple[dict[str, str], bytes]:
         """Return headers and body in binary mode."""
-        headers = {}
-        for name, value in self.attributes.items():
-            if name == "datacontenttype":
-                headers["Content-Type"] = value
-            else:
-                headers[f"ce-{name}"] = value
+        headers = {f"ce-{name}": value for name, value in self.attributes.items()}
+        if (content_type := headers.pop("ce-datacontenttype", None)) is not None:
+            headers["Content-Type"] = content_type
         return headers, self.data
 
 

@@ -112,23 +112,22 @@ class Tracker:
 
         Raises ApiError where objects of the kind cannot be listed, as `select` does.
         """
-        informer = await self._follow(api_version, kind)
-        self._keys.setdefault((api_version, kind, namespace, name), set()).add(key)
-        return informer.get(name, namespace)
+        return (await self._follow(api_version, kind, namespace, name, key)).get(name, namespace)
 
     async def select(
         self, api_version: str, kind: str, namespace: str, selector: Object, *, key: Key
     ) -> list[Object]:
         """Return the objects a label selector matches, and follow that namespace."""
-        informer = await self._follow(api_version, kind)
-        self._keys.setdefault((api_version, kind, namespace, None), set()).add(key)
+        informer = await self._follow(api_version, kind, namespace, None, key)
         return [
             obj
             for obj in informer.list(namespace)
             if matches(selector, obj["metadata"].get("labels"))
         ]
 
-    async def _follow(self, api_version: str, kind: str) -> Informer:
+    async def _follow(
+        self, api_version: str, kind: str, namespace: str | None, name: str | None, key: Key
+    ) -> Informer:
         identity = (api_version, kind)
         informer = self._informers.get(identity)
         if informer is None:
@@ -139,6 +138,7 @@ class Tracker:
             await informer.start()
         async with asyncio.timeout(_SYNC_SECONDS):
             await informer.synced()
+        self._keys.setdefault((api_version, kind, namespace, name), set()).add(key)
         return informer
 
     async def _check_access(self, api_version: str, kind: str) -> None:

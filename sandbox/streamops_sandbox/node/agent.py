@@ -113,7 +113,10 @@ class NodeAgent:
                 group.create_task(self._service_proxy.run())
                 group.create_task(self._heartbeat())
         finally:
-            await self._end_pods()
+            tasks = list(self._running.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._proxy.stop()
             await self._server.stop()
             await self.session.close()
@@ -129,10 +132,10 @@ class NodeAgent:
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         """Return a pod of this node."""
-        for pod in self._pods.values():
-            if (pod.namespace, pod.name) == (namespace, name):
-                return pod
-        return None
+        pods = (
+            one for one in self._pods.values() if (one.namespace, one.name) == (namespace, name)
+        )
+        return next(pods, None)
 
     async def configuration_changed(self, namespace: str, seconds: float) -> None:
         """Wait until a ConfigMap or Secret of the namespace changes, at most so long."""
@@ -187,12 +190,6 @@ class NodeAgent:
         self._running.pop(uid)
         if not task.cancelled() and (error := task.exception()):
             logger.error("pod %s/%s", pod.namespace, pod.name, exc_info=error)
-
-    async def _end_pods(self) -> None:
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _on_configuration(self, _: str, obj: Object) -> None:
         if event := self._configuration_waiters.pop(obj["metadata"]["namespace"], None):

@@ -148,7 +148,7 @@ class Container:
         while True:
             try:
                 secrets = self._pod.pull_secrets()
-                runnable = await self._pod.images.get(reference, policy, secrets)
+                runnable = await self._pod.node.images.get(reference, policy, secrets)
             except ImageError as error:
                 text = f'Failed to pull image "{reference}": {error.message}'
                 self._pod.event("Warning", "Failed", text, self.spec)

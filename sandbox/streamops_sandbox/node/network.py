@@ -27,6 +27,9 @@ class Network:
 
     def __init__(self, number: int, claim: socket.socket) -> None:
         self.number = number
+        self.node_ip = f"{self._OCTET}.{number}.0.1"
+        self.pod_cidr = f"{self._OCTET}.{number}.0.0/18"
+        self.service_cidr = f"{self._OCTET}.{number}.64.0/18"
         self._claim = claim
         self._base = int(ipaddress.IPv4Address(f"{self._OCTET}.{number}.0.0"))
         self._used: set[str] = set()
@@ -52,21 +55,6 @@ class Network:
     def close(self) -> None:
         """Give the network back."""
         self._claim.close()
-
-    @property
-    def node_ip(self) -> str:
-        """The node's address."""
-        return f"{self._OCTET}.{self.number}.0.1"
-
-    @property
-    def pod_cidr(self) -> str:
-        """The range of the pods' addresses."""
-        return f"{self._OCTET}.{self.number}.0.0/18"
-
-    @property
-    def service_cidr(self) -> str:
-        """The range of the Services' addresses."""
-        return f"{self._OCTET}.{self.number}.64.0/18"
 
     def is_service(self, address: str) -> bool:
         """Whether an address is in the range of the Services' addresses."""

@@ -36,7 +36,6 @@ class Pod:
     def __init__(self, node: NodeAgent, pod: Object) -> None:
         self.node = node
         self.pod = pod
-        self.images = node.images
         metadata = pod["metadata"]
         self.uid: str = metadata["uid"]
         self.name: str = metadata["name"]

@@ -39,10 +39,6 @@ class Volumes:
     #: By audience and seconds: the token, and when it is replaced (Unix time).
     _tokens: dict[tuple[str, int], tuple[str, float]] = field(default_factory=dict)
 
-    def path(self, name: str) -> Path:
-        """Return the folder of a volume."""
-        return self.folder / name
-
     async def update(self, pod: Object) -> float | None:
         """Write all volumes; returns after how many seconds a token has to be refreshed.
 
@@ -183,7 +179,7 @@ def mount(root: Path, volumes: Volumes, container: Object) -> None:
     """Put a container's volumes at their places below its root folder, as links."""
     mounts = sorted(container.get("volumeMounts") or [], key=lambda entry: entry["mountPath"])
     for entry in mounts:
-        source = volumes.path(entry["name"])
+        source = volumes.folder / entry["name"]
         if "subPathExpr" in entry:
             raise ConfigError(f"{entry['name']}: subPathExpr is not supported by this node")
         if sub_path := entry.get("subPath"):

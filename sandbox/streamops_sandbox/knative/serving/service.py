@@ -210,11 +210,10 @@ def _is_rolled_out(found: Object) -> bool:
 def _of_pod(pod: Object, container: str) -> str:
     if pod["metadata"].get("deletionTimestamp"):
         return ""
-    state = pod.get("status") or {}
-    for condition in state.get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return str(condition.get("message", ""))
-    statuses = state.get("containerStatuses") or []
+    scheduled = find(pod, "PodScheduled") or {}
+    if scheduled.get("status") == "False":
+        return str(scheduled.get("message", ""))
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
     return next((_of_container(one) for one in statuses if one["name"] == container), "")
 
 

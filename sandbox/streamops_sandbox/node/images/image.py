@@ -66,11 +66,6 @@ class Reference:
         return f"{self.domain}/{self.name}"
 
     @property
-    def target(self) -> str:
-        """Return what to ask a registry for: the digest, else the tag."""
-        return self.digest or str(self.tag)
-
-    @property
     def url(self) -> str:
         """Return the API's base URL of this repository; loopback registries speak plain HTTP."""
         host = "registry-1.docker.io" if self.domain == "docker.io" else self.domain

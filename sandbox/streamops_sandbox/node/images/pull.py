@@ -60,7 +60,7 @@ async def _fetch(
 ) -> tuple[str, str]:
     """Fetch what is missing of an image; returns its digest and its platform's manifest's."""
     reference = registry.reference
-    content, digest, media_type = await registry.manifest(reference.target)
+    content, digest, media_type = await registry.manifest(reference.digest or str(reference.tag))
     manifest_digest = digest
     try:
         if media_type in INDEXES:
