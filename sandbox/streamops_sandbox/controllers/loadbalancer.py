@@ -21,10 +21,7 @@ class LoadBalancerController(Controller):
         service = self._services.get(name, namespace)
         if service is None or service["metadata"].get("deletionTimestamp"):
             return
-        wanted = service["spec"].get("type") == "LoadBalancer" and not service["spec"].get(
-            "loadBalancerClass"
-        )
-        status = {**service.get("status", {}), "loadBalancer": {}}
-        if wanted:
-            status["loadBalancer"] = {"ingress": [_ADDRESS]}
-        await write_status(self.client, service, status)
+        spec = service["spec"]
+        ours = spec.get("type") == "LoadBalancer" and not spec.get("loadBalancerClass")
+        balancer = {"loadBalancer": {"ingress": [_ADDRESS]} if ours else {}}
+        await write_status(self.client, service, service.get("status", {}) | balancer)

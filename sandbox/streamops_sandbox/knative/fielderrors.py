@@ -15,17 +15,14 @@ class FieldErrors:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], list[str]] = {}
 
-    def __str__(self) -> str:
+    def refuse(self) -> None:
+        """Raise Denied with everything that was found, if anything was."""
         lines = []
         for (message, details), paths in sorted(self._found.items()):
             text = f"{message}: {', '.join(sorted(paths))}" if paths else message
             lines.append(f"{text}\n{details}" if details else text)
-        return "\n".join(lines)
-
-    def refuse(self) -> None:
-        """Raise Denied with everything that was found, if anything was."""
-        if self._found:
-            raise Denied(f"validation failed: {self}")
+        if lines:
+            raise Denied("validation failed: " + "\n".join(lines))
 
     def add(self, message: str, *paths: str, details: str = "") -> None:
         """Add a complaint about one or more fields."""

@@ -94,21 +94,17 @@ async def forward(
     body = request.content if request.body_exists else None
     url = f"http://{address}{request.raw_path}"
     async with transport.request(request.method, url, headers=headers, data=body) as answer:
-        return await _answer(request, answer)
+        headers = _end_to_end(answer.headers)
+        response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
+        unknown = answer.content_length is None and request.method != "HEAD"
+        if unknown and request.version >= aiohttp.HttpVersion11:
+            response.enable_chunked_encoding()
+        await response.prepare(request)
+        async for chunk in answer.content.iter_any():
+            await response.write(chunk)
+        await response.write_eof()
+        return response
 
 
 def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
     return CIMultiDict(item for item in headers.items() if item[0].lower() not in _HOP_BY_HOP)
-
-
-async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-    headers = _end_to_end(answer.headers)
-    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
-    unknown = answer.content_length is None and request.method != "HEAD"
-    if unknown and request.version >= aiohttp.HttpVersion11:
-        response.enable_chunked_encoding()
-    await response.prepare(request)
-    async for chunk in answer.content.iter_any():
-        await response.write(chunk)
-    await response.write_eof()
-    return response

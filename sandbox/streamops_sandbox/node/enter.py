@@ -40,8 +40,10 @@ def _check(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def _bind(source: str, target: str) -> None:
-    done = _libc.mount(os.fsencode(source), os.fsencode(target), None, _MS_BIND_REC, None)
+def _mount(
+    source: str, target: str, flags: int, kind: bytes | None = None, options: bytes | None = None
+) -> None:
+    done = _libc.mount(os.fsencode(source), os.fsencode(target), kind, flags, options)
     _check(done, f"mount {source} at {target}")
 
 
@@ -71,10 +73,7 @@ class View:
 
     def make(self) -> None:
         """Make it. Raises OSError."""
-        done = _libc.mount(
-            b"tmpfs", os.fsencode(self._top), b"tmpfs", _MS_NOSUID_NODEV, b"mode=755"
-        )
-        _check(done, f"mount {self._top}")
+        _mount("tmpfs", self._top, _MS_NOSUID_NODEV, b"tmpfs", b"mode=755")
         for folder in sorted(self._ways):
             if folder != "/":
                 os.mkdir(self._top + folder)
@@ -89,8 +88,7 @@ class View:
         multiplexer, folder = (self._top + path for path in _TERMINALS)
         os.mkdir(folder)
         options = b"newinstance,ptmxmode=0666,mode=0620"
-        done = _libc.mount(b"devpts", os.fsencode(folder), b"devpts", _MS_NOSUID_NOEXEC, options)
-        _check(done, f"mount {folder}")
+        _mount("devpts", folder, _MS_NOSUID_NOEXEC, b"devpts", options)
         os.symlink("pts/ptmx", multiplexer)
 
     def _fill(self, folder: str) -> None:
@@ -118,7 +116,7 @@ class View:
             os.makedirs(place, exist_ok=True)
         else:
             os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o644))
-        _bind(source, place)
+        _mount(source, place, _MS_BIND_REC)
 
 
 def _change_root(folder: str) -> None:
@@ -156,14 +154,14 @@ def main() -> None:
     if "--unprivileged" in given:
         _own_user_namespace()
     _check(_libc.unshare(_CLONE_NEWNS), "unshare")
-    _check(_libc.mount(None, b"/", None, _MS_PRIVATE_REC, None), "mount /")
+    _mount("none", "/", _MS_PRIVATE_REC)
     if view := given.get("--view"):
         View(view, binds).make()
         _change_root(view)
         os.chdir(folder)
     else:
         for source, target in binds:
-            _bind(source, target)
+            _mount(source, target, _MS_BIND_REC)
     if user := given.get("--user"):
         _drop_privileges(int(user))
         _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")

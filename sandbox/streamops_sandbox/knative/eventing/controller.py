@@ -16,6 +16,8 @@ from streamops_sandbox.knative.unmodelled import unmodelled
 from streamops_sandbox.node.context import ContainerContext
 from streamops_sandbox.objects import Object
 
+_LABEL = "sources.knative.dev/containerSource"
+
 
 async def main(ctx: ContainerContext, *kinds: str) -> int:
     """Run the eventing-controller."""
@@ -23,9 +25,6 @@ async def main(ctx: ContainerContext, *kinds: str) -> int:
         sources = ContainerSourceReconciler(process.client)
         await process.answer_probes()
         return await process.run(sources.run(), *unmodelled(process.client, kinds))
-
-
-_LABEL = "sources.knative.dev/containerSource"
 
 
 class ContainerSourceReconciler(Reconciler):
