@@ -80,7 +80,10 @@ class Clusters:
             folder.mkdir(parents=True)
             arguments = [f"--google-{key}={value}" for key, value in (google or {}).items()]
             process = await self._start(name, folder, arguments)
-            cluster = _read_cluster(name, folder)
+            path = folder / "kubeconfig"
+            entry = yaml.safe_load(path.read_text(encoding="utf-8"))["clusters"][0]["cluster"]
+            ca_pem = base64.b64decode(entry["certificate-authority-data"]).decode("ascii")
+            cluster = Cluster(name, entry["server"], ca_pem, path)
             self._running[name] = (cluster, process)
             (self.of_google.add if google else self.of_google.discard)(name)
         finally:
@@ -154,13 +157,6 @@ class Clusters:
             logger.error("cluster %s ended by itself with code %s", name, code)
             del self._running[name]
             self._changed()
-
-
-def _read_cluster(name: str, folder: Path) -> Cluster:
-    path = folder / "kubeconfig"
-    entry = yaml.safe_load(path.read_text(encoding="utf-8"))["clusters"][0]["cluster"]
-    ca_pem = base64.b64decode(entry["certificate-authority-data"]).decode("ascii")
-    return Cluster(name, entry["server"], ca_pem, path)
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
