@@ -34,7 +34,7 @@ from streamops_sandbox.home import Home, SandboxError, State, write_private
 logger = logging.getLogger(__name__)
 
 SERVICES = ("google", "x", "registry", "releases", "networks")
-#: The package of a service, where it is not of its name.
+#: The module of a service, where it is not NAME.app.
 _MODULES = {"releases": "knative.release"}
 _SHUTDOWN_SECONDS = 1.0
 
@@ -96,7 +96,7 @@ class Supervisor:
         self._write_state()
 
     def _application(self, name: str) -> web.Application:
-        module = importlib.import_module(f"streamops_sandbox.{_MODULES.get(name, name)}")
+        module = importlib.import_module(f"streamops_sandbox.{_MODULES.get(name, f'{name}.app')}")
         options: dict[str, Any] = {}
         if name == "google":
             options["clusters"] = self.clusters

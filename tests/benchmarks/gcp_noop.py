@@ -31,7 +31,7 @@ from support import peers
 from support.google import Google, google_sandbox
 from support.site import BIN
 
-from streamops_sandbox.google import PROJECT
+from streamops_sandbox.google.app import PROJECT
 
 RUNS = 4
 LIMIT, MOST_REQUESTS = 0.4, 20

@@ -12,7 +12,7 @@ import pytest
 from support.google import Google, google_sandbox, run_module
 from support.ports import free_port
 
-from streamops_sandbox.google import ACCOUNT, PROJECT
+from streamops_sandbox.google.app import ACCOUNT, PROJECT
 
 VALUE = "correct-horse-battery"
 KEY_VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS", "GCP_PROJECT", "GCP_SERVICE_ACCOUNT_FILE")

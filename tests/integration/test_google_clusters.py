@@ -20,7 +20,7 @@ from ansible_collections.streamops.knative.plugins.module_utils._google.argspec 
     session,
 )
 from ansible_collections.streamops.knative.plugins.modules.gke_kubeconfig import Kubeconfig
-from streamops_sandbox.google import ACCOUNT, PROJECT
+from streamops_sandbox.google.app import ACCOUNT, PROJECT
 from streamops_sandbox.google.service_usage.services import TITLES
 
 NAMESPACE = {"kind": "Namespace", "name": "default"}

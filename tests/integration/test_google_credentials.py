@@ -19,7 +19,7 @@ from kubernetes import client, config
 from support.google import POOL, Google, google_sandbox
 from support.ports import free_port
 
-from streamops_sandbox.google import ACCOUNT, PROJECT
+from streamops_sandbox.google.app import ACCOUNT, PROJECT
 from streamops_sandbox.node.metadata import GoogleProject, MetadataServer
 
 LOCATION = "europe-west1"

@@ -27,7 +27,7 @@ from support.google_cases import (
 )
 
 from ansible_collections.streamops.knative.plugins.module_utils._module.task import Run, Task
-from streamops_sandbox.google import ACCOUNT
+from streamops_sandbox.google.app import ACCOUNT
 
 
 @pytest.fixture

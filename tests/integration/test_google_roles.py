@@ -20,7 +20,7 @@ import yaml
 from kubernetes import client, config
 from support.google import Google, google_sandbox
 
-from streamops_sandbox.google import PROJECT
+from streamops_sandbox.google.app import PROJECT
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = {

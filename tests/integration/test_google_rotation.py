@@ -9,7 +9,7 @@ from typing import Any
 from support.google import Google, google_sandbox
 from support.producer import Kit, Sink, wait_for
 
-from streamops_sandbox.google import PROJECT
+from streamops_sandbox.google.app import PROJECT
 
 PRODUCER = f"serviceAccount:producer@{PROJECT}.iam.gserviceaccount.com"
 NAMES = ("api_key", "api_secret", "access_key", "access_secret")

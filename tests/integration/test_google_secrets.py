@@ -11,7 +11,7 @@ from google.api_core import exceptions
 from support.google import Google, google_sandbox, run_module
 from support.google_clients import key, secrets_as
 
-from streamops_sandbox.google import PROJECT
+from streamops_sandbox.google.app import PROJECT
 
 VALUE = "correct-horse-battery"
 PARENT = f"projects/{PROJECT}/secrets"

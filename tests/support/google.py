@@ -25,7 +25,7 @@ from google.oauth2 import service_account
 
 from streamops_sandbox import control_socket
 from streamops_sandbox.clusters import VERSION_FILE, Cluster, Clusters
-from streamops_sandbox.google import PROJECT, create_app
+from streamops_sandbox.google.app import PROJECT, create_app
 from streamops_sandbox.home import Home
 from streamops_sandbox.kube.server import ApiServer
 

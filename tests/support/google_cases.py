@@ -7,7 +7,7 @@ from typing import Any
 
 from support.google import Google
 
-from streamops_sandbox.google import PROJECT
+from streamops_sandbox.google.app import PROJECT
 
 LOCATION = "europe-west1"
 EMAIL = f"pipeline@{PROJECT}.iam.gserviceaccount.com"

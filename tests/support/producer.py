@@ -23,7 +23,7 @@ from aiohttp import web
 
 from streamops_sandbox import control_socket
 from streamops_sandbox.home import Home
-from streamops_sandbox.x import create_app
+from streamops_sandbox.x.app import create_app
 
 #: Seconds that a process, a request or a condition is waited for: the machine may be busy with other tests.
 PATIENCE = 60.0

@@ -10,7 +10,7 @@ from support.producer import Kit, Sink
 
 from streamops_sandbox import control_socket
 from streamops_sandbox.home import Home
-from streamops_sandbox.networks import create_app
+from streamops_sandbox.networks.app import create_app
 
 
 class Networks:

@@ -14,7 +14,7 @@ from google.oauth2 import service_account
 from support.google import ApiServers
 from support.producer import Kit, Sink, X
 
-from streamops_sandbox.google import create_app
+from streamops_sandbox.google.app import create_app
 
 NAMES = ("api_key", "api_secret", "access_key", "access_secret")
 

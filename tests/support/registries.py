@@ -19,7 +19,7 @@ import requests
 from aiohttp import web
 from support.ports import free_port
 
-from streamops_sandbox.registry import create_app
+from streamops_sandbox.registry.app import create_app
 
 _HOP_BY_HOP = {"host", "content-length", "connection", "transfer-encoding"}
 

@@ -1,5 +1,1 @@
 """A stand-in for the X API v2: recent search and the filtered stream, with limits and the bill."""
-
-from streamops_sandbox.x.app import create_app
-
-__all__ = ["create_app"]

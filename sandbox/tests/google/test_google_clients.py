@@ -19,7 +19,7 @@ from googleapiclient.errors import HttpError
 from support.google import Google
 from support.google_clients import EMAIL_SCOPE, SCOPES, api, finished, key, secrets_as
 
-from streamops_sandbox.google import ACCOUNT, PROJECT
+from streamops_sandbox.google.app import ACCOUNT, PROJECT
 
 PARENT = f"projects/{PROJECT}"
 

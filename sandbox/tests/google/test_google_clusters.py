@@ -17,7 +17,7 @@ from kubernetes.client.exceptions import ApiException
 from support.google import POOL, Google
 from support.google_clients import EMAIL_SCOPE, SCOPES, api, finished, key, secrets_as
 
-from streamops_sandbox.google import ACCOUNT, PROJECT
+from streamops_sandbox.google.app import ACCOUNT, PROJECT
 
 PARENT = f"projects/{PROJECT}/locations/europe-west1"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.google import Google
 
-from streamops_sandbox.google import PROJECT
+from streamops_sandbox.google.app import PROJECT
 
 SECRETS = f"v1/projects/{PROJECT}/secrets"
 
