@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
+from aiohttp.typedefs import Handler as RequestHandler
 
 from streamops_sandbox.clusters import Clusters
 from streamops_sandbox.control_socket import CONTROL
@@ -41,15 +42,9 @@ _logger = logging.getLogger(__name__)
 class Google:
     """Dispatches requests to the services."""
 
-    def __init__(
-        self,
-        *,
-        base_url: str,
-        clusters: Clusters,
-        enabled_services: Iterable[str],
-    ) -> None:
-        state, self.tokens, self.operations = State(), Tokens(), Operations()
-        self.state = state
+    def __init__(self, base_url: str, clusters: Clusters, enabled_services: Iterable[str]) -> None:
+        self.state, self.tokens, self.operations = State(), Tokens(), Operations()
+        state = self.state
         self.account = Principal(f"serviceAccount:{ACCOUNT}", PROJECT, "101234567890123456789")
         project = state.add_project(PROJECT, [self.account.member], services=set(enabled_services))
         self.oauth = OAuth(state, self.tokens, clusters, base_url)
@@ -74,20 +69,17 @@ class Google:
         if host.endswith(".googleapis.com"):  # reached through a proxy: the service is named
             candidates = [m for m in candidates if m.service == host]
         if not candidates:
-            raise GoogleError(
-                "NOT_FOUND",
-                f"The requested URL {request.method} /{path} was not found on this server.",
-            )
+            problem = f"The requested URL {request.method} /{path} was not found on this server."
+            raise GoogleError("NOT_FOUND", problem)
         method = self._choose(candidates, path)
         principal = self._caller(request, method)
         handler = self._handlers.get(method.id)
         if handler is None:
             raise not_modelled(f"the method {method.id}")
-        query = method.api.check_query(method, request.query.items())
         call = Call(
             method=method,
             path=found.groupdict() if (found := method.path.fullmatch(path)) else {},
-            query=query,
+            query=method.api.check_query(method, request.query.items()),
             body=await _body(request, method),
             principal=principal,
             state=self.state,
@@ -123,7 +115,7 @@ def create_app(
     there is at first, `sandbox-project`. As in a new project, no service is enabled, except
     those in `enabled_services` (DNS names such as `secretmanager.googleapis.com`).
     """
-    google = Google(base_url=base_url, clusters=clusters, enabled_services=enabled_services)
+    google = Google(base_url, clusters, enabled_services)
     write_private(home / "service-account.json", google.tokens.new_key(google.account, base_url))
     app = web.Application(
         middlewares=[guard(".googleapis.com"), _errors], client_max_size=MAX_BODY_BYTES
@@ -136,19 +128,17 @@ def create_app(
 
 
 @web.middleware
-async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
+async def _errors(request: web.Request, handler: RequestHandler) -> web.StreamResponse:
     """Errors in Google's form."""
     try:
-        response: web.StreamResponse = await handler(request)
+        return await handler(request)
     except (GoogleError, OAuthError) as error:
-        return web.json_response(error.body(), status=error.code)
+        return error.response()
     except web.HTTPException:
         raise
     except Exception:
         _logger.exception("%s %s", request.method, request.path)
-        failed = GoogleError("INTERNAL", "The sandbox failed; its log says why.")
-        return web.json_response(failed.body(), status=failed.code)
-    return response
+        return GoogleError("INTERNAL", "The sandbox failed; its log says why.").response()
 
 
 async def _body(request: web.Request, method: discovery.Method) -> dict[str, Any]:

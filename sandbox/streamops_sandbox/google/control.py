@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from aiohttp import web
 from streamops_sandbox import control_socket
 from streamops_sandbox.google.errors import HTTP_STATUS, GoogleError
 from streamops_sandbox.google.iam.principals import Principal
-from streamops_sandbox.google.oauth.tokens import Tokens
+from streamops_sandbox.google.oauth.tokens import CLOUD_PLATFORM, Tokens
 from streamops_sandbox.google.operations import OperationFault, Operations
 from streamops_sandbox.google.projects import State
 from streamops_sandbox.google.service import Call, Handler
@@ -46,23 +47,17 @@ class Fault:
 class Control:
     """The control endpoint, and the faults it plans."""
 
-    def __init__(
-        self,
-        state: State,
-        tokens: Tokens,
-        operations: Operations,
-        base_url: str,
-    ) -> None:
+    def __init__(self, state: State, tokens: Tokens, operations: Operations, base_url: str) -> None:
         self._state, self._tokens, self._operations = state, tokens, operations
         self._base_url = base_url
         self._faults: list[Fault] = []
-        self.calls: list[dict[str, str]] = []
+        self.calls: deque[dict[str, str]] = deque(maxlen=1000)
 
     def application(self) -> web.Application:
         """Return the application that serves it."""
         return control_socket.application(
             {
-                "GET /calls": lambda _: {"calls": self.calls},
+                "GET /calls": lambda _: {"calls": list(self.calls)},
                 "DELETE /calls": lambda _: self.calls.clear(),
                 "POST /faults": lambda body: self._faults.append(Fault(**body)),
                 "DELETE /faults": self._clear_faults,
@@ -78,30 +73,22 @@ class Control:
 
     async def answer(self, call: Call, handler: Handler) -> dict[str, Any]:
         """Note the call; its answer, or the fault that was planned for it."""
+        method = call.method.id
         self.calls.append(
-            {
-                "method": call.method.id,
-                "resource": call.resource,
-                "principal": call.principal.member,
-            }
+            {"method": method, "resource": call.resource, "principal": call.principal.member}
         )
-        del self.calls[:-1000]
-        fault = self._fault(call)
-        if fault and fault.status != "OK" and not fault.carried_out:
-            raise GoogleError(fault.status, fault.message, fault.details)
-        answer = await handler(call)
-        if fault:
-            await asyncio.sleep(fault.seconds)
-            if fault.status != "OK":
-                raise GoogleError(fault.status, fault.message, fault.details)
-        return answer
-
-    def _fault(self, call: Call) -> Fault | None:
         for fault in self._faults:
-            if fault.times > 0 and fnmatch.fnmatchcase(call.method.id, fault.method):
-                fault.times -= 1
-                return fault
-        return None
+            if fault.times > 0 and fnmatch.fnmatchcase(method, fault.method):
+                break
+        else:
+            return await handler(call)
+        fault.times -= 1
+        if fault.carried_out or fault.status == "OK":
+            answer = await handler(call)
+            await asyncio.sleep(fault.seconds)
+        if fault.status != "OK":
+            raise GoogleError(fault.status, fault.message, fault.details)
+        return answer
 
     def _clear_faults(self, _: None) -> None:
         self._faults.clear()
@@ -118,12 +105,12 @@ class Control:
 
     def _add_principal(self, body: Object) -> Object:
         """Answer credentials of a user or a service account: a key file, or an authorized_user file."""
-        principal = Principal(body["member"], body["project"], str(10**20 + self._state.next_id()))
+        principal = Principal(body["member"], body["project"], self._state.unique_id())
         if principal.member.startswith("serviceAccount:"):
             return self._tokens.new_key(principal, self._base_url)
         if principal.member.startswith("user:"):
             return self._tokens.new_user(principal)
-        return self._tokens.issue(principal, "https://www.googleapis.com/auth/cloud-platform")
+        return self._tokens.issue(principal, CLOUD_PLATFORM)
 
     def _set_tokens(self, body: Object) -> None:
         """Shorten the lifetime of access tokens, or revoke all there are."""

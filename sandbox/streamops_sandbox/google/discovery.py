@@ -73,7 +73,6 @@ class Method:
 class Api:
     """One discovery document; `parameters` are those that all of its methods take."""
 
-    version: str
     title: str
     service: str
     parameters: Mapping[str, Schema]
@@ -100,7 +99,7 @@ class Api:
                 known[name] = value
             violations += self._violations(method.parameters[name], value, name)
         if violations:
-            raise bad_request(violations)
+            raise bad_request(*violations)
         return known
 
     def check_body(self, schema: str, body: Any, *, echo: frozenset[str]) -> dict[str, Any]:
@@ -112,7 +111,7 @@ class Api:
         body = _without_nulls(body)
         violations = list(self._violations({"$ref": f"#/schemas/{schema}"}, body, "", echo))
         if violations:
-            raise bad_request(violations)
+            raise bad_request(*violations)
         return dict(body)
 
     def _violations(
@@ -120,9 +119,8 @@ class Api:
     ) -> Iterator[Violation]:
         checker = _Validator({**schema, "schemas": self.schemas}, format_checker=_FORMATS)
         for error in checker.iter_errors(value):
-            if error.validator == "readOnly" and {*error.absolute_path} <= echo:
-                continue
-            yield from _violations_of(error, name)
+            if error.validator != "readOnly" or not {*error.absolute_path} <= echo:
+                yield from _violations_of(error, name)
 
 
 def _violations_of(error: ValidationError, name: str) -> Iterator[Violation]:
@@ -173,11 +171,7 @@ _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
         "boolean": lambda _, v: isinstance(v, bool) or v in ("true", "false"),
     }
 )
-_Validator = validators.extend(
-    Draft202012Validator,
-    {"readOnly": _read_only},
-    type_checker=_TYPES,
-)
+_Validator = validators.extend(Draft202012Validator, {"readOnly": _read_only}, type_checker=_TYPES)
 
 
 def _is_base64(value: object) -> bool:
@@ -194,12 +188,9 @@ def _is_duration(value: object) -> bool:
 
 
 _FORMATS = FormatChecker(formats=())
-for _name, _check in (
-    ("byte", _is_base64),
-    ("google-datetime", _is_time),
-    ("google-duration", _is_duration),
-):
-    _FORMATS.checks(_name, ValueError)(_check)
+_FORMATS.checks("byte", ValueError)(_is_base64)
+_FORMATS.checks("google-datetime", ValueError)(_is_time)
+_FORMATS.checks("google-duration", ValueError)(_is_duration)
 
 
 # -- documents -------------------------------------------------------------------------------------
@@ -224,7 +215,6 @@ def load(name: str, version: str) -> Api:
         raise FileNotFoundError(f"google-api-python-client has no document {name}.{version}")
     document = json.loads(text, object_pairs_hook=_reduced)
     api = Api(
-        version=version,
         title=document["title"],
         service=document["rootUrl"].removeprefix("https://").rstrip("/"),
         parameters=document["parameters"],

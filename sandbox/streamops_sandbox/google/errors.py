@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
+
+from aiohttp import web
 
 #: google.rpc.Code name -> HTTP status, of those used here.
 HTTP_STATUS = {
@@ -29,24 +31,20 @@ class GoogleError(Exception):
     """
 
     def __init__(
-        self, status: str, message: str, details: Iterable[dict[str, Any]] = (), *, code: int = 0
+        self, status: str, message: str, details: Sequence[dict[str, Any]] = (), *, code: int = 0
     ) -> None:
         super().__init__(message)
-        self.status = status
         self.message = message
-        self.details = list(details)
-        self.code = code or HTTP_STATUS[status]
-
-    def body(self) -> dict[str, Any]:
-        """The response's JSON body."""
-        error: dict[str, Any] = {
-            "code": self.code,
-            "message": self.message,
-            "status": self.status,
+        self._error: dict[str, Any] = {
+            "code": code or HTTP_STATUS[status],
+            "message": message,
+            "status": status,
+            **({"details": list(details)} if details else {}),
         }
-        if self.details:
-            error["details"] = self.details
-        return {"error": error}
+
+    def response(self) -> web.Response:
+        """The error as it is answered."""
+        return web.json_response({"error": self._error}, status=self._error["code"])
 
 
 class OAuthError(Exception):
@@ -54,13 +52,12 @@ class OAuthError(Exception):
 
     def __init__(self, error: str, description: str, *, code: int = 400) -> None:
         super().__init__(description)
-        self.error = error
-        self.description = description
-        self.code = code
+        self._body = {"error": error, "error_description": description}
+        self._code = code
 
-    def body(self) -> dict[str, Any]:
-        """The response's JSON body."""
-        return {"error": self.error, "error_description": self.description}
+    def response(self) -> web.Response:
+        """The error as it is answered."""
+        return web.json_response(self._body, status=self._code)
 
 
 def error_info(reason: str, domain: str = "googleapis.com", **metadata: str) -> dict[str, Any]:
@@ -73,26 +70,18 @@ def error_info(reason: str, domain: str = "googleapis.com", **metadata: str) -> 
     }
 
 
-def bad_request(violations: Iterable[tuple[str, str]]) -> GoogleError:
+def bad_request(*violations: tuple[str, str]) -> GoogleError:
     """INVALID_ARGUMENT for (field, description) pairs, as Google's JSON parser reports them."""
-    pairs = list(violations)
-    return GoogleError(
-        "INVALID_ARGUMENT",
-        "\n".join(description for _, description in pairs),
-        [
-            {
-                "@type": "type.googleapis.com/google.rpc.BadRequest",
-                "fieldViolations": [
-                    {"field": field, "description": description} for field, description in pairs
-                ],
-            }
-        ],
-    )
+    detail = {
+        "@type": "type.googleapis.com/google.rpc.BadRequest",
+        "fieldViolations": [{"field": field, "description": text} for field, text in violations],
+    }
+    return GoogleError("INVALID_ARGUMENT", "\n".join(text for _, text in violations), [detail])
 
 
 def invalid(field: str, description: str) -> GoogleError:
     """INVALID_ARGUMENT for one field."""
-    return bad_request([(field, description)])
+    return bad_request((field, description))
 
 
 def invalid_argument(message: str) -> GoogleError:
@@ -102,17 +91,11 @@ def invalid_argument(message: str) -> GoogleError:
 
 def permission_denied(permission: str, resource: str) -> GoogleError:
     """What a caller without `permission` is told; Google does not say whether the resource exists."""
+    names = {"permission": permission, "resource": resource}
     return GoogleError(
         "PERMISSION_DENIED",
         f"Permission '{permission}' denied for resource '{resource}' (or it may not exist).",
-        [
-            error_info(
-                "IAM_PERMISSION_DENIED",
-                "iam.googleapis.com",
-                permission=permission,
-                resource=resource,
-            )
-        ],
+        [error_info("IAM_PERMISSION_DENIED", "iam.googleapis.com", **names)],
     )
 
 

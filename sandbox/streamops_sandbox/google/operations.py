@@ -50,17 +50,12 @@ class Operation:
     error: dict[str, Any] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
 
-    @property
-    def done(self) -> bool:
-        """Whether it ended, well or not."""
-        return self.status == "DONE"
-
     def standard(self) -> dict[str, Any]:
         """As google.longrunning.Operation."""
         shown: dict[str, Any] = {"name": self.name}
-        if self.done:
-            shown["done"] = True
+        if self.status == "DONE":
             shown |= {"error": self.error} if self.error else {"response": self.response}
+            shown["done"] = True
         return shown
 
     def container(self, base_url: str) -> dict[str, Any]:
@@ -75,16 +70,14 @@ class Operation:
             "startTime": self.started,
             "zone": location,
             "location": location,
-            "progress": {
-                "metrics": [
-                    {"name": "CLUSTER_CONFIGURING", "intValue": str(int(self.status != "PENDING"))},
-                    {"name": "CLUSTER_CONFIGURING_TOTAL", "intValue": "1"},
-                ]
-            },
         }
-        if self.done:
+        if self.status == "DONE":
             shown["endTime"] = self.ended
-            del shown["progress"]
+        else:
+            configuring = str(int(self.status != "PENDING"))
+            metrics = {"CLUSTER_CONFIGURING": configuring, "CLUSTER_CONFIGURING_TOTAL": "1"}
+            listed = [{"name": name, "intValue": value} for name, value in metrics.items()]
+            shown["progress"] = {"metrics": listed}
         if self.error:
             shown |= {"error": self.error, "statusMessage": self.error["message"]}
         return shown
@@ -117,8 +110,7 @@ class Operations:
         return self._all[name]
 
     @serves("serviceusage.operations.get", "artifactregistry.projects.locations.operations.get")
-    async def read(self, call: Call) -> Object:
-        """Read an operation of a service with the standard kind."""
+    async def _read(self, call: Call) -> Object:
         return self.get(call.resource).standard()
 
     def service_of(self, name: str) -> str:
@@ -128,11 +120,11 @@ class Operations:
 
     def running(self, target: str) -> Operation | None:
         """The operation that works on `target` now."""
-        return next((o for o in self._all.values() if o.target == target and not o.done), None)
+        return next((o for o in self._all.values() if o.target == target and not o.ended), None)
 
     async def close(self) -> None:
         """Stop what still runs."""
-        tasks = [o.task for o in self._all.values() if o.task and not o.task.done()]
+        tasks = [o.task for o in self._all.values() if o.task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -31,10 +31,8 @@ def is_region(location: str) -> bool:
 def require_location(location: str) -> str:
     """The location, which has to be a region or a zone of one."""
     if not is_region(re.sub(r"-[a-f]$", "", location)):
-        raise GoogleError(
-            "PERMISSION_DENIED",
-            f"Permission denied on 'locations/{location}' (or it may not exist).",
-        )
+        problem = f"Permission denied on 'locations/{location}' (or it may not exist)."
+        raise GoogleError("PERMISSION_DENIED", problem)
     return location
 
 
@@ -94,48 +92,38 @@ class State:
         """
         project = self.find_project(id_or_number)
         if project is None:
-            raise GoogleError(
-                "PERMISSION_DENIED",
-                f"Permission denied on resource project {id_or_number}.",
-                [
-                    error_info(
-                        "CONSUMER_INVALID",
-                        consumer=f"projects/{id_or_number}",
-                        service=service,
-                        containerInfo=id_or_number,
-                    )
-                ],
+            info = error_info(
+                "CONSUMER_INVALID",
+                consumer=f"projects/{id_or_number}",
+                service=service,
+                containerInfo=id_or_number,
             )
+            problem = f"Permission denied on resource project {id_or_number}."
+            raise GoogleError("PERMISSION_DENIED", problem, [info])
         return project
 
     def require_service(self, project: Project, service: str, title: str) -> None:
         """SERVICE_DISABLED where the project cannot use the service."""
-        if service not in project.services and service not in ALWAYS_ENABLED:
-            raise _service_disabled(project, service, title)
+        if service in project.services or service in ALWAYS_ENABLED:
+            return
+        site = "https://console.developers.google.com"
+        url = f"{site}/apis/api/{service}/overview?project={project.number}"
+        info = error_info(
+            "SERVICE_DISABLED",
+            service=service,
+            serviceTitle=title,
+            consumer=f"projects/{project.number}",
+            containerInfo=project.number,
+            activationUrl=url,
+        )
+        raise GoogleError(
+            "PERMISSION_DENIED",
+            f"{title} has not been used in project {project.number} before or it is disabled. Enable"
+            f" it by visiting {url} then retry. If you enabled this API recently, wait a few minutes"
+            " for the action to propagate to our systems and retry.",
+            [info],
+        )
 
-    def next_id(self) -> int:
-        """A number that was not given before."""
-        return next(self._sequence)
-
-
-def _service_disabled(project: Project, service: str, title: str) -> GoogleError:
-    url = (
-        f"https://console.developers.google.com/apis/api/{service}/overview"
-        f"?project={project.number}"
-    )
-    return GoogleError(
-        "PERMISSION_DENIED",
-        f"{title} has not been used in project {project.number} before or it is disabled. Enable"
-        f" it by visiting {url} then retry. If you enabled this API recently, wait a few minutes"
-        " for the action to propagate to our systems and retry.",
-        [
-            error_info(
-                "SERVICE_DISABLED",
-                service=service,
-                serviceTitle=title,
-                consumer=f"projects/{project.number}",
-                containerInfo=project.number,
-                activationUrl=url,
-            ),
-        ],
-    )
+    def unique_id(self) -> str:
+        """An account's numeric ID that was not given before."""
+        return str(10**20 + next(self._sequence))

@@ -88,41 +88,29 @@ def serves(*method_ids: str) -> Callable[[_Function], _Function]:
     return mark
 
 
-def serves_policies(resources: str, permissions: str) -> Callable[[FindPolicy], FindPolicy]:
-    """Mark what finds a resource's policy: getIamPolicy and setIamPolicy are answered with it.
+def serves_policies(resources: str, permissions: str) -> Callable[[FindPolicy], Any]:
+    """Answer getIamPolicy and setIamPolicy with what finds a resource's policy.
 
     `resources` is what method IDs begin with, `permissions` likewise.
     """
 
-    def mark(function: FindPolicy) -> FindPolicy:
-        function.__dict__["policies"] = (resources, permissions)
-        return function
+    def mark(find: FindPolicy) -> Callable[[Any, Call], Awaitable[Object]]:
+        @serves(f"{resources}.getIamPolicy", f"{resources}.setIamPolicy")
+        async def answer(service: Any, call: Call) -> Object:
+            verb = call.method.id.rpartition(".")[2]
+            policy = find(service, call, f"{permissions}.{verb}")
+            if verb == "setIamPolicy":
+                policy.write(call.body.get("policy", {}))
+                return policy.read(3)
+            version = call.body.get("options", {}).get("requestedPolicyVersion", 1)
+            return policy.read(int(call.query.get("options.requestedPolicyVersion", version)))
+
+        return answer
 
     return mark
 
 
 def handlers(service: object) -> dict[str, Handler]:
     """The marked functions of a service, by method ID."""
-    found: dict[str, Handler] = {}
-    for name in dir(type(service)):
-        function = getattr(service, name)
-        found |= dict.fromkeys(getattr(function, "method_ids", ()), function)
-        if policies := getattr(function, "policies", None):
-            found |= _policy_handlers(function, *policies)
-    return found
-
-
-def _policy_handlers(
-    find: Callable[[Call, str], Policy], resources: str, permissions: str
-) -> dict[str, Handler]:
-    async def get(call: Call) -> Object:
-        version = call.body.get("options", {}).get("requestedPolicyVersion", 1)
-        policy = find(call, f"{permissions}.getIamPolicy")
-        return policy.read(int(call.query.get("options.requestedPolicyVersion", version)))
-
-    async def put(call: Call) -> Object:
-        policy = find(call, f"{permissions}.setIamPolicy")
-        policy.write(call.body.get("policy", {}))
-        return policy.read(3)
-
-    return {f"{resources}.getIamPolicy": get, f"{resources}.setIamPolicy": put}
+    functions = [getattr(service, name) for name in dir(type(service))]
+    return {name: f for f in functions for name in getattr(f, "method_ids", ())}

@@ -39,8 +39,7 @@ class ArtifactRegistry:
         self._repositories: dict[str, Repository] = {}
 
     @serves("artifactregistry.projects.locations.repositories.create")
-    async def create(self, call: Call) -> Object:
-        """Create a repository, by an operation."""
+    async def _create(self, call: Call) -> Object:
         project = call.admit("artifactregistry.repositories.create")
         location = require_location(call.parts[3])
         parent = f"projects/{project.project_id}/locations/{location}"
@@ -78,13 +77,11 @@ class ArtifactRegistry:
         return self._operations.start(f"{parent}/operations", call.method, name, work).standard()
 
     @serves("artifactregistry.projects.locations.repositories.get")
-    async def get(self, call: Call) -> Object:
-        """Read a repository."""
+    async def _get(self, call: Call) -> Object:
         return self._repository(call, "artifactregistry.repositories.get")[1].fields
 
     @serves("artifactregistry.projects.locations.repositories.list")
-    async def list_all(self, call: Call) -> Object:
-        """Read the repositories of a location."""
+    async def _list_all(self, call: Call) -> Object:
         project = call.admit("artifactregistry.repositories.list")
         parent = f"projects/{project.project_id}/locations/{call.parts[3]}"
         if call.query.get("filter") or call.query.get("orderBy"):
@@ -93,7 +90,7 @@ class ArtifactRegistry:
         return call.page("repositories", [r.fields for n, r in found if n.startswith(f"{parent}/")])
 
     @serves("artifactregistry.projects.locations.repositories.patch")
-    async def patch(self, call: Call) -> Object:
+    async def _patch(self, call: Call) -> Object:
         """Change the fields that updateMask names, at once."""
         _, repository = self._repository(call, "artifactregistry.repositories.update")
         if not call.mask:
@@ -106,8 +103,7 @@ class ArtifactRegistry:
         return repository.fields
 
     @serves("artifactregistry.projects.locations.repositories.delete")
-    async def delete(self, call: Call) -> Object:
-        """Delete a repository with all it holds, by an operation."""
+    async def _delete(self, call: Call) -> Object:
         name, _ = self._repository(call, "artifactregistry.repositories.delete")
 
         async def work() -> Object:
@@ -120,8 +116,7 @@ class ArtifactRegistry:
     @serves_policies(
         "artifactregistry.projects.locations.repositories", "artifactregistry.repositories"
     )
-    def policy(self, call: Call, permission: str) -> Policy:
-        """Who may do what with the repository."""
+    def _policy(self, call: Call, permission: str) -> Policy:
         return self._repository(call, permission)[1].policy
 
     def _repository(self, call: Call, permission: str) -> tuple[str, Repository]:

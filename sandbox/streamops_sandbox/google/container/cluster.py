@@ -42,11 +42,9 @@ def new_cluster(wanted: Object, project: Project, location: str) -> Object:
             raise not_modelled(f"cluster.{field} of a new cluster")
     check_labels("resource_labels", cluster.get("resourceLabels", {}))
     _check_pool(cluster.get("workloadIdentityConfig", {}), project)
-    version = _offered(
-        cluster["releaseChannel"].get("channel", ""), cluster.get("initialClusterVersion", "")
-    )
-    cluster["initialClusterVersion"] = cluster["currentMasterVersion"] = version
-    cluster["currentNodeVersion"] = version
+    version = _offered(cluster, cluster.get("initialClusterVersion", ""))
+    for field in ("initialClusterVersion", "currentMasterVersion", "currentNodeVersion"):
+        cluster[field] = version
     if cluster.get("autopilot", {}).get("enabled"):
         cluster = _autopilot(cluster, project, location)
     else:
@@ -74,15 +72,14 @@ def _updated(cluster: Object, body: Object, project: Project, _: str) -> Object:
         raise invalid_argument(
             f"Must specify exactly one field to update. Got: {', '.join(sorted(desired))}."
         )
-    name = desired[0]
+    name, value = desired[0], update[desired[0]]
     if name == "desiredMasterVersion":
-        return _upgraded(cluster, update[name])
+        return _upgraded(cluster, value)
     field = name.removeprefix("desired")
     field = field[0].lower() + field[1:]
     within = "networkConfig" if field in _NETWORK_UPDATES else ""
     if not within and field not in load("container", "v1").schemas["Cluster"]["properties"]:
         raise not_modelled(f"the update {name}")
-    value = update[name]
     result = copy.deepcopy(cluster)
     if name == "desiredWorkloadIdentityConfig":
         _check_pool(value, project)
@@ -107,21 +104,20 @@ def server_config() -> Object:
     }
 
 
-def _offered(channel: str, wanted: str) -> str:
-    """Return the newest version of a channel that an alias such as 1.35 means; "" and "-" are the default."""
+def _offered(cluster: Object, wanted: str) -> str:
+    """Return the newest version of its channel that an alias such as 1.35 means; "" and "-" are the default."""
+    channel = cluster["releaseChannel"].get("channel", "")
     for version in _CHANNELS.get(channel, _CHANNELS[_CHANNEL]):
-        if wanted in ("", "-", "latest", version) or version.startswith(
-            (f"{wanted}.", f"{wanted}-")
-        ):
+        begun = version.startswith((f"{wanted}.", f"{wanted}-"))
+        if begun or wanted in ("", "-", "latest", version):
             return version
-    raise invalid_argument(
-        f'Version "{wanted}" is invalid: master version "{wanted}" is unsupported.'
-    )
+    problem = f'Version "{wanted}" is invalid: master version "{wanted}" is unsupported.'
+    raise invalid_argument(problem)
 
 
 def _upgraded(cluster: Object, wanted: str) -> Object:
     """Return a copy of the cluster with another version of its control plane."""
-    version = _offered(cluster["releaseChannel"].get("channel", ""), wanted)
+    version = _offered(cluster, wanted)
     now, then = (int(text.split(".")[1]) for text in (cluster["currentMasterVersion"], version))
     if not now <= then <= now + 1:
         raise invalid_argument(
@@ -135,11 +131,8 @@ def _with_labels(cluster: Object, body: Object, *_: Any) -> Object:
     """A copy of the cluster with other labels; the fingerprint has to be the current one."""
     labels = body.get("resourceLabels", {})
     if body.get("labelFingerprint", "") != cluster["labelFingerprint"]:
-        raise GoogleError(
-            "FAILED_PRECONDITION",
-            "Labels could not be set due to fingerprint mismatch.",
-            code=412,
-        )
+        problem = "Labels could not be set due to fingerprint mismatch."
+        raise GoogleError("FAILED_PRECONDITION", problem, code=412)
     check_labels("resource_labels", labels)
     return {**cluster, "resourceLabels": labels, "labelFingerprint": _fingerprint(labels)}
 
@@ -148,11 +141,8 @@ def _with_maintenance(cluster: Object, body: Object, *_: Any) -> Object:
     """A copy of the cluster with another maintenance policy; its resourceVersion has to be current."""
     policy = body.get("maintenancePolicy", {})
     if policy.get("resourceVersion", "") != cluster["maintenancePolicy"]["resourceVersion"]:
-        raise GoogleError(
-            "FAILED_PRECONDITION",
-            "Maintenance policy could not be updated due to a resource version mismatch.",
-            code=412,
-        )
+        problem = "Maintenance policy could not be updated due to a resource version mismatch."
+        raise GoogleError("FAILED_PRECONDITION", problem, code=412)
     return {**cluster, "maintenancePolicy": _with_version(policy)}
 
 
@@ -248,12 +238,11 @@ def _make_standard(cluster: Object) -> None:
     pools = cluster.get("nodePools", [])
     count = cluster.get("initialNodeCount", 0)
     if pools and count:
-        raise invalid_argument(
-            "Cluster.initial_node_count and Cluster.node_pools are mutually exclusive."
-        )
-    if not pools and count < 1:
-        raise invalid_argument("Cluster.initial_node_count must be greater than zero.")
+        problem = "Cluster.initial_node_count and Cluster.node_pools are mutually exclusive."
+        raise invalid_argument(problem)
     if not pools:
+        if count < 1:
+            raise invalid_argument("Cluster.initial_node_count must be greater than zero.")
         config = cluster.get("nodeConfig", {})
         pools = [{"name": "default-pool", "initialNodeCount": count, "config": config}]
     cluster["nodePools"] = [_new_node_pool(pool, cluster) for pool in pools]

@@ -45,15 +45,11 @@ class Container:
         self._clusters: dict[str, GkeCluster] = {}
 
     @serves("container.projects.locations.clusters.create")
-    async def create(self, call: Call) -> Object:
-        """Start a cluster, by an operation."""
+    async def _create(self, call: Call) -> Object:
         project = call.admit("container.clusters.create")
         location = require_location(call.parts[3])
-        cluster = GkeCluster(
-            rules.new_cluster(call.body.get("cluster", {}), project, location),
-            project,
-            location,
-        )
+        fields = rules.new_cluster(call.body.get("cluster", {}), project, location)
+        cluster = GkeCluster(fields, project, location)
         if cluster.name in self._clusters:
             raise GoogleError("ALREADY_EXISTS", f"Already exists: {cluster.name}.")
         cluster.fields |= {
@@ -68,12 +64,11 @@ class Container:
         return self._start(call, cluster, "CREATE_CLUSTER", lambda: self._provision(cluster))
 
     @serves("container.projects.locations.clusters.get")
-    async def get(self, call: Call) -> Object:
-        """Read a cluster."""
+    async def _get(self, call: Call) -> Object:
         return _shown(self._cluster(call, "container.clusters.get"))
 
     @serves("container.projects.locations.clusters.list")
-    async def list_all(self, call: Call) -> Object:
+    async def _list_all(self, call: Call) -> Object:
         """Read the clusters of a location, or with `-` of all."""
         project = call.admit("container.clusters.list")
         found = [
@@ -84,14 +79,13 @@ class Container:
         return {"clusters": found} if found else {}
 
     @serves("container.projects.locations.getServerConfig")
-    async def server_config(self, call: Call) -> Object:
-        """Read which versions of Kubernetes there are."""
+    async def _server_config(self, call: Call) -> Object:
         call.admit("container.clusters.list")  # it takes a permission on clusters of the project
         require_location(call.parts[3])
         return rules.server_config()
 
     @serves(*(f"container.projects.locations.clusters.{method}" for method in rules.CHANGES))
-    async def change(self, call: Call) -> Object:
+    async def _change(self, call: Call) -> Object:
         """Change a cluster or a node pool; there is one node whatever the pools say."""
         cluster = self._idle(call, "container.clusters.update")
         type_, change = rules.CHANGES[call.method.id.partition(".clusters.")[2]]
@@ -99,26 +93,22 @@ class Container:
         return self._start(call, cluster, type_, lambda: self._become(cluster, changed))
 
     @serves("container.projects.locations.clusters.delete")
-    async def delete(self, call: Call) -> Object:
-        """Stop and remove a cluster, by an operation."""
+    async def _delete(self, call: Call) -> Object:
         cluster = self._idle(call, "container.clusters.delete")
         cluster.fields["status"] = "STOPPING"
         return self._start(call, cluster, "DELETE_CLUSTER", lambda: self._remove(cluster))
 
     @serves("container.projects.locations.operations.get")
-    async def get_operation(self, call: Call) -> Object:
+    async def _get_operation(self, call: Call) -> Object:
         """Read an operation; `projects/P` may be the number."""
         project = call.admit("container.operations.get")
         name = "/".join(["projects", project.project_id, *call.parts[2:]])
         return self._operations.get(name).container(self._base_url)
 
     async def _provision(self, cluster: GkeCluster) -> Object:
+        project, location = cluster.project.project_id, cluster.location
+        place = {"url": self._base_url, "project": project, "location": location}
         try:
-            place = {
-                "url": self._base_url,
-                "project": cluster.project.project_id,
-                "location": cluster.location,
-            }
             running = await self._manager.create(cluster.fields["name"], place)
             self._report_version(cluster)
         except (RuntimeError, ValueError) as error:
@@ -126,13 +116,15 @@ class Container:
         endpoint = urlsplit(running.url).netloc
         ca = base64.b64encode(running.ca_pem.encode()).decode()
         endpoints = cluster.fields.setdefault("controlPlaneEndpointsConfig", {})
-        ip = endpoints.setdefault("ipEndpointsConfig", {})
-        ip.setdefault("enabled", True)
-        ip.setdefault("enablePublicEndpoint", True)
-        ip["publicEndpoint"] = endpoint
-        dns = endpoints.setdefault("dnsEndpointConfig", {})
-        dns.setdefault("allowExternalTraffic", False)
-        dns["endpoint"] = f"gke-{cluster.fields['id'][:32]}.{cluster.location}.gke.goog"
+        ip = {
+            "enabled": True,
+            "enablePublicEndpoint": True,
+            **endpoints.get("ipEndpointsConfig", {}),
+        }
+        dns = {"allowExternalTraffic": False, **endpoints.get("dnsEndpointConfig", {})}
+        name = f"gke-{cluster.fields['id'][:32]}.{location}.gke.goog"
+        endpoints["ipEndpointsConfig"] = ip | {"publicEndpoint": endpoint}
+        endpoints["dnsEndpointConfig"] = dns | {"endpoint": name}
         cluster.fields |= {
             "status": "RUNNING",
             "endpoint": endpoint,
@@ -146,9 +138,8 @@ class Container:
         return {}
 
     def _report_version(self, cluster: GkeCluster) -> None:
-        self._manager.set_version(
-            cluster.fields["name"], f"v{cluster.fields['currentMasterVersion']}"
-        )
+        version = f"v{cluster.fields['currentMasterVersion']}"
+        self._manager.set_version(cluster.fields["name"], version)
 
     async def _remove(self, cluster: GkeCluster) -> Object:
         try:
@@ -185,13 +176,10 @@ class Container:
     def _idle(self, call: Call, permission: str) -> GkeCluster:
         """The cluster, with no operation on it."""
         cluster = self._cluster(call, permission)
-        running = self._operations.running(cluster.name)
-        if running:
+        if running := self._operations.running(cluster.name):
             short = running.name.rpartition("/")[2]
-            raise GoogleError(
-                "FAILED_PRECONDITION",
-                f"Cluster is running incompatible operation {short}.",
-            )
+            problem = f"Cluster is running incompatible operation {short}."
+            raise GoogleError("FAILED_PRECONDITION", problem)
         return cluster
 
 

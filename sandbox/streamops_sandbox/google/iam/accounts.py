@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 from streamops_sandbox.google.errors import GoogleError, invalid, permission_denied
 from streamops_sandbox.google.iam.policies import Policy, allowed
@@ -13,7 +12,7 @@ from streamops_sandbox.google.oauth.tokens import Tokens
 from streamops_sandbox.google.projects import Project
 from streamops_sandbox.google.service import Call, serves, serves_policies
 from streamops_sandbox.objects import Object
-from streamops_sandbox.timestamps import rfc3339
+from streamops_sandbox.timestamps import after
 
 _ACCOUNT_ID = re.compile(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])")
 _TEXTS = {"displayName", "description"}
@@ -52,14 +51,11 @@ class Iam:
     def __init__(self, tokens: Tokens, project: Project, owner: Principal) -> None:
         """`owner` is the account that exists from the start, in `project`."""
         self._tokens = tokens
-        account = ServiceAccount(
-            project, owner.email, owner.unique_id, {"displayName": "Automation"}
-        )
-        self._accounts = {owner.email: account}
+        texts = {"displayName": "Automation"}
+        self._accounts = {owner.email: ServiceAccount(project, owner.email, owner.unique_id, texts)}
 
     @serves("iam.projects.serviceAccounts.create")
-    async def create(self, call: Call) -> Object:
-        """Create a service account."""
+    async def _create(self, call: Call) -> Object:
         project = call.admit("iam.serviceAccounts.create")
         account_id = call.body.get("accountId", "")
         if not _ACCOUNT_ID.fullmatch(account_id):
@@ -70,30 +66,25 @@ class Iam:
             )
         email = f"{account_id}@{project.project_id}.iam.gserviceaccount.com"
         if email in self._accounts:
-            raise GoogleError(
-                "ALREADY_EXISTS",
-                f"Service account {account_id} already exists within project {call.resource}.",
-            )
+            problem = f"Service account {account_id} already exists within project {call.resource}."
+            raise GoogleError("ALREADY_EXISTS", problem)
         texts = {k: v for k, v in call.body.get("serviceAccount", {}).items() if k in _TEXTS}
-        account = ServiceAccount(project, email, str(10**20 + call.state.next_id()), texts)
+        account = ServiceAccount(project, email, call.state.unique_id(), texts)
         self._accounts[email] = account
         return account.shown()
 
     @serves("iam.projects.serviceAccounts.get")
-    async def get(self, call: Call) -> Object:
-        """Read a service account."""
+    async def _get(self, call: Call) -> Object:
         return self._account(call, "iam.serviceAccounts.get").shown()
 
     @serves("iam.projects.serviceAccounts.list")
-    async def list_all(self, call: Call) -> Object:
-        """Read the project's service accounts."""
+    async def _list_all(self, call: Call) -> Object:
         project = call.admit("iam.serviceAccounts.list")
         accounts = [a.shown() for a in self._accounts.values() if a.project is project]
         return call.page("accounts", accounts, 20)
 
     @serves("iam.projects.serviceAccounts.patch")
-    async def patch(self, call: Call) -> Object:
-        """Change the display name and the description."""
+    async def _patch(self, call: Call) -> Object:
         account = self._account(call, "iam.serviceAccounts.update")
         wanted = call.body.get("serviceAccount", {})
         mask = {path for path in call.body.get("updateMask", "").split(",") if path}
@@ -106,7 +97,7 @@ class Iam:
         return account.shown()
 
     @serves("iam.projects.serviceAccounts.delete")
-    async def delete(self, call: Call) -> Object:
+    async def _delete(self, call: Call) -> Object:
         """Delete a service account; its keys and tokens end with it."""
         account = self._account(call, "iam.serviceAccounts.delete")
         del self._accounts[account.email]
@@ -114,20 +105,17 @@ class Iam:
         return {}
 
     @serves("iam.projects.serviceAccounts.disable", "iam.projects.serviceAccounts.enable")
-    async def switch(self, call: Call) -> Object:
-        """Take the account out of use, or back into it."""
+    async def _switch(self, call: Call) -> Object:
         verb = call.method.id.rpartition(".")[2]
         self._account(call, f"iam.serviceAccounts.{verb}").disabled = verb == "disable"
         return {}
 
     @serves_policies("iam.projects.serviceAccounts", "iam.serviceAccounts")
-    def policy(self, call: Call, permission: str) -> Policy:
-        """Who may act as the account."""
+    def _policy(self, call: Call, permission: str) -> Policy:
         return self._account(call, permission).policy
 
     @serves("iamcredentials.projects.serviceAccounts.generateAccessToken")
-    async def generate_access_token(self, call: Call) -> Object:
-        """A token of the account, for who may act as it."""
+    async def _generate_access_token(self, call: Call) -> Object:
         permission = "iam.serviceAccounts.getAccessToken"
         account = self._accounts.get(call.parts[3])
         policies = [account.policy, account.project.policy] if account else []
@@ -143,11 +131,7 @@ class Iam:
             f"serviceAccount:{account.email}", account.project.project_id, account.unique_id
         )
         issued = self._tokens.issue(principal, scopes, seconds)
-        expiry = datetime.now(UTC) + timedelta(seconds=seconds)
-        return {
-            "accessToken": issued["access_token"],
-            "expireTime": rfc3339(expiry),
-        }
+        return {"accessToken": issued["access_token"], "expireTime": after(seconds)}
 
     def _account(self, call: Call, permission: str) -> ServiceAccount:
         project, account = call.project(), self._accounts.get(call.parts[3])

@@ -32,12 +32,3 @@ class Principal:
         principals are not modelled: they match nobody.
         """
         return frozenset({self.member, self.alias, "allUsers", "allAuthenticatedUsers"})
-
-
-def federated(project: str, number: str, pool: str, namespace: str, account: str) -> Principal:
-    """Return the identity of a Kubernetes service account; `number` is the project's."""
-    member = (
-        f"principal://iam.googleapis.com/projects/{number}/locations/global/"
-        f"workloadIdentityPools/{pool}/subject/ns/{namespace}/sa/{account}"
-    )
-    return Principal(member, project, alias=f"serviceAccount:{pool}[{namespace}/{account}]")

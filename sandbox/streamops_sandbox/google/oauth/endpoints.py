@@ -10,7 +10,7 @@ from streamops_sandbox.clusters import Clusters
 from streamops_sandbox.google.errors import GoogleError, OAuthError
 from streamops_sandbox.google.iam.policies import allowed
 from streamops_sandbox.google.oauth import federation
-from streamops_sandbox.google.oauth.tokens import USERINFO_EMAIL, Tokens
+from streamops_sandbox.google.oauth.tokens import CLOUD_PLATFORM, USERINFO_EMAIL, Tokens
 from streamops_sandbox.google.projects import State
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -22,9 +22,7 @@ class OAuth:
     """Routes of the token endpoints; `base_url` is an audience of assertions."""
 
     def __init__(self, state: State, tokens: Tokens, clusters: Clusters, base_url: str) -> None:
-        self._state = state
-        self._tokens = tokens
-        self._clusters = clusters
+        self._state, self._tokens, self._clusters = state, tokens, clusters
         # google-auth always names Google's own endpoint, wherever the key's token_uri points
         self._audiences = (f"{base_url}/token", "https://oauth2.googleapis.com/token")
 
@@ -44,9 +42,7 @@ class OAuth:
             principal, scope = self._tokens.assertion(form.get("assertion", ""), self._audiences)
         elif grant == "refresh_token":
             principal = self._tokens.refresh(form.get("refresh_token", ""))
-            scope = form.get("scope") or (
-                f"openid {USERINFO_EMAIL} https://www.googleapis.com/auth/cloud-platform"
-            )
+            scope = form.get("scope") or f"openid {USERINFO_EMAIL} {CLOUD_PLATFORM}"
         else:
             raise OAuthError("unsupported_grant_type", f"Invalid grant_type: {grant}")
         return web.json_response({**self._tokens.issue(principal, scope), "scope": scope})
@@ -76,9 +72,8 @@ class OAuth:
         """RFC 8693: a Kubernetes token of a cluster in the pool for a Google access token."""
         fields = {k: str(v) for k, v in (await request.post()).items()}
         if fields.get("grant_type") != TOKEN_EXCHANGE:
-            raise OAuthError(
-                "unsupported_grant_type", f"Invalid grant_type: {fields.get('grant_type')}"
-            )
+            problem = f"Invalid grant_type: {fields.get('grant_type')}"
+            raise OAuthError("unsupported_grant_type", problem)
         principal = await federation.verify(
             self._state, self._clusters, fields.get("subject_token", ""), fields.get("audience", "")
         )

@@ -16,7 +16,7 @@ import yaml
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.clusters import Cluster, Clusters
 from streamops_sandbox.google.errors import OAuthError
-from streamops_sandbox.google.iam.principals import Principal, federated
+from streamops_sandbox.google.iam.principals import Principal
 from streamops_sandbox.google.projects import State
 
 REVIEW_SECONDS = 10
@@ -31,9 +31,8 @@ async def verify(state: State, clusters: Clusters, subject_token: str, audience:
     pool = audience.removeprefix("identitynamespace:").partition(":")[0]
     project = state.find_project(pool.removesuffix(".svc.id.goog"))
     if project is None or not pool.endswith(".svc.id.goog"):
-        raise OAuthError(
-            "invalid_target", f"The target service indicated by the audience is invalid: {pool}"
-        )
+        problem = f"The target service indicated by the audience is invalid: {pool}"
+        raise OAuthError("invalid_target", problem)
     try:
         issuer = jwt.decode(subject_token, options={"verify_signature": False}).get("iss")
     except jwt.DecodeError:
@@ -42,7 +41,12 @@ async def verify(state: State, clusters: Clusters, subject_token: str, audience:
     for cluster in sorted(clusters.list(), key=lambda one: one.url != issuer):
         if user := await _review(cluster, subject_token, pool):
             _, _, namespace, account = user.split(":")
-            return federated(project.project_id, project.number, pool, namespace, account)
+            member = (
+                f"principal://iam.googleapis.com/projects/{project.number}/locations/global/"
+                f"workloadIdentityPools/{pool}/subject/ns/{namespace}/sa/{account}"
+            )
+            alias = f"serviceAccount:{pool}[{namespace}/{account}]"
+            return Principal(member, project.project_id, alias=alias)
     raise OAuthError(
         "invalid_grant",
         "The given credential is rejected by the attribute condition or by its issuer: no"
@@ -59,9 +63,8 @@ async def _review(cluster: Cluster, token: str, audience: str) -> str:
         "spec": {"token": token, "audiences": [audience]},
     }
     text = await asyncio.to_thread(cluster.kubeconfig_path.read_text, encoding="utf-8")
-    kubeconfig = yaml.safe_load(text)
     try:
-        async with Client(kubeconfig, timeout=REVIEW_SECONDS) as client:
+        async with Client(yaml.safe_load(text), timeout=REVIEW_SECONDS) as client:
             answer = await client.create(review)
     except (ApiError, aiohttp.ClientError, TimeoutError):
         return ""

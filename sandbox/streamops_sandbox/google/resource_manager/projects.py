@@ -11,7 +11,7 @@ class ResourceManager:
     """The policies of the projects there are; creating and reading these is not modelled."""
 
     @serves_policies("cloudresourcemanager.projects", "resourcemanager.projects")
-    def policy(self, call: Call, permission: str) -> Policy:
+    def _policy(self, call: Call, permission: str) -> Policy:
         """Who may do what in the project; somebody has to stay its owner."""
         name = call.resource.removeprefix("projects/")
         consumer = call.state.project(call.principal.project, call.method.service)

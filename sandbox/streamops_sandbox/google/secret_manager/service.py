@@ -43,21 +43,24 @@ class _Etagged:
     def require(self, given: str | None) -> None:
         """FAILED_PRECONDITION for another etag than the current one."""
         if given and given != self.etag:
-            raise GoogleError(
-                "FAILED_PRECONDITION",
-                f"The etag in the request does not match the current etag: {given} is not"
-                f" {self.etag}.",
-            )
+            problem = "The etag in the request does not match the current etag"
+            raise GoogleError("FAILED_PRECONDITION", f"{problem}: {given} is not {self.etag}.")
 
 
 @dataclass
 class Version(_Etagged):
-    """One version of a secret; `data` is None once it is destroyed."""
+    """One version of a secret; `data` is empty once it is destroyed."""
 
-    data: bytes | None
+    data: bytes
     checked: bool
     state: str = "ENABLED"
     destroyed: str = ""
+
+    def require_state(self, *states: str) -> None:
+        """FAILED_PRECONDITION for another state."""
+        if self.state not in states:
+            problem = f"Secret Version [{self.name}] is in {self.state} state."
+            raise GoogleError("FAILED_PRECONDITION", problem)
 
     def shown(self) -> Object:
         """The version as the API answers it: never its value."""
@@ -99,17 +102,15 @@ class SecretManager:
         self._secrets: dict[str, dict[str, Secret]] = {}
 
     @serves("secretmanager.projects.secrets.create")
-    async def create(self, call: Call) -> Object:
-        """Create a secret without versions."""
+    async def _create(self, call: Call) -> Object:
         project = call.admit("secretmanager.secrets.create")
-        parent = f"projects/{project.number}"
         secret_id = call.query.get("secretId", "")
         if not _SECRET_ID.fullmatch(secret_id):
             raise invalid_argument(
                 f"The provided Secret ID [{secret_id}] does not match the expected format"
                 " [[a-zA-Z_0-9]+]."
             )
-        name = f"{parent}/secrets/{secret_id}"
+        name = f"projects/{project.number}/secrets/{secret_id}"
         secrets = self._of(project)
         if secret_id in secrets:
             raise GoogleError("ALREADY_EXISTS", f"Secret [{name}] already exists.")
@@ -128,12 +129,11 @@ class SecretManager:
         return secrets[secret_id].shown()
 
     @serves("secretmanager.projects.secrets.get")
-    async def get(self, call: Call) -> Object:
-        """Read a secret's own fields."""
+    async def _get(self, call: Call) -> Object:
         return self._secret(call, "secretmanager.secrets.get").shown()
 
     @serves("secretmanager.projects.secrets.list")
-    async def list_all(self, call: Call) -> Object:
+    async def _list_all(self, call: Call) -> Object:
         """Read the project's secrets, newest first."""
         project = call.admit("secretmanager.secrets.list")
         wanted = _filter(call.query.get("filter", ""))
@@ -141,8 +141,7 @@ class SecretManager:
         return _list(call, "secrets", secrets)
 
     @serves("secretmanager.projects.secrets.patch")
-    async def patch(self, call: Call) -> Object:
-        """Change the fields that updateMask names."""
+    async def _patch(self, call: Call) -> Object:
         secret = self._secret(call, "secretmanager.secrets.update")
         mask = [re.sub(r"_([a-z])", lambda found: found[1].upper(), path) for path in call.mask]
         if not mask or not _MUTABLE.issuperset(mask):
@@ -152,24 +151,21 @@ class SecretManager:
         _check(settings)
         for alias, number in call.body.get("versionAliases", {}).items():
             if not 0 < int(number) <= len(secret.versions):
-                raise invalid(
-                    "secret.version_aliases", f"Alias {alias}: there is no version {number}."
-                )
+                problem = f"Alias {alias}: there is no version {number}."
+                raise invalid("secret.version_aliases", problem)
         secret.settings = settings
         secret.generation += 1
         return secret.shown()
 
     @serves("secretmanager.projects.secrets.delete")
-    async def delete(self, call: Call) -> Object:
-        """Delete a secret with all its versions."""
+    async def _delete(self, call: Call) -> Object:
         secret = self._secret(call, "secretmanager.secrets.delete")
         secret.require(call.query.get("etag"))
-        project = call.project()
-        del self._of(project)[call.parts[3]]
+        del self._of(call.project())[call.parts[3]]
         return {}
 
     @serves("secretmanager.projects.secrets.addVersion")
-    async def add_version(self, call: Call) -> Object:
+    async def _add_version(self, call: Call) -> Object:
         """Add a version; the payload's checksum is compared where one is given."""
         secret = self._secret(call, "secretmanager.versions.add")
         payload = call.body.get("payload", {})
@@ -182,16 +178,15 @@ class SecretManager:
             )
         given = payload.get("dataCrc32c")
         if given is not None and int(given) != google_crc32c.value(data):
-            raise invalid_argument(
-                "The provided checksum does not match the Secret Payload's checksum."
-            )
+            problem = "The provided checksum does not match the Secret Payload's checksum."
+            raise invalid_argument(problem)
         number = len(secret.versions) + 1
         version = Version(f"{secret.name}/versions/{number}", data, given is not None)
         secret.versions.append(version)
         return version.shown()
 
     @serves("secretmanager.projects.secrets.versions.list")
-    async def list_versions(self, call: Call) -> Object:
+    async def _list_versions(self, call: Call) -> Object:
         """Read the versions' states, newest first."""
         secret = self._secret(call, "secretmanager.versions.list")
         if call.query.get("filter"):
@@ -199,46 +194,35 @@ class SecretManager:
         return _list(call, "versions", [v.shown() for v in reversed(secret.versions)])
 
     @serves("secretmanager.projects.secrets.versions.get")
-    async def get_version(self, call: Call) -> Object:
-        """Read one version's state."""
+    async def _get_version(self, call: Call) -> Object:
         return self._version(call, "secretmanager.versions.get").shown()
 
     @serves("secretmanager.projects.secrets.versions.access")
-    async def access(self, call: Call) -> Object:
+    async def _access(self, call: Call) -> Object:
         """Read one version's value; `latest` is the one created last, whatever its state."""
         version = self._version(call, "secretmanager.versions.access")
-        if version.data is None or version.state != "ENABLED":
-            raise GoogleError(
-                "FAILED_PRECONDITION",
-                f"Secret Version [{version.name}] is in {version.state} state.",
-            )
-        return {
-            "name": version.name,
-            "payload": {
-                "data": base64.b64encode(version.data).decode(),
-                "dataCrc32c": str(google_crc32c.value(version.data)),
-            },
+        version.require_state("ENABLED")
+        payload = {
+            "data": base64.b64encode(version.data).decode(),
+            "dataCrc32c": str(google_crc32c.value(version.data)),
         }
+        return {"name": version.name, "payload": payload}
 
     @serves(*(f"secretmanager.projects.secrets.versions.{verb}" for verb in _STATES))
-    async def move(self, call: Call) -> Object:
+    async def _move(self, call: Call) -> Object:
         """Disable a version, enable it again, or delete its value for good."""
         verb = call.method.id.rpartition(".")[2]
         version = self._version(call, f"secretmanager.versions.{verb}")
         version.require(call.body.get("etag"))
-        if version.state == "DESTROYED":
-            raise GoogleError(
-                "FAILED_PRECONDITION", f"Secret Version [{version.name}] is in DESTROYED state."
-            )
+        version.require_state("ENABLED", "DISABLED")
         version.state = _STATES[verb]
         version.generation += 1
         if version.state == "DESTROYED":
-            version.data, version.destroyed = None, now()
+            version.data, version.destroyed = b"", now()
         return version.shown()
 
     @serves_policies("secretmanager.projects.secrets", "secretmanager.secrets")
-    def policy(self, call: Call, permission: str) -> Policy:
-        """Who may do what with the secret."""
+    def _policy(self, call: Call, permission: str) -> Policy:
         return self._secret(call, permission).policy
 
     def _of(self, project: Project) -> dict[str, Secret]:
@@ -263,9 +247,8 @@ class SecretManager:
         for version in secret.versions:
             if version.name.endswith(f"/versions/{number}"):
                 return version
-        raise GoogleError(
-            "NOT_FOUND", f"Secret Version [{secret.name}/versions/{wanted}] not found."
-        )
+        problem = f"Secret Version [{secret.name}/versions/{wanted}] not found."
+        raise GoogleError("NOT_FOUND", problem)
 
 
 def _list(call: Call, key: str, items: list[Object]) -> Object:

@@ -28,14 +28,12 @@ class ServiceUsage:
         self._operations = operations
 
     @serves("serviceusage.services.get")
-    async def get(self, call: Call) -> Object:
-        """Read one service."""
+    async def _get(self, call: Call) -> Object:
         project = call.admit("serviceusage.services.get")
         return _shown(project, _known(call.parts[3]))
 
     @serves("serviceusage.services.batchGet")
-    async def batch_get(self, call: Call) -> Object:
-        """Read up to 30 services."""
+    async def _batch_get(self, call: Call) -> Object:
         project = call.admit("serviceusage.services.get")
         names = call.query.get("names", [])
         if not names or len(names) > MAX_READ_AT_ONCE:
@@ -49,8 +47,7 @@ class ServiceUsage:
         return {"services": shown}
 
     @serves("serviceusage.services.list")
-    async def list_all(self, call: Call) -> Object:
-        """Read services; the filter is state:ENABLED or state:DISABLED."""
+    async def _list_all(self, call: Call) -> Object:
         project = call.admit("serviceusage.services.list")
         wanted = call.query.get("filter", "")
         if wanted not in ("", "state:ENABLED", "state:DISABLED"):
@@ -60,7 +57,7 @@ class ServiceUsage:
         return call.page("services", found, 50)
 
     @serves("serviceusage.services.batchEnable")
-    async def batch_enable(self, call: Call) -> Object:
+    async def _batch_enable(self, call: Call) -> Object:
         """Enable up to 20 services, all or none."""
         project = call.admit("serviceusage.services.enable")
         names = call.body.get("serviceIds", [])
@@ -79,7 +76,7 @@ class ServiceUsage:
         return self._start(call, work)
 
     @serves("serviceusage.services.disable")
-    async def disable(self, call: Call) -> Object:
+    async def _disable(self, call: Call) -> Object:
         """Disable one service, with those that need it only where asked to."""
         project = call.admit("serviceusage.services.disable")
         name = _known(call.parts[3])
