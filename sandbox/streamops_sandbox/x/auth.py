@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
 import json
 import secrets
@@ -12,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
-from aiohttp import web
+from aiohttp import BasicAuth, web
 from oauthlib.oauth1.rfc5849 import signature  # type: ignore[import-untyped]  # has none
 
 from streamops_sandbox.home import write_private
@@ -55,8 +54,7 @@ class Authenticator:
 
     def caller(self, request: web.Request) -> str:
         """Return who calls, `app` (by its bearer) or `user`; raises the 401 Problem."""
-        header = request.headers.get("Authorization", "")
-        scheme, _, rest = header.partition(" ")
+        scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             if hmac.compare_digest(rest.strip(), self.keys.bearer_token):
                 return "app"
@@ -70,14 +68,13 @@ class Authenticator:
         """Return X's answer to an app's key and secret: POST /oauth2/token."""
         if grant_type != "client_credentials":
             raise Problem(403, "Forbidden", "Missing or unsupported grant_type")
-        scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
         try:
-            key, _, secret = base64.b64decode(rest, validate=True).decode().partition(":")
+            given = BasicAuth.decode(request.headers.get("Authorization", ""))
         except ValueError:
-            key = secret = ""
+            given = BasicAuth("")
         # X has key and secret percent-encoded first (RFC 6749 2.3.1).
-        valid = (unquote(key), unquote(secret)) == (self.keys.api_key, self.keys.api_secret)
-        if scheme.lower() != "basic" or not valid:
+        key, secret = unquote(given.login), unquote(given.password)
+        if (key, secret) != (self.keys.api_key, self.keys.api_secret):
             raise Problem(403, "Forbidden", "Unable to verify your credentials")
         return {"token_type": "bearer", "access_token": self.keys.bearer_token}
 

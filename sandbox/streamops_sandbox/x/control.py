@@ -58,7 +58,7 @@ def application(x: X) -> web.Application:
             if (endpoint, kind) not in x.limits.limits:
                 raise ValueError(f"there is no limit {name}")
             x.limits.limits[endpoint, kind] = int(limit)
-        x.limits.forget()
+        x.limits.used.clear()
 
     def set_clock(body: Object) -> Object:
         x.ahead = timedelta(seconds=float(body["ahead_seconds"]))

@@ -24,6 +24,7 @@ from streamops_sandbox.x.stream import Rules, Stream
 
 QUERY_LENGTH = 512
 KEYS_FILE = "x-keys.json"
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class X:
@@ -52,70 +53,78 @@ class X:
         self.stream.offer(post)
         return post
 
-    async def search(self, request: web.Request) -> web.Response:
-        """GET /2/tweets/search/recent."""
+    def routes(self) -> list[web.RouteDef]:
+        """Return the handlers with their paths."""
+        return [
+            web.get("/2/tweets/search/recent", self._search),
+            web.get("/2/tweets/search/stream", self._open_stream),
+            web.get("/2/tweets/search/stream/rules", self._list_rules),
+            web.post("/2/tweets/search/stream/rules", self._change_rules),
+            web.post("/2/compliance/jobs", self._create_job),
+            web.get("/2/compliance/jobs/{id}", self._show_job),
+            web.put("/storage/compliance/{id}/submission", self.compliance.upload),
+            web.get("/storage/compliance/{id}/delivery", self.compliance.download),
+            web.post("/oauth2/token", self._token),
+            web.route("*", "/{path:.*}", self._missing),
+        ]
+
+    async def _search(self, request: web.Request) -> web.Response:
         headers, given = self._admit(request, "search", "app", "user")
         now = self.now()
         matches = parse(given["query"], QUERY_LENGTH)
         self._appear(now)
-        bounds = parameters.Bounds.of(given, self.posts, now)
+        above, below, start, end = parameters.bounds(given, self.posts, now)
         self.bill.check()
         matching = (
             post
-            for post in self.posts.newest_first(bounds.above, bounds.below)
-            if _within(post, bounds, now) and (post.matches_all or matches(post.data))
+            for post in self.posts.newest_first(above, below)
+            if (start is None or start <= post.published)
+            and now - MEMORY < post.published < (end or _NEVER)
+            and (post.matches_all or matches(post.data))
         )
         found = list(islice(matching, given.get("max_results", 10)))
         self.bill.add((post.id for post in found), now)
         page = _page(found, parameters.shown(given), more=next(matching, None) is not None)
         return _json(page | self._includes(found, parameters.of_authors(given), now), headers)
 
-    async def open_stream(self, request: web.Request) -> web.StreamResponse:
-        """GET /2/tweets/search/stream."""
+    async def _open_stream(self, request: web.Request) -> web.StreamResponse:
         headers, given = self._admit(request, "stream")
         fields, of_authors = parameters.shown(given), parameters.of_authors(given)
         self.bill.check()
         ticker = asyncio.create_task(self._tick())
+
+        def includes(post: Post) -> dict[str, Any]:
+            return self._includes([post], of_authors, self.now())
+
         try:
-            return await self.stream.serve(
-                request,
-                headers,
-                fields,
-                lambda post: self._includes([post], of_authors, self.now()),
-            )
+            return await self.stream.serve(request, headers, fields, includes)
         finally:
             ticker.cancel()
 
-    async def list_rules(self, request: web.Request) -> web.Response:
-        """GET /2/tweets/search/stream/rules."""
+    async def _list_rules(self, request: web.Request) -> web.Response:
         headers, _ = self._admit(request, "rules")
         rules = [rule.describe() for rule in self.rules.all.values()]
         body: dict[str, Any] = {"data": rules} if rules else {}
         return _json(body | {"meta": {"result_count": len(rules)}}, headers)
 
-    async def change_rules(self, request: web.Request) -> web.Response:
-        """POST /2/tweets/search/stream/rules."""
+    async def _change_rules(self, request: web.Request) -> web.Response:
         headers, _ = self._admit(request, "rules-change")
         answer = self.rules.change(await _body(request))
         return _json(answer, headers, status=201 if "data" in answer else 200)
 
-    async def create_job(self, request: web.Request) -> web.Response:
-        """POST /2/compliance/jobs."""
+    async def _create_job(self, request: web.Request) -> web.Response:
         headers, _ = self._admit(request, "compliance")
         return _json({"data": self.compliance.create(await _body(request))}, headers)
 
-    async def show_job(self, request: web.Request) -> web.Response:
-        """GET /2/compliance/jobs/{id}."""
+    async def _show_job(self, request: web.Request) -> web.Response:
         headers, _ = self._admit(request, "compliance")
         return _json({"data": self.compliance.show(request.match_info["id"])}, headers)
 
-    async def token(self, request: web.Request) -> web.Response:
-        """POST /oauth2/token."""
+    async def _token(self, request: web.Request) -> web.Response:
         form = await request.post()
         return _json(self.authenticator.exchange(request, str(form.get("grant_type", ""))), {})
 
-    async def missing(self, request: web.Request) -> web.Response:
-        """Everything else that X has."""
+    async def _missing(self, request: web.Request) -> web.Response:
         raise not_modelled(f"{request.method} {request.path}")
 
     def _admit(
@@ -151,14 +160,6 @@ class X:
         while (wait := self.posts.seconds_to_next(self.now())) is not None:
             await asyncio.sleep(wait + 0.01)
             self._appear(self.now())
-
-
-def _within(post: Post, bounds: parameters.Bounds, now: datetime) -> bool:
-    if post.published <= now - MEMORY:
-        return False
-    if bounds.start is not None and post.published < bounds.start:
-        return False
-    return bounds.end is None or post.published < bounds.end
 
 
 def _page(found: list[Post], fields: set[str], *, more: bool) -> dict[str, Any]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from http.client import responses
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from streamops_sandbox.x.problems import Problem
 
 KINDS = ("status", "drop", "truncate", "garbage", "delay")
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass
@@ -63,8 +63,7 @@ class Faults:
             return await handler(request)
         if fault.kind == "status":
             title = responses.get(fault.status, "Error")
-            headers = dict(fault.headers)
-            raise Problem(fault.status, title, f"{title}: on demand", headers=headers)
+            raise Problem(fault.status, title, f"{title}: on demand", headers=dict(fault.headers))
         if fault.kind == "garbage":
             return web.Response(text="<html>over capacity</html>", content_type="text/html")
         answer: web.StreamResponse = web.Response()

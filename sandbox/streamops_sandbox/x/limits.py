@@ -29,13 +29,13 @@ class RateLimits:
     """Requests in the current period of 15 minutes, per endpoint and kind of caller."""
 
     limits: dict[tuple[str, str], int] = field(default_factory=lambda: dict(LIMITS))
-    _used: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    used: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
     def take(self, endpoint: str, kind: str, now: datetime) -> dict[str, str]:
         """Count a request and return the headers that go with its answer; raises the 429."""
         key = (endpoint, kind)
         limit = self.limits[key]
-        reset, used = self._used.get(key, (0, 0))
+        reset, used = self.used.get(key, (0, 0))
         if now.timestamp() >= reset:
             reset, used = int(now.timestamp()) + PERIOD_SECONDS, 0
         headers = {
@@ -45,12 +45,8 @@ class RateLimits:
         }
         if used >= limit:
             raise Problem(429, "Too Many Requests", "Too Many Requests", headers=headers)
-        self._used[key] = (reset, used + 1)
+        self.used[key] = (reset, used + 1)
         return headers
-
-    def forget(self) -> None:
-        """Start every period anew."""
-        self._used.clear()
 
 
 class Bill:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from streamops_sandbox.x.problems import invalid, not_modelled
 _ENDPOINTS: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(
     (Path(__file__).parent / "parameters.yaml").read_text(encoding="utf-8")
 )
+Bounds = tuple[int, int | None, datetime | None, datetime | None]
 POST_FIELDS = ("post.fields", "tweet.fields")
 _ALWAYS = {"id", "text", "edit_history_tweet_ids", "edit_history_post_ids"}
 #: Two names of one field: a post is shown with the one that it was published with.
@@ -61,44 +61,36 @@ def of_authors(given: Mapping[str, Any]) -> set[str]:
     return {"id", "name", "username", *fields} if "expansions" in given else set()
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """The bounds of a search: ids exclusive, `start` inclusive, `end` exclusive."""
+def bounds(given: Mapping[str, Any], posts: Posts, now: datetime) -> Bounds:
+    """Return the lowest and the highest id (exclusive), the start (inclusive) and the end (exclusive).
 
-    above: int
-    below: int | None
-    start: datetime | None
-    end: datetime | None
-
-    @classmethod
-    def of(cls, given: Mapping[str, Any], posts: Posts, now: datetime) -> Bounds:
-        """Check the parameters that bound a search; raises the 400."""
-        limits = [
-            given[name] for name in ("until_id", "next_token", "pagination_token") if name in given
-        ]
-        start, end, since = (given.get(name) for name in ("start_time", "end_time", "since_id"))
-        latest, oldest = now - _SETTLING, now - MEMORY
-        if end is not None and end > latest:
-            raise invalid(
-                "end_time",
-                end.isoformat(),
-                "Invalid 'end_time'. 'end_time' must be a minimum of 10 seconds prior to the request time",
-            )
-        if start is not None and not oldest <= start < (end or latest):
-            message = (
-                f"Invalid 'start_time'. 'start_time' must be on or after {oldest:%Y-%m-%dT%H:%M:%SZ}"
-                " and earlier than 'end_time' (now - 10 seconds)"
-            )
-            raise invalid("start_time", start.isoformat(), message)
-        if since is not None and since < (smallest := posts.smallest_since_id(now)):
-            message = (
-                f"'since_id' must be a tweet id created after [{oldest:%Y-%m-%dT%H:%MZ}]. "
-                f"Please use a 'since_id' that is larger than {smallest}"
-            )
-            raise invalid("since_id", str(since), message)
-        if since is not None and since > first_id(now + timedelta(hours=1)):
-            raise invalid("since_id", str(since), "'since_id' is of the future")
-        return cls(-1 if since is None else since, min(limits, default=None), start, end)
+    Raises the 400 for parameters that bound a search otherwise than X allows.
+    """
+    names = ("until_id", "next_token", "pagination_token")
+    limits = [given[name] for name in names if name in given]
+    start, end, since = (given.get(name) for name in ("start_time", "end_time", "since_id"))
+    latest, oldest = now - _SETTLING, now - MEMORY
+    if end is not None and end > latest:
+        raise invalid(
+            "end_time",
+            end.isoformat(),
+            "Invalid 'end_time'. 'end_time' must be a minimum of 10 seconds prior to the request time",
+        )
+    if start is not None and not oldest <= start < (end or latest):
+        message = (
+            f"Invalid 'start_time'. 'start_time' must be on or after {oldest:%Y-%m-%dT%H:%M:%SZ}"
+            " and earlier than 'end_time' (now - 10 seconds)"
+        )
+        raise invalid("start_time", start.isoformat(), message)
+    if since is not None and since < (smallest := posts.smallest_since_id(now)):
+        message = (
+            f"'since_id' must be a tweet id created after [{oldest:%Y-%m-%dT%H:%MZ}]. "
+            f"Please use a 'since_id' that is larger than {smallest}"
+        )
+        raise invalid("since_id", str(since), message)
+    if since is not None and since > first_id(now + timedelta(hours=1)):
+        raise invalid("since_id", str(since), "'since_id' is of the future")
+    return -1 if since is None else since, min(limits, default=None), start, end
 
 
 def encode(post_id: int) -> str:

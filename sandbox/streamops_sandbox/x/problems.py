@@ -25,11 +25,8 @@ class Problem(Exception):
         if not str(self.body.get("type", "")).startswith(TYPES):
             # X's document knows no problem type for these: its plain `Error` form fits them.
             content_type = "application/json"
-            self.body = {
-                "type": "about:blank",
-                "code": self.status,
-                "message": self.body["detail"],
-            } | (self.body)
+            plain = {"type": "about:blank", "code": self.status, "message": self.body["detail"]}
+            self.body = plain | self.body
         return web.json_response(
             self.body, status=self.status, headers=self.headers, content_type=content_type
         )

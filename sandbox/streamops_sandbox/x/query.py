@@ -34,8 +34,7 @@ def parse(query: str, max_length: int) -> Matcher:
         raise invalid("query", query, f"{message}; this one has {len(query)}")
     if query.count('"') % 2:
         raise _error(query, "unbalanced quotes")
-    tokens = [match[1] for match in _TOKEN.finditer(query)]
-    parser = _Parser(query, tokens)
+    parser = _Parser(query)
     matcher = parser.alternatives()
     if parser.rest:
         raise _error(query, "unbalanced )")
@@ -45,11 +44,11 @@ def parse(query: str, max_length: int) -> Matcher:
 
 
 class _Parser:
-    """Recursive descent over the tokens."""
+    """Recursive descent over the query's tokens."""
 
-    def __init__(self, query: str, tokens: list[str]) -> None:
+    def __init__(self, query: str) -> None:
         self._query = query
-        self.rest = tokens
+        self.rest = [match[1] for match in _TOKEN.finditer(query)]
         self.standalone = False
 
     def alternatives(self) -> Matcher:
@@ -81,21 +80,16 @@ class _Parser:
         return matcher
 
     def _single(self, token: str) -> Matcher:
-        bare = token.removeprefix("-")
-        if bare.startswith('"'):
-            self.standalone |= token == bare
-            return _contains(bare.strip('"'))
+        positive = not token.startswith("-")
         operator = _OPERATOR.fullmatch(token)
-        if operator:
-            return self._operator(operator["name"], operator["value"], negated=token != bare)
-        self.standalone |= token == bare
-        return _contains(bare)
-
-    def _operator(self, name: str, value: str, *, negated: bool) -> Matcher:
+        if not operator:
+            self.standalone |= positive
+            return _contains(token.removeprefix("-").strip('"'))
+        name, value = operator["name"], operator["value"]
         if name == "lang":
             return lambda post: post.get("lang") == value
         if name == "from":
-            self.standalone |= not negated
+            self.standalone |= positive
             return lambda post: value in (post.get("author_id"), post.get("username"))
         kinds = {"retweet": "retweeted", "reply": "replied_to", "quote": "quoted"}
         if name == "is" and value in kinds:
@@ -116,8 +110,7 @@ def _error(query: str, reason: str) -> Exception:
 
 def _contains(phrase: str) -> Matcher:
     """Match whole words, whatever their case; a leading # @ or $ has to be there too."""
-    before = r"(?<!\w)" if phrase[:1] in "#@$" else r"(?<![\w])"
-    pattern = re.compile(before + re.escape(phrase) + r"(?!\w)", re.IGNORECASE)
+    pattern = re.compile(r"(?<!\w)" + re.escape(phrase) + r"(?!\w)", re.IGNORECASE)
     return lambda post: pattern.search(post.get("text", "")) is not None
 
 

@@ -53,7 +53,7 @@ class Rules:
     def matching(self, post: Post) -> list[dict[str, str]]:
         """Return the rules that a post matches, as they stand beside it in the stream."""
         return [
-            {"id": rule.id} | ({"tag": rule.tag} if rule.tag else {})
+            {name: text for name, text in rule.describe().items() if name != "value"}
             for rule in self.all.values()
             if post.matches_all or rule.matches(post.data)
         ]
