@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import itertools
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from streamops_sandbox import control_socket
 from streamops_sandbox.networks.feeds import Feeds
@@ -18,7 +20,6 @@ from streamops_sandbox.x.posts import OWN_POSTS, Script
 from streamops_sandbox.x.problems import Problem
 
 _EVERY_SECONDS = 10.0
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def create_app(*, home: Path, base_url: str, publishing: bool = True) -> web.Application:
@@ -42,8 +43,7 @@ def create_app(*, home: Path, base_url: str, publishing: bool = True) -> web.App
     jetstream, mastodon, feeds = Jetstream(), Mastodon(home, base_url), Feeds(base_url)
     controls = faults.controls()
     for network in (jetstream, mastodon, feeds):
-        network.add_to(app)
-        controls |= network.controls()
+        network.add_to(app, controls)
     app[control_socket.CONTROL] = control_socket.application(controls)
 
     async def publish(_app: web.Application) -> AsyncIterator[None]:
@@ -58,14 +58,10 @@ def create_app(*, home: Path, base_url: str, publishing: bool = True) -> web.App
 
 async def _publish(jetstream: Jetstream, mastodon: Mastodon, feeds: Feeds) -> None:
     """Publish the sandbox's posts over and over."""
-    posts = Script.load(OWN_POSTS).data
-    number = 0
-    while True:
-        post = posts[number % len(posts)]
+    for number, post in enumerate(itertools.cycle(Script.load(OWN_POSTS).data)):
         entry = {"text": post["text"], "lang": post.get("lang", "en")}
         jetstream.publish(entry)
         mastodon.publish(entry)
         feeds.publish("knative", entry)
-        number += 1
-        if number > 12:  # the first ones are there at once
+        if number >= 12:  # the first ones are there at once
             await asyncio.sleep(_EVERY_SECONDS)

@@ -9,6 +9,7 @@ import hashlib
 import html
 import json
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime, formatdate
@@ -29,16 +30,13 @@ class Feeds:
         self._base_url = base_url
         self._entries: dict[str, list[dict[str, Any]]] = {}
         self._deleted: dict[str, list[tuple[str, datetime]]] = {}
-        self.requests: list[dict[str, Any]] = []
+        self._requests: deque[dict[str, Any]] = deque(maxlen=1000)
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
+    def add_to(self, app: web.Application, controls: dict[str, Callable[..., Any]]) -> None:
+        """Add the routes, and the functions of the control interface."""
         app.router.add_get("/feeds/{name}.{kind:rss|atom|json}", self.feed)
-
-    def controls(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of the control interface."""
-        return {
-            "GET /feeds": lambda _: self.requests,
+        controls |= {
+            "GET /feeds": lambda _: list(self._requests),
             "POST /feeds/{name}/posts": lambda entries, name: [
                 self.publish(name, entry) for entry in entries
             ],
@@ -58,8 +56,7 @@ class Feeds:
         """Answer the newest entries, or 304 where the client has them."""
         name, kind = request.match_info["name"], request.match_info["kind"]
         seen = {h: request.headers[h] for h in ("If-None-Match",) if h in request.headers}
-        self.requests.append({"url": str(request.rel_url), "headers": seen})
-        del self.requests[:-1000]
+        self._requests.append({"url": str(request.rel_url), "headers": seen})
         if name not in self._entries:
             raise web.HTTPNotFound
         listed = self._entries[name][-_LISTED:][::-1]

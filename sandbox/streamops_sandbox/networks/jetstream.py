@@ -35,14 +35,11 @@ class Jetstream:
         self._sockets: set[web.WebSocketResponse] = set()
         self.connections = 0
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
+    def add_to(self, app: web.Application, controls: dict[str, Callable[..., Any]]) -> None:
+        """Add the routes, and the functions of the control interface."""
         app.router.add_get("/subscribe", self.subscribe)
         app.on_shutdown.append(self._hang_up)
-
-    def controls(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of the control interface."""
-        return {
+        controls |= {
             "GET /jetstream": lambda _: {
                 "connections": self.connections,
                 "events": len(self._events),
@@ -68,27 +65,25 @@ class Jetstream:
             "langs": entry.get("langs") or [entry.get("lang", "en")],
             "text": entry.get("text", ""),
         }
-        commit = {
-            "rev": f"3rev{next(self._keys):09d}",
-            "operation": entry.get("operation", "create"),
-            "collection": collection,
-            "rkey": key,
-            "record": record,
-            "cid": f"bafyreisandbox{key}",
-        }
-        self._add(collection, did, {"kind": "commit", "commit": commit})
-        return f"at://{did}/{collection}/{key}"
+        content = {"record": record, "cid": f"bafyreisandbox{key}"}
+        uri = f"at://{did}/{collection}/{key}"
+        self._commit(uri, entry.get("operation", "create"), content)
+        return uri
 
     def _delete(self, uris: list[str]) -> None:
         for uri in uris:
-            did, collection, key = uri.removeprefix("at://").split("/")
-            commit = {
-                "rev": f"3rev{next(self._keys):09d}",
-                "operation": "delete",
-                "collection": collection,
-                "rkey": key,
-            }
-            self._add(collection, did, {"kind": "commit", "commit": commit})
+            self._commit(uri, "delete", {})
+
+    def _commit(self, uri: str, operation: str, content: dict[str, Any]) -> None:
+        did, collection, key = uri.removeprefix("at://").split("/")
+        commit = {
+            "rev": f"3rev{next(self._keys):09d}",
+            "operation": operation,
+            "collection": collection,
+            "rkey": key,
+            **content,
+        }
+        self._add(collection, did, {"kind": "commit", "commit": commit})
 
     def _set_account(self, entry: dict[str, str]) -> None:
         """Set an account's status: {"did": …, "status": "deleted"}."""

@@ -19,6 +19,8 @@ from typing import Any
 
 from aiohttp import web
 
+from streamops_sandbox.x.problems import Problem
+
 _LONGEST_PAGE, _PAGE = 40, 20
 _LIMIT, _PERIOD_SECONDS = 300, 300
 _MOST_STATUSES = 100_000
@@ -40,16 +42,13 @@ class Mastodon:
             token.chmod(0o600)
         self._token = token.read_text().strip()
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
+    def add_to(self, app: web.Application, controls: dict[str, Callable[..., Any]]) -> None:
+        """Add the routes, and the functions of the control interface."""
         app.router.add_get("/api/v1/timelines/tag/{tag}", self.timeline)
         app.router.add_get("/api/v1/statuses", self.statuses)
         app.router.add_get("/api/v1/streaming/hashtag", self.stream)
         app.on_shutdown.append(self._hang_up)
-
-    def controls(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of the control interface."""
-        return {
+        controls |= {
             "GET /mastodon": lambda _: {
                 "statuses": len(self._statuses),
                 "listeners": len(self._listeners),
@@ -123,16 +122,16 @@ class Mastodon:
         headers = self._count()
         ids = request.query.getall("id[]", []) + request.query.getall("id", [])
         if len(ids) > _PAGE:
-            raise _error(422, "too many ids")
+            raise Problem(422, "Unprocessable", "too many ids")
         found = [self._statuses[int(i)] for i in ids if i.isdecimal() and int(i) in self._statuses]
         return web.json_response(found, headers=headers)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Send the events of a hashtag until the client goes."""
         if request.headers.get("Authorization") != f"Bearer {self._token}":
-            raise _error(401, "Access to this endpoint requires an access token")
+            raise Problem(401, "Unauthorized", "Access to this endpoint requires an access token")
         if not (tag := request.query.get("tag", "").lower()):
-            raise _error(400, "Missing tag name parameter")
+            raise Problem(400, "Bad Request", "Missing tag name parameter")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         queue: asyncio.Queue[str] = asyncio.Queue()
@@ -180,19 +179,8 @@ class Mastodon:
             "X-RateLimit-Reset": reset,
         }
         if self._used > self.limit:
-            raise _error(429, "Too many requests", headers)
+            raise Problem(429, "Too Many Requests", "Too many requests", headers=headers)
         return headers
-
-
-def _error(status: int, text: str, headers: dict[str, str] | None = None) -> web.HTTPException:
-    answers = {
-        400: web.HTTPBadRequest,
-        401: web.HTTPUnauthorized,
-        422: web.HTTPUnprocessableEntity,
-        429: web.HTTPTooManyRequests,
-    }
-    body = json.dumps({"error": text})
-    return answers[status](text=body, headers=headers, content_type="application/json")
 
 
 def _number(request: web.Request, name: str) -> int | None:
