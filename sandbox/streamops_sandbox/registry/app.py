@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from streamops_sandbox.registry.auth import TokenAuth
 from streamops_sandbox.registry.base_image import add_base_image
@@ -14,8 +14,6 @@ from streamops_sandbox.registry.content import Content
 from streamops_sandbox.registry.errors import RegistryError
 from streamops_sandbox.registry.handlers import Handlers
 from streamops_sandbox.request_guard import guard
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def create_app(
@@ -33,12 +31,7 @@ def create_app(
     """
     content = Content(home / "registry")
     add_base_image(content)
-    auth = TokenAuth(
-        home,
-        base_url,
-        anonymous_pull=anonymous_pull,
-        google_tokeninfo_url=google_tokeninfo_url,
-    )
+    auth = TokenAuth(home, base_url, anonymous_pull, google_tokeninfo_url)
     app = web.Application(middlewares=[guard(), _errors], client_max_size=1 << 20)
     app.add_routes(Handlers(content, auth).routes())
     return app

@@ -6,7 +6,6 @@ https://distribution.github.io/distribution/spec/auth/token/
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import json
 import secrets
@@ -42,46 +41,34 @@ def parse_scopes(scopes: Iterable[str]) -> Access:
 class TokenAuth:
     """Issues and checks tokens for one registry.
 
-    `user` and `password` are made anew and written to `docker-config.json` in `home`, the
+    User and password are made anew and written to `docker-config.json` in `home`, the
     form that docker, skopeo, buildah and oras read. Anybody may pull where `anonymous_pull`.
     """
 
     def __init__(
-        self,
-        home: Path,
-        base_url: str,
-        *,
-        anonymous_pull: bool = True,
-        google_tokeninfo_url: str | None = None,
+        self, home: Path, base_url: str, anonymous_pull: bool, google_tokeninfo_url: str | None
     ) -> None:
-        self.realm = f"{base_url}/token"
-        self.anonymous_pull = anonymous_pull
-        self.google_tokeninfo_url = google_tokeninfo_url
+        self._realm = f"{base_url}/token"
+        self._anonymous_pull = anonymous_pull
+        self._google_tokeninfo_url = google_tokeninfo_url
         self._tokens = Fernet(Fernet.generate_key())
-        self.user = "sandbox"
-        self.password = secrets.token_urlsafe(24)
-        self._write_docker_config(home / "docker-config.json", base_url)
-
-    def _write_docker_config(self, path: Path, base_url: str) -> None:
-        auth = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        self._credentials = f"sandbox:{secrets.token_urlsafe(24)}".encode()
+        auth = base64.b64encode(self._credentials).decode()
         host = base_url.partition("://")[2]
         hosts = {host, host.replace("127.0.0.1", "localhost")}
-        write_private(path, {"auths": {name: {"auth": auth} for name in sorted(hosts)}})
+        config = {"auths": {name: {"auth": auth} for name in sorted(hosts)}}
+        write_private(home / "docker-config.json", config)
 
     async def token(self, request: web.Request) -> web.Response:
         """Serve the token endpoint, to users with Basic credentials and to anybody."""
         scopes = [one for many in request.query.getall("scope", []) for one in many.split()]
-        credentials = _basic(request.headers.get("Authorization", ""))
         access = parse_scopes(scopes)
-        if credentials is not None:
+        if credentials := _basic(request.headers.get("Authorization", "")):
             await self._check(*credentials)
         else:
-            allowed = {"pull"} if self.anonymous_pull else set()
-            access = {
-                name: actions & allowed
-                for name, actions in access.items()
-                if name.startswith("repository:")
-            }
+            allowed = {"pull"} if self._anonymous_pull else set()
+            names = (name for name in access if name.startswith("repository:"))
+            access = {name: access[name] & allowed for name in names}
         token = self._tokens.encrypt(json.dumps(access, default=sorted).encode()).decode()
         body = {"token": token, "access_token": token, "expires_in": _LIFETIME}
         return web.json_response(body)
@@ -95,7 +82,7 @@ class TokenAuth:
         ):
             return
         scope = " ".join(f"{name}:{','.join(sorted(needed[name]))}" for name in needed)
-        challenge = f'Bearer realm="{self.realm}",service="{SERVICE}"'
+        challenge = f'Bearer realm="{self._realm}",service="{SERVICE}"'
         if scope:
             challenge += f',scope="{scope}"'
         if granted is not None:
@@ -103,19 +90,14 @@ class TokenAuth:
         raise RegistryError("UNAUTHORIZED", headers={"WWW-Authenticate": challenge})
 
     async def _check(self, user: str, password: str) -> None:
-        """Refuse credentials that are not the registry's own, nor Google's."""
-        if user == _GOOGLE_USER and self.google_tokeninfo_url:
-            await self._check_google(self.google_tokeninfo_url, password)
-        elif not hmac.compare_digest(
-            f"{user}:{password}".encode(), f"{self.user}:{self.password}".encode()
-        ):
+        """Refuse credentials that are not the registry's own, nor, by its tokeninfo endpoint, Google's."""
+        if user != _GOOGLE_USER or not self._google_tokeninfo_url:
+            if hmac.compare_digest(f"{user}:{password}".encode(), self._credentials):
+                return
             raise RegistryError("UNAUTHORIZED", message="incorrect username or password")
-
-    async def _check_google(self, url: str, access_token: str) -> None:
-        """Ask Google's tokeninfo endpoint for an access token, as Artifact Registry does."""
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
-            session.get(url, params={"access_token": access_token}) as response,
+            session.get(self._google_tokeninfo_url, params={"access_token": password}) as response,
         ):
             if response.status != 200:
                 raise RegistryError("UNAUTHORIZED", message="the access token is not valid")
@@ -135,6 +117,6 @@ def _basic(header: str) -> tuple[str, str] | None:
         return None
     try:
         user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-    except (ValueError, binascii.Error):
+    except ValueError:
         raise RegistryError("UNAUTHORIZED", message="malformed Basic credentials") from None
     return user, password

@@ -13,6 +13,7 @@ import io
 import json
 import platform
 import tarfile
+from typing import Any
 
 from streamops_sandbox import oci
 from streamops_sandbox.registry.content import Content, digest_of
@@ -34,7 +35,6 @@ def add_base_image(registry: Content) -> None:
     version = platform.python_version()
     minor = version.rpartition(".")[0]
     layer_tar = _layer(minor)
-    layer = gzip.compress(layer_tar, mtime=0)
     config = {
         "architecture": oci.architecture(),
         "os": platform.system().lower(),
@@ -44,29 +44,24 @@ def add_base_image(registry: Content) -> None:
             "Cmd": ["python3"],
             "WorkingDir": "/",
         },
-        "rootfs": {
-            "type": "layers",
-            "diff_ids": [digest_of(layer_tar)],
-        },
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(layer_tar)]},
         "history": [{"created_by": "streamops_sandbox.registry: launcher of the host's Python"}],
     }
-    config_bytes = json.dumps(config, sort_keys=True).encode()
     media_type = oci.MANIFESTS[0]
+
+    def stored(kind: str, blob: bytes) -> dict[str, Any]:
+        digest = registry.put_blob(REPOSITORY, blob)
+        return {
+            "mediaType": f"application/vnd.oci.image.{kind}",
+            "digest": digest,
+            "size": len(blob),
+        }
+
     manifest = {
         "schemaVersion": 2,
         "mediaType": media_type,
-        "config": {
-            "mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": registry.put_blob(REPOSITORY, config_bytes),
-            "size": len(config_bytes),
-        },
-        "layers": [
-            {
-                "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
-                "digest": registry.put_blob(REPOSITORY, layer),
-                "size": len(layer),
-            }
-        ],
+        "config": stored("config.v1+json", json.dumps(config, sort_keys=True).encode()),
+        "layers": [stored("layer.v1.tar+gzip", gzip.compress(layer_tar, mtime=0))],
     }
     content = json.dumps(manifest, sort_keys=True).encode()
     for tag in ("slim", "3-slim", f"{minor}-slim", f"{version}-slim"):
@@ -77,17 +72,9 @@ def _layer(minor: str) -> bytes:
     """Return the one layer as a tar: launcher, its other names, users, a world-writable /tmp."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, mode in (
-            ("etc", 0o755),
-            ("home", 0o755),
-            ("home/nonroot", 0o755),
-            ("tmp", 0o1777),
-            ("usr", 0o755),
-            ("usr/local", 0o755),
-            ("usr/local/bin", 0o755),
-        ):
+        for name in ("etc", "home", "home/nonroot", "tmp", "usr", "usr/local", "usr/local/bin"):
             folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, mode
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
             tar.addfile(folder)
         for name, text, mode in (
             ("etc/group", _GROUPS, 0o644),

@@ -33,21 +33,18 @@ class RegistryError(Exception):
         code: str,
         detail: object = None,
         *,
-        message: str | None = None,
-        status: int | None = None,
+        message: str = "",
+        status: int = 0,
         headers: dict[str, str] | None = None,
     ) -> None:
         default_status, default_message = _CODES[code]
-        self.code = code
-        self.detail = detail
-        self.message = message or default_message
-        self.status = status or default_status
-        self.headers = headers or {}
-        super().__init__(f"{code}: {self.message}")
+        self._error: dict[str, object] = {"code": code, "message": message or default_message}
+        if detail is not None:
+            self._error["detail"] = detail
+        self._status, self._headers = status or default_status, headers
+        super().__init__(f"{code}: {self._error['message']}")
 
     def response(self) -> web.Response:
         """Answer as `{"errors": [{"code", "message", "detail"}]}`."""
-        error: dict[str, object] = {"code": self.code, "message": self.message}
-        if self.detail is not None:
-            error["detail"] = self.detail
-        return web.json_response({"errors": [error]}, status=self.status, headers=self.headers)
+        body = {"errors": [self._error]}
+        return web.json_response(body, status=self._status, headers=self._headers)

@@ -148,10 +148,8 @@ class Handlers:
     async def _referrers(self, request: web.Request) -> web.Response:
         """List what refers to a manifest, which need not be here, of one type where one is asked for."""
         name = self._allow(request, "pull")
-        subject, kind = (
-            check_digest(request.match_info["digest"]),
-            request.query.get("artifactType"),
-        )
+        subject = check_digest(request.match_info["digest"])
+        kind = request.query.get("artifactType")
         repository = self._content.repository(name)
         entries = [
             _described(digest, *repository.manifests[digest])
@@ -174,9 +172,8 @@ class Handlers:
         repository = self._content.repository(name)
         if reference == digest:
             del repository.manifests[digest]
-        repository.tags = {
-            tag: named for tag, named in repository.tags.items() if reference not in (tag, named)
-        }
+        kept = {t: named for t, named in repository.tags.items() if reference not in (t, named)}
+        repository.tags = kept
         return web.Response(status=202)
 
     async def _tags(self, request: web.Request) -> web.Response:
