@@ -29,6 +29,6 @@ def _put(api: Api, collection: str, obj: Object) -> None:
     """Store an object, owned by the API server."""
     obj["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamps.now()}
     group, _, version = obj["apiVersion"].rpartition("/")
-    schema = builtin_schemas.definitions().of_kind((group, version, obj["kind"]))
+    schema = builtin_schemas.of_kind((group, version, obj["kind"]))
     owner = managed.Manager("kube-apiserver", managed.UPDATE, obj["apiVersion"])
     api.store.put(collection, managed.track_update(None, obj, owner, schema, has_status=True))

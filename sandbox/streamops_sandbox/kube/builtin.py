@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from streamops_sandbox.kube import codec
-from streamops_sandbox.kube.builtin_schemas import definitions
+from streamops_sandbox.kube import builtin_schemas, codec
 from streamops_sandbox.kube.kinds import versions
 from streamops_sandbox.kube.resources import ALL_VERBS, Convert, Resource
 
@@ -35,7 +34,7 @@ def builtin_resources() -> Iterator[Resource]:
                 kind=row["kind"],
                 plural=row["plural"],
                 namespaced=not row.get("cluster"),
-                load_schema=partial(definitions().of_kind, gvk),
+                load_schema=partial(builtin_schemas.of_kind, gvk),
                 short_names=tuple(row.get("short") or ()),
                 categories=tuple(row.get("categories") or ()),
                 verbs=tuple(row.get("verbs") or ALL_VERBS),
@@ -43,7 +42,7 @@ def builtin_resources() -> Iterator[Resource]:
                 selectable_fields=tuple(row.get("selectable") or ()),
                 deprecation=row.get("deprecation", ""),
                 unmodelled=row.get("unmodelled", False),
-                definition=definitions().definition_name(gvk),
+                definition=builtin_schemas.definition_name(gvk),
             )
             shared = _SHARED.get(api_version)
             if shared is not None:

@@ -76,45 +76,50 @@ def _reduced(source: Object) -> Object:
     return kept
 
 
-class Definitions:
-    """All definitions of one Kubernetes version, compiled on demand."""
+@lru_cache(maxsize=1)
+def _published() -> tuple[dict[str, bytes], dict[GroupVersionKind, str]]:
+    """Return what counts of the definitions, and their names by kind."""
+    snippets: dict[str, bytes] = {}
+    by_kind: dict[GroupVersionKind, str] = {}
+    definitions = read_definitions()
+    for name in _WITH_PROTOCOL:
+        definitions[name]["properties"]["protocol"]["default"] = "TCP"
+    for name, definition in definitions.items():
+        snippets[name] = orjson.dumps(_reduced(definition))
+        kinds = definition.get("x-kubernetes-group-version-kind", [])
+        for gvk in kinds if len(kinds) == 1 else []:
+            by_kind[(gvk["group"], gvk["version"], gvk["kind"])] = name
+    return snippets, by_kind
 
-    def __init__(self) -> None:
-        self._snippets: dict[str, bytes] = {}
-        self._by_kind: dict[GroupVersionKind, str] = {}
-        self._compiled: dict[str, Schema] = {}
-        published = read_definitions()
-        for name in _WITH_PROTOCOL:
-            published[name]["properties"]["protocol"]["default"] = "TCP"
-        for name, definition in published.items():
-            self._snippets[name] = orjson.dumps(_reduced(definition))
-            kinds = definition.get("x-kubernetes-group-version-kind", [])
-            for gvk in kinds if len(kinds) == 1 else []:
-                self._by_kind[(gvk["group"], gvk["version"], gvk["kind"])] = name
 
-    def definition_name(self, gvk: GroupVersionKind) -> str:
-        """The definition of a kind; raises KeyError."""
-        return self._by_kind[gvk]
+def definition_name(gvk: GroupVersionKind) -> str:
+    """The definition of a kind; raises KeyError."""
+    return _published()[1][gvk]
 
-    def of_kind(self, gvk: GroupVersionKind) -> Schema:
-        """The schema of a kind; raises KeyError."""
-        return self.named(self._by_kind[gvk])
 
-    def named(self, name: str) -> Schema:
-        """The schema of a definition; raises KeyError."""
-        found = self._compiled.get(name)
-        if found is not None:
-            return found
-        node = Schema(_SPECIAL.get(name, s.OBJECT), name=name)
-        self._compiled[name] = node  # first: definitions may refer to themselves
+def of_kind(gvk: GroupVersionKind) -> Schema:
+    """The schema of a kind; raises KeyError."""
+    return named(definition_name(gvk))
+
+
+_COMPILED: dict[str, Schema] = {}
+
+
+def named(name: str) -> Schema:
+    """The schema of a definition; raises KeyError."""
+    if name not in _COMPILED:
+        # Known before it is filled in: definitions may refer to themselves.
+        node = _COMPILED[name] = Schema(_SPECIAL.get(name, s.OBJECT), name=name)
         if name not in _SPECIAL:
-            s.fill(node, orjson.loads(self._snippets[name]), self.named)
+            s.fill(node, orjson.loads(_published()[0][name]), named)
             # `$ref` and friends are checked with the CRD.
             node.preserve = name == _JSON_SCHEMA
-        return node
+    return _COMPILED[name]
 
 
-@lru_cache(maxsize=1)
-def definitions() -> Definitions:
-    """The definitions, read at first use."""
-    return Definitions()
+def of_custom(source: Object | None) -> Schema:
+    """The schema of whole custom objects; without a source everything is kept."""
+    everything = {"x-kubernetes-preserve-unknown-fields": True}
+    node = s.compiled({"type": "object", **(everything if source is None else source)}, named)
+    s.add_type_and_metadata(node, named)
+    return node

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-from streamops_sandbox.kube import cel, custom_objects, custom_schema, names
+from streamops_sandbox.kube import builtin_schemas, cel, custom_objects, names
+from streamops_sandbox.kube import schema as s
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import check_shape, function
 from streamops_sandbox.objects import Object
@@ -171,7 +172,7 @@ def _structural(node: Object, field: str, found: Causes, place: str, single: str
         path = f"{field}.additionalProperties"
         _structural(node["additionalProperties"], path, found, text, single)
     if node.get("default") is not None:
-        schema, unknown = custom_schema.compile_node(node), list[str]()
+        schema, unknown = s.compiled(node, builtin_schemas.named), list[str]()
         custom_objects.conform(node["default"], schema, "", unknown)
         if unknown:
             found.invalid(f"{field}.default", node["default"], "must not have unknown fields")
@@ -225,7 +226,7 @@ def _rule(rule: Object, node: Object, field: str, found: Causes, single: str) ->
     if not text.strip():
         found.required(f"{field}.rule", "rule is not specified")
         return
-    variables = custom_objects.rule_variables(custom_schema.compile_node(node))
+    variables = custom_objects.rule_variables(s.compiled(node, builtin_schemas.named))
     found.one_of(rule, "reason", field, _REASONS)
     path = rule.get("fieldPath", "")
     if path and not _leads_somewhere(path, node):

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from streamops_sandbox import timestamps
-from streamops_sandbox.kube import builtin_schemas, crd_validation, custom_schema, managed
+from streamops_sandbox.kube import builtin_schemas, crd_validation, managed
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.strategy import Strategy
 from streamops_sandbox.kube.resources import Resource, version_rank
@@ -118,7 +118,7 @@ def establish(name: str, api: Api) -> None:
     status = {**old["status"], "acceptedNames": accepted, "conditions": conditions}
     if status != old["status"]:
         new = {**old, "metadata": dict(old["metadata"]), "status": status}
-        schema = builtin_schemas.definitions().of_kind(_KIND)
+        schema = builtin_schemas.of_kind(_KIND)
         api.store.put(COLLECTION, managed.track_update(old, new, _NAMING, schema, has_status=True))
     if conditions[1]["status"] == "True":
         serve(old, api)
@@ -198,7 +198,7 @@ def _resource(spec: Object, version: Object, storage_version: str) -> Resource:
 def _schema_loader(spec: Object, version: Object) -> Callable[[], Schema]:
     source = (version.get("schema") or {}).get("openAPIV3Schema")
     keep = spec.get("preserveUnknownFields") is True
-    return partial(custom_schema.compile_root, None if keep else source)
+    return partial(builtin_schemas.of_custom, None if keep else source)
 
 
 def _clean_up(obj: Object, api: Api) -> None:

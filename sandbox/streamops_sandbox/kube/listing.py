@@ -76,9 +76,9 @@ def page(
             raise errors.bad_request(why)
         exact, start = _read_token(token)
     elif query.get("resourceVersionMatch") == "Exact":
-        exact = number(query, "resourceVersion")
-    elif number(query, "resourceVersion") > revision:
-        raise too_large(number(query, "resourceVersion"), revision)
+        exact = version(query, of_list=True)
+    elif (wanted := version(query, of_list=True)) > revision:
+        raise too_large(wanted, revision)
     if exact is None or exact == revision:
         candidates = list(collection.items(chosen.namespace))
     else:
@@ -133,17 +133,16 @@ def integer(query: Mapping[str, str], key: str) -> int:
     return int(text)
 
 
-def number(query: Mapping[str, str], key: str) -> int:
-    """Return a resource version of a query, 0 where it is not there; raises a 400."""
-    text = query.get(key) or "0"
-    if not text.isdigit():
-        raise errors.bad_request(f"invalid resource version: {bad_version(text)}")
-    return int(text)
-
-
-def bad_version(text: str) -> str:
-    """Return what is wrong with a resource version."""
-    return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+def version(query: Mapping[str, str], *, of_list: bool = False) -> int:
+    """Return the resource version of a query, 0 where it is not there; raises a 500, or a 400 for a list."""
+    text = query.get("resourceVersion") or "0"
+    if text.isdigit():
+        return int(text)
+    syntax = f'strconv.ParseUint: parsing "{text}": invalid syntax'
+    why = f'resourceVersion: Invalid value: "{text}": {syntax}'
+    if of_list:
+        raise errors.bad_request(f"invalid resource version: {why}")
+    raise errors.StatusError(500, "", why)
 
 
 def too_large(wanted: int, revision: int) -> errors.StatusError:

@@ -53,7 +53,7 @@ def decode_object(data: bytes) -> Object:
         name = _definition(group, version, kind)
         if name is None:
             raise errors.unsupported_media_type(["application/json", "application/yaml"])
-        schema = builtin_schemas.definitions().named(name)
+        schema = builtin_schemas.named(name)
         return {"apiVersion": api_version, "kind": kind, **_message(raw, schema, name)}
     except (ProtobufError, UnicodeDecodeError) as error:
         raise errors.bad_request(f"unable to decode protobuf: {error}") from error
@@ -63,7 +63,7 @@ def _definition(group: str, version: str, kind: str) -> str | None:
     if kind == "DeleteOptions":
         return "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
     try:
-        name = builtin_schemas.definitions().definition_name((group, version, kind))
+        name = builtin_schemas.definition_name((group, version, kind))
     except KeyError:
         return None
     return name if name.removeprefix(_PREFIX) in _numbers() else None

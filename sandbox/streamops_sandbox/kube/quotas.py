@@ -59,7 +59,7 @@ class Quotas:
             used = {name: _show(amount) for name, amount in self._used(quota).items()}
             status = {"hard": hard, "used": used}
             if status != quota.get("status"):
-                schema = builtin_schemas.definitions().of_kind(("", "v1", "ResourceQuota"))
+                schema = builtin_schemas.of_kind(("", "v1", "ResourceQuota"))
                 changed = managed.track_update(
                     quota, {**quota, "status": status}, _CONTROLLER, schema, has_status=True
                 )

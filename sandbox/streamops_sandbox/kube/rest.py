@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import aiohttp
@@ -34,8 +34,8 @@ from streamops_sandbox.kube.tokens import TokenSigner
 from streamops_sandbox.kube.watching import Watch
 from streamops_sandbox.objects import Object
 
-#: Answers requests to a subresource.
-Subresource = Callable[["Call"], Awaitable[web.StreamResponse]]
+#: Answers a request to a resource.
+Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
 
 _MAX_MANAGER = 128
 _DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
@@ -78,6 +78,11 @@ class Call:
         """The query's parameters."""
         return self.request.query
 
+    @property
+    def form(self) -> str:
+        """The form of the answer that is asked for; raises a 406."""
+        return negotiation.form(self.request.headers.get("Accept", ""))
+
     async def read_write(self) -> None:
         """Read the body and what the query says about the write; raises a 400 or 422."""
         self.body = await self.request.read()
@@ -102,14 +107,11 @@ class Call:
             raise errors.invalid("meta.k8s.io", options, "", found)
         self.write.dry_run = bool(dry_run)
         self.write.field_validation = validation
-        self.write.manager = manager or self._agent()
+        # Without a field manager, the program's name counts.
+        agent = self.request.headers.get("User-Agent", "unknown")
+        self.write.manager = manager or agent.split("/", 1)[0][:_MAX_MANAGER]
         if self.resource.deprecation:
             self.write.warnings.append(self.resource.deprecation)
-
-    def _agent(self) -> str:
-        """Return the program's name from User-Agent, which counts without a field manager."""
-        agent = self.request.headers.get("User-Agent", "unknown")
-        return agent.split("/", 1)[0][:_MAX_MANAGER]
 
     def content_type(self) -> str:
         """The body's media type."""
@@ -117,24 +119,23 @@ class Call:
 
     def object(self, kind: str = "") -> Object:
         """Return the body as one object; duplicate fields are noted for the write."""
-        expected = kind or self.resource.kind
-        obj, found = codec.decode_object(self.body, self.content_type(), expected)
-        self.write.duplicates = found
+        obj, self.write.duplicates = codec.decode_object(
+            self.body, self.content_type(), kind or self.resource.kind
+        )
         return obj
 
     def answer(self, code: int, obj: Object | bytes) -> web.Response:
         """Return an object, or its JSON, as the answer in the form asked for."""
-        form = negotiation.form(self.request.headers.get("Accept", ""))
-        if form in (negotiation.TABLE, negotiation.METADATA):
+        if self.form in (negotiation.TABLE, negotiation.METADATA):
             obj = orjson.loads(obj) if isinstance(obj, bytes) else obj
             if obj.get("kind") != "Status":
-                obj = negotiation.render_object(obj, form, self.resource, self.query)
+                obj = negotiation.render_object(obj, self.form, self.resource, self.query)
         return self.answer_bytes(code, obj if isinstance(obj, bytes) else orjson.dumps(obj))
 
     def answer_bytes(self, code: int, body: bytes) -> web.Response:
         """Return JSON as the answer, or YAML where that is asked for, with the warnings there are."""
         media = codec.JSON
-        if negotiation.form(self.request.headers.get("Accept", "")) == negotiation.YAML:
+        if self.form == negotiation.YAML:
             media, body = codec.YAML, codec.dump_yaml(orjson.loads(body))
         response = web.Response(status=code, body=body, content_type=media)
         for warning in dict.fromkeys(self.write.warnings):
@@ -143,30 +144,21 @@ class Call:
         return response
 
 
+@dataclass(frozen=True, slots=True)
 class Rest:
     """Dispatches requests to resources by verb."""
 
-    def __init__(self, context: ServerContext, subresources: dict[str, Subresource]) -> None:
-        self._context = context
-        self._subresources = subresources
-        self._verbs: dict[str, Callable[[Call], Awaitable[web.StreamResponse]]] = {
-            "get": self._get,
-            "list": self._list,
-            "watch": self._watch,
-            "create": self._create,
-            "update": self._update,
-            "patch": self._patch,
-            "delete": self._delete,
-            "deletecollection": self._delete_collection,
-        }
+    context: ServerContext
+    #: `collection`, `collection/subresource` or `*/subresource` → handler.
+    subresources: Mapping[str, Handler]
 
     async def serve(
         self, request: web.BaseRequest, info: RequestInfo, user: User
     ) -> web.StreamResponse:
         """Answer an authorised resource request."""
-        resource = self._context.api.registry.find(info.group, info.version, info.plural)
+        registry = self.context.api.registry
+        resource = registry.find(info.group, info.version, info.plural)
         if resource is None:
-            registry = self._context.api.registry
             built_in = any(one.group == info.group and not one.custom for one in registry)
             served = built_in or registry.has_version(info.group, info.version)
             raise errors.no_such_path() if served else errors.NoSuchRoute
@@ -181,123 +173,126 @@ class Rest:
         named = bool(info.name) if info.verb in ("create", "update", "patch") else None
         if request.method == "HEAD" or (not info.subresource and named is (info.verb == "create")):
             raise errors.method_not_allowed()
-        call = Call(request, info, resource, user, self._context)
-        if info.subresource:
-            return await self._subresource(call)
-        special = self._subresources.get(resource.collection)
-        if special is not None and info.verb == "create":
+        call = Call(request, info, resource, user, self.context)
+        handler = self._subresource(call) if info.subresource else self._handler(call)
+        if info.verb not in _READS and info.subresource != "proxy":
             await call.read_write()
-            return await special(call)
-        if info.verb not in resource.verbs or info.verb not in self._verbs:
-            raise errors.method_not_allowed()
-        if resource.unmodelled and info.verb in ("create", "update", "patch"):
-            raise errors.not_implemented(resource.plural)
-        if resource.deprecation and info.verb in ("get", "list", "watch"):
-            call.write.warnings.append(resource.deprecation)
-        return await self._verbs[info.verb](call)
+        return await handler(call)
 
-    async def _subresource(self, call: Call) -> web.StreamResponse:
+    def _handler(self, call: Call) -> Handler:
+        verb, resource = call.info.verb, call.resource
+        if verb == "create" and resource.collection in self.subresources:
+            return self.subresources[resource.collection]
+        if verb not in resource.verbs:
+            raise errors.method_not_allowed()
+        if resource.unmodelled and verb in ("create", "update", "patch"):
+            raise errors.not_implemented(resource.plural)
+        if resource.deprecation and verb in _READS:
+            call.write.warnings.append(resource.deprecation)
+        return _VERBS[verb]
+
+    def _subresource(self, call: Call) -> Handler:
         info, resource = call.info, call.resource
         if info.subresource not in resource.subresources:
             if resource.custom and info.subresource in ("status", "scale"):
                 raise errors.not_found(resource.group, resource.plural, info.name)
             raise errors.no_such_path()
-        handler = self._subresources.get(f"{resource.collection}/{info.subresource}")
-        handler = handler or self._subresources.get(f"*/{info.subresource}")
-        if handler is not None:
-            if info.verb != "get" and info.subresource != "proxy":
-                await call.read_write()
-            return await handler(call)
-        if info.subresource in ("status", "finalize"):
-            if info.verb not in ("get", "update", "patch"):
-                raise errors.method_not_allowed()
-            return await self._verbs[info.verb](call)
-        raise errors.not_implemented(f"{resource.plural}/{info.subresource}")
+        for name in (resource.collection, "*"):
+            if f"{name}/{info.subresource}" in self.subresources:
+                return self.subresources[f"{name}/{info.subresource}"]
+        if info.subresource not in ("status", "finalize"):
+            raise errors.not_implemented(f"{resource.plural}/{info.subresource}")
+        if info.verb not in ("get", "update", "patch"):
+            raise errors.method_not_allowed()
+        return _VERBS[info.verb]
 
-    async def _get(self, call: Call) -> web.StreamResponse:
-        version = call.query.get("resourceVersion") or "0"
-        if not version.isdigit():
-            raise errors.StatusError(500, "", listing.bad_version(version))
-        if int(version) > self._context.api.store.revision:
-            raise listing.too_large(int(version), self._context.api.store.revision)
-        if requestinfo.flag(call.query.get("export")):
-            why = "the export parameter, deprecated since v1.14, is no longer supported"
-            raise errors.bad_request(why)
-        stored = self._context.api.require(call.resource, call.write.namespace, call.info.name)
-        return call.answer(200, conversion.raw(stored, call.resource))
 
-    async def _list(self, call: Call) -> web.StreamResponse:
-        api, resource = self._context.api, call.resource
-        chosen = listing.selection(call.query, resource, call.write.namespace)
-        listing.integer(call.query, "timeoutSeconds")
-        found = listing.page(api.collection(resource), chosen, call.query, api.store.revision)
-        form = negotiation.form(call.request.headers.get("Accept", ""))
-        raws = [conversion.raw(item, resource) for item in found.items]
-        if form in (negotiation.TABLE, negotiation.METADATA):
-            body = negotiation.render_list(raws, found, form, resource, call.query)
-        else:
-            body = listing.list_body(raws, found, resource)
-        return call.answer_bytes(200, body)
+async def _get(call: Call) -> web.StreamResponse:
+    api, version = call.server.api, listing.version(call.query)
+    if version > api.store.revision:
+        raise listing.too_large(version, api.store.revision)
+    if requestinfo.flag(call.query.get("export")):
+        why = "the export parameter, deprecated since v1.14, is no longer supported"
+        raise errors.bad_request(why)
+    stored = api.require(call.resource, call.write.namespace, call.info.name)
+    return call.answer(200, conversion.raw(stored, call.resource))
 
-    async def _watch(self, call: Call) -> web.StreamResponse:
-        resource = call.resource
-        chosen = listing.selection(call.query, resource, call.write.namespace, call.info.name)
-        listing.check_options(call.query, watch=True)
-        for key in ("limit", "timeoutSeconds"):
-            listing.integer(call.query, key)
-        version = call.query.get("resourceVersion") or "0"
-        if not version.isdigit():
-            raise errors.StatusError(500, "", listing.bad_version(version))
-        form = negotiation.form(call.request.headers.get("Accept", ""))
-        special = form in (negotiation.TABLE, negotiation.METADATA)
-        render = negotiation.watch_renderer(form, resource, call.query) if special else None
-        watch = Watch(self._context.api.store, resource, chosen, call.query, render)
-        return await watch.serve(call.request, call.write.warnings)
 
-    async def _create(self, call: Call) -> web.StreamResponse:
-        await call.read_write()
-        obj = await self._context.objects.create(call.object(), call.write)
-        return call.answer(201, obj)
+async def _list(call: Call) -> web.StreamResponse:
+    found = _page(call)
+    raws = [conversion.raw(item, call.resource) for item in found.items]
+    if call.form in (negotiation.TABLE, negotiation.METADATA):
+        body = negotiation.render_list(raws, found, call.form, call.resource, call.query)
+    else:
+        body = listing.list_body(raws, found, call.resource)
+    return call.answer_bytes(200, body)
 
-    async def _update(self, call: Call) -> web.StreamResponse:
-        await call.read_write()
-        body = call.object()
-        namespace, name = call.write.namespace, call.info.name
-        strategy = self._context.api.strategy(call.resource)
-        missing = self._context.api.collection(call.resource).get(namespace, name) is None
-        if strategy.create_on_update and missing and not call.info.subresource:
-            body.setdefault("metadata", {})["name"] = name
-            return call.answer(201, await self._context.objects.create(body, call.write))
-        obj = await self._context.objects.update(lambda _live: body, call.write)
-        return call.answer(200, obj)
 
-    async def _patch(self, call: Call) -> web.StreamResponse:
-        await call.read_write()
-        code, obj = await patching.patch(
-            self._context.objects, call.body, call.content_type(), call.query, call.write
-        )
-        return call.answer(code, obj)
+def _page(call: Call) -> listing.Page:
+    api, resource, query = call.server.api, call.resource, call.query
+    chosen = listing.selection(query, resource, call.write.namespace)
+    if call.info.verb == "list":
+        listing.integer(query, "timeoutSeconds")
+    return listing.page(api.collection(resource), chosen, query, api.store.revision)
 
-    async def _delete(self, call: Call) -> web.StreamResponse:
-        await call.read_write()
-        obj = await deletion.delete(self._context.objects, call.write, delete_options(call))
-        return call.answer(200, obj)
 
-    async def _delete_collection(self, call: Call) -> web.StreamResponse:
-        await call.read_write()
-        api, resource = self._context.api, call.resource
-        options = delete_options(call)
-        chosen = listing.selection(call.query, resource, call.write.namespace)
-        found = listing.page(api.collection(resource), chosen, call.query, api.store.revision)
-        for stored in found.items:
-            write = replace(call.write, namespace=stored.namespace, name=stored.name)
-            try:
-                await deletion.delete(self._context.objects, write, options)
-            except errors.StatusError as error:
-                if error.code != 404:
-                    raise
-        raws = [conversion.raw(item, resource) for item in found.items]
-        return call.answer_bytes(200, listing.list_body(raws, found, resource))
+async def _watch(call: Call) -> web.StreamResponse:
+    resource, query = call.resource, call.query
+    chosen = listing.selection(query, resource, call.write.namespace, call.info.name)
+    listing.check_options(query, watch=True)
+    for key in ("limit", "timeoutSeconds"):
+        listing.integer(query, key)
+    listing.version(query)
+    special = call.form in (negotiation.TABLE, negotiation.METADATA)
+    render = negotiation.watch_renderer(call.form, resource, query) if special else None
+    watch = Watch(call.server.api.store, resource, chosen, query, render)
+    return await watch.serve(call.request, call.write.warnings)
+
+
+async def _create(call: Call) -> web.StreamResponse:
+    return call.answer(201, await call.server.objects.create(call.object(), call.write))
+
+
+async def _update(call: Call) -> web.StreamResponse:
+    body, api, objects, name = call.object(), call.server.api, call.server.objects, call.info.name
+    missing = api.collection(call.resource).get(call.write.namespace, name) is None
+    upserts = api.strategy(call.resource).create_on_update and not call.info.subresource
+    if missing and upserts:
+        body.setdefault("metadata", {})["name"] = name
+        return call.answer(201, await objects.create(body, call.write))
+    return call.answer(200, await objects.update(lambda _live: body, call.write))
+
+
+async def _patch(call: Call) -> web.StreamResponse:
+    code, obj = await patching.patch(
+        call.server.objects, call.body, call.content_type(), call.query, call.write
+    )
+    return call.answer(code, obj)
+
+
+async def _delete(call: Call) -> web.StreamResponse:
+    obj = await deletion.delete(call.server.objects, call.write, delete_options(call))
+    return call.answer(200, obj)
+
+
+async def _delete_collection(call: Call) -> web.StreamResponse:
+    options, found = delete_options(call), _page(call)
+    for stored in found.items:
+        write = replace(call.write, namespace=stored.namespace, name=stored.name)
+        try:
+            await deletion.delete(call.server.objects, write, options)
+        except errors.StatusError as error:
+            if error.code != 404:
+                raise
+    raws = [conversion.raw(item, call.resource) for item in found.items]
+    return call.answer_bytes(200, listing.list_body(raws, found, call.resource))
+
+
+_READS = ("get", "list", "watch")
+_VERBS: dict[str, Handler] = {
+    "get": _get, "list": _list, "watch": _watch, "create": _create, "update": _update,
+    "patch": _patch, "delete": _delete, "deletecollection": _delete_collection,
+}  # fmt: skip
 
 
 def delete_options(call: Call) -> Object:
@@ -308,7 +303,7 @@ def delete_options(call: Call) -> Object:
         kind = options.get("kind", "DeleteOptions")
         if kind not in ("DeleteOptions", call.resource.kind):
             raise errors.bad_request(errors.unregistered(kind, options.get("apiVersion")))
-        schema = builtin_schemas.definitions().named(_DELETE_OPTIONS)
+        schema = builtin_schemas.named(_DELETE_OPTIONS)
         try:
             options = decoding.Decoder(keep_empty=True).conform(options, schema)
         except decoding.DecodeError as error:

@@ -6,10 +6,10 @@ Grammar and messages follow k8s.io/apimachinery/pkg/labels and .../fields.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamops_sandbox.kube import errors, names
+from streamops_sandbox.objects import Object, at
 
 if TYPE_CHECKING:
     from streamops_sandbox.kube.resources import Resource
@@ -110,11 +110,9 @@ def parse_fields(text: str, resource: Resource) -> FieldTerms:
     return terms
 
 
-def read_field(obj: Mapping[str, Any], path: str) -> str:
+def read_field(obj: Object, path: str) -> str:
     """A selectable field's value as text; absent is the empty string."""
-    value: Any = obj
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+    value = at(obj, path)
     if value is None:
         return "false" if path in ("spec.unschedulable", "spec.hostNetwork") else ""
     if isinstance(value, bool):

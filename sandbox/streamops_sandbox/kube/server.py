@@ -31,7 +31,7 @@ from streamops_sandbox.kube.non_resource import NonResource
 from streamops_sandbox.kube.objects import Objects
 from streamops_sandbox.kube.openapi import OpenApi
 from streamops_sandbox.kube.resources import Registry
-from streamops_sandbox.kube.rest import Rest, ServerContext, Subresource
+from streamops_sandbox.kube.rest import Handler, Rest, ServerContext
 from streamops_sandbox.kube.subresources import access, pods, relay, scale, tokens
 from streamops_sandbox.kube.tls import Authority, server_context, write_private
 from streamops_sandbox.kube.tokens import TokenSigner
@@ -184,8 +184,7 @@ class ApiServer:
             self._runner = None
 
 
-#: `collection`, `collection/subresource` or `*/subresource` → handler.
-_SUBRESOURCES: dict[str, Subresource] = {
+_SUBRESOURCES: dict[str, Handler] = {
     "*/scale": scale.serve,
     "bindings": pods.bind,
     "pods/binding": pods.bind,

@@ -108,7 +108,7 @@ def _bad_patch(patched: Object, why: str) -> errors.StatusError:
 
 
 def _shape_custom(obj: Object, resource: Resource, decoder: decoding.Decoder) -> Object:
-    meta_schema = builtin_schemas.definitions().named(OBJECT_META)
+    meta_schema = builtin_schemas.named(OBJECT_META)
     obj["metadata"] = decoder.conform(obj["metadata"], meta_schema, "metadata")
     result: Object = custom_objects.conform(obj, resource.schema, "", decoder.unknown)
     return result

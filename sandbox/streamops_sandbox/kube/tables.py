@@ -12,7 +12,7 @@ from typing import Any
 from streamops_sandbox import timestamps
 from streamops_sandbox.kube import builtin_schemas, codec, errors, jsonpath
 from streamops_sandbox.kube.resources import Resource
-from streamops_sandbox.objects import Object
+from streamops_sandbox.objects import Object, at
 
 Read = Callable[[Object], Any]
 #: A column: its definition, and the reader of its cells.
@@ -139,14 +139,6 @@ def _reader(text: str) -> Read:
         return ",".join(map(str, values))
 
     return read
-
-
-def at(obj: Object, path: str) -> Any:
-    """Return the value at a dotted path, or None."""
-    value: Any = obj
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _selector(selector: Object | None) -> str:

@@ -6,19 +6,23 @@ from typing import Any
 
 from aiohttp import web
 
-from streamops_sandbox.kube import codec, conversion, errors, managed, patches, patching
-from streamops_sandbox.kube.builtin_schemas import definitions
+from streamops_sandbox.kube import (
+    builtin_schemas,
+    codec,
+    conversion,
+    errors,
+    managed,
+    patches,
+    patching,
+)
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.objects import check_name
 from streamops_sandbox.kube.requestinfo import flag
 from streamops_sandbox.kube.resources import Resource
 from streamops_sandbox.kube.rest import Call
-from streamops_sandbox.objects import Object
+from streamops_sandbox.objects import Object, at
 
-_BUILTIN = {
-    "specReplicasPath": ".spec.replicas",
-    "statusReplicasPath": ".status.replicas",
-}
+_BUILTIN = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
 
 
 async def serve(call: Call) -> web.StreamResponse:
@@ -63,7 +67,7 @@ def _wanted(call: Call, present: Object) -> Object:
         check_name({"name": name, **(wanted.get("metadata") or {})}, name)
         return wanted
     kind = codec.media_type(call.content_type())
-    schema = definitions().of_kind(("autoscaling", "v1", "Scale"))
+    schema = builtin_schemas.of_kind(("autoscaling", "v1", "Scale"))
     return patching.parse_patch(kind, call.body, schema)(present)
 
 
@@ -96,13 +100,6 @@ def _paths(resource: Resource) -> dict[str, str]:
     return resource.scale_paths or _BUILTIN
 
 
-def _get(obj: Object, path: str) -> Any:
-    value: Any = obj
-    for key in path.strip(".").split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
 def _set(obj: Object, path: str, value: Any) -> None:
     *parents, last = path.strip(".").split(".")
     for key in parents:
@@ -112,8 +109,8 @@ def _set(obj: Object, path: str, value: Any) -> None:
 
 def _scale(obj: Object, resource: Resource) -> Object:
     paths = _paths(resource)
-    metadata, replicas = obj["metadata"], _get(obj, paths["specReplicasPath"]) or 0
-    status: Object = {"replicas": _get(obj, paths.get("statusReplicasPath", "")) or 0}
+    metadata, replicas = obj["metadata"], at(obj, paths["specReplicasPath"][1:]) or 0
+    status: Object = {"replicas": at(obj, paths.get("statusReplicasPath", "")[1:]) or 0}
     selector = _selector(obj, paths)
     if selector:
         status["selector"] = selector
@@ -132,7 +129,7 @@ def _scale(obj: Object, resource: Resource) -> Object:
 
 def _selector(obj: Object, paths: dict[str, str]) -> str:
     if "labelSelectorPath" in paths:
-        return _get(obj, paths["labelSelectorPath"]) or ""
+        return at(obj, paths["labelSelectorPath"][1:]) or ""
     selector = (obj.get("spec") or {}).get("selector") or {}
     labels = selector.get("matchLabels", selector)
     return ",".join(f"{key}={value}" for key, value in sorted(labels.items()) if value is not None)
