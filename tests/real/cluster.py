@@ -32,7 +32,7 @@ from build import PROGRAMS
 from streamops_sandbox.client import ApiError, Client
 from streamops_sandbox.cluster import arguments, google_project, run_node, serve
 from streamops_sandbox.controllers.loadbalancer import LoadBalancerController
-from streamops_sandbox.kube.authn import GoogleTokens
+from streamops_sandbox.kube.authn import google_user
 from streamops_sandbox.kube.tls import Authority, write_private
 from streamops_sandbox.node import reaper
 from streamops_sandbox.node.agent import NodeConfig
@@ -295,11 +295,13 @@ class ControlPlane:
         if not self._google_url:
             yield
             return
-        tokens = GoogleTokens(f"{self._google_url}/tokeninfo")
+        session = aiohttp.ClientSession()
 
         async def review(request: web.Request) -> web.Response:
             body = await request.json()
-            found = await tokens.authenticate(body["spec"]["token"])
+            found = await google_user(
+                f"{self._google_url}/tokeninfo", session, body["spec"]["token"]
+            )
             status: Object = {"authenticated": found is not None}
             if found is not None:
                 status["user"] = found[0].info()
@@ -317,7 +319,7 @@ class ControlPlane:
             yield
         finally:
             await runner.cleanup()
-            await tokens.close()
+            await session.close()
 
 
 async def _run(options: argparse.Namespace) -> None:

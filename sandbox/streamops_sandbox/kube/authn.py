@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,12 +19,16 @@ import aiohttp
 
 from streamops_sandbox.kube import errors
 
+_LOG = logging.getLogger(__name__)
+_SECONDS = 30.0
 ANONYMOUS = "system:anonymous"
 MASTERS = "system:masters"
 _AUTHENTICATED = "system:authenticated"
 _UNAUTHENTICATED = "system:unauthenticated"
 #: Returns the service account of a token, and the token's audiences.
 Accounts = Callable[[str], tuple["User", list[str]] | None]
+#: Returns the user of Google's token, and how many seconds it is still valid.
+GoogleUser = Callable[[str], Awaitable[tuple["User", float] | None]]
 #: How long a token that Google vouched for is not asked about again.
 _EXTERNAL_TTL = 60.0
 
@@ -52,7 +56,7 @@ class Authentication:
     """The server's credentials: the administrator's token, service accounts' tokens, and maybe Google's."""
 
     def __init__(
-        self, admin_token: str, admin: User, accounts: Accounts, google: GoogleTokens | None
+        self, admin_token: str, admin: User, accounts: Accounts, google: GoogleUser | None
     ) -> None:
         self._admin = (admin_token, authenticated(admin))
         self._accounts = accounts
@@ -69,7 +73,7 @@ class Authentication:
         found = self._accounts(token)
         if found is not None:
             return authenticated(found[0])
-        answer = await self._google.authenticate(token) if self._google else None
+        answer = await self._google(token) if self._google else None
         if answer is None:
             return None
         now, user = time.monotonic(), authenticated(answer[0])
@@ -109,31 +113,25 @@ def _from_certificate(certificate: Mapping[str, Any]) -> User | None:
     return User(names[-1], groups) if names else None
 
 
-_LOG = logging.getLogger(__name__)
-_SECONDS = 30.0
+async def google_user(
+    url: str, session: aiohttp.ClientSession, token: str
+) -> tuple[User, float] | None:
+    """Return a token's user and the seconds it lives, by the tokeninfo endpoint.
 
-
-class GoogleTokens:
-    """Asks the tokeninfo endpoint."""
-
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self._url = url
-        self._session = session
-
-    async def authenticate(self, token: str) -> tuple[User, float] | None:
-        """The token's user and the seconds it lives; None where Google does not know it or it has expired."""
-        query, timeout = {"access_token": token}, aiohttp.ClientTimeout(total=_SECONDS)
-        try:
-            async with self._session.get(self._url, params=query, timeout=timeout) as answer:
-                if answer.status != 200:
-                    return None
-                info: dict[str, Any] = await answer.json()
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            _LOG.warning("%s cannot be asked about a token: %s", self._url, error)
-            return None
-        name = info.get("email") or info.get("sub") or ""
-        groups = tuple(info.get("kubernetes_groups") or ())
-        lifetime = float(info.get("expires_in") or 0)
-        if not name or lifetime <= 0:
-            return None
-        return User(str(name), groups, uid=str(info.get("sub") or "")), lifetime
+    None where Google does not know it or it has expired.
+    """
+    query, timeout = {"access_token": token}, aiohttp.ClientTimeout(total=_SECONDS)
+    try:
+        async with session.get(url, params=query, timeout=timeout) as answer:
+            if answer.status != 200:
+                return None
+            info: dict[str, Any] = await answer.json()
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        _LOG.warning("%s cannot be asked about a token: %s", url, error)
+        return None
+    name = info.get("email") or info.get("sub") or ""
+    groups = tuple(info.get("kubernetes_groups") or ())
+    lifetime = float(info.get("expires_in") or 0)
+    if not name or lifetime <= 0:
+        return None
+    return User(str(name), groups, uid=str(info.get("sub") or "")), lifetime

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 import orjson
@@ -22,20 +23,14 @@ _NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", ".cluste
 _EXTRA = "impersonate-extra-"
 
 
+@dataclass(frozen=True, slots=True)
 class HandlerChain:
     """The server's request handler."""
 
-    def __init__(
-        self,
-        authentication: Authentication,
-        authorizer: Authorizer,
-        rest: Rest,
-        plain: NonResource,
-    ) -> None:
-        self._authentication = authentication
-        self._authorizer = authorizer
-        self._rest = rest
-        self._plain = plain
+    authentication: Authentication
+    authorizer: Authorizer
+    rest: Rest
+    plain: NonResource
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; whatever fails is answered with a Status."""
@@ -61,15 +56,15 @@ class HandlerChain:
         info = requestinfo.parse(request.method, request.rel_url.raw_path, watch=watch)
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
-        user = await self._authentication.authenticate(request.headers, certificate)
+        user = await self.authentication.authenticate(request.headers, certificate)
         user = self._impersonated(request, user)
         self._authorize(user, _attributes(info))
         if info.is_resource:
-            return await self._rest.serve(request, info, user)
-        return await self._plain.serve(request, info, user)
+            return await self.rest.serve(request, info, user)
+        return await self.plain.serve(request, info, user)
 
     def _authorize(self, user: User, wanted: Attributes) -> None:
-        if self._authorizer.decide(user, wanted) is not None:
+        if self.authorizer.decide(user, wanted) is not None:
             return
         why = authz.refusal(user, wanted)
         if wanted.path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -21,21 +22,15 @@ _OPENID = "/.well-known/openid-configuration"
 _JWKS = "/openid/v1/jwks"
 
 
+@dataclass(slots=True)
 class NonResource:
     """Answers everything outside of resources."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        signer: TokenSigner,
-        openapi: OpenApi,
-        version_file: Path | None = None,
-    ) -> None:
-        self._version_file = version_file
-        self._registry = registry
-        self._signer = signer
-        self._openapi = openapi
-        self._cache: dict[str, tuple[int, bytes]] = {}
+    registry: Registry
+    signer: TokenSigner
+    openapi: OpenApi
+    version_file: Path | None
+    _cache: dict[str, tuple[int, bytes]] = field(default_factory=dict, init=False)
 
     async def serve(
         self, request: web.BaseRequest, info: RequestInfo, user: User
@@ -53,15 +48,15 @@ class NonResource:
         if parts[0] in ("api", "apis"):
             return self._discovery(request, parts)
         if parts[:2] == ["openapi", "v3"]:
-            return self._openapi.serve(request, parts[2:])
+            return self.openapi.serve(request, parts[2:])
         if info.path == _OPENID:
             host = request.headers.get("Host", "")
-            return _json(self._signer.openid_configuration(f"https://{host}{_JWKS}"))
+            return _json(self.signer.openid_configuration(f"https://{host}{_JWKS}"))
         if info.path == _JWKS:
             accepted = request.headers.get("Accept", "*/*")
             if not any(word in accepted for word in ("*/*", "application/*", "jwk-set")):
                 raise errors.not_acceptable(["application/jwk-set+json"])
-            return _json(self._signer.jwks(), "application/jwk-set+json")
+            return _json(self.signer.jwks(), "application/jwk-set+json")
         if info.path in ("/", ""):
             return _json({"paths": ["/api", "/apis", *(f"/{name}" for name in _HEALTH)]})
         # kubectl asks for the second version of OpenAPI where the third does not help.
@@ -69,8 +64,8 @@ class NonResource:
 
     def _version(self) -> Object:
         """Return the version of a managed cluster, which the file has, or the sandbox's own."""
-        if self._version_file and self._version_file.exists():
-            return version(self._version_file.read_text(encoding="utf-8"))
+        if self.version_file and self.version_file.exists():
+            return version(self.version_file.read_text(encoding="utf-8"))
         return version(f"{builtin_schemas.kubernetes_version()}-sandbox")
 
     def _discovery(self, request: web.BaseRequest, parts: list[str]) -> web.Response:
@@ -81,23 +76,23 @@ class NonResource:
         if not rest and root == "api":
             return _json(discovery.core_versions(request.headers.get("Host", "")))
         if not rest:
-            return _json(discovery.group_list(self._registry))
+            return _json(discovery.group_list(self.registry))
         group, version_name, *_ = ["", *rest] if root == "api" else [*rest, ""]
         if not version_name:
-            versions = self._registry.group_versions().get(group)
+            versions = self.registry.group_versions().get(group)
             if not versions:
                 raise errors.NoSuchRoute
             kind = {"kind": "APIGroup", "apiVersion": "v1"}
             return _json({**kind, **discovery.group(group, versions)})
-        if not self._registry.has_version(group, version_name):
-            raise errors.no_such_path() if group in self._registry else errors.NoSuchRoute
-        return _json(discovery.resource_list(self._registry, group, version_name))
+        if not self.registry.has_version(group, version_name):
+            raise errors.no_such_path() if group in self.registry else errors.NoSuchRoute
+        return _json(discovery.resource_list(self.registry, group, version_name))
 
     def _aggregated(self, request: web.BaseRequest, key: str) -> web.Response:
         cached = self._cache.get(key)
-        if cached is None or cached[0] != self._registry.generation:
-            body = orjson.dumps(discovery.aggregated(self._registry, core=key == "api"))
-            cached = self._cache[key] = (self._registry.generation, body)
+        if cached is None or cached[0] != self.registry.generation:
+            body = orjson.dumps(discovery.aggregated(self.registry, core=key == "api"))
+            cached = self._cache[key] = (self.registry.generation, body)
         tag = f'"{key}-{cached[0]}"'
         headers = {"ETag": tag, "Vary": "Accept", "Content-Type": discovery.AGGREGATED}
         if request.headers.get("If-None-Match") == tag:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from streamops_sandbox import timestamps
 from streamops_sandbox.kube import conversion, errors, managed, merge, names, shaping
@@ -29,19 +30,13 @@ _RETRIES = 5
 _NAME_RETRIES = 8
 
 
+@dataclass(frozen=True, slots=True)
 class Objects:
     """Writes to one server's storage."""
 
-    def __init__(
-        self,
-        api: Api,
-        *,
-        mutators: list[Mutator],
-        validators: list[Validator],
-    ) -> None:
-        self.api = api
-        self._mutators = mutators
-        self._validators = validators
+    api: Api
+    mutators: list[Mutator]
+    validators: list[Validator]
 
     async def create(self, obj: Object, write: Write) -> Object:
         """Store a new object; returns it."""
@@ -178,7 +173,7 @@ class Objects:
         """Let mutating admission change the object; nobody owns what it changes."""
         assert review.obj is not None
         before = review.obj
-        for mutate in self._mutators:
+        for mutate in self.mutators:
             changed = await mutate(review)
             if changed is not None:
                 review.obj = changed
@@ -201,7 +196,7 @@ class Objects:
         if not review.subresource:
             review.write.warnings.extend(self.api.strategy(review.resource).warnings(obj))
         review.obj = obj
-        for validate in self._validators:
+        for validate in self.validators:
             await validate(review)
 
     def _commit(self, obj: Object, kept: Object, old: Object | None, write: Write) -> Object:
@@ -234,9 +229,9 @@ class Objects:
 
     async def review_deletion(self, review: Review) -> None:
         """Ask admission whether an object may go."""
-        for mutate in self._mutators:
+        for mutate in self.mutators:
             await mutate(review)
-        for validate in self._validators:
+        for validate in self.validators:
             await validate(review)
 
 

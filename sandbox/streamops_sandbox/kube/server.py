@@ -6,6 +6,7 @@ import asyncio
 import base64
 import ipaddress
 import secrets
+import ssl
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from streamops_sandbox.kube.admission import (
 )
 from streamops_sandbox.kube.admission import pods as pods_admission
 from streamops_sandbox.kube.api import Api
-from streamops_sandbox.kube.authn import MASTERS, Authentication, GoogleTokens, User
+from streamops_sandbox.kube.authn import MASTERS, Authentication, User, google_user
 from streamops_sandbox.kube.authz import Authorizer
 from streamops_sandbox.kube.builtin import builtin_resources
 from streamops_sandbox.kube.handler_chain import HandlerChain
@@ -33,9 +34,8 @@ from streamops_sandbox.kube.openapi import OpenApi
 from streamops_sandbox.kube.resources import Registry
 from streamops_sandbox.kube.rest import Handler, Rest, ServerContext
 from streamops_sandbox.kube.subresources import access, pods, relay, scale, tokens
-from streamops_sandbox.kube.tls import Authority, server_context, write_private
+from streamops_sandbox.kube.tls import Authority
 from streamops_sandbox.kube.tokens import TokenSigner
-from streamops_sandbox.kube.webhook_client import WebhookClient
 from streamops_sandbox.kube.webhooks import Webhooks
 from streamops_sandbox.objects import Object
 
@@ -65,7 +65,6 @@ class ApiServer:
         service_cidr: str | None = None,
         version_file: Path | None = None,
     ) -> None:
-        self._folder = Path(data_dir)
         self._version_file = version_file
         self._host = host
         self._port = port
@@ -74,7 +73,7 @@ class ApiServer:
         self._admin_token = secrets.token_urlsafe(32)
         self._runner: web.ServerRunner | None = None
         self._context: ServerContext | None = None
-        self._authority = Authority(self._folder)
+        self._authority = Authority(data_dir)
 
     @property
     def url(self) -> str:
@@ -114,7 +113,7 @@ class ApiServer:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )
-        webhooks = Webhooks(api, WebhookClient(api, session))
+        webhooks = Webhooks(api, session)
         objects = Objects(
             api,
             mutators=[
@@ -132,10 +131,10 @@ class ApiServer:
             ],
         )
         url = self._google_tokeninfo_url
-        google = GoogleTokens(url, session) if url else None
+        google = partial(google_user, url, session) if url else None
         admin = User(ADMIN, (MASTERS,))
         authentication = Authentication(self._admin_token, admin, signer.verify, google)
-        trust = partial(self._authority.client_context, self._folder, _KUBELET_CLIENT, MASTERS)
+        trust = partial(self._authority.client_context, _KUBELET_CLIENT, MASTERS)
         self._context = ServerContext(
             api, objects, authentication, authorizer, signer, session, cache(trust)
         )
@@ -149,11 +148,9 @@ class ApiServer:
             self._host, "localhost", "127.0.0.1", service_ip, "kubernetes", "kubernetes.default",
             "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
         ]  # fmt: skip
-        cert, key = self._authority.issue("kube-apiserver", hosts=list(dict.fromkeys(hosts)))
-        cert_file, key_file = self._folder / "apiserver.crt", self._folder / "apiserver.key"
-        cert_file.write_bytes(cert)
-        write_private(key_file, key)
-        context = server_context(cert_file, key_file, self.ca_file)
+        context = self._authority.server_context(
+            "kube-apiserver", list(dict.fromkeys(hosts)), ssl.CERT_OPTIONAL
+        )
         loop = asyncio.get_running_loop()
 
         def make_request(

@@ -38,35 +38,34 @@ class Authority:
         """The authority's own certificate."""
         return self.cert_file.read_bytes()
 
-    def issue(
-        self, common_name: str, *, organization: str = "kubernetes", hosts: Sequence[str] = ()
-    ) -> tuple[bytes, bytes]:
-        """Return a certificate and its key, both PEM: for a server's `hosts`, or for a client."""
-        issued = self._ca.issue_cert(
+    def _issue(
+        self, common_name: str, organization: str = "kubernetes", hosts: Sequence[str] = ()
+    ) -> trustme.LeafCert:
+        return self._ca.issue_cert(
             *(hosts or ["client"]),  # Go takes no certificate without any name
             common_name=common_name,
             organization_name=organization,
             not_after=datetime.now(UTC) + _LIFETIME,
         )
+
+    def issue(
+        self, common_name: str, *, organization: str = "kubernetes", hosts: Sequence[str] = ()
+    ) -> tuple[bytes, bytes]:
+        """Return a certificate and its key, both PEM: for a server's `hosts`, or for a client."""
+        issued = self._issue(common_name, organization, hosts)
         return issued.cert_chain_pems[0].bytes(), issued.private_key_pem.bytes()
 
-    def client_context(self, folder: Path, common_name: str, organization: str) -> ssl.SSLContext:
-        """Return TLS of a client with a certificate of its own, kept in a folder, that trusts the authority only."""
-        cert, key = self.issue(common_name, organization=organization)
-        cert_file, key_file = folder / f"{common_name}.crt", folder / f"{common_name}.key"
-        cert_file.write_bytes(cert)
-        write_private(key_file, key)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(self.cert_file)
-        context.load_cert_chain(cert_file, key_file)
+    def client_context(self, common_name: str, organization: str) -> ssl.SSLContext:
+        """Return TLS of a client with a certificate of its own, that trusts the authority only."""
+        context = ssl.create_default_context(cafile=self.cert_file)
+        self._issue(common_name, organization).configure_cert(context)
         return context
 
-
-def server_context(cert_file: Path, key_file: Path, client_ca: Path) -> ssl.SSLContext:
-    """TLS for a server that takes, but does not demand, client certificates of the authority."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(cert_file, key_file)
-    context.load_verify_locations(client_ca)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    return context
+    def server_context(
+        self, common_name: str, hosts: Sequence[str], verify: ssl.VerifyMode
+    ) -> ssl.SSLContext:
+        """Return TLS of a server that asks for client certificates of the authority."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.cert_file)
+        context.verify_mode = verify
+        self._issue(common_name, hosts=hosts).configure_cert(context)
+        return context

@@ -23,50 +23,44 @@ class WebhookError(Exception):
     """A webhook could not be asked, or did not answer as it has to."""
 
 
-class WebhookClient:
-    """HTTPS requests from the API server to webhooks in or outside of the cluster."""
+async def post(
+    api: Api, session: aiohttp.ClientSession, client: Object, body: Object, seconds: float
+) -> Object:
+    """POST a review to a webhook's `clientConfig`; raises WebhookError."""
+    service, shown = client.get("service"), client.get("url", "")
+    if service is not None:
+        path = (service.get("path") or "").lstrip("/")
+        host = f"{service['name']}.{service['namespace']}.svc"
+        shown = f"https://{host}:{service['port']}/{path}"
+    shown += f"?timeout={seconds:g}s"
+    url = URL(shown, encoded=True)
+    host = url.host or ""
+    headers = {
+        "Content-Type": "application/json", "Accept": "application/json, */*", "Host": host,
+        "User-Agent": "kube-apiserver-admission",
+    }  # fmt: skip
 
-    def __init__(self, api: Api, session: aiohttp.ClientSession) -> None:
-        self._api = api
-        self._session = session
-
-    async def post(self, client: Object, body: Object, seconds: float) -> Object:
-        """POST a review to a webhook's `clientConfig`; raises WebhookError."""
-        service, shown = client.get("service"), client.get("url", "")
-        if service is not None:
-            path = (service.get("path") or "").lstrip("/")
-            host = f"{service['name']}.{service['namespace']}.svc"
-            shown = f"https://{host}:{service['port']}/{path}"
-        shown += f"?timeout={seconds:g}s"
-        url = URL(shown, encoded=True)
-        host = url.host or ""
-        try:
-            if service is not None:
-                place = (service["namespace"], service["name"], service["port"])
-                address, number = resolve_service(self._api, *place)
-                url = url.with_host(address).with_port(number)
-            context = _context(client.get("caBundle") or "")
-            async with asyncio.timeout(seconds):
-                try:
-                    status, content = await self._send(url, host, context, body)
-                except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-                    # A kept connection that the webhook has closed meanwhile: once more.
-                    status, content = await self._send(url, host, context, body)
-        except (EndpointError, TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise WebhookError(f'Post "{shown}": {_problem(error)}') from error
-        return _decode(content, status)
-
-    async def _send(
-        self, url: URL, host: str, context: ssl.SSLContext, body: Object
-    ) -> tuple[int, bytes]:
-        headers = {
-            "Content-Type": "application/json", "Accept": "application/json, */*", "Host": host,
-            "User-Agent": "kube-apiserver-admission",
-        }  # fmt: skip
-        async with self._session.post(
+    async def send() -> tuple[int, bytes]:
+        async with session.post(
             url, data=orjson.dumps(body), headers=headers, ssl=context, server_hostname=host
         ) as response:
             return response.status, await response.read()
+
+    try:
+        if service is not None:
+            place = (service["namespace"], service["name"], service["port"])
+            address, number = resolve_service(api, *place)
+            url = url.with_host(address).with_port(number)
+        context = _context(client.get("caBundle") or "")
+        async with asyncio.timeout(seconds):
+            try:
+                status, content = await send()
+            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+                # A kept connection that the webhook has closed meanwhile: once more.
+                status, content = await send()
+    except (EndpointError, TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise WebhookError(f'Post "{shown}": {_problem(error)}') from error
+    return _decode(content, status)
 
 
 @lru_cache(maxsize=64)

@@ -10,13 +10,15 @@ import base64
 import binascii
 import logging
 import uuid
+from functools import partial
 
+import aiohttp
 import orjson
 
 from streamops_sandbox.kube import cel, errors, patches
 from streamops_sandbox.kube.api import Api, Review
 from streamops_sandbox.kube.resources import Resource
-from streamops_sandbox.kube.webhook_client import WebhookClient, WebhookError
+from streamops_sandbox.kube.webhook_client import WebhookError, post
 from streamops_sandbox.label_selectors import matches
 from streamops_sandbox.objects import Object
 
@@ -28,8 +30,8 @@ _EXEMPT_GROUP = "admissionregistration.k8s.io"
 class Webhooks:
     """Calls the configured webhooks of one server."""
 
-    def __init__(self, api: Api, client: WebhookClient) -> None:
-        self._client = client
+    def __init__(self, api: Api, session: aiohttp.ClientSession) -> None:
+        self._post = partial(post, api, session)
         self._mutating = Matcher(api, MUTATING)
         self._validating = Matcher(api, VALIDATING)
 
@@ -92,7 +94,7 @@ class Webhooks:
             "request": request,
         }  # fmt: skip
         try:
-            answer = await self._client.post(hook.client, body, hook.timeout)
+            answer = await self._post(hook.client, body, hook.timeout)
         except WebhookError as error:
             text = f"failed calling {name}: failed to call webhook: {error}"
             raise WebhookError(text) from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -36,7 +35,12 @@ class KubeletServer:
 
     async def start(self, host: str) -> int:
         """Listen on a free port of `host`, which is returned."""
-        context = await asyncio.to_thread(_server_context, self._authority, self._name, host)
+        context = await asyncio.to_thread(
+            self._authority.server_context,
+            f"system:node:{self._name}",
+            [self._name, host],
+            ssl.CERT_REQUIRED,
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, 0, ssl_context=context)
         await site.start()
@@ -92,15 +96,3 @@ def _since(seconds: str | None, time: str | None) -> str | None:
     else:
         return None
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}000Z"
-
-
-def _server_context(authority: Authority, name: str, host: str) -> ssl.SSLContext:
-    """Return a TLS context with a certificate of the cluster's authority, whose clients it asks for."""
-    certificate, key = authority.issue(f"system:node:{name}", hosts=[name, host])
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.cert_file))
-    context.verify_mode = ssl.CERT_REQUIRED
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(certificate + key)
-        file.flush()
-        context.load_cert_chain(file.name)
-    return context
