@@ -55,7 +55,7 @@ def decode_object(data: bytes) -> Object:
             raise errors.unsupported_media_type(["application/json", "application/yaml"])
         schema = builtin_schemas.named(name)
         return {"apiVersion": api_version, "kind": kind, **_message(raw, schema, name)}
-    except (ProtobufError, UnicodeDecodeError) as error:
+    except (ProtobufError, UnicodeDecodeError, AttributeError, TypeError) as error:
         raise errors.bad_request(f"unable to decode protobuf: {error}") from error
 
 
@@ -72,10 +72,8 @@ def _definition(group: str, version: str, kind: str) -> str | None:
 @lru_cache(maxsize=1)
 def _numbers() -> dict[str, dict[int, str]]:
     """Message → field number → name."""
-    lines: dict[str, str] = orjson.loads(
-        (Path(__file__).parent / "protobuf_fields.json").read_bytes()
-    )
-    return {message: _numbered(line) for message, line in lines.items()}
+    text = (Path(__file__).parent / "protobuf_fields.json").read_bytes()
+    return {message: _numbered(line) for message, line in orjson.loads(text).items()}
 
 
 def _numbered(line: str) -> dict[int, str]:
@@ -89,22 +87,13 @@ def _numbered(line: str) -> dict[int, str]:
 
 
 def _envelope(data: bytes) -> tuple[str, str, bytes]:
-    api_version = kind = ""
-    raw = b""
-    for number, value in _fields(data):
-        if number == 1 and isinstance(value, bytes):
-            for inner, text in _fields(value):
-                if inner == 1 and isinstance(text, bytes):
-                    api_version = text.decode()
-                elif inner == 2 and isinstance(text, bytes):
-                    kind = text.decode()
-        elif number == 2 and isinstance(value, bytes):
-            raw = value
-    return api_version, kind, raw
+    fields = dict(_fields(data))
+    type_meta = dict(_fields(fields.get(1, b"")))
+    return type_meta.get(1, b"").decode(), type_meta.get(2, b"").decode(), fields.get(2, b"")
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield (field number, value) in the order of the wire."""
+def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
+    """Yield (field number, value) in the order of the wire; a value is a number or bytes."""
     from google.protobuf.empty_pb2 import Empty  # noqa: PLC0415 - only typed Go clients need it
     from google.protobuf.message import DecodeError  # noqa: PLC0415 - as above
     from google.protobuf.unknown_fields import UnknownFieldSet  # noqa: PLC0415 - as above
@@ -128,7 +117,6 @@ def _message(data: bytes, schema: Schema, name: str) -> Object:
         if key is None:
             raise ProtobufError(f"{name} has no field {number}")
         if key.startswith("+"):
-            assert isinstance(value, bytes)
             result.update(_message(value, schema, _PREFIX + key[1:]))
             continue
         child = schema.properties.get(key)
@@ -138,37 +126,32 @@ def _message(data: bytes, schema: Schema, name: str) -> Object:
     return result
 
 
-def _put(result: Object, key: str, value: int | bytes, schema: Schema) -> None:
+def _put(result: Object, key: str, value: Any, schema: Schema) -> None:
     if schema.type == s.ARRAY:
         result.setdefault(key, []).append(_value(value, schema.element()))
     elif schema.type == s.MAP and schema.additional is not None:
-        assert isinstance(value, bytes)
         entry = dict(_fields(value))
-        name = entry.get(1, b"")
-        assert isinstance(name, bytes)
-        result.setdefault(key, {})[name.decode()] = _value(entry.get(2, b""), schema.additional)
+        name = entry.get(1, b"").decode()
+        result.setdefault(key, {})[name] = _value(entry.get(2, b""), schema.additional)
     else:
         decoded = _value(value, schema)
-        if decoded is None or (not decoded and decoded != {} and key not in _POINTERS):
-            return
-        result[key] = decoded
+        if decoded or decoded == {} or (decoded is not None and key in _POINTERS):
+            result[key] = decoded
 
 
-def _value(value: int | bytes, schema: Schema) -> Any:
+def _value(value: Any, schema: Schema) -> Any:
     """One value; None stands for one that is not set."""
     type_ = schema.type
     if isinstance(value, int):
-        if type_ == s.BOOLEAN:
-            return bool(value)
-        return value - 2**64 if value >= 2**63 else value
+        return bool(value) if type_ == s.BOOLEAN else _signed(value)
     if type_ == s.STRING:
         return _text(value, schema)
     if type_ == s.INT_OR_STRING:
         return _int_or_string(value)
     if type_ == s.QUANTITY:
-        return "".join(v.decode() for _, v in _fields(value) if isinstance(v, bytes)) or "0"
+        return "".join(text.decode() for _, text in _fields(value)) or "0"
     if type_ == s.ANY:
-        raw = next((v for n, v in _fields(value) if n == 1 and isinstance(v, bytes)), b"")
+        raw = dict(_fields(value)).get(1)
         return orjson.loads(raw) if raw else None
     if type_ == s.ARRAY:  # a named list type, such as ExtraValue
         return [_value(item, schema.element()) for _, item in _fields(value)]
@@ -182,7 +165,7 @@ def _text(value: bytes, schema: Schema) -> str | None:
     if form == "byte":
         return base64.b64encode(value).decode()
     if form == "date-time":
-        numbers = {number: item for number, item in _fields(value) if isinstance(item, int)}
+        numbers = dict(_fields(value))
         if not numbers.get(1):
             return None
         moment = datetime.fromtimestamp(numbers[1], UTC)
@@ -193,9 +176,8 @@ def _text(value: bytes, schema: Schema) -> str | None:
 
 def _int_or_string(value: bytes) -> int | str:
     fields = dict(_fields(value))
-    if fields.get(1, 0) == 1:
-        text = fields.get(3, b"")
-        return text.decode() if isinstance(text, bytes) else ""
-    number = fields.get(2, 0)
-    assert isinstance(number, int)
+    return fields.get(3, b"").decode() if fields.get(1) == 1 else _signed(fields.get(2, 0))
+
+
+def _signed(number: int) -> int:
     return number - 2**64 if number >= 2**63 else number

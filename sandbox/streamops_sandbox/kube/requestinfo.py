@@ -23,7 +23,6 @@ class RequestInfo:
     plural: str = ""
     name: str = ""
     subresource: str = ""
-    is_watch: bool = False
     #: What follows a `proxy` subresource, with its leading slash.
     rest: str = ""
 
@@ -45,33 +44,20 @@ def parse(method: str, raw_path: str, *, watch: bool) -> RequestInfo:
     else:
         return info
     info.is_resource = True
-    if parts[0] == "watch" and len(parts) > 1:  # the way to watch of the API's first years
-        watch, parts = True, parts[1:]
-        info.is_watch = True
-    _resource(info, parts)
-    _verb(info, method, watch)
-    if info.subresource == "proxy":
-        info.rest = raw_path.partition("/proxy")[2] or "/"
-    return info
-
-
-def _resource(info: RequestInfo, parts: list[str]) -> None:
+    legacy = parts[0] == "watch" and len(parts) > 1  # the way to watch of the API's first years
+    parts = parts[legacy:]
     if parts[0] == "namespaces" and len(parts) > 1:
         info.namespace = parts[1]
         if len(parts) > 2 and parts[2] not in _NAMESPACE_SUBRESOURCES:
             parts = parts[2:]
-    info.plural = parts[0]
-    info.name = parts[1] if len(parts) > 1 else ""
-    info.subresource = parts[2] if len(parts) > 2 else ""
-
-
-def _verb(info: RequestInfo, method: str, watch: bool) -> None:
+    info.plural, info.name, info.subresource = [*parts, "", ""][:3]
     if method in ("GET", "HEAD"):
-        if info.name and not info.is_watch:
-            info.verb = "get"
-        else:
-            info.verb = "watch" if watch else "list"
+        listed = "watch" if watch or legacy else "list"
+        info.verb = "get" if info.name and not legacy else listed
     elif method == "DELETE":
         info.verb = "delete" if info.name else "deletecollection"
     else:
         info.verb = _METHODS.get(method, method.lower())
+    if info.subresource == "proxy":
+        info.rest = raw_path.partition("/proxy")[2] or "/"
+    return info

@@ -7,6 +7,7 @@ defaulting, pruning, strategic merge and server-side apply.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from streamops_sandbox.objects import Object
@@ -37,6 +38,7 @@ _CHECKS = frozenset(
 Named = Callable[[str], "Schema"]
 
 
+@dataclass(slots=True, eq=False)
 class Schema:
     """A node: what is allowed at one place of an object, and how it merges.
 
@@ -44,31 +46,24 @@ class Schema:
     `merge_key` and `strategies` are strategic merge patch's.
     """
 
-    __slots__ = (
-        "additional", "checks", "default", "has_default", "items", "list_keys", "list_type",
-        "map_type", "merge_key", "name", "nullable", "preserve", "properties", "required", "rules",
-        "strategies", "type",
-    )  # fmt: skip
-
-    def __init__(self, type_: str, *, name: str = "") -> None:
-        self.type = type_
-        self.name = name
-        self.properties: dict[str, Schema] = {}
-        self.additional: Schema | None = None
-        self.items: Schema | None = None
-        self.required: tuple[str, ...] = ()
-        self.list_type = ""
-        self.list_keys: tuple[str, ...] = ()
-        self.map_type = ""
-        self.merge_key = ""
-        self.strategies: tuple[str, ...] = ()
-        self.default: Any = None
-        self.has_default = False
-        self.nullable = False
-        self.preserve = False
-        self.checks: Object | None = None
-        #: `x-kubernetes-validations`.
-        self.rules: tuple[Object, ...] = ()
+    type: str
+    name: str = ""
+    properties: dict[str, Schema] = field(default_factory=dict)
+    additional: Schema | None = None
+    items: Schema | None = None
+    required: tuple[str, ...] = ()
+    list_type: str = ""
+    list_keys: tuple[str, ...] = ()
+    map_type: str = ""
+    merge_key: str = ""
+    strategies: tuple[str, ...] = ()
+    default: Any = None
+    has_default: bool = False
+    nullable: bool = False
+    preserve: bool = False
+    checks: Object | None = None
+    #: `x-kubernetes-validations`.
+    rules: tuple[Object, ...] = ()
 
     def child(self, key: str) -> Schema | None:
         """The schema of a field or map value; None where the key is unknown."""
@@ -114,9 +109,7 @@ def compiled(source: Object, named: Named) -> Schema:
     target = named(source["$ref"].rpartition("/")[2])
     if len(source) == 1:
         return target
-    node = Schema(target.type)
-    for slot in Schema.__slots__:
-        setattr(node, slot, getattr(target, slot))
+    node = replace(target)
     _apply_merge_keywords(node, source)
     return node
 

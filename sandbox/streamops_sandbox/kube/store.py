@@ -7,9 +7,11 @@ lists and watches send it on without serialising it again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
@@ -68,22 +70,18 @@ class Stored:
         return self._fields[path]
 
 
+@dataclass(slots=True, eq=False)
 class Event:
     """A change: `before` is None when the object is new; deletions carry the last state."""
 
-    __slots__ = ("_line", "before", "revision", "stored", "type")
-
-    def __init__(self, type_: str, stored: Stored, before: Stored | None) -> None:
-        self.type = type_
-        self.stored = stored
-        self.before = before
-        self.revision = stored.revision
-        self._line: bytes | None = None
+    type: str
+    stored: Stored
+    before: Stored | None
+    _line: bytes = b""
 
     def line(self) -> bytes:
         """The change as one line of a JSON watch, made once for all watchers."""
-        if self._line is None:
-            self._line = watch_line(self.type, self.stored.raw)
+        self._line = self._line or watch_line(self.type, self.stored.raw)
         return self._line
 
 
@@ -92,16 +90,14 @@ def watch_line(type_: str, raw: bytes) -> bytes:
     return b'{"type":"%s","object":%s}\n' % (type_.encode(), raw)
 
 
+@dataclass(slots=True, eq=False)
 class Watcher:
     """A subscriber's queue of changes to one collection."""
 
-    __slots__ = ("_wake", "closed", "events", "namespace")
-
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
-        self.events: deque[Event] = deque()
-        self.closed = False
-        self._wake = asyncio.Event()
+    namespace: str
+    events: deque[Event] = field(default_factory=deque)
+    closed: bool = False
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def push(self, event: Event) -> None:
         """Hand over a change."""
@@ -120,30 +116,25 @@ class Watcher:
         """Return when there is something, or after so many seconds."""
         if not self.events and not self.closed:
             self._wake.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._wake.wait()
-            except TimeoutError:
-                return
 
 
+@dataclass(slots=True, eq=False)
 class Collection:
-    """All objects of one resource type."""
+    """All objects of one resource type; changes up to the revision `compacted` can no longer be told."""
 
-    __slots__ = ("compacted", "history", "name", "objects", "watchers")
-
-    def __init__(self, name: str, revision: int) -> None:
-        self.name = name
-        self.objects: dict[str, dict[str, Stored]] = {}
-        self.history: deque[Event] = deque()
-        self.watchers: set[Watcher] = set()
-        #: Changes up to this revision can no longer be told.
-        self.compacted = revision
+    name: str
+    compacted: int
+    objects: dict[str, dict[str, Stored]] = field(default_factory=dict)
+    history: deque[Event] = field(default_factory=deque)
+    watchers: set[Watcher] = field(default_factory=set)
 
     @property
     def latest(self) -> int:
         """The revision of the last change."""
-        return self.history[-1].revision if self.history else self.compacted
+        return self.history[-1].stored.revision if self.history else self.compacted
 
     def get(self, namespace: str, name: str) -> Stored | None:
         """One object, or None."""
@@ -170,14 +161,16 @@ class Collection:
         """The changes after a revision; None when that is too long ago."""
         if revision < self.compacted:
             return None
-        after = itertools.takewhile(lambda event: event.revision > revision, reversed(self.history))
+        after = itertools.takewhile(
+            lambda event: event.stored.revision > revision, reversed(self.history)
+        )
         return [*after][::-1]
 
     def record(self, event: Event) -> None:
         """Remember a change and tell the watchers."""
         self.history.append(event)
         if len(self.history) > HISTORY:
-            self.compacted = self.history.popleft().revision
+            self.compacted = self.history.popleft().stored.revision
         for watcher in self.watchers:
             watcher.push(event)
 

@@ -133,7 +133,7 @@ class Watch:
 
     def _change(self, event: Event) -> Change | None:
         """What a change is to this watch; None when it is about no selected object."""
-        self._sent = event.revision
+        self._sent = event.stored.revision
         if self._everything:
             return (event.type, event.stored, event)
         before = event.before if event.before and self._chosen.matches(event.before) else None
@@ -144,7 +144,7 @@ class Watch:
         if type_ == event.type or not before or after:
             return (type_, event.stored, event if type_ == event.type else None)
         # What has left the selection is told with its last state in it, at the change's revision.
-        return (DELETED, Stored(before.load(), event.revision), None)
+        return (DELETED, Stored(before.load(), event.stored.revision), None)
 
     async def _send(self, changes: list[Change], response: web.StreamResponse) -> None:
         """Write some at a time, each time waiting for a client that reads slowly."""

@@ -299,37 +299,29 @@ _ESCALATION = _each(
     "must set securityContext.allowPrivilegeEscalation=false",
     lambda context: context.get("allowPrivilegeEscalation") is not False,
 )
-#: What both levels check, in between what only the lower one does.
-_APP_ARMOR, *_SHARED, _SYSCTLS = (
-    ("forbidden AppArmor profile", _unconfined("appArmorProfile", "AppArmor profile type")),
-    ("host namespaces", _host_namespaces),
-    ("hostPort", _host_ports),
-    ("probe or lifecycle host", _probed_hosts),
-    ("privileged", _PRIVILEGED),
-    ("procMount", _proc_mount),
-    ("seLinuxOptions", _selinux),
-    ("forbidden sysctls", _sysctls),
+_BASELINE, _RESTRICTED = ("baseline",), ("restricted",)
+_BOTH = (*_BASELINE, *_RESTRICTED)
+#: (reason, check, levels), in the order of the reasons.
+_RULES: tuple[tuple[str, Check, Collection[str]], ...] = (
+    ("forbidden AppArmor profile", _unconfined("appArmorProfile", "AppArmor profile type"), _BOTH),
+    ("non-default capabilities", _capabilities, _BASELINE),
+    ("host namespaces", _host_namespaces, _BOTH),
+    ("hostPath volumes", _host_paths, _BASELINE),
+    ("hostPort", _host_ports, _BOTH),
+    ("probe or lifecycle host", _probed_hosts, _BOTH),
+    ("privileged", _PRIVILEGED, _BOTH),
+    ("procMount", _proc_mount, _BOTH),
+    ("seLinuxOptions", _selinux, _BOTH),
+    ("seccompProfile", _baseline_seccomp, _BASELINE),
+    ("forbidden sysctls", _sysctls, _BOTH),
+    ("allowPrivilegeEscalation != false", _ESCALATION, _RESTRICTED),
+    ("unrestricted capabilities", _restricted_capabilities, _RESTRICTED),
+    ("restricted volume types", _restricted_volumes, _RESTRICTED),
+    ("runAsNonRoot != true", _non_root, _RESTRICTED),
+    ("runAsUser=0", _user, _RESTRICTED),
+    ("seccompProfile", _restricted_seccomp, _RESTRICTED),
 )
-_CHECKS: dict[str, tuple[tuple[str, Check], ...]] = {
-    "privileged": (),
-    "baseline": (
-        _APP_ARMOR,
-        ("non-default capabilities", _capabilities),
-        _SHARED[0],
-        ("hostPath volumes", _host_paths),
-        *_SHARED[1:],
-        ("seccompProfile", _baseline_seccomp),
-        _SYSCTLS,
-    ),
-    "restricted": (
-        _APP_ARMOR,
-        *_SHARED,
-        _SYSCTLS,
-        ("allowPrivilegeEscalation != false", _ESCALATION),
-        ("unrestricted capabilities", _restricted_capabilities),
-        ("restricted volume types", _restricted_volumes),
-        ("runAsNonRoot != true", _non_root),
-        ("runAsUser=0", _user),
-        ("seccompProfile", _restricted_seccomp),
-    ),
+_CHECKS = {
+    level: [(reason, check) for reason, check, levels in _RULES if level in levels]
+    for level in _LEVELS
 }
