@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import orjson
 import yaml
 
 from streamops_sandbox.kube import errors, protobuf
+from streamops_sandbox.kube.kinds.causes import join
 from streamops_sandbox.objects import Object
 
 JSON = "application/json"
@@ -150,36 +152,28 @@ def _summary(data: bytes) -> str:
     return (head.decode(errors="replace") if head[:1] == b"{" else head.hex()) + end
 
 
+class _Fields(dict[str, Any]):
+    """A JSON object with the fields that it states more than once."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        keys = [key for key, _ in pairs] if len(self) < len(pairs) else []
+        self.repeated = [key for index, key in enumerate(keys) if key in keys[:index]]
+
+
 def duplicates(data: bytes) -> list[str]:
     """Return the fields that a JSON object states more than once."""
-    twice: dict[int, tuple[Object, list[str]]] = {}
-
-    def note(pairs: list[tuple[str, Any]]) -> Object:
-        result = dict(pairs)
-        if len(result) < len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated = [key for index, key in enumerate(keys) if key in keys[:index]]
-            twice[id(result)] = (result, repeated)
-        return result
-
-    value = json.loads(data, object_pairs_hook=note)
-    found: list[str] = []
-    if twice:
-        _locate(value, "", twice, found)
-    return found
+    return list(_repeated(json.loads(data, object_pairs_hook=_Fields), ""))
 
 
-def _locate(
-    value: Any, path: str, twice: dict[int, tuple[Object, list[str]]], found: list[str]
-) -> None:
-    if isinstance(value, dict):
-        for key in twice.get(id(value), ({}, []))[1]:
-            found.append(f'duplicate field "{path}.{key}"' if path else f'duplicate field "{key}"')
+def _repeated(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, _Fields):
+        yield from (f'duplicate field "{join(path, key)}"' for key in value.repeated)
         for key, item in value.items():
-            _locate(item, f"{path}.{key}" if path else key, twice, found)
+            yield from _repeated(item, join(path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _locate(item, f"{path}[{index}]", twice, found)
+            yield from _repeated(item, f"{path}[{index}]")
 
 
 def _yaml_duplicates(data: bytes) -> list[str]:

@@ -36,7 +36,6 @@ _SUBRESOURCE_VERBS = {
     "attach": ("create", "get"),
     "portforward": ("create", "get"),
 }
-_READ_WRITE = ("get", "patch", "update")
 #: The verbs of custom resources, in their order.
 _CUSTOM_VERBS = (
     "delete", "deletecollection", "get", "list", "patch", "create", "update", "watch",
@@ -49,6 +48,11 @@ _GROUP_ORDER = (
     "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io",
     "discovery.k8s.io", "resource.k8s.io", "flowcontrol.apiserver.k8s.io",
 )  # fmt: skip
+
+
+def subresource_verbs(name: str) -> tuple[str, ...]:
+    """Return the verbs of a subresource."""
+    return _SUBRESOURCE_VERBS.get(name, ("get", "patch", "update"))
 
 
 def _subresource_kind(resource: Resource, name: str) -> tuple[str, str, str]:
@@ -106,7 +110,7 @@ def _plain_subresource(resource: Resource, name: str) -> Object:
         "singularName": "",
         "namespaced": resource.namespaced,
         "kind": kind,
-        "verbs": list(_SUBRESOURCE_VERBS.get(name, _READ_WRITE)),
+        "verbs": list(subresource_verbs(name)),
         **({} if own else {"group": group, "version": version}),
     }
 
@@ -175,7 +179,7 @@ def _aggregated(resource: Resource) -> Object:
             {
                 "subresource": name,
                 "responseKind": _response_kind(resource, name),
-                "verbs": list(_SUBRESOURCE_VERBS.get(name, _READ_WRITE)),
+                "verbs": list(subresource_verbs(name)),
             }
             for name in resource.subresources
         ]

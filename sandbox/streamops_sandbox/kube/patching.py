@@ -85,7 +85,7 @@ def _configuration(body: bytes, resource: Resource, name: str, query: Mapping[st
         raise errors.bad_request(f"invalid object type: {shown}, Kind={config['kind']}")
     check_name(config["metadata"], name)
     require_manager(query)
-    return conform_configuration(config, resource)
+    return _conform(config, resource)
 
 
 def _blank(resource: Resource, namespace: str, name: str, uid: str | None) -> Object:
@@ -139,14 +139,10 @@ def require_manager(query: Mapping[str, str]) -> None:
         raise _bad_option("FieldValueRequired", "fieldManager", why)
 
 
-def conform_configuration(config: Object, resource: Resource) -> Object:
-    """Return an applied configuration in its type's shape.
-
-    Unlike other writes, an unknown field is always an error here: it could not be owned.
-    """
-    decoder = decoding.Decoder(keep_empty=True)
+def _conform(config: Object, resource: Resource) -> Object:
+    # Unlike other writes, an unknown field is always an error here: it could not be owned.
+    decoder, problems = decoding.Decoder(keep_empty=True), list[str]()
     conformed: Object = config
-    problems: list[str] = []
     if not resource.custom:
         try:
             conformed = decoder.conform(config, resource.schema)

@@ -26,6 +26,7 @@ from streamops_sandbox.kube import (
 from streamops_sandbox.kube.api import Api, Write
 from streamops_sandbox.kube.authn import Authentication, User
 from streamops_sandbox.kube.authz import Authorizer
+from streamops_sandbox.kube.discovery import subresource_verbs
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.objects import Objects
 from streamops_sandbox.kube.requestinfo import RequestInfo
@@ -198,8 +199,12 @@ class Rest:
                 raise errors.not_found(resource.group, resource.plural, info.name)
             raise errors.no_such_path()
         for name in (resource.collection, "*"):
-            if f"{name}/{info.subresource}" in self.subresources:
-                return self.subresources[f"{name}/{info.subresource}"]
+            handler = self.subresources.get(f"{name}/{info.subresource}")
+            passed = info.subresource == "proxy" or info.verb in subresource_verbs(info.subresource)
+            if handler and not passed:
+                raise errors.method_not_allowed()
+            if handler:
+                return handler
         if info.subresource not in ("status", "finalize"):
             raise errors.not_implemented(f"{resource.plural}/{info.subresource}")
         if info.verb not in ("get", "update", "patch"):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from streamops_sandbox.kube.kinds.causes import Causes
 from streamops_sandbox.kube.kinds.declared import check_shape, function, relative_path
-from streamops_sandbox.kube.kinds.pod_environment import field_reference, resource_field
+from streamops_sandbox.kube.kinds.pod_environment import field_reference
 from streamops_sandbox.kube.quantity import parse
 from streamops_sandbox.objects import Object
 
 _VOLUME_FIELDS = (
     "metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid",
 )  # fmt: skip
-_MODE_RULE = "must be a number between 0 and 0777 (octal), both inclusive"
 
 
 @function
@@ -55,25 +54,15 @@ def local_path(path: str | None, field: str, found: Causes, _: object) -> None:
 def downward_files(items: list[Object] | None, field: str, found: Causes, _: object) -> None:
     """Check the files of a pod's own fields."""
     for item in items or []:
-        _downward_file(item, field.removesuffix(".items"), found)  # as upstream, without the index
+        # As upstream, without the index.
+        check_shape(item, "downward_file", found, field.removesuffix(".items"))
 
 
-def _downward_file(item: Object, field: str, found: Causes) -> None:
-    if not item.get("path"):
-        found.required(f"{field}.path")
-    local_path(item.get("path"), f"{field}.path", found, item)
-    if item.get("fieldRef") is not None:
-        field_reference(item["fieldRef"], f"{field}.fieldRef", _VOLUME_FIELDS, found)
-    elif item.get("resourceFieldRef") is not None:
-        place = f"{field}.resourceFieldRef"
-        if not item["resourceFieldRef"].get("containerName"):
-            found.required(f"{place}.containerName")
-        else:
-            resource_field(item["resourceFieldRef"], place, found, item)
-    else:
-        found.required(field, "one of fieldRef and resourceFieldRef is required")
-    if not 0 <= item.get("mode", 0) <= 0o777:
-        found.invalid(f"{field}.mode", item["mode"], _MODE_RULE)
+@function
+def volume_field(reference: Object | None, field: str, found: Causes, _: object) -> None:
+    """Check which field of the pod a file has."""
+    if reference is not None:
+        field_reference(reference, field, _VOLUME_FIELDS, found)
 
 
 @function
@@ -90,7 +79,7 @@ def projected(volume: Object, path: str, found: Causes, _: object) -> None:
                 found.required(f"{field}.name")
             for number, item in enumerate(part.get("items") or []):
                 if key == "downwardAPI":
-                    _downward_file(item, field, found)
+                    check_shape(item, "downward_file", found, field)
                 else:
                     check_shape(item, "key_to_path", found, f"{field}.items[{number}]")
                 if item.get("path") in used:

@@ -12,6 +12,10 @@ from streamops_sandbox.objects import Object
 if TYPE_CHECKING:
     from streamops_sandbox.kube.api import Api
 
+_FINALIZERS = {
+    "PersistentVolumeClaim": "kubernetes.io/pvc-protection",
+    "PersistentVolume": "kubernetes.io/pv-protection",
+}
 _CLAIM_FIXED = (
     "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
     "bound claims"
@@ -24,18 +28,14 @@ class Storage(Strategy):
     They are protected while they are in use, and nothing uses them; so a deletion has no more than to end that.
     """
 
-    def __init__(self, rules: Object | None = None, *, finalizer: str) -> None:
-        super().__init__(rules)
-        self._finalizer = finalizer
-
     def prepare_create(self, obj: Object, api: Api) -> None:
         """Start unbound and protected."""
         super().prepare_create(obj, api)
         if obj["kind"] == "PersistentVolume":
             obj["status"]["lastPhaseTransitionTime"] = timestamps.now()
-        metadata = obj["metadata"]
-        kept = [item for item in metadata.get("finalizers") or [] if item != self._finalizer]
-        metadata["finalizers"] = [*kept, self._finalizer]
+        metadata, own = obj["metadata"], _FINALIZERS[obj["kind"]]
+        kept = [item for item in metadata.get("finalizers") or [] if item != own]
+        metadata["finalizers"] = [*kept, own]
 
     def validate_update(self, obj: Object, old: Object, found: Causes) -> None:
         """Refuse changes of a claim, but of the requested size."""
@@ -45,13 +45,12 @@ class Storage(Strategy):
 
     def written(self, obj: Object, old: Object | None, api: Api) -> None:
         """End the protection of what is being deleted."""
-        metadata = obj["metadata"]
-        if not metadata.get("deletionTimestamp") or self._finalizer not in metadata.get(
-            "finalizers", []
-        ):
+        metadata, own = obj["metadata"], _FINALIZERS[obj["kind"]]
+        finalizers = metadata.get("finalizers", [])
+        if not metadata.get("deletionTimestamp") or own not in finalizers:
             return
         kind = "persistentvolumeclaims" if "namespace" in metadata else "persistentvolumes"
-        rest = [item for item in metadata["finalizers"] if item != self._finalizer]
+        rest = [item for item in finalizers if item != own]
         if rest:
             api.store.put(kind, {**obj, "metadata": {**metadata, "finalizers": rest}})
         else:

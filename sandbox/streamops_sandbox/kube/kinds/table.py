@@ -53,10 +53,8 @@ def strategies(*, service_network: str) -> dict[str, Strategy]:
         "namespaces": core.Namespaces,
         "resourcequotas": core.ResourceQuotas,
         "secrets": core.Secrets,
-        "persistentvolumeclaims": partial(
-            storage.Storage, finalizer="kubernetes.io/pvc-protection"
-        ),
-        "persistentvolumes": partial(storage.Storage, finalizer="kubernetes.io/pv-protection"),
+        "persistentvolumeclaims": storage.Storage,
+        "persistentvolumes": storage.Storage,
         "pods": pods.Pods,
         "services": partial(services.Services, network=service_network),
         "customresourcedefinitions.apiextensions.k8s.io": crds.CustomResourceDefinitions,

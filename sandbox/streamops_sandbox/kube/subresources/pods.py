@@ -16,8 +16,6 @@ _DISRUPTION_BUDGETS = "poddisruptionbudgets.policy"
 
 async def bind(call: Call) -> web.StreamResponse:
     """Assign a pod to a node."""
-    if call.info.verb != "create":
-        raise errors.method_not_allowed()
     body = call.object("Binding")
     name = call.info.name or (body.get("metadata") or {}).get("name", "")
     node = (body.get("target") or {}).get("name")
@@ -55,8 +53,6 @@ async def bind(call: Call) -> web.StreamResponse:
 
 async def evict(call: Call) -> web.StreamResponse:
     """Delete a pod unless that would break a disruption budget."""
-    if call.info.verb != "create":
-        raise errors.method_not_allowed()
     body = call.object("Eviction") if call.body.strip() else {}
     namespace, name = call.info.namespace, call.info.name
     if (body.get("metadata") or {}).get("name", name) != name:

@@ -68,8 +68,6 @@ async def proxy(call: Call) -> web.StreamResponse:
 
 async def logs(call: Call) -> web.StreamResponse:
     """Answer pods/log with what the node's kubelet has; its errors become a Status."""
-    if call.info.verb != "get":
-        raise errors.method_not_allowed()
     namespace, name = call.info.namespace, call.info.name
     pod = call.server.api.require(call.resource, namespace, name).load()
     container = _container(pod, call.query.get("container", ""))

@@ -32,9 +32,6 @@ async def serve(call: Call) -> web.StreamResponse:
     present = conversion.read(stored, resource)
     if info.verb == "get":
         return call.answer(200, _scale(present, resource))
-    if info.verb not in ("update", "patch"):
-        raise errors.method_not_allowed()
-
     applied = info.verb == "patch" and codec.media_type(call.content_type()) == codec.APPLY_YAML
     if applied:
         patching.require_manager(call.query)

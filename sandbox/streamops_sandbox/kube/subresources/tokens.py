@@ -24,8 +24,6 @@ _DEFAULT_SECONDS = 3600
 
 async def request_token(call: Call) -> web.StreamResponse:
     """Issue a service account's token, which a TokenRequest describes."""
-    if call.info.verb != "create":
-        raise errors.method_not_allowed()
     namespace, name = call.info.namespace, call.info.name
     account = call.server.api.require(call.resource, namespace, name)
     request = call.object("TokenRequest") if call.body.strip() else {}
