@@ -98,22 +98,16 @@ class Authorizer:
 def _subject(user: User, binding: Object, namespace: str) -> str:
     """Return which of a binding's subjects a user is, in words; empty for none."""
     for subject in binding.get("subjects") or []:
-        if _is_subject(user, subject, namespace):
-            space = subject.get("namespace") if subject["kind"] == "ServiceAccount" else ""
-            return f'{subject["kind"]} "{subject["name"]}{"/" * bool(space)}{space or ""}"'
+        kind, name, space = (subject.get(key) or "" for key in ("kind", "name", "namespace"))
+        held = {
+            "User": name == user.name,
+            "Group": name in user.groups,
+            "ServiceAccount": user.name == f"system:serviceaccount:{space or namespace}:{name}",
+        }
+        if held.get(kind):
+            shown = f"{name}/{space}" if space and kind == "ServiceAccount" else name
+            return f'{kind} "{shown}"'
     return ""
-
-
-def _is_subject(user: User, subject: Object, namespace: str) -> bool:
-    kind = subject.get("kind")
-    if kind == "User":
-        return bool(subject["name"] == user.name)
-    if kind == "Group":
-        return subject["name"] in user.groups
-    if kind == "ServiceAccount":
-        space = subject.get("namespace") or namespace
-        return user.name == f"system:serviceaccount:{space}:{subject['name']}"
-    return False
 
 
 def rule_allows(rule: Object, wanted: Attributes) -> bool:

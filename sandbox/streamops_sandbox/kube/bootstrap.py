@@ -31,4 +31,4 @@ def _put(api: Api, collection: str, obj: Object) -> None:
     group, _, version = obj["apiVersion"].rpartition("/")
     schema = builtin_schemas.of_kind((group, version, obj["kind"]))
     owner = managed.Manager("kube-apiserver", managed.UPDATE, obj["apiVersion"])
-    api.store.put(collection, managed.track_update(None, obj, owner, schema, has_status=True))
+    api.store.put(collection, managed.track_update(None, obj, owner, schema))

@@ -119,7 +119,7 @@ def establish(name: str, api: Api) -> None:
     if status != old["status"]:
         new = {**old, "metadata": dict(old["metadata"]), "status": status}
         schema = builtin_schemas.of_kind(_KIND)
-        api.store.put(COLLECTION, managed.track_update(old, new, _NAMING, schema, has_status=True))
+        api.store.put(COLLECTION, managed.track_update(old, new, _NAMING, schema))
     if conditions[1]["status"] == "True":
         serve(old, api)
 
@@ -156,18 +156,25 @@ def serve(obj: Object, api: Api) -> None:
     group, plural = spec["group"], spec["names"]["plural"]
     api.registry.remove(group, plural)
     storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
-    schemas = {version["name"]: _schema_loader(spec, version) for version in spec["versions"]}
+    keep = spec.get("preserveUnknownFields") is True
+    loaders: dict[str, Callable[[], Schema]] = {
+        version["name"]: partial(builtin_schemas.of_custom, None if keep else _schema(version))
+        for version in spec["versions"]
+    }
     for version in sorted(spec["versions"], key=lambda item: version_rank(item["name"])):
         if version.get("served"):
-            resource = _resource(spec, version, f"{group}/{storage}")
-            resource.storage_schema = schemas[storage]
-            api.registry.add(resource)
+            api.registry.add(_resource(spec, version, storage, loaders))
 
 
-def _resource(spec: Object, version: Object, storage_version: str) -> Resource:
+def _schema(version: Object) -> Object | None:
+    return (version.get("schema") or {}).get("openAPIV3Schema")
+
+
+def _resource(
+    spec: Object, version: Object, storage: str, loaders: dict[str, Callable[[], Schema]]
+) -> Resource:
     names = spec["names"]
     sub = version.get("subresources") or {}
-    schema = (version.get("schema") or {}).get("openAPIV3Schema")
     deprecation = f"{spec['group']}/{version['name']} {names['kind']} is deprecated"
     return Resource(
         group=spec["group"],
@@ -177,11 +184,12 @@ def _resource(spec: Object, version: Object, storage_version: str) -> Resource:
         singular=names.get("singular", ""),
         list_kind=names.get("listKind", ""),
         namespaced=spec["scope"] == "Namespaced",
-        load_schema=_schema_loader(spec, version),
+        load_schema=loaders[version["name"]],
+        storage_schema=loaders[storage],
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
         subresources=tuple(name for name in ("scale", "status") if sub.get(name) is not None),
-        storage_version=storage_version,
+        storage_version=f"{spec['group']}/{storage}",
         custom=True,
         scale_paths=sub.get("scale"),
         selectable_fields=tuple(
@@ -191,14 +199,8 @@ def _resource(spec: Object, version: Object, storage_version: str) -> Resource:
         conversion=spec.get("conversion"),
         deprecation=version.get("deprecationWarning")
         or deprecation * bool(version.get("deprecated")),
-        openapi=schema,
+        openapi=_schema(version),
     )
-
-
-def _schema_loader(spec: Object, version: Object) -> Callable[[], Schema]:
-    source = (version.get("schema") or {}).get("openAPIV3Schema")
-    keep = spec.get("preserveUnknownFields") is True
-    return partial(builtin_schemas.of_custom, None if keep else source)
 
 
 def _clean_up(obj: Object, api: Api) -> None:

@@ -138,7 +138,7 @@ def surrender(entries: Entries, lost: Set, keep: ManagerKey | None = None) -> En
 
 
 def track_update(
-    live: Object | None, new: Object, manager: Manager, schema: Schema, *, has_status: bool
+    live: Object | None, new: Object, manager: Manager, schema: Schema, *, has_status: bool = True
 ) -> Object:
     """The new object with ownership of what it changes given to the writer.
 

@@ -52,16 +52,12 @@ def accepts_aggregated_discovery(accept: str) -> bool:
     )
 
 
-def _metadata_only(obj: Object) -> Object:
-    return {"kind": METADATA, "apiVersion": _META_VERSION, "metadata": obj.get("metadata") or {}}
-
-
 def render_object(
     obj: Object, wanted: str, resource: Resource, query: Mapping[str, str], *, headers: bool = True
 ) -> bytes:
     """One object in another form."""
     if wanted == METADATA:
-        return orjson.dumps(_metadata_only(obj))
+        return orjson.dumps(tables.metadata_only(obj))
     metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
     include = query.get("includeObject", "")
     return orjson.dumps(tables.table([obj], metadata, resource, include, headers=headers))
@@ -80,7 +76,7 @@ def render_list(
     if wanted == TABLE:
         return orjson.dumps(tables.table(objects, metadata, resource, include, headers=True))
     head = {"kind": METADATA + "List", "apiVersion": _META_VERSION, "metadata": metadata}
-    return orjson.dumps({**head, "items": [_metadata_only(obj) for obj in objects]})
+    return orjson.dumps({**head, "items": [tables.metadata_only(obj) for obj in objects]})
 
 
 def watch_renderer(wanted: str, resource: Resource, query: Mapping[str, str]) -> Render:

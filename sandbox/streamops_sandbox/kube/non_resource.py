@@ -64,9 +64,21 @@ class NonResource:
 
     def _version(self) -> Object:
         """Return the version of a managed cluster, which the file has, or the sandbox's own."""
+        full = f"{builtin_schemas.kubernetes_version()}-sandbox"
         if self.version_file and self.version_file.exists():
-            return version(self.version_file.read_text(encoding="utf-8"))
-        return version(f"{builtin_schemas.kubernetes_version()}-sandbox")
+            full = self.version_file.read_text(encoding="utf-8")
+        major, minor, _ = full.removeprefix("v").split(".", 2)
+        return {
+            "major": major,
+            "minor": minor,
+            "gitVersion": full,
+            "gitCommit": "",
+            "gitTreeState": "clean",
+            "buildDate": "1970-01-01T00:00:00Z",
+            "goVersion": "",
+            "compiler": f"python{sys.version_info.major}.{sys.version_info.minor}",
+            "platform": "linux/amd64",
+        }
 
     def _discovery(self, request: web.BaseRequest, parts: list[str]) -> web.Response:
         root, *rest = parts
@@ -98,22 +110,6 @@ class NonResource:
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers=headers)
         return web.Response(body=cached[1], headers=headers)
-
-
-def version(full: str) -> Object:
-    """`/version`."""
-    major, minor, _ = full.removeprefix("v").split(".", 2)
-    return {
-        "major": major,
-        "minor": minor,
-        "gitVersion": full,
-        "gitCommit": "",
-        "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "",
-        "compiler": f"python{sys.version_info.major}.{sys.version_info.minor}",
-        "platform": "linux/amd64",
-    }
 
 
 def _json(value: Object, media: str = "application/json") -> web.Response:

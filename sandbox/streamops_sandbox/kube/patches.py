@@ -88,8 +88,7 @@ def strategic_patch(target: Object, patch: Object, node: Schema) -> Object:
 
     https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md
     """
-    result: Object = _merge_map(copy.deepcopy(target), patch, node)
-    return result
+    return _merge_map(copy.deepcopy(target), patch, node)
 
 
 def _merge_map(target: Object, patch: Object, node: Schema) -> Object:

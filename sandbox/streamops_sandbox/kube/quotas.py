@@ -61,7 +61,7 @@ class Quotas:
             if status != quota.get("status"):
                 schema = builtin_schemas.of_kind(("", "v1", "ResourceQuota"))
                 changed = managed.track_update(
-                    quota, {**quota, "status": status}, _CONTROLLER, schema, has_status=True
+                    quota, {**quota, "status": status}, _CONTROLLER, schema
                 )
                 self._store.put(_QUOTAS, changed)
 

@@ -69,15 +69,17 @@ def shape(obj: Object, resource: Resource, api: Api, write: Write) -> Object:
     typed = {**obj, "apiVersion": resource.api_version, "kind": resource.kind}
     typed["metadata"] = typed.get("metadata") or {}
     decoder = decoding.Decoder()
+    result: Object
     prefix = (
         f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
     )
     try:
-        result = (
-            _shape_custom(typed, resource, decoder)
-            if resource.custom
-            else decoder.conform(typed, resource.schema)
-        )
+        if resource.custom:
+            meta_schema = builtin_schemas.named(OBJECT_META)
+            typed["metadata"] = decoder.conform(typed["metadata"], meta_schema, "metadata")
+            result = custom_objects.conform(typed, resource.schema, "", decoder.unknown)
+        else:
+            result = decoder.conform(typed, resource.schema)
     except decoding.DecodeError as error:
         if write.patched:
             raise _bad_patch(typed, str(error)) from error
@@ -105,13 +107,6 @@ def _bad_patch(patched: Object, why: str) -> errors.StatusError:
     found = Causes()
     found.invalid("patch", orjson.dumps(patched).decode(), why)
     return errors.invalid("", "", "", found)
-
-
-def _shape_custom(obj: Object, resource: Resource, decoder: decoding.Decoder) -> Object:
-    meta_schema = builtin_schemas.named(OBJECT_META)
-    obj["metadata"] = decoder.conform(obj["metadata"], meta_schema, "metadata")
-    result: Object = custom_objects.conform(obj, resource.schema, "", decoder.unknown)
-    return result
 
 
 def check(

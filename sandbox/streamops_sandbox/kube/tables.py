@@ -6,7 +6,7 @@ Built-in kinds have the columns of `table_columns.yaml`; custom ones those of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from streamops_sandbox import timestamps
@@ -49,8 +49,13 @@ def table(
 def _attached(obj: Object, include: str) -> Object | None:
     if include in ("None", "Object"):
         return obj if include == "Object" else None
-    bare = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
-    return {**bare, "metadata": obj["metadata"]}
+    return metadata_only(obj)
+
+
+def metadata_only(obj: Object) -> Object:
+    """Return the `PartialObjectMetadata` of an object."""
+    kind = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+    return {**kind, "metadata": obj["metadata"]}
 
 
 def _definition(name: str, type_: str, priority: int, text: str, form: str = "") -> Object:
@@ -68,15 +73,12 @@ def _custom(resource: Resource) -> list[Column]:
             f"Custom resource definition column (in JSONPath format): {path}"
         )
         shown = (source["name"], type_, source.get("priority", 0), text, source.get("format", ""))
-        columns.append((_definition(*shown), _custom_reader(path, type_)))
+        columns.append((_definition(*shown), partial(_custom_cell, path, type_)))
     return columns if resource.columns else [name, ({**age, "type": "date"}, read_age)]
 
 
-def _custom_reader(path: str, type_: str) -> Read:
-    return lambda obj: _custom_cell(jsonpath.find(obj, path), type_)
-
-
-def _custom_cell(values: list[Any], type_: str) -> Any:
+def _custom_cell(path: str, type_: str, obj: Object) -> Any:
+    values = jsonpath.find(obj, path)
     if not values or values[0] is None:
         return "<unknown>" if type_ == "date" else None
     value = values[0]

@@ -74,13 +74,6 @@ class Causes(list[Object]):
         if not low <= value <= high:
             self.invalid(field, value, f"must be between {low} and {high}, inclusive")
 
-    def name(self, field: str, value: str, *, label: bool = False) -> None:
-        """Check a required name: a DNS label, or a DNS subdomain."""
-        if not value:
-            self.required(field)
-        else:
-            self.problems(field, value, names.dns_label(value) if label else names.subdomain(value))
-
     def labels(self, field: str, labels: Mapping[str, str] | None) -> None:
         """Check label keys and values."""
         for key, value in (labels or {}).items():

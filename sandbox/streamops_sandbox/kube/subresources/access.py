@@ -94,5 +94,5 @@ def answer(call: Call, spec: Object | None, status: Object) -> web.Response:
         review["spec"] = spec
         if spec and not call.info.namespace:
             owner = managed.Manager(call.write.manager, managed.UPDATE, resource.api_version)
-            review = managed.track_update(None, review, owner, resource.schema, has_status=True)
+            review = managed.track_update(None, review, owner, resource.schema)
     return call.answer_bytes(201, orjson.dumps({**review, "status": status}))
