@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..module_utils._google.gke import versions
 from ..module_utils._kubernetes.argspec import CONNECTION, client_for
 from ..module_utils._kubernetes.client import Client
 from ..module_utils._kubernetes.errors import ApiError, ConfigError, KubeError, Unreachable
+from ..module_utils._module.parallel import in_parallel
 from ..module_utils._pipelines import cluster_checks, consistency
 from ..module_utils._pipelines.variables import plain
 from ..plugin_utils._plain_output import show
@@ -279,8 +279,7 @@ class ActionModule(ActionBase):
                 options = {key: plain(theirs.get(key)) for key in ("kubeconfig", "context")}
                 options |= plain(theirs.get("kubernetes_login") or {})
                 clients[name] = self._client(options, GLANCE)
-        with ThreadPoolExecutor(GLANCES) as pool:
-            known |= dict(zip(clients, pool.map(_glance, clients.values()), strict=True))
+        known |= dict(zip(clients, in_parallel(_glance, clients.values(), GLANCES), strict=True))
         twins = [
             f"{name} is the same cluster as {host} ({identity.get('uid') or identity['server']}): keep one"
             " host for each cluster; several pipelines on it are entries of twitter_pipeline_pipelines"

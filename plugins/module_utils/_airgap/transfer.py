@@ -6,9 +6,10 @@ import errno
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from .._module.parallel import wait_for
 from .errors import BundleError
 
 T = TypeVar("T")
@@ -58,11 +59,12 @@ class Transfer:
         with ThreadPoolExecutor(workers) as pool:
             futures = [pool.submit(self._one, one) for one in work]
             try:
-                done, _pending = wait(futures, return_when=FIRST_EXCEPTION)
+                wait_for(futures)
             except BaseException:
                 self._stop(futures)
                 raise
-            errors = [error for future in done if (error := future.exception())]
+            ended = [future for future in futures if future.done()]
+            errors = [error for future in ended if (error := future.exception())]
             if errors:
                 self._stop(futures)
                 raise next((e for e in errors if not isinstance(e, _Cancelled)), errors[0])

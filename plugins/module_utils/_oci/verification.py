@@ -6,12 +6,12 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from .._module.parallel import in_parallel
 from .cache import Cache
 from .connect import ANONYMOUS, open_repository
 from .errors import OptionError
@@ -206,8 +206,7 @@ def refused_together(
         except SignatureError as error:
             return None, f"- {getattr(image, named)}: {error}"
 
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        done = list(pool.map(one, images))
+    done = in_parallel(one, images, _WORKERS)
     if problems := sorted({problem for _found, problem in done if problem}):
         number = "1 image is" if len(problems) == 1 else f"{len(problems)} images are"
         raise SignatureError(f"verify: {number} refused.\n" + "\n".join(problems) + f"\n{_ADVICE}")
