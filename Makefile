@@ -100,12 +100,11 @@ down: ## Stop the sandbox; leaves nothing behind
 
 # Sanity takes minutes for each core, and lint has it for one; e2e has the ways in but one. The rest is `make matrix`'s.
 test: export MATRIX_CHECKS ?= units dependency
-# Three parts at a time, as two leave the processors idle for a quarter of the time: those with tests that wait first,
-# and those that only calculate at the end. What they share is there by then: a part that had to wait for it would begin
-# last. Each one's output comes in one piece.
+# Two parts at a time: those with the longest tests first, and none at the end that leaves a processor idle. What they
+# share is there by then: a part that had to wait for it would begin last. Each one's output comes in one piece.
 test: ## Every check and test
 	@$(MAKE) --jobs=2 tools $(PROGRAMS) environments
-	$(MAKE) --jobs=3 --output-sync=target --old-file=tools --old-file=programs e2e unit integration matrix lint
+	$(MAKE) --jobs=2 --output-sync=target --old-file=tools --old-file=programs e2e matrix lint unit integration
 
 lint: .cache/test.stamp ## Style, types, ansible-lint, ansible-test sanity, documentation
 	@tests/lint.sh
