@@ -79,7 +79,7 @@ def _rights(
         spaces = {space: variable for variable, space in _namespaces({role}, values)}
         if spaces:
             wanted = rights.needed(rules[role], values, role)
-            variable = next(iter(spaces.values()))
+            variable, *_others = spaces.values()
             yield from rights.problems(client, variable, role, spaces, wanted)
 
 
