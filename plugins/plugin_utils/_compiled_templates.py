@@ -135,6 +135,7 @@ def share_compiled_templates() -> None:
             source = environment.parse(source)  # Ansible reads backslashes in one of two ways
         return shared.once(_key(environment, source), lambda: original(environment, source))
 
+    # Ansible offers no hook for it.
     jinja2.Environment.compile = compile_once  # type: ignore[method-assign,assignment]
 
 

@@ -86,7 +86,7 @@ class Home:
 
     @contextlib.contextmanager
     def _held(self, name: str) -> Iterator[bool]:
-        """Hold a lock of the folder; gives False where somebody else does."""
+        """Hold a lock of the folder; yield False if another process holds it."""
         self.make()
         with (self.path / name).open("w", encoding="ascii") as file:
             try:

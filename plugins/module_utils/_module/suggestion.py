@@ -1,4 +1,4 @@
-"""What somebody may have meant by an unknown name."""
+"""Suggestions for unknown names."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Task:
     def __post_init__(self) -> None:
         """Read the options where that is possible: Ansible imports modules before it forks its workers."""
         with suppress(TaskError):
-            self.options  # noqa: B018 - kept
+            self.options  # noqa: B018 - read once, then cached
 
     @cached_property
     def options(self) -> Spec:

@@ -45,7 +45,7 @@ def _ready(api: Api, namespace: str, name: str, port_name: str) -> Iterator[tupl
 
 
 def dial_problem(error: aiohttp.ClientError) -> str:
-    """Return why there is no connection, or no longer, as Go puts it."""
+    """Return why a connection failed or was closed, in Go's words."""
     if not isinstance(error, aiohttp.ClientConnectorError):
         return str(error) or "EOF"
     refused = isinstance(error.os_error, ConnectionRefusedError)

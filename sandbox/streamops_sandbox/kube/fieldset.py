@@ -88,7 +88,7 @@ def insert(target: Set, path: Path) -> None:
     for depth, key in enumerate(path):
         child = node.get(key)
         if child is None:
-            # What is between is no member itself: it must not be left empty, which would mean it is.
+            # An inner node is not a member; left empty, it would be read as one.
             for new in path[depth:]:
                 node[new] = node = {}
             return

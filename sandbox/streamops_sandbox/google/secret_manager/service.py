@@ -151,7 +151,7 @@ class SecretManager:
         _check(settings)
         for alias, number in call.body.get("versionAliases", {}).items():
             if not 0 < int(number) <= len(secret.versions):
-                problem = f"Alias {alias}: there is no version {number}."
+                problem = f"Alias {alias}: version {number} does not exist."
                 raise invalid("secret.version_aliases", problem)
         secret.settings = settings
         secret.generation += 1

@@ -1,7 +1,7 @@
 """Service (ksvc): a Deployment of its template, a Service before the pods, an Ingress, and its names.
 
-Upstream puts a Configuration, Revisions and a Route between; the conditions are theirs. Here another
-template is a rollout of the one Deployment, and a Revision is no more than its name.
+Upstream makes a Configuration, Revisions and a Route, whose conditions are reported here too. A new
+template rolls the one Deployment out; there are no Revision objects, only their names.
 """
 
 from __future__ import annotations

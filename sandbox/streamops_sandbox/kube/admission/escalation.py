@@ -52,7 +52,7 @@ async def check(api: Api, authorizer: Authorizer, review: Review) -> None:
 
 
 def _role(api: Api, plural: str, namespace: str, name: str) -> Object:
-    """Return a role; raises a 404, as nobody can tell what a missing role grants."""
+    """Return a role; raises a 404 for a missing one, whose rights are unknown."""
     stored = api.get(f"{plural}.{_GROUP}", namespace if plural == "roles" else "", name)
     if stored is None:
         raise errors.not_found(_GROUP, plural, name)
