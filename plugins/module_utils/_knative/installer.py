@@ -48,10 +48,8 @@ class Installer:
         self._check_mode = run.check_mode
         self._progress = paced(run.progress)
         self._warn = run.warn
-        self._cache, self._request_timeout = (
-            cache_dir(params["cache_dir"]),
-            params["request_timeout"],
-        )
+        self._cache = cache_dir(params["cache_dir"])
+        self._request_timeout = params["request_timeout"]
         self._settings = Settings(
             retry_timeout=params["wait_timeout"],
             check_mode=run.check_mode,

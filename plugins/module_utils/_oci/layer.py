@@ -61,7 +61,13 @@ def write_layer(entries: Iterable[Entry], path: Path, compression: str) -> Layer
         output: Any = packed
         if compression == "gzip":  # without name and time
             output = stack.enter_context(
-                gzip.GzipFile("", "wb", _GZIP_LEVEL, cast(Any, packed), mtime=0)
+                gzip.GzipFile(
+                    filename="",
+                    mode="wb",
+                    compresslevel=_GZIP_LEVEL,
+                    fileobj=cast(Any, packed),
+                    mtime=0,
+                )
             )
         plain = _Digested(output)
         with tarfile.open(

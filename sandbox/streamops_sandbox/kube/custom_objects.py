@@ -240,11 +240,18 @@ _WORDS = {
 
 
 _DURATION = re.compile(r"(-?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|0)\Z")
+
+
+def _parse_duration(text: str) -> None:
+    if not _DURATION.match(text):
+        raise ValueError(text)
+
+
 #: Raise ValueError or TypeError where a text does not have the format.
 _FORMATS: dict[str, Callable[[str], object]] = {
     "date": lambda text: datetime.strptime(text, "%Y-%m-%d"),
     "uuid": uuid.UUID,
-    "duration": lambda text: _DURATION.match(text)[0],  # type: ignore[index]
+    "duration": _parse_duration,
     "ipv4": ipaddress.IPv4Address,
     "ipv6": ipaddress.IPv6Address,
     "cidr": lambda text: ipaddress.ip_network(text, strict=False),
